@@ -1,0 +1,78 @@
+"""System checks: a wrong setting is a message with an id and a hint, not an exception."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import router
+
+from ingestion_progress.conf import conf
+
+
+@register(Tags.database)
+def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
+    from ingestion_progress.models import Job
+
+    database = settings.DATABASES.get(router.db_for_write(Job), {})
+    if "sqlite3" not in database.get("ENGINE", ""):
+        return []
+    options = database.get("OPTIONS", {})
+    if str(options.get("transaction_mode", "")).upper() == "IMMEDIATE":
+        return []
+    return [
+        Warning(
+            "Several writers of a SQLite file in its default transaction mode run into "
+            "'database is locked'.",
+            hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE' and "
+            "OPTIONS['init_command'] = 'PRAGMA journal_mode=WAL;' for the progress database.",
+            id="ingestion_progress.W001",
+        )
+    ]
+
+
+@register()
+def check_database_alias(**kwargs: Any) -> list[CheckMessage]:
+    if conf.database in settings.DATABASES:
+        return []
+    return [
+        Error(
+            f"INGESTION_PROGRESS_DATABASE is {conf.database!r}, which DATABASES does not define.",
+            hint=f"Use one of: {', '.join(settings.DATABASES)}.",
+            id="ingestion_progress.E001",
+        )
+    ]
+
+
+@register()
+def check_intervals(**kwargs: Any) -> list[CheckMessage]:
+    names = [name for name in dir(type(conf)) if name.endswith(("_seconds", "_bytes", "_per_job"))]
+    messages: list[CheckMessage] = []
+    for name in names:
+        try:
+            is_positive = getattr(conf, name) > 0
+        except (TypeError, ValueError):
+            is_positive = False
+        if not is_positive:
+            messages.append(
+                Error(
+                    f"INGESTION_PROGRESS_{name.upper()} must be a number above 0.",
+                    hint="Remove the setting to use the default.",
+                    id="ingestion_progress.E002",
+                )
+            )
+    return messages
+
+
+@register(Tags.security, deploy=True)
+def check_public(**kwargs: Any) -> list[CheckMessage]:
+    if not conf.is_public:
+        return []
+    return [
+        Warning(
+            "Anyone who reaches this server may watch, start and cancel jobs.",
+            hint="Set INGESTION_PROGRESS_PUBLIC = False, unless that is on purpose.",
+            id="ingestion_progress.W002",
+        )
+    ]

@@ -1,0 +1,101 @@
+"""The app's settings: typed, each read when it is used, each with a default that works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+
+PREFIX = "INGESTION_PROGRESS_"
+
+
+class AppSettings:
+    """`conf.keepalive_seconds` reads `settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS`."""
+
+    def _get(self, name: str, default: Any) -> Any:
+        return getattr(settings, PREFIX + name, default)
+
+    # Who may see and do what
+
+    @property
+    def is_public(self) -> bool:
+        """May anyone who reaches the server see, start and cancel jobs? Default: DEBUG."""
+        return bool(self._get("PUBLIC", settings.DEBUG))
+
+    @property
+    def cors_origins(self) -> list[str]:
+        """Origins that may read a stream which is not public; a public one says `*`."""
+        return list(self._get("CORS_ORIGINS", []))
+
+    # The database
+
+    @property
+    def database(self) -> str:
+        """Alias of the database that holds the progress tables, for `ProgressRouter`."""
+        return str(self._get("DATABASE", "default"))
+
+    # The tracker
+
+    @property
+    def flush_interval_seconds(self) -> float:
+        """Counts are written at most this often per job."""
+        return float(self._get("FLUSH_INTERVAL_SECONDS", 0.25))
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """A running job without changes says this often that it is alive."""
+        return float(self._get("HEARTBEAT_SECONDS", 5.0))
+
+    @property
+    def write_timeout_seconds(self) -> float:
+        """How long a start or a finish waits for the database before it raises."""
+        return float(self._get("WRITE_TIMEOUT_SECONDS", 30.0))
+
+    @property
+    def max_events_per_job(self) -> int:
+        """Events beyond this many are counted, not stored."""
+        return int(self._get("MAX_EVENTS_PER_JOB", 1000))
+
+    # Liveness
+
+    @property
+    def starved_after_seconds(self) -> float:
+        """A queued job that waits longer is starved."""
+        return float(self._get("STARVED_AFTER_SECONDS", 60.0))
+
+    @property
+    def stalled_after_seconds(self) -> float:
+        """A running job with a heartbeat but no change for longer is stalled."""
+        return float(self._get("STALLED_AFTER_SECONDS", 120.0))
+
+    @property
+    def lost_after_seconds(self) -> float:
+        """A running job without a heartbeat for longer is lost."""
+        return float(self._get("LOST_AFTER_SECONDS", 60.0))
+
+    # The stream
+
+    @property
+    def poll_interval_seconds(self) -> float:
+        """The feed asks the database this often, for all watched jobs at once."""
+        return float(self._get("POLL_INTERVAL_SECONDS", 0.25))
+
+    @property
+    def throttle_seconds(self) -> float:
+        """A client gets at most one state per job in this time; a final state never waits."""
+        return float(self._get("THROTTLE_SECONDS", 0.5))
+
+    @property
+    def keepalive_seconds(self) -> float:
+        """A stream silent for this long gets a comment line."""
+        return float(self._get("KEEPALIVE_SECONDS", 15.0))
+
+    # Uploads
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Larger documents are refused with 413."""
+        return int(self._get("MAX_UPLOAD_BYTES", 50 * 1024 * 1024))
+
+
+conf = AppSettings()

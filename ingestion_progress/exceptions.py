@@ -1,0 +1,83 @@
+"""What can go wrong, as one tree.
+
+IngestionProgressError
+├── InvalidJobId        a job id that cannot be one (also a ValueError)
+├── JobNotFound         no job has this id (also a LookupError)
+├── JobExists           the id is taken
+├── UnknownStage        the job declares no such stage (also a LookupError)
+├── InvalidCount        a count below 0 or above its total (also a ValueError)
+├── InvalidTransition   the status does not allow what was asked
+├── JobSuperseded       a newer attempt owns the job now; this one may not write
+├── JobCancelled        somebody asked the job to stop
+└── ProgressUnavailable the database did not take a start or a finish in time
+
+Every message says what is the case and what to do about it, and may be shown to a user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class IngestionProgressError(Exception):
+    """Base of everything this app raises on purpose."""
+
+
+class InvalidJobId(IngestionProgressError, ValueError):
+    def __init__(self) -> None:
+        super().__init__(
+            "A job id has 1 to 255 printable characters, none of them a slash, a backslash "
+            "or a leading or trailing space."
+        )
+
+
+class JobNotFound(IngestionProgressError, LookupError):
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job not found: {job_id}")
+        self.job_id = job_id
+
+
+class JobExists(IngestionProgressError):
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(
+            f"Job {job_id} exists and is {status}. Choose another id, or leave it out to get one."
+        )
+        self.job_id = job_id
+
+
+class UnknownStage(IngestionProgressError, LookupError):
+    def __init__(self, name: str, declared: Iterable[str]) -> None:
+        super().__init__(f"Unknown stage {name!r}. This job declares: {', '.join(declared)}.")
+        self.name = name
+
+
+class InvalidCount(IngestionProgressError, ValueError):
+    pass
+
+
+class InvalidTransition(IngestionProgressError):
+    def __init__(self, subject: str, current: str, wanted: str) -> None:
+        super().__init__(f"{subject} is {current} and cannot become {wanted}.")
+
+
+class JobSuperseded(IngestionProgressError):
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} was started again or deleted since; this attempt may not write to it."
+        )
+        self.job_id = job_id
+
+
+class JobCancelled(IngestionProgressError):
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"Job {job_id} was cancelled.")
+        self.job_id = job_id
+
+
+class ProgressUnavailable(IngestionProgressError):
+    def __init__(self, job_id: str, action: str) -> None:
+        super().__init__(
+            f"The database did not record the {action} of job {job_id} in time. "
+            "Is it reachable and not locked by a long transaction?"
+        )
+        self.job_id = job_id

@@ -1,0 +1,67 @@
+"""Schema to bytes: one SSE message, encoded once for all who get it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from ingestion_progress.schemas import CompleteEventData, ErrorEventData
+from ingestion_progress.snapshots import Snapshot
+from ingestion_progress.statuses import JobStatus
+
+# A comment: keeps proxies from closing a silent stream, and finds out dead peers.
+KEEPALIVE = b": keepalive\n\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frame:
+    """The bytes of one state of a job, and what a stream must know of it."""
+
+    body: bytes
+    resume_id: str
+    """Empty where there is nothing to resume."""
+    percent: float
+    is_final: bool
+    """The stream ends after these bytes."""
+
+
+def encode_event(event: str, data: BaseModel, resume_id: str = "") -> bytes:
+    """One SSE message. JSON has no raw line breaks, so one `data:` line carries it."""
+    head = f"event: {event}\nid: {resume_id}\n" if resume_id else f"event: {event}\n"
+    return f"{head}data: {data.model_dump_json()}\n\n".encode()
+
+
+def encode_error(job_id: str, message: str, code: str) -> bytes:
+    data = ErrorEventData.model_validate({"message": message, "job_id": job_id, "code": code})
+    return encode_event("error", data)
+
+
+def state_frame(snapshot: Snapshot, now: datetime) -> Frame:
+    """The whole state, and the event that ends the stream if the job has ended."""
+    status = snapshot.job.job_status
+    progress = snapshot.progress(now)
+    body = encode_event("pipeline_progress", progress, snapshot.resume_id)
+    body += encode_event("job_state", snapshot.state(now))
+    if status is JobStatus.SUCCEEDED:
+        body += encode_event("complete", CompleteEventData())
+    elif status.is_final:
+        message = snapshot.job.error or f"The job was {status.label.lower()}."
+        body += encode_error(snapshot.job.id, message, status.value)
+    return Frame(
+        body=body,
+        resume_id=snapshot.resume_id,
+        percent=progress.overall_progress_percent,
+        is_final=status.is_final,
+    )
+
+
+def missing_frame(job_id: str) -> Frame:
+    """All there is to say about a job that does not exist (any more)."""
+    return Frame(
+        body=encode_error(job_id, f"Job not found: {job_id}", "not_found"),
+        resume_id="",
+        percent=0.0,
+        is_final=True,
+    )

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import secrets
+from datetime import datetime, timedelta
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.statuses import JobStatus, Liveness
+
+MAX_NAME_LENGTH = 255
+
+
+def new_job_id() -> str:
+    """128 random bits: whoever does not know the id cannot guess it."""
+    return secrets.token_urlsafe(16)
+
+
+def new_epoch() -> str:
+    """Names one attempt. Random, so that a restored backup cannot repeat one."""
+    return secrets.token_hex(6)
+
+
+def clean_job_id(job_id: str) -> str:
+    """The id itself. Raises InvalidJobId if it cannot stand in one segment of a URL."""
+    is_valid = (
+        isinstance(job_id, str)
+        and 1 <= len(job_id) <= MAX_NAME_LENGTH
+        and job_id.isprintable()
+        and job_id == job_id.strip()
+        and not set("/\\") & set(job_id)
+        and job_id not in {".", ".."}
+    )
+    if not is_valid:
+        raise InvalidJobId
+    return job_id
+
+
+class JobQuerySet(models.QuerySet["Job"]):
+    def queued(self) -> JobQuerySet:
+        return self.filter(status=JobStatus.QUEUED)
+
+    def running(self) -> JobQuerySet:
+        return self.filter(status=JobStatus.RUNNING)
+
+    def active(self) -> JobQuerySet:
+        """Queued or running."""
+        return self.exclude(status__in=JobStatus.final())
+
+    def finished(self) -> JobQuerySet:
+        """Ended, whatever the end was."""
+        return self.filter(status__in=JobStatus.final())
+
+    def stalled(self) -> JobQuerySet:
+        """Running, with a writer that is alive, but without a change for too long."""
+        now = timezone.now()
+        return self.running().filter(
+            heartbeat_at__gt=now - timedelta(seconds=conf.lost_after_seconds),
+            updated_at__lte=now - timedelta(seconds=conf.stalled_after_seconds),
+        )
+
+    def silent(self) -> JobQuerySet:
+        """Running, but no writer has given a sign of life for too long."""
+        now = timezone.now()
+        return self.running().filter(
+            heartbeat_at__lte=now - timedelta(seconds=conf.lost_after_seconds)
+        )
+
+
+class Job(models.Model):
+    """One ingestion run of one document. Written by the tracker only."""
+
+    id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH, default=new_job_id)
+    document_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
+    document_name = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
+    status = models.CharField(
+        max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED
+    )
+    attempt = models.PositiveIntegerField(
+        default=1, help_text="One try at the job; a retry is the next one."
+    )
+    epoch = models.CharField(
+        max_length=16,
+        default=new_epoch,
+        help_text="Names the attempt; a writer of another epoch is refused.",
+    )
+    revision = models.PositiveBigIntegerField(default=0, help_text="One more on each write.")
+
+    total_chunks = models.PositiveIntegerField(default=0)
+    total_images = models.PositiveIntegerField(default=0)
+    entities_total = models.PositiveBigIntegerField(default=0)
+    relations_total = models.PositiveBigIntegerField(default=0)
+    neo4j_writes = models.PositiveBigIntegerField(default=0)
+    qdrant_writes = models.PositiveBigIntegerField(default=0)
+    counters = models.JSONField(
+        default=dict, blank=True, help_text="The pipeline's own counters: name to integer."
+    )
+
+    pool_size = models.PositiveIntegerField(default=0)
+    queue_depth = models.PositiveIntegerField(default=0)
+    reached_percent = models.FloatField(
+        default=0,
+        help_text="The highest overall percentage so far: what is shown never falls below it.",
+    )
+    event_count = models.PositiveIntegerField(default=0)
+    error_count = models.PositiveIntegerField(default=0)
+
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(
+        null=True, blank=True, help_text="When a writer last proved that it lives."
+    )
+    updated_at = models.DateTimeField(
+        default=timezone.now, help_text="When the revision last moved."
+    )
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True, help_text="Why the job ended without success.")
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-created_at", "id"]
+        indexes = [
+            models.Index(fields=["-created_at", "id"], name="ingestion_job_newest"),
+            models.Index(fields=["status", "-created_at"], name="ingestion_job_status"),
+            models.Index(fields=["document_id"], name="ingestion_job_document"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="ingestion_job_status_known", condition=Q(status__in=JobStatus.values)
+            ),
+            models.CheckConstraint(
+                name="ingestion_job_id_not_empty", condition=~Q(id="")
+            ),
+            models.CheckConstraint(
+                name="ingestion_job_reached_percent_range",
+                condition=Q(reached_percent__gte=0, reached_percent__lte=100),
+            ),
+            models.CheckConstraint(
+                name="ingestion_job_final_has_finished_at",
+                condition=Q(status__in=sorted(JobStatus.final()), finished_at__isnull=False)
+                | (~Q(status__in=sorted(JobStatus.final())) & Q(finished_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="ingestion_job_ends_after_start",
+                condition=Q(started_at__isnull=True)
+                | Q(finished_at__isnull=True)
+                | Q(finished_at__gte=F("started_at")),
+            ),
+        ]
+        permissions = [("start_job", "Can start, cancel and retry jobs")]
+
+    def __str__(self) -> str:
+        return f"{self.document_name or self.document_id} ({self.id})"
+
+    @property
+    def job_status(self) -> JobStatus:
+        return JobStatus(self.status)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.job_status.is_final
+
+    def liveness(self, now: datetime) -> Liveness | None:
+        """How alive the job looks at `now`; None once it has ended."""
+        status = self.job_status
+        if status.is_final:
+            return None
+        if status is JobStatus.QUEUED:
+            waited = (now - self.created_at).total_seconds()
+            return Liveness.STARVED if waited > conf.starved_after_seconds else Liveness.QUEUED
+        silent = (now - (self.heartbeat_at or self.updated_at)).total_seconds()
+        if silent > conf.lost_after_seconds:
+            return Liveness.LOST
+        unchanged = (now - self.updated_at).total_seconds()
+        return Liveness.STALLED if unchanged > conf.stalled_after_seconds else Liveness.WORKING

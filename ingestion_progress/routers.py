@@ -1,0 +1,33 @@
+"""Keeps the progress tables in the database that `INGESTION_PROGRESS_DATABASE` names.
+
+On SQLite that is what makes progress visible, and lets it survive a rollback, while the
+caller's own transaction is open: SQLite locks a whole file for one writer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Model
+
+from ingestion_progress.conf import conf
+
+APP_LABEL = "ingestion_progress"
+
+
+class ProgressRouter:
+    def db_for_read(self, model: type[Model], **hints: Any) -> str | None:
+        return conf.database if model._meta.app_label == APP_LABEL else None
+
+    def db_for_write(self, model: type[Model], **hints: Any) -> str | None:
+        return self.db_for_read(model, **hints)
+
+    def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
+        labels = {obj1._meta.app_label, obj2._meta.app_label}
+        return True if labels == {APP_LABEL} else None
+
+    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
+        if app_label == APP_LABEL:
+            return db == conf.database
+        # A file of its own holds nothing else.
+        return False if db == conf.database != "default" else None

@@ -1,0 +1,110 @@
+"""The wire models: exactly what is sent, in the order it is sent.
+
+JSON Schema, OpenAPI and the TypeScript declaration are generated from them
+(`manage.py export_schema`).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class WireModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StageProgressSchema(WireModel):
+    """One planned stage of a job."""
+
+    name: str
+    status: Literal["pending", "in_progress", "completed", "error"]
+    processed: int = Field(ge=0, description="Items done.")
+    total: int = Field(ge=0, description="Items to do; 0 while unknown.")
+    in_flight: int = Field(ge=0, description="Items being worked on now.")
+    progress_percent: float = Field(ge=0, le=100, description="100 once completed; one decimal.")
+    duration_ms: int = Field(
+        ge=0, description="Running time so far; its length once ended; 0 before the start."
+    )
+    is_complete: bool
+
+
+class WorkerInfoSchema(WireModel):
+    """One slot of the job's worker pool."""
+
+    id: int
+    status: Literal["idle", "processing", "error"]
+    current_chunk: str | None = Field(description="What it works on; null when idle.")
+    progress_percent: float = Field(ge=0, le=100)
+
+
+class WorkerPoolSchema(WireModel):
+    active: int = Field(ge=0, description="Workers in `processing`.")
+    max: int = Field(ge=0, description="Size of the pool.")
+    queue_depth: int = Field(ge=0, description="Items that wait for a worker.")
+    workers: list[WorkerInfoSchema]
+
+
+class MetricsSchema(WireModel):
+    entities_total: int = Field(ge=0)
+    relations_total: int = Field(ge=0)
+    neo4j_writes: int = Field(ge=0, description="Nodes and relationships written to the graph.")
+    qdrant_writes: int = Field(ge=0, description="Points written to the vector store.")
+
+
+class TimingSchema(WireModel):
+    started_at: float = Field(description="Unix seconds; 0 before the start.")
+    elapsed_ms: int = Field(ge=0, description="Stops when the job ends.")
+    estimated_remaining_ms: int = Field(ge=0, description="0 when unknown or done.")
+
+
+class PipelineProgressEventData(WireModel):
+    """The whole state of a job: the data of every `pipeline_progress` event."""
+
+    document_id: str
+    document_name: str
+    total_chunks: int = Field(ge=0)
+    total_images: int = Field(ge=0)
+    stages: dict[str, StageProgressSchema] = Field(
+        description="The planned stages by name, in their declared order."
+    )
+    worker_pool: WorkerPoolSchema
+    metrics: MetricsSchema
+    timing: TimingSchema
+    overall_progress_percent: float = Field(
+        ge=0, le=100, description="Never falls during a run; 100 only when the job succeeded."
+    )
+
+
+class PipelineProgressEvent(WireModel):
+    type: Literal["pipeline_progress"] = "pipeline_progress"
+    data: PipelineProgressEventData
+
+
+class CompleteEventData(WireModel):
+    """`{}`: the job succeeded, and the stream ends here."""
+
+
+class ErrorEventData(WireModel):
+    """The server's last word on a stream that does not end in `complete`."""
+
+    message: str
+    job_id: str
+    code: Literal["not_found", "failed", "cancelled", "lost", "stream_error"]
+
+
+class JobStateEventData(WireModel):
+    """Additive: what `pipeline_progress` has no field for. Sent right after it."""
+
+    job_id: str
+    status: Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
+    liveness: Literal["queued", "starved", "working", "stalled", "lost"] | None = Field(
+        description="null once the job has ended."
+    )
+    attempt: int = Field(ge=1)
+    cancel_requested: bool
+    skipped_stages: list[str] = Field(description="Stages that left the plan.")
+    error_count: int = Field(ge=0, description="Errors recorded so far; they need not end a job.")
+    error: str | None = Field(description="Why the job ended without success.")
+    counters: dict[str, int] = Field(description="The pipeline's own counters.")

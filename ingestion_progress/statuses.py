@@ -1,0 +1,96 @@
+"""The words for where jobs, stages and workers stand, and which word may follow which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from django.db import models
+
+
+class Status(models.TextChoices):
+    """A fixed list of words with the allowed transitions declared beside it."""
+
+    @classmethod
+    def successors(cls) -> Mapping[Self, frozenset[Self]]:
+        """Which statuses may follow each status; one that has none is final."""
+        raise NotImplementedError
+
+    @property
+    def is_final(self) -> bool:
+        return not self.successors()[self]
+
+    @property
+    def predecessors(self) -> frozenset[Self]:
+        """The statuses that may become this one: what a conditional UPDATE filters on."""
+        return frozenset(
+            status for status, followers in self.successors().items() if self in followers
+        )
+
+
+class JobStatus(Status):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    LOST = "lost", "Lost"
+
+    @classmethod
+    def successors(cls) -> Mapping[Self, frozenset[Self]]:
+        """A final status is left only by a new attempt, which starts the record afresh."""
+        endings = frozenset({cls.FAILED, cls.CANCELLED, cls.LOST})
+        return {
+            cls.QUEUED: endings | {cls.RUNNING},
+            cls.RUNNING: endings | {cls.SUCCEEDED},
+            cls.SUCCEEDED: frozenset(),
+            cls.FAILED: frozenset(),
+            cls.CANCELLED: frozenset(),
+            cls.LOST: frozenset(),
+        }
+
+    @classmethod
+    def final(cls) -> frozenset[Self]:
+        return frozenset(status for status in cls if status.is_final)
+
+
+class StageStatus(Status):
+    PENDING = "pending", "Pending"
+    IN_PROGRESS = "in_progress", "In progress"
+    COMPLETED = "completed", "Completed"
+    ERROR = "error", "Error"
+    # Not on the wire: a skipped stage leaves the plan, and with it the `stages` object.
+    SKIPPED = "skipped", "Skipped"
+
+    @classmethod
+    def successors(cls) -> Mapping[Self, frozenset[Self]]:
+        return {
+            cls.PENDING: frozenset({cls.IN_PROGRESS, cls.COMPLETED, cls.ERROR, cls.SKIPPED}),
+            cls.IN_PROGRESS: frozenset({cls.COMPLETED, cls.ERROR, cls.SKIPPED}),
+            # A stage that broke may be tried again within the same attempt.
+            cls.ERROR: frozenset({cls.IN_PROGRESS, cls.COMPLETED, cls.SKIPPED}),
+            cls.COMPLETED: frozenset(),
+            cls.SKIPPED: frozenset(),
+        }
+
+
+class WorkerStatus(models.TextChoices):
+    IDLE = "idle", "Idle"
+    PROCESSING = "processing", "Processing"
+    ERROR = "error", "Error"
+
+
+class EventLevel(models.TextChoices):
+    INFO = "info", "Info"
+    WARNING = "warning", "Warning"
+    ERROR = "error", "Error"
+
+
+class Liveness(models.TextChoices):
+    """How alive an unfinished job looks from its heartbeat and its last change; never stored."""
+
+    QUEUED = "queued", "Waiting for a worker"
+    STARVED = "starved", "Waiting longer than expected: is a worker running?"
+    WORKING = "working", "Working"
+    STALLED = "stalled", "Alive, but without progress"
+    LOST = "lost", "No sign of life"

@@ -1,0 +1,9 @@
+"""The ASGI application, for daphne, uvicorn and granian alike."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_project.settings")
+
+application = get_asgi_application()
