@@ -1,0 +1,22 @@
+"""Live progress of document ingestion for Django.
+
+from ingestion_progress import attach, track
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ingestion_progress.tracker import attach, track
+
+__all__ = ["attach", "track"]
+
+
+def __getattr__(name: str) -> Any:
+    # Models cannot be imported before Django has loaded its apps, and this package is one.
+    if name in __all__:
+        from ingestion_progress import tracker
+
+        return getattr(tracker, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

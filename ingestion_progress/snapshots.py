@@ -94,9 +94,7 @@ class Snapshot:
                 "attempt": job.attempt,
                 "cancel_requested": job.cancel_requested_at is not None,
                 "skipped_stages": [
-                    stage.name
-                    for stage in self.stages
-                    if stage.stage_status is StageStatus.SKIPPED
+                    stage.name for stage in self.stages if stage.stage_status is StageStatus.SKIPPED
                 ],
                 "error_count": job.error_count,
                 "error": job.error or None,
@@ -151,8 +149,7 @@ def load_snapshots(jobs: Iterable[Job] | QuerySet[Job]) -> dict[str, Snapshot]:
     stages = _grouped(Stage.objects.using(alias).filter(job_id__in=ids).order_by("position"))
     workers = _grouped(Worker.objects.using(alias).filter(job_id__in=ids).order_by("number"))
     return {
-        job.pk: Snapshot(job=job, stages=stages[job.pk], workers=workers[job.pk])
-        for job in found
+        job.pk: Snapshot(job=job, stages=stages[job.pk], workers=workers[job.pk]) for job in found
     }
 
 

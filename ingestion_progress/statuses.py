@@ -73,6 +73,11 @@ class StageStatus(Status):
             cls.SKIPPED: frozenset(),
         }
 
+    @property
+    def is_ending(self) -> bool:
+        """Does the stage's clock stop here?"""
+        return self in {self.COMPLETED, self.ERROR, self.SKIPPED}
+
 
 class WorkerStatus(models.TextChoices):
     IDLE = "idle", "Idle"

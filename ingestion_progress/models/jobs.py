@@ -76,9 +76,7 @@ class Job(models.Model):
     id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH, default=new_job_id)
     document_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     document_name = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
-    status = models.CharField(
-        max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED
-    )
+    status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     attempt = models.PositiveIntegerField(
         default=1, help_text="One try at the job; a retry is the next one."
     )
@@ -133,9 +131,7 @@ class Job(models.Model):
             models.CheckConstraint(
                 name="ingestion_job_status_known", condition=Q(status__in=JobStatus.values)
             ),
-            models.CheckConstraint(
-                name="ingestion_job_id_not_empty", condition=~Q(id="")
-            ),
+            models.CheckConstraint(name="ingestion_job_id_not_empty", condition=~Q(id="")),
             models.CheckConstraint(
                 name="ingestion_job_reached_percent_range",
                 condition=Q(reached_percent__gte=0, reached_percent__lte=100),

@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self, TypeVar
+
+from django.utils import timezone
+
+from ingestion_progress.exceptions import (
+    IngestionProgressError,
+    JobCancelled,
+    JobSuperseded,
+    UnknownStage,
+)
+from ingestion_progress.statuses import EventLevel, JobStatus
+from ingestion_progress.tracker.buffers import Attempt, Buffer
+from ingestion_progress.tracker.changes import EventEntry, checked_count
+from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+from ingestion_progress.tracker.plans import MAX_POOL_SIZE, JobPlan
+from ingestion_progress.tracker.records import Recorded, finish_attempt, write_changes
+from ingestion_progress.tracker.stages import StageTracker
+from ingestion_progress.tracker.workers import WorkerSlot
+from ingestion_progress.tracker.writers import Writer, current_writer
+
+logger = logging.getLogger("ingestion_progress.tracker")
+
+Result = TypeVar("Result")
+
+METRICS = frozenset({"entities_total", "relations_total", "neo4j_writes", "qdrant_writes"})
+MAX_OWN_COUNTERS = 50
+
+
+class JobTracker:
+    """A running job as an ingestion task sees it.
+
+    Thread-safe. Recording touches memory only; a thread of this process writes it, at most
+    every flush interval, and at once on start, finish and failure.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        self._writer: Writer = current_writer()
+        self._buffer: Buffer | None = None
+        self._stages: dict[str, StageTracker] = {}
+        self._own_counters: set[str] = set()
+
+    @property
+    def buffer(self) -> Buffer:
+        """Where changes are collected; opens the job if need be."""
+        if self._buffer is None:
+            self.start()
+        if self._buffer is None:
+            raise RuntimeError("start() did not open the job")
+        return self._buffer
+
+    @property
+    def document_id(self) -> str:
+        return self.buffer.attempt.document_id
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The declared stages, in their order."""
+        return self.buffer.attempt.stage_names
+
+    # Recording
+
+    def stage(self, name: str, *, total: int | None = None, unit: str = "") -> StageTracker:
+        """The stage of that name. Raises UnknownStage, which lists the declared ones."""
+        if name not in self.stage_names:
+            raise UnknownStage(name, self.stage_names)
+        stage = self._stages.setdefault(name, StageTracker(self, name))
+        stage.describe(total=total, unit=unit)
+        return stage
+
+    def skip(self, name: str, reason: str = "") -> None:
+        """The stage leaves the plan."""
+        self.stage(name).skip(reason)
+
+    def worker(self, number: int, *, chunk: str = "") -> WorkerSlot:
+        """A slot of the pool, for a `with` block. Raises InvalidCount for an absurd number."""
+        if checked_count("number", number) > MAX_POOL_SIZE:
+            raise ValueError(f"A pool has at most {MAX_POOL_SIZE} workers; there is no {number}.")
+        return WorkerSlot(self.buffer, number, chunk)
+
+    def count(self, **counts: int) -> None:
+        """Adds to the metrics; other names are the pipeline's own counters."""
+        self._record_counts(counts, is_absolute=False)
+
+    def set_metrics(self, **counts: int) -> None:
+        """Replaces metrics, for whoever counts alone."""
+        self._record_counts(counts, is_absolute=True)
+
+    def set_totals(self, *, chunks: int | None = None, images: int | None = None) -> None:
+        self._set_columns(total_chunks=chunks, total_images=images)
+
+    def set_queue_depth(self, n: int) -> None:
+        """How many items wait for a worker now."""
+        self._set_columns(queue_depth=n)
+
+    def set_pool_size(self, n: int) -> None:
+        self._set_columns(pool_size=n)
+
+    def log(
+        self,
+        message: str,
+        *,
+        level: EventLevel | str = EventLevel.INFO,
+        stage: str = "",
+        item: str = "",
+    ) -> None:
+        """A line in the job's log; one of level `error` counts as an error."""
+        entry = EventEntry(
+            at=timezone.now(), level=EventLevel(level), message=message, stage=stage, item=item
+        )
+        with self.buffer.change() as changes:
+            changes.add_event(entry)
+            if entry.level is EventLevel.ERROR:
+                changes.counters["error_count"].delta += 1
+
+    # Being told to stop
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Has somebody asked this job to stop? Known within a flush or a heartbeat."""
+        return self.buffer.is_cancel_requested
+
+    def raise_if_cancelled(self) -> None:
+        """Raises JobCancelled when asked to stop, JobSuperseded when the job went on elsewhere."""
+        buffer = self.buffer
+        if buffer.is_cancel_requested:
+            raise JobCancelled(self.job_id)
+        if buffer.is_superseded:
+            raise JobSuperseded(self.job_id)
+
+    # Writing
+
+    def start(self) -> None:
+        """Opens the job. Raises ProgressUnavailable where the database does not answer."""
+        if self._buffer is None:
+            self._opened(self._writer.call(self._open, self.job_id, "start"))
+
+    async def astart(self) -> None:
+        if self._buffer is None:
+            self._opened(await self._writer.acall(self._open, self.job_id, "start"))
+
+    def flush(self) -> Recorded:
+        """Writes what is pending now, and waits for it."""
+        return self._writer.call(self._flushing(), self.job_id, "changes")
+
+    async def aflush(self) -> Recorded:
+        return await self._writer.acall(self._flushing(), self.job_id, "changes")
+
+    def complete(self) -> None:
+        """The job succeeded: what runs is complete, what never ran leaves the plan."""
+        self._finish(JobStatus.SUCCEEDED)
+
+    async def acomplete(self) -> None:
+        await self._afinish(JobStatus.SUCCEEDED)
+
+    def fail(self, reason: str) -> None:
+        self._finish(JobStatus.FAILED, reason)
+
+    async def afail(self, reason: str) -> None:
+        await self._afinish(JobStatus.FAILED, reason)
+
+    def leave(self) -> None:
+        """This process has nothing more to say; the job itself goes on."""
+        self._writer.close(self.buffer)
+
+    def _open(self) -> Attempt:
+        raise NotImplementedError
+
+    def _opened(self, attempt: Attempt) -> None:
+        self._buffer = Buffer(attempt, self._writer)
+        self._writer.open(self._buffer)
+
+    def _flushing(self) -> Callable[[], Recorded]:
+        return _write_of(self.buffer, lambda changes: write_changes(self.buffer.attempt, changes))
+
+    def _finishing(self, status: JobStatus, reason: str) -> Callable[[], Recorded]:
+        return _write_of(
+            self.buffer,
+            lambda changes: finish_attempt(self.buffer.attempt, changes, status, reason),
+        )
+
+    def _finish(self, status: JobStatus, reason: str = "") -> None:
+        self._writer.call(self._finishing(status, reason), self.job_id, "end")
+        self.leave()
+
+    async def _afinish(self, status: JobStatus, reason: str = "") -> None:
+        await self._writer.acall(self._finishing(status, reason), self.job_id, "end")
+        self.leave()
+
+    def _record_counts(self, counts: dict[str, int], *, is_absolute: bool) -> None:
+        own = {name for name in counts if name not in METRICS}
+        if len(self._own_counters | own) > MAX_OWN_COUNTERS:
+            raise ValueError(f"A job has at most {MAX_OWN_COUNTERS} counters of its own.")
+        checked = {name: checked_count(name, value) for name, value in counts.items()}
+        self._own_counters |= own
+        with self.buffer.change() as changes:
+            for name, value in checked.items():
+                counters = changes.own_counters if name in own else changes.counters
+                if is_absolute:
+                    counters[name].set(value)
+                else:
+                    counters[name].delta += value
+
+    def _set_columns(self, **values: int | None) -> None:
+        checked = {
+            name: checked_count(name, value) for name, value in values.items() if value is not None
+        }
+        with self.buffer.change() as changes:
+            for name, value in checked.items():
+                changes.counters[name].set(value)
+
+    async def __aenter__(self) -> Self:
+        await self.astart()
+        return self
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+
+class OwnedJob(JobTracker):
+    """What `track` returns: whoever leaves the block ends the job."""
+
+    def __init__(self, plan: JobPlan, *, restart: bool) -> None:
+        super().__init__(plan.job_id)
+        self._plan = plan
+        self._restart = restart
+
+    def _open(self) -> Attempt:
+        return start_attempt(self._plan, restart=self._restart)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.complete()
+            return
+        status, reason = _ending(error)
+        try:
+            self._finish(status, reason)
+        except Exception:
+            # The task's own exception is the one to go on.
+            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.acomplete()
+            return
+        status, reason = _ending(error)
+        try:
+            await self._afinish(status, reason)
+        except Exception:
+            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
+
+
+class JoinedJob(JobTracker):
+    """What `attach` returns: leaving the block writes what is pending, and the job goes on."""
+
+    def _open(self) -> Attempt:
+        return join_attempt(self.job_id)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._note(error)
+        self._leave_quietly_if_over(self.flush)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._note(error)
+        try:
+            await self.aflush()
+        except JobSuperseded:
+            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
+        finally:
+            self.leave()
+
+    def _leave_quietly_if_over(self, flush: Callable[[], Recorded]) -> None:
+        try:
+            flush()
+        except JobSuperseded:
+            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
+        finally:
+            self.leave()
+
+    def _note(self, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, JobCancelled):
+            self.log(reason_of(error), level=EventLevel.ERROR)
+
+
+def reason_of(error: BaseException) -> str:
+    """What to tell a person: our own errors speak for themselves, others say their kind."""
+    text = str(error)
+    if isinstance(error, IngestionProgressError) and text:
+        return text
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind
+
+
+def _ending(error: BaseException) -> tuple[JobStatus, str]:
+    if isinstance(error, JobCancelled):
+        return JobStatus.CANCELLED, "Cancelled on request."
+    return JobStatus.FAILED, reason_of(error)
+
+
+def _write_of(buffer: Buffer, write: Callable[..., Result]) -> Callable[[], Result]:
+    """A write of all that is pending when it is performed; put back where it fails."""
+
+    def perform() -> Result:
+        changes = buffer.take()
+        try:
+            return write(changes)
+        except Exception:
+            buffer.put_back(changes)
+            raise
+
+    return perform

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from django.utils import timezone
+
+from ingestion_progress.exceptions import InvalidCount
+from ingestion_progress.statuses import EventLevel, StageStatus
+from ingestion_progress.tracker.changes import checked_count
+
+if TYPE_CHECKING:
+    from ingestion_progress.tracker.buffers import Buffer
+    from ingestion_progress.tracker.jobs import JobTracker
+
+Item = TypeVar("Item")
+
+MAX_UNIT_LENGTH = 32
+
+
+class StageTracker:
+    """One stage as an ingestion task sees it. Thread-safe, and never waits for the database.
+
+    As a context manager (sync or async) it starts the stage, completes it on a normal leave
+    and fails it on an exception, which goes on. Used without one, the first count starts it.
+    """
+
+    def __init__(self, job: JobTracker, name: str) -> None:
+        self.job = job
+        self.name = name
+        self._buffer: Buffer = job.buffer
+        self._is_started = False
+        self._known_total = 0
+
+    # Counts
+
+    def advance(self, n: int = 1) -> None:
+        """`n` more items are done."""
+        if n.__class__ is not int or n < 0:
+            checked_count("n", n)
+        if not self._is_started:
+            self.start()
+        buffer = self._buffer
+        with buffer.lock:
+            buffer.changes.stages[self.name].counters["processed"].delta += n
+        if not buffer.is_noticed:
+            buffer.notice()
+
+    def set(
+        self,
+        *,
+        processed: int | None = None,
+        total: int | None = None,
+        in_flight: int | None = None,
+    ) -> None:
+        """Replaces counts, for whoever counts alone. Raises InvalidCount."""
+        given = {"processed": processed, "total": total, "in_flight": in_flight}
+        counts = {name: checked_count(name, n) for name, n in given.items() if n is not None}
+        known_total = counts.get("total", self._known_total)
+        if known_total and counts.get("processed", 0) > known_total:
+            raise InvalidCount(
+                f"Stage {self.name!r}: processed is {processed}, above its total of {known_total}. "
+                "Set or grow the total first."
+            )
+        if any(counts.values()):
+            self.start()
+        self._known_total = known_total
+        with self._buffer.change() as changes:
+            for name, value in counts.items():
+                changes.stages[self.name].counters[name].set(value)
+
+    def grow(self, n: int) -> None:
+        """`n` more items are to be done: a total that is discovered late, by several if need be."""
+        checked_count("n", n)
+        self._known_total = 0  # others may grow it, too
+        with self._buffer.change() as changes:
+            changes.stages[self.name].counters["total"].delta += n
+
+    @contextmanager
+    def in_flight(self, n: int = 1) -> Iterator[None]:
+        """Counts `n` items as being worked on while the block runs."""
+        checked_count("n", n)
+        self.start()
+        self._add_in_flight(n)
+        try:
+            yield
+        finally:
+            self._add_in_flight(-n)
+
+    def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
+        """The items, each counted when the next is asked for. Raises JobCancelled when asked to stop.
+
+        A collection that knows its length sets the total, unless it has been given.
+        """
+        self._expect(items)
+        for item in items:
+            self.job.raise_if_cancelled()
+            yield item
+            self.advance()
+
+    async def aiterate(self, items: AsyncIterable[Item] | Iterable[Item]) -> AsyncIterator[Item]:
+        """`iterate` for async code; takes both kinds of iterables."""
+        if isinstance(items, AsyncIterable):
+            self.start()
+            async for item in items:
+                self.job.raise_if_cancelled()
+                yield item
+                self.advance()
+        else:
+            for item in self.iterate(items):
+                yield item
+
+    def record_error(self, message: str, *, item: str = "") -> None:
+        """One item failed and the stage goes on: counted, and kept in the job's log."""
+        with self._buffer.change() as changes:
+            changes.stages[self.name].counters["failed"].delta += 1
+        self.job.log(message, level=EventLevel.ERROR, stage=self.name, item=item)
+
+    # The stage's life
+
+    def start(self) -> None:
+        """Pending to in progress. Starting twice is harmless."""
+        if self._is_started:
+            return
+        self._is_started = True
+        self._move_to(StageStatus.IN_PROGRESS)
+
+    def complete(self) -> None:
+        self._move_to(StageStatus.COMPLETED)
+
+    def fail(self, reason: str) -> None:
+        self._move_to(StageStatus.ERROR)
+        self.job.log(reason, level=EventLevel.ERROR, stage=self.name)
+
+    def skip(self, reason: str = "") -> None:
+        """The stage leaves the plan: it counts neither as done nor as to be done."""
+        self._move_to(StageStatus.SKIPPED)
+        self.job.log(f"Skipped: {reason}" if reason else "Skipped", stage=self.name)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.complete()
+        else:
+            # The reason is the job's to record, once.
+            self._move_to(StageStatus.ERROR)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def describe(self, *, total: int | None, unit: str) -> None:
+        """What is counted and how much there is, as far as it is known."""
+        if total is not None:
+            self.set(total=total)
+        if unit:
+            with self._buffer.change() as changes:
+                changes.stages[self.name].unit = unit[:MAX_UNIT_LENGTH]
+
+    def _expect(self, items: Iterable[Item]) -> None:
+        self.start()
+        if not self._known_total and isinstance(items, Sized):
+            self.set(total=len(items))
+
+    def _add_in_flight(self, n: int) -> None:
+        with self._buffer.change() as changes:
+            changes.stages[self.name].counters["in_flight"].delta += n
+
+    def _move_to(self, status: StageStatus) -> None:
+        now = timezone.now()
+        with self._buffer.change(is_urgent=True) as changes:
+            stage = changes.stages[self.name]
+            stage.status = status
+            stage.started_at = stage.started_at or now
+            if status.is_ending:
+                stage.finished_at = now
+        if status is StageStatus.ERROR:
+            self._is_started = False  # a further count means another try

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ingestion_progress.exceptions import InvalidCount
+from ingestion_progress.statuses import WorkerStatus
+from ingestion_progress.tracker.changes import WorkerChange
+from ingestion_progress.tracker.plans import clean_text
+
+if TYPE_CHECKING:
+    from ingestion_progress.tracker.buffers import Buffer
+
+MAX_CHUNK_LENGTH = 255
+
+
+class WorkerSlot:
+    """One slot of the pool while it works on a chunk.
+
+    Leaving frees the slot; an exception marks it as broken and goes on.
+    """
+
+    def __init__(self, buffer: Buffer, number: int, chunk: str) -> None:
+        self._buffer = buffer
+        self.number = number
+        self.chunk = clean_text(chunk, MAX_CHUNK_LENGTH)
+
+    def progress(self, percent: float) -> None:
+        """How far the current chunk is, 0 to 100. Raises InvalidCount outside of that."""
+        if not 0 <= percent <= 100:
+            raise InvalidCount(f"progress is {percent!r}; it must be from 0 to 100.")
+        self._change(WorkerStatus.PROCESSING, self.chunk, percent)
+
+    def __enter__(self) -> Self:
+        self.progress(0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._change(WorkerStatus.IDLE)
+        else:
+            self._change(WorkerStatus.ERROR, self.chunk)
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, traceback)
+
+    def _change(self, status: WorkerStatus, chunk: str = "", percent: float = 0.0) -> None:
+        with self._buffer.change() as changes:
+            changes.workers[self.number] = WorkerChange(
+                status=status, current_chunk=chunk, progress_percent=percent
+            )
