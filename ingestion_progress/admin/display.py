@@ -1,0 +1,80 @@
+"""Values as the admin shows them: text first, and a class that may add a colour."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.db.models import Choices
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from ingestion_progress.models import Job, Stage
+from ingestion_progress.snapshots import Snapshot
+
+
+def mark(choice: Choices, text: str = "") -> SafeString:
+    """A status, level or liveness: its word (or `text`), coloured by admin.css."""
+    return format_html(
+        '<span class="progress-mark progress-mark-{}" title="{}">{}</span>',
+        choice.value,
+        choice.label,
+        text or choice.label,
+    )
+
+
+def bar(percent: float, label: str) -> SafeString:
+    """A progress bar with its percentage beside it; `label` says of what it is."""
+    return format_html(
+        '<span class="progress-bar"><progress max="100" value="{}" aria-label="{}"></progress>'
+        " <span>{} %</span></span>",
+        f"{percent:.1f}",  # as HTML wants it, whatever the locale
+        label,
+        f"{percent:.1f}".removesuffix(".0"),
+    )
+
+
+def clock(at: datetime | None) -> SafeString | None:
+    """A short date and time of the viewer's time zone; None shows as empty."""
+    if at is None:
+        return None
+    shown = date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT")
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), shown)
+
+
+def span(start: datetime | None, end: datetime | None) -> str | None:
+    """How long something has taken until `end`, or until now; None before its start."""
+    return duration((end or timezone.now()) - start) if start else None
+
+
+def duration(length: timedelta) -> str:
+    """`0.4 s`, `42 s`, `1 min 05 s`, `2 h 03 min`: two units at most."""
+    total = max(0.0, length.total_seconds())
+    if total < 10:
+        return f"{total:.1f} s"
+    minutes, seconds = divmod(round(total), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+
+
+def count(stage: Stage) -> str:
+    """`12 / 32 pages`, or `12 pages` while the total is unknown."""
+    done = f"{stage.processed} / {stage.total}" if stage.total else str(stage.processed)
+    return f"{done} {stage.unit}".rstrip()
+
+
+def snapshot(job: Job) -> Snapshot:
+    """From a job whose stages were fetched by the queryset; without its workers."""
+    return Snapshot(job=job, stages=list(job.stages.all()), workers=())
+
+
+def job_url(view: str, job: Job) -> str | None:
+    """None where a project does not include the app's URLs."""
+    try:
+        return reverse(f"ingestion_progress:{view}", args=[job.pk])
+    except NoReverseMatch:
+        return None

@@ -1,0 +1,137 @@
+"""What belongs to a job, as tables to read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Model, QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from ingestion_progress.admin.display import bar, clock, mark, span
+from ingestion_progress.estimates import shown_percent, stage_percent
+from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
+
+MAX_ROWS = 50
+
+if TYPE_CHECKING:
+    Inline = admin.TabularInline[Model, Job]
+    Rows = BaseInlineFormSet[Model, Job, forms.ModelForm[Model]]
+else:
+    Inline = admin.TabularInline
+    Rows = BaseInlineFormSet
+
+
+class FirstRows(Rows):
+    """The first MAX_ROWS of the queryset's order: a page must not grow with the job."""
+
+    def get_queryset(self) -> QuerySet[Model]:
+        if not hasattr(self, "_first_rows"):
+            self._first_rows = super().get_queryset()[:MAX_ROWS]
+        return self._first_rows
+
+
+class ReadOnlyInline(Inline):
+    formset = FirstRows
+    template = "admin/ingestion_progress/job/rows.html"
+    empty_text = ""
+    extra = 0
+    can_delete = False
+
+    @property
+    def media(self) -> forms.Media:
+        return forms.Media()  # nothing to add or to remove, so none of the form's scripts
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever may see the job may see what belongs to it."""
+        return any(
+            request.user.has_perm(f"ingestion_progress.{action}_job")
+            for action in ("view", "change")
+        )
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class StageInline(ReadOnlyInline):
+    model = Stage
+    empty_text = "This job declares no stages."
+    ordering = ("position",)
+    fields = (
+        "name",
+        "shown_status",
+        "progress",
+        "processed",
+        "total",
+        "in_flight",
+        "failed",
+        "unit",
+        "took",
+    )
+    readonly_fields = ("shown_status", "progress", "took")
+
+    @admin.display(description="status")
+    def shown_status(self, stage: Stage) -> SafeString:
+        return mark(StageStatus(stage.status))
+
+    @admin.display(description="progress")
+    def progress(self, stage: Stage) -> SafeString | None:
+        status = stage.stage_status
+        if status is StageStatus.SKIPPED:
+            return None
+        percent = stage_percent(
+            processed=stage.processed,
+            total=stage.total,
+            is_completed=status is StageStatus.COMPLETED,
+        )
+        return bar(shown_percent(percent), f"Progress of {stage.name}")
+
+    @admin.display(description="took")
+    def took(self, stage: Stage) -> str | None:
+        return span(stage.started_at, stage.finished_at)
+
+
+class WorkerInline(ReadOnlyInline):
+    model = Worker
+    empty_text = "No worker has taken anything yet."
+    ordering = ("number",)
+    verbose_name_plural = f"workers (the first {MAX_ROWS})"
+    fields = ("number", "shown_status", "current_chunk", "progress")
+    readonly_fields = ("shown_status", "progress")
+
+    @admin.display(description="status")
+    def shown_status(self, worker: Worker) -> SafeString:
+        return mark(WorkerStatus(worker.status))
+
+    @admin.display(description="progress")
+    def progress(self, worker: Worker) -> SafeString | None:
+        if worker.status == WorkerStatus.IDLE:
+            return None
+        return bar(shown_percent(worker.progress_percent), f"Progress of worker {worker.number}")
+
+
+class EventInline(ReadOnlyInline):
+    model = JobEvent
+    empty_text = "Nothing has been logged."
+    ordering = ("-id",)
+    verbose_name_plural = f"events (the latest {MAX_ROWS}, newest first)"
+    fields = ("time", "shown_level", "stage", "item", "message")
+    readonly_fields = ("time", "shown_level")
+
+    @admin.display(description="time")
+    def time(self, event: JobEvent) -> SafeString | None:
+        return clock(event.at)
+
+    @admin.display(description="level")
+    def shown_level(self, event: JobEvent) -> SafeString:
+        return mark(EventLevel(event.level))

@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from ingestion_progress import tracker
+from ingestion_progress.admin import actions
+from ingestion_progress.admin.display import (
+    bar,
+    clock,
+    count,
+    duration,
+    job_url,
+    mark,
+    snapshot,
+    span,
+)
+from ingestion_progress.admin.inlines import EventInline, StageInline, WorkerInline
+from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.statuses import StageStatus
+
+if TYPE_CHECKING:
+    JobModelAdmin = admin.ModelAdmin[Job]
+else:
+    JobModelAdmin = admin.ModelAdmin
+
+
+@admin.register(Job)
+class JobAdmin(JobModelAdmin):
+    """To look at, to cancel and to delete; the tracker is the only one that writes."""
+
+    list_display = (
+        "document",
+        "shown_status",
+        "progress",
+        "stages_in_progress",
+        "started",
+        "elapsed",
+        "shown_liveness",
+        "errors",
+    )
+    list_filter = ("status", "created_at")
+    search_fields = ("id", "document_id", "document_name")
+    search_help_text = "By job id, document id or document name."
+    date_hierarchy = "created_at"
+    list_per_page = 50
+    actions = (actions.cancel_jobs, actions.delete_selected)
+
+    fields = None
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    "id",
+                    "document_name",
+                    "document_id",
+                    "shown_status",
+                    "progress",
+                    "liveness_explained",
+                    "error",
+                )
+            },
+        ),
+        (
+            "Timing",
+            {
+                "fields": (
+                    "created_at",
+                    "started_at",
+                    "finished_at",
+                    "elapsed",
+                    "remaining",
+                    "heartbeat_at",
+                    "updated_at",
+                    "cancel_requested_at",
+                )
+            },
+        ),
+        (
+            "Counts",
+            {
+                "fields": (
+                    "total_chunks",
+                    "total_images",
+                    "entities_total",
+                    "relations_total",
+                    "neo4j_writes",
+                    "qdrant_writes",
+                    "counters",
+                    "pool_size",
+                    "queue_depth",
+                    "error_count",
+                )
+            },
+        ),
+        (
+            "Record",
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    "attempt",
+                    "epoch",
+                    "revision",
+                    "event_count",
+                ),
+            },
+        ),
+    )
+    readonly_fields = ("shown_status", "progress", "liveness_explained", "elapsed", "remaining")
+    inlines = (StageInline, WorkerInline, EventInline)
+
+    class Media:
+        css = {"all": ["ingestion_progress/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        stages = Prefetch("stages", Stage.objects.order_by("position"))
+        return super().get_queryset(request).prefetch_related(stages)
+
+    # What the list and the page show
+
+    @admin.display(description="document", ordering="document_name")
+    def document(self, job: Job) -> str:
+        return job.document_name or job.document_id or job.pk
+
+    @admin.display(description="status", ordering="status")
+    def shown_status(self, job: Job) -> SafeString:
+        asked = "" if job.is_finished or not job.cancel_requested_at else "Cancelling"
+        return mark(job.job_status, asked)
+
+    @admin.display(description="progress", ordering="reached_percent")
+    def progress(self, job: Job) -> SafeString:
+        return bar(snapshot(job).overall_percent, f"Progress of {self.document(job)}")
+
+    @admin.display(description="in progress")
+    def stages_in_progress(self, job: Job) -> str | None:
+        if job.is_finished:
+            return None
+        return ", ".join(
+            f"{stage.name} {count(stage)}"
+            for stage in job.stages.all()
+            if stage.stage_status is StageStatus.IN_PROGRESS
+        )
+
+    @admin.display(description="started", ordering="started_at")
+    def started(self, job: Job) -> SafeString | None:
+        return clock(job.started_at)
+
+    @admin.display(description="elapsed")
+    def elapsed(self, job: Job) -> str | None:
+        return span(job.started_at, job.finished_at)
+
+    @admin.display(description="remaining")
+    def remaining(self, job: Job) -> str | None:
+        left_ms = snapshot(job).progress(timezone.now()).timing.estimated_remaining_ms
+        return f"about {duration(timedelta(milliseconds=left_ms))}" if left_ms else None
+
+    @admin.display(description="liveness")
+    def shown_liveness(self, job: Job) -> SafeString | None:
+        liveness = job.liveness(timezone.now())
+        return mark(liveness, liveness.value.capitalize()) if liveness else None
+
+    @admin.display(description="liveness")
+    def liveness_explained(self, job: Job) -> SafeString | None:
+        liveness = job.liveness(timezone.now())
+        return mark(liveness) if liveness else None
+
+    @admin.display(description="errors", ordering="error_count")
+    def errors(self, job: Job) -> int | None:
+        return job.error_count or None
+
+    # Who may do what
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Job | None = None) -> bool:
+        is_deletable = obj is None or obj.is_finished
+        return is_deletable and super().has_delete_permission(request, obj)
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        """Named by the permission `start_job`; `cancel_jobs` asks for it."""
+        return request.user.has_perm("ingestion_progress.start_job")
+
+    # Deleting
+
+    def get_deleted_objects(
+        self, objs: Iterable[Job], request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Counts what belongs to the jobs: Django would list each of a thousand events."""
+        jobs = list(objs)
+        counts = {str(Job._meta.verbose_name_plural): len(jobs)}
+        for model in (Stage, Worker, JobEvent):
+            rows = model._default_manager.filter(job_id__in=[job.pk for job in jobs])
+            counts[str(model._meta.verbose_name_plural)] = rows.count()
+        is_allowed = all(self.has_delete_permission(request, job) for job in jobs)
+        refused = set() if is_allowed else {str(Job._meta.verbose_name)}
+        return [str(job) for job in jobs], counts, refused, []
+
+    def delete_model(self, request: HttpRequest, obj: Job) -> None:
+        try:
+            tracker.delete_job(obj.pk)
+        except InvalidTransition as error:  # started again while somebody confirmed
+            raise PermissionDenied(str(error)) from error
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+        for job in queryset:
+            self.delete_model(request, job)
+
+    # The page of one job
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        job: Job = context["original"]
+        context |= {
+            "live_page_url": job_url("job_detail", job),
+            "stream_url": job_url("job_progress", job),
+            "is_cancellable": not job.is_finished
+            and not job.cancel_requested_at
+            and self.has_start_permission(request),
+        }
+        return super().render_change_form(request, context, *args, **kwargs)
