@@ -353,7 +353,7 @@ def test_confirmation_counts_events_and_does_not_list_them(admin_client: Client)
         JobEvent(job=job, attempt=1, message=f"Message {number}") for number in range(300)
     )
     html = admin_client.get(page(job, "delete")).content.decode()
-    assert "Job events: 300" in html
+    assert "Events: 300" in html
     assert "Message" not in html
 
 

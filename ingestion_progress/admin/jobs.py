@@ -201,12 +201,15 @@ class JobAdmin(JobModelAdmin):
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
         """Counts what belongs to the jobs: Django would list each of a thousand events."""
         jobs = list(objs)
-        counts = {str(Job._meta.verbose_name_plural): len(jobs)}
-        for model in (Stage, Worker, JobEvent):
-            rows = model._default_manager.filter(job_id__in=[job.pk for job in jobs])
-            counts[str(model._meta.verbose_name_plural)] = rows.count()
+        ids = [job.pk for job in jobs]
+        counts = {
+            "jobs": len(jobs),
+            "stages": Stage.objects.filter(job_id__in=ids).count(),
+            "workers": Worker.objects.filter(job_id__in=ids).count(),
+            "events": JobEvent.objects.filter(job_id__in=ids).count(),
+        }
         is_allowed = all(self.has_delete_permission(request, job) for job in jobs)
-        refused = set() if is_allowed else {str(Job._meta.verbose_name)}
+        refused = set() if is_allowed else {"job"}
         return [str(job) for job in jobs], counts, refused, []
 
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
