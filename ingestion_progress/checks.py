@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
 
 from ingestion_progress.conf import conf
@@ -22,7 +23,7 @@ def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
     if str(options.get("transaction_mode", "")).upper() == "IMMEDIATE":
         return []
     return [
-        Warning(
+        checks.Warning(
             "Several writers of a SQLite file in its default transaction mode run into "
             "'database is locked'.",
             hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE' and "
@@ -70,7 +71,7 @@ def check_public(**kwargs: Any) -> list[CheckMessage]:
     if not conf.is_public:
         return []
     return [
-        Warning(
+        checks.Warning(
             "Anyone who reaches this server may watch, start and cancel jobs.",
             hint="Set INGESTION_PROGRESS_PUBLIC = False, unless that is on purpose.",
             id="ingestion_progress.W002",

@@ -16,7 +16,10 @@ Every message says what is the case and what to do about it, and may be shown to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class IngestionProgressError(Exception):

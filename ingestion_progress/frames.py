@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-
-from pydantic import BaseModel
+from typing import TYPE_CHECKING
 
 from ingestion_progress.schemas import CompleteEventData, ErrorEventData
-from ingestion_progress.snapshots import Snapshot
 from ingestion_progress.statuses import JobStatus
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pydantic import BaseModel
+
+    from ingestion_progress.snapshots import Snapshot
 
 # A comment: keeps proxies from closing a silent stream, and finds out dead peers.
 KEEPALIVE = b": keepalive\n\n"

@@ -6,11 +6,12 @@ caller's own transaction is open: SQLite locks a whole file for one writer.
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import Model
+from typing import TYPE_CHECKING, Any
 
 from ingestion_progress.conf import conf
+
+if TYPE_CHECKING:
+    from django.db.models import Model
 
 APP_LABEL = "ingestion_progress"
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db import router
-from django.db.models import QuerySet
 
 from ingestion_progress.estimates import (
     overall_percent,
@@ -28,6 +25,12 @@ from ingestion_progress.schemas import (
     WorkerPoolSchema,
 )
 from ingestion_progress.statuses import JobStatus, StageStatus, WorkerStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
 
 Row = TypeVar("Row", Stage, Worker)
 

@@ -9,11 +9,14 @@ then belongs to the test's own transaction, like any other row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ingestion_progress.tracker.writers import InlineWriter, use_writer
+from ingestion_progress.tracker.background import use_writer
+from ingestion_progress.tracker.writers import InlineWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @contextmanager

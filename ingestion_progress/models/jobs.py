@@ -24,17 +24,16 @@ def new_epoch() -> str:
     return secrets.token_hex(6)
 
 
-def clean_job_id(job_id: str) -> str:
+def clean_job_id(job_id: object) -> str:
     """The id itself. Raises InvalidJobId if it cannot stand in one segment of a URL."""
-    is_valid = (
-        isinstance(job_id, str)
-        and 1 <= len(job_id) <= MAX_NAME_LENGTH
-        and job_id.isprintable()
-        and job_id == job_id.strip()
-        and not set("/\\") & set(job_id)
-        and job_id not in {".", ".."}
-    )
-    if not is_valid:
+    if (
+        not isinstance(job_id, str)
+        or not 1 <= len(job_id) <= MAX_NAME_LENGTH
+        or not job_id.isprintable()
+        or job_id != job_id.strip()
+        or set("/\\") & set(job_id)
+        or job_id in {".", ".."}
+    ):
         raise InvalidJobId
     return job_id
 

@@ -5,14 +5,15 @@
             for page in stage.iterate(pages):
                 ...
 
-`plans` says what a job is to be, `jobs`, `stages` and `workers` are what a task holds,
-`buffers` and `changes` keep what it said, `writers` carry it to the database, `records` and
-`lifecycle` are the SQL.
+`plans` says what a job is to be; `blocks`, `jobs`, `stages` and `workers` are what a task
+holds; `buffers` and `changes` keep what it said; `writers` and `background` carry it to the
+database; `records` and `lifecycle` are the SQL.
 """
 
 from __future__ import annotations
 
-from ingestion_progress.tracker.jobs import JobTracker, JoinedJob, OwnedJob, reason_of
+from ingestion_progress.tracker.blocks import JoinedJob, OwnedJob, reason_of
+from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import (
     delete_job,
     fail_job,

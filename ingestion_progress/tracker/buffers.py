@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING
 from ingestion_progress.tracker.changes import JobChanges
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ingestion_progress.tracker.writers import Writer
 
 

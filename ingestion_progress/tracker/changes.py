@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db.models import F, Value
-from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 
 from ingestion_progress.exceptions import InvalidCount
-from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from django.db.models.expressions import Combinable
+
+    from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
 
 # JavaScript's largest exact integer, and far below the columns' own limit.
 MAX_COUNT = 2**53 - 1
@@ -23,7 +28,7 @@ MAX_COUNT = 2**53 - 1
 MAX_PENDING_EVENTS = 10_000
 
 
-def checked_count(name: str, value: int) -> int:
+def checked_count(name: str, value: object) -> int:
     """The value itself. Raises InvalidCount unless it is an integer from 0 to MAX_COUNT."""
     if not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
         raise InvalidCount(f"{name} is {value!r}; it must be an integer from 0 to {MAX_COUNT}.")

@@ -1,27 +1,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.utils import timezone
 
 from ingestion_progress.exceptions import (
-    IngestionProgressError,
     JobCancelled,
     JobSuperseded,
+    ProgressUnavailable,
     UnknownStage,
 )
 from ingestion_progress.statuses import EventLevel, JobStatus
+from ingestion_progress.tracker.background import current_writer
 from ingestion_progress.tracker.buffers import Attempt, Buffer
 from ingestion_progress.tracker.changes import EventEntry, checked_count
-from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
-from ingestion_progress.tracker.plans import MAX_POOL_SIZE, JobPlan
+from ingestion_progress.tracker.plans import MAX_POOL_SIZE
 from ingestion_progress.tracker.records import Recorded, finish_attempt, write_changes
 from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot
-from ingestion_progress.tracker.writers import Writer, current_writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingestion_progress.tracker.writers import Writer
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
@@ -138,18 +140,18 @@ class JobTracker:
     def start(self) -> None:
         """Opens the job. Raises ProgressUnavailable where the database does not answer."""
         if self._buffer is None:
-            self._opened(self._writer.call(self._open, self.job_id, "start"))
+            self._opened(self._call(self._open, "start"))
 
     async def astart(self) -> None:
         if self._buffer is None:
-            self._opened(await self._writer.acall(self._open, self.job_id, "start"))
+            self._opened(await self._acall(self._open, "start"))
 
     def flush(self) -> Recorded:
         """Writes what is pending now, and waits for it."""
-        return self._writer.call(self._flushing(), self.job_id, "changes")
+        return self._call(self._flushing(), "progress")
 
     async def aflush(self) -> Recorded:
-        return await self._writer.acall(self._flushing(), self.job_id, "changes")
+        return await self._acall(self._flushing(), "progress")
 
     def complete(self) -> None:
         """The job succeeded: what runs is complete, what never ran leaves the plan."""
@@ -171,6 +173,18 @@ class JobTracker:
     def _open(self) -> Attempt:
         raise NotImplementedError
 
+    def _call(self, write: Callable[[], Result], action: str) -> Result:
+        try:
+            return self._writer.call(write)
+        except TimeoutError:
+            raise ProgressUnavailable(self.job_id, action) from None
+
+    async def _acall(self, write: Callable[[], Result], action: str) -> Result:
+        try:
+            return await self._writer.acall(write)
+        except TimeoutError:
+            raise ProgressUnavailable(self.job_id, action) from None
+
     def _opened(self, attempt: Attempt) -> None:
         self._buffer = Buffer(attempt, self._writer)
         self._writer.open(self._buffer)
@@ -185,11 +199,11 @@ class JobTracker:
         )
 
     def _finish(self, status: JobStatus, reason: str = "") -> None:
-        self._writer.call(self._finishing(status, reason), self.job_id, "end")
+        self._call(self._finishing(status, reason), "end")
         self.leave()
 
     async def _afinish(self, status: JobStatus, reason: str = "") -> None:
-        await self._writer.acall(self._finishing(status, reason), self.job_id, "end")
+        await self._acall(self._finishing(status, reason), "end")
         self.leave()
 
     def _record_counts(self, counts: dict[str, int], *, is_absolute: bool) -> None:
@@ -221,106 +235,6 @@ class JobTracker:
     def __enter__(self) -> Self:
         self.start()
         return self
-
-
-class OwnedJob(JobTracker):
-    """What `track` returns: whoever leaves the block ends the job."""
-
-    def __init__(self, plan: JobPlan, *, restart: bool) -> None:
-        super().__init__(plan.job_id)
-        self._plan = plan
-        self._restart = restart
-
-    def _open(self) -> Attempt:
-        return start_attempt(self._plan, restart=self._restart)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.complete()
-            return
-        status, reason = _ending(error)
-        try:
-            self._finish(status, reason)
-        except Exception:
-            # The task's own exception is the one to go on.
-            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            await self.acomplete()
-            return
-        status, reason = _ending(error)
-        try:
-            await self._afinish(status, reason)
-        except Exception:
-            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
-
-
-class JoinedJob(JobTracker):
-    """What `attach` returns: leaving the block writes what is pending, and the job goes on."""
-
-    def _open(self) -> Attempt:
-        return join_attempt(self.job_id)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._note(error)
-        self._leave_quietly_if_over(self.flush)
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._note(error)
-        try:
-            await self.aflush()
-        except JobSuperseded:
-            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
-        finally:
-            self.leave()
-
-    def _leave_quietly_if_over(self, flush: Callable[[], Recorded]) -> None:
-        try:
-            flush()
-        except JobSuperseded:
-            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
-        finally:
-            self.leave()
-
-    def _note(self, error: BaseException | None) -> None:
-        if error is not None and not isinstance(error, JobCancelled):
-            self.log(reason_of(error), level=EventLevel.ERROR)
-
-
-def reason_of(error: BaseException) -> str:
-    """What to tell a person: our own errors speak for themselves, others say their kind."""
-    text = str(error)
-    if isinstance(error, IngestionProgressError) and text:
-        return text
-    kind = type(error).__name__
-    return f"{kind}: {text}" if text else kind
-
-
-def _ending(error: BaseException) -> tuple[JobStatus, str]:
-    if isinstance(error, JobCancelled):
-        return JobStatus.CANCELLED, "Cancelled on request."
-    return JobStatus.FAILED, reason_of(error)
 
 
 def _write_of(buffer: Buffer, write: Callable[..., Result]) -> Callable[[], Result]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -20,6 +19,9 @@ from ingestion_progress.tracker.buffers import Attempt
 from ingestion_progress.tracker.changes import EventEntry
 from ingestion_progress.tracker.plans import JobPlan, Stages
 from ingestion_progress.tracker.records import end_locked_job, progress_alias, write_events
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # What a new attempt starts with; whatever is not named here stays.
 FRESH: dict[str, Any] = {

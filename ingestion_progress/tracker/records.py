@@ -6,10 +6,8 @@ queue up and cannot deadlock, and the sums of many writers are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
 from django.db.models import F, Value
@@ -22,9 +20,14 @@ from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.snapshots import plan_percent
 from ingestion_progress.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
-from ingestion_progress.tracker.buffers import Attempt
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, StageChanges
 from ingestion_progress.tracker.plans import clean_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from ingestion_progress.tracker.buffers import Attempt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from django.utils import timezone
@@ -12,6 +11,8 @@ from ingestion_progress.statuses import EventLevel, StageStatus
 from ingestion_progress.tracker.changes import checked_count
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ingestion_progress.tracker.buffers import Buffer
     from ingestion_progress.tracker.jobs import JobTracker
 
@@ -90,7 +91,7 @@ class StageTracker:
             self._add_in_flight(-n)
 
     def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, each counted when the next is asked for. Raises JobCancelled when asked to stop.
+        """The items, each counted when the next is asked for. Raises JobCancelled.
 
         A collection that knows its length sets the total, unless it has been given.
         """

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from ingestion_progress.exceptions import InvalidCount
@@ -9,6 +8,8 @@ from ingestion_progress.tracker.changes import WorkerChange
 from ingestion_progress.tracker.plans import clean_text
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from ingestion_progress.tracker.buffers import Buffer
 
 MAX_CHUNK_LENGTH = 255

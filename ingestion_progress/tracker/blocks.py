@@ -1,0 +1,116 @@
+"""What leaving a `with` block means: for the owner of a job its end, for a guest a flush."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from ingestion_progress.exceptions import IngestionProgressError, JobCancelled, JobSuperseded
+from ingestion_progress.statuses import EventLevel, JobStatus
+from ingestion_progress.tracker.jobs import JobTracker
+from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ingestion_progress.tracker.buffers import Attempt
+    from ingestion_progress.tracker.plans import JobPlan
+
+logger = logging.getLogger("ingestion_progress.tracker")
+
+
+class OwnedJob(JobTracker):
+    """What `track` returns: whoever leaves the block ends the job."""
+
+    def __init__(self, plan: JobPlan, *, restart: bool) -> None:
+        super().__init__(plan.job_id)
+        self._plan = plan
+        self._restart = restart
+
+    def _open(self) -> Attempt:
+        return start_attempt(self._plan, restart=self._restart)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.complete()
+            return
+        status, reason = _ending(error)
+        try:
+            self._finish(status, reason)
+        except Exception:
+            # The task's own exception is the one to go on.
+            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            await self.acomplete()
+            return
+        status, reason = _ending(error)
+        try:
+            await self._afinish(status, reason)
+        except Exception:
+            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
+
+
+class JoinedJob(JobTracker):
+    """What `attach` returns: leaving the block writes what is pending, and the job goes on."""
+
+    def _open(self) -> Attempt:
+        return join_attempt(self.job_id)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._note(error)
+        try:
+            self.flush()
+        except JobSuperseded:
+            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
+        finally:
+            self.leave()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._note(error)
+        try:
+            await self.aflush()
+        except JobSuperseded:
+            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
+        finally:
+            self.leave()
+
+    def _note(self, error: BaseException | None) -> None:
+        if error is not None and not isinstance(error, JobCancelled):
+            self.log(reason_of(error), level=EventLevel.ERROR)
+
+
+def reason_of(error: BaseException) -> str:
+    """What to tell a person: our own errors speak for themselves, others say their kind."""
+    text = str(error)
+    if isinstance(error, IngestionProgressError) and text:
+        return text
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind
+
+
+def _ending(error: BaseException) -> tuple[JobStatus, str]:
+    if isinstance(error, JobCancelled):
+        return JobStatus.CANCELLED, "Cancelled on request."
+    return JobStatus.FAILED, reason_of(error)
