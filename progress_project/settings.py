@@ -1,29 +1,32 @@
 """One deployment of `ingestion_progress`: embedded by default, servers by environment.
 
-Every setting that is read from the environment is in `.env.example` (a test compares them)
-and explained in docs/settings.md.
+Every variable that is read here is in `.env.example` (a test compares them) and explained in
+docs/settings.md.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import secrets
 from pathlib import Path
-from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import environ
+from corsheaders.defaults import default_headers
+
+from progress_project.environment import Environment, InvalidVariable
+from progress_project.log_records import FORMATS, LEVELS, logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.FileAwareEnv()
-env.smart_cast = False
-env.read_env(env.str("ENV_FILE", default=str(BASE_DIR / ".env")))  # an absent file is fine
+env = Environment()
+env.load(env.path("ENV_FILE", BASE_DIR / ".env"))
 
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
+VAR_DIR = env.path("VAR_DIR", BASE_DIR / "var")
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
     """From the environment, or made once and kept beside the data for this deployment."""
-    if given := env.str("SECRET_KEY", default=""):
+    if given := env.text("SECRET_KEY"):
         return given
     kept = VAR_DIR / "secret_key"
     if not kept.exists():
@@ -32,23 +35,37 @@ def _secret_key() -> str:
     return kept.read_text()
 
 
-def _database(url: str) -> dict[str, Any]:
-    """A Django database from a URL; SQLite is set up for several writing processes."""
-    database: dict[str, Any] = env.db_url_config(url)
-    if database["ENGINE"] == "django.db.backends.sqlite3":
-        database["OPTIONS"] = {
-            # Eight writers lost 28 of 320 writes to "database is locked" without these.
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            "timeout": 20,
-        } | database.get("OPTIONS", {})
-    return database
+def _time_zone() -> str:
+    name = env.text("TIME_ZONE", "UTC")
+    try:
+        ZoneInfo(name)
+    except (ValueError, ZoneInfoNotFoundError, OSError):
+        raise InvalidVariable("TIME_ZONE", f"a name like Europe/Berlin, not {name!r}") from None
+    return name
 
 
-DEBUG = env.bool("DEBUG", default=False)
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = _secret_key()
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+# Where scripts/run serves.
+HOST = env.text("HOST", "127.0.0.1")
+PORT = env.integer("PORT", 8000)
+if not 0 < PORT < 65536:
+    raise InvalidVariable("PORT", f"between 1 and 65535, not {PORT}")
+
+_hosts = ["localhost", "127.0.0.1", "[::1]"]
+if DEBUG and not _is_loopback(HOST):
+    # A phone on the same network asks for whatever address this machine has there.
+    _hosts = ["*"]
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", _hosts)
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "daphne",
@@ -58,9 +75,8 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "channels",
+    "servestatic",
     "corsheaders",
-    "django_structlog",
     "django_tasks_db",
     "ninja",
     "ingestion_progress",
@@ -69,7 +85,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "progress_project.middleware.request_log",
+    "progress_project.middleware.content_security_policy",
     "corsheaders.middleware.CorsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -95,28 +112,68 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {
-    "default": _database(
-        env.str("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'progress.sqlite3'}")
-    )
-}
+# The databases
+
+DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{VAR_DIR / 'progress.sqlite3'}")}
+if _progress_database := env.database("PROGRESS_DATABASE_URL"):
+    DATABASES["progress"] = _progress_database
+    DATABASE_ROUTERS = ["ingestion_progress.routers.ProgressRouter"]
+    INGESTION_PROGRESS_DATABASE = "progress"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default"]}}
+
+# Who may come in, and how
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("MinimumLengthValidator", "CommonPasswordValidator")
 ]
-LANGUAGE_CODE = "en"
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
-USE_TZ = True
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+
+HTTPS = env.boolean("HTTPS", default=not DEBUG)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 3600) if HTTPS else 0
+if env.boolean("BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# Other subdomains, and browsers' preload lists, are for the owner of the whole domain to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+
+INGESTION_PROGRESS_PUBLIC = env.boolean("PUBLIC", default=DEBUG)
+INGESTION_PROGRESS_CORS_ORIGINS = env.words("CORS_ORIGINS")
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_ALL_ORIGINS = INGESTION_PROGRESS_PUBLIC
+CORS_ALLOWED_ORIGINS = INGESTION_PROGRESS_CORS_ORIGINS
+CORS_ALLOW_HEADERS = (*default_headers, "if-none-match", "last-event-id")
+CORS_EXPOSE_HEADERS = ["etag"]
+
+# Files
 
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
 MEDIA_ROOT = VAR_DIR / "media"
-SERVESTATIC_USE_FINDERS = DEBUG
-SERVESTATIC_AUTOREFRESH = DEBUG
+SERVESTATIC_USE_FINDERS = SERVESTATIC_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "servestatic.storage.CompressedManifestStaticFilesStorage"
+    },
+}
 
-INGESTION_PROGRESS_PUBLIC = env.bool("PUBLIC", default=DEBUG)
-INGESTION_PROGRESS_CORS_ORIGINS = env.list("CORS_ORIGINS", default=[])
-INGESTION_PROGRESS_MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=50 * 1024 * 1024)
+# Words and times
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = _time_zone()
+USE_TZ = True
+LOGGING = logging_config(
+    level=env.choice("LOG_LEVEL", LEVELS, "INFO"),
+    log_format=env.choice("LOG_FORMAT", FORMATS, "console" if DEBUG else "json"),
+)
+
+# The app: `KEEPALIVE_SECONDS` in the environment is INGESTION_PROGRESS_KEEPALIVE_SECONDS here.
+
+INGESTION_PROGRESS_QDRANT_URL = env.text("QDRANT_URL")
+INGESTION_PROGRESS_QDRANT_PATH = env.path("QDRANT_PATH", VAR_DIR / "qdrant")
+globals().update(env.app_settings())

@@ -1,0 +1,142 @@
+"""Typed values from the environment and `.env`, each with a sentence for what is wrong with it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from ingestion_progress.conf import PREFIX, AppSettings
+
+Value = TypeVar("Value")
+
+WORDS_FOR_TRUE = frozenset({"1", "on", "true", "yes"})
+WORDS_FOR_FALSE = frozenset({"0", "false", "no", "off"})
+DATABASE_ENGINES = frozenset({"django.db.backends.sqlite3", "django.db.backends.postgresql"})
+
+# Eight writers lost 28 of 320 writes to "database is locked" without these.
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    "timeout": 20,
+}
+
+
+class InvalidVariable(ImproperlyConfigured):
+    """A variable whose value cannot be used; the message is all that a user needs."""
+
+    def __init__(self, name: str, expected: str) -> None:
+        super().__init__(f"{name} (from the environment or .env) must be {expected}.")
+
+
+class Environment:
+    """Reads variables by name; an empty one counts as absent. `NAME_FILE` names a file to read.
+
+    `asked` remembers every name, so that a test can compare it with `.env.example`.
+    """
+
+    def __init__(self) -> None:
+        self._values = environ.FileAwareEnv()
+        self.asked: set[str] = set()
+
+    def load(self, path: Path) -> None:
+        """Adds what a `.env` file says; the environment wins, and the file may be absent."""
+        environ.Env.read_env(path)
+
+    def text(self, name: str, default: str = "") -> str:
+        self.asked.add(name)
+        try:
+            value = str(self._values.str(name, default=""))
+        except OSError:
+            raise InvalidVariable(f"{name}_FILE", "the name of a file that can be read") from None
+        return value.strip() or default
+
+    def path(self, name: str, default: Path) -> Path:
+        return Path(self.text(name) or default).expanduser()
+
+    def boolean(self, name: str, *, default: bool) -> bool:
+        word = self.text(name, str(default)).lower()
+        if word not in WORDS_FOR_TRUE | WORDS_FOR_FALSE:
+            raise InvalidVariable(name, f"true or false, not {word!r}")
+        return word in WORDS_FOR_TRUE
+
+    def integer(self, name: str, default: int) -> int:
+        return self._number(name, int, default, "a whole number")
+
+    def number(self, name: str, default: float) -> float:
+        return self._number(name, float, default, "a number")
+
+    def words(self, name: str, default: Sequence[str] = ()) -> list[str]:
+        """A comma-separated list."""
+        return [word.strip() for word in self.text(name).split(",") if word.strip()] or [*default]
+
+    def choice(self, name: str, choices: Sequence[str], default: str) -> str:
+        value = self.text(name, default)
+        if value not in choices:
+            raise InvalidVariable(name, f"one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    def database(self, name: str, default: str = "") -> dict[str, Any]:
+        """A Django database from a URL, empty without one; SQLite is set up for many writers."""
+        url = self.text(name, default)
+        if not url:
+            return {}
+        try:
+            # What is odd about a URL is a warning there; the value may hold a password.
+            with warnings.catch_warnings(action="error"):
+                database: dict[str, Any] = environ.Env.db_url_config(url)
+        except (ValueError, UserWarning):
+            database = {}
+        if database.get("ENGINE") not in DATABASE_ENGINES:
+            raise InvalidVariable(name, "a URL that begins with sqlite:/// or postgres://")
+        if database["ENGINE"] == "django.db.backends.sqlite3":
+            database["OPTIONS"] = SQLITE_OPTIONS | database.get("OPTIONS", {})
+        return database
+
+    def app_settings(self) -> dict[str, Any]:
+        """Django settings for each property of the app's `conf` whose variable is set.
+
+        A setting is named as its variable, after `INGESTION_PROGRESS_`; the property's type says
+        how it is read, and its default stays the only one.
+        """
+        readers: dict[str, Callable[[str], Any]] = {
+            "bool": lambda name: self.boolean(name, default=False),
+            "int": lambda name: self.integer(name, 0),
+            "float": lambda name: self.number(name, 0.0),
+            "list[str]": self.words,
+            "str": self.text,
+        }
+        found = {}
+        for name, kind in app_variables().items():
+            if self.text(name):
+                found[PREFIX + name] = readers[kind](name)
+        return found
+
+    def _number(
+        self, name: str, kind: Callable[[str], Value], default: Value, expected: str
+    ) -> Value:
+        value = self.text(name)
+        try:
+            return kind(value) if value else default
+        except ValueError:
+            raise InvalidVariable(name, f"{expected}, not {value!r}") from None
+
+
+def app_variables() -> dict[str, str]:
+    """Names of the app's variables with the type of each, as `conf` annotates it."""
+    properties = {
+        name: member for name, member in vars(AppSettings).items() if isinstance(member, property)
+    }
+    variables = {
+        # A reading without a value (`is_public`) is named as a question; its setting is not.
+        name.removeprefix("is_").upper(): str(member.fget.__annotations__["return"])
+        for name, member in properties.items()
+        if member.fget
+    }
+    # Follows from PROGRESS_DATABASE_URL.
+    variables.pop("DATABASE", None)
+    return variables
