@@ -1,0 +1,81 @@
+"""Puts the API together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.db.transaction import non_atomic_requests
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, URLResolver, re_path
+from ninja import NinjaAPI, Router
+from ninja.openapi.schema import OpenAPISchema
+
+from ingestion_progress.api import jobs
+from ingestion_progress.api.errors import ApiError
+from ingestion_progress.api.guards import MayView
+from ingestion_progress.api.handlers import add_handlers
+from ingestion_progress.api.openapi import DESCRIPTION, complete
+
+View = Callable[..., HttpResponseBase]
+
+
+class ProgressAPI(NinjaAPI):
+    """A NinjaAPI that answers every request below it with JSON, and describes the stream too."""
+
+    def _get_urls(self) -> list[URLResolver | URLPattern]:
+        patterns = super()._get_urls()
+        for pattern in patterns:
+            if isinstance(pattern, URLPattern):
+                pattern.callback = answer_in_json(pattern.callback)
+        return [*patterns, re_path("", not_found, name="not-found")]
+
+    def get_openapi_schema(
+        self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None
+    ) -> OpenAPISchema:
+        return complete(
+            super().get_openapi_schema(path_prefix=path_prefix, path_params=path_params)
+        )
+
+
+def build_api() -> ProgressAPI:
+    """The API with its operations; upload and search belong to the reference ingestion."""
+    api = ProgressAPI(
+        title="Ingestion progress",
+        version="1",
+        description=DESCRIPTION,
+        urls_namespace="ingestion_progress:api",
+        auth=[MayView()],
+    )
+    add_handlers(api)
+    router = Router()
+    jobs.add_operations(router)
+    api.add_router("", router)
+    return api
+
+
+def answer_in_json(view: View) -> View:
+    """Gives the view HEAD, and an answer in JSON where the method does not fit."""
+
+    # The tracker commits by itself; a request's own transaction would only hide that.
+    @non_atomic_requests
+    def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method == "HEAD":
+            request.method = "GET"  # the server leaves out the body
+        response = view(request, *args, **kwargs)
+        if response.status_code != 405:
+            return response
+        refusal = ApiError("method_not_allowed").response()
+        refusal["Allow"] = response["Allow"]
+        return refusal
+
+    answer.csrf_exempt = True  # type: ignore[attr-defined]  # the guards check it
+    return answer
+
+
+def not_found(request: HttpRequest) -> HttpResponse:
+    return ApiError("not_found").response()
+
+
+not_found.csrf_exempt = True  # type: ignore[attr-defined]  # it does nothing

@@ -1,0 +1,100 @@
+"""Who may use an operation, and whether a browser was tricked into asking.
+
+A request that comes with a login needs Django's CSRF token for everything but reading, also
+where the site is public: what is done in somebody's name was meant by them. Without a login
+(public sites, curl) there is no cookie to abuse, but any web page could still make a
+developer's browser post to localhost; so a foreign `Origin` is refused. Programs send none.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.http import is_same_domain
+from ninja.security.base import AuthBase
+from ninja.utils import check_csrf
+
+from ingestion_progress import access
+from ingestion_progress.api.errors import ApiError
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class SessionGuard(AuthBase):
+    """Returns True for who may pass; raises ApiError with 401 or 403 for who may not."""
+
+    openapi_type = "apiKey"
+    openapi_in = "cookie"
+    csrf = True  # the docs page sends the token along
+
+    def __init__(self) -> None:
+        self.openapi_name = settings.SESSION_COOKIE_NAME
+        super().__init__()
+
+    def __call__(self, request: HttpRequest) -> bool:
+        if not self.permits(request):
+            raise ApiError("forbidden" if is_logged_in(request) else "unauthorized")
+        if request.method not in SAFE_METHODS:
+            refuse_forgery(request)
+        return True
+
+    def permits(self, request: HttpRequest) -> bool:
+        raise NotImplementedError
+
+
+class MayView(SessionGuard):
+    openapi_description = "A login that may view jobs. Not needed where the site is public."
+
+    def permits(self, request: HttpRequest) -> bool:
+        match = request.resolver_match
+        return access.may_view(request, match.kwargs.get("job_id", "") if match else "")
+
+
+class MayStart(SessionGuard):
+    openapi_description = (
+        "A login that may start, cancel and delete jobs, and the CSRF token in `X-CSRFToken`. "
+        "Not needed where the site is public."
+    )
+
+    def permits(self, request: HttpRequest) -> bool:
+        return access.may_start(request)
+
+
+def is_logged_in(request: HttpRequest) -> bool:
+    user = getattr(request, "user", None)  # a project may do without Django's users
+    return user is not None and user.is_authenticated
+
+
+def refuse_forgery(request: HttpRequest) -> None:
+    """Raises ApiError for a request that another site may have made a browser send."""
+    if is_logged_in(request):
+        if check_csrf(request):
+            raise ApiError(
+                "csrf_failed",
+                "Send the CSRF token: the value of the cookie "
+                f"{settings.CSRF_COOKIE_NAME} in the header X-CSRFToken.",
+            )
+    elif is_foreign(request):
+        raise ApiError(
+            "csrf_failed",
+            "The request comes from a page of another origin. "
+            "Add that origin to CSRF_TRUSTED_ORIGINS if it is one of yours.",
+        )
+
+
+def is_foreign(request: HttpRequest) -> bool:
+    """Did a browser send this on behalf of a page that is neither ours nor trusted?"""
+    origin = request.headers.get("Origin")
+    if origin is None or request.headers.get("Sec-Fetch-Site") == "same-origin":
+        return False
+    if origin == f"{request.scheme}://{request.get_host()}":
+        return False
+    asking = urlsplit(origin)
+    trusted = (urlsplit(pattern) for pattern in settings.CSRF_TRUSTED_ORIGINS)
+    return not any(
+        asking.scheme == allowed.scheme
+        and is_same_domain(asking.netloc, allowed.netloc.lstrip("*"))
+        for allowed in trusted
+    )

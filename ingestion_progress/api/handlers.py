@@ -1,0 +1,100 @@
+"""Exceptions to responses, for every operation of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
+from django.core.signals import got_request_exception
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.utils.log import log_response
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from ingestion_progress.api.errors import ApiError, FieldErrorSchema
+from ingestion_progress.exceptions import (
+    InvalidJobId,
+    JobExists,
+    JobNotFound,
+    ProgressUnavailable,
+)
+
+Handler = Callable[[HttpRequest, Any], HttpResponse]
+
+# Exceptions whose text may be shown, and the code they become.
+SPEAKING: dict[type[Exception], str] = {
+    JobNotFound: "not_found",
+    JobExists: "job_exists",
+    InvalidJobId: "invalid_job_id",
+    ProgressUnavailable: "unavailable",
+}
+# Exceptions whose text may not be shown, or says nothing.
+SILENT: dict[type[Exception], str] = {
+    Http404: "not_found",
+    PermissionDenied: "forbidden",
+    AuthenticationError: "unauthorized",
+    HttpError: "bad_request",
+    BadRequest: "bad_request",
+    SuspiciousOperation: "bad_request",
+    MultiPartParserError: "bad_request",
+    UnreadablePostError: "bad_request",
+}
+LOGGED: dict[type[Exception], str] = {
+    OperationalError: "unavailable",
+    InterfaceError: "unavailable",
+    Exception: "server_error",
+}
+
+
+def add_handlers(api: NinjaAPI) -> None:
+    api.add_exception_handler(ApiError, _api_error)
+    api.add_exception_handler(ValidationError, _invalid_request)
+    for exception, code in SPEAKING.items():
+        api.add_exception_handler(exception, _speaking(code))
+    for exception, code in SILENT.items():
+        api.add_exception_handler(exception, _silent(code))
+    for exception, code in LOGGED.items():
+        api.add_exception_handler(exception, _logged(code))
+
+
+def _api_error(_: HttpRequest, exc: Any) -> HttpResponse:
+    response: HttpResponse = exc.response()
+    return response
+
+
+def _speaking(code: str) -> Handler:
+    return lambda _, exc: ApiError(code, str(exc)).response()
+
+
+def _silent(code: str) -> Handler:
+    return lambda _, __: ApiError(code).response()
+
+
+def _logged(code: str) -> Handler:
+    def handle(request: HttpRequest, exc: Exception) -> HttpResponse:
+        # What Django itself does for an exception that nobody handled; error trackers listen.
+        got_request_exception.send(sender=NinjaAPI, request=request)
+        response = ApiError(code).response()
+        log_response(
+            "Internal Server Error: %s",
+            request.path,
+            response=response,
+            request=request,
+            exception=exc,
+        )
+        return response
+
+    return handle
+
+
+def _invalid_request(_: HttpRequest, exc: Any) -> HttpResponse:
+    errors = [
+        # The first part of the location says where: query, form, file.
+        FieldErrorSchema(field=".".join(map(str, error["loc"][1:])), message=error["msg"])
+        for error in exc.errors
+    ]
+    message = "; ".join(f"{error.field}: {error.message}" for error in errors)
+    return ApiError("invalid_request", message, errors=errors).response()

@@ -1,0 +1,193 @@
+"""Jobs: list, detail, snapshot, log, cancellation, deletion."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.cache import get_conditional_response
+from ninja import Query, Router, Status
+
+from ingestion_progress import tracker
+from ingestion_progress.api.errors import ApiError, error_responses
+from ingestion_progress.api.guards import MayStart
+from ingestion_progress.api.schemas import (
+    JobDetailSchema,
+    JobEventListQuery,
+    JobEventListSchema,
+    JobEventSchema,
+    JobListQuery,
+    JobListSchema,
+    JobSchema,
+    describe_job,
+    describe_job_in_detail,
+)
+from ingestion_progress.exceptions import InvalidJobId, InvalidTransition, JobNotFound
+from ingestion_progress.models import Job, JobEvent, clean_job_id
+from ingestion_progress.schemas import PipelineProgressEventData
+from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
+
+JOBS = "/admin/ingestion/jobs"
+JOB = JOBS + "/{job_id}"
+SEEING = ("unauthorized", "forbidden")
+
+
+def add_operations(router: Router) -> None:
+    tags = ["Jobs"]
+    router.get(
+        JOBS,
+        response={200: JobListSchema, **error_responses(*SEEING, "invalid_request")},
+        summary="List jobs, newest first",
+        operation_id="list_jobs",
+        url_name="jobs",
+        tags=tags,
+    )(list_jobs)
+    router.get(
+        JOB,
+        response={200: JobDetailSchema, **error_responses(*SEEING, "not_found")},
+        summary="All about one job",
+        operation_id="get_job",
+        url_name="job",
+        tags=tags,
+    )(get_job)
+    router.get(
+        JOB + "/snapshot",
+        response={
+            200: PipelineProgressEventData,
+            304: None,
+            **error_responses(*SEEING, "not_found"),
+        },
+        summary="The newest progress as plain JSON",
+        operation_id="get_snapshot",
+        url_name="job_snapshot",
+        tags=["Progress"],
+    )(get_snapshot)
+    router.get(
+        JOB + "/events",
+        response={
+            200: JobEventListSchema,
+            **error_responses(*SEEING, "not_found", "invalid_request"),
+        },
+        summary="A job's log",
+        operation_id="list_job_events",
+        url_name="job_events",
+        tags=tags,
+    )(list_job_events)
+    router.post(
+        JOB + "/cancellation",
+        response={202: JobSchema, **error_responses(*SEEING, "not_found", "job_finished")},
+        summary="Stop a job",
+        operation_id="cancel_job",
+        url_name="job_cancellation",
+        tags=tags,
+        auth=MayStart(),
+    )(cancel_job)
+    router.delete(
+        JOB,
+        response={204: None, **error_responses(*SEEING, "not_found", "job_running")},
+        summary="Delete a job that does not run",
+        operation_id="delete_job",
+        url_name="job",
+        tags=tags,
+        auth=MayStart(),
+    )(delete_job)
+
+
+def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
+    """A page of the jobs, the newest first, with how far each has come.
+
+    `total` counts all jobs of the wanted statuses.
+    """
+    jobs = Job.objects.order_by("-created_at", "id")
+    if query.status:
+        jobs = jobs.filter(status__in=query.status)
+    now = timezone.now()
+    return JobListSchema(
+        items=[
+            describe_job(snapshot, now) for snapshot in load_snapshots(jobs[query.slice]).values()
+        ],
+        total=jobs.count(),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
+    """The job's record, its links, and all that its stream would say now.
+
+    `progress` is the data of `pipeline_progress`, `state` that of `job_state`.
+    """
+    return describe_job_in_detail(_snapshot(job_id), timezone.now())
+
+
+def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Exactly the data of the stream's newest `pipeline_progress`, for polling.
+
+    Send the `ETag` back in `If-None-Match`: while nothing has moved the answer is an empty 304,
+    for one small query. Clocks alone (`elapsed_ms`, `duration_ms`) move no ETag.
+    """
+    job = _job(job_id)
+    response = HttpResponse(content_type="application/json")
+    # Weak: two bodies of one revision differ in their clocks.
+    response["ETag"] = f'W/"{job.epoch}-{job.revision}"'
+    response["Cache-Control"] = "no-cache"
+    conditional = get_conditional_response(request, etag=response["ETag"], response=response)
+    if conditional is not None and conditional is not response:
+        return conditional
+    snapshot = load_snapshots([job])[job.id]
+    response.content = snapshot.progress(timezone.now()).model_dump_json()
+    return response
+
+
+def list_job_events(
+    request: HttpRequest, job_id: str, query: Query[JobEventListQuery]
+) -> JobEventListSchema:
+    """What happened to the job, in the order in which it happened."""
+    events = JobEvent.objects.filter(job=_job(job_id)).order_by("id")
+    if query.level:
+        events = events.filter(level__in=query.level)
+    return JobEventListSchema(
+        items=[JobEventSchema.model_validate(event) for event in events[query.slice]],
+        total=events.count(),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+def cancel_job(request: HttpRequest, job_id: str) -> JobSchema:
+    """Asks a running job to stop; it does so at its next step. A queued job ends at once."""
+    try:
+        tracker.request_cancellation(_possible(job_id))
+    except InvalidTransition as finished:
+        raise ApiError("job_finished", str(finished)) from finished
+    return describe_job(_snapshot(job_id), timezone.now())
+
+
+def delete_job(request: HttpRequest, job_id: str) -> Status[None]:
+    """Removes the job's record and its log, for good. A running job is cancelled first."""
+    try:
+        tracker.delete_job(_possible(job_id))
+    except InvalidTransition as running:
+        raise ApiError("job_running", str(running)) from running
+    return Status(204, None)
+
+
+def _possible(job_id: str) -> str:
+    """The id. Raises JobNotFound if no job can have it (a database may choke on it)."""
+    try:
+        return clean_job_id(job_id)
+    except InvalidJobId:
+        raise JobNotFound(job_id) from None
+
+
+def _job(job_id: str) -> Job:
+    job = Job.objects.filter(pk=_possible(job_id)).first()
+    if job is None:
+        raise JobNotFound(job_id)
+    return job
+
+
+def _snapshot(job_id: str) -> Snapshot:
+    snapshot = load_snapshot(_possible(job_id))
+    if snapshot is None:
+        raise JobNotFound(job_id)
+    return snapshot

@@ -1,0 +1,85 @@
+"""The events of a progress stream, by name, and their JSON Schema."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from ingestion_progress.schemas import (
+    CompleteEventData,
+    ErrorEventData,
+    JobStateEventData,
+    PipelineProgressEventData,
+    WireModel,
+)
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamEvent:
+    name: str
+    data: type[WireModel]
+    meaning: str
+
+
+STREAM_EVENTS = (
+    StreamEvent(
+        name="pipeline_progress",
+        data=PipelineProgressEventData,
+        meaning="The whole state of the job: at once on connect, then on change, at most one per "
+        "throttle interval. Its `id` is the point to resume from.",
+    ),
+    StreamEvent(
+        name="job_state",
+        data=JobStateEventData,
+        meaning="Right after each `pipeline_progress`: status, liveness, attempt, errors. "
+        "A client that does not listen for it loses nothing.",
+    ),
+    StreamEvent(
+        name="complete",
+        data=CompleteEventData,
+        meaning="Once, after the last `pipeline_progress` of a job that succeeded. "
+        "The server closes the stream.",
+    ),
+    StreamEvent(
+        name="error",
+        data=ErrorEventData,
+        meaning="The job was not found, failed, was cancelled or lost, or the stream broke. "
+        "The server closes the stream. A connection error of EventSource has no `data`.",
+    ),
+)
+
+
+def wire_schemas(ref_template: str) -> dict[str, Any]:
+    """The JSON Schemas of the events' data and all that they refer to, by model name."""
+    _, schema = models_json_schema(
+        [(event.data, "serialization") for event in STREAM_EVENTS], ref_template=ref_template
+    )
+    definitions: dict[str, Any] = schema["$defs"]
+    return definitions
+
+
+def events_json_schema() -> dict[str, Any]:
+    """Describes one event as `{"type": name, "data": …}`, the form of `get_sse_event`."""
+    return {
+        "$schema": DIALECT,
+        "title": "Events of a progress stream",
+        "description": "On the stream `type` is the line `event:` and `data` the line `data:`.",
+        "oneOf": [
+            {
+                "type": "object",
+                "description": event.meaning,
+                "properties": {
+                    "type": {"const": event.name},
+                    "data": {"$ref": f"#/$defs/{event.data.__name__}"},
+                },
+                "required": ["type", "data"],
+                "additionalProperties": False,
+            }
+            for event in STREAM_EVENTS
+        ],
+        "$defs": wire_schemas("#/$defs/{model}"),
+    }
