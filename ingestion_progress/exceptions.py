@@ -35,8 +35,9 @@ class InvalidJobId(IngestionProgressError, ValueError):
 
 
 class JobNotFound(IngestionProgressError, LookupError):
-    def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job not found: {job_id}")
+    def __init__(self, job_id: str, running: Iterable[str] = ()) -> None:
+        names = ", ".join(running)
+        super().__init__(f"Job not found: {job_id}" + (f". Running now: {names}." if names else ""))
         self.job_id = job_id
 
 
@@ -59,8 +60,8 @@ class InvalidCount(IngestionProgressError, ValueError):
 
 
 class InvalidTransition(IngestionProgressError):
-    def __init__(self, subject: str, current: str, wanted: str) -> None:
-        super().__init__(f"{subject} is {current} and cannot become {wanted}.")
+    def __init__(self, subject: str, status: str, refused: str) -> None:
+        super().__init__(f"{subject} is {status} and cannot {refused}.")
 
 
 class JobSuperseded(IngestionProgressError):

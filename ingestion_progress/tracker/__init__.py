@@ -28,6 +28,7 @@ from ingestion_progress.tracker.workers import WorkerSlot
 __all__ = [
     "JobTracker",
     "StageTracker",
+    "Stages",
     "WorkerSlot",
     "attach",
     "delete_job",

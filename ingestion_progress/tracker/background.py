@@ -228,7 +228,7 @@ class BackgroundWriter:
                 if is_transient(error) and time.monotonic() < call.deadline:
                     raise
                 self._answer(call, error=TimeoutError() if is_transient(error) else error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (it is the caller's to handle)
                 self._answer(call, error=error)
             else:
                 self._answer(call, result=result)

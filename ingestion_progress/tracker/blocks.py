@@ -65,8 +65,12 @@ class OwnedJob(JobTracker):
 class JoinedJob(JobTracker):
     """What `attach` returns: leaving the block writes what is pending, and the job goes on."""
 
+    def __init__(self, job_id: str, *, even_if_ended: bool = False) -> None:
+        super().__init__(job_id)
+        self._even_if_ended = even_if_ended
+
     def _open(self) -> Attempt:
-        return join_attempt(self.job_id)
+        return join_attempt(self.job_id, even_if_ended=self._even_if_ended)
 
     def __exit__(
         self,

@@ -153,6 +153,15 @@ class JobTracker:
     async def aflush(self) -> Recorded:
         return await self._acall(self._flushing(), "progress")
 
+    def flush_pending(self) -> None:
+        """Writes what is pending, if anything is; quietly where the attempt is over."""
+        if not self.buffer.changes:
+            return
+        try:
+            self.flush()
+        except JobSuperseded:
+            self.buffer.is_superseded = True
+
     def complete(self) -> None:
         """The job succeeded: what runs is complete, what never ran leaves the plan."""
         self._finish(JobStatus.SUCCEEDED)

@@ -79,11 +79,11 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
         return attempt_of(job)
 
 
-def join_attempt(job_id: str) -> Attempt:
+def join_attempt(job_id: str, *, even_if_ended: bool = False) -> Attempt:
     """The attempt that runs now. Raises JobNotFound, or InvalidTransition if none does."""
     job = _found(Job.objects.using(progress_alias()).filter(pk=job_id).first(), job_id)
-    if job.job_status is not JobStatus.RUNNING:
-        raise InvalidTransition(f"Job {job_id}", job.status, "joined: only a running job can")
+    if job.job_status is not JobStatus.RUNNING and not even_if_ended:
+        raise InvalidTransition(f"Job {job_id}", job.status, "be joined; only a running job can")
     return attempt_of(job)
 
 
@@ -107,7 +107,7 @@ def request_cancellation(job_id: str) -> Job:
         job = _locked(job_id)
         now = timezone.now()
         if job.is_finished:
-            raise InvalidTransition(f"Job {job_id}", job.status, JobStatus.CANCELLED)
+            raise InvalidTransition(f"Job {job_id}", job.status, "be cancelled")
         if job.job_status is JobStatus.QUEUED or job.liveness(now) is Liveness.LOST:
             end_locked_job(job, JobStatus.CANCELLED, "Cancelled on request.")
         elif job.cancel_requested_at is None:
@@ -118,13 +118,16 @@ def request_cancellation(job_id: str) -> Job:
     return Job.objects.using(using).get(pk=job_id)
 
 
-def delete_job(job_id: str) -> None:
-    """Removes a job with all its rows. Raises JobNotFound, or InvalidTransition while it runs."""
+def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
+    """Removes a job with all its rows.
+
+    Raises JobNotFound, or InvalidTransition while it runs: a writer would go on for nothing.
+    """
     with transaction.atomic(using=progress_alias()):
         job = _locked(job_id)
         is_alive = job.liveness(timezone.now()) in {Liveness.WORKING, Liveness.STALLED}
-        if is_alive:
-            raise InvalidTransition(f"Job {job_id}", job.status, "deleted: cancel it first")
+        if is_alive and not even_if_running:
+            raise InvalidTransition(f"Job {job_id}", job.status, "be deleted; cancel it first")
         job.delete(using=progress_alias())
 
 

@@ -33,7 +33,7 @@ def stage_weights(stages: Stages | None) -> dict[str, float]:
     if stages is None:
         return dict(DEFAULT_WEIGHTS)
     if isinstance(stages, str):
-        raise ValueError(f"stages is the string {stages!r}; give a list.")
+        raise ValueError(f"stages is the string {stages!r}; give a list.")  # noqa: TRY004
     if not isinstance(stages, Mapping):
         stages = {name: DEFAULT_WEIGHTS.get(name, 10.0) for name in stages}
     if not 1 <= len(stages) <= MAX_STAGES:

@@ -93,7 +93,7 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
         )
     )
     if not is_ended:
-        raise InvalidTransition(f"Job {job.pk}", job.status, status)
+        raise InvalidTransition(f"Job {job.pk}", job.status, f"become {status}")
     _close_stages(job, now, has_succeeded=has_succeeded)
     Worker.objects.using(progress_alias()).filter(job=job).update(
         status=WorkerStatus.IDLE, current_chunk="", progress_percent=0

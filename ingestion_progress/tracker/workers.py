@@ -28,9 +28,17 @@ class WorkerSlot:
 
     def progress(self, percent: float) -> None:
         """How far the current chunk is, 0 to 100. Raises InvalidCount outside of that."""
+        self.change(WorkerStatus.PROCESSING, percent)
+
+    def change(self, status: WorkerStatus, percent: float = 0.0) -> None:
+        """Sets the slot as a whole; an idle one holds no chunk."""
         if not 0 <= percent <= 100:
             raise InvalidCount(f"progress is {percent!r}; it must be from 0 to 100.")
-        self._change(WorkerStatus.PROCESSING, self.chunk, percent)
+        chunk = "" if status is WorkerStatus.IDLE else self.chunk
+        with self._buffer.change() as changes:
+            changes.workers[self.number] = WorkerChange(
+                status=status, current_chunk=chunk, progress_percent=percent
+            )
 
     def __enter__(self) -> Self:
         self.progress(0)
@@ -42,10 +50,7 @@ class WorkerSlot:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if error is None:
-            self._change(WorkerStatus.IDLE)
-        else:
-            self._change(WorkerStatus.ERROR, self.chunk)
+        self.change(WorkerStatus.IDLE if error is None else WorkerStatus.ERROR)
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -57,9 +62,3 @@ class WorkerSlot:
         traceback: TracebackType | None,
     ) -> None:
         self.__exit__(kind, error, traceback)
-
-    def _change(self, status: WorkerStatus, chunk: str = "", percent: float = 0.0) -> None:
-        with self._buffer.change() as changes:
-            changes.workers[self.number] = WorkerChange(
-                status=status, current_chunk=chunk, progress_percent=percent
-            )
