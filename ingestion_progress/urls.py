@@ -1,6 +1,22 @@
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path, re_path
+
+from ingestion_progress.api.build import build_api
+from ingestion_progress.views import pages
+from ingestion_progress.views.stream import job_progress
 
 app_name = "ingestion_progress"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", pages.job_list, name="job_list"),
+    path("jobs/<str:job_id>/", pages.job_detail, name="job_detail"),
+    path("jobs/<str:job_id>/cancellation/", pages.job_cancellation, name="job_cancellation"),
+    # Anything is an id here, a slash or a line break too: the stream says that no job has it.
+    re_path(
+        r"^api/v1/admin/ingestion/jobs/(?P<job_id>[\s\S]+)/progress\Z",
+        job_progress,
+        name="job_progress",
+    ),
+    # Last: it answers everything below it, with 404 if need be.
+    path("api/v1/", build_api().urls),
+]

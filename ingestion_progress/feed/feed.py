@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from django.utils import timezone
+
+from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.feed.poller import Poller
+from ingestion_progress.feed.subscribers import Subscriber
+from ingestion_progress.feed.watches import Watch
+from ingestion_progress.frames import missing_frame
+from ingestion_progress.models import clean_job_id
+
+# How long a new stream waits for its first state before it opens without one.
+PATIENCE_SECONDS = 5.0
+# A stream that nobody has begun to read by then was given up before its response started.
+ABANDONED_AFTER_SECONDS = 30.0
+
+
+class Feed:
+    """The one source of frames in a process. To be used in one event loop at a time.
+
+    Two tasks run while there are subscribers: the poller, and one tick that keeps all silent
+    streams alive even while a poll hangs.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._poller: Poller | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watches: dict[str, Watch] = {}
+        self._subscribers: set[Subscriber] = set()
+        self._unopened: dict[Subscriber, float] = {}
+
+    @property
+    def subscriber_count(self) -> int:
+        return len(self._subscribers)
+
+    def subscribe(self, job_id: str, *, resume_id: str = "") -> Subscriber:
+        """A mailbox that gets the state of the job as soon as it is known, and every change.
+
+        `resume_id` is the one of the state that the client has already. Whoever subscribes
+        must unsubscribe.
+        """
+        loop = asyncio.get_running_loop()
+        subscriber = Subscriber(job_id, loop, resume_id=resume_id)
+        try:
+            clean_job_id(job_id)
+        except InvalidJobId:
+            subscriber.welcome(missing_frame(job_id))
+            return subscriber
+        poller = self._running_poller(loop)
+        clock = self._clock()
+        watch = self._watches.get(job_id)
+        if watch is None:
+            watch = self._watches[job_id] = Watch(job_id)
+            poller.read_soon(job_id)
+        watch.join(subscriber, clock=clock, now=timezone.now())
+        self._subscribers.add(subscriber)
+        self._unopened[subscriber] = clock
+        return subscriber
+
+    def unsubscribe(self, subscriber: Subscriber) -> None:
+        """Forgets the subscriber, and stops with the last one. May be called twice."""
+        subscriber.close()
+        if subscriber not in self._subscribers:
+            return
+        self._subscribers.discard(subscriber)
+        self._unopened.pop(subscriber, None)
+        if watch := self._watches.get(subscriber.job_id):
+            watch.leave(subscriber)
+            if not watch.subscribers:
+                del self._watches[subscriber.job_id]
+        if not self._subscribers:
+            self._stop()
+
+    def keep_alive(self, clock: float) -> None:
+        """Sends comments on silent streams, and looks after those that have not opened."""
+        for watch in self._watches.values():
+            watch.keep_alive(clock)
+        for subscriber, since in list(self._unopened.items()):
+            if subscriber.is_open:
+                del self._unopened[subscriber]
+            elif clock - since > ABANDONED_AFTER_SECONDS:
+                self.unsubscribe(subscriber)
+            elif clock - since > PATIENCE_SECONDS:
+                subscriber.set_ready()
+
+    def _running_poller(self, loop: asyncio.AbstractEventLoop) -> Poller:
+        if self._poller is not None and self._loop is not loop:
+            self._leave_old_loop()
+        if self._poller is None:
+            self._loop = loop
+            self._poller = Poller(self._watches, clock=self._clock)
+            self._tasks = [
+                self._start(loop, self._poller.run()),
+                self._start(loop, self._keep_alive()),
+            ]
+        return self._poller
+
+    @staticmethod
+    def _start(
+        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        # An empty context: that of the request which happens to be the first names its
+        # executor and database thread, and both end with it.
+        return loop.create_task(work, context=contextvars.Context())
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(min(1.0, conf.keepalive_seconds / 4))
+            self.keep_alive(self._clock())
+
+    def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._forget()
+
+    def _leave_old_loop(self) -> None:
+        """Starts afresh where the event loop was replaced; its tasks ended with it."""
+        if self._loop is not None and self._loop.is_running():
+            raise RuntimeError("The feed is in use in another event loop of this process.")
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._poller is not None:
+            self._poller.close()
+        self._poller = self._loop = None
+        self._tasks = []
+        self._watches = {}
+        self._subscribers.clear()
+        self._unopened.clear()

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from ingestion_progress.frames import KEEPALIVE, Frame
+
+
+class Subscriber(AsyncIterator[bytes]):
+    """One open stream's place in the feed: a mailbox with one slot per job.
+
+    A newer frame replaces an unsent one, so a slow reader skips states and nothing grows.
+    The iteration ends after a final frame. One consumer at a time; no timer and no task.
+    """
+
+    __slots__ = (
+        "_create_future",
+        "_is_closed",
+        "_slots",
+        "_waiter",
+        "frames_sent",
+        "has_ended",
+        "is_open",
+        "is_up_to_date",
+        "job_id",
+        "last_percent",
+        "not_before",
+        "ready",
+        "resume_id",
+    )
+
+    def __init__(
+        self, job_id: str, loop: asyncio.AbstractEventLoop, *, resume_id: str = ""
+    ) -> None:
+        self.job_id = job_id
+        self.resume_id = resume_id
+        """What the client says it has already."""
+        self.ready: asyncio.Future[None] = loop.create_future()
+        """Done once the first state is known, or has been waited for long enough."""
+        self.is_up_to_date = False
+        """The client has the final state: there is nothing to stream."""
+        self.is_open = False
+        """Somebody has begun to read."""
+        self.has_ended = False
+        """The final frame was handed out."""
+        self.not_before = 0.0
+        """Clock time of the feed before which no further state may be sent."""
+        self.frames_sent = 0
+        self.last_percent = 0.0
+        self._slots: dict[str, Frame] = {}
+        self._waiter: asyncio.Future[bytes] | None = None
+        self._is_closed = False
+        self._create_future = loop.create_future
+
+    def __anext__(self) -> asyncio.Future[bytes]:
+        # A bare Future: an Event, a Queue or a wait_for per client costs up to twice as much.
+        future: asyncio.Future[bytes] = self._create_future()
+        if self._slots:
+            future.set_result(self._take())
+        elif self._is_closed:
+            future.set_exception(StopAsyncIteration())
+        else:
+            self._waiter = future
+        return future
+
+    def open(self) -> bytes:
+        """The first bytes of the stream. Where there is no state to send, a comment:
+        daphne sends the response's headers with the first byte of its body.
+        """
+        self.is_open = True
+        return self._take() if self._slots else KEEPALIVE
+
+    def welcome(self, frame: Frame, *, not_before: float = 0.0) -> None:
+        """Takes the first state that is known, unless the client has it already."""
+        has_it = frame.resume_id != "" and frame.resume_id == self.resume_id
+        # An open stream can no longer be answered with "nothing new": it gets its ending.
+        if has_it and frame.is_final and not self.ready.done():
+            self.is_up_to_date = True
+        elif not has_it or frame.is_final:
+            self.put(self.job_id, frame)
+            self.not_before = not_before
+        self.set_ready()
+
+    def set_ready(self) -> None:
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    def put(self, job_id: str, frame: Frame) -> None:
+        """Hands the frame to whoever waits, or leaves it in the job's slot."""
+        if self._is_closed:
+            return
+        self._slots[job_id] = frame
+        # A waiter that was cancelled is done: the frame stays in its slot.
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(self._take())
+
+    def keep_alive(self) -> None:
+        """Sends a comment, if the reader waits: one that has bytes to send is not silent."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(KEEPALIVE)
+
+    def close(self) -> None:
+        """Ends the iteration; what is unsent is dropped."""
+        self._is_closed = True
+        self._slots.clear()
+        self.set_ready()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(StopAsyncIteration())
+
+    def _take(self) -> bytes:
+        frame = self._slots.pop(next(iter(self._slots)))
+        self.frames_sent += 1
+        self.last_percent = frame.percent
+        if frame.is_final:
+            self.has_ended = self._is_closed = True
+        return frame.body

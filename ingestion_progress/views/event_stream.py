@@ -1,0 +1,95 @@
+"""The life of one stream as an HTTP response: its first byte, its end, its logs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+from django.http import StreamingHttpResponse
+
+from ingestion_progress.feed import Feed, Subscriber
+
+logger = logging.getLogger(__name__)
+
+
+def release_connections() -> None:
+    """Closes this thread's database connections, but for those within a transaction."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Viewer:
+    """What the logs may know of who watches: never a query string, for it may hold a secret."""
+
+    job_id: str
+    client_ip: str
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        # Whoever writes the URL chooses the id; a line break in it would forge a log line.
+        printable = self.job_id if self.job_id.isprintable() else repr(self.job_id)[1:-1]
+        return {"job_id": printable[:255], "client_ip": self.client_ip}
+
+
+class EventStream(AsyncIterator[bytes]):
+    """What the ASGI handler iterates: the subscriber, and what belongs around it."""
+
+    def __init__(self, feed: Feed, subscriber: Subscriber, viewer: Viewer) -> None:
+        self._feed = feed
+        self._subscriber = subscriber
+        self._viewer = viewer
+        self._is_closed = False
+
+    def __anext__(self) -> Awaitable[bytes]:
+        return self._subscriber.__anext__() if self._subscriber.is_open else self._open()
+
+    async def _open(self) -> bytes:
+        # A request keeps its thread, and the connection in it, until its response has ended.
+        # Here and not in the view, because middleware may touch the ORM on its way out.
+        await sync_to_async(release_connections, thread_sensitive=True)()
+        logger.info("sse_stream_started", extra=self._viewer.log_fields)
+        return self._subscriber.open()
+
+    async def aclose(self) -> None:
+        """Called by the handler at the end of the stream and when the client has gone."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._feed.unsubscribe(self._subscriber)
+        completed = self._subscriber.has_ended
+        event = "sse_stream_completed" if completed else "sse_client_disconnected"
+        fields = {
+            "percent": self._subscriber.last_percent,
+            "frames_sent": self._subscriber.frames_sent,
+        }
+        logger.info(event, extra=self._viewer.log_fields | fields)
+
+
+class EventStreamResponse(StreamingHttpResponse):
+    """Yields the stream itself to the handler: no wrapper generators around every frame, and
+    none by middleware that would buffer, compress or delay.
+    """
+
+    def __init__(self, stream: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(
+            stream,
+            content_type="text/event-stream; charset=utf-8",
+            headers={
+                "Cache-Control": "no-cache",
+                "X-Accel-Buffering": "no",
+                # GZipMiddleware on Django 5.2 would make each event a gzip member of its own,
+                # of which browsers read the first. It keeps off what has an encoding.
+                "Content-Encoding": "identity",
+                **headers,
+            },
+        )
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._stream

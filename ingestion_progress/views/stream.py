@@ -1,0 +1,114 @@
+"""`GET …/jobs/{job_id}/progress`: the progress of one job as Server-Sent Events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.contrib.auth.decorators import login_not_required
+from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+
+from ingestion_progress import access
+from ingestion_progress.conf import conf
+from ingestion_progress.views.cors import cors_headers, preflight_headers
+from ingestion_progress.views.event_stream import (
+    EventStream,
+    EventStreamResponse,
+    Viewer,
+    release_connections,
+)
+
+if TYPE_CHECKING:
+    from ingestion_progress.apps import IngestionProgressConfig
+
+ALLOWED_METHODS = "GET, HEAD, OPTIONS"
+
+# Code and message, in the shape of the API's errors.
+REFUSALS = {
+    HTTPStatus.UNAUTHORIZED: ("unauthorized", "Log in: this is not public."),
+    HTTPStatus.FORBIDDEN: ("forbidden", "This user may not watch this job."),
+    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "A stream is read with GET."),
+    HTTPStatus.NOT_IMPLEMENTED: (
+        "asgi_required",
+        "Streams need an ASGI server: run daphne, uvicorn or granian instead of WSGI.",
+    ),
+}
+
+
+@login_not_required  # `access` decides, and answers an EventSource better than a login page
+@transaction.non_atomic_requests
+async def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """The stream, or a refusal as JSON before any stream starts.
+
+    204 tells a client that has the final state to stop reconnecting. An id that cannot be a
+    job's is that of an unknown job.
+    """
+    if request.method == "OPTIONS":
+        headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
+        return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
+    if request.method not in {"GET", "HEAD"}:
+        return _refusal(request, HTTPStatus.METHOD_NOT_ALLOWED)
+    if not isinstance(request, ASGIRequest):
+        return _refusal(request, HTTPStatus.NOT_IMPLEMENTED)
+    if not conf.is_public and (status := await _refused_with(request, job_id)):
+        return _refusal(request, status)
+    if request.method == "HEAD":
+        return EventStreamResponse(_nothing(), _headers(request))
+    return await _stream(request, job_id)
+
+
+async def _stream(request: ASGIRequest, job_id: str) -> HttpResponseBase:
+    feed = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress")).feed
+    subscriber = feed.subscribe(job_id, resume_id=_last_event_id(request))
+    try:
+        await subscriber.ready
+    except BaseException:  # the client left before there was an answer
+        feed.unsubscribe(subscriber)
+        raise
+    if subscriber.is_up_to_date:
+        feed.unsubscribe(subscriber)
+        return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=cors_headers(request))
+    viewer = Viewer(job_id=job_id, client_ip=request.META.get("REMOTE_ADDR", ""))
+    return EventStreamResponse(EventStream(feed, subscriber, viewer), _headers(request))
+
+
+@sync_to_async(thread_sensitive=True)
+def _refused_with(request: HttpRequest, job_id: str) -> HTTPStatus | None:
+    try:
+        if access.may_view(request, job_id):
+            return None
+        return HTTPStatus(access.refusal_status(request))
+    finally:
+        release_connections()
+
+
+def _refusal(request: HttpRequest, status: HTTPStatus) -> HttpResponse:
+    code, message = REFUSALS[status]
+    headers = cors_headers(request)
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ALLOWED_METHODS
+    return JsonResponse({"code": code, "message": message}, status=status, headers=headers)
+
+
+def _last_event_id(request: HttpRequest) -> str:
+    return request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
+
+
+def _headers(request: ASGIRequest) -> dict[str, str]:
+    headers = cors_headers(request)
+    # A hop-by-hop header: malformed on HTTP/2, and an error of a WSGI server.
+    if request.scope.get("http_version") == "1.1":
+        headers["Connection"] = "keep-alive"
+    return headers
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """The body of an answer to HEAD."""
+    return
+    yield b""
