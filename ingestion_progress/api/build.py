@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db.transaction import non_atomic_requests
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, re_path
 from ninja import NinjaAPI, Router
@@ -61,9 +61,15 @@ def answer_in_json(view: View) -> View:
     # The tracker commits by itself; a request's own transaction would only hide that.
     @non_atomic_requests
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        if request.method == "HEAD":
+        method = request.method
+        if method == "HEAD":
             request.method = "GET"  # the server leaves out the body
-        response = view(request, *args, **kwargs)
+        try:
+            response = view(request, *args, **kwargs)
+        except Http404:  # ninja's page at the root
+            return not_found(request)
+        finally:
+            request.method = method
         if response.status_code != 405:
             return response
         refusal = ApiError("method_not_allowed").response()

@@ -92,9 +92,18 @@ def _logged(code: str) -> Handler:
 
 def _invalid_request(_: HttpRequest, exc: Any) -> HttpResponse:
     errors = [
-        # The first part of the location says where: query, form, file.
-        FieldErrorSchema(field=".".join(map(str, error["loc"][1:])), message=error["msg"])
-        for error in exc.errors
+        FieldErrorSchema(field=_field(error["loc"]), message=error["msg"]) for error in exc.errors
     ]
     message = "; ".join(f"{error.field}: {error.message}" for error in errors)
     return ApiError("invalid_request", message, errors=errors).response()
+
+
+def _field(location: tuple[str | int, ...]) -> str:
+    """`status.0` from `("query", "query", "status", 0)` or from `("query", "status", 0)`.
+
+    The first part says where the field was; ninja leaves the argument's name in some of them.
+    """
+    parts = location[1:]
+    if len(parts) > 1 and parts[0] in {"query", "form"}:
+        parts = parts[1:]
+    return ".".join(map(str, parts))

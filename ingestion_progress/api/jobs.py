@@ -153,13 +153,13 @@ def list_job_events(
     )
 
 
-def cancel_job(request: HttpRequest, job_id: str) -> JobSchema:
+def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     """Asks a running job to stop; it does so at its next step. A queued job ends at once."""
     try:
         tracker.request_cancellation(_possible(job_id))
     except InvalidTransition as finished:
         raise ApiError("job_finished", str(finished)) from finished
-    return describe_job(_snapshot(job_id), timezone.now())
+    return Status(202, describe_job(_snapshot(job_id), timezone.now()))
 
 
 def delete_job(request: HttpRequest, job_id: str) -> Status[None]:

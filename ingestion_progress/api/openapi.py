@@ -51,6 +51,7 @@ def complete(document: OpenAPISchema) -> OpenAPISchema:
     schemas = document["components"]["schemas"]
     schemas.update(wire_schemas(REF_TEMPLATE))
     schemas[ITEM_NAME] = item_schema()
+    document["components"]["schemas"] = _referenced(document)
     used = {
         tag for path in document["paths"].values() for op in path.values() for tag in op["tags"]
     }

@@ -1,0 +1,406 @@
+"""The JSON API of jobs, through Django's own client on a real database."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+from django.utils import timezone
+
+from ingestion_progress import track
+from ingestion_progress.api.errors import CODES, ErrorSchema
+from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.statuses import JobStatus
+from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import queue_job
+
+pytestmark = pytest.mark.django_db
+
+JOBS = "/api/v1/admin/ingestion/jobs"
+HOSTILE_IDS = [
+    "nobody",
+    "..%2Fetc%2Fpasswd",
+    "a%00b",
+    "%F0%9F%98%80",
+    "%E2%80%AEabc",
+    "%0A",
+    "x" * 300,
+    "' OR 1=1 --",
+    "%",
+    "{{7*7}}",
+    "%ED%A0%80",
+    "a%2Fb",
+]
+
+
+@pytest.fixture
+def running_job():
+    """A job that has done 3 of 4 pages and skipped the pictures."""
+    with synchronous_tracking():
+        context = track("report.pdf", job_id="running", document_id="doc", workers=2)
+        job = context.__enter__()
+        with job.stage("parsing", total=4, unit="pages") as stage:
+            stage.advance(3)
+            stage.record_error("Page 4 has no text layer", item="page 4")
+            job.skip("vlm", "no images")
+            job.flush()
+            yield job
+        context.__exit__(None, None, None)
+
+
+def user_with(*codenames):
+    user = User.objects.create_user("somebody")
+    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+    return user
+
+
+def refusal(response, status, code):
+    """The error in a response, whose shape every error has."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/json"
+    error = ErrorSchema.model_validate_json(response.content, extra="forbid")
+    assert error.code == code
+    assert CODES[code][0] == status
+    assert error.message
+    return error
+
+
+class TestList:
+    def test_newest_job_is_first(self, client):
+        now = timezone.now()
+        for age, job_id in enumerate(["new", "old", "older"]):
+            queue_job(f"{job_id}.pdf", job_id=job_id)
+            Job.objects.filter(pk=job_id).update(created_at=now - timedelta(minutes=age))
+        body = client.get(JOBS).json()
+        assert [item["job_id"] for item in body["items"]] == ["new", "old", "older"]
+        assert {key: body[key] for key in ("total", "limit", "offset")} == {
+            "total": 3,
+            "limit": 50,
+            "offset": 0,
+        }
+
+    def test_item_says_how_far_a_job_is_and_where_to_watch_it(self, client, running_job):
+        (item,) = client.get(JOBS).json()["items"]
+        assert item["document_name"] == "report.pdf"
+        assert (item["status"], item["liveness"], item["error_count"]) == ("running", "working", 1)
+        assert 0 < item["overall_progress_percent"] < 100
+        assert item["links"] == {
+            "job": f"{JOBS}/running",
+            "progress": f"{JOBS}/running/progress",
+            "snapshot": f"{JOBS}/running/snapshot",
+            "events": f"{JOBS}/running/events",
+            "cancellation": f"{JOBS}/running/cancellation",
+            "page": "/jobs/running/",
+        }
+
+    @pytest.mark.parametrize("query", ["status=failed&status=queued", "status=failed,queued"])
+    def test_statuses_are_repeated_or_a_comma_list(self, client, query):
+        for status in ("queued", "cancelled"):
+            queue_job("a.pdf", job_id=status)
+        client.post(f"{JOBS}/cancelled/cancellation")
+        body = client.get(f"{JOBS}?{query}").json()
+        assert [item["job_id"] for item in body["items"]] == ["queued"]
+        assert body["total"] == 1
+
+    def test_pages_do_not_overlap(self, client):
+        for number in range(5):
+            queue_job("a.pdf", job_id=f"job-{number}")
+        pages = [client.get(f"{JOBS}?limit=2&offset={offset}").json() for offset in (0, 2, 4)]
+        ids = [item["job_id"] for page in pages for item in page["items"]]
+        assert sorted(ids) == [f"job-{number}" for number in range(5)]
+        assert [page["total"] for page in pages] == [5, 5, 5]
+
+    def test_number_of_queries_does_not_depend_on_number_of_jobs(
+        self, client, django_assert_num_queries
+    ):
+        for number in range(12):
+            queue_job("a.pdf", job_id=f"job-{number}")
+        with django_assert_num_queries(4):  # jobs, stages, workers, count
+            assert len(client.get(f"{JOBS}?limit=1000").json()["items"]) == 12
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("limit=many", "limit"),
+            ("offset=-1", "offset"),
+            ("offset=99999999999999999999", "offset"),
+            ("status=done", "status.0"),
+            ("status=", "status.0"),
+            ("status=queued,%00", "status.1"),
+        ],
+    )
+    def test_impossible_parameters_are_named(self, client, query, field):
+        error = refusal(client.get(f"{JOBS}?{query}"), 422, "invalid_request")
+        assert [entry.field for entry in error.errors] == [field]
+        assert error.message.startswith(f"{field}: ")
+
+
+class TestDetail:
+    def test_it_has_all_that_the_stream_would_say(self, client, running_job):
+        body = client.get(f"{JOBS}/running").json()
+        assert body["progress"]["stages"]["parsing"]["processed"] == 3
+        assert "vlm" not in body["progress"]["stages"]
+        assert body["state"]["skipped_stages"] == ["vlm"]
+        assert body["state"]["status"] == body["status"] == "running"
+
+    @pytest.mark.parametrize("job_id", HOSTILE_IDS)
+    @pytest.mark.parametrize("tail", ["", "/snapshot", "/events", "/cancellation"])
+    def test_id_that_no_job_has_is_not_found(self, client, job_id, tail):
+        method = client.post if tail == "/cancellation" else client.get
+        refusal(method(f"{JOBS}/{job_id}{tail}"), 404, "not_found")
+        if not tail:
+            refusal(client.delete(f"{JOBS}/{job_id}"), 404, "not_found")
+
+    @pytest.mark.parametrize("job_id", ["Ærø 100%", "a?b#c", "😀", "a+b&c=d", "%2F", "50%25"])
+    def test_links_of_an_odd_id_lead_to_its_job(self, client, job_id):
+        queue_job("a.pdf", job_id=job_id)
+        (item,) = client.get(JOBS).json()["items"]
+        assert client.get(item["links"]["job"]).json()["job_id"] == job_id
+        assert client.get(item["links"]["snapshot"]).status_code == 200
+
+
+class TestSnapshot:
+    def test_it_is_exactly_the_progress_object(self, client, running_job):
+        body = client.get(f"{JOBS}/running/snapshot").json()
+        assert list(body) == [
+            "document_id",
+            "document_name",
+            "total_chunks",
+            "total_images",
+            "stages",
+            "worker_pool",
+            "metrics",
+            "timing",
+            "overall_progress_percent",
+        ]
+        assert body["document_id"] == "doc"
+
+    def test_unchanged_job_is_304_for_one_query(
+        self, client, running_job, django_assert_num_queries
+    ):
+        first = client.get(f"{JOBS}/running/snapshot")
+        assert first["Cache-Control"] == "no-cache"
+        with django_assert_num_queries(1):
+            second = client.get(
+                f"{JOBS}/running/snapshot", headers={"If-None-Match": first["ETag"]}
+            )
+        assert second.status_code == 304
+        assert second.content == b""
+        assert second["ETag"] == first["ETag"]
+
+    def test_etag_moves_with_every_write(self, client, running_job):
+        first = client.get(f"{JOBS}/running/snapshot")
+        running_job.count(entities_total=1)
+        running_job.flush()
+        second = client.get(f"{JOBS}/running/snapshot", headers={"If-None-Match": first["ETag"]})
+        assert second.status_code == 200
+        assert second.json()["metrics"]["entities_total"] == 1
+        assert second["ETag"] != first["ETag"]
+
+    @pytest.mark.parametrize("etag", ["nonsense", '"', 'W/"other-1"', "\x00", ""])
+    def test_unknown_etag_gets_the_full_state(self, client, running_job, etag):
+        response = client.get(f"{JOBS}/running/snapshot", headers={"If-None-Match": etag})
+        assert response.status_code == 200
+
+    def test_head_has_the_headers_without_the_body(self, client, running_job):
+        response = client.head(f"{JOBS}/running/snapshot")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response["ETag"].startswith('W/"')
+
+
+class TestEvents:
+    def test_log_is_in_order_and_filtered_by_level(self, client, running_job):
+        body = client.get(f"{JOBS}/running/events").json()
+        ids = [event["id"] for event in body["items"]]
+        assert ids == sorted(ids)
+        assert body["total"] == len(ids) == JobEvent.objects.count()
+        (error,) = client.get(f"{JOBS}/running/events?level=error").json()["items"]
+        assert (error["stage"], error["item"]) == ("parsing", "page 4")
+        assert error["message"] == "Page 4 has no text layer"
+
+    def test_log_comes_in_pages(self, client, running_job):
+        everything = client.get(f"{JOBS}/running/events").json()
+        page = client.get(f"{JOBS}/running/events?limit=1&offset=1").json()
+        assert page["items"] == everything["items"][1:2]
+        assert page["total"] == everything["total"] > 1
+
+    def test_unknown_level_is_named(self, client, running_job):
+        refusal(client.get(f"{JOBS}/running/events?level=loud"), 422, "invalid_request")
+
+
+class TestCancellation:
+    def test_waiting_job_is_cancelled_at_once(self, client):
+        queue_job("a.pdf", job_id="waiting")
+        response = client.post(f"{JOBS}/waiting/cancellation")
+        assert response.status_code == 202
+        assert response.json()["status"] == "cancelled"
+
+    def test_running_job_is_asked_to_stop(self, client, running_job):
+        response = client.post(f"{JOBS}/running/cancellation")
+        assert (response.status_code, response.json()["status"]) == (202, "running")
+        assert client.get(f"{JOBS}/running").json()["state"]["cancel_requested"] is True
+
+    def test_finished_job_is_a_conflict(self, client):
+        queue_job("a.pdf", job_id="over")
+        client.post(f"{JOBS}/over/cancellation")
+        refusal(client.post(f"{JOBS}/over/cancellation"), 409, "job_finished")
+
+
+class TestDeletion:
+    def test_finished_job_is_gone_with_its_log(self, client):
+        queue_job("a.pdf", job_id="over")
+        client.post(f"{JOBS}/over/cancellation")
+        response = client.delete(f"{JOBS}/over")
+        assert (response.status_code, response.content) == (204, b"")
+        assert not Job.objects.exists()
+        assert not JobEvent.objects.exists()
+        refusal(client.delete(f"{JOBS}/over"), 404, "not_found")
+
+    def test_running_job_is_a_conflict(self, client, running_job):
+        refusal(client.delete(f"{JOBS}/running"), 409, "job_running")
+        assert Job.objects.get().status == JobStatus.RUNNING
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "path", ["", "nothing", "admin/ingestion/jobs/", "admin/ingestion/jobs/a/b"]
+    )
+    def test_unknown_address_is_json_too(self, client, path):
+        for method in (client.get, client.post):
+            refusal(method(f"/api/v1/{path}"), 404, "not_found")
+
+    @pytest.mark.parametrize("method", ["put", "patch", "options", "trace"])
+    def test_wrong_method_names_the_right_ones(self, client, method):
+        response = getattr(client, method)(f"{JOBS}/a")
+        refusal(response, 405, "method_not_allowed")
+        assert {word.strip() for word in response["Allow"].split(",")} >= {"GET", "DELETE"}
+
+    def test_fault_says_nothing_internal_and_is_logged(self, settings, caplog):
+        # Nothing is mocked: a database alias that does not exist breaks the first query.
+        settings.DATABASE_ROUTERS = ["tests.test_api.BrokenRouter"]
+        response = Client(raise_request_exception=False).get(JOBS)
+        error = refusal(response, 500, "server_error")
+        assert "secret" not in response.content.decode()
+        assert error.message == CODES["server_error"][1]
+        assert "secret alias" in caplog.text
+
+    def test_database_that_is_away_is_unavailable(self, settings, monkeypatch):
+        settings.DATABASE_ROUTERS = ["tests.test_api.AwayRouter"]
+        refusal(Client(raise_request_exception=False).get(JOBS), 503, "unavailable")
+
+
+class BrokenRouter:
+    def db_for_read(self, model, **hints):
+        raise RuntimeError("secret alias")
+
+
+class AwayRouter:
+    def db_for_read(self, model, **hints):
+        from django.db import OperationalError
+
+        raise OperationalError("secret host")
+
+
+class TestAccess:
+    @pytest.fixture(autouse=True)
+    def _closed(self, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        queue_job("a.pdf", job_id="waiting")
+
+    READS = ("", "/waiting", "/waiting/snapshot", "/waiting/events", "/nobody", "/a%00b")
+
+    @pytest.mark.parametrize("path", READS)
+    def test_stranger_learns_nothing(self, client, path):
+        refusal(client.get(JOBS + path), 401, "unauthorized")
+
+    @pytest.mark.parametrize("path", READS)
+    def test_user_without_permission_learns_nothing(self, client, path):
+        client.force_login(user_with())
+        refusal(client.get(JOBS + path), 403, "forbidden")
+
+    def test_viewer_sees_but_does_not_touch(self, client):
+        client.force_login(user_with("view_job"))
+        assert client.get(f"{JOBS}/waiting").status_code == 200
+        refusal(client.post(f"{JOBS}/waiting/cancellation"), 403, "forbidden")
+        refusal(client.delete(f"{JOBS}/waiting"), 403, "forbidden")
+        assert Job.objects.get().status == JobStatus.QUEUED
+
+    def test_starter_may_cancel_and_delete(self, client):
+        client.force_login(user_with("start_job"))
+        assert client.post(f"{JOBS}/waiting/cancellation").status_code == 202
+        assert client.delete(f"{JOBS}/waiting").status_code == 204
+
+
+class TestForgery:
+    """What a foreign page can make a browser send, and what programs send."""
+
+    @pytest.fixture
+    def strict(self):
+        queue_job("a.pdf", job_id="waiting")
+        return Client(enforce_csrf_checks=True)
+
+    def cancel(self, client, **headers):
+        return client.post(f"{JOBS}/waiting/cancellation", headers=headers)
+
+    @pytest.mark.parametrize("is_public", [True, False])
+    def test_login_without_token_is_refused_even_where_it_is_not_needed(
+        self, strict, settings, is_public
+    ):
+        settings.INGESTION_PROGRESS_PUBLIC = is_public
+        strict.force_login(user_with("start_job"))
+        refusal(self.cancel(strict), 403, "csrf_failed")
+        refusal(strict.delete(f"{JOBS}/waiting"), 403, "csrf_failed")
+        assert Job.objects.get().status == JobStatus.QUEUED
+
+    def test_login_with_token_passes(self, strict, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        strict.force_login(user_with("start_job"))
+        token = "a" * 32
+        strict.cookies["csrftoken"] = token
+        assert self.cancel(strict, **{"X-CSRFToken": token}).status_code == 202
+
+    def test_curl_needs_no_token_on_a_public_site(self, strict):
+        assert self.cancel(strict).status_code == 202
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "https://evil.example",
+            "null",
+            "http://testserver.evil.example",
+            "https://testserver",
+            "",
+            "http://testserver:81",
+        ],
+    )
+    def test_page_of_another_origin_is_refused_on_a_public_site(self, strict, origin):
+        refusal(self.cancel(strict, Origin=origin), 403, "csrf_failed")
+        assert Job.objects.get().status == JobStatus.QUEUED
+
+    def test_own_page_passes_without_a_login(self, strict):
+        assert self.cancel(strict, Origin="http://testserver").status_code == 202
+
+    def test_own_page_behind_a_proxy_that_hides_https_passes(self, strict):
+        headers = {"Origin": "https://progress.example", "Sec-Fetch-Site": "same-origin"}
+        assert self.cancel(strict, **headers).status_code == 202
+
+    @pytest.mark.parametrize("trusted", ["https://app.example", "https://*.example"])
+    def test_trusted_origin_passes(self, strict, settings, trusted):
+        settings.CSRF_TRUSTED_ORIGINS = [trusted]
+        assert self.cancel(strict, Origin="https://app.example").status_code == 202
+
+    def test_reading_is_open_to_every_origin(self, strict):
+        headers = {"Origin": "https://evil.example"}
+        assert strict.get(JOBS, headers=headers).status_code == 200
+
+
+def test_dates_are_utc_with_a_zone(client):
+    queue_job("a.pdf", job_id="a")
+    body = json.loads(client.get(f"{JOBS}/a").content)
+    assert body["created_at"].endswith("Z")
+    assert body["started_at"] is body["finished_at"] is None
