@@ -1,0 +1,101 @@
+"""What travels through the pipeline: pages with their pictures, and the chunks made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import BinaryIO, Protocol, Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image embedded in a document, with what its surroundings say about it."""
+
+    number: int
+    """From 1, in the order of the document."""
+    page: int | None = None
+    """From 1; None where the format has no pages."""
+    format: str = ""
+    """`PNG`, `JPEG` …; empty when it could not be found out."""
+    width: int = 0
+    height: int = 0
+    """Pixels; 0 when they could not be found out."""
+    alt: str = ""
+    caption: str = ""
+    heading: str = ""
+    """The nearest heading above it."""
+    source: str = ""
+    """The file or address that the document names; nothing is ever fetched from it."""
+
+    @property
+    def key(self) -> str:
+        return f"i-{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What a parser reads at once: a page, or the whole of a document without pages."""
+
+    number: int | None
+    text: str
+    is_markdown: bool = False
+    """Headings in the text are lines that begin with `#`."""
+    heading: str = ""
+    """The section in which the page begins, from the document's outline."""
+    pictures: tuple[Picture, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What a reader should know about it, in sentences."""
+
+    @property
+    def label(self) -> str:
+        return f"page {self.number}" if self.number else "document"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A piece of text that is embedded, searched and shown as one."""
+
+    key: str
+    """Unique within its document: `c-17`, or `i-3` for the third picture."""
+    text: str
+    page: int | None = None
+    start: int = 0
+    end: int = 0
+    """Offsets in characters into the text of its page; both 0 for a picture."""
+    heading: str = ""
+
+
+class Source(Protocol):
+    """An opened document. Pages are read one by one, so that one bad page is only one."""
+
+    @property
+    def page_count(self) -> int: ...
+
+    def page(self, index: int) -> Page:
+        """The page at `index`, from 0. Raises UnreadablePage."""
+        ...
+
+
+class Parser(Protocol):
+    """Reads one kind of document."""
+
+    def open(self, file: BinaryIO, name: str) -> Source:
+        """Raises UnreadableDocument with a sentence that names the document."""
+        ...
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A source whose pages are all known at once."""
+
+    pages: tuple[Page, ...] = field(default=())
+
+    @property
+    def page_count(self) -> int:
+        return len(self.pages)
+
+    def page(self, index: int) -> Page:
+        return self.pages[index]
+
+    @classmethod
+    def of(cls, *pages: Page) -> Self:
+        return cls(pages)

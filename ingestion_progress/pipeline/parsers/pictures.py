@@ -1,0 +1,83 @@
+"""Pictures that a document refers to. Nothing is ever fetched: what is not inside stays outside."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import warnings
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+
+from PIL import Image, UnidentifiedImageError
+
+from ingestion_progress.pipeline.documents import Picture
+
+MAX_PICTURES = 2000
+# Spacers, bullets and tracking pixels say nothing about a document.
+MIN_PIXELS = 24
+MAX_SOURCE_LENGTH = 200
+
+
+class PictureList:
+    """Collects the pictures of one document, each once, in order."""
+
+    def __init__(self) -> None:
+        self._pictures: list[Picture] = []
+        self._seen: set[str] = set()
+
+    def as_tuple(self) -> tuple[Picture, ...]:
+        return tuple(self._pictures)
+
+    def add(self, source: str, *, width: int = 0, height: int = 0, **text: str) -> None:
+        """A picture by its address; a `data:` address has the picture in it."""
+        if source in self._seen or len(self._pictures) >= MAX_PICTURES:
+            return
+        self._seen.add(source)
+        if source.startswith("data:"):
+            self.add_bytes(_data_of(source), **text)
+            return
+        path = urlsplit(source).path if "//" in source else source
+        suffix = PurePosixPath(path).suffix.lstrip(".").upper()
+        self._append(
+            format={"JPG": "JPEG"}.get(suffix, suffix)[:16],
+            width=width,
+            height=height,
+            source=PurePosixPath(path).name[:MAX_SOURCE_LENGTH],
+            **text,
+        )
+
+    def add_bytes(self, data: bytes, **text: str) -> None:
+        """A picture by its content, of which only the first bytes are decoded."""
+        image_format, width, height = image_header(data)
+        self._append(format=image_format, width=width, height=height, **text)
+
+    def _append(self, *, width: int, height: int, **known: Any) -> None:
+        if 0 < width < MIN_PIXELS or 0 < height < MIN_PIXELS:
+            return
+        number = len(self._pictures) + 1
+        self._pictures.append(Picture(number=number, width=width, height=height, **known))
+
+
+def image_header(data: bytes) -> tuple[str, int, int]:
+    """Format, width and height in pixels; empty and 0 for what is no picture."""
+    try:
+        with warnings.catch_warnings():
+            # Its pixels are never decoded, so their number is no danger.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data)) as image:
+                return image.format or "", image.width, image.height
+    except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
+        return "", 0, 0
+
+
+def _data_of(address: str) -> bytes:
+    header, _, payload = address.partition(",")
+    data = unquote_to_bytes(payload)
+    if not header.endswith(";base64"):
+        return data
+    try:
+        return base64.b64decode(data)
+    except binascii.Error:
+        return b""

@@ -1,0 +1,54 @@
+"""Plain text, in whatever encoding it comes."""
+
+from __future__ import annotations
+
+import codecs
+from typing import TYPE_CHECKING, BinaryIO
+
+from ingestion_progress.pipeline.documents import Page, Pages
+from ingestion_progress.pipeline.exceptions import EmptyDocument, MislabelledDocument
+
+if TYPE_CHECKING:
+    from ingestion_progress.pipeline.documents import Source
+
+PAGE_BREAK = "\f"
+
+
+class TextParser:
+    """Form feeds, as in RFCs, divide pages; without one the document has no pages."""
+
+    def open(self, file: BinaryIO, name: str) -> Source:
+        parts = read_text(file, name).split(PAGE_BREAK)
+        if not parts[-1].strip():
+            parts.pop()
+        is_paged = len(parts) > 1
+        return Pages.of(
+            *(
+                Page(number=number if is_paged else None, text=part)
+                for number, part in enumerate(parts, start=1)
+            )
+        )
+
+
+def read_text(file: BinaryIO, name: str) -> str:
+    """The text of a file. UTF-16 by its mark, else UTF-8, else Windows-1252, which fits any byte.
+
+    Raises EmptyDocument, or MislabelledDocument for what is no text.
+    """
+    file.seek(0)
+    data = file.read()
+    text = decode(data)
+    if "\0" in text:
+        raise MislabelledDocument(f"“{name}” is not a text, whatever its name says.")
+    if not text.strip():
+        raise EmptyDocument(f"“{name}” is empty.")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decode(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace")
