@@ -1,0 +1,51 @@
+"""The pipeline's settings: typed, each read when it is used, each with a default that works."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+PREFIX = "INGESTION_PROGRESS_"
+
+
+class PipelineSettings:
+    """`conf.qdrant_url` reads `settings.INGESTION_PROGRESS_QDRANT_URL`."""
+
+    def _get(self, name: str, default: Any) -> Any:
+        return getattr(settings, PREFIX + name, default)
+
+    @property
+    def task(self) -> str:
+        """Dotted path of the Django Task that ingests an upload; it takes the job's id."""
+        return str(self._get("TASK", "ingestion_progress.tasks.ingest_document"))
+
+    @property
+    def extraction_workers(self) -> int:
+        """Threads that extract entities and relations: the size of a job's worker pool."""
+        return int(self._get("EXTRACTION_WORKERS", 4))
+
+    @property
+    def qdrant_url(self) -> str:
+        """Address of a Qdrant server. Empty: a local folder, `qdrant_path`, without a server."""
+        return str(self._get("QDRANT_URL", "") or "")
+
+    @property
+    def qdrant_api_key(self) -> str | None:
+        return str(self._get("QDRANT_API_KEY", "") or "") or None
+
+    @property
+    def qdrant_path(self) -> Path:
+        """Folder of the embedded Qdrant. Default: `qdrant` in VAR_DIR, else in BASE_DIR."""
+        if given := self._get("QDRANT_PATH", ""):
+            return Path(given)
+        homes = (getattr(settings, name, None) for name in ("VAR_DIR", "BASE_DIR"))
+        return Path(next(filter(None, homes), ".")) / "qdrant"
+
+    @property
+    def qdrant_collection(self) -> str:
+        return str(self._get("QDRANT_COLLECTION", "chunks"))
+
+
+conf = PipelineSettings()

@@ -1,0 +1,91 @@
+"""What an ingestion keeps: the stored upload, and the graph of what its text speaks about."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.db.models import F, Q
+
+from ingestion_progress.pipeline.names import MAX_NAME_LENGTH, extension
+
+MAX_KEY_LENGTH = 200
+
+
+def stored_path(document: Document, name: str) -> str:
+    """Where an upload is kept: nothing of the user's name but an extension known to be safe."""
+    return f"documents/{uuid.uuid4().hex}{extension(name).lower()}"
+
+
+class Document(models.Model):
+    """A stored upload. Uploading the same document again replaces its file."""
+
+    id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH)
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    file = models.FileField(upload_to=stored_path, max_length=100)
+    media_type = models.CharField(max_length=100)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["name", "id"]
+        indexes = [models.Index(fields=["name"], name="pipeline_document_name")]
+        constraints = [
+            models.CheckConstraint(name="pipeline_document_id_not_empty", condition=~Q(id="")),
+            models.CheckConstraint(
+                name="pipeline_document_not_empty", condition=Q(size_bytes__gt=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Entity(models.Model):
+    """A node of the graph: something that a document speaks about."""
+
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="entities")
+    key = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as it is compared.")
+    name = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as it was read first.")
+    evidence = models.JSONField(
+        default=list, help_text="Where it stands: a list of {chunk, page}, in order of discovery."
+    )
+
+    class Meta:
+        ordering = ["document", "key"]
+        verbose_name_plural = "entities"
+        indexes = [models.Index(fields=["key"], name="pipeline_entity_key")]
+        constraints = [
+            models.UniqueConstraint(fields=["document", "key"], name="pipeline_entity_once"),
+            models.CheckConstraint(name="pipeline_entity_key_not_empty", condition=~Q(key="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Relation(models.Model):
+    """An edge of the graph: two entities that stand in one sentence. Without a direction."""
+
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="relations")
+    source = models.ForeignKey(Entity, on_delete=models.CASCADE, related_name="relations_out")
+    target = models.ForeignKey(Entity, on_delete=models.CASCADE, related_name="relations_in")
+    evidence = models.JSONField(
+        default=list, help_text="Where it stands: a list of {chunk, page}, in order of discovery."
+    )
+
+    class Meta:
+        ordering = ["document", "source", "target"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["document", "source", "target"], name="pipeline_relation_once"
+            ),
+            models.CheckConstraint(
+                name="pipeline_relation_between_two", condition=~Q(source=F("target"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} and {self.target}"
