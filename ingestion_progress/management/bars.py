@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO, cast
 
 from django.core.management.base import OutputWrapper
 from django.utils import timezone
@@ -19,9 +19,11 @@ from rich.text import Text
 
 from ingestion_progress.schemas import PipelineProgressEventData, StageProgressSchema
 from ingestion_progress.snapshots import Snapshot, load_snapshot
-from ingestion_progress.statuses import JobStatus
+from ingestion_progress.statuses import JobStatus, Liveness
 
 BAR_WIDTH = 32
+# More do not fit a terminal.
+MAX_WORKERS = 12
 # Without a terminal a line is worth printing when the job moved at least this much.
 PERCENT_PER_LINE = 5.0
 STYLES = {
@@ -41,7 +43,8 @@ STYLES = {
 def console_for(stdout: OutputWrapper) -> Console:
     """A rich console on a command's output; from here on all output goes through it."""
     stdout.ending = ""  # rich writes its own line ends, and pieces of lines
-    return Console(file=stdout, soft_wrap=not stdout.isatty(), highlight=False)
+    file = cast("TextIO", stdout)
+    return Console(file=file, soft_wrap=not stdout.isatty(), highlight=False)
 
 
 class Bars:
@@ -76,7 +79,7 @@ class Bars:
         if self._live:
             self._live.update(render(snapshot, now), refresh=True)
             return
-        step = _step(snapshot)
+        step = _step(snapshot, now)
         if step != self._last_line:
             self._last_line = step
             self.console.print(line(snapshot, now), markup=False)
@@ -104,7 +107,10 @@ def watch(
 def render(snapshot: Snapshot, now: datetime) -> RenderableType:
     """Everything about a job: heading, a bar per stage, its workers, its metrics."""
     progress = snapshot.progress(now)
-    parts: list[RenderableType] = [_heading(snapshot, progress), _stages(snapshot, progress)]
+    parts: list[RenderableType] = [_heading(snapshot, progress, now)]
+    if note := concern(snapshot, now):
+        parts.append(Text(note, style="yellow"))
+    parts.append(_stages(snapshot, progress))
     if progress.worker_pool.workers and not snapshot.job.is_finished:
         parts.append(_workers(progress))
     parts.append(_metrics(progress))
@@ -126,20 +132,43 @@ def line(snapshot: Snapshot, now: datetime) -> str:
         snapshot.job.status,
         progress.document_name or progress.document_id,
         stages,
+        concern(snapshot, now),
         snapshot.job.error,
     ]
     return "  ".join(part for part in parts if part)
 
 
-def _step(snapshot: Snapshot) -> tuple[object, ...]:
+def concern(snapshot: Snapshot, now: datetime) -> str:
+    """What is worrying about an unfinished job, in a sentence; empty where nothing is."""
+    job = snapshot.job
+    match job.liveness(now):
+        case Liveness.STARVED:
+            return f"Queued for {_since(job.created_at, now)}: is a worker running?"
+        case Liveness.STALLED:
+            return f"Alive, but without progress for {_since(job.updated_at, now)}."
+        case Liveness.LOST:
+            silence = _since(job.heartbeat_at or job.updated_at, now)
+            return f"No sign of life for {silence}: its process has probably died."
+        case _:
+            return "Asked to stop." if job.cancel_requested_at and not job.is_finished else ""
+
+
+def _since(start: datetime, now: datetime) -> str:
+    return _duration(round((now - start).total_seconds() * 1000))
+
+
+def _step(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
+    job = snapshot.job
     statuses = tuple(stage.status for stage in snapshot.stages)
     percent_step = snapshot.overall_percent // PERCENT_PER_LINE
-    return snapshot.job.status, statuses, percent_step
+    return job.status, job.liveness(now), job.cancel_requested_at, statuses, percent_step
 
 
-def _heading(snapshot: Snapshot, progress: PipelineProgressEventData) -> RenderableType:
+def _heading(
+    snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime
+) -> RenderableType:
     status = snapshot.job.status
-    liveness = snapshot.job.liveness(timezone.now())
+    liveness = snapshot.job.liveness(now)
     shown = f"{status}, {liveness.value}" if liveness and liveness != status else status
     left = progress.timing.estimated_remaining_ms
     times = f"{_duration(progress.timing.elapsed_ms)} so far"
@@ -182,12 +211,15 @@ def _counts(stage: StageProgressSchema) -> str:
 def _workers(progress: PipelineProgressEventData) -> Table:
     pool = progress.worker_pool
     table = Table.grid(padding=(0, 1))
-    for worker in pool.workers:
+    for worker in pool.workers[:MAX_WORKERS]:
         table.add_row(
             Text(f"  worker {worker.id}", style="dim"),
             Text(worker.status, style=STYLES[worker.status]),
-            escape(worker.current_chunk or ""),
+            Text(worker.current_chunk or "", no_wrap=True, overflow="ellipsis"),
         )
+    hidden = len(pool.workers) - MAX_WORKERS
+    if hidden > 0:
+        table.add_row(Text("  and", style="dim"), f"{hidden} more")
     table.add_row(Text("  queue", style="dim"), str(pool.queue_depth), "waiting")
     return table
 
