@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.management.simulation import DOCUMENT_NAME, SimulatedFailure, Simulation
+from ingestion_progress.models import Job, new_job_id
+from ingestion_progress.tracker import queue_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.core.management.base import CommandParser
+
+MAX_SECONDS = 86_400
+MAX_WORKERS = 1_000
+MAX_PAD_KIB = 2_048
+
+
+class Command(BaseCommand):
+    help = (
+        "Drives a synthetic job through the real tracker, in a process that outlives this "
+        "command, and prints its id as the last line."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--seconds",
+            type=_number(0.1, MAX_SECONDS),
+            default=30.0,
+            metavar="N",
+            help="How long the job takes in all. Default: 30.",
+        )
+        parser.add_argument("--job-id", metavar="ID", help="Default: one that cannot be guessed.")
+        parser.add_argument(
+            "--stages",
+            type=_names,
+            metavar="a,b",
+            help="Names in their order. Default: the five stages of document ingestion.",
+        )
+        parser.add_argument(
+            "--workers",
+            type=_whole(0, MAX_WORKERS),
+            default=4,
+            metavar="N",
+            help="Size of the worker pool. Default: 4.",
+        )
+        parser.add_argument(
+            "--fail-at",
+            type=_number(0, 100),
+            metavar="PERCENT",
+            help="The job fails when it is that far overall. Default: it succeeds.",
+        )
+        parser.add_argument(
+            "--pad-kib",
+            type=_whole(0, MAX_PAD_KIB),
+            default=0,
+            metavar="N",
+            help="Makes each frame about N KiB larger while the job runs, by about three more "
+            "busy workers per KiB, each on a chunk with a name of 255 random characters.",
+        )
+        parser.add_argument(
+            "--foreground",
+            action="store_true",
+            help="Run it in this process, and return when the job has ended.",
+        )
+        # The job was queued by the command that started this one.
+        parser.add_argument("--queued", action="store_true", help=argparse.SUPPRESS)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        simulation = Simulation(
+            seconds=options["seconds"],
+            stages=options["stages"],
+            workers=options["workers"],
+            fail_at_percent=options["fail_at"],
+            pad_kib=options["pad_kib"],
+        )
+        try:
+            job_id = (
+                options["job_id"] if options["queued"] else _queue(simulation, options["job_id"])
+            )
+            if not options["foreground"]:
+                _detach(simulation, job_id)
+            self.stdout.write(job_id)
+            self.stdout.flush()
+            if options["foreground"]:
+                simulation.run(job_id)
+        except SimulatedFailure as failure:
+            self.stderr.write(str(failure))  # as asked, so the command did its work
+        except (IngestionProgressError, ValueError) as error:
+            raise CommandError(str(error)) from error
+
+
+def _queue(simulation: Simulation, job_id: str | None) -> str:
+    """The job's row, there before anything else happens. Raises JobExists, InvalidJobId."""
+    job: Job = queue_job(
+        DOCUMENT_NAME,
+        job_id=new_job_id() if job_id is None else job_id,
+        stages=simulation.stages,
+        workers=simulation.workers,
+    )
+    return job.pk
+
+
+def _detach(simulation: Simulation, job_id: str) -> None:
+    """Starts the simulation in a session of its own: it survives this process and its terminal."""
+    options = {
+        "job-id": job_id,
+        "seconds": simulation.seconds,
+        "workers": simulation.workers,
+        "pad-kib": simulation.pad_kib,
+        "stages": simulation.stages and ",".join(simulation.stages),
+        "fail-at": simulation.fail_at_percent,
+    }
+    given = [f"--{name}={value}" for name, value in options.items() if value is not None]
+    # By module and not by manage.py, which this process need not have been started with.
+    path = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
+    subprocess.Popen(  # noqa: S603 (a list of our own checked values, no shell)
+        [sys.executable, "-m", "django", "simulate_job", "--foreground", "--queued", *given],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE, "PYTHONPATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _number(lowest: float, highest: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a number from {lowest:g} to {highest:g}."
+            )
+        return value
+
+    return parse
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        value = int(text) if text.isdecimal() else -1
+        if not lowest <= value <= highest:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {lowest} to {highest}."
+            )
+        return value
+
+    return parse
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of different names, such as parsing,embedding."
+        )
+    return names
