@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion_progress.estimates import (
+    overall_percent,
+    remaining_ms,
+    shown_percent,
+    stage_percent,
+)
+
+
+def test_an_unknown_total_is_no_progress():
+    assert stage_percent(processed=7, total=0, is_completed=False) == 0
+
+
+def test_a_completed_stage_is_at_100_whatever_it_counted():
+    assert stage_percent(processed=0, total=9, is_completed=True) == 100
+
+
+@given(processed=st.integers(0, 2**53), total=st.integers(0, 2**53), done=st.booleans())
+def test_a_stage_is_never_outside_0_to_100(processed, total, done):
+    assert 0 <= stage_percent(processed=processed, total=total, is_completed=done) <= 100
+
+
+def test_stages_count_by_their_weight_started_or_not():
+    assert overall_percent([(10, 100), (30, 0)]) == 25
+
+
+def test_nothing_planned_is_no_progress():
+    assert overall_percent([]) == 0
+
+
+@given(st.lists(st.tuples(st.floats(0.001, 1e6), st.floats(0, 100)), max_size=20))
+def test_the_whole_is_never_outside_0_to_100(stages):
+    assert 0 <= overall_percent(stages) <= 100
+
+
+@pytest.mark.parametrize(("percent", "shown"), [(99.99, 99.9), (100, 100), (0.06, 0), (33.35, 33.3)])
+def test_percentages_are_rounded_down(percent, shown):
+    assert shown_percent(percent) == shown
+
+
+def test_a_quarter_done_takes_three_times_as_long_again():
+    assert remaining_ms(elapsed_ms=10_000, percent=25) == 30_000
+
+
+@pytest.mark.parametrize(("elapsed_ms", "percent"), [(500, 50), (60_000, 0.5), (60_000, 0)])
+def test_too_little_to_go_by_gives_no_estimate(elapsed_ms, percent):
+    assert remaining_ms(elapsed_ms=elapsed_ms, percent=percent) == 0
