@@ -1,0 +1,103 @@
+// @ts-check
+/** Numbers as people read them. `views/wording.py` says the same; a browser test compares the two. */
+
+const NBSP = "\u00a0";
+const SECOND_MS = 1000;
+const MINUTE_MS = 60 * SECOND_MS;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+const ABBREVIATION_LENGTH = 3;
+
+const thousands = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const localTime = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric",
+  month: "short",
+  year: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+
+/** @param {string} name */
+export function label(name) {
+  const words = name.replaceAll("_", " ").replaceAll("-", " ").trim();
+  if (words.length <= ABBREVIATION_LENGTH) return words.toUpperCase();
+  return words.slice(0, 1).toUpperCase() + words.slice(1);
+}
+
+/** @param {number} number */
+export function count(number) {
+  return thousands.format(number);
+}
+
+/** Whole percent, rounded down: only what is done reads 100. @param {number} value */
+export function percent(value) {
+  return `${Math.floor(value)}%`;
+}
+
+/** @param {number} value */
+export function exactPercent(value) {
+  return 0 < value && value < 100 ? `${value.toFixed(1)}%` : `${value.toFixed(0)}%`;
+}
+
+/** The two largest units, rounded down; tenths below a second. @param {number} milliseconds */
+export function duration(milliseconds) {
+  if (milliseconds < SECOND_MS) {
+    const tenths = Math.floor(milliseconds / 100);
+    return tenths ? `0.${tenths}${NBSP}s` : `0${NBSP}s`;
+  }
+  if (milliseconds < MINUTE_MS) return `${Math.floor(milliseconds / SECOND_MS)}${NBSP}s`;
+  if (milliseconds < HOUR_MS) return twoUnits(milliseconds, MINUTE_MS, "min", SECOND_MS, "s");
+  if (milliseconds < DAY_MS) return twoUnits(milliseconds, HOUR_MS, "h", MINUTE_MS, "min");
+  return twoUnits(milliseconds, DAY_MS, "d", HOUR_MS, "h");
+}
+
+/** An estimate no finer than it deserves; empty where there is none. @param {number} milliseconds */
+export function remaining(milliseconds) {
+  if (milliseconds <= 0) return "";
+  if (milliseconds < 10 * SECOND_MS) return "a few seconds left";
+  if (milliseconds < MINUTE_MS) {
+    return `about ${Math.ceil(milliseconds / (10 * SECOND_MS)) * 10}${NBSP}s left`;
+  }
+  if (milliseconds < HOUR_MS) return `about ${Math.ceil(milliseconds / MINUTE_MS)}${NBSP}min left`;
+  return `about ${duration(milliseconds)} left`;
+}
+
+/** Decimal units, rounded down, one digit below ten: "8.4 MB", "52 MB". @param {number} bytes */
+export function fileSize(bytes) {
+  const units = ["bytes", "kB", "MB", "GB"];
+  let size = bytes;
+  while (size >= 1000 && units.length > 1) {
+    size /= 1000;
+    units.shift();
+  }
+  const hasTenths = units[0] !== "bytes" && size < 10;
+  const shown = hasTenths ? (Math.floor(size * 10) / 10).toFixed(1) : String(Math.floor(size));
+  return `${shown}${NBSP}${units[0]}`;
+}
+
+/**
+ * Which stages run now, as a phrase.
+ * @param {string[]} runningLabels
+ * @param {boolean} hasStarted
+ */
+export function activity(runningLabels, hasStarted) {
+  if (runningLabels.length) return `Now: ${runningLabels.join(", ")}`;
+  return hasStarted ? "Between two stages" : "Starting";
+}
+
+/** In the reader's own time zone. @param {Date} instant */
+export function timestamp(instant) {
+  return localTime.format(instant);
+}
+
+/**
+ * @param {number} milliseconds
+ * @param {number} largeMs
+ * @param {string} large
+ * @param {number} smallMs
+ * @param {string} small
+ */
+function twoUnits(milliseconds, largeMs, large, smallMs, small) {
+  const rest = String(Math.floor((milliseconds % largeMs) / smallMs)).padStart(2, "0");
+  return `${Math.floor(milliseconds / largeMs)}${NBSP}${large}${NBSP}${rest}${NBSP}${small}`;
+}

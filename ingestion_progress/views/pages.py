@@ -1,0 +1,160 @@
+"""The pages for people: the jobs with their upload form, and one job, live.
+
+Complete without JavaScript; the modules in `static/` make them come alive.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.apps import apps
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from ingestion_progress import access, tracker
+from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import (
+    IngestionProgressError,
+    InvalidJobId,
+    InvalidTransition,
+    JobNotFound,
+)
+from ingestion_progress.models import Job, JobEvent, clean_job_id
+from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
+from ingestion_progress.statuses import JobStatus
+from ingestion_progress.views import wording
+from ingestion_progress.views.presentation import job_view
+from ingestion_progress.views.rows import event_rows, job_rows
+
+PAGE_SIZE = 25
+EVENTS_SHOWN = 50
+PIPELINE = "ingestion_progress.pipeline"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def job_list(request: HttpRequest) -> HttpResponse:
+    """The jobs, newest first, and where the reference ingestion is installed its upload form."""
+    if not access.may_view(request, ""):
+        return refusal(request)
+    if request.method == "POST":
+        return upload(request)
+    status = request.GET.get("status", "")
+    jobs = Job.objects.order_by("-created_at", "id")
+    if status in JobStatus.values:
+        jobs = jobs.filter(status=status)
+    else:
+        status = ""
+    page = Paginator(jobs, PAGE_SIZE).get_page(request.GET.get("page"))
+    now = timezone.now()
+    context = {
+        "rows": job_rows(load_snapshots(page.object_list).values(), now),
+        "page": page,
+        "status": status,
+        "statuses": JobStatus.choices,
+        "poll_url": _poll_url(status, page.number),
+        "upload_url": reverse("ingestion_progress:api:jobs"),
+        "may_upload": apps.is_installed(PIPELINE) and access.may_start(request),
+        "max_upload_bytes": conf.max_upload_bytes,
+        "max_upload": wording.file_size(conf.max_upload_bytes),
+    }
+    return render(request, "ingestion_progress/job_list.html", context)
+
+
+def upload(request: HttpRequest) -> HttpResponse:
+    """The form without JavaScript: a job per file, and what became of each as a message."""
+    if not (apps.is_installed(PIPELINE) and access.may_start(request)):
+        return refusal(request)
+    from ingestion_progress.pipeline import intake
+
+    files = request.FILES.getlist("file")
+    if not files:
+        messages.error(request, "Choose at least one document.", fail_silently=True)
+    for file in files:
+        try:
+            job = intake.receive(file)
+        except IngestionProgressError as refused:
+            messages.error(request, f"{file.name}: {refused}", fail_silently=True)
+        else:
+            messages.success(request, f"{job.document_name} is queued.", fail_silently=True)
+    return redirect("ingestion_progress:job_list")
+
+
+@require_safe
+def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
+    """One job as it stands now; a custom element keeps it so."""
+    if not access.may_view(request, job_id):
+        return refusal(request)
+    snapshot = _find(job_id)
+    if snapshot is None:
+        return missing(request, job_id)
+    now = timezone.now()
+    stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
+    job = job_view(snapshot, now)
+    context = {
+        "job": job,
+        "events": event_rows(JobEvent.objects.filter(job_id=job_id).order_by("-id")[:EVENTS_SHOWN]),
+        "event_count": snapshot.job.event_count,
+        "may_cancel": not job.is_finished
+        and not job.is_cancel_requested
+        and access.may_start(request),
+        "stream_url": stream_url,
+        "absolute_stream_url": request.build_absolute_uri(stream_url),
+        "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
+        "admin_url": _admin_url(job_id),
+    }
+    return render(request, "ingestion_progress/job_detail.html", context)
+
+
+@require_POST
+def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Asks the job to stop, and goes back to its page."""
+    if not access.may_start(request):
+        return refusal(request)
+    try:
+        tracker.request_cancellation(clean_job_id(job_id))
+    except InvalidTransition as ended:
+        messages.warning(request, str(ended), fail_silently=True)
+    except (InvalidJobId, JobNotFound):
+        return missing(request, job_id)
+    return redirect("ingestion_progress:job_detail", job_id=job_id)
+
+
+def missing(request: HttpRequest, job_id: str) -> HttpResponse:
+    """404 in the pages' own design, also where DEBUG would show Django's."""
+    context = {"job_id": job_id}
+    return render(request, "ingestion_progress/job_missing.html", context, status=404)
+
+
+def refusal(request: HttpRequest) -> HttpResponse:
+    """To the login for somebody unknown; PermissionDenied (403) for a user."""
+    if access.refusal_status(request) == 403:
+        raise PermissionDenied
+    return redirect_to_login(request.get_full_path())
+
+
+def _find(job_id: str) -> Snapshot | None:
+    try:
+        return load_snapshot(clean_job_id(job_id))
+    except InvalidJobId:  # a database may choke on such an id
+        return None
+
+
+def _poll_url(status: str, page_number: int) -> str:
+    query: dict[str, object] = {"limit": PAGE_SIZE, "offset": (page_number - 1) * PAGE_SIZE}
+    if status:
+        query["status"] = status
+    return f"{reverse('ingestion_progress:api:jobs')}?{urlencode(query)}"
+
+
+def _admin_url(job_id: str) -> str:
+    try:
+        return reverse("admin:ingestion_progress_job_change", args=[job_id])
+    except NoReverseMatch:  # a project may do without the admin
+        return ""

@@ -1,0 +1,215 @@
+"""A job's snapshot as its page shows it: plain values, already worded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ingestion_progress.schemas import (
+    JobStateEventData,
+    PipelineProgressEventData,
+    StageProgressSchema,
+    WorkerInfoSchema,
+)
+from ingestion_progress.snapshots import Snapshot
+from ingestion_progress.statuses import StageStatus, WorkerStatus
+from ingestion_progress.views import wording
+
+PARTIALS = "ingestion_progress/partials"
+
+METRIC_LABELS = {
+    "total_chunks": "Chunks",
+    "total_images": "Images",
+    "entities_total": "Entities",
+    "relations_total": "Relations",
+    "neo4j_writes": "Graph writes",
+    "qdrant_writes": "Vector writes",
+    "error_count": "Errors",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageView:
+    name: str
+    label: str
+    status: str
+    status_label: str
+    percent: float
+    is_total_known: bool
+    percent_text: str
+    processed: str
+    total: str
+    in_flight: str
+    """Empty where nothing is in flight."""
+    unit: str
+    duration: str
+
+    @property
+    def partial(self) -> str:
+        """The template that says how far a stage with this status is."""
+        return f"{PARTIALS}/stage/{self.status}.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerView:
+    number: int
+    status: str
+    status_label: str
+    chunk: str
+    percent: float
+
+    @property
+    def partial(self) -> str:
+        """The template that says what a worker with this status does."""
+        return f"{PARTIALS}/worker/{self.status}.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricView:
+    name: str
+    label: str
+    value: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobView:
+    """One job with everything its page says."""
+
+    id: str
+    document_id: str
+    document_name: str
+    attempt: int
+    status: str
+    status_label: str
+    liveness: str
+    """Empty once the job has ended."""
+    is_finished: bool
+    is_cancel_requested: bool
+    percent: float
+    percent_text: str
+    activity: str
+    elapsed: str
+    remaining: str
+    created_at: datetime
+    started_at: datetime | None
+    error: str
+    stages: Sequence[StageView]
+    workers: Sequence[WorkerView]
+    busy: str
+    waiting: str
+    metrics: Sequence[MetricView]
+    counters: Sequence[MetricView]
+
+    @property
+    def notice(self) -> str:
+        """Which of the page's notices applies."""
+        if self.is_finished:
+            return self.status
+        return "stopping" if self.is_cancel_requested else f"liveness-{self.liveness}"
+
+
+def job_view(snapshot: Snapshot, now: datetime) -> JobView:
+    job, progress, state = snapshot.job, snapshot.progress(now), snapshot.state(now)
+    pool, timing = progress.worker_pool, progress.timing
+    return JobView(
+        id=job.id,
+        document_id=job.document_id,
+        document_name=job.document_name or job.document_id or job.id,
+        attempt=job.attempt,
+        status=state.status,
+        status_label=job.job_status.label,
+        liveness=state.liveness or "",
+        is_finished=job.is_finished,
+        is_cancel_requested=state.cancel_requested,
+        percent=progress.overall_progress_percent,
+        percent_text=wording.exact_percent(progress.overall_progress_percent),
+        activity=_activity(progress),
+        elapsed=wording.duration(timing.elapsed_ms),
+        remaining=wording.remaining(timing.estimated_remaining_ms),
+        created_at=job.created_at,
+        started_at=job.started_at,
+        error=job.error,
+        stages=_stages(snapshot, progress),
+        workers=[_worker(worker) for worker in pool.workers],
+        busy=f"{wording.count(pool.active)} of {wording.count(pool.max)} busy" if pool.max else "",
+        waiting=f"{wording.count(pool.queue_depth)} waiting" if pool.queue_depth else "",
+        metrics=_metrics(progress, state),
+        counters=[
+            MetricView(name=name, label=wording.label(name), value=wording.count(value))
+            for name, value in state.counters.items()
+        ],
+    )
+
+
+def _activity(progress: PipelineProgressEventData) -> str:
+    stages = progress.stages.values()
+    running = [wording.label(stage.name) for stage in stages if stage.status == "in_progress"]
+    return wording.activity(running, has_started=any(stage.status != "pending" for stage in stages))
+
+
+def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[StageView]:
+    """By position; a skipped one, which the wire leaves out, stays in its place."""
+    return [
+        _stage(progress.stages[stage.name], stage.unit)
+        if stage.name in progress.stages
+        else _skipped(stage.name)
+        for stage in snapshot.stages
+    ]
+
+
+def _stage(stage: StageProgressSchema, unit: str) -> StageView:
+    return StageView(
+        name=stage.name,
+        label=wording.label(stage.name),
+        status=stage.status,
+        status_label=StageStatus(stage.status).label,
+        percent=stage.progress_percent,
+        is_total_known=bool(stage.total) or stage.status != "in_progress",
+        percent_text=wording.percent(stage.progress_percent),
+        processed=wording.count(stage.processed),
+        total=wording.count(stage.total) if stage.total else "",
+        in_flight=wording.count(stage.in_flight) if stage.in_flight else "",
+        unit=unit,
+        duration=wording.duration(stage.duration_ms) if stage.duration_ms else "",
+    )
+
+
+def _skipped(name: str) -> StageView:
+    return StageView(
+        name=name,
+        label=wording.label(name),
+        status=StageStatus.SKIPPED.value,
+        status_label=StageStatus.SKIPPED.label,
+        percent=0,
+        is_total_known=True,
+        percent_text="",
+        processed="",
+        total="",
+        in_flight="",
+        unit="",
+        duration="",
+    )
+
+
+def _worker(worker: WorkerInfoSchema) -> WorkerView:
+    return WorkerView(
+        number=worker.id,
+        status=worker.status,
+        status_label=WorkerStatus(worker.status).label,
+        chunk=worker.current_chunk or "",
+        percent=worker.progress_percent,
+    )
+
+
+def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> list[MetricView]:
+    values = {
+        "total_chunks": progress.total_chunks,
+        "total_images": progress.total_images,
+        **progress.metrics.model_dump(),
+        "error_count": state.error_count,
+    }
+    return [
+        MetricView(name=name, label=text, value=wording.count(values[name]))
+        for name, text in METRIC_LABELS.items()
+    ]

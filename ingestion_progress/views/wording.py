@@ -1,0 +1,87 @@
+"""Numbers as people read them. `format.js` says the same; a browser test compares the two."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+NBSP = "\u00a0"  # a number stays on one line with its unit
+
+SECOND_MS = 1000
+MINUTE_MS = 60 * SECOND_MS
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+
+ABBREVIATION_LENGTH = 3
+
+
+def label(name: str) -> str:
+    """`entity_linking` as "Entity linking", `vlm` as "VLM"."""
+    words = name.replace("_", " ").replace("-", " ").strip()
+    if len(words) <= ABBREVIATION_LENGTH:
+        return words.upper()
+    return words[:1].upper() + words[1:]
+
+
+def count(number: int) -> str:
+    """1234567 as "1,234,567"."""
+    return f"{number:,}"
+
+
+def percent(value: float) -> str:
+    """Whole percent, rounded down: only what is done reads 100."""
+    return f"{math.floor(value)}%"
+
+
+def exact_percent(value: float) -> str:
+    return f"{value:.1f}%" if 0 < value < 100 else f"{value:.0f}%"
+
+
+def duration(milliseconds: int) -> str:
+    """The two largest units, rounded down; tenths below a second."""
+    if milliseconds < SECOND_MS:
+        tenths = milliseconds // 100
+        return f"0.{tenths}{NBSP}s" if tenths else f"0{NBSP}s"
+    if milliseconds < MINUTE_MS:
+        return f"{milliseconds // SECOND_MS}{NBSP}s"
+    if milliseconds < HOUR_MS:
+        return _two_units(milliseconds, MINUTE_MS, "min", SECOND_MS, "s")
+    if milliseconds < DAY_MS:
+        return _two_units(milliseconds, HOUR_MS, "h", MINUTE_MS, "min")
+    return _two_units(milliseconds, DAY_MS, "d", HOUR_MS, "h")
+
+
+def remaining(milliseconds: int) -> str:
+    """An estimate no finer than it deserves; empty where there is none."""
+    if milliseconds <= 0:
+        return ""
+    if milliseconds < 10 * SECOND_MS:
+        return "a few seconds left"
+    if milliseconds < MINUTE_MS:
+        return f"about {math.ceil(milliseconds / (10 * SECOND_MS)) * 10}{NBSP}s left"
+    if milliseconds < HOUR_MS:
+        return f"about {math.ceil(milliseconds / MINUTE_MS)}{NBSP}min left"
+    return f"about {duration(milliseconds)} left"
+
+
+def file_size(size_bytes: int) -> str:
+    """Decimal units, rounded down, one digit below ten: "8.4 MB", "52 MB"."""
+    size, units = float(size_bytes), ["bytes", "kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    has_tenths = units[0] != "bytes" and size < 10
+    shown = f"{math.floor(size * 10) / 10:.1f}" if has_tenths else str(math.floor(size))
+    return f"{shown}{NBSP}{units[0]}"
+
+
+def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
+    """Which stages run now, as a phrase."""
+    if running_labels:
+        return f"Now: {', '.join(running_labels)}"
+    return "Between two stages" if has_started else "Starting"
+
+
+def _two_units(milliseconds: int, large_ms: int, large: str, small_ms: int, small: str) -> str:
+    rest = milliseconds % large_ms // small_ms
+    return f"{milliseconds // large_ms}{NBSP}{large}{NBSP}{rest:02d}{NBSP}{small}"
