@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from ingestion_progress.feed import Subscriber
+from ingestion_progress.frames import KEEPALIVE, Frame
+
+
+def frame(number: int, *, is_final: bool = False) -> Frame:
+    return Frame(
+        body=f"data: {number}\n\n".encode(),
+        resume_id=f"epoch-{number}",
+        percent=float(number),
+        is_final=is_final,
+    )
+
+
+@pytest.fixture
+async def subscriber() -> Subscriber:
+    return Subscriber("job", asyncio.get_running_loop())
+
+
+async def test_slow_subscriber_gets_only_the_newest_frame(subscriber):
+    for number in range(100):
+        subscriber.put("job", frame(number))
+
+    assert await anext(subscriber) == frame(99).body
+    assert subscriber.frames_sent == 1
+
+
+async def test_waiting_subscriber_is_handed_the_very_same_bytes(subscriber):
+    waiter = subscriber.__anext__()
+    state = frame(1)
+    subscriber.put("job", state)
+
+    assert await waiter is state.body
+
+
+async def test_anext_returns_a_bare_future(subscriber):
+    waiter = subscriber.__anext__()
+
+    assert type(waiter) is type(asyncio.get_running_loop().create_future())
+    waiter.cancel()
+
+
+async def test_each_job_has_a_slot_of_its_own(subscriber):
+    subscriber.put("a", frame(1))
+    subscriber.put("b", frame(2))
+    subscriber.put("a", frame(3))
+
+    assert [await anext(subscriber), await anext(subscriber)] == [frame(3).body, frame(2).body]
+
+
+async def test_iteration_ends_after_the_final_frame(subscriber):
+    subscriber.put("job", frame(99))
+    subscriber.put("job", frame(100, is_final=True))
+
+    assert [body async for body in subscriber] == [frame(100).body]
+
+
+async def test_final_frame_that_is_handed_over_ends_the_iteration(subscriber):
+    waiter = subscriber.__anext__()
+    subscriber.put("job", frame(100, is_final=True))
+
+    assert await waiter == frame(100).body
+    assert subscriber.has_ended
+    assert subscriber.last_percent == 100
+    with pytest.raises(StopAsyncIteration):
+        await anext(subscriber)
+
+
+async def test_frame_after_a_cancelled_wait_is_kept_for_the_next_one(subscriber):
+    waiter = asyncio.ensure_future(subscriber.__anext__())
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+    subscriber.put("job", frame(1))
+    subscriber.keep_alive()
+
+    assert await anext(subscriber) == frame(1).body
+
+
+async def test_keepalive_reaches_only_who_waits(subscriber):
+    subscriber.keep_alive()
+    waiter = subscriber.__anext__()
+    assert not waiter.done()
+
+    subscriber.keep_alive()
+
+    assert await waiter == KEEPALIVE
+    assert subscriber.frames_sent == 0
+
+
+async def test_stream_without_a_state_opens_with_a_comment(subscriber):
+    assert subscriber.open() == KEEPALIVE
+    assert subscriber.is_open
+
+
+async def test_closing_ends_a_waiting_iteration(subscriber):
+    waiter = subscriber.__anext__()
+    subscriber.close()
+    subscriber.close()
+    subscriber.put("job", frame(1))
+
+    with pytest.raises(StopAsyncIteration):
+        await waiter
+    assert not subscriber.has_ended
+
+
+class TestWelcome:
+    async def test_who_brings_no_id_gets_the_state(self, subscriber):
+        subscriber.welcome(frame(1))
+
+        assert subscriber.ready.done()
+        assert subscriber.open() == frame(1).body
+
+    @pytest.mark.parametrize("resume_id", ["epoch-2", "other-1", "\x00", "epoch-1 ", "9" * 5000])
+    async def test_unknown_id_gets_the_full_state(self, resume_id):
+        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id=resume_id)
+        subscriber.welcome(frame(1))
+
+        assert subscriber.open() == frame(1).body
+
+    async def test_who_has_the_state_gets_nothing_until_it_moves(self):
+        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id="epoch-1")
+        subscriber.welcome(frame(1))
+
+        assert subscriber.ready.done()
+        assert not subscriber.is_up_to_date
+        assert subscriber.open() == KEEPALIVE
+        waiter = subscriber.__anext__()
+        assert not waiter.done()
+        subscriber.put("job", frame(2))
+        assert await waiter == frame(2).body
+
+    async def test_who_has_the_final_state_has_nothing_to_stream(self):
+        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id="epoch-100")
+        subscriber.welcome(frame(100, is_final=True))
+
+        assert subscriber.is_up_to_date
+
+    async def test_stream_that_opened_before_the_final_state_was_known_gets_its_ending(self):
+        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id="epoch-100")
+        subscriber.set_ready()  # the database was away
+        assert subscriber.open() == KEEPALIVE
+        subscriber.welcome(frame(100, is_final=True))
+
+        assert not subscriber.is_up_to_date
+        assert [body async for body in subscriber] == [frame(100, is_final=True).body]

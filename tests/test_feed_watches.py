@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from ingestion_progress.feed import Subscriber
+from ingestion_progress.feed.watches import State, Watch
+from ingestion_progress.frames import KEEPALIVE
+from ingestion_progress.models import Job
+from ingestion_progress.snapshots import Snapshot
+from ingestion_progress.statuses import JobStatus
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_throttle(settings):
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.5
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 15
+
+
+def state(revision: int, status: JobStatus = JobStatus.RUNNING) -> State:
+    job = Job(
+        id="job", epoch="e", revision=revision, status=status, started_at=NOW, heartbeat_at=NOW,
+        finished_at=NOW if status.is_final else None,
+    )  # fmt: skip
+    return State.of(Snapshot(job=job, stages=[], workers=[]), NOW)
+
+
+class Reader:
+    """A stream that reads at once, and remembers when it got what."""
+
+    def __init__(self, watch: Watch, clock: float, *, resume_id: str = "") -> None:
+        self.subscriber = Subscriber(watch.job_id, asyncio.get_running_loop(), resume_id=resume_id)
+        watch.join(self.subscriber, clock=clock, now=NOW)
+        self.bodies: list[bytes] = []
+        if self.subscriber.ready.done():
+            self.bodies.append(self.subscriber.open())
+        self.waiter = self.subscriber.__anext__()
+
+    @property
+    def revisions(self) -> list[int]:
+        """Of what has arrived; reads on until there is nothing more."""
+        while self.waiter.done() and not self.waiter.exception():
+            self.bodies.append(self.waiter.result())
+            self.waiter = self.subscriber.__anext__()
+        return [int(body.split(b"id: e-")[1].split(b"\n")[0]) for body in self.bodies]
+
+
+@pytest.fixture
+async def watch() -> Watch:
+    return Watch("job")
+
+
+async def test_leading_edge_is_sent_at_once(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+
+    assert reader.revisions == [1]
+
+
+async def test_trailing_edge_delivers_the_newest_state(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+    watch.offer(state(2), 0.1)
+    watch.offer(state(3), 0.2)
+    watch.release(0.49)
+    assert reader.revisions == [1]
+
+    watch.release(0.5)
+
+    assert reader.revisions == [1, 3]
+    assert not watch.is_waiting
+
+
+@pytest.mark.parametrize("status", sorted(JobStatus.final()))
+async def test_final_state_never_waits(watch, status):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.01)
+    watch.offer(state(2), 0.02)
+    watch.offer(state(3, JobStatus(status)), 0.03)
+
+    assert reader.revisions[-1] == late.revisions[-1] == 3
+    assert reader.subscriber.has_ended
+    assert late.subscriber.has_ended
+
+
+async def test_all_subscribers_are_handed_the_same_bytes(watch):
+    readers = [Reader(watch, 0.0) for _ in range(50)]
+    published = state(1)
+    watch.offer(published, 0.0)
+
+    assert all(reader.waiter.result() is published.frame.body for reader in readers)
+
+
+async def test_late_joiner_gets_the_cached_state_at_once(watch):
+    Reader(watch, 0.0)
+    published = state(1)
+    watch.offer(published, 0.0)
+
+    assert Reader(watch, 0.9).bodies[0] is published.frame.body
+
+
+async def test_late_joiners_of_a_quiet_job_share_a_fresh_frame(watch):
+    Reader(watch, 0.0)
+    published = state(1)
+    watch.offer(published, 0.0)
+
+    first, second = Reader(watch, 30.0), Reader(watch, 30.5)
+
+    assert first.bodies[0] is not published.frame.body
+    assert first.bodies[0] is second.bodies[0]
+    assert first.revisions == [1]
+
+
+async def test_late_joiner_gets_no_second_state_within_the_interval(watch):
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.4)
+    watch.offer(state(2), 0.5)
+    assert late.revisions == [1]
+    watch.release(0.99)
+    assert late.revisions == [1]
+
+    watch.release(1.0)
+
+    assert late.revisions == [1, 2]
+
+
+async def test_held_subscriber_joins_the_pace_of_the_others(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.4)
+    watch.offer(state(2), 0.5)
+    assert reader.revisions == [1, 2]
+    watch.offer(state(3), 0.75)
+
+    watch.release(1.0)
+
+    assert late.revisions == [1, 3]
+    assert reader.revisions == [1, 2, 3]
+    assert not watch.is_waiting
+
+
+async def test_who_resumed_with_the_current_state_waits_for_no_interval(watch):
+    watch.offer(state(1), 0.0)
+    resumed = Reader(watch, 0.4, resume_id="e-1")
+    watch.offer(state(2), 0.5)
+
+    assert resumed.bodies == [KEEPALIVE]
+    assert b"id: e-2" in resumed.waiter.result()
+
+
+async def test_held_subscriber_that_leaves_is_forgotten(watch):
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.4)
+    watch.offer(state(2), 0.5)
+    watch.leave(late.subscriber)
+
+    assert not watch.is_waiting
+    assert not watch.subscribers
+
+
+async def test_silent_stream_gets_a_comment_and_a_busy_one_does_not(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 10.0)
+    assert reader.revisions == [1]
+    watch.keep_alive(24.9)
+    assert not reader.waiter.done()
+
+    watch.keep_alive(25.0)
+    assert reader.waiter.result() == KEEPALIVE
+
+    reader.waiter = reader.subscriber.__anext__()
+    watch.keep_alive(26.0)
+    assert not reader.waiter.done()
+
+
+async def test_stream_of_a_job_that_was_never_read_is_kept_alive(watch):
+    reader = Reader(watch, 0.0)
+    watch.keep_alive(15.0)
+
+    assert reader.waiter.result() == KEEPALIVE
