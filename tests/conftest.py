@@ -9,6 +9,12 @@ from tests.live import LiveProject, live_project
 from tests.servers import postgresql
 
 
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The databases go with their folder; threads of async tests may still hold connections."""
+    return True
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An empty database for real processes; what uses it runs on SQLite and PostgreSQL."""

