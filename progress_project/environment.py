@@ -36,16 +36,15 @@ class InvalidVariable(ImproperlyConfigured):
 class Environment:
     """Reads variables by name; an empty one counts as absent. `NAME_FILE` names a file to read.
 
+    What `.env` in the `base` folder says comes second to the environment; the file may be absent.
     `asked` remembers every name, so that a test can compare it with `.env.example`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, base: Path) -> None:
+        self._base = base
         self._values = environ.FileAwareEnv()
         self.asked: set[str] = set()
-
-    def load(self, path: Path) -> None:
-        """Adds what a `.env` file says; the environment wins, and the file may be absent."""
-        environ.Env.read_env(path)
+        environ.Env.read_env(self.path("ENV_FILE", ".env"))
 
     def text(self, name: str, default: str = "") -> str:
         self.asked.add(name)
@@ -55,8 +54,9 @@ class Environment:
             raise InvalidVariable(f"{name}_FILE", "the name of a file that can be read") from None
         return value.strip() or default
 
-    def path(self, name: str, default: Path) -> Path:
-        return Path(self.text(name) or default).expanduser()
+    def path(self, name: str, default: str) -> Path:
+        """An absolute path; a relative one begins at the project's folder, wherever we run."""
+        return self._base / Path(self.text(name, default)).expanduser()
 
     def boolean(self, name: str, *, default: bool) -> bool:
         word = self.text(name, str(default)).lower()
@@ -80,11 +80,11 @@ class Environment:
             raise InvalidVariable(name, f"one of {', '.join(choices)}, not {value!r}")
         return value
 
-    def database(self, name: str, default: str = "") -> dict[str, Any]:
-        """A Django database from a URL, empty without one; SQLite is set up for many writers."""
-        url = self.text(name, default)
+    def database(self, name: str) -> dict[str, Any] | None:
+        """A Django database from a URL, None without one; SQLite is set up for many writers."""
+        url = self.text(name)
         if not url:
-            return {}
+            return None
         try:
             # What is odd about a URL is a warning there; the value may hold a password.
             with warnings.catch_warnings(action="error"):
@@ -124,6 +124,11 @@ class Environment:
             return kind(value) if value else default
         except ValueError:
             raise InvalidVariable(name, f"{expected}, not {value!r}") from None
+
+
+def sqlite_file(path: Path) -> dict[str, Any]:
+    """A Django database in a file, set up for several writing processes."""
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "OPTIONS": dict(SQLITE_OPTIONS)}
 
 
 def app_variables() -> dict[str, str]:

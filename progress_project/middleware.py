@@ -1,4 +1,4 @@
-"""What every request of this deployment gets: a log line, and a Content-Security-Policy."""
+"""What every request of this deployment gets: static files, a log line, a strict policy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import structlog
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
+from servestatic.middleware import ServeStaticMiddleware
+from servestatic.responders import MissingFileError
 
 GetResponse: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -29,6 +31,16 @@ POLICY = "; ".join(
         "frame-ancestors 'none'",
     )
 )
+
+
+class StaticFiles(ServeStaticMiddleware):
+    """A static file that does not exist is a 404 in development too, not a traceback."""
+
+    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            return await super().__call__(request)
+        except MissingFileError:
+            return await self.get_response(request)
 
 
 @async_only_middleware

@@ -13,14 +13,13 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from corsheaders.defaults import default_headers
 
-from progress_project.environment import Environment, InvalidVariable
+from progress_project.environment import Environment, InvalidVariable, sqlite_file
 from progress_project.log_records import FORMATS, LEVELS, logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment()
-env.load(env.path("ENV_FILE", BASE_DIR / ".env"))
+env = Environment(BASE_DIR)
 
-VAR_DIR = env.path("VAR_DIR", BASE_DIR / "var")
+VAR_DIR = env.path("VAR_DIR", "var")
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
@@ -84,7 +83,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
+    "progress_project.middleware.StaticFiles",
     "progress_project.middleware.request_log",
     "progress_project.middleware.content_security_policy",
     "corsheaders.middleware.CorsMiddleware",
@@ -114,7 +113,9 @@ TEMPLATES = [
 
 # The databases
 
-DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{VAR_DIR / 'progress.sqlite3'}")}
+DATABASES = {
+    "default": env.database("DATABASE_URL") or sqlite_file(VAR_DIR / "progress.sqlite3"),
+}
 if _progress_database := env.database("PROGRESS_DATABASE_URL"):
     DATABASES["progress"] = _progress_database
     DATABASE_ROUTERS = ["ingestion_progress.routers.ProgressRouter"]
@@ -175,5 +176,5 @@ LOGGING = logging_config(
 # The app: `KEEPALIVE_SECONDS` in the environment is INGESTION_PROGRESS_KEEPALIVE_SECONDS here.
 
 INGESTION_PROGRESS_QDRANT_URL = env.text("QDRANT_URL")
-INGESTION_PROGRESS_QDRANT_PATH = env.path("QDRANT_PATH", VAR_DIR / "qdrant")
+INGESTION_PROGRESS_QDRANT_PATH = env.path("QDRANT_PATH", str(VAR_DIR / "qdrant"))
 globals().update(env.app_settings())

@@ -1,0 +1,178 @@
+"""What `scripts/run` starts once the requirements are there: `python -m progress_project.serve`.
+
+Prepares the database, then runs the web server and the ingestion worker until Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+import django
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from progress_project.environment import Environment, InvalidVariable
+from progress_project.processes import Program, Supervisor
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+EXAMPLES = "examples/documents"
+ADMIN = "admin"
+
+
+class CannotServe(Exception):
+    """Why it cannot start: a sentence for whoever typed the command."""
+
+
+def main() -> int:
+    os.chdir(BASE_DIR)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_project.settings")
+    try:
+        if not Environment(BASE_DIR).text("DEBUG"):
+            os.environ["DEBUG"] = "true"
+        django.setup()
+        address = free_address(settings.HOST, settings.PORT)
+        prepare()
+        return asyncio.run(_serve(address))
+    except (CannotServe, InvalidVariable) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def free_address(host: str, port: int) -> str:
+    """The IPv4 address to listen on. Raises CannotServe where that is impossible."""
+    try:
+        address = str(socket.getaddrinfo(host, port, socket.AF_INET)[0][4][0])
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((address, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise CannotServe(
+                f"Port {port} on {host} is in use. Stop what listens there, or choose another "
+                f"port: PORT={port + 1 if port < 65535 else 8000} scripts/run"
+            ) from None
+        if error.errno == errno.EACCES:
+            raise CannotServe(
+                f"Port {port} is for administrators; choose one above 1023: PORT=8000 scripts/run"
+            ) from None
+        raise CannotServe(f"HOST={host} is not an IPv4 address of this machine.") from None
+    return address
+
+
+def prepare() -> None:
+    """Brings the database up to date. On the first run, queues the examples and makes an admin."""
+    from django.contrib.auth import get_user_model
+    from django.db import OperationalError, connections
+
+    try:
+        for alias in settings.DATABASES:
+            call_command("migrate", database=alias, verbosity=0)
+    except OperationalError as error:
+        raise CannotServe(f"The database does not answer: {str(error).strip()}") from None
+    if not settings.DEBUG:
+        call_command("collectstatic", interactive=False, verbosity=0)
+    users = get_user_model().objects
+    if not users.filter(is_superuser=True).exists():
+        _queue_examples()
+        password = secrets.token_urlsafe(12)
+        users.create_superuser(ADMIN, password=password)
+        say(f"\n  Log in as {ADMIN} with the password {password} (it is not shown again).")
+    connections.close_all()
+
+
+def _queue_examples() -> None:
+    say("First run: the example documents are being queued.")
+    try:
+        call_command("ingest", "--detach", EXAMPLES)
+    except CommandError as error:
+        say(f"The example documents could not be queued: {error}")
+
+
+async def _serve(address: str) -> int:
+    python = sys.executable
+    programs = [
+        Program(
+            "web",
+            # -v 0: Daphne's own access log has the query string in it, where tokens travel.
+            (python, "-m", "daphne", "-v", "0", "-b", address, "-p", str(settings.PORT),
+             "progress_project.asgi:application"),
+        ),
+        Program("worker", (python, "manage.py", "ingestion_worker")),
+    ]  # fmt: skip
+    env = os.environ | {"PYTHONUNBUFFERED": "1"}
+    if sys.stdout.isatty():
+        env["FORCE_COLOR"] = "1"
+    supervisor = Supervisor(programs, env)
+
+    async def greet() -> None:
+        await _until_listening(address, settings.PORT)
+        say(greeting(address, settings.PORT))
+
+    return await supervisor.run(greet)
+
+
+async def _until_listening(address: str, port: int) -> None:
+    while True:
+        with contextlib.suppress(OSError):
+            _, writer = await asyncio.open_connection(address, port)
+            writer.close()
+            return
+        await asyncio.sleep(0.05)
+
+
+def greeting(address: str, port: int) -> str:
+    """The addresses, and what the user had better know."""
+    from ingestion_progress.conf import conf
+
+    is_local = ipaddress.ip_address(address).is_loopback
+    site = f"http://{'localhost' if is_local else _network_address(address)}:{port}"
+    lines = [
+        "",
+        f"  Documents  {site}/",
+        f"  Admin      {site}/admin/",
+        f"  API        {site}/api/v1/docs",
+        "",
+    ]
+    if conf.is_public and not is_local:
+        lines += [
+            f"  Anyone who reaches {site} may see, start and cancel jobs;",
+            "  PUBLIC=false asks for a login.",
+            "",
+        ]
+    if settings.SECURE_SSL_REDIRECT:
+        lines += [
+            "  It answers HTTPS only: put a proxy in front (docs/settings.md), or set HTTPS=false.",
+            "",
+        ]
+    return "\n".join([*lines, "  Ctrl-C stops it.", ""])
+
+
+def say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+
+def _network_address(address: str) -> str:
+    """Where others find a server that listens everywhere."""
+    if not ipaddress.ip_address(address).is_unspecified:
+        return address
+    with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
+        # Sends nothing: the kernel only chooses the interface that leads outside.
+        probe.connect(("192.0.2.1", 9))
+        return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
