@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.auth.decorators import login_not_required
 from django.db.transaction import non_atomic_requests
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -58,6 +59,7 @@ def build_api() -> ProgressAPI:
 def answer_in_json(view: View) -> View:
     """Gives the view HEAD, and an answer in JSON where the method does not fit."""
 
+    @login_not_required  # the guards decide
     # The tracker commits by itself; a request's own transaction would only hide that.
     @non_atomic_requests
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -80,6 +82,7 @@ def answer_in_json(view: View) -> View:
     return answer
 
 
+@login_not_required
 def not_found(request: HttpRequest) -> HttpResponse:
     return ApiError("not_found").response()
 

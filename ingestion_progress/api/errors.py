@@ -20,6 +20,7 @@ CODES: dict[str, tuple[int, str]] = {
     "not_found": (404, "There is no such job, or no such address."),
     "method_not_allowed": (405, "The address exists, but not for this method."),
     "job_exists": (409, "The job id is taken."),
+    "document_busy": (409, "Another job is ingesting this document."),
     "job_finished": (409, "The job has ended already."),
     "job_running": (409, "The job is running; cancel it first."),
     "length_required": (411, "An upload says in Content-Length how long it is."),
@@ -30,6 +31,7 @@ CODES: dict[str, tuple[int, str]] = {
     "empty_document": (422, "There is nothing in the document."),
     "unreadable_document": (422, "The document is damaged, locked, or not what its name says."),
     "server_error": (500, "A fault of the server; its log has the details."),
+    "asgi_required": (501, "A stream needs an ASGI server; this one speaks WSGI."),
     "unavailable": (503, "The database is away; try again."),
 }
 

@@ -158,6 +158,8 @@ def _responses() -> dict[str, Any]:
             "content": {"text/event-stream": {"schema": item, "x-itemSchema": item}},
         },
         "204": {"description": "The client has seen the final state: stop reconnecting."},
-        "401": {"description": describe_status(401), "content": refusal},
-        "403": {"description": describe_status(403), "content": refusal},
+        **{
+            str(status): {"description": describe_status(status), "content": refusal}
+            for status in (401, 403, 405, 501)
+        },
     }
