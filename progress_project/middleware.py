@@ -33,14 +33,20 @@ POLICY = "; ".join(
 )
 
 
-class StaticFiles(ServeStaticMiddleware):
+@async_only_middleware
+def static_files(get_response: GetResponse) -> GetResponse:
     """A static file that does not exist is a 404 in development too, not a traceback."""
+    serve = ServeStaticMiddleware(get_response)
 
-    async def __call__(self, request: HttpRequest) -> HttpResponseBase:
+    async def find_static_file(request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase
         try:
-            return await super().__call__(request)
+            response = await serve(request)
         except MissingFileError:
-            return await self.get_response(request)
+            response = await get_response(request)
+        return response
+
+    return find_static_file
 
 
 @async_only_middleware
