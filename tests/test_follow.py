@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from ingestion_progress.management.commands import follow
+from ingestion_progress.models import Job
+from ingestion_progress.schemas import PipelineProgressEventData
+from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_cancellation, track
+from tests.live import ROOT, LiveProject
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def steps(monkeypatch):
+    """Performs what it is given, one per poll, in place of waiting for the next poll."""
+    pending = []
+
+    def sleep(seconds: float) -> None:
+        assert pending, "follow waits for something that does not happen"
+        pending.pop(0)()
+
+    monkeypatch.setattr(follow.time, "sleep", sleep)
+    with synchronous_tracking():
+        yield pending
+
+
+def exit_code(*args: str) -> int:
+    try:
+        call_command("follow", *args)
+    except SystemExit as leaving:
+        return leaving.code
+    return 0
+
+
+def running(job_id: str = "job-1", **fields) -> None:
+    queue_job("report.pdf", job_id=job_id, stages=["parsing"])
+    long_enough = timezone.now() - timedelta(hours=1)
+    times = {"started_at": long_enough, "heartbeat_at": timezone.now()}
+    Job.objects.filter(pk=job_id).update(status="running", **times | fields)
+
+
+def test_lines_appear_only_when_something_changed(steps, capsys) -> None:
+    job = track("report.pdf", job_id="job-1", stages=["parsing"])
+    job.start()
+    stage = job.stage("parsing", total=10)
+    steps += [lambda: None, lambda: stage.advance(5), lambda: None, lambda: None, job.complete]
+    assert exit_code("job-1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["0.0%", "running"],
+        ["50.0%", "running"],
+        ["100.0%", "succeeded"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("end", "says"),
+    [
+        (lambda: fail_job("job-1", "Page 3 is broken."), "Page 3 is broken."),
+        (lambda: request_cancellation("job-1"), "cancelled"),
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_unsuccessful_end_is_exit_code_1_with_the_reason(steps, capsys, end, says, flags) -> None:
+    queue_job("report.pdf", job_id="job-1")
+    steps.append(end)
+    assert exit_code("job-1", *flags) == 1
+    out, err = capsys.readouterr()
+    assert says.lower() in (out + err).lower()
+
+
+def test_unknown_job_is_exit_code_2(steps) -> None:
+    with pytest.raises(CommandError, match="Job not found: nobody") as caught:
+        call_command("follow", "nobody")
+    assert caught.value.returncode == 2
+
+
+def test_job_that_is_deleted_meanwhile_is_unknown(steps) -> None:
+    queue_job("report.pdf", job_id="job-1")
+    steps.append(lambda: delete_job("job-1"))
+    with pytest.raises(CommandError, match="Job not found: job-1") as caught:
+        call_command("follow", "job-1")
+    assert caught.value.returncode == 2
+
+
+def test_silent_job_is_not_waited_for(steps, capsys) -> None:
+    running(heartbeat_at=timezone.now() - timedelta(seconds=95))
+    assert exit_code("job-1") == 1
+    assert "No sign of life for 0:01:35: its process has probably died." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--once"], ["--once", "--json"]])
+def test_stalled_job_is_explained(steps, capsys, flags) -> None:
+    running(updated_at=timezone.now() - timedelta(seconds=300))
+    assert exit_code("job-1", *flags) == 0
+    out, err = capsys.readouterr()
+    assert "Alive, but without progress for 0:05:00." in out + err
+
+
+def test_starved_job_is_explained(steps, capsys) -> None:
+    queue_job("report.pdf", job_id="job-1")
+    Job.objects.update(created_at=timezone.now() - timedelta(seconds=90))
+    assert exit_code("job-1", "--once") == 0
+    assert "Queued for 0:01:30: is a worker running?" in capsys.readouterr().out
+
+
+def test_job_that_becomes_starved_gets_a_line(steps, capsys) -> None:
+    queue_job("report.pdf", job_id="job-1")
+    long_ago = timezone.now() - timedelta(seconds=90)
+    steps += [lambda: Job.objects.update(created_at=long_ago), lambda: fail_job("job-1", "Enough")]
+    exit_code("job-1")
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_json_is_the_contracts_object_once_per_change(steps, capsys) -> None:
+    with synchronous_tracking():
+        job = track("report.pdf", job_id="job-1", stages=["parsing"])
+        job.start()
+        stage = job.stage("parsing", total=4)
+    steps += [lambda: None, stage.advance, lambda: None, job.complete]
+    assert exit_code("--json", "job-1") == 0
+    states = [
+        PipelineProgressEventData.model_validate_json(line)
+        for line in capsys.readouterr().out.splitlines()
+    ]
+    assert [state.overall_progress_percent for state in states][-1] == 100
+    assert len(states) == len(
+        {state.model_copy(update={"timing": None}).model_dump_json() for state in states}
+    )
+
+
+def test_once_leaves_a_running_job_with_exit_code_0(steps, capsys) -> None:
+    running()
+    assert exit_code("--once", "job-1") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+# As real processes
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "manage.py", "follow", *args]
+
+
+def test_interrupt_leaves_at_once_and_the_job_alone(sqlite_project: LiveProject) -> None:
+    job_id = sqlite_project.manage("simulate_job", "--seconds=8").strip()
+    process = subprocess.Popen(
+        command(job_id),
+        cwd=ROOT,
+        env=sqlite_project.env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout.readline()  # it is up and watching
+    asked_at = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert time.monotonic() - asked_at < 1
+    assert "Traceback" not in out + err
+    assert "100.0%  succeeded" in sqlite_project.manage("follow", job_id)
+
+
+def test_terminal_gets_bars_that_are_redrawn(sqlite_project: LiveProject) -> None:
+    job_id = sqlite_project.manage("simulate_job", "--seconds=3").strip()
+    main, terminal = pty.openpty()
+    process = subprocess.Popen(
+        command(job_id),
+        cwd=ROOT,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=sqlite_project.env | {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "40"},
+    )
+    os.close(terminal)
+    screen = read_all(main).decode()
+    assert process.wait(10) == 0
+    assert "\x1b[1A" in screen  # goes up to draw over the last state
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    assert "━━━" in plain
+    assert re.search(r"worker 2 +processing +chunk-\d+", plain)
+    assert re.search(r"100\.0% succeeded", plain)
+    assert screen.count("\x1b[?25h") >= 1  # the cursor is back
+
+
+def read_all(descriptor: int) -> bytes:
+    """What a pseudo-terminal shows until the process at its other end has gone."""
+    screen = b""
+    while True:
+        try:
+            piece = os.read(descriptor, 65536)
+        except OSError:  # Linux's end of file
+            piece = b""
+        if not piece:
+            os.close(descriptor)
+            return screen
+        screen += piece
+
+
+def test_reader_that_goes_away_ends_it_quietly(sqlite_project: LiveProject) -> None:
+    job_id = sqlite_project.manage("simulate_job", "--seconds=5").strip()
+    process = subprocess.Popen(
+        command("--json", job_id),
+        cwd=ROOT,
+        env=sqlite_project.env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert json.loads(process.stdout.readline())["document_id"] == job_id
+    process.stdout.close()
+    assert process.wait(10) == 1
+    assert process.stderr.read() == ""
+    process.stderr.close()
