@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any
 
 from django.http import JsonResponse
@@ -72,9 +71,16 @@ def error_responses(*codes: str) -> dict[int, type[ErrorSchema]]:
     return {CODES[code][0]: ErrorSchema for code in (*codes, "server_error")}
 
 
-def describe_status(status: int) -> str:
-    """The description of a response with an error status, from the codes that it may carry."""
-    meanings = [
-        f"`{code}`: {meaning}" for code, (number, meaning) in CODES.items() if number == status
-    ]
-    return " ".join(meanings) or HTTPStatus(status).phrase
+def document_refusal(status: int) -> dict[str, Any]:
+    """A response with an error status in the OpenAPI document: the codes that it may carry."""
+    meanings = {code: meaning for code, (number, meaning) in CODES.items() if number == status}
+    first, meaning = next(iter(meanings.items()))
+    return {
+        "description": " ".join(f"`{code}`: {text}" for code, text in meanings.items()),
+        "content": {
+            "application/json": {
+                "schema": {"$ref": f"#/components/schemas/{ErrorSchema.__name__}"},
+                "example": {"code": first, "message": meaning},
+            }
+        },
+    }

@@ -7,7 +7,7 @@ from typing import Any
 
 from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
 
-from ingestion_progress.api.errors import describe_status
+from ingestion_progress.api.errors import document_refusal
 from ingestion_progress.api.jobs import JOB
 from ingestion_progress.api.stream_operation import ITEM_NAME, item_schema, stream_operation
 from ingestion_progress.api.wire import wire_schemas
@@ -79,9 +79,8 @@ def _referenced(document: OpenAPISchema) -> dict[str, Any]:
 
 def _describe_responses(operation: dict[str, Any]) -> None:
     operation["responses"] = {
-        str(status): {
-            **response,
-            "description": SUCCESSES.get(int(status)) or describe_status(int(status)),
-        }
+        str(status): response | {"description": SUCCESSES[status]}
+        if status in SUCCESSES
+        else document_refusal(status)
         for status, response in sorted(operation["responses"].items())
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from ninja.openapi.schema import REF_TEMPLATE
 
-from ingestion_progress.api.errors import ErrorSchema, describe_status
+from ingestion_progress.api.errors import document_refusal
 from ingestion_progress.api.wire import STREAM_EVENTS, StreamEvent
 
 ITEM_NAME = "ProgressStreamItem"
@@ -144,9 +144,6 @@ def _parameters() -> list[dict[str, Any]]:
 
 def _responses() -> dict[str, Any]:
     item = {"$ref": REF_TEMPLATE.format(model=ITEM_NAME)}
-    refusal = {
-        "application/json": {"schema": {"$ref": REF_TEMPLATE.format(model=ErrorSchema.__name__)}}
-    }
     return {
         "200": {
             "description": "The stream. Each message fits the schema.",
@@ -158,8 +155,5 @@ def _responses() -> dict[str, Any]:
             "content": {"text/event-stream": {"schema": item, "x-itemSchema": item}},
         },
         "204": {"description": "The client has seen the final state: stop reconnecting."},
-        **{
-            str(status): {"description": describe_status(status), "content": refusal}
-            for status in (401, 403, 405, 501)
-        },
+        **{str(status): document_refusal(status) for status in (401, 403, 405, 501)},
     }
