@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Permission, User
+
+from ingestion_progress import access
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def visitor(rf, settings):
+    """Makes a request of a user to a site that is closed."""
+    settings.INGESTION_PROGRESS_PUBLIC = False
+
+    def make(user=None, *, permission: str = ""):
+        request = rf.get("/")
+        if permission:
+            user.user_permissions.add(Permission.objects.get(codename=permission))
+        if user is not None:
+            request.user = user
+        return request
+
+    return make
+
+
+def test_public_site_is_open_to_everybody(rf, settings):
+    settings.INGESTION_PROGRESS_PUBLIC = True
+
+    assert access.may_view(rf.get("/"), "job")
+    assert access.may_start(rf.get("/"))
+
+
+@pytest.mark.parametrize("user", [None, AnonymousUser()])
+def test_closed_site_asks_strangers_to_log_in(visitor, user):
+    request = visitor(user)
+
+    assert not access.may_view(request, "job")
+    assert not access.may_start(request)
+    assert access.refusal_status(request) == 401
+
+
+def test_user_without_permission_is_forbidden(visitor, django_user_model):
+    request = visitor(django_user_model.objects.create_user("ada"))
+
+    assert not access.may_view(request, "job")
+    assert access.refusal_status(request) == 403
+
+
+def test_each_permission_opens_its_own_door(visitor, django_user_model):
+    viewer = visitor(django_user_model.objects.create_user("ada"), permission="view_job")
+    starter = visitor(django_user_model.objects.create_user("ben"), permission="start_job")
+
+    assert access.may_view(viewer, "job")
+    assert not access.may_start(viewer)
+    assert access.may_start(starter)
+    assert not access.may_view(starter, "job")
+
+
+def test_inactive_user_is_refused_whatever_the_permissions(visitor, django_user_model):
+    user: User = django_user_model.objects.create_superuser("ada", is_active=False)
+
+    assert not access.may_view(visitor(user), "job")
