@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -47,7 +50,43 @@ class LiveProject:
 
     def python(self, source: str, *args: str, **env: str) -> subprocess.Popen[bytes]:
         """Starts a script of its own process, with Django set up."""
-        return self.spawn(sys.executable, "-c", f"import django; django.setup()\n{source}", *args, **env)
+        return self.spawn(
+            sys.executable,
+            "-c",
+            f"import django; django.setup()\n{textwrap.dedent(source)}",
+            *args,
+            **env,
+        )
+
+    def output_of(self, source: str, *args: str) -> Any:
+        """The JSON that a script of its own process printed."""
+        script = f"import django; django.setup()\n{textwrap.dedent(source)}"
+        done = subprocess.run(
+            [sys.executable, "-c", script, *args],
+            cwd=ROOT,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        if done.returncode:
+            print(done.stdout, done.stderr, file=sys.stderr)
+            done.check_returncode()
+        return json.loads(done.stdout)
+
+    def wait_for_job(self, job_id: str, seconds: float = 30) -> None:
+        """Until the job runs, or has ended."""
+        source = """
+            import json, sys, time
+            from ingestion_progress.models import Job
+            deadline = time.monotonic() + float(sys.argv[2])
+            jobs = Job.objects.filter(pk=sys.argv[1]).exclude(status="queued")
+            while not (found := jobs.exists()) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            print(json.dumps(found))
+        """
+        assert self.output_of(source, job_id, str(seconds)), self.log.read_text()
 
     def spawn(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
         """Starts a process that ends, at the latest, with the test; its output is in `log`."""
@@ -111,15 +150,35 @@ def server_command(server: str, port: int) -> list[str]:
     """The module and arguments that serve the project on a port of this machine."""
     return {
         "daphne": ["daphne", "-b", "127.0.0.1", "-p", str(port), APPLICATION],
-        "uvicorn": ["uvicorn", "--host", "127.0.0.1", "--port", str(port), "--lifespan", "off",
-                    "--timeout-graceful-shutdown", "1", APPLICATION],
-        "granian": ["granian", "--interface", "asginl", "--host", "127.0.0.1",
-                    "--port", str(port), "--workers-kill-timeout", "1", APPLICATION],
+        "uvicorn": [
+            "uvicorn",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--lifespan",
+            "off",
+            "--timeout-graceful-shutdown",
+            "1",
+            APPLICATION,
+        ],
+        "granian": [
+            "granian",
+            "--interface",
+            "asginl",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers-kill-timeout",
+            "1",
+            APPLICATION,
+        ],
     }[server]
 
 
 @contextlib.contextmanager
-def live_project(folder: Path, database_url: str) -> Iterator[LiveProject]:
+def live_project(folder: Path, database_url: str, **more: str) -> Iterator[LiveProject]:
     env = os.environ | {
         "DJANGO_SETTINGS_MODULE": "progress_project.settings",
         "DATABASE_URL": database_url,
@@ -127,9 +186,12 @@ def live_project(folder: Path, database_url: str) -> Iterator[LiveProject]:
         "ENV_FILE": str(folder / "no.env"),
         "DEBUG": "true",
         "PYTHONUNBUFFERED": "1",
+        **more,
     }
     project = LiveProject(folder=folder, env=dict(env))
     project.manage("migrate", "--verbosity", "0")
+    if "PROGRESS_DATABASE_URL" in more:
+        project.manage("migrate", "--verbosity", "0", "--database", "progress")
     try:
         yield project
     finally:
