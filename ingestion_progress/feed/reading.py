@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from datetime import datetime
 from typing import ParamSpec, TypeVar
 
 from django.db import Error as DatabaseFailure
-from django.db import close_old_connections, connections, reset_queries, router
+from django.db import connections, reset_queries, router
 
 from ingestion_progress.feed.watches import State
 from ingestion_progress.frames import Frame, encode_error, missing_frame
@@ -21,6 +22,9 @@ from ingestion_progress.statuses import Liveness
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# With Django's default, CONN_MAX_AGE = 0, every tick would connect: 5 ms on PostgreSQL, beside
+# 0.4 ms for the query. One that is never renewed would miss a database file that was replaced.
+CONNECTION_MAX_AGE_SECONDS = 60.0
 BROKEN_MESSAGE = "The progress of this job cannot be read."
 
 
@@ -115,21 +119,28 @@ class Reader:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="ingestion-progress-feed")
+        self._renew_at = time.monotonic() + CONNECTION_MAX_AGE_SECONDS
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns or raises."""
 
         def call() -> T:
             reset_queries()
-            close_old_connections()
+            if time.monotonic() >= self._renew_at:
+                self._disconnect()
             try:
                 return function(*args, **kwargs)
-            finally:
-                close_old_connections()
+            except DatabaseFailure:
+                self._disconnect()
+                raise
 
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
         """Ends the thread and its connections, after the call under way; waits for nothing."""
-        self._executor.submit(connections.close_all)
+        self._executor.submit(self._disconnect)
         self._executor.shutdown(wait=False)
+
+    def _disconnect(self) -> None:
+        connections.close_all()  # of this thread
+        self._renew_at = time.monotonic() + CONNECTION_MAX_AGE_SECONDS
