@@ -31,7 +31,7 @@ from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.views import wording
 from ingestion_progress.views.presentation import job_view
-from ingestion_progress.views.rows import event_rows, job_rows
+from ingestion_progress.views.rows import BLANK_ROW, event_rows, job_rows
 
 PAGE_SIZE = 25
 EVENTS_SHOWN = 50
@@ -55,6 +55,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     context = {
         "rows": job_rows(load_snapshots(page.object_list).values(), now),
+        "blank_row": BLANK_ROW,
         "page": page,
         "status": status,
         "statuses": JobStatus.choices,
@@ -80,7 +81,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         try:
             job = intake.receive(file)
         except IngestionProgressError as refused:
-            messages.error(request, f"{file.name}: {refused}", fail_silently=True)
+            messages.error(request, str(refused), fail_silently=True)
         else:
             messages.success(request, f"{job.document_name} is queued.", fail_silently=True)
     return redirect("ingestion_progress:job_list")
@@ -99,6 +100,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     job = job_view(snapshot, now)
     context = {
         "job": job,
+        "now": now,
         "events": event_rows(JobEvent.objects.filter(job_id=job_id).order_by("-id")[:EVENTS_SHOWN]),
         "event_count": snapshot.job.event_count,
         "may_cancel": not job.is_finished

@@ -35,7 +35,7 @@ class StageView:
     label: str
     status: str
     status_label: str
-    percent: float
+    percent: str
     is_total_known: bool
     percent_text: str
     processed: str
@@ -53,11 +53,11 @@ class StageView:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerView:
-    number: int
+    number: str
     status: str
     status_label: str
     chunk: str
-    percent: float
+    percent: str
 
     @property
     def partial(self) -> str:
@@ -86,7 +86,7 @@ class JobView:
     """Empty once the job has ended."""
     is_finished: bool
     is_cancel_requested: bool
-    percent: float
+    percent: str
     percent_text: str
     activity: str
     elapsed: str
@@ -122,7 +122,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> JobView:
         liveness=state.liveness or "",
         is_finished=job.is_finished,
         is_cancel_requested=state.cancel_requested,
-        percent=progress.overall_progress_percent,
+        percent=wording.number(progress.overall_progress_percent),
         percent_text=wording.exact_percent(progress.overall_progress_percent),
         activity=_activity(progress),
         elapsed=wording.duration(timing.elapsed_ms),
@@ -164,7 +164,7 @@ def _stage(stage: StageProgressSchema, unit: str) -> StageView:
         label=wording.label(stage.name),
         status=stage.status,
         status_label=StageStatus(stage.status).label,
-        percent=stage.progress_percent,
+        percent=wording.number(stage.progress_percent),
         is_total_known=bool(stage.total) or stage.status != "in_progress",
         percent_text=wording.percent(stage.progress_percent),
         processed=wording.count(stage.processed),
@@ -181,7 +181,7 @@ def _skipped(name: str) -> StageView:
         label=wording.label(name),
         status=StageStatus.SKIPPED.value,
         status_label=StageStatus.SKIPPED.label,
-        percent=0,
+        percent="0",
         is_total_known=True,
         percent_text="",
         processed="",
@@ -194,11 +194,11 @@ def _skipped(name: str) -> StageView:
 
 def _worker(worker: WorkerInfoSchema) -> WorkerView:
     return WorkerView(
-        number=worker.id,
+        number=str(worker.id),
         status=worker.status,
         status_label=WorkerStatus(worker.status).label,
         chunk=worker.current_chunk or "",
-        percent=worker.progress_percent,
+        percent=wording.number(worker.progress_percent),
     )
 
 

@@ -24,11 +24,27 @@ class JobRow:
     status: str
     status_label: str
     liveness: str
-    percent: float
+    percent: str
     percent_text: str
     note: str
-    created_at: datetime
+    created_at: datetime | None
     elapsed: str
+
+
+# For the `<template>` that new lines are made from in the browser.
+BLANK_ROW = JobRow(
+    id="",
+    url="",
+    document_name="",
+    status="",
+    status_label="",
+    liveness="",
+    percent="0",
+    percent_text="",
+    note="",
+    created_at=None,
+    elapsed="",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +73,7 @@ def _row(snapshot: Snapshot, now: datetime) -> JobRow:
         status=job.status,
         status_label=job.job_status.label,
         liveness=liveness.value if liveness else "",
-        percent=progress.overall_progress_percent,
+        percent=wording.number(progress.overall_progress_percent),
         percent_text=wording.percent(progress.overall_progress_percent),
         note=_note(job, liveness),
         created_at=job.created_at,

@@ -28,6 +28,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
+def number(value: float) -> str:
+    """For attributes: 68.6 as "68.6", 100.0 as "100"."""
+    return f"{value:g}"
+
+
 def percent(value: float) -> str:
     """Whole percent, rounded down: only what is done reads 100."""
     return f"{math.floor(value)}%"
@@ -65,10 +70,10 @@ def remaining(milliseconds: int) -> str:
 
 
 def file_size(size_bytes: int) -> str:
-    """Decimal units, rounded down, one digit below ten: "8.4 MB", "52 MB"."""
+    """Rounded down, one digit below ten: "8.4 MB", "50 MB" (of 1024² bytes)."""
     size, units = float(size_bytes), ["bytes", "kB", "MB", "GB"]
-    while size >= 1000 and len(units) > 1:
-        size /= 1000
+    while size >= 1024 and len(units) > 1:
+        size /= 1024
         units.pop(0)
     has_tenths = units[0] != "bytes" and size < 10
     shown = f"{math.floor(size * 10) / 10:.1f}" if has_tenths else str(math.floor(size))

@@ -16,6 +16,7 @@ const localTime = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
 });
+const localClock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
 /** @param {string} name */
 export function label(name) {
@@ -62,12 +63,12 @@ export function remaining(milliseconds) {
   return `about ${duration(milliseconds)} left`;
 }
 
-/** Decimal units, rounded down, one digit below ten: "8.4 MB", "52 MB". @param {number} bytes */
+/** Rounded down, one digit below ten: "8.4 MB", "50 MB". @param {number} bytes */
 export function fileSize(bytes) {
   const units = ["bytes", "kB", "MB", "GB"];
   let size = bytes;
-  while (size >= 1000 && units.length > 1) {
-    size /= 1000;
+  while (size >= 1024 && units.length > 1) {
+    size /= 1024;
     units.shift();
   }
   const hasTenths = units[0] !== "bytes" && size < 10;
@@ -88,6 +89,11 @@ export function activity(runningLabels, hasStarted) {
 /** In the reader's own time zone. @param {Date} instant */
 export function timestamp(instant) {
   return localTime.format(instant);
+}
+
+/** With seconds. @param {Date} instant */
+export function clock(instant) {
+  return localClock.format(instant);
 }
 
 /**

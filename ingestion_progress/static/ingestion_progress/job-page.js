@@ -1,0 +1,67 @@
+// @ts-check
+/** What the page of one job adds to `<pipeline-progress>`: its title, and fresh log and actions. */
+
+import "./pipeline-progress.js";
+import { percent } from "./format.js";
+import { localiseTimes } from "./local-times.js";
+
+/** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
+/** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+
+const REFRESH_MS = 3_000;
+const plainTitle = document.title;
+
+/** @type {number | undefined} */
+let refreshTimer;
+let milestone = "";
+
+document.addEventListener("progresschange", (event) => {
+  const { overall_progress_percent } = /** @type {CustomEvent<PipelineProgressData>} */ (event).detail;
+  document.title = `${percent(overall_progress_percent)} · ${plainTitle}`;
+  noteMilestone();
+});
+document.addEventListener("statechange", noteMilestone);
+document.addEventListener("connectionchange", (event) => {
+  // A percentage that does not move any more would be a lie in a tab's title.
+  if (/** @type {CustomEvent<string>} */ (event).detail !== "live") document.title = plainTitle;
+});
+document.addEventListener("complete", () => void refresh());
+document.addEventListener("failure", () => void refresh());
+localiseTimes(document);
+
+/** Fetches the log again when a stage turned, an error was recorded, or a stop was asked for. */
+function noteMilestone() {
+  /** @type {import("./pipeline-progress.js").PipelineProgress | null} */
+  const job = document.querySelector("pipeline-progress");
+  if (!job?.progress || !job.state) return;
+  const stages = Object.values(job.progress.stages).map((stage) => stage.status);
+  const { status, error_count, cancel_requested } = job.state;
+  const reached = JSON.stringify([status, error_count, cancel_requested, stages]);
+  if (reached === milestone) return;
+  milestone = reached;
+  refreshTimer ??= setTimeout(() => void refresh(), REFRESH_MS);
+}
+
+/** Takes the marked parts from the page as the server renders it now. */
+async function refresh() {
+  clearTimeout(refreshTimer);
+  refreshTimer = undefined;
+  const fresh = await fetchPage().catch(() => null);
+  if (!fresh) return;
+  localiseTimes(fresh);
+  /** @type {NodeListOf<HTMLElement>} */
+  const parts = document.querySelectorAll("[data-refresh]");
+  for (const part of parts) {
+    const replacement = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);
+    if (!replacement || replacement.innerHTML === part.innerHTML) continue;
+    if (part.querySelector(":popover-open")) continue; // somebody is about to press a button
+    if (part.contains(document.activeElement)) document.querySelector("main")?.focus();
+    part.replaceChildren(...replacement.childNodes);
+  }
+}
+
+async function fetchPage() {
+  const response = await fetch(location.href, { headers: { Accept: "text/html" } });
+  if (!response.ok) return null;
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}

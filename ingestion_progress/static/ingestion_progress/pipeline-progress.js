@@ -1,0 +1,200 @@
+// @ts-check
+/**
+ * `<pipeline-progress src="…/progress">`: one job, live.
+ *
+ * Around server-rendered markup it keeps that markup up to date; empty, it brings its own (needs
+ * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2).
+ * Properties: `progress`, `state`, `connection`: the newest of each.
+ *
+ * Events, all bubbling, each with the data of its kind in `detail`:
+ *   progresschange    the data of `pipeline_progress`
+ *   statechange       the data of `job_state`
+ *   complete          the job succeeded (no detail)
+ *   failure           the server's last word: {message, job_id, code}
+ *   connectionchange  "connecting" | "live" | "reconnecting" | "refused" | "paused" | "ended"
+ */
+
+import { Announcer } from "./announcer.js";
+import { ProgressConnection } from "./connection.js";
+import { fill } from "./dom.js";
+import { clock } from "./format.js";
+import { renderClock, renderProgress, renderState, showNotice } from "./render.js";
+import { skeleton } from "./skeleton.js";
+import { CONNECTION_LABELS, JOB_LABELS, isFinal } from "./words.js";
+
+/** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
+/** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+/** @typedef {import("./progress-events.d.ts").JobStatus} JobStatus */
+/** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
+/** @typedef {import("./connection.js").ConnectionState} ConnectionState */
+
+const TICK_MS = 1_000;
+
+/** @type {Omit<JobStateData, "status">} */
+const UNKNOWN_STATE = {
+  job_id: "",
+  liveness: null,
+  attempt: 1,
+  cancel_requested: false,
+  skipped_stages: [],
+  error_count: 0,
+  error: null,
+  counters: {},
+};
+
+export class PipelineProgress extends HTMLElement {
+  static observedAttributes = ["src"];
+
+  /** @type {PipelineProgressData | null} */
+  progress = null;
+  /** @type {JobStateData | null} */
+  state = null;
+  /** @type {ConnectionState | null} */
+  connection = null;
+
+  /** @type {ProgressConnection | null} */
+  #stream = null;
+  #receivedAt = 0;
+  #frame = 0;
+  /** @type {number | undefined} */
+  #ticker;
+  #announcer = new Announcer(null);
+
+  get src() {
+    return this.getAttribute("src") ?? "";
+  }
+
+  set src(url) {
+    this.setAttribute("src", url);
+  }
+
+  connectedCallback() {
+    if (!this.querySelector("[data-field]")) {
+      this.innerHTML = skeleton(Number(this.getAttribute("heading-level")) || 2);
+    }
+    this.#announcer = new Announcer(this.querySelector("[data-announcer]"));
+    // A job that had ended when the server rendered it has no more to say.
+    if (!isFinal(this.dataset.status)) this.#open();
+  }
+
+  disconnectedCallback() {
+    this.#close();
+  }
+
+  /**
+   * @param {string} _name
+   * @param {string | null} before
+   */
+  attributeChangedCallback(_name, before) {
+    if (before === null || !this.isConnected) return;
+    this.#close();
+    this.progress = this.state = null;
+    this.#open();
+  }
+
+  #open() {
+    if (!this.src) return;
+    this.#stream = new ProgressConnection(this.src, {
+      onProgress: (progress) => this.#onProgress(progress),
+      onState: (state) => this.#onState(state),
+      onComplete: () => this.#onEnd("succeeded", "complete"),
+      onFailure: (failure) => this.#onFailure(failure),
+      onConnection: (connection) => this.#onConnection(connection),
+    });
+    this.#stream.open();
+    this.#ticker = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  #close() {
+    this.#stream?.close();
+    this.#stream = null;
+    clearInterval(this.#ticker);
+  }
+
+  /** @param {PipelineProgressData} progress */
+  #onProgress(progress) {
+    this.progress = progress;
+    this.#receivedAt = performance.now();
+    this.#dispatch("progresschange", progress);
+    this.#renderSoon();
+  }
+
+  /** @param {JobStateData} state */
+  #onState(state) {
+    this.state = state;
+    this.#dispatch("statechange", state);
+    this.#renderSoon();
+  }
+
+  /** @param {ErrorData} failure */
+  #onFailure(failure) {
+    if (failure.code === "not_found") showNotice(this, "not_found");
+    this.#onEnd(isFinal(failure.code) ? /** @type {JobStatus} */ (failure.code) : null, "failure", failure);
+  }
+
+  /**
+   * @param {JobStatus | null} status
+   * @param {string} event
+   * @param {ErrorData} [detail]
+   */
+  #onEnd(status, event, detail) {
+    clearInterval(this.#ticker);
+    // A server without `job_state` says how it ended by this event alone.
+    if (status && this.state?.status !== status) {
+      const known = this.state ?? UNKNOWN_STATE;
+      this.state = { ...known, status, liveness: null, error: detail?.message ?? null };
+    }
+    this.#renderSoon();
+    this.#dispatch(event, detail);
+  }
+
+  /** @param {ConnectionState} connection */
+  #onConnection(connection) {
+    this.connection = connection;
+    this.dataset.connection = connection;
+    fill(this, { "job.connection": this.#connectionText(connection) });
+    this.#announcer.connection(connection);
+    this.#dispatch("connectionchange", connection);
+  }
+
+  /** @param {ConnectionState} connection */
+  #connectionText(connection) {
+    const words = CONNECTION_LABELS[connection];
+    if (connection !== "reconnecting" || !this.progress) return words;
+    const age = performance.now() - this.#receivedAt;
+    return `${words}. As of ${clock(new Date(Date.now() - age))}`;
+  }
+
+  /** Progress and state come as two events of one moment: they are shown as one. */
+  #renderSoon() {
+    this.#frame ||= requestAnimationFrame(() => {
+      this.#frame = 0;
+      this.#render();
+    });
+  }
+
+  #render() {
+    if (this.progress) renderProgress(this, this.progress, this.state);
+    if (this.state) renderState(this, this.state);
+    const status = this.state?.status ?? this.dataset.status;
+    const label = JOB_LABELS[/** @type {JobStatus} */ (status)] ?? "";
+    if (this.progress) this.#announcer.progress(label, this.progress.overall_progress_percent);
+  }
+
+  #tick() {
+    const isRunning = (this.state?.status ?? this.dataset.status) === "running";
+    if (this.progress && isRunning && this.connection === "live") {
+      renderClock(this, this.progress, performance.now() - this.#receivedAt);
+    }
+  }
+
+  /**
+   * @param {string} type
+   * @param {unknown} [detail]
+   */
+  #dispatch(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true }));
+  }
+}
+
+customElements.define("pipeline-progress", PipelineProgress);

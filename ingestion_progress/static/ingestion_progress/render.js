@@ -1,0 +1,132 @@
+// @ts-check
+/** Writes a job's state into the markup of `<pipeline-progress>`, changing only what differs. */
+
+import { element, fill, rows, setBar } from "./dom.js";
+import * as format from "./format.js";
+import { COUNTER } from "./skeleton.js";
+import { renderStages } from "./stages.js";
+import { renderWorkers } from "./workers.js";
+import { JOB_LABELS, isFinal } from "./words.js";
+
+/** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
+/** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+
+const NOTHING = "–";
+
+/**
+ * @param {HTMLElement} root
+ * @param {PipelineProgressData} progress
+ * @param {JobStateData | null} state null until the server has sent one
+ */
+export function renderProgress(root, progress, state) {
+  const { worker_pool: pool, timing } = progress;
+  const percent = progress.overall_progress_percent;
+  fill(root, {
+    "job.document_name": progress.document_name || progress.document_id,
+    "job.percent": format.exactPercent(percent),
+    "job.activity": activity(progress),
+    "job.remaining": format.remaining(timing.estimated_remaining_ms) || NOTHING,
+    "job.started": timing.started_at
+      ? format.timestamp(new Date(timing.started_at * 1000))
+      : NOTHING,
+    "job.busy": pool.max ? `${format.count(pool.active)} of ${format.count(pool.max)} busy` : "",
+    "job.waiting": pool.queue_depth ? `${format.count(pool.queue_depth)} waiting` : "",
+  });
+  setBar(root.querySelector('[data-bar="job"]'), percent, format.exactPercent(percent));
+  renderStages(root, progress, state);
+  renderWorkers(root, pool.workers);
+  renderMetrics(root, {
+    total_chunks: progress.total_chunks,
+    total_images: progress.total_images,
+    ...progress.metrics,
+  });
+  renderClock(root, progress, 0);
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {JobStateData} state
+ */
+export function renderState(root, state) {
+  root.dataset.status = state.status;
+  root.dataset.liveness = state.liveness ?? "";
+  fill(root, { "job.status": JOB_LABELS[state.status], "job.error": state.error ?? "" });
+  showNotice(root, noticeName(state));
+  renderMetrics(root, { error_count: state.error_count });
+  renderCounters(root, state.counters);
+}
+
+/**
+ * What moves with the clock alone, `sinceMs` after the newest state.
+ * @param {HTMLElement} root
+ * @param {PipelineProgressData} progress
+ * @param {number} sinceMs
+ */
+export function renderClock(root, progress, sinceMs) {
+  const { started_at, elapsed_ms } = progress.timing;
+  fill(root, { "job.elapsed": format.duration(started_at ? elapsed_ms + sinceMs : 0) });
+  for (const row of rows(root, "stages")) {
+    const stage = progress.stages[row.dataset.stage ?? ""];
+    if (!stage) continue;
+    const sinceStart = stage.duration_ms + (stage.status === "in_progress" ? sinceMs : 0);
+    fill(row, { "stage.duration": sinceStart ? format.duration(sinceStart) : "" });
+  }
+}
+
+/**
+ * Shows the one notice that applies.
+ * @param {HTMLElement} root
+ * @param {string} name
+ */
+export function showNotice(root, name) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const notices = root.querySelectorAll("[data-notice]");
+  for (const notice of notices) notice.hidden = notice.dataset.notice !== name;
+}
+
+/** @param {JobStateData} state */
+function noticeName(state) {
+  if (isFinal(state.status)) return state.status;
+  return state.cancel_requested ? "stopping" : `liveness-${state.liveness}`;
+}
+
+/** @param {PipelineProgressData} progress */
+function activity(progress) {
+  const stages = Object.values(progress.stages);
+  const running = stages.filter((stage) => stage.status === "in_progress");
+  return format.activity(
+    running.map((stage) => format.label(stage.name)),
+    stages.some((stage) => stage.status !== "pending"),
+  );
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {Record<string, number>} metrics
+ */
+function renderMetrics(root, metrics) {
+  for (const [name, value] of Object.entries(metrics)) {
+    const entry = root.querySelector(`[data-metric="${name}"]`);
+    if (entry) fill(entry, { "metric.value": format.count(value) });
+  }
+}
+
+/**
+ * The pipeline's own counters, behind the metrics that every job has.
+ * @param {HTMLElement} root
+ * @param {Record<string, number>} counters
+ */
+function renderCounters(root, counters) {
+  const list = root.querySelector('[data-list="metrics"]');
+  if (!list) return;
+  for (const [name, value] of Object.entries(counters)) {
+    let entry = list.querySelector(`[data-counter="${CSS.escape(name)}"]`);
+    if (!entry) {
+      entry = element(COUNTER);
+      entry.setAttribute("data-counter", name);
+      fill(entry, { "metric.label": format.label(name) });
+      list.append(entry);
+    }
+    fill(entry, { "metric.value": format.count(value) });
+  }
+}

@@ -1,0 +1,156 @@
+// @ts-check
+/** Sends the chosen documents one by one, with a bar for each. Without it the form posts itself. */
+
+import { element, fill, setBar } from "./dom.js";
+import { fileSize, percent } from "./format.js";
+
+const AT_ONCE = 2;
+
+const ITEM = `
+<li class="upload-item" data-status="queued">
+  <bdi data-field="upload.name"></bdi>
+  <span class="upload-state" data-field="upload.state">Waiting</span>
+  <progress class="bar" max="100" value="0"></progress>
+</li>`;
+
+const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
+const input = /** @type {HTMLInputElement} */ (document.getElementById("upload-files"));
+const list = /** @type {HTMLElement} */ (form.querySelector(".upload-list"));
+
+/** @type {{file: File, item: HTMLElement}[]} */
+const waiting = [];
+let running = 0;
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  add(input.files);
+  form.reset();
+});
+form.addEventListener("dragenter", allowDrop);
+form.addEventListener("dragover", allowDrop);
+form.addEventListener("dragleave", endDrag);
+form.addEventListener("drop", (event) => {
+  event.preventDefault();
+  endDrag();
+  add(event.dataTransfer?.files ?? null);
+});
+addEventListener("beforeunload", (event) => {
+  if (running) event.preventDefault();
+});
+
+/** @param {FileList | null} files */
+function add(files) {
+  for (const file of files ?? []) {
+    const item = element(ITEM);
+    fill(item, { "upload.name": file.name });
+    item.querySelector("progress")?.setAttribute("aria-label", `Upload of ${file.name}`);
+    list.append(item);
+    const limit = Number(form.dataset.maxBytes);
+    if (file.size > limit) {
+      end(item, "failed", `Not sent: ${fileSize(file.size)} is more than the ${fileSize(limit)} that are allowed.`);
+    } else waiting.push({ file, item });
+  }
+  next();
+}
+
+function next() {
+  while (running < AT_ONCE) {
+    const upload = waiting.shift();
+    if (!upload) return;
+    running += 1;
+    void send(upload.file, upload.item).finally(() => {
+      running -= 1;
+      next();
+    });
+  }
+}
+
+/**
+ * fetch() does not tell how much has been sent, XMLHttpRequest does.
+ * @param {File} file
+ * @param {HTMLElement} item
+ * @returns {Promise<void>}
+ */
+function send(file, item) {
+  const request = new XMLHttpRequest();
+  item.dataset.status = "running";
+  request.upload.addEventListener("progress", ({ loaded, total }) => {
+    const sent = (loaded / total) * 100;
+    setBar(item.querySelector("progress"), sent, percent(sent));
+    fill(item, { "upload.state": sent < 100 ? `${percent(sent)} of ${fileSize(file.size)}` : "Checking" });
+  });
+  request.open("POST", form.dataset.uploadUrl ?? "");
+  const token = form.querySelector("[name=csrfmiddlewaretoken]");
+  if (token instanceof HTMLInputElement) request.setRequestHeader("X-CSRFToken", token.value);
+  request.setRequestHeader("Accept", "application/json");
+  const body = new FormData();
+  body.append("file", file);
+  return new Promise((resolve) => {
+    request.addEventListener("loadend", () => {
+      finish(request, item);
+      resolve();
+    });
+    request.send(body);
+  });
+}
+
+/**
+ * @param {XMLHttpRequest} request
+ * @param {HTMLElement} item
+ */
+function finish(request, item) {
+  const answer = parsed(request.responseText);
+  if (request.status !== 201) {
+    end(item, "failed", answer?.message ?? refusal(request.status));
+    return;
+  }
+  end(item, "succeeded", "");
+  const link = document.createElement("a");
+  link.href = answer?.links?.page ?? "";
+  link.textContent = "Watch";
+  item.querySelector(".upload-state")?.replaceChildren("Uploaded · ", link);
+  document.dispatchEvent(new CustomEvent("uploaded"));
+}
+
+/**
+ * @param {HTMLElement} item
+ * @param {"succeeded" | "failed"} status
+ * @param {string} words
+ */
+function end(item, status, words) {
+  item.dataset.status = status;
+  item.querySelector("progress")?.remove();
+  fill(item, { "upload.state": words });
+  const name = item.querySelector("bdi")?.textContent ?? "";
+  const region = document.getElementById("upload-announcement");
+  if (region) region.textContent = `${name}: ${words || "uploaded"}`;
+}
+
+/** @param {number} status */
+function refusal(status) {
+  if (status === 413) return `Larger than the ${fileSize(Number(form.dataset.maxBytes))} that are allowed.`;
+  return status ? `The server refused it (${status}).` : "The connection broke. Try it again.";
+}
+
+/**
+ * @param {string} text
+ * @returns {{message?: string, links?: {page?: string}} | null}
+ */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {DragEvent} event */
+function allowDrop(event) {
+  if (!event.dataTransfer?.types.includes("Files")) return;
+  event.preventDefault();
+  form.dataset.dragging = "";
+}
+
+function endDrag() {
+  delete form.dataset.dragging;
+}
