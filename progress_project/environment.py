@@ -11,12 +11,16 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from ingestion_progress.conf import PREFIX, AppSettings
+from ingestion_progress.pipeline.conf import PipelineSettings
 
 Value = TypeVar("Value")
 
 WORDS_FOR_TRUE = frozenset({"1", "on", "true", "yes"})
 WORDS_FOR_FALSE = frozenset({"0", "false", "no", "off"})
 DATABASE_ENGINES = frozenset({"django.db.backends.sqlite3", "django.db.backends.postgresql"})
+
+# Properties of the app's `conf` that the project decides in code.
+DECIDED_IN_CODE = frozenset({"DATABASE", "TASK"})
 
 # Eight writers lost 28 of 320 writes to "database is locked" without these.
 SQLITE_OPTIONS = {
@@ -76,9 +80,10 @@ class Environment:
 
     def choice(self, name: str, choices: Sequence[str], default: str) -> str:
         value = self.text(name, default)
-        if value not in choices:
-            raise InvalidVariable(name, f"one of {', '.join(choices)}, not {value!r}")
-        return value
+        for choice in choices:
+            if choice.lower() == value.lower():
+                return choice
+        raise InvalidVariable(name, f"one of {', '.join(choices)}, not {value!r}")
 
     def database(self, name: str) -> dict[str, Any] | None:
         """A Django database from a URL, None without one; SQLite is set up for many writers."""
@@ -100,8 +105,8 @@ class Environment:
     def app_settings(self) -> dict[str, Any]:
         """Django settings for each property of the app's `conf` whose variable is set.
 
-        A setting is named as its variable, after `INGESTION_PROGRESS_`; the property's type says
-        how it is read, and its default stays the only one.
+        The setting is the variable's name after `INGESTION_PROGRESS_`; the property's type says
+        how it is read, and the property's default stays the only one.
         """
         readers: dict[str, Callable[[str], Any]] = {
             "bool": lambda name: self.boolean(name, default=False),
@@ -109,6 +114,8 @@ class Environment:
             "float": lambda name: self.number(name, 0.0),
             "list[str]": self.words,
             "str": self.text,
+            "str | None": self.text,
+            "Path": lambda name: self.path(name, ""),
         }
         found = {}
         for name, kind in app_variables().items():
@@ -132,16 +139,12 @@ def sqlite_file(path: Path) -> dict[str, Any]:
 
 
 def app_variables() -> dict[str, str]:
-    """Names of the app's variables with the type of each, as `conf` annotates it."""
-    properties = {
-        name: member for name, member in vars(AppSettings).items() if isinstance(member, property)
-    }
-    variables = {
-        # A reading without a value (`is_public`) is named as a question; its setting is not.
-        name.removeprefix("is_").upper(): str(member.fget.__annotations__["return"])
-        for name, member in properties.items()
-        if member.fget
-    }
-    # Follows from PROGRESS_DATABASE_URL.
-    variables.pop("DATABASE", None)
-    return variables
+    """Names of the app's variables with the type of each, as its two `conf` annotate them."""
+    variables = {}
+    for settings in (AppSettings, PipelineSettings):
+        for name, member in vars(settings).items():
+            if isinstance(member, property) and member.fget:
+                # `is_public` is a question; what answers it is PUBLIC.
+                variable = name.removeprefix("is_").upper()
+                variables[variable] = str(member.fget.__annotations__["return"])
+    return {name: kind for name, kind in variables.items() if name not in DECIDED_IN_CODE}

@@ -18,6 +18,7 @@ from pathlib import Path
 import django
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.core.management.base import SystemCheckError
 
 from progress_project.environment import Environment, InvalidVariable
 from progress_project.processes import Program, Supervisor
@@ -75,8 +76,11 @@ def prepare() -> None:
     from django.db import OperationalError, connections
 
     try:
+        call_command("check", verbosity=0)
         for alias in settings.DATABASES:
             call_command("migrate", database=alias, verbosity=0)
+    except SystemCheckError as error:
+        raise CannotServe(str(error)) from None
     except OperationalError as error:
         raise CannotServe(f"The database does not answer: {str(error).strip()}") from None
     if not settings.DEBUG:

@@ -173,8 +173,6 @@ LOGGING = logging_config(
     log_format=env.choice("LOG_FORMAT", FORMATS, "console" if DEBUG else "json"),
 )
 
-# The app: `KEEPALIVE_SECONDS` in the environment is INGESTION_PROGRESS_KEEPALIVE_SECONDS here.
+# KEEPALIVE_SECONDS in the environment is INGESTION_PROGRESS_KEEPALIVE_SECONDS here; and so on.
 
-INGESTION_PROGRESS_QDRANT_URL = env.text("QDRANT_URL")
-INGESTION_PROGRESS_QDRANT_PATH = env.path("QDRANT_PATH", str(VAR_DIR / "qdrant"))
 globals().update(env.app_settings())
