@@ -1,0 +1,75 @@
+"""Text to entities and relations: keyphrases, and which of them stand in one sentence."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Protocol
+
+import yake
+
+from ingestion_progress.pipeline.models import MAX_KEY_LENGTH
+
+MAX_WORDS = 3
+MAX_ENTITIES_PER_CHUNK = 8
+MIN_LENGTH = 3
+SPACE = re.compile(r"\s+")
+SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n{2,}")
+LETTER = re.compile(r"[^\W\d_]")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What one chunk speaks about."""
+
+    entities: dict[str, str] = field(default_factory=dict)
+    """Names by key, the most telling first."""
+    relations: tuple[tuple[str, str], ...] = ()
+    """Pairs of keys, each pair once, the smaller key first."""
+
+
+class Extractor(Protocol):
+    def extract(self, text: str) -> Findings: ...
+
+
+class KeyphraseExtractor:
+    """YAKE's keyphrases as entities, co-occurrence in a sentence as relation. Not thread-safe."""
+
+    def __init__(self) -> None:
+        # Twice as many as are kept: phrases that contain each other are dropped.
+        self._yake = yake.KeywordExtractor(
+            lan="en", n=MAX_WORDS, dedup_lim=0.8, top=2 * MAX_ENTITIES_PER_CHUNK
+        )
+
+    def extract(self, text: str) -> Findings:
+        entities: dict[str, str] = {}
+        for phrase, _score in self._yake.extract_keywords(text):
+            key = entity_key(phrase)
+            if _is_telling(key) and not any(_overlaps(key, other) for other in entities):
+                entities[key] = SPACE.sub(" ", phrase).strip()
+            if len(entities) == MAX_ENTITIES_PER_CHUNK:
+                break
+        return Findings(entities, _relations(text, list(entities)))
+
+
+def entity_key(name: str) -> str:
+    """What two spellings of one name have in common."""
+    return SPACE.sub(" ", name).strip().casefold()
+
+
+def _is_telling(key: str) -> bool:
+    return MIN_LENGTH <= len(key) <= MAX_KEY_LENGTH and len(LETTER.findall(key)) >= MIN_LENGTH
+
+
+def _overlaps(key: str, other: str) -> bool:
+    return f" {key} " in f" {other} " or f" {other} " in f" {key} "
+
+
+def _relations(text: str, keys: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs: dict[tuple[str, str], None] = {}
+    for sentence in SENTENCE_END.split(text):
+        words = entity_key(sentence)
+        present = sorted(key for key in keys if key in words)
+        pairs.update(dict.fromkeys(combinations(present, 2)))
+    return tuple(pairs)

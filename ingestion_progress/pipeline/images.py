@@ -1,0 +1,41 @@
+"""Pictures to words, from what can be known without looking into them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ingestion_progress.pipeline.exceptions import UnreadableImage
+
+if TYPE_CHECKING:
+    from ingestion_progress.pipeline.documents import Picture
+
+
+class ImageDescriber(Protocol):
+    def describe(self, picture: Picture) -> str:
+        """A sentence or more. Raises UnreadableImage."""
+        ...
+
+
+class SurroundingsDescriber:
+    """Says what a picture's alternative text, caption, section and header say."""
+
+    def describe(self, picture: Picture) -> str:
+        words = [text for text in (picture.alt, picture.caption) if text]
+        if not words and not picture.format:
+            raise UnreadableImage(
+                f"Picture {picture.number} is damaged or of an unknown format, and nothing around "
+                "it says what it shows."
+            )
+        sentences = [f"{_place(picture)}: {'. '.join(dict.fromkeys(words))}".rstrip(": ")]
+        size = f"{picture.width} by {picture.height} pixels" if picture.width else ""
+        facts = ", ".join(fact for fact in (picture.format, size, picture.source) if fact)
+        if facts:
+            sentences.append(facts)
+        return ". ".join(sentence.rstrip(".") for sentence in sentences) + "."
+
+
+def _place(picture: Picture) -> str:
+    place = f"Picture {picture.number}"
+    if picture.page:
+        place += f" on page {picture.page}"
+    return f"{place} in the section “{picture.heading}”" if picture.heading else place
