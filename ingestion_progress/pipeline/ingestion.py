@@ -1,0 +1,84 @@
+"""One document through all stages: the reference of how a task uses the tracker.
+
+Pages are parsed and pictures described first. Then chunks stream: while pages are still being
+cut, one thread embeds and stores what is there, and a pool of workers extracts from it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.exceptions import (
+    DocumentBusy,
+    DocumentNotFound,
+    IngestionStopped,
+)
+from ingestion_progress.pipeline.media import MediaType
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.parsers import parser_for
+from ingestion_progress.pipeline.reading import read_document
+from ingestion_progress.pipeline.streaming import ChunkStream, Tools
+from ingestion_progress.tracker import fail_job, track
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingestion_progress.tracker import JobTracker
+
+
+def ingest(job_id: str) -> None:
+    """Runs a queued job to its end.
+
+    Raises what ended it: JobCancelled, UnreadableDocument or another error, which the job has
+    recorded; JobExists where it runs or has ended already.
+    """
+    job = Job.objects.get(pk=job_id)
+    document = Document.objects.filter(pk=job.document_id).first()
+    if document is None:
+        missing = DocumentNotFound(job.document_id)
+        fail_job(job_id, str(missing))
+        raise missing
+    with track(document.name, job_id=job_id, workers=conf.extraction_workers) as tracker, _stops():
+        _refuse_if_busy(tracker, document)
+        ingest_document(tracker, document)
+
+
+def warm_up() -> None:
+    """Loads what is loaded on demand, so that the first document does not wait for it."""
+    for media_type in MediaType:
+        parser_for(media_type)
+
+
+def ingest_document(job: JobTracker, document: Document) -> None:
+    """The stages of one document, reported to a job that runs."""
+    tools = Tools.of(document.pk)
+    with document.file.open("rb") as file:
+        content = read_document(job, document, cast("BinaryIO", file), tools.describer)
+    # From here on the old text is gone. A crash leaves less than there was, never twice.
+    tools.vectors.clear(document.pk)
+    tools.graph.clear()
+    ChunkStream(job, document, tools).run(content)
+
+
+@contextmanager
+def _stops() -> Iterator[None]:
+    """A process that is told to stop gives the job a reason that a person understands."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        reason = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, str) else ""
+        raise IngestionStopped(reason or "The ingestion was stopped.") from stop
+
+
+def _refuse_if_busy(tracker: JobTracker, document: Document) -> None:
+    """Two jobs that replace one document at a time would leave a mixture of both."""
+    mine = Job.objects.get(pk=tracker.job_id)
+    running = Job.objects.running().filter(document_id=document.pk).exclude(pk=mine.pk)
+    silent = Job.objects.silent().values("pk")
+    for other in running.exclude(pk__in=silent):
+        # Of two that start at once exactly one goes on.
+        if (other.started_at, other.pk) < (mine.started_at, mine.pk):
+            raise DocumentBusy(document.name, other.pk)

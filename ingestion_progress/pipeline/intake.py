@@ -1,0 +1,170 @@
+"""The way in: a file becomes a stored document, a queued job and a task, or nothing at all."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+
+from django.core.files import File
+from django.db import router, transaction
+from django.utils.module_loading import import_string
+
+from ingestion_progress.conf import conf as app_conf
+from ingestion_progress.models import clean_job_id
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.exceptions import (
+    DocumentTooLarge,
+    EmptyDocument,
+    TaskNotQueued,
+)
+from ingestion_progress.pipeline.media import MediaType, media_type_of
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.names import clean_name, stable_id
+from ingestion_progress.tracker import delete_job, queue_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingestion_progress.models import Job
+
+logger = logging.getLogger("ingestion_progress.pipeline")
+
+PIECE_BYTES = 256 * 1024
+# Larger uploads are looked at on disk.
+IN_MEMORY_BYTES = 1024 * 1024
+# What uploading a document again changes.
+REPLACED = ["name", "file", "media_type", "size_bytes", "sha256", "updated_at"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upload:
+    """A file that has been looked at and may be stored."""
+
+    file: IO[bytes]
+    name: str
+    media_type: MediaType
+    size_bytes: int
+    sha256: str
+
+
+def receive(
+    file: Any,
+    *,
+    name: str = "",
+    job_id: str | None = None,
+    document_id: str | None = None,
+    is_enqueued: bool = True,
+) -> Job:
+    """Stores a document and queues its ingestion; the task starts when the transaction commits.
+
+    `file`: anything with `read`, such as an upload or an open file; `name`: the user's name for
+    it, by default the file's own. `document_id`: what it replaces; by default the same name is
+    the same document. `is_enqueued=False` leaves it to the caller to run the job.
+
+    Raises UnreadableDocument (EmptyDocument, DocumentTooLarge, UnsupportedDocument,
+    MislabelledDocument, DamagedDocument), JobExists, InvalidJobId or TaskNotQueued; then
+    nothing is left behind.
+    """
+    cleaned = clean_name(name or getattr(file, "name", "") or "")
+    key = clean_job_id(document_id) if document_id is not None else stable_id(cleaned)
+    if job_id is not None:
+        clean_job_id(job_id)
+    with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
+        upload = _inspect(file, cleaned, cast("IO[bytes]", spool))
+        return _store(upload, key, job_id, is_enqueued=is_enqueued)
+
+
+def _inspect(file: Any, name: str, spool: IO[bytes]) -> Upload:
+    digest = hashlib.sha256()
+    size = 0
+    for piece in _pieces(file):
+        size += len(piece)
+        if size > app_conf.max_upload_bytes:
+            raise DocumentTooLarge(
+                f"“{name}” is larger than {_megabytes(app_conf.max_upload_bytes)}, "
+                "the limit for a document."
+            )
+        digest.update(piece)
+        spool.write(piece)
+    if not size:
+        raise EmptyDocument(f"“{name}” is empty.")
+    return Upload(
+        file=spool,
+        name=name,
+        media_type=media_type_of(cast("BinaryIO", spool), name),
+        size_bytes=size,
+        sha256=digest.hexdigest(),
+    )
+
+
+def _store(upload: Upload, key: str, job_id: str | None, *, is_enqueued: bool) -> Job:
+    using = router.db_for_write(Document)
+    document = Document(id=key)
+    try:
+        with transaction.atomic(using=using):
+            earlier = Document.objects.using(using).select_for_update().filter(pk=key).first()
+            _save(document, upload, using)
+            job = queue_job(
+                upload.name,
+                job_id=job_id,
+                document_id=key,
+                workers=conf.extraction_workers,
+            )
+            if earlier is not None:
+                transaction.on_commit(partial(_remove_file, earlier), using=using)
+            if is_enqueued:
+                transaction.on_commit(partial(_enqueue, job.pk), using=using)
+    except TaskNotQueued:
+        if earlier is None:
+            document.delete(using=using)
+            _remove_file(document)
+        raise
+    except BaseException:
+        # The row went with the transaction, a file does not.
+        _remove_file(document)
+        raise
+    logger.info("document_received", extra={"job_id": job.pk, "document_id": key})
+    return job
+
+
+def _save(document: Document, upload: Upload, using: str) -> None:
+    document.name = upload.name
+    document.media_type = upload.media_type.value
+    document.size_bytes = upload.size_bytes
+    document.sha256 = upload.sha256
+    upload.file.seek(0)
+    document.file.save(upload.name, File(upload.file), save=False)
+    # One statement, so that two uploads of one document at a time do not collide.
+    Document.objects.using(using).bulk_create(
+        [document], update_conflicts=True, unique_fields=["id"], update_fields=REPLACED
+    )
+
+
+def _enqueue(job_id: str) -> None:
+    try:
+        import_string(conf.task).enqueue(job_id)
+    except Exception as error:
+        delete_job(job_id)
+        raise TaskNotQueued(
+            "The task queue did not take the document. Is its database or broker reachable?"
+        ) from error
+
+
+def _remove_file(document: Document) -> None:
+    if document.file.name:
+        document.file.storage.delete(document.file.name)
+
+
+def _pieces(file: Any) -> Iterator[bytes]:
+    if hasattr(file, "seekable") and file.seekable():
+        file.seek(0)
+    while piece := file.read(PIECE_BYTES):
+        yield piece
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:.3g} MB"

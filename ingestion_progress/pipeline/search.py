@@ -1,0 +1,66 @@
+"""Answers from what was ingested: text from Qdrant, entities from the graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingestion_progress.pipeline.embedding import Bm25Embedder
+from ingestion_progress.pipeline.models import Entity
+from ingestion_progress.pipeline.vectors import QdrantStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+MAX_LIMIT = 100
+MAX_QUERY_LENGTH = 1000
+
+
+class SearchHit(BaseModel):
+    """One chunk that answers a query."""
+
+    model_config = ConfigDict(frozen=True)
+
+    document_id: str
+    document_name: str
+    chunk_id: str = Field(description="Unique within its document.")
+    page: int | None = Field(description="From 1; null where the format has no pages.")
+    heading: str = Field(description="The section it stands in; may be empty.")
+    text: str
+    score: float = Field(description="BM25; higher is better, comparable within one answer.")
+    entities: list[str] = Field(description="What the chunk speaks about.")
+
+
+def search(query: str, *, limit: int = 10) -> list[SearchHit]:
+    """The best chunks, best first; at most `limit` (1 to 100). Empty where nothing fits.
+
+    Raises VectorStoreUnavailable.
+    """
+    vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
+    matches = QdrantStore().search(vector, max(1, min(limit, MAX_LIMIT)))
+    payloads = [(match.payload or {}, match.score) for match in matches]
+    entities = _entities({payload["document_id"] for payload, _score in payloads})
+    return [
+        SearchHit(
+            document_id=payload["document_id"],
+            document_name=payload["document_name"],
+            chunk_id=payload["chunk"],
+            page=payload["page"],
+            heading=payload["heading"],
+            text=payload["text"],
+            score=round(score, 4),
+            entities=entities.get((payload["document_id"], payload["chunk"]), []),
+        )
+        for payload, score in payloads
+    ]
+
+
+def _entities(document_ids: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Names of entities by document and chunk, in the order in which they were found."""
+    found: dict[tuple[str, str], list[str]] = {}
+    rows = Entity.objects.filter(document_id__in=list(document_ids)).order_by("pk")
+    for document_id, name, evidence in rows.values_list("document_id", "name", "evidence"):
+        for place in evidence:
+            found.setdefault((document_id, place["chunk"]), []).append(name)
+    return found

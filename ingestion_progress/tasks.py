@@ -1,0 +1,20 @@
+"""What a task worker runs."""
+
+from __future__ import annotations
+
+from ingestion_progress.exceptions import JobCancelled
+from ingestion_progress.pipeline.ingestion import ingest
+
+try:
+    from django.tasks import task
+except ImportError:  # before Django 6.0
+    from django_tasks import task  # type: ignore[no-redef]
+
+
+@task(queue_name="default")
+def ingest_document(job_id: str) -> None:
+    """Ingests the document of a queued job. A job that was cancelled is no failure of the task."""
+    try:
+        ingest(job_id)
+    except JobCancelled:
+        return
