@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Self, TextIO, cast
 
 from django.core.management.base import OutputWrapper
+from django.db import connections
 from django.utils import timezone
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -22,6 +24,7 @@ from ingestion_progress.snapshots import Snapshot, load_snapshot
 from ingestion_progress.statuses import JobStatus, Liveness
 
 BAR_WIDTH = 32
+INTERVAL_SECONDS = 0.25
 # More do not fit a terminal.
 MAX_WORKERS = 12
 # Without a terminal a line is worth printing when the job moved at least this much.
@@ -86,22 +89,53 @@ class Bars:
 
 
 def watch(
-    job_ids: Iterable[str], console: Console, *, interval_seconds: float = 0.25
+    job_ids: Iterable[str], console: Console, *, interval_seconds: float = INTERVAL_SECONDS
 ) -> list[Snapshot]:
     """Shows each job until it has ended, one after another; the last snapshots, in order.
 
     A job that does not exist, or is deleted meanwhile, is left out.
     """
-    endings = []
-    for job_id in job_ids:
-        with Bars(console) as bars:
-            while snapshot := load_snapshot(job_id):
-                bars.show(snapshot)
-                if snapshot.job.is_finished:
-                    endings.append(snapshot)
-                    break
-                time.sleep(interval_seconds)
-    return endings
+    is_over = threading.Event()  # never set: a job ends by itself
+    endings = (_show_until(job_id, console, is_over, interval_seconds) for job_id in job_ids)
+    return [snapshot for snapshot in endings if snapshot]
+
+
+@contextmanager
+def live_bars(job_id: str, console: Console) -> Iterator[None]:
+    """Shows a job from a thread of its own while the block runs it, and how it ended."""
+    is_over = threading.Event()
+    thread = threading.Thread(
+        target=_show_in_thread, args=[job_id, console, is_over], name="bars", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def _show_in_thread(job_id: str, console: Console, is_over: threading.Event) -> None:
+    try:
+        _show_until(job_id, console, is_over, INTERVAL_SECONDS)
+    finally:
+        connections.close_all()
+
+
+def _show_until(
+    job_id: str, console: Console, is_over: threading.Event, interval_seconds: float
+) -> Snapshot | None:
+    """The last state of a job, after it has ended or `is_over`; None where there is none."""
+    with Bars(console) as bars:
+        while True:
+            is_last = is_over.is_set()
+            snapshot = load_snapshot(job_id)
+            if snapshot is None:
+                return None
+            bars.show(snapshot)
+            if is_last or snapshot.job.is_finished:
+                return snapshot
+            is_over.wait(interval_seconds)
 
 
 def render(snapshot: Snapshot, now: datetime) -> RenderableType:

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
+from ingestion_progress.management.bars import console_for, live_bars, watch
+from ingestion_progress.pipeline.exceptions import IngestionStopped
+from ingestion_progress.pipeline.ingestion import ingest
+from ingestion_progress.pipeline.intake import receive
+from ingestion_progress.pipeline.media import EXTENSIONS
+from ingestion_progress.pipeline.names import clean_name, stable_id
+from ingestion_progress.statuses import JobStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.core.management.base import CommandParser
+    from rich.console import Console
+
+    from ingestion_progress.models import Job
+
+
+class Command(BaseCommand):
+    help = (
+        "Ingests documents and shows how far they are. Without an option it does the work itself; "
+        f"folders are searched for {', '.join(EXTENSIONS)}."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        where = parser.add_mutually_exclusive_group()
+        where.add_argument(
+            "--detach", action="store_true", help="Leave it to a worker and print the job ids."
+        )
+        where.add_argument(
+            "--wait", action="store_true", help="Leave it to a worker and watch until it is done."
+        )
+        parser.add_argument("--job-id", help="The id of the job, for a single document.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = [entry for path in options["paths"] for entry in _documents(path)]
+        if options["job_id"] and len(found) != 1:
+            raise CommandError(f"--job-id is for one document, and these are {len(found)}.")
+        self.console = console_for(self.stdout)
+        self.refused = 0
+        is_here = not (options["detach"] or options["wait"])
+        jobs = self._received(found, options["job_id"], is_enqueued=not is_here)
+        if is_here:
+            unsuccessful = sum(not _run(job, self.console) for job in jobs)
+        elif options["detach"]:
+            for job in jobs:
+                self.console.print(f"{job.pk}  {job.document_name}", markup=False)
+            unsuccessful = 0
+        else:
+            endings = watch([job.pk for job in list(jobs)], self.console)
+            unsuccessful = sum(ending.job.status != JobStatus.SUCCEEDED for ending in endings)
+        if unsuccessful + self.refused:
+            raise CommandError(
+                f"{unsuccessful + self.refused} of {len(found)} documents were not ingested."
+            )
+
+    def _received(
+        self, found: list[tuple[Path, str]], job_id: str | None, *, is_enqueued: bool
+    ) -> Iterator[Job]:
+        """A job per document, one by one; what is refused is said and counted."""
+        for path, document_id in found:
+            try:
+                with path.open("rb") as file:
+                    job = receive(
+                        file,
+                        name=path.name,
+                        job_id=job_id,
+                        document_id=document_id,
+                        is_enqueued=is_enqueued,
+                    )
+            except (IngestionProgressError, OSError) as error:
+                self.refused += 1
+                self.console.print(f"{path}: {error}", style="red", markup=False)
+            else:
+                yield job
+
+
+def _documents(path: Path) -> Iterator[tuple[Path, str]]:
+    """The files at a path with the ids of their documents, in the order of their names.
+
+    A file is the document of its name, wherever it lies. Below a folder the way down belongs to
+    the name, since folders may hold files of one name.
+    """
+    if not path.exists():
+        raise CommandError(f"There is no {path}.")
+    if path.is_file():
+        yield path, stable_id(clean_name(path.name))
+        return
+    for file in sorted(path.rglob("*")):
+        way = file.relative_to(path)
+        is_hidden = any(part.startswith(".") for part in way.parts)
+        if file.is_file() and not is_hidden and file.suffix.lower() in EXTENSIONS:
+            *folders, name = way.parts
+            yield file, stable_id("/".join([*folders, clean_name(name)]))
+
+
+def _run(job: Job, console: Console) -> bool:
+    """Ingests in this process; whether it succeeded. What went wrong is shown with the bars."""
+    try:
+        with live_bars(job.pk, console):
+            ingest(job.pk)
+    except IngestionStopped:
+        raise CommandError("Stopped.", returncode=130) from None
+    except (IngestionProgressError, JobCancelled):
+        return False
+    return True

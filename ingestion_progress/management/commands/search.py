@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+from rich.padding import Padding
+from rich.text import Text
+
+from ingestion_progress.management.bars import console_for
+from ingestion_progress.pipeline.exceptions import PipelineError
+from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+    from rich.console import Console
+
+SNIPPET_LENGTH = 300
+SPACE = re.compile(r"\s+")
+
+
+class Command(BaseCommand):
+    help = "Searches what was ingested: document, page, text and what the text speaks about."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("words", nargs="+", metavar="WORDS")
+        parser.add_argument(
+            "--limit", type=int, default=5, help=f"1 to {MAX_LIMIT} (default: %(default)s)."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not 1 <= options["limit"] <= MAX_LIMIT:
+            raise CommandError(f"--limit must be from 1 to {MAX_LIMIT}.")
+        query = " ".join(options["words"])
+        try:
+            hits = search(query, limit=options["limit"])
+        except PipelineError as error:
+            raise CommandError(str(error)) from None
+        console = console_for(self.stdout)
+        if not hits:
+            console.print(f"Nothing was found for “{query}”.", markup=False)
+        for hit in hits:
+            _show(hit, query, console)
+
+
+def _show(hit: SearchHit, query: str, console: Console) -> None:
+    place = [hit.document_name]
+    if hit.page:
+        place.append(f"page {hit.page}")
+    if hit.heading:
+        place.append(hit.heading)
+    console.print(Text(", ".join(place), style="bold").append(f"  {hit.score:.2f}", style="dim"))
+    text = Text(snippet(hit.text, query))
+    text.highlight_regex(_any_word(query), style="yellow")
+    console.print(Padding(text, (0, 0, 0, 2)))
+    if hit.entities:
+        console.print(Padding(Text(f"entities: {', '.join(hit.entities)}", style="cyan"), (0, 2)))
+
+
+def snippet(text: str, query: str) -> str:
+    """The part of a text around the first word of the query that stands in it."""
+    flat = SPACE.sub(" ", text).strip()
+    match = _any_word(query).search(flat)
+    start = max(0, match.start() - SNIPPET_LENGTH // 3) if match else 0
+    start = flat.find(" ", start) + 1 if start else 0
+    part = flat[start : start + SNIPPET_LENGTH]
+    return f"{'…' if start else ''}{part}{'…' if start + len(part) < len(flat) else ''}"
+
+
+def _any_word(query: str) -> re.Pattern[str]:
+    words = [re.escape(word) for word in re.findall(r"\w{3,}", query)]
+    return re.compile(rf"\b(?:{'|'.join(words)})" if words else r"(?!)", re.IGNORECASE)
