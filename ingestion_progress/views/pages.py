@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
@@ -101,7 +102,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     context = {
         "job": job,
         "now": now,
-        "events": event_rows(JobEvent.objects.filter(job_id=job_id).order_by("-id")[:EVENTS_SHOWN]),
+        "events": event_rows(_newest_events(snapshot.job)),
         "event_count": snapshot.job.event_count,
         "may_cancel": not job.is_finished
         and not job.is_cancel_requested
@@ -146,6 +147,12 @@ def _find(job_id: str) -> Snapshot | None:
         return load_snapshot(clean_job_id(job_id))
     except InvalidJobId:  # a database may choke on such an id
         return None
+
+
+def _newest_events(job: Job) -> QuerySet[JobEvent]:
+    """Of this attempt, the newest first."""
+    events = JobEvent.objects.filter(job=job, attempt=job.attempt)
+    return events.order_by("-id")[:EVENTS_SHOWN]
 
 
 def _poll_url(status: str, page_number: int) -> str:

@@ -4,16 +4,19 @@
 import "./pipeline-progress.js";
 import { percent } from "./format.js";
 import { localiseTimes } from "./local-times.js";
+import { JOB_LABELS } from "./words.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
 
+const SOON_MS = 300;
 const REFRESH_MS = 3_000;
 const plainTitle = document.title;
 
 /** @type {number | undefined} */
 let refreshTimer;
 let milestone = "";
+let refreshedAt = -Infinity;
 
 document.addEventListener("progresschange", (event) => {
   const { overall_progress_percent } = /** @type {CustomEvent<PipelineProgressData>} */ (event).detail;
@@ -22,8 +25,11 @@ document.addEventListener("progresschange", (event) => {
 });
 document.addEventListener("statechange", noteMilestone);
 document.addEventListener("connectionchange", (event) => {
+  const connection = /** @type {CustomEvent<string>} */ (event).detail;
   // A percentage that does not move any more would be a lie in a tab's title.
-  if (/** @type {CustomEvent<string>} */ (event).detail !== "live") document.title = plainTitle;
+  if (connection !== "live") document.title = plainTitle;
+  const status = theJob()?.state?.status;
+  if (connection === "ended" && status) document.title = `${JOB_LABELS[status]} · ${plainTitle}`;
 });
 document.addEventListener("complete", () => void refresh());
 document.addEventListener("failure", () => void refresh());
@@ -31,21 +37,22 @@ localiseTimes(document);
 
 /** Fetches the log again when a stage turned, an error was recorded, or a stop was asked for. */
 function noteMilestone() {
-  /** @type {import("./pipeline-progress.js").PipelineProgress | null} */
-  const job = document.querySelector("pipeline-progress");
+  const job = theJob();
   if (!job?.progress || !job.state) return;
   const stages = Object.values(job.progress.stages).map((stage) => stage.status);
   const { status, error_count, cancel_requested } = job.state;
   const reached = JSON.stringify([status, error_count, cancel_requested, stages]);
   if (reached === milestone) return;
   milestone = reached;
-  refreshTimer ??= setTimeout(() => void refresh(), REFRESH_MS);
+  const pause = Math.max(SOON_MS, refreshedAt + REFRESH_MS - performance.now());
+  refreshTimer ??= setTimeout(() => void refresh(), pause);
 }
 
 /** Takes the marked parts from the page as the server renders it now. */
 async function refresh() {
   clearTimeout(refreshTimer);
   refreshTimer = undefined;
+  refreshedAt = performance.now();
   const fresh = await fetchPage().catch(() => null);
   if (!fresh) return;
   localiseTimes(fresh);
@@ -58,6 +65,24 @@ async function refresh() {
     if (part.contains(document.activeElement)) document.querySelector("main")?.focus();
     part.replaceChildren(...replacement.childNodes);
   }
+  takeUnits(fresh);
+}
+
+/** What a stage counts is not on the wire, and a queued job has not said it yet. @param {Document} fresh */
+function takeUnits(fresh) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const stages = document.querySelectorAll("[data-stage]");
+  for (const stage of stages) {
+    const name = CSS.escape(stage.dataset.stage ?? "");
+    stage.dataset.unit = fresh.querySelector(`[data-stage="${name}"]`)?.getAttribute("data-unit") ?? "";
+  }
+  theJob()?.render();
+}
+
+function theJob() {
+  /** @type {import("./pipeline-progress.js").PipelineProgress | null} */
+  const job = document.querySelector("pipeline-progress");
+  return job;
 }
 
 async function fetchPage() {

@@ -169,11 +169,12 @@ export class PipelineProgress extends HTMLElement {
   #renderSoon() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
-      this.#render();
+      this.render();
     });
   }
 
-  #render() {
+  /** Writes the newest state again; needed only by those who changed the markup. */
+  render() {
     if (this.progress) renderProgress(this, this.progress, this.state);
     if (this.state) renderState(this, this.state);
     const status = this.state?.status ?? this.dataset.status;
