@@ -51,7 +51,7 @@ def state_frame(snapshot: Snapshot, now: datetime) -> Frame:
     if status is JobStatus.SUCCEEDED:
         body += encode_event("complete", CompleteEventData())
     elif status.is_final:
-        message = snapshot.job.error or f"The job was {status.label.lower()}."
+        message = snapshot.job.error or f"The job ended as {status.label.lower()}."
         body += encode_error(snapshot.job.id, message, status.value)
     return Frame(
         body=body,

@@ -225,7 +225,7 @@ class PipelineProgressManager:
     def _forget_ended(self) -> None:
         """Keeps a process that drives documents for ever from growing; the lock is held."""
         for document_id, tracker in list(self._trackers.items()):
-            if tracker.buffer.is_superseded:
+            if tracker.buffer.is_over:
                 del self._trackers[document_id]
                 tracker.leave()
 

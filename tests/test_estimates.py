@@ -38,7 +38,9 @@ def test_the_whole_is_never_outside_0_to_100(stages):
     assert 0 <= overall_percent(stages) <= 100
 
 
-@pytest.mark.parametrize(("percent", "shown"), [(99.99, 99.9), (100, 100), (0.06, 0), (33.35, 33.3)])
+@pytest.mark.parametrize(
+    ("percent", "shown"), [(99.99, 99.9), (100, 100), (0.06, 0), (33.35, 33.3)]
+)
 def test_percentages_are_rounded_down(percent, shown):
     assert shown_percent(percent) == shown
 

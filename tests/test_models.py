@@ -17,7 +17,7 @@ def make_job(**fields) -> Job:
     return Job.objects.create(document_name="report.pdf", **fields)
 
 
-@pytest.mark.parametrize("job_id", ["test-job-123", "Ä/..".replace("/", ""), "x" * 255, "a b", "🙂", "%00"])
+@pytest.mark.parametrize("job_id", ["test-job-123", "x" * 255, "a b", "🙂", "%00"])
 def test_a_caller_may_choose_odd_ids(job_id):
     assert clean_job_id(job_id) == job_id
 
@@ -54,9 +54,7 @@ def test_the_database_refuses_a_job_that_cannot_be(fields):
 def test_a_job_cannot_end_before_it_starts():
     now = timezone.now()
     with pytest.raises(IntegrityError), transaction.atomic():
-        make_job(
-            status=JobStatus.FAILED, started_at=now, finished_at=now - timedelta(seconds=1)
-        )
+        make_job(status=JobStatus.FAILED, started_at=now, finished_at=now - timedelta(seconds=1))
 
 
 def test_a_stage_name_and_a_position_stand_once_in_a_job():

@@ -59,7 +59,7 @@ def test_leaving_the_blocks_completes_stage_and_job():
 def test_an_exception_fails_stage_and_job_with_its_reason_and_goes_on():
     with pytest.raises(ZeroDivisionError), track("a.pdf", stages=["one", "two"]) as job:
         with job.stage("one"):
-            1 / 0
+            raise ZeroDivisionError("division by zero")
     row = Job.objects.get(pk=job.job_id)
     assert (row.job_status, row.error) == (JobStatus.FAILED, "ZeroDivisionError: division by zero")
     assert list(row.stages.values_list("status", flat=True)) == ["error", "pending"]
@@ -204,7 +204,10 @@ def test_a_full_log_counts_on_and_still_says_how_the_job_ended(settings):
     row = Job.objects.get(pk=job.job_id)
     assert row.event_count == 12
     assert [event.message for event in row.events.all()] == [
-        "Started", "line 0", "line 1", "Succeeded",
+        "Started",
+        "line 0",
+        "line 1",
+        "Succeeded",
     ]
 
 
@@ -310,7 +313,7 @@ def test_a_superseded_attempt_writes_nothing_more_and_is_told():
         old.flush()
         with track("a.pdf", job_id="job", restart=True) as new:
             old.stage("one").advance(100)
-            eventually(lambda: old.buffer.is_superseded)
+            eventually(lambda: old.buffer.is_over)
             new.stage("one").advance()
             with pytest.raises(JobSuperseded):
                 old.raise_if_cancelled()
@@ -363,7 +366,7 @@ async def test_an_exception_in_async_code_fails_the_job():
     "connection.vendor == 'sqlite'", reason="SQLite: see the tests with a file of its own"
 )
 def test_progress_shows_while_the_callers_transaction_is_open_and_survives_its_rollback():
-    class Rollback(Exception):  # noqa: N818
+    class Rollback(Exception):
         pass
 
     def look():

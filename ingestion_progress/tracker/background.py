@@ -269,7 +269,7 @@ class BackgroundWriter:
         found = {row[0]: row[1:] for row in rows}
         for job_id, buffer in live.items():
             epoch, status, cancel_requested_at = found.get(job_id, ("", "", None))
-            buffer.is_superseded = epoch != buffer.attempt.epoch or status != JobStatus.RUNNING
+            buffer.is_over = epoch != buffer.attempt.epoch or status != JobStatus.RUNNING
             buffer.is_cancel_requested = cancel_requested_at is not None
 
     def _back_off(self, error: Exception | None) -> None:

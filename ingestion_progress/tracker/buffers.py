@@ -32,7 +32,8 @@ class Buffer:
         self.attempt = attempt
         self.writer = writer
         self.is_cancel_requested = False
-        self.is_superseded = False
+        self.is_over = False
+        """The attempt has ended, or a newer one owns the job."""
         self.is_noticed = False
         """The writer knows that there is something to write."""
         self.changes = JobChanges()

@@ -132,7 +132,7 @@ class JobTracker:
         buffer = self.buffer
         if buffer.is_cancel_requested:
             raise JobCancelled(self.job_id)
-        if buffer.is_superseded:
+        if buffer.is_over:
             raise JobSuperseded(self.job_id)
 
     # Writing
@@ -160,7 +160,7 @@ class JobTracker:
         try:
             self.flush()
         except JobSuperseded:
-            self.buffer.is_superseded = True
+            self.buffer.is_over = True
 
     def complete(self) -> None:
         """The job succeeded: what runs is complete, what never ran leaves the plan."""
@@ -209,10 +209,14 @@ class JobTracker:
 
     def _finish(self, status: JobStatus, reason: str = "") -> None:
         self._call(self._finishing(status, reason), "end")
-        self.leave()
+        self._over()
 
     async def _afinish(self, status: JobStatus, reason: str = "") -> None:
         await self._acall(self._finishing(status, reason), "end")
+        self._over()
+
+    def _over(self) -> None:
+        self.buffer.is_over = True
         self.leave()
 
     def _record_counts(self, counts: dict[str, int], *, is_absolute: bool) -> None:

@@ -51,7 +51,7 @@ def flush_buffer(buffer: Buffer) -> None:
     try:
         recorded = write_changes(buffer.attempt, changes)
     except JobSuperseded:
-        buffer.is_superseded = True
+        buffer.is_over = True
         logger.warning("tracker_superseded", extra={"job_id": buffer.attempt.job_id})
     except DatabaseError as error:
         if not is_transient(error):
@@ -61,7 +61,7 @@ def flush_buffer(buffer: Buffer) -> None:
         raise
     else:
         buffer.is_cancel_requested = recorded.is_cancel_requested
-        buffer.is_superseded = recorded.status.is_final
+        buffer.is_over = recorded.status.is_final
 
 
 def is_transient(error: Exception) -> bool:

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+from django.core.checks import run_checks
+
+from ingestion_progress.checks import (
+    check_database_alias,
+    check_intervals,
+    check_public,
+    check_sqlite_options,
+)
+
+
+def ids(messages) -> list[str]:
+    return [message.id for message in messages]
+
+
+def test_the_projects_own_settings_have_nothing_to_complain_about():
+    assert not [message for message in run_checks() if message.id.startswith("ingestion_progress")]
+
+
+def test_sqlite_in_its_default_mode_is_pointed_out(monkeypatch, settings):
+    plain = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
+    monkeypatch.setitem(settings.DATABASES, "default", plain)
+    (message,) = check_sqlite_options()
+    assert message.id == "ingestion_progress.W001"
+    assert "IMMEDIATE" in message.hint
+
+
+def test_a_database_that_is_not_defined_is_an_error(settings):
+    settings.INGESTION_PROGRESS_DATABASE = "elsewhere"
+    (message,) = check_database_alias()
+    assert message.id == "ingestion_progress.E001"
+    assert "default" in message.hint
+
+
+@pytest.mark.parametrize("value", [0, -1, "often", None])
+def test_a_setting_that_is_no_positive_number_is_an_error_that_names_it(settings, value):
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = value
+    (message,) = check_intervals()
+    assert "INGESTION_PROGRESS_KEEPALIVE_SECONDS" in message.msg
+
+
+def test_a_public_deployment_is_pointed_out(settings):
+    settings.INGESTION_PROGRESS_PUBLIC = True
+    assert ids(check_public()) == ["ingestion_progress.W002"]
+    settings.INGESTION_PROGRESS_PUBLIC = False
+    assert check_public() == []

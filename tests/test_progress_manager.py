@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from ingestion_progress.exceptions import InvalidCount, InvalidTransition, JobNotFound, UnknownStage
+from ingestion_progress.models import Job, Stage
+from ingestion_progress.progress_manager import (
+    PipelineProgressManager,
+    StageStatus,
+    get_progress_manager,
+)
+from ingestion_progress.statuses import JobStatus
+from ingestion_progress.tracker.background import background_writer
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+@pytest.fixture
+def manager():
+    yield PipelineProgressManager()
+    background_writer.stop()
+
+
+async def test_the_specifications_script_runs_as_written(manager):
+    manager.start_document(
+        document_id="test-job-123", document_name="test.pdf", total_chunks=32, total_images=5
+    )
+    await manager.update_stage(
+        document_id="test-job-123",
+        stage_name="parsing",
+        processed=1,
+        total=1,
+        status=StageStatus.COMPLETED,
+    )
+    await manager.update_stage(
+        document_id="test-job-123",
+        stage_name="extraction",
+        processed=15,
+        total=32,
+        in_flight=4,
+        status=StageStatus.IN_PROGRESS,
+    )
+    event = manager.get_sse_event("test-job-123")
+    assert event["type"] == "pipeline_progress"
+    data = json.loads(json.dumps(event["data"]))
+    assert data["document_id"] == "test-job-123"
+    assert (data["total_chunks"], data["total_images"]) == (32, 5)
+    assert list(data["stages"]) == ["parsing", "vlm", "chunking", "embedding", "extraction"]
+    assert data["stages"]["parsing"]["is_complete"]
+    assert data["stages"]["extraction"] | {"duration_ms": 0} == {
+        "name": "extraction",
+        "status": "in_progress",
+        "processed": 15,
+        "total": 32,
+        "in_flight": 4,
+        "progress_percent": 46.8,
+        "duration_ms": 0,
+        "is_complete": False,
+    }
+
+
+def test_there_is_one_manager_in_a_process():
+    assert get_progress_manager() is get_progress_manager()
+
+
+async def test_completing_the_last_stage_completes_the_job(manager):
+    manager.start_document("job", "a.pdf", stages=["one", "two", "three"])
+    await manager.update_stage("job", "two", status="skipped")
+    await manager.update_stage("job", "one", status=StageStatus.COMPLETED)
+    assert (await Job.objects.aget()).job_status is JobStatus.RUNNING
+    await manager.update_stage("job", "three", status=StageStatus.COMPLETED)
+    assert (await Job.objects.aget()).job_status is JobStatus.SUCCEEDED
+    assert manager.get_progress("job").overall_progress_percent == 100
+
+
+def test_the_sync_twins_do_the_same(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    manager.update_workers_sync(
+        "job",
+        [{"id": 1, "status": "processing", "current_chunk": "c-1", "progress_percent": 30}],
+        max_workers=4,
+        queue_depth=2,
+    )
+    manager.update_metrics_sync("job", entities_total=4, tables=1)
+    pool = manager.get_progress("job").worker_pool
+    assert (pool.active, pool.max, pool.queue_depth) == (1, 4, 2)
+    assert pool.workers[0].current_chunk == "c-1"
+    assert manager.get_progress("job").metrics.entities_total == 4
+    manager.update_stage_sync("job", "one", 5, 5, status="completed")
+    assert Job.objects.get().job_status is JobStatus.SUCCEEDED
+
+
+async def test_workers_that_are_idle_again_hold_no_chunk(manager):
+    manager.start_document("job", "a.pdf", workers=1)
+    await manager.update_workers("job", [{"id": 1, "status": "processing", "current_chunk": "c"}])
+    await manager.update_workers("job", [{"id": 1, "status": "idle"}])
+    assert manager.get_progress("job").worker_pool.workers[0].current_chunk is None
+
+
+async def test_the_end_may_be_said_early_with_or_without_await(manager):
+    for name in ("one", "two"):
+        manager.start_document(name, "a.pdf")
+    await manager.complete_document("one")
+    manager.complete_document("one")  # again: nothing to do
+    manager.fail_document("two", "No more disk.")
+    assert (await Job.objects.aget(pk="one")).job_status is JobStatus.SUCCEEDED
+    assert (await Job.objects.aget(pk="two")).error == "No more disk."
+    with pytest.raises(InvalidTransition, match="is failed and cannot become succeeded"):
+        manager.complete_document("two")
+
+
+async def test_a_late_word_is_recorded_and_changes_no_ending(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    manager.complete_document("job")
+    await manager.update_metrics("job", entities_total=3)
+    await manager.update_stage("job", "one", status=StageStatus.ERROR)
+    assert manager.get_progress("job").metrics.entities_total == 3
+    assert (await Job.objects.aget()).job_status is JobStatus.SUCCEEDED
+    assert (await Stage.objects.aget()).stage_status is not StageStatus.ERROR
+
+
+async def test_a_stage_that_errs_says_so_and_does_not_end_the_job(manager):
+    manager.start_document("job", "a.pdf", stages=["one", "two"])
+    await manager.update_stage("job", "one", status=StageStatus.ERROR)
+    assert manager.get_progress("job").stages["one"].status == "error"
+    assert (await Job.objects.aget()).job_status is JobStatus.RUNNING
+
+
+async def test_starting_again_begins_a_new_attempt(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    await manager.update_stage("job", "one", processed=5, total=9)
+    first = manager.get_progress("job")
+    again = manager.start_document("job", "a.pdf")
+    assert first.stages["one"].processed == 5
+    assert again.stages["one"].processed == 0
+    assert (await Job.objects.aget()).attempt == 2
+
+
+def test_mistakes_are_errors_that_say_what_exists(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    with pytest.raises(JobNotFound, match=r"Job not found: jbo\. Running now: job\."):
+        manager.update_stage_sync("jbo", "one")
+    with pytest.raises(UnknownStage, match="This job declares: one"):
+        manager.update_stage_sync("job", "on")
+    with pytest.raises(InvalidCount, match="above its total of 32"):
+        manager.update_stage_sync("job", "one", processed=33, total=32)
+    with pytest.raises(InvalidCount):
+        manager.update_stage_sync("job", "one", processed=-1)
+
+
+def test_what_is_removed_is_gone(manager):
+    manager.start_document("job", "a.pdf")
+    manager.remove_document("job")
+    assert manager.get_sse_event("job") is None
+    assert not Job.objects.exists()
+    with pytest.raises(JobNotFound):
+        manager.remove_document("job")
+
+
+def test_a_manager_that_drives_many_documents_forgets_the_ended_ones(manager):
+    for n in range(5):
+        manager.start_document(f"job-{n}", "a.pdf", stages=["one"])
+        manager.update_stage_sync(f"job-{n}", "one", status="completed")
+    assert len(manager._trackers) <= 2
+
+
+def test_another_process_drives_the_same_document(project):
+    job_id = uuid.uuid4().hex
+    source = """
+        import asyncio, json, sys
+        from ingestion_progress.progress_manager import get_progress_manager
+        manager = get_progress_manager()
+        job_id, act = sys.argv[1:]
+        if act == "start":
+            manager.start_document(job_id, "a.pdf", stages=["one"])
+        else:
+            asyncio.run(manager.update_stage(job_id, "one", 3, 4))
+            asyncio.run(manager.update_stage(job_id, "one", 4, status="completed"))
+        print(json.dumps(manager.get_sse_event(job_id)))
+    """
+    project.output_of(source, job_id, "start")
+    event = project.output_of(source, job_id, "finish")
+    assert event["data"]["overall_progress_percent"] == 100
