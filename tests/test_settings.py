@@ -23,9 +23,9 @@ DOCUMENTED = set(re.findall(r"^### ([A-Z_]+)$", GUIDE, re.MULTILINE))
 EXAMPLES = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
 
 SHOW = """
-import django, json
+import json
 from django.conf import settings
-django.setup()
+settings.DEBUG
 from progress_project.settings import env
 print(json.dumps({"asked": sorted(env.asked)}
     | {name: getattr(settings, name) for name in dir(settings) if name.isupper()}, default=str))

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+
+import pytest
+import structlog
+from django.test import RequestFactory
+
+from progress_project.log_records import logging_config
+
+
+@pytest.fixture
+def formatted(request, monkeypatch):
+    """A function that logs, and returns the line that comes out."""
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    formatters = logging_config(level="INFO", log_format=request.param)["formatters"]
+    options = dict(formatters["structured"])
+    formatter = options.pop("()")(**options)
+
+    def format_record(message, *args, exc_info=None, **extra):
+        logger = logging.getLogger("ingestion_progress.views.stream")
+        record = logger.makeRecord(
+            logger.name, logging.INFO, __file__, 1, message, args, exc_info, extra=extra
+        )
+        return formatter.format(record)
+
+    return format_record
+
+
+@pytest.mark.parametrize("formatted", ["json"], indirect=True)
+def test_fields_of_extra_become_fields_of_the_object(formatted):
+    record = json.loads(formatted("sse_stream_started", job_id="j-1", client_ip="10.0.0.1"))
+    assert record.pop("timestamp").endswith("Z")
+    assert record == {
+        "event": "sse_stream_started",
+        "level": "info",
+        "logger": "ingestion_progress.views.stream",
+        "job_id": "j-1",
+        "client_ip": "10.0.0.1",
+    }
+
+
+@pytest.mark.parametrize("formatted", ["json"], indirect=True)
+def test_what_is_bound_to_the_request_is_on_its_records(formatted):
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        assert json.loads(formatted("ingested %s", "a.pdf")) | {"timestamp": ""} == {
+            "event": "ingested a.pdf",
+            "level": "info",
+            "logger": "ingestion_progress.views.stream",
+            "request_id": "r-1",
+            "timestamp": "",
+        }
+
+
+@pytest.mark.parametrize("formatted", ["json", "console"], indirect=True)
+def test_query_string_of_a_request_in_a_record_is_not_shown(formatted):
+    request = RequestFactory().get("/jobs/", {"token": "a-secret"})
+    line = formatted("Not Found: %s", request.path, request=request, status_code=404)
+    assert "Not Found: /jobs/" in line
+    assert "a-secret" not in line
+
+
+@pytest.mark.parametrize("formatted", ["console"], indirect=True)
+def test_lines_for_people_are_short_and_have_no_colours_in_a_file(formatted):
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        line = formatted("sse_stream_started", job_id="j-1")
+    assert "sse_stream_started" in line
+    assert "job_id=j-1" in line
+    assert "r-1" not in line
+    assert "\x1b[" not in line
+
+
+@pytest.mark.parametrize("formatted", ["json", "console"], indirect=True)
+def test_tracebacks_have_no_local_variables(formatted):
+    def fail():
+        password = "a-" + "secret"
+        raise RuntimeError(f"broken, {len(password)}")
+
+    try:
+        fail()
+    except RuntimeError as error:
+        line = formatted("sse_stream_error", exc_info=(type(error), error, error.__traceback__))
+    assert "RuntimeError: broken" in line
+    assert "a-secret" not in line
+
+
+def test_colours_follow_the_conventions(monkeypatch):
+    def renderer():
+        config = logging_config(level="INFO", log_format="console")
+        return config["formatters"]["structured"]["processors"][-1]
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[" in renderer()(None, "", {"event": "x", "level": "info"})
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in renderer()(None, "", {"event": "x", "level": "info"})
