@@ -5,8 +5,6 @@ import os
 import pty
 import re
 import signal
-import subprocess
-import sys
 import time
 from datetime import timedelta
 
@@ -19,7 +17,8 @@ from ingestion_progress.models import Job
 from ingestion_progress.schemas import PipelineProgressEventData
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_cancellation, track
-from tests.live import ROOT, LiveProject
+from tests.live import LiveProject
+from tests.simulated import following, simulated, states
 
 pytestmark = pytest.mark.django_db
 
@@ -152,78 +151,68 @@ def test_once_leaves_a_running_job_with_exit_code_0(steps, capsys) -> None:
 # As real processes
 
 
-def command(*args: str) -> list[str]:
-    return [sys.executable, "manage.py", "follow", *args]
-
-
 def test_interrupt_leaves_at_once_and_the_job_alone(sqlite_project: LiveProject) -> None:
-    job_id = sqlite_project.manage("simulate_job", "--seconds=8").strip()
-    process = subprocess.Popen(
-        command(job_id),
-        cwd=ROOT,
-        env=sqlite_project.env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout.readline()  # it is up and watching
-    asked_at = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
-    assert process.returncode == 130
-    assert time.monotonic() - asked_at < 1
-    assert "Traceback" not in out + err
-    assert "100.0%  succeeded" in sqlite_project.manage("follow", job_id)
+    with simulated(sqlite_project) as job_id:
+        with following(sqlite_project, job_id) as process:
+            assert process.stdout.readline()  # it is up and watching
+            asked_at = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+        assert process.returncode == 130
+        assert time.monotonic() - asked_at < 2
+        assert "Traceback" not in out + err
+        seen = [
+            state["timing"]["elapsed_ms"]
+            for state, _ in zip(states(sqlite_project, job_id), range(2), strict=False)
+        ]
+        assert seen[0] < seen[1]  # it goes on
 
 
 def test_terminal_gets_bars_that_are_redrawn(sqlite_project: LiveProject) -> None:
-    job_id = sqlite_project.manage("simulate_job", "--seconds=3").strip()
     main, terminal = pty.openpty()
-    process = subprocess.Popen(
-        command(job_id),
-        cwd=ROOT,
-        stdin=terminal,
-        stdout=terminal,
-        stderr=terminal,
-        env=sqlite_project.env | {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "40"},
-    )
-    os.close(terminal)
-    screen = read_all(main).decode()
-    assert process.wait(10) == 0
-    assert "\x1b[1A" in screen  # goes up to draw over the last state
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
-    assert "━━━" in plain
-    assert re.search(r"worker 2 +processing +chunk-\d+", plain)
-    assert re.search(r"100\.0% succeeded", plain)
-    assert screen.count("\x1b[?25h") >= 1  # the cursor is back
+    size = {"TERM": "xterm-256color", "COLUMNS": "110", "LINES": "40"}
+    with simulated(sqlite_project) as job_id:
+        process = following(
+            sqlite_project,
+            job_id,
+            env=sqlite_project.env | size,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+        )
+        os.close(terminal)
+        screen = read_until(main, rb"worker 2.*processing.*worker 2.*processing.*\x1b\[1A")
+        process.send_signal(signal.SIGINT)
+        screen += read_until(main)
+        assert process.wait(10) == 130
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
+    assert re.search(r"parsing +━+", plain)
+    assert re.search(r"worker 2 +processing +page-\d+", plain)
+    assert "Traceback" not in plain
+    assert screen.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
 
 
-def read_all(descriptor: int) -> bytes:
-    """What a pseudo-terminal shows until the process at its other end has gone."""
+def read_until(descriptor: int, wanted: bytes = rb"(?!)") -> bytes:
+    """What a terminal shows until it shows `wanted`, or until nobody writes to it any more."""
     screen = b""
-    while True:
+    while not re.search(wanted, screen, re.DOTALL):
         try:
             piece = os.read(descriptor, 65536)
         except OSError:  # Linux's end of file
             piece = b""
         if not piece:
             os.close(descriptor)
-            return screen
+            break
         screen += piece
+    return screen
 
 
 def test_reader_that_goes_away_ends_it_quietly(sqlite_project: LiveProject) -> None:
-    job_id = sqlite_project.manage("simulate_job", "--seconds=5").strip()
-    process = subprocess.Popen(
-        command("--json", job_id),
-        cwd=ROOT,
-        env=sqlite_project.env,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert json.loads(process.stdout.readline())["document_id"] == job_id
-    process.stdout.close()
-    assert process.wait(10) == 1
-    assert process.stderr.read() == ""
-    process.stderr.close()
+    with (
+        simulated(sqlite_project) as job_id,
+        following(sqlite_project, "--json", job_id) as process,
+    ):
+        assert json.loads(process.stdout.readline())["document_id"] == job_id
+        process.stdout.close()
+        assert process.wait(10) == 1
+        assert process.stderr.read() == ""

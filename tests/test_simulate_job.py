@@ -20,9 +20,8 @@ from ingestion_progress.snapshots import load_snapshot
 from ingestion_progress.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job, request_cancellation
-from tests.live import LiveProject
-
-database = pytest.mark.database
+from tests.live import ROOT, LiveProject
+from tests.simulated import process_of, simulated, states
 
 
 @pytest.fixture
@@ -32,35 +31,28 @@ def tracking(db) -> Iterator[None]:
         yield
 
 
-def watched(project: LiveProject, job_id: str) -> list[dict]:
-    """Every state that `follow` printed until the job had succeeded."""
-    return [json.loads(line) for line in project.manage("follow", "--json", job_id).splitlines()]
-
-
-def now(project: LiveProject, job_id: str) -> dict:
-    return json.loads(project.manage("follow", "--json", "--once", job_id))
-
-
-def wait_until(condition, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+@pytest.fixture(scope="module")
+def history(project: LiveProject) -> list[dict]:
+    """Every state that a process saw of one detached job, from its first sight to the end."""
+    job_id = project.manage("simulate_job", "--seconds=7", "--workers=3").splitlines()[-1]
+    return list(states(project, job_id))
 
 
 # In a process of its own
 
 
-@database
-def test_detached_job_outlives_the_command_and_takes_its_time(project: LiveProject) -> None:
-    job_id = project.manage("simulate_job", "--seconds", "4").splitlines()[-1]
-    states = watched(project, job_id)
-    percents = [state["overall_progress_percent"] for state in states]
-    assert len(states) > 5
+@pytest.mark.database
+def test_detached_job_outlives_the_command_and_takes_its_time(history: list[dict]) -> None:
+    percents = [state["overall_progress_percent"] for state in history]
+    assert len(percents) > 3
     assert percents == sorted(percents)
-    end = states[-1]
     assert percents[-1] == 100
-    assert 4000 <= end["timing"]["elapsed_ms"] < 5500
+    assert 7_000 <= history[-1]["timing"]["elapsed_ms"] < 8_500
+
+
+@pytest.mark.database
+def test_numbers_of_a_detached_job_add_up(history: list[dict]) -> None:
+    end = history[-1]
     for stage in end["stages"].values():
         assert stage["processed"] == stage["total"] > 0
         assert stage["in_flight"] == 0
@@ -69,100 +61,68 @@ def test_detached_job_outlives_the_command_and_takes_its_time(project: LiveProje
     assert metrics["qdrant_writes"] == end["total_chunks"]
 
 
-@database
-def test_workers_and_queue_are_alive_while_it_runs(project: LiveProject) -> None:
-    job_id = project.manage("simulate_job", "--seconds=6", "--workers=3", "--job-id=lively").strip()
-    pools = [state["worker_pool"] for state in watched(project, job_id)]
+@pytest.mark.database
+def test_workers_and_queue_are_alive_while_it_runs(history: list[dict]) -> None:
+    pools = [state["worker_pool"] for state in history]
     assert max(pool["active"] for pool in pools) == 3
     assert max(pool["queue_depth"] for pool in pools) > 0
-    chunks = {worker["current_chunk"] for pool in pools for worker in pool["workers"]}
-    assert len(chunks) > 6
+    assert len({worker["current_chunk"] for pool in pools for worker in pool["workers"]}) > 4
     assert pools[-1]["active"] == pools[-1]["queue_depth"] == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
 def test_simulation_leads_a_session_of_its_own(sqlite_project: LiveProject) -> None:
-    sqlite_project.manage("simulate_job", "--seconds=60", "--job-id=apart")
-    pid = process_of("apart")
-    try:
+    with simulated(sqlite_project) as job_id:
+        pid = process_of(job_id)
         assert os.getsid(pid) == pid
-        # The child of a command that has returned, with no terminal and no pipe left open.
-        for number in range(3):
+        for number in range(3):  # no terminal and no pipe keeps it, or waits for it
             assert Path(f"/proc/{pid}/fd/{number}").readlink() == Path("/dev/null")
-    finally:
-        os.kill(pid, signal.SIGKILL)
 
 
-def process_of(job_id: str) -> int:
-    wanted = f"--job-id={job_id}".encode()
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if wanted in cmdline.read_bytes().split(b"\0"):
-                return int(cmdline.parent.name)
-        except OSError:
-            continue
-    raise AssertionError(f"no process simulates {job_id}")
-
-
-@database
+@pytest.mark.database
 def test_cancelled_simulation_stops_promptly(project: LiveProject) -> None:
-    job_id = project.manage("simulate_job", "--seconds=120", "--job-id=to-cancel").strip()
-    wait_until(lambda: now(project, job_id)["overall_progress_percent"] > 0)
     cancel = (
         "import sys; from ingestion_progress.tracker import request_cancellation\n"
         "request_cancellation(sys.argv[1])"
     )
-    assert project.python(cancel, job_id).wait(20) == 0
-    asked_at = time.time()
-    follow = project.spawn(sys.executable, "manage.py", "follow", job_id)
-    assert follow.wait(20) == 1
-    end = now_after_failure(project, job_id)
-    ended_at = end["timing"]["started_at"] + end["timing"]["elapsed_ms"] / 1000
-    assert ended_at - asked_at < 1.5
-
-
-def now_after_failure(project: LiveProject, job_id: str) -> dict:
-    """`follow` of a job that did not succeed exits with 1, which `manage` would raise for."""
-    source = (
-        "import sys; from django.utils import timezone; "
-        "from ingestion_progress.snapshots import load_snapshot as load; "
-        "print(load(sys.argv[1]).progress(timezone.now()).model_dump_json())"
-    )
-    before = project.log.stat().st_size
-    assert project.python(source, job_id).wait(20) == 0
-    with project.log.open() as log:
-        log.seek(before)
-        return json.loads(log.read().splitlines()[-1])
+    asked_at = 0.0
+    with simulated(project) as job_id:
+        for state in states(project, job_id):
+            if state["overall_progress_percent"] > 0 and not asked_at:
+                assert project.python(cancel, job_id).wait(30) == 0
+                asked_at = time.time()
+        timing = state["timing"]
+        assert timing["started_at"] + timing["elapsed_ms"] / 1000 - asked_at < 1.5
+        assert all(worker["status"] == "idle" for worker in state["worker_pool"]["workers"])
 
 
 def test_padding_makes_each_state_that_much_larger(sqlite_project: LiveProject) -> None:
-    sqlite_project.manage("simulate_job", "--seconds=60", "--job-id=fat", "--pad-kib=48")
-
-    def padding() -> int:
-        workers = now(sqlite_project, "fat")["worker_pool"]["workers"]
-        return len(json.dumps(workers[4:], separators=(",", ":")))
-
-    wait_until(lambda: padding() > 10_000)
-    assert 48 * 1024 <= padding() < 52 * 1024
-    os.kill(process_of("fat"), signal.SIGKILL)
+    with simulated(sqlite_project, "--pad-kib=48") as job_id:
+        for state in states(sqlite_project, job_id):
+            padding = json.dumps(state["worker_pool"]["workers"][4:], separators=(",", ":"))
+            if len(padding) > 1000:
+                break
+    assert 48 * 1024 <= len(padding) < 52 * 1024
 
 
 def test_interrupted_in_the_foreground_it_cancels_its_job(sqlite_project: LiveProject) -> None:
-    command = ["manage.py", "simulate_job", "--foreground", "--seconds=60", "--job-id=interrupted"]
-    process = sqlite_project.spawn(sys.executable, *command)
-
-    def has_begun() -> bool:
-        try:
-            return now(sqlite_project, "interrupted")["overall_progress_percent"] > 0
-        except subprocess.CalledProcessError:
-            return False  # not there yet
-
-    wait_until(has_begun)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 1
-    log = sqlite_project.log.read_text()
-    assert "Job interrupted was cancelled." in log
-    assert "Traceback" not in log
+    command = [sys.executable, "manage.py", "simulate_job", "--foreground", "--seconds=60"]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=sqlite_project.env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        job_id = process.stdout.readline().strip()
+        for state in states(sqlite_project, job_id):
+            if state["overall_progress_percent"] > 0:
+                break
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert errors == f"CommandError: Job {job_id} was cancelled.\n"
 
 
 # What it is told to do
