@@ -1,0 +1,60 @@
+"""The same numbers for Python and for JavaScript, with the words that both must find."""
+
+S, MIN, H = 1000, 60_000, 3_600_000
+
+# Python's name, JavaScript's name: arguments and answer.
+CASES = {
+    ("label", "label"): [
+        (["parsing"], "Parsing"),
+        (["vlm"], "VLM"),
+        (["entity_linking-2"], "Entity linking 2"),
+        ([""], ""),
+    ],
+    ("count", "count"): [([0], "0"), ([999], "999"), ([1234567], "1,234,567")],
+    ("percent", "percent"): [([0], "0%"), ([99.9], "99%"), ([100], "100%"), ([46.8], "46%")],
+    ("exact_percent", "exactPercent"): [
+        ([0], "0%"),
+        ([0.1], "0.1%"),
+        ([68], "68.0%"),
+        ([99.9], "99.9%"),
+        ([100], "100%"),
+    ],
+    ("duration", "duration"): [
+        ([0], "0 s"),
+        ([99], "0 s"),
+        ([450], "0.4 s"),
+        ([999], "0.9 s"),
+        ([S], "1 s"),
+        ([59_999], "59 s"),
+        ([MIN], "1 min 00 s"),
+        ([72_500], "1 min 12 s"),
+        ([H], "1 h 00 min"),
+        ([H + 5 * MIN], "1 h 05 min"),
+        ([52 * H], "2 d 04 h"),
+    ],
+    ("remaining", "remaining"): [
+        ([0], ""),
+        ([9_000], "a few seconds left"),
+        ([10_000], "about 10 s left"),
+        ([41_000], "about 50 s left"),
+        ([MIN], "about 1 min left"),
+        ([61_000], "about 2 min left"),
+        ([H + 5 * MIN], "about 1 h 05 min left"),
+    ],
+    ("file_size", "fileSize"): [
+        ([0], "0 bytes"),
+        ([1023], "1023 bytes"),
+        ([1024], "1.0 kB"),
+        ([12_800], "12 kB"),
+        ([8_912_896], "8.5 MB"),
+        ([50 * 1024 * 1024], "50 MB"),
+        ([3 * 1024**4], "3072 GB"),
+    ],
+}
+
+
+ALL = [
+    (python, javascript, arguments, answer)
+    for (python, javascript), table in CASES.items()
+    for arguments, answer in table
+]
