@@ -89,8 +89,20 @@ class TestDocument:
             "GET /api/v1/admin/ingestion/jobs/{job_id}/events",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/progress",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/snapshot",
+            "GET /api/v1/search",
+            "POST /api/v1/admin/ingestion/jobs",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/cancellation",
         ]
+
+    def test_upload_is_a_form_with_a_file(self, document):
+        operation = document["paths"]["/api/v1/admin/ingestion/jobs"]["post"]
+        form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+        assert form["required"] == ["file"]
+        assert form["properties"]["file"]["format"] == "binary"
+        assert set(form["properties"]) == {"file", "job_id", "document_id"}
+        assert set(operation["responses"]) >= {"201", "409", "411", "413", "415", "422"}
+        assert "curl -F file=@" in operation["x-codeSamples"][0]["source"]
+        assert "Location" in operation["responses"]["201"]["headers"]
 
     def test_login_is_optional_and_both_guards_are_described(self, document):
         schemes = document["components"]["securitySchemes"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
 from django.db.transaction import non_atomic_requests
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,8 +17,10 @@ from ninja.openapi.schema import OpenAPISchema
 from ingestion_progress.api import jobs
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.api.guards import MayView
-from ingestion_progress.api.handlers import add_handlers
+from ingestion_progress.api.handlers import add_handlers, add_speaking
 from ingestion_progress.api.openapi import DESCRIPTION, complete
+
+PIPELINE = "ingestion_progress.pipeline"
 
 View = Callable[..., HttpResponseBase]
 
@@ -51,6 +54,12 @@ def build_api() -> ProgressAPI:
     )
     add_handlers(api)
     router = Router()
+    if apps.is_installed(PIPELINE):
+        from ingestion_progress.api import search, uploads
+
+        add_speaking(api, uploads.REFUSALS)
+        uploads.add_operations(router)
+        search.add_operations(router)
     jobs.add_operations(router)
     api.add_router("", router)
     return api

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
@@ -52,12 +52,17 @@ LOGGED: dict[type[Exception], str] = {
 def add_handlers(api: NinjaAPI) -> None:
     api.add_exception_handler(ApiError, _api_error)
     api.add_exception_handler(ValidationError, _invalid_request)
-    for exception, code in SPEAKING.items():
-        api.add_exception_handler(exception, _speaking(code))
+    add_speaking(api, SPEAKING)
     for exception, code in SILENT.items():
         api.add_exception_handler(exception, _silent(code))
     for exception, code in LOGGED.items():
         api.add_exception_handler(exception, _logged(code))
+
+
+def add_speaking(api: NinjaAPI, codes: Mapping[type[Exception], str]) -> None:
+    """Exceptions whose text may be shown become errors with these codes."""
+    for exception, code in codes.items():
+        api.add_exception_handler(exception, _speaking(code))
 
 
 def _api_error(_: HttpRequest, exc: Any) -> HttpResponse:

@@ -1,0 +1,59 @@
+"""Asks the ingested documents. Belongs to the reference ingestion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from django.http import HttpRequest
+from ninja import Query, Router
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
+
+from ingestion_progress.api.errors import error_responses
+from ingestion_progress.api.jobs import SEEING
+from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
+
+MAX_QUERY_LENGTH = 200
+
+
+def words(text: str) -> str:
+    """The query without space around it. Raises where nothing is left, or what nobody types."""
+    stripped = text.strip()
+    if not stripped or not stripped.isprintable():
+        raise PydanticCustomError("words", "1 or more printable characters")
+    return stripped
+
+
+class SearchQuery(BaseModel):
+    q: Annotated[str, AfterValidator(words)] = Field(
+        min_length=1, max_length=MAX_QUERY_LENGTH, description="The words to look for."
+    )
+    limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="At most this many.")
+
+
+class SearchResultSchema(BaseModel):
+    query: str
+    items: list[SearchHit] = Field(description="Best first.")
+
+
+def add_operations(router: Router) -> None:
+    router.get(
+        "/search",
+        response={
+            200: SearchResultSchema,
+            **error_responses(*SEEING, "invalid_request", "unavailable"),
+        },
+        summary="Search the ingested documents",
+        operation_id="search",
+        url_name="search",
+        tags=["Search"],
+    )(search_documents)
+
+
+def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchResultSchema:
+    """The passages that answer best, with document, page, text and the entities in them.
+
+    Empty where nothing fits. With the embedded vector store a search may have to wait for a
+    running ingestion, and is answered with 503 where it waits too long.
+    """
+    return SearchResultSchema(query=query.q, items=search(query.q, limit=query.limit))

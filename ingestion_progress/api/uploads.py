@@ -1,0 +1,162 @@
+"""One document in, one job out. Belongs to the reference ingestion."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from ninja import File, Form, Router, Status
+from ninja.decorators import decorate_view
+from ninja.files import UploadedFile
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
+
+from ingestion_progress.api.errors import ApiError, error_responses
+from ingestion_progress.api.guards import MayStart
+from ingestion_progress.api.jobs import JOBS, SEEING
+from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job
+from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.models import clean_job_id
+from ingestion_progress.pipeline import exceptions, intake
+
+MEBIBYTE = 1024 * 1024
+# What the parts around the document may take: boundaries, names, the other fields.
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
+
+# Exceptions whose text may be shown, and the code they become.
+REFUSALS: dict[type[Exception], str] = {
+    exceptions.UnreadableDocument: "unreadable_document",
+    exceptions.EmptyDocument: "empty_document",
+    exceptions.UnsupportedDocument: "unsupported_document",
+    exceptions.DocumentTooLarge: "too_large",
+    exceptions.DocumentBusy: "document_busy",
+    exceptions.TaskNotQueued: "unavailable",
+    exceptions.VectorStoreUnavailable: "unavailable",
+}
+
+View = Callable[..., HttpResponseBase]
+
+
+def possible_id(text: str | None) -> str | None:
+    """None for a field that was left empty. Raises for what cannot be an id."""
+    if not text:
+        return None
+    try:
+        return clean_job_id(text)
+    except InvalidJobId as impossible:
+        raise PydanticCustomError(
+            "document_id", "1 to 255 printable characters, none of them a slash"
+        ) from impossible
+
+
+class UploadForm(BaseModel):
+    job_id: str | None = Field(
+        default=None,
+        description="1 to 255 printable characters, no slash. One that cannot be guessed is "
+        "made where it is left out.",
+    )
+    document_id: Annotated[str | None, AfterValidator(possible_id)] = Field(
+        default=None,
+        description="What the document replaces, and is replaced by. By default the same name "
+        "is the same document.",
+    )
+
+
+def add_operations(router: Router) -> None:
+    codes = ("job_exists", "length_required", "too_large", "unsupported_document", "unavailable")
+    router.post(
+        JOBS,
+        response={
+            201: CreatedJobSchema,
+            **error_responses(*SEEING, *codes, "bad_request", "invalid_request"),
+        },
+        summary="Upload a document and start its ingestion",
+        operation_id="create_job",
+        url_name="jobs",
+        tags=["Jobs"],
+        auth=MayStart(),
+        openapi_extra={
+            "responses": {
+                201: {
+                    "headers": {
+                        "Location": {
+                            "description": "The job's address.",
+                            "schema": {"type": "string"},
+                        }
+                    }
+                }
+            },
+            "x-codeSamples": [
+                {
+                    "lang": "Shell",
+                    "label": "curl",
+                    "source": f"curl -F file=@report.pdf http://localhost:8000/api/v1{JOBS}",
+                }
+            ],
+        },
+    )(create_job)
+
+
+def limit_body(run: View) -> View:
+    """Answers a body that says it is too long before anything is read of it."""
+
+    @functools.wraps(run)
+    def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            check_length(request)
+        except ApiError as refusal:
+            return refusal.response()
+        return run(request, *args, **kwargs)
+
+    return limited
+
+
+def check_length(request: HttpRequest) -> None:
+    """Raises ApiError for a body that is too long, or that does not say how long it is."""
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if length.isdecimal():
+        allowed = conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
+        if len(length) > len(str(allowed)) or int(length) > allowed:
+            raise too_large()
+    elif length or "HTTP_TRANSFER_ENCODING" in request.META:
+        raise ApiError("length_required")
+
+
+def too_large() -> ApiError:
+    limit = conf.max_upload_bytes
+    return ApiError(
+        "too_large",
+        f"The document is larger than the limit of {limit / MEBIBYTE:g} MB ({limit} bytes).",
+        limit_bytes=limit,
+    )
+
+
+@decorate_view(limit_body)
+def create_job(
+    request: HttpRequest,
+    response: HttpResponse,
+    file: File[UploadedFile],
+    form: Form[UploadForm],
+) -> Status[CreatedJobSchema]:
+    """Keeps the document and queues its job; the answer says where to watch it.
+
+    A document that is empty, damaged, locked, or of a kind without a parser is refused, and
+    leaves nothing behind. The limit is the setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`.
+    """
+    if len(request.FILES.getlist("file")) > 1:
+        raise ApiError("invalid_request", "file: send one document per request.")
+    if (file.size or 0) > conf.max_upload_bytes:
+        raise too_large()
+    job = intake.receive(
+        file,
+        name=file.name or "",
+        job_id=form.job_id or None,
+        document_id=form.document_id,
+    )
+    created = describe_created_job(job)
+    response["Location"] = created.links.job
+    return Status(201, created)
