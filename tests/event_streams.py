@@ -1,0 +1,52 @@
+"""What a client of the stream sees, over a real socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import httpx_sse
+
+
+@dataclass(frozen=True)
+class Event:
+    name: str
+    resume_id: str
+    data: dict[str, Any]
+
+
+def progress_url(server_url: str, job_id: str) -> str:
+    return f"{server_url}/api/v1/admin/ingestion/jobs/{job_id}/progress"
+
+
+@contextlib.contextmanager
+def open_stream(url: str, **headers: str) -> Iterator[httpx.Response]:
+    timeout = httpx.Timeout(20)
+    with httpx.Client(timeout=timeout) as client, client.stream("GET", url, headers=headers) as r:
+        yield r
+
+
+def events(response: httpx.Response) -> Iterator[Event]:
+    """Until the server ends the stream."""
+    for event in httpx_sse.EventSource(response).iter_sse():
+        # Once there was an id, httpx-sse makes an empty event of each comment.
+        if event.data:
+            yield Event(event.event, event.id, json.loads(event.data))
+
+
+def watch(url: str, **headers: str) -> list[Event]:
+    """All events of a stream that ends."""
+    with open_stream(url, **headers) as response:
+        return list(events(response))
+
+
+def percentages(seen: list[Event]) -> list[float]:
+    return [
+        event.data["overall_progress_percent"]
+        for event in seen
+        if event.name == "pipeline_progress"
+    ]

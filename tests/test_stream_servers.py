@@ -1,0 +1,296 @@
+"""The stream as clients get it: real servers, sockets and writers in processes of their own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+
+from tests.event_streams import events, open_stream, percentages, progress_url, watch
+from tests.live import SERVERS, LiveProject, LiveServer
+
+RUN = """
+    import sys, threading, time
+    from ingestion_progress import track
+    from ingestion_progress.tracker import request_cancellation
+
+    def run(job_id, ending, count):
+        try:
+            with track("report.pdf", job_id=job_id, stages=["parsing", "chunking"]) as job:
+                for name in job.stage_names:
+                    with job.stage(name, total=count) as stage:
+                        for number in stage.iterate(range(count)):
+                            time.sleep(0.05)
+                            if name == "chunking" and number == 3 and ending == "failed":
+                                raise ValueError("the 4th page is upside down")
+                            if name == "chunking" and number == 3 and ending == "cancelled":
+                                request_cancellation(job_id)
+        except Exception:
+            pass
+
+    for job in sys.argv[1:]:
+        job_id, ending, count = job.split(":")
+        threading.Thread(target=run, args=(job_id, ending, int(count))).start()
+"""
+QUICK = {
+    "LOG_FORMAT": "json",
+    "KEEPALIVE_SECONDS": "1",
+    "LOST_AFTER_SECONDS": "2",
+    "HEARTBEAT_SECONDS": "0.5",
+}
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Iterator[LiveServer]:
+    live = sqlite_project.serve(request.param, **QUICK)
+    yield live
+    live.process.terminate()
+    live.process.wait(5)
+
+
+@pytest.fixture
+def job_id() -> str:
+    return uuid.uuid4().hex
+
+
+def start(live: LiveServer, *jobs: str) -> subprocess.Popen[bytes]:
+    """Runs jobs, given as `id:ending:count`, in a process of their own."""
+    process = live.project.python(RUN, *jobs, **QUICK)
+    deadline = time.monotonic() + 30
+    for job in jobs:
+        snapshot = progress_url(live.url, job.split(":")[0]).removesuffix("progress") + "snapshot"
+        while httpx.get(snapshot, timeout=10).status_code != 200:
+            assert time.monotonic() < deadline, live.project.log.read_text()
+            time.sleep(0.02)
+    return process
+
+
+def app_logs(project: LiveProject, job_id: str) -> list[dict]:
+    """What the servers logged about the streams of one job."""
+    lines = [line for line in project.log.read_text().splitlines() if line.startswith("{")]
+    records = [json.loads(line) for line in lines]
+    return [
+        record
+        for record in records
+        if record.get("job_id") == job_id and record["event"].startswith("sse_")
+    ]
+
+
+def wait_for_log(project: LiveProject, job_id: str, event: str, seconds: float = 3) -> dict:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for record in app_logs(project, job_id):
+            if record["event"] == event:
+                return record
+        time.sleep(0.005)
+    raise AssertionError(f"no {event} in the log")
+
+
+def raw_stream(url: str, *headers: str) -> socket.socket:
+    """A socket that has asked for the stream and read nothing yet."""
+    parts = urlsplit(url)
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=10)
+    lines = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers, "", ""]
+    connection.sendall("\r\n".join(lines).encode())
+    return connection
+
+
+def read_until(connection: socket.socket, needle: bytes) -> bytes:
+    received = b""
+    while needle not in received:
+        part = connection.recv(65536)
+        assert part, f"closed before {needle!r}: {received!r}"
+        received += part
+    return received
+
+
+def test_run_is_seen_from_its_first_state_to_complete(server, job_id):
+    start(server, f"{job_id}:succeeded:30")
+    seen = watch(progress_url(server.url, job_id))
+
+    percents = percentages(seen)
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert len(set(percents)) > 3
+    assert [event.name for event in seen[:2]] == ["pipeline_progress", "job_state"]
+    assert (seen[-1].name, seen[-1].data) == ("complete", {})
+    ids = [event.resume_id for event in seen if event.name == "pipeline_progress"]
+    assert len(set(ids)) == len(ids)
+    completed = wait_for_log(server.project, job_id, "sse_stream_completed")
+    assert completed["percent"] == 100
+
+
+def test_states_of_a_client_keep_the_distance_of_the_throttle(server, job_id):
+    start(server, f"{job_id}:succeeded:30")
+    arrivals = []
+    with open_stream(progress_url(server.url, job_id)) as response:
+        arrivals = [time.monotonic() for event in events(response) if event.name == "job_state"]
+
+    # The last one is final and may follow at once; jitter of the machine aside.
+    gaps = [after - before for before, after in itertools.pairwise(arrivals[:-1])]
+    assert len(gaps) >= 4
+    assert min(gaps) > 0.4
+
+
+def test_failed_and_cancelled_jobs_end_with_their_reason(server, job_id):
+    start(server, f"{job_id}-1:failed:30", f"{job_id}-2:cancelled:30")
+    failed = watch(progress_url(server.url, f"{job_id}-1"))
+    cancelled = watch(progress_url(server.url, f"{job_id}-2"))
+
+    assert 50 < percentages(failed)[-1] < 100
+    assert (failed[-1].name, failed[-1].data["code"]) == ("error", "failed")
+    assert "upside down" in failed[-1].data["message"]
+    assert 50 < percentages(cancelled)[-1] < 100
+    assert (cancelled[-1].name, cancelled[-1].data["code"]) == ("error", "cancelled")
+
+
+def test_unknown_job_gets_an_error_event_and_a_closed_stream(server):
+    (only,) = watch(progress_url(server.url, "job_123"))
+
+    assert only.name == "error"
+    assert only.data == {
+        "message": "Job not found: job_123",
+        "job_id": "job_123",
+        "code": "not_found",
+    }
+
+
+@pytest.mark.parametrize("job_id", ["a/b", "x\x00", "x" * 300, "..%2f", "line\nbreak", "😀"])
+def test_hostile_id_is_an_unknown_job(server, job_id):
+    (only,) = watch(progress_url(server.url, quote(job_id, safe="")))
+
+    assert only.data["code"] == "not_found"
+
+
+@pytest.mark.parametrize("path", ["%ff%fe", "%", "%c0%af", "%ed%a0%80"])
+def test_bytes_that_are_no_text_do_not_break_the_server(server, path):
+    with raw_stream(progress_url(server.url, path), "Connection: close") as connection:
+        head = connection.recv(65536)
+
+    assert head.split(b" ")[1] in {b"200", b"400", b"404"}
+
+
+def test_headers_reach_the_client_as_the_contract_has_them(server, job_id):
+    start(server, f"{job_id}:succeeded:30")
+    with open_stream(progress_url(server.url, job_id), Origin="https://spa.example") as response:
+        headers = response.headers
+
+    assert headers["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert headers["Cache-Control"] == "no-cache"
+    assert headers["X-Accel-Buffering"] == "no"
+    assert headers.get_list("Access-Control-Allow-Origin") == ["*"]
+    assert [value.lower() for value in headers.get_list("Connection")] == ["keep-alive"]
+
+
+def test_client_with_the_final_state_gets_204(server, job_id):
+    start(server, f"{job_id}:succeeded:1").wait(10)
+    last = [event for event in watch(progress_url(server.url, job_id)) if event.resume_id][-1]
+
+    again = httpx.get(
+        progress_url(server.url, job_id), headers={"Last-Event-ID": last.resume_id}, timeout=10
+    )
+
+    assert again.status_code == 204
+    assert again.content == b""
+
+
+def test_reconnecting_client_gets_only_what_moved(server, job_id):
+    start(server, f"{job_id}:succeeded:60")
+    url = progress_url(server.url, job_id)
+    with open_stream(url) as response:
+        first = next(events(response))
+    with open_stream(url, **{"Last-Event-ID": first.resume_id}) as response:
+        second = next(events(response))
+
+    assert second.resume_id != first.resume_id
+    assert second.resume_id.split("-")[0] == first.resume_id.split("-")[0]
+
+
+def test_silent_stream_is_kept_alive(server, job_id):
+    server.project.python(
+        "import sys\nfrom ingestion_progress.tracker import queue_job\n"
+        "queue_job('report.pdf', job_id=sys.argv[1])",
+        job_id,
+    ).wait(20)
+    with raw_stream(progress_url(server.url, job_id)) as connection:
+        read_until(connection, b'"status":"queued"')
+        started = time.monotonic()
+        read_until(connection, b": keepalive\n\n")
+        read_until(connection, b": keepalive\n\n")
+
+    assert 1.5 < time.monotonic() - started < 4
+
+
+@pytest.mark.parametrize("abruptly", [False, True], ids=["close", "reset"])
+def test_client_that_leaves_is_noticed_at_once(server, job_id, abruptly):
+    start(server, f"{job_id}:succeeded:400")
+    connection = raw_stream(progress_url(server.url, job_id))
+    read_until(connection, b"pipeline_progress")
+    if abruptly:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    connection.close()
+
+    record = wait_for_log(server.project, job_id, "sse_client_disconnected")
+
+    assert record["client_ip"] == "127.0.0.1"
+    events_logged = [record["event"] for record in app_logs(server.project, job_id)]
+    assert events_logged == ["sse_stream_started", "sse_client_disconnected"]
+    assert "Traceback" not in server.project.log.read_text()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_terminated_server_leaves_although_a_stream_is_open(sqlite_project, job_id, name):
+    live = sqlite_project.serve(name, **QUICK)
+    start(live, f"{job_id}:succeeded:400")
+    with raw_stream(progress_url(live.url, job_id)) as connection:
+        read_until(connection, b"pipeline_progress")
+        started = time.monotonic()
+        live.process.terminate()
+        live.process.wait(10)
+
+    assert time.monotonic() - started < 3
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server_behind_middleware(
+    request: pytest.FixtureRequest, sqlite_project: LiveProject
+) -> Iterator[LiveServer]:
+    """GZipMiddleware compresses event by event; sync-only middleware ends with its request."""
+    settings = "tests.settings_middleware"
+    live = sqlite_project.serve(request.param, **QUICK, DJANGO_SETTINGS_MODULE=settings)
+    yield live
+    live.process.terminate()
+    live.process.wait(5)
+
+
+def test_client_that_accepts_gzip_reads_every_event(server_behind_middleware, job_id):
+    start(server_behind_middleware, f"{job_id}:succeeded:30")
+    url = progress_url(server_behind_middleware.url, job_id)
+    with open_stream(url, **{"Accept-Encoding": "gzip, deflate, br"}) as response:
+        seen = list(events(response))
+
+    assert response.headers["Content-Encoding"] == "identity"
+    assert seen[-1].name == "complete"
+    assert len(percentages(seen)) > 3
+
+
+def test_feed_outlives_the_request_that_started_it(server_behind_middleware, job_id):
+    start(server_behind_middleware, f"{job_id}:succeeded:40")
+    url = progress_url(server_behind_middleware.url, job_id)
+    with open_stream(url) as first:
+        next(events(first))
+        with open_stream(url) as second:
+            stream = events(second)
+            next(stream)
+            first.close()
+            last = list(stream)[-1]
+
+    assert last.name == "complete"
