@@ -21,7 +21,8 @@ CHUNK_SIZE = (600, 1000)
 # What is left over at the end of a page and shorter than this joins the chunk before it.
 MIN_CHUNK = 120
 EXPECTED_CHUNK = 700
-HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
+# Marked with `#`, or underlined.
+HEADING = re.compile(r"^#{1,6} +(.+?) *#*$|^(\S.*)\n(?:=+|-{3,}) *$", re.MULTILINE)
 FENCE = re.compile(r"^(```|~~~).*?(?:^\1|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -30,8 +31,8 @@ class Chunker(Protocol):
         """The chunks of a page in order, numbered from `first_number`."""
         ...
 
-    def expected(self, page: Page) -> int:
-        """About how many there will be."""
+    def expected(self, page: Page, after: int = 0) -> int:
+        """About how many begin at this offset or later."""
         ...
 
 
@@ -46,8 +47,8 @@ class SemanticChunker:
     def _markdown(self) -> MarkdownSplitter:
         return MarkdownSplitter(CHUNK_SIZE)
 
-    def expected(self, page: Page) -> int:
-        return -(-len(page.text.strip()) // EXPECTED_CHUNK)
+    def expected(self, page: Page, after: int = 0) -> int:
+        return -(-len(page.text[after:].strip()) // EXPECTED_CHUNK)
 
     def chunks(self, page: Page, first_number: int) -> Iterator[Chunk]:
         headings = _headings(page)
@@ -79,7 +80,7 @@ def _headings(page: Page) -> list[tuple[int, str]]:
         return []
     fences = [match.span() for match in FENCE.finditer(page.text)]
     return [
-        (match.start(), match.group(1))
+        (match.start(), match.group(1) or match.group(2))
         for match in HEADING.finditer(page.text)
         if not any(start <= match.start() < end for start, end in fences)
     ]

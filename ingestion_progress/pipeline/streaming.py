@@ -105,26 +105,26 @@ class ChunkStream:
     def _cut(self, content: Content, put: Sequence[Callable[[Chunk], None]]) -> None:
         """All chunks of the document, the pictures first, each put into every queue."""
         chunker = self._tools.chunker
-        expected = sum(chunker.expected(page) for page in content.pages)
+        to_come = len(content.picture_chunks) + sum(map(chunker.expected, content.pages))
         known = 0
         with self._job.stage("chunking", total=len(content.pages), unit="pages") as stage:
             for page in stage.iterate(content.pages):
-                expected -= chunker.expected(page)
+                to_come -= chunker.expected(page)
                 with stage.in_flight():
                     for chunk in chunker.chunks(page, first_number=known + 1):
                         known += 1
-                        self._expect(known, expected + len(content.picture_chunks))
+                        self._expect(known, to_come + chunker.expected(page, after=chunk.end))
                         _put(chunk, put)
             for chunk in content.picture_chunks:
                 known += 1
                 _put(chunk, put)
             self._expect(known, 0)
 
-    def _expect(self, known: int, expected: int) -> None:
+    def _expect(self, known: int, to_come: int) -> None:
         """Totals are expected ones until the last page is cut, corrected with each chunk."""
         self._job.set_totals(chunks=known)
         for stage in (self._embedding, self._extraction):
-            stage.set(total=known + max(0, expected))
+            stage.set(total=known + to_come)
 
     def _embed(self, _number: int, chunks: Sequence[Chunk]) -> None:
         stage = self._embedding

@@ -52,9 +52,14 @@ def _show(hit: SearchHit, query: str, console: Console) -> None:
     console.print(Text(", ".join(place), style="bold").append(f"  {hit.score:.2f}", style="dim"))
     text = Text(snippet(hit.text, query))
     text.highlight_regex(_any_word(query), style="yellow")
-    console.print(Padding(text, (0, 0, 0, 2)))
+    _print_indented(text, console)
     if hit.entities:
-        console.print(Padding(Text(f"entities: {', '.join(hit.entities)}", style="cyan"), (0, 2)))
+        _print_indented(Text(f"entities: {', '.join(hit.entities)}", style="cyan"), console)
+
+
+def _print_indented(text: Text, console: Console) -> None:
+    # Padding wraps, which is right on a terminal and wrong in a pipe.
+    console.print(Padding(text, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + text)
 
 
 def snippet(text: str, query: str) -> str:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
     from ingestion_progress.pipeline.documents import Source
 
-UNSEEN = ["script", "style", "noscript", "template", "head", "svg", "iframe", "object"]
+UNSEEN = ["script", "style", "noscript", "template", "head", "svg", "iframe", "object", "nav"]
+LINK_MARKS = {"¶", "#", "§"}
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "body", "caption", "dd", "div", "dl", "dt"}
-    | {"fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "main", "nav"}
+    | {"fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "main"}
     | {"ol", "p", "pre", "section", "table", "ul"}
 )
 SPACE = re.compile(r"\s+")
@@ -44,17 +45,26 @@ def html_page(html: str, name: str, embedded: Mapping[str, bytes] | None = None)
     """One page of Markdown-like text. `embedded`: pictures by the `src` that stands for them."""
     try:
         soup = BeautifulSoup(html, "html.parser")
-        for tag in soup(UNSEEN):
-            tag.decompose()
+        root = _readable(soup)
         pictures = PictureList()
-        collect_pictures(soup, pictures, embedded or {})
-        _mark_structure(soup)
-        text = soup.get_text()
+        collect_pictures(root, pictures, embedded or {})
+        _mark_structure(root)
+        text = root.get_text()
     except RecursionError:
         raise DamagedDocument(
             f"“{name}” is nested too deeply to be read. Export it again as plain text."
         ) from None
     return Page(number=None, text=_tidy(text), is_markdown=True, pictures=pictures.as_tuple())
+
+
+def _readable(soup: BeautifulSoup) -> Tag:
+    """The part that people come for: without code, navigation and marks to link to a heading."""
+    for tag in [*soup(UNSEEN), *soup(role="navigation")]:
+        tag.decompose()
+    for link in soup("a"):
+        if link.get_text(strip=True) in LINK_MARKS:
+            link.decompose()
+    return soup.find("main") or soup.find(role="main") or soup
 
 
 def html_pictures(html: str, heading: str, pictures: PictureList) -> None:
@@ -63,15 +73,15 @@ def html_pictures(html: str, heading: str, pictures: PictureList) -> None:
 
 
 def collect_pictures(
-    soup: BeautifulSoup, pictures: PictureList, embedded: Mapping[str, bytes], heading: str = ""
+    root: Tag, pictures: PictureList, embedded: Mapping[str, bytes], heading: str = ""
 ) -> None:
-    for tag in soup.find_all([*HEADINGS, "img"]):
+    for tag in root.find_all([*HEADINGS, "img"]):
         if tag.name in HEADINGS:
             heading = SPACE.sub(" ", tag.get_text()).strip()
             continue
         source = str(tag.get("src") or "")
         text = {
-            "alt": SPACE.sub(" ", str(tag.get("alt") or "")).strip(),
+            "alt": _alt(tag, source),
             "caption": _caption(tag),
             "heading": heading,
         }
@@ -88,18 +98,24 @@ def _caption(image: Tag) -> str:
     return SPACE.sub(" ", text).strip()
 
 
+def _alt(image: Tag, source: str) -> str:
+    """What the picture shows, in words: generators like to put its address there."""
+    alt = SPACE.sub(" ", str(image.get("alt") or "")).strip()
+    return "" if alt == source else alt
+
+
 def _pixels(tag: Tag, attribute: str) -> int:
     value = str(tag.get(attribute) or "").removesuffix("px")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0
 
 
-def _mark_structure(soup: BeautifulSoup) -> None:
+def _mark_structure(root: Tag) -> None:
     """Puts Markdown's marks where tags say the same, so that the text alone keeps its shape."""
-    for text in soup.find_all(string=True):
+    for text in root.find_all(string=True):
         # Comments and declarations are strings, too, and not to be seen.
         if type(text) is NavigableString and text.find_parent("pre") is None:
             text.replace_with(NavigableString(SPACE.sub(" ", text)))
-    for tag in soup.find_all(name=True):
+    for tag in root.find_all(name=True):
         if tag.name in HEADINGS:
             tag.insert_before(f"\n\n{'#' * HEADINGS[tag.name]} ")
             tag.insert_after("\n\n")
