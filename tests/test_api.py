@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -16,6 +18,7 @@ from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job
+from tests.live import ROOT
 
 pytestmark = pytest.mark.django_db
 
@@ -397,6 +400,46 @@ class TestForgery:
     def test_reading_is_open_to_every_origin(self, strict):
         headers = {"Origin": "https://evil.example"}
         assert strict.get(JOBS, headers=headers).status_code == 200
+
+
+class TestOtherProjects:
+    def test_guards_decide_where_a_project_requires_a_login_everywhere(self, client, settings):
+        settings.MIDDLEWARE = [
+            *settings.MIDDLEWARE,
+            "django.contrib.auth.middleware.LoginRequiredMiddleware",
+        ]
+        assert client.get(JOBS).status_code == 200
+        assert client.get("/api/v1/docs").status_code == 200
+        refusal(client.get("/api/v1/nothing"), 404, "not_found")
+
+    def test_project_without_users_is_closed_or_public(self, client, settings):
+        settings.MIDDLEWARE = [
+            name
+            for name in settings.MIDDLEWARE
+            if not name.endswith(("AuthenticationMiddleware", "MessageMiddleware"))
+        ]
+        assert client.get(JOBS).status_code == 200
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        refusal(client.get(JOBS), 401, "unauthorized")
+
+    def test_upload_and_search_are_gone_without_the_reference_ingestion(self):
+        source = """
+from django.conf import settings
+settings.INSTALLED_APPS.remove("ingestion_progress.pipeline")
+import django
+django.setup()
+import sys
+from django.test import Client
+settings.ALLOWED_HOSTS = ["testserver"]
+document = Client().get("/api/v1/openapi.json").json()
+assert "post" not in document["paths"]["/api/v1/admin/ingestion/jobs"]
+assert not any("search" in path for path in document["paths"])
+assert "Search" not in [tag["name"] for tag in document["tags"]]
+assert Client().get("/api/v1/search?q=a").json()["code"] == "not_found"
+assert Client().post("/api/v1/admin/ingestion/jobs").json()["code"] == "method_not_allowed"
+assert "ingestion_progress.pipeline.intake" not in sys.modules
+"""
+        subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=True)
 
 
 def test_dates_are_utc_with_a_zone(client):

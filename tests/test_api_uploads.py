@@ -133,6 +133,10 @@ class TestRefused:
         error = assert_refused(client.post(JOBS, {"job_id": "x"}), 422, "invalid_request")
         assert [entry.field for entry in error.errors] == ["file"]
 
+    def test_request_without_a_body_misses_the_file(self, client):
+        response = client.generic("POST", JOBS)
+        assert_refused(response, 422, "invalid_request")
+
     @pytest.mark.parametrize("name", ["../", "..", "."])
     def test_file_without_a_name_is_missing(self, client, name):
         body = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
@@ -30,9 +30,8 @@ class ProgressAPI(NinjaAPI):
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         patterns = super()._get_urls()
-        for pattern in patterns:
-            if isinstance(pattern, URLPattern):
-                pattern.callback = answer_in_json(pattern.callback)
+        for pattern in cast("list[URLPattern]", patterns):
+            pattern.callback = answer_in_json(pattern.callback)
         return [*patterns, re_path("", not_found, name="not-found")]
 
     def get_openapi_schema(
