@@ -106,7 +106,7 @@ def test_list_says_where_every_job_stands(admin_client: Client) -> None:
     assert ">Running</span>" in html
     assert '<progress max="100" value="62.5" aria-label="Progress of job-1.pdf">' in html
     assert "62.5 %" in html
-    assert "extraction 8 / 32 chunks" in html
+    assert "extraction 8/32" in html
     assert "1 min 05 s" in html
     assert ">Working</span>" in html
     assert '<td class="field-errors">3</td>' in html

@@ -14,6 +14,9 @@ from django.utils.safestring import SafeString
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.snapshots import Snapshot
 
+# As the admin shows a field that holds nothing.
+EMPTY = "-"
+
 
 def mark(choice: Choices, text: str = "") -> SafeString:
     """A status, level or liveness: its word (or `text`), coloured by admin.css."""
@@ -36,17 +39,17 @@ def bar(percent: float, label: str) -> SafeString:
     )
 
 
-def clock(at: datetime | None) -> SafeString | None:
-    """A short date and time of the viewer's time zone; None shows as empty."""
+def clock(at: datetime | None) -> str:
+    """A short date and time of the viewer's time zone."""
     if at is None:
-        return None
+        return EMPTY
     shown = date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT")
     return format_html('<time datetime="{}">{}</time>', at.isoformat(), shown)
 
 
-def span(start: datetime | None, end: datetime | None) -> str | None:
-    """How long something has taken until `end`, or until now; None before its start."""
-    return duration((end or timezone.now()) - start) if start else None
+def span(start: datetime | None, end: datetime | None) -> str:
+    """How long something has taken until `end`, or until now; empty before its start."""
+    return duration((end or timezone.now()) - start) if start else EMPTY
 
 
 def duration(length: timedelta) -> str:
@@ -62,9 +65,8 @@ def duration(length: timedelta) -> str:
 
 
 def count(stage: Stage) -> str:
-    """`12 / 32 pages`, or `12 pages` while the total is unknown."""
-    done = f"{stage.processed} / {stage.total}" if stage.total else str(stage.processed)
-    return f"{done} {stage.unit}".rstrip()
+    """`12/32`, or `12` while the total is unknown."""
+    return f"{stage.processed}/{stage.total}" if stage.total else str(stage.processed)
 
 
 def snapshot(job: Job) -> Snapshot:

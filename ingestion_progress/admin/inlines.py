@@ -11,7 +11,7 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from ingestion_progress.admin.display import bar, clock, mark, span
+from ingestion_progress.admin.display import EMPTY, bar, clock, mark, span
 from ingestion_progress.estimates import shown_percent, stage_percent
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
@@ -85,10 +85,10 @@ class StageInline(ReadOnlyInline):
         return mark(StageStatus(stage.status))
 
     @admin.display(description="progress")
-    def progress(self, stage: Stage) -> SafeString | None:
+    def progress(self, stage: Stage) -> str:
         status = stage.stage_status
         if status is StageStatus.SKIPPED:
-            return None
+            return EMPTY
         percent = stage_percent(
             processed=stage.processed,
             total=stage.total,
@@ -97,7 +97,7 @@ class StageInline(ReadOnlyInline):
         return bar(shown_percent(percent), f"Progress of {stage.name}")
 
     @admin.display(description="took")
-    def took(self, stage: Stage) -> str | None:
+    def took(self, stage: Stage) -> str:
         return span(stage.started_at, stage.finished_at)
 
 
@@ -114,9 +114,9 @@ class WorkerInline(ReadOnlyInline):
         return mark(WorkerStatus(worker.status))
 
     @admin.display(description="progress")
-    def progress(self, worker: Worker) -> SafeString | None:
+    def progress(self, worker: Worker) -> str:
         if worker.status == WorkerStatus.IDLE:
-            return None
+            return EMPTY
         return bar(shown_percent(worker.progress_percent), f"Progress of worker {worker.number}")
 
 
@@ -129,7 +129,7 @@ class EventInline(ReadOnlyInline):
     readonly_fields = ("time", "shown_level")
 
     @admin.display(description="time")
-    def time(self, event: JobEvent) -> SafeString | None:
+    def time(self, event: JobEvent) -> str:
         return clock(event.at)
 
     @admin.display(description="level")

@@ -9,11 +9,13 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.safestring import SafeString
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from ingestion_progress import tracker
 from ingestion_progress.admin import actions
 from ingestion_progress.admin.display import (
+    EMPTY,
     bar,
     clock,
     count,
@@ -41,12 +43,12 @@ class JobAdmin(JobModelAdmin):
     list_display = (
         "document",
         "shown_status",
+        "shown_liveness",
         "progress",
         "stages_in_progress",
+        "errors",
         "started",
         "elapsed",
-        "shown_liveness",
-        "errors",
     )
     list_filter = ("status", "created_at")
     search_fields = ("id", "document_id", "document_name")
@@ -55,18 +57,14 @@ class JobAdmin(JobModelAdmin):
     list_per_page = 50
     actions = (actions.cancel_jobs, actions.delete_selected)
 
-    fields = None
+    # A tuple is one line: the stages should not be a long way down.
     fieldsets = (
         (
             None,
             {
                 "fields": (
-                    "id",
-                    "document_name",
-                    "document_id",
-                    "shown_status",
-                    "progress",
-                    "liveness_explained",
+                    ("document_name", "document_id", "id"),
+                    ("shown_status", "progress", "liveness_explained"),
                     "error",
                 )
             },
@@ -75,14 +73,8 @@ class JobAdmin(JobModelAdmin):
             "Timing",
             {
                 "fields": (
-                    "created_at",
-                    "started_at",
-                    "finished_at",
-                    "elapsed",
-                    "remaining",
-                    "heartbeat_at",
-                    "updated_at",
-                    "cancel_requested_at",
+                    ("created_at", "started_at", "finished_at"),
+                    ("elapsed", "remaining", "cancel_requested_at"),
                 )
             },
         ),
@@ -90,16 +82,10 @@ class JobAdmin(JobModelAdmin):
             "Counts",
             {
                 "fields": (
-                    "total_chunks",
-                    "total_images",
-                    "entities_total",
-                    "relations_total",
-                    "neo4j_writes",
-                    "qdrant_writes",
+                    ("total_chunks", "total_images", "error_count"),
+                    ("entities_total", "relations_total", "neo4j_writes"),
+                    ("qdrant_writes", "pool_size", "queue_depth"),
                     "counters",
-                    "pool_size",
-                    "queue_depth",
-                    "error_count",
                 )
             },
         ),
@@ -108,10 +94,8 @@ class JobAdmin(JobModelAdmin):
             {
                 "classes": ("collapse",),
                 "fields": (
-                    "attempt",
-                    "epoch",
-                    "revision",
-                    "event_count",
+                    ("attempt", "epoch", "revision"),
+                    ("event_count", "heartbeat_at", "updated_at"),
                 ),
             },
         ),
@@ -142,41 +126,40 @@ class JobAdmin(JobModelAdmin):
         return bar(snapshot(job).overall_percent, f"Progress of {self.document(job)}")
 
     @admin.display(description="in progress")
-    def stages_in_progress(self, job: Job) -> str | None:
-        if job.is_finished:
-            return None
-        return ", ".join(
-            f"{stage.name} {count(stage)}"
+    def stages_in_progress(self, job: Job) -> str:
+        running = [
+            (f"{stage.name} {count(stage)}",)
             for stage in job.stages.all()
             if stage.stage_status is StageStatus.IN_PROGRESS
-        )
+        ]
+        return format_html_join(mark_safe("<br>"), "{}", running) or EMPTY
 
     @admin.display(description="started", ordering="started_at")
-    def started(self, job: Job) -> SafeString | None:
+    def started(self, job: Job) -> str:
         return clock(job.started_at)
 
     @admin.display(description="elapsed")
-    def elapsed(self, job: Job) -> str | None:
+    def elapsed(self, job: Job) -> str:
         return span(job.started_at, job.finished_at)
 
     @admin.display(description="remaining")
-    def remaining(self, job: Job) -> str | None:
+    def remaining(self, job: Job) -> str:
         left_ms = snapshot(job).progress(timezone.now()).timing.estimated_remaining_ms
-        return f"about {duration(timedelta(milliseconds=left_ms))}" if left_ms else None
+        return f"about {duration(timedelta(milliseconds=left_ms))}" if left_ms else EMPTY
 
     @admin.display(description="liveness")
-    def shown_liveness(self, job: Job) -> SafeString | None:
+    def shown_liveness(self, job: Job) -> str:
         liveness = job.liveness(timezone.now())
-        return mark(liveness, liveness.value.capitalize()) if liveness else None
+        return mark(liveness, liveness.value.capitalize()) if liveness else EMPTY
 
     @admin.display(description="liveness")
-    def liveness_explained(self, job: Job) -> SafeString | None:
+    def liveness_explained(self, job: Job) -> str:
         liveness = job.liveness(timezone.now())
-        return mark(liveness) if liveness else None
+        return mark(liveness) if liveness else EMPTY
 
     @admin.display(description="errors", ordering="error_count")
-    def errors(self, job: Job) -> int | None:
-        return job.error_count or None
+    def errors(self, job: Job) -> int | str:
+        return job.error_count or EMPTY
 
     # Who may do what
 
