@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Permission, User
-from django.test import Client
 from django.utils import timezone
 
 from ingestion_progress import track
-from ingestion_progress.api.errors import CODES, ErrorSchema
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job
-from tests.live import ROOT
+from tests.api import JOBS, refusal
 
 pytestmark = pytest.mark.django_db
 
-JOBS = "/api/v1/admin/ingestion/jobs"
 HOSTILE_IDS = [
     "nobody",
     "..%2Fetc%2Fpasswd",
@@ -52,23 +46,6 @@ def running_job():
             job.flush()
             yield job
         context.__exit__(None, None, None)
-
-
-def user_with(*codenames):
-    user = User.objects.create_user("somebody")
-    user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-    return user
-
-
-def refusal(response, status, code):
-    """The error in a response, whose shape every error has."""
-    assert response.status_code == status, response.content
-    assert response["Content-Type"] == "application/json"
-    error = ErrorSchema.model_validate_json(response.content, extra="forbid")
-    assert error.code == code
-    assert CODES[code][0] == status
-    assert error.message
-    return error
 
 
 class TestList:
@@ -267,179 +244,6 @@ class TestDeletion:
     def test_running_job_is_a_conflict(self, client, running_job):
         refusal(client.delete(f"{JOBS}/running"), 409, "job_running")
         assert Job.objects.get().status == JobStatus.RUNNING
-
-
-class TestRefusals:
-    @pytest.mark.parametrize(
-        "path", ["", "nothing", "admin/ingestion/jobs/", "admin/ingestion/jobs/a/b"]
-    )
-    def test_unknown_address_is_json_too(self, client, path):
-        for method in (client.get, client.post):
-            refusal(method(f"/api/v1/{path}"), 404, "not_found")
-
-    @pytest.mark.parametrize("method", ["put", "patch", "options", "trace"])
-    def test_wrong_method_names_the_right_ones(self, client, method):
-        response = getattr(client, method)(f"{JOBS}/a")
-        refusal(response, 405, "method_not_allowed")
-        assert {word.strip() for word in response["Allow"].split(",")} >= {"GET", "DELETE"}
-
-    def test_fault_says_nothing_internal_and_is_logged(self, settings, caplog):
-        # Nothing is mocked: a database alias that does not exist breaks the first query.
-        settings.DATABASE_ROUTERS = ["tests.test_api.BrokenRouter"]
-        response = Client(raise_request_exception=False).get(JOBS)
-        error = refusal(response, 500, "server_error")
-        assert "secret" not in response.content.decode()
-        assert error.message == CODES["server_error"][1]
-        assert "secret alias" in caplog.text
-
-    def test_database_that_is_away_is_unavailable(self, settings, monkeypatch):
-        settings.DATABASE_ROUTERS = ["tests.test_api.AwayRouter"]
-        refusal(Client(raise_request_exception=False).get(JOBS), 503, "unavailable")
-
-
-class BrokenRouter:
-    def db_for_read(self, model, **hints):
-        raise RuntimeError("secret alias")
-
-
-class AwayRouter:
-    def db_for_read(self, model, **hints):
-        from django.db import OperationalError
-
-        raise OperationalError("secret host")
-
-
-class TestAccess:
-    @pytest.fixture(autouse=True)
-    def _closed(self, settings):
-        settings.INGESTION_PROGRESS_PUBLIC = False
-        queue_job("a.pdf", job_id="waiting")
-
-    READS = ("", "/waiting", "/waiting/snapshot", "/waiting/events", "/nobody", "/a%00b")
-
-    @pytest.mark.parametrize("path", READS)
-    def test_stranger_learns_nothing(self, client, path):
-        refusal(client.get(JOBS + path), 401, "unauthorized")
-
-    @pytest.mark.parametrize("path", READS)
-    def test_user_without_permission_learns_nothing(self, client, path):
-        client.force_login(user_with())
-        refusal(client.get(JOBS + path), 403, "forbidden")
-
-    def test_viewer_sees_but_does_not_touch(self, client):
-        client.force_login(user_with("view_job"))
-        assert client.get(f"{JOBS}/waiting").status_code == 200
-        refusal(client.post(f"{JOBS}/waiting/cancellation"), 403, "forbidden")
-        refusal(client.delete(f"{JOBS}/waiting"), 403, "forbidden")
-        assert Job.objects.get().status == JobStatus.QUEUED
-
-    def test_starter_may_cancel_and_delete(self, client):
-        client.force_login(user_with("start_job"))
-        assert client.post(f"{JOBS}/waiting/cancellation").status_code == 202
-        assert client.delete(f"{JOBS}/waiting").status_code == 204
-
-
-class TestForgery:
-    """What a foreign page can make a browser send, and what programs send."""
-
-    @pytest.fixture
-    def strict(self):
-        queue_job("a.pdf", job_id="waiting")
-        return Client(enforce_csrf_checks=True)
-
-    def cancel(self, client, **headers):
-        return client.post(f"{JOBS}/waiting/cancellation", headers=headers)
-
-    @pytest.mark.parametrize("is_public", [True, False])
-    def test_login_without_token_is_refused_even_where_it_is_not_needed(
-        self, strict, settings, is_public
-    ):
-        settings.INGESTION_PROGRESS_PUBLIC = is_public
-        strict.force_login(user_with("start_job"))
-        refusal(self.cancel(strict), 403, "csrf_failed")
-        refusal(strict.delete(f"{JOBS}/waiting"), 403, "csrf_failed")
-        assert Job.objects.get().status == JobStatus.QUEUED
-
-    def test_login_with_token_passes(self, strict, settings):
-        settings.INGESTION_PROGRESS_PUBLIC = False
-        strict.force_login(user_with("start_job"))
-        token = "a" * 32
-        strict.cookies["csrftoken"] = token
-        assert self.cancel(strict, **{"X-CSRFToken": token}).status_code == 202
-
-    def test_curl_needs_no_token_on_a_public_site(self, strict):
-        assert self.cancel(strict).status_code == 202
-
-    @pytest.mark.parametrize(
-        "origin",
-        [
-            "https://evil.example",
-            "null",
-            "http://testserver.evil.example",
-            "https://testserver",
-            "",
-            "http://testserver:81",
-        ],
-    )
-    def test_page_of_another_origin_is_refused_on_a_public_site(self, strict, origin):
-        refusal(self.cancel(strict, Origin=origin), 403, "csrf_failed")
-        assert Job.objects.get().status == JobStatus.QUEUED
-
-    def test_own_page_passes_without_a_login(self, strict):
-        assert self.cancel(strict, Origin="http://testserver").status_code == 202
-
-    def test_own_page_behind_a_proxy_that_hides_https_passes(self, strict):
-        headers = {"Origin": "https://progress.example", "Sec-Fetch-Site": "same-origin"}
-        assert self.cancel(strict, **headers).status_code == 202
-
-    @pytest.mark.parametrize("trusted", ["https://app.example", "https://*.example"])
-    def test_trusted_origin_passes(self, strict, settings, trusted):
-        settings.CSRF_TRUSTED_ORIGINS = [trusted]
-        assert self.cancel(strict, Origin="https://app.example").status_code == 202
-
-    def test_reading_is_open_to_every_origin(self, strict):
-        headers = {"Origin": "https://evil.example"}
-        assert strict.get(JOBS, headers=headers).status_code == 200
-
-
-class TestOtherProjects:
-    def test_guards_decide_where_a_project_requires_a_login_everywhere(self, client, settings):
-        settings.MIDDLEWARE = [
-            *settings.MIDDLEWARE,
-            "django.contrib.auth.middleware.LoginRequiredMiddleware",
-        ]
-        assert client.get(JOBS).status_code == 200
-        assert client.get("/api/v1/docs").status_code == 200
-        refusal(client.get("/api/v1/nothing"), 404, "not_found")
-
-    def test_project_without_users_is_closed_or_public(self, client, settings):
-        settings.MIDDLEWARE = [
-            name
-            for name in settings.MIDDLEWARE
-            if not name.endswith(("AuthenticationMiddleware", "MessageMiddleware"))
-        ]
-        assert client.get(JOBS).status_code == 200
-        settings.INGESTION_PROGRESS_PUBLIC = False
-        refusal(client.get(JOBS), 401, "unauthorized")
-
-    def test_upload_and_search_are_gone_without_the_reference_ingestion(self):
-        source = """
-from django.conf import settings
-settings.INSTALLED_APPS.remove("ingestion_progress.pipeline")
-import django
-django.setup()
-import sys
-from django.test import Client
-settings.ALLOWED_HOSTS = ["testserver"]
-document = Client().get("/api/v1/openapi.json").json()
-assert "post" not in document["paths"]["/api/v1/admin/ingestion/jobs"]
-assert not any("search" in path for path in document["paths"])
-assert "Search" not in [tag["name"] for tag in document["tags"]]
-assert Client().get("/api/v1/search?q=a").json()["code"] == "not_found"
-assert Client().post("/api/v1/admin/ingestion/jobs").json()["code"] == "method_not_allowed"
-assert "ingestion_progress.pipeline.intake" not in sys.modules
-"""
-        subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=True)
 
 
 def test_dates_are_utc_with_a_zone(client):

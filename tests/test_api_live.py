@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import httpx
 import pytest
 from httpx_sse import connect_sse
 
+from tests.api import JOBS
 from tests.live import LiveServer
 
-JOBS = "/api/v1/admin/ingestion/jobs"
 MEBIBYTE = 1024 * 1024
 TEXT = """# Early programmers
 
@@ -136,3 +138,22 @@ def test_hostile_id_is_not_found_on_a_real_server(http, job_id):
         response = http.get(f"{JOBS}/{job_id}{tail}")
         assert (response.status_code, response.json()["code"]) == (404, "not_found")
         assert "X-Evil" not in response.headers
+
+
+def test_only_one_of_many_uploads_gets_an_id(project):
+    live = project.serve("uvicorn")
+    job_id = f"one-{uuid4().hex}"
+
+    def upload_one(number):
+        # The same document too: each would replace what another has just stored.
+        return httpx.post(
+            live.url + JOBS,
+            files={"file": ("race.txt", f"Upload number {number}.")},
+            data={"job_id": job_id, "document_id": "race"},
+            timeout=60,
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(upload_one, range(8)))
+    assert sorted(response.status_code for response in responses) == [201] + [409] * 7
+    assert {r.json()["code"] for r in responses if r.is_error} == {"job_exists"}

@@ -1,0 +1,18 @@
+"""What the tests of the API share: its address, and the shape of its refusals."""
+
+from __future__ import annotations
+
+from ingestion_progress.api.errors import CODES, ErrorSchema
+
+JOBS = "/api/v1/admin/ingestion/jobs"
+
+
+def refusal(response, status, code):
+    """The error in a response, whose shape every error has."""
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/json"
+    error = ErrorSchema.model_validate_json(response.content, extra="forbid")
+    assert error.code == code
+    assert CODES[code][0] == status
+    assert error.message
+    return error
