@@ -48,7 +48,7 @@ function noteMilestone() {
   refreshTimer ??= setTimeout(() => void refresh(), pause);
 }
 
-/** Takes the marked parts from the page as the server renders it now. */
+/** Takes over what the server says now and the stream does not. */
 async function refresh() {
   clearTimeout(refreshTimer);
   refreshTimer = undefined;
@@ -56,25 +56,32 @@ async function refresh() {
   const fresh = await fetchPage().catch(() => null);
   if (!fresh) return;
   localiseTimes(fresh);
-  /** @type {NodeListOf<HTMLElement>} */
-  const parts = document.querySelectorAll("[data-refresh]");
-  for (const part of parts) {
-    const replacement = fresh.querySelector(`[data-refresh="${part.dataset.refresh}"]`);
-    if (!replacement || replacement.innerHTML === part.innerHTML) continue;
-    if (part.querySelector(":popover-open")) continue; // somebody is about to press a button
-    if (part.contains(document.activeElement)) document.querySelector("main")?.focus();
-    part.replaceChildren(...replacement.childNodes);
+  const [log, freshLog] = [document.getElementById("log"), fresh.getElementById("log")];
+  if (log && freshLog && log.innerHTML !== freshLog.innerHTML) {
+    log.replaceChildren(...freshLog.childNodes);
   }
+  if (!fresh.getElementById("actions")?.childElementCount) removeActions();
   takeUnits(fresh);
 }
 
-/** What a stage counts is not on the wire, and a queued job has not said it yet. @param {Document} fresh */
+/** There is nothing left to do for this job. */
+function removeActions() {
+  const actions = document.getElementById("actions");
+  if (actions?.contains(document.activeElement)) document.querySelector("main")?.focus();
+  actions?.replaceChildren();
+}
+
+/**
+ * What a stage counts is not on the wire, and a queued job has not said it yet.
+ * @param {Document} fresh
+ */
 function takeUnits(fresh) {
   /** @type {NodeListOf<HTMLElement>} */
   const stages = document.querySelectorAll("[data-stage]");
   for (const stage of stages) {
     const name = CSS.escape(stage.dataset.stage ?? "");
-    stage.dataset.unit = fresh.querySelector(`[data-stage="${name}"]`)?.getAttribute("data-unit") ?? "";
+    const unit = fresh.querySelector(`[data-stage="${name}"]`)?.getAttribute("data-unit");
+    stage.dataset.unit = unit ?? "";
   }
   theJob()?.render();
 }
@@ -87,6 +94,6 @@ function theJob() {
 
 async function fetchPage() {
   const response = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!response.ok) return null;
+  if (!response.ok && response.status !== 404) return null;
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }

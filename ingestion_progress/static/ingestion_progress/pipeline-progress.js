@@ -55,6 +55,7 @@ export class PipelineProgress extends HTMLElement {
   /** @type {ProgressConnection | null} */
   #stream = null;
   #receivedAt = 0;
+  #isMissing = false;
   #frame = 0;
   /** @type {number | undefined} */
   #ticker;
@@ -89,6 +90,7 @@ export class PipelineProgress extends HTMLElement {
     if (before === null || !this.isConnected) return;
     this.#close();
     this.progress = this.state = null;
+    this.#isMissing = false;
     this.#open();
   }
 
@@ -128,8 +130,9 @@ export class PipelineProgress extends HTMLElement {
 
   /** @param {ErrorData} failure */
   #onFailure(failure) {
-    if (failure.code === "not_found") showNotice(this, "not_found");
-    this.#onEnd(isFinal(failure.code) ? /** @type {JobStatus} */ (failure.code) : null, "failure", failure);
+    const status = isFinal(failure.code) ? /** @type {JobStatus} */ (failure.code) : null;
+    this.#isMissing = failure.code === "not_found";
+    this.#onEnd(status, "failure", failure);
   }
 
   /**
@@ -175,6 +178,12 @@ export class PipelineProgress extends HTMLElement {
 
   /** Writes the newest state again; needed only by those who changed the markup. */
   render() {
+    if (this.#isMissing) {
+      this.dataset.status = this.dataset.liveness = "";
+      fill(this, { "job.status": "Not found" });
+      showNotice(this, "not_found");
+      return;
+    }
     if (this.progress) renderProgress(this, this.progress, this.state);
     if (this.state) renderState(this, this.state);
     const status = this.state?.status ?? this.dataset.status;
