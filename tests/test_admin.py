@@ -42,7 +42,11 @@ def make_job(job_id: str = "job-1", status: JobStatus = JobStatus.RUNNING, **fie
     ended = {"finished_at": now} if status.is_final else {"heartbeat_at": now}
     job = Job.objects.create(
         id=job_id,
-        **{"document_id": f"doc-{job_id}", "document_name": f"{job_id}.pdf", "status": status}
+        **{
+            "document_id": f"doc-{job_id}"[:255],
+            "document_name": f"{job_id}.pdf"[-255:],
+            "status": status,
+        }
         | started
         | ended
         | fields,
