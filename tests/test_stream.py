@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
+from ingestion_progress.feed import poller
+from ingestion_progress.feed.reading import Changes
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.views.event_stream import release_connections
@@ -297,16 +300,19 @@ class TestLogs:
             "sse_client_disconnected",
         ]
 
-    async def test_client_that_leaves_before_the_first_state_is_forgotten(self, client, feed):
-        await make_job()
+    async def test_client_that_leaves_before_the_first_state_is_forgotten(
+        self, client, feed, monkeypatch
+    ):
+        frozen = threading.Event()
+        monkeypatch.setattr(poller, "read_changes", lambda *args: frozen.wait(5) and Changes())
         request = asyncio.create_task(client.get(url_of("job")))
-        for _ in range(1000):
-            await asyncio.sleep(0)
-            if feed.subscriber_count:
-                break
+        for _ in range(500):
+            await asyncio.sleep(0 if feed.subscriber_count else 0.01)
+        assert feed.subscriber_count == 1
         request.cancel()
         with pytest.raises(asyncio.CancelledError):
             await request
+        frozen.set()
 
         assert feed.subscriber_count == 0
 
