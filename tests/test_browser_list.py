@@ -1,0 +1,171 @@
+"""The list of jobs and its upload form in a real browser; and how all pages look."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.chromium import PHONE, OpenPage, has_horizontal_scroll
+from tests.live import LiveProject
+from tests.simulated import simulated
+
+pytest_plugins = ["tests.browser"]
+pytestmark = pytest.mark.browser
+
+NETWORK = ("Failed to load resource", "net::ERR")
+LONG_NAME = "\u202e" + "an_unbreakable_name_" * 11 + ".pdf"
+SEED = """
+import sys
+from ingestion_progress.statuses import JobStatus
+from tests.page_jobs import job_with
+for status in JobStatus:
+    job_with(status, job_id=f"looks-{status}", document_name=sys.argv[1], error="e" * 300)
+"""
+PAGES = ["/", "/?status=lost", "/login/", "/jobs/nobody/"] + [
+    f"/jobs/looks-{status}/" for status in ("queued", "running", "succeeded", "failed", "lost")
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jobs(sqlite_project: LiveProject) -> None:
+    seeded = sqlite_project.python(SEED, LONG_NAME)
+    assert seeded.wait(60) == 0, sqlite_project.log.read_text()[-4000:]
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> dict[str, Path]:
+    texts = {"one.txt": "A few words about ingestion.", "two.md": "# Two\n\nMore.", "empty.txt": ""}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    return {name: tmp_path / name for name in texts}
+
+
+def upload(page: Page, *paths: Path) -> None:
+    page.get_by_label("Upload documents").set_input_files([str(path) for path in paths])
+    page.get_by_role("button", name="Upload", exact=True).click()
+
+
+def test_new_job_appears_moves_and_ends_without_a_reload(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    page = open_page("/")
+    with simulated(sqlite_project, "--seconds=5") as job_id:
+        page.evaluate("document.dispatchEvent(new Event('uploaded'))")  # asks at once, not in 15 s
+        row = page.locator(f'[data-job="{job_id}"]')
+        expect(row).to_have_attribute("data-status", "running", timeout=20_000)
+        expect(page.locator(".job").first).to_have_attribute("data-job", job_id)
+        expect(row).to_have_attribute("data-status", "succeeded", timeout=20_000)
+    expect(row.locator("progress")).to_have_attribute("value", "100")
+    expect(row.get_by_role("link")).to_have_attribute("href", f"/jobs/{job_id}/")
+    assert "simulated-report.pdf: Succeeded" in page.evaluate("recorded.said")
+    assert page.evaluate("recorded.violations") == []
+
+
+def test_documents_upload_each_with_its_own_outcome(
+    open_page: OpenPage, documents: dict[str, Path]
+):
+    page = open_page("/", errors=NETWORK)
+    upload(page, *documents.values())
+    expect(page.locator(".upload-item[data-status=succeeded]")).to_have_count(2)
+    refused = page.locator(".upload-item[data-status=failed]")
+    expect(refused).to_contain_text("empty")
+    for name in ("one.txt", "two.md"):
+        expect(page.locator(".job-name", has_text=name).first).to_be_visible()
+    page.get_by_role("link", name="Watch").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"one\.txt|two\.md"))
+
+
+def test_upload_shows_how_far_it_is(open_page: OpenPage, tmp_path: Path):
+    large = tmp_path / "large.txt"
+    large.write_bytes(b"words of a large document, again and again. " * 200_000)
+    page = open_page("/")
+    page.evaluate(
+        """() => {
+          window.seen = new Set();
+          new MutationObserver(() => {
+            const bars = document.querySelectorAll(".upload-item progress");
+            for (const bar of bars) seen.add(bar.value);
+          }).observe(document, {subtree: true, attributes: true});
+        }"""
+    )
+    upload(page, large)
+    expect(page.locator(".upload-item[data-status=succeeded]")).to_have_count(1, timeout=30_000)
+    assert max(page.evaluate("[...seen]")) == 100
+
+
+def test_document_above_the_limit_is_not_even_sent(open_page: OpenPage, documents: dict[str, Path]):
+    page = open_page("/")
+    page.evaluate("document.getElementById('upload').dataset.maxBytes = '4'")
+    page.on("request", lambda request: pytest.fail("sent") if request.method == "POST" else None)
+    upload(page, documents["one.txt"])
+    expect(page.locator(".upload-item[data-status=failed]")).to_contain_text("Not sent")
+
+
+def test_documents_upload_without_javascript(open_page: OpenPage, documents: dict[str, Path]):
+    page = open_page("/", java_script_enabled=False)
+    upload(page, *documents.values())
+    expect(page.locator('.message[data-level="success"]')).to_have_count(2)
+    expect(page.locator('.message[data-level="error"]')).to_contain_text("empty.txt")
+
+
+def test_list_says_when_the_server_does_not_answer(open_page: OpenPage):
+    page = open_page(errors=NETWORK)
+    page.clock.install()
+    page.goto("/")
+    page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: route.abort())
+    notice = page.get_by_text("The server does not answer")
+    for _ in range(2):
+        expect(notice).to_be_hidden()
+        with page.expect_event("requestfailed"):
+            page.clock.fast_forward(10_000)
+    expect(notice).to_be_visible()
+    page.unroute_all()
+    page.clock.fast_forward(30_000)
+    expect(notice).to_be_hidden()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_phone_needs_no_horizontal_scroll(open_page: OpenPage, path: str):
+    page = open_page(path, viewport=PHONE, errors=NETWORK)
+    assert not has_horizontal_scroll(page)
+
+
+@pytest.mark.parametrize("path", ["/", "/jobs/looks-running/"])
+def test_everything_to_press_is_large_enough_for_a_finger(open_page: OpenPage, path: str):
+    page = open_page(path, viewport=PHONE)
+    sizes = page.locator("main :is(.button, .filters a, .back, .job):visible").evaluate_all(
+        "nodes => nodes.map(node => node.getBoundingClientRect().height)"
+    )
+    assert sizes
+    assert min(sizes) >= 44
+
+
+def test_dark_mode_is_dark_and_light_mode_light(open_page: OpenPage):
+    grounds = [
+        open_page("/jobs/looks-running/", color_scheme=scheme).evaluate(
+            "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+        )
+        for scheme in ("light", "dark")
+    ]
+    assert min(grounds[0]) > 200
+    assert max(grounds[1]) < 60
+
+
+def test_reduced_motion_stops_every_animation(open_page: OpenPage):
+    page = open_page("/jobs/looks-running/", reduced_motion="reduce")
+    page.locator(".stage progress").first.evaluate("bar => bar.removeAttribute('value')")
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_keyboard_reaches_the_content_first_and_sees_where_it_is(open_page: OpenPage):
+    page = open_page("/")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to content")
+    expect(skip).to_be_focused()
+    assert skip.evaluate("link => getComputedStyle(link).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Upload documents")).to_be_focused()
