@@ -115,7 +115,7 @@ def test_page_says_at_the_end_that_all_is_done(watched: Watched):
     expect(bar).to_have_attribute("value", "100")
     expect(page.locator(".stage[data-status=completed]")).to_have_count(5)
     expect(page.get_by_text("The document is ingested.")).to_be_visible()
-    expect(page).to_have_title("Succeeded · simulated-report.pdf · Ingestion")
+    expect(page).to_have_title("Succeeded · \u2068simulated-report.pdf\u2069 · Ingestion")
 
 
 def test_what_a_stage_counts_is_shown_although_the_page_is_older(watched: Watched):
@@ -144,7 +144,7 @@ def test_failed_job_shows_its_reason_and_its_log(
     expect(page.get_by_text("The second half of the file is missing").first).to_be_visible()
     expect(page.locator(".log-entry[data-level=error]").first).to_be_visible()
     expect(page.locator(".log")).to_contain_text("Page 3 has no text layer")
-    expect(page).to_have_title("Failed · bad.pdf · Ingestion")
+    expect(page).to_have_title("Failed · \u2068bad.pdf\u2069 · Ingestion")
 
 
 def test_lost_connection_is_said_and_comes_back(
@@ -159,7 +159,7 @@ def test_lost_connection_is_said_and_comes_back(
     expect(
         page.get_by_text(re.compile(r"Connection lost, trying again\. As of \d\d:"))
     ).to_be_visible()
-    expect(page).to_have_title("simulated-report.pdf · Ingestion")
+    expect(page).to_have_title("\u2068simulated-report.pdf\u2069 · Ingestion")
     port = urlsplit(server.url).port
     assert port
     sqlite_project.spawn(sys.executable, "-m", *server_command("daphne", port))
