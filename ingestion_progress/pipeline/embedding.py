@@ -5,7 +5,8 @@ score(query, text) = sum over the query's words of
 
 where f is how often the word stands in the text. The vector holds the fraction; Qdrant knows
 how rare a word is and multiplies by IDF. Formula, word ids and word list are those of fastembed's
-`Qdrant/bm25`, so that either may query what the other has written.
+`Qdrant/bm25`, so that either may query what the other has written. Their stemmers are of different
+age: of 3,100 words they differ in 6, such as `internal`.
 """
 
 from __future__ import annotations

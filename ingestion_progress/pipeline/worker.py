@@ -65,13 +65,15 @@ class IngestionWorker(Worker):
         signal.signal(signal.SIGTERM, self.shutdown)
 
     def run(self) -> None:
-        """Until a signal comes. Returns normally then, with its task given back or ended."""
+        """Until a signal comes, or there is no more work in a batch. Leaves no task half-taken."""
         is_over = threading.Event()
         keeper = threading.Thread(
             target=_keep_house, args=[is_over, self.worker_id], name="housekeeping", daemon=True
         )
-        keeper.start()
         try:
+            self.configure_signals()
+            keeper.start()
+            logger.info("worker_started", extra={"worker_id": self.worker_id})
             super().run()
         except SystemExit as stop:
             if stop.code != STOPPED:
@@ -79,7 +81,6 @@ class IngestionWorker(Worker):
         finally:
             is_over.set()
             give_back(_tasks_of(self.worker_id))
-            keeper.join(0.5)
             logger.info("worker_stopped", extra={"worker_id": self.worker_id})
 
 

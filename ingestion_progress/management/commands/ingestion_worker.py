@@ -33,7 +33,5 @@ class Command(BaseCommand):
         worker = IngestionWorker(
             interval_seconds=max(0.05, options["interval"]), is_batch=options["batch"]
         )
-        worker.configure_signals()
-        self.stdout.write(f"Waiting for documents (worker {worker.worker_id}).")
         worker.run()
         self.stdout.write("The worker has stopped.")
