@@ -38,6 +38,8 @@ from ingestion_progress.tracker.writers import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
     from ingestion_progress.tracker.buffers import Buffer
 
 logger = logging.getLogger("ingestion_progress.tracker")
@@ -60,12 +62,33 @@ class _Call:
 
 class BackgroundWriter:
     def __init__(self) -> None:
+        self._working = threading.Lock()
         self._reset()
-        os.register_at_fork(after_in_child=self._reset)
+        os.register_at_fork(
+            before=self._before_fork,
+            after_in_parent=self._working.release,
+            after_in_child=self._begin_as_child,
+        )
+
+    def _before_fork(self) -> None:
+        """A child made in the midst of the thread's work would inherit SQLite's locks, held by
+        nobody, and hang at its first query; and it must not share the connection."""
+        self._working.acquire()
+        if self._connection is not None:
+            self._connection.inc_thread_sharing()
+            self._connection.close()
+            self._connection.dec_thread_sharing()
+
+    def _begin_as_child(self) -> None:
+        """A forked child has the parent's memory, but not its thread."""
+        for buffer in {*self._dirty, *self._live}:
+            buffer.forget()
+        self._reset()
+        self._working.release()
 
     def _reset(self) -> None:
-        """Also in a forked child, which has the parent's memory but not its thread."""
         self._lock = threading.Lock()
+        self._connection: BaseDatabaseWrapper | None = None
         self._inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._dirty: set[Buffer] = set()
         self._live: weakref.WeakSet[Buffer] = weakref.WeakSet()
@@ -148,21 +171,29 @@ class BackgroundWriter:
     # In the writer's thread
 
     def _run(self) -> None:
+        self._connection = connections[progress_alias()]
         while True:
-            self._receive()
-            try:
-                self._work()
-            except (OperationalError, InterfaceError) as error:
-                self._back_off(error)
-            except Exception:
-                # The last line of defence: without this thread nothing is ever written.
-                logger.exception("tracker_writer_failed")
-                self._back_off(None)
-            if settings.DEBUG:
-                reset_queries()
+            with self._working:
+                seconds = self._seconds_until_due()
+            self._receive(seconds)
+            with self._working:
+                self._work_or_back_off()
             if self._stop_by is not None and self._may_stop(self._stop_by):
                 break
-        self._disconnect()
+        with self._working:
+            self._disconnect()
+
+    def _work_or_back_off(self) -> None:
+        try:
+            self._work()
+        except (OperationalError, InterfaceError) as error:
+            self._back_off(error)
+        except Exception:
+            # The last line of defence: without this thread nothing is ever written.
+            logger.exception("tracker_writer_failed")
+            self._back_off(None)
+        if settings.DEBUG:
+            reset_queries()
 
     def _may_stop(self, stop_by: float) -> bool:
         if not self._dirty and not self._calls:
@@ -173,10 +204,10 @@ class BackgroundWriter:
             logger.error("tracker_changes_lost_at_exit", extra={"job_ids": jobs})
         return is_late
 
-    def _receive(self) -> None:
+    def _receive(self, seconds: float | None) -> None:
         """Waits for a call, a wake-up or the time when something is due."""
         try:
-            call = self._inbox.get(timeout=self._seconds_until_due())
+            call = self._inbox.get(timeout=seconds)
             while True:
                 if call is not None:
                     self._calls.append(call)

@@ -58,6 +58,12 @@ class Buffer:
             taken, self.changes = self.changes, JobChanges()
             return taken
 
+    def forget(self) -> None:
+        """In a forked child: what was pending is the parent's to write, and so is its lock."""
+        self.lock = threading.Lock()
+        self.is_noticed = False
+        self.changes = JobChanges()
+
     def put_back(self, taken: JobChanges) -> None:
         """What was taken could not be written; what came since follows it."""
         with self.lock:
