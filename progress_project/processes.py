@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 # Daphne with open streams leaves in 0.4 s; what has not left by then is not going to.
-STOP_SECONDS = 2.0
+STOP_SECONDS = 1.5
 # What dies younger than this would die again: the cause is in its last lines.
 RESTART_AFTER_SECONDS = 5.0
 READ_BYTES = 65536

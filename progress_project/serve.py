@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import io
 import ipaddress
 import os
 import secrets
@@ -76,13 +77,14 @@ def prepare() -> None:
     from django.db import OperationalError, connections
 
     try:
-        call_command("check", verbosity=0)
+        call_command("check", stdout=io.StringIO())
         for alias in settings.DATABASES:
             call_command("migrate", database=alias, verbosity=0)
     except SystemCheckError as error:
         raise CannotServe(str(error)) from None
     except OperationalError as error:
-        raise CannotServe(f"The database does not answer: {str(error).strip()}") from None
+        reason = str(error).strip().partition("\n")[0]
+        raise CannotServe(f"The database does not answer: {reason}") from None
     if not settings.DEBUG:
         call_command("collectstatic", interactive=False, verbosity=0)
     users = get_user_model().objects
