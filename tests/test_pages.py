@@ -136,6 +136,12 @@ def test_failed_job_gives_its_reason(client):
     assert "Qdrant did not answer. Is it running?" in text_of(client, page_of("job-1"))
 
 
+def test_job_that_succeeded_in_part_says_so(client):
+    job_with(JobStatus.SUCCEEDED, error_count=2)
+    assert "Errors on the way: 2" in text_of(client, page_of("job-1"))
+    assert "Errors on the way: 2" in text_of(client, LIST)
+
+
 def test_log_shows_the_newest_lines_and_says_that_there_are_more(client):
     job = job_with(event_count=EVENTS_SHOWN + 10)
     for number in range(EVENTS_SHOWN + 7):

@@ -37,10 +37,12 @@ CASES = {
         ([9_000], "a few seconds left"),
         ([10_000], "about 10 s left"),
         ([41_000], "about 50 s left"),
+        ([50_001], "about 1 min left"),
         ([MIN], "about 1 min left"),
         ([61_000], "about 2 min left"),
         ([H + 5 * MIN], "about 1 h 05 min left"),
     ],
+    ("error_note", "errorNote"): [([0], ""), ([1200], "Errors on the way: 1,200")],
     ("file_size", "fileSize"): [
         ([0], "0 bytes"),
         ([1023], "1023 bytes"),

@@ -94,6 +94,7 @@ class JobView:
     created_at: datetime
     started_at: datetime | None
     error: str
+    error_note: str
     stages: Sequence[StageView]
     workers: Sequence[WorkerView]
     busy: str
@@ -130,6 +131,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> JobView:
         created_at=job.created_at,
         started_at=job.started_at,
         error=job.error,
+        error_note=wording.error_note(job.error_count),
         stages=_stages(snapshot, progress),
         workers=[_worker(worker) for worker in pool.workers],
         busy=f"{wording.count(pool.active)} of {wording.count(pool.max)} busy" if pool.max else "",
@@ -171,7 +173,7 @@ def _stage(stage: StageProgressSchema, unit: str) -> StageView:
         total=wording.count(stage.total) if stage.total else "",
         in_flight=wording.count(stage.in_flight) if stage.in_flight else "",
         unit=unit,
-        duration=wording.duration(stage.duration_ms) if stage.duration_ms else "",
+        duration="" if stage.status == "pending" else wording.duration(stage.duration_ms),
     )
 
 

@@ -85,8 +85,8 @@ def _note(job: Job, liveness: Liveness | None) -> str:
     """The one thing worth knowing about a job in a list; mostly nothing."""
     if liveness:
         return "" if liveness is Liveness.WORKING else str(liveness.label)
-    if job.job_status is JobStatus.SUCCEEDED and job.error_count:
-        return f"Errors on the way: {wording.count(job.error_count)}"
+    if job.job_status is JobStatus.SUCCEEDED:
+        return wording.error_note(job.error_count)
     return job.error
 
 

@@ -62,7 +62,7 @@ def remaining(milliseconds: int) -> str:
         return ""
     if milliseconds < 10 * SECOND_MS:
         return "a few seconds left"
-    if milliseconds < MINUTE_MS:
+    if milliseconds <= 50 * SECOND_MS:
         return f"about {math.ceil(milliseconds / (10 * SECOND_MS)) * 10}{NBSP}s left"
     if milliseconds < HOUR_MS:
         return f"about {math.ceil(milliseconds / MINUTE_MS)}{NBSP}min left"
@@ -78,6 +78,11 @@ def file_size(size_bytes: int) -> str:
     has_tenths = units[0] != "bytes" and size < 10
     shown = f"{math.floor(size * 10) / 10:.1f}" if has_tenths else str(math.floor(size))
     return f"{shown}{NBSP}{units[0]}"
+
+
+def error_note(errors: int) -> str:
+    """Errors that did not end the job; empty where there are none."""
+    return f"Errors on the way: {count(errors)}" if errors else ""
 
 
 def activity(running_labels: Sequence[str], *, has_started: bool) -> str:

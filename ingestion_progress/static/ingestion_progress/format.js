@@ -56,7 +56,7 @@ export function duration(milliseconds) {
 export function remaining(milliseconds) {
   if (milliseconds <= 0) return "";
   if (milliseconds < 10 * SECOND_MS) return "a few seconds left";
-  if (milliseconds < MINUTE_MS) {
+  if (milliseconds <= 50 * SECOND_MS) {
     return `about ${Math.ceil(milliseconds / (10 * SECOND_MS)) * 10}${NBSP}s left`;
   }
   if (milliseconds < HOUR_MS) return `about ${Math.ceil(milliseconds / MINUTE_MS)}${NBSP}min left`;
@@ -74,6 +74,11 @@ export function fileSize(bytes) {
   const hasTenths = units[0] !== "bytes" && size < 10;
   const shown = hasTenths ? (Math.floor(size * 10) / 10).toFixed(1) : String(Math.floor(size));
   return `${shown}${NBSP}${units[0]}`;
+}
+
+/** Errors that did not end the job; empty where there are none. @param {number} errors */
+export function errorNote(errors) {
+  return errors ? `Errors on the way: ${count(errors)}` : "";
 }
 
 /**

@@ -120,9 +120,7 @@ function renderRow(row, job, now) {
 /** The one thing worth knowing about a job in a list; mostly nothing. @param {ListedJob} job */
 function note(job) {
   if (job.liveness) return job.liveness === "working" ? "" : LIVENESS_LABELS[job.liveness];
-  if (job.status === "succeeded" && job.error_count) {
-    return `Errors on the way: ${format.count(job.error_count)}`;
-  }
+  if (job.status === "succeeded") return format.errorNote(job.error_count);
   return job.error ?? "";
 }
 

@@ -50,7 +50,11 @@ export function renderProgress(root, progress, state) {
 export function renderState(root, state) {
   root.dataset.status = state.status;
   root.dataset.liveness = state.liveness ?? "";
-  fill(root, { "job.status": JOB_LABELS[state.status], "job.error": state.error ?? "" });
+  fill(root, {
+    "job.status": JOB_LABELS[state.status],
+    "job.error": state.error ?? "",
+    "job.error_note": format.errorNote(state.error_count),
+  });
   showNotice(root, noticeName(state));
   renderMetrics(root, { error_count: state.error_count });
   renderCounters(root, state.counters);
@@ -69,7 +73,8 @@ export function renderClock(root, progress, sinceMs) {
     const stage = progress.stages[row.dataset.stage ?? ""];
     if (!stage) continue;
     const sinceStart = stage.duration_ms + (stage.status === "in_progress" ? sinceMs : 0);
-    fill(row, { "stage.duration": sinceStart ? format.duration(sinceStart) : "" });
+    const hasBegun = stage.status !== "pending";
+    fill(row, { "stage.duration": hasBegun ? format.duration(sinceStart) : "" });
   }
 }
 

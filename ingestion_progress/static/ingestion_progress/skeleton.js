@@ -43,7 +43,7 @@ const NOTICES = `
 <p class="notice" data-notice="liveness-stalled" hidden><strong>No progress for a while.</strong> The job is alive; a large item or a slow service may hold it up.</p>
 <p class="notice" data-notice="liveness-lost" hidden><strong>No sign of life.</strong> The process that ran the job seems to be gone.</p>
 <p class="notice" data-notice="stopping" hidden>Stopping: the job ends after what it is working on.</p>
-<p class="notice" data-notice="succeeded" hidden>The document is ingested.</p>
+<p class="notice" data-notice="succeeded" hidden>The document is ingested. <span class="error-note" data-field="job.error_note"></span></p>
 <p class="notice" data-notice="failed" hidden><strong>The job failed.</strong> <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="cancelled" hidden><strong>The job was cancelled.</strong> <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="lost" hidden><strong>The job was lost:</strong> its process ended without a word. <bdi data-field="job.error"></bdi></p>
