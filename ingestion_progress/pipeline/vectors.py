@@ -198,7 +198,9 @@ def _local_client(folder: Path, patience_seconds: float) -> Iterator[QdrantClien
 @contextmanager
 def _opened(folder: Path, busy: VectorStoreUnavailable) -> Iterator[QdrantClient]:
     try:
-        client = QdrantClient(path=str(folder))
+        # Its way to find out whether it must check leaves a connection open behind it, of which
+        # Python 3.13 complains; one block is one thread here.
+        client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
     except RuntimeError as error:  # a client that does not know of our lock has the folder
         raise busy from error
     try:
