@@ -20,6 +20,10 @@ from tests.documents import EXAMPLES, GUIDE
 from tests.live import LiveProject, live_project
 
 
+# Half a second on an idle machine, most of it Python taking itself apart.
+AT_ONCE_SECONDS = 6
+
+
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
     folder = tmp_path_factory.mktemp("worker")
@@ -136,7 +140,7 @@ def test_sigterm_stops_at_once_and_the_job_says_why(project: LiveProject):
     asked = time.monotonic()
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(10) == 0
-    assert time.monotonic() - asked < 3
+    assert time.monotonic() - asked < AT_ONCE_SECONDS
     state = job(project, "stopped")
     assert (state["status"], state["error"]) == ("failed", "The worker was stopped.")
     assert task_status(project, "stopped") == "FAILED"
@@ -148,7 +152,7 @@ def test_idle_worker_leaves_at_once(project: LiveProject, stop: signal.Signals):
     asked = time.monotonic()
     worker.send_signal(stop)
     assert worker.wait(10) == 0
-    assert time.monotonic() - asked < 2
+    assert time.monotonic() - asked < AT_ONCE_SECONDS
 
 
 def test_killed_worker_does_not_leave_a_job_that_runs_for_ever(project: LiveProject):
