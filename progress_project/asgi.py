@@ -1,9 +1,14 @@
 """The ASGI application, for daphne, uvicorn and granian alike."""
 
+import importlib
 import os
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_project.settings")
 
 application = get_asgi_application()
+
+# The first visitor does not wait for the views, schemas and libraries behind the URLs to load.
+importlib.import_module(settings.ROOT_URLCONF)
