@@ -335,6 +335,12 @@ def test_a_job_ends_once():
         job.complete()
 
 
+def test_an_end_that_was_said_in_the_block_stands_when_it_is_left():
+    with track("a.pdf", stages=["one"]) as job:
+        job.fail("The file is empty.")
+    assert Job.objects.get().error == "The file is empty."
+
+
 def test_a_job_that_was_deleted_cannot_end():
     job = track("a.pdf", stages=["one"])
     job.start()

@@ -36,6 +36,8 @@ class OwnedJob(JobTracker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.has_ended:
+            return
         if error is None:
             self.complete()
             return
@@ -52,6 +54,8 @@ class OwnedJob(JobTracker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self.has_ended:
+            return
         if error is None:
             await self.acomplete()
             return

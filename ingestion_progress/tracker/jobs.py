@@ -46,6 +46,8 @@ class JobTracker:
         self._buffer: Buffer | None = None
         self._stages: dict[str, StageTracker] = {}
         self._own_counters: set[str] = set()
+        self.has_ended = False
+        """This tracker has ended the job."""
 
     @property
     def buffer(self) -> Buffer:
@@ -216,7 +218,7 @@ class JobTracker:
         self._over()
 
     def _over(self) -> None:
-        self.buffer.is_over = True
+        self.has_ended = self.buffer.is_over = True
         self.leave()
 
     def _record_counts(self, counts: dict[str, int], *, is_absolute: bool) -> None:
