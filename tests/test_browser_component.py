@@ -34,6 +34,7 @@ for status in JobStatus:
     error = "" if status in {"queued", "running", "succeeded"} else "Something broke."
     job_with(status, job_id=f"same-{status}", counters={"tables": 4}, error=error, queue_depth=7)
 Stage.objects.update(unit="")  # not on the wire
+Stage.objects.filter(job_id="same-running", status="in_progress").update(total=0)
 """
 
 # The specification's client, as it stands there: a plain EventSource in a page of another origin.

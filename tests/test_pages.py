@@ -136,6 +136,20 @@ def test_failed_job_gives_its_reason(client):
     assert "Qdrant did not answer. Is it running?" in text_of(client, page_of("job-1"))
 
 
+def test_job_that_does_not_move_gets_no_estimate(client):
+    job = job_with(reached_percent=50)
+    assert "about 2\u00a0min left" in text_of(client, page_of("job-1"))
+    job.updated_at -= timedelta(minutes=10)
+    job.save()
+    assert "left</dd>" not in text_of(client, page_of("job-1"))
+
+
+def test_stage_of_unknown_length_claims_no_percentage(client):
+    job_with().stages.update(total=0)
+    html = text_of(client, page_of("job-1"))
+    assert re.search(r'<progress class="bar" max="100" aria-label="In progress stage"></', html)
+
+
 def test_job_that_succeeded_in_part_says_so(client):
     job_with(JobStatus.SUCCEEDED, error_count=2)
     assert "Errors on the way: 2" in text_of(client, page_of("job-1"))

@@ -127,7 +127,9 @@ def job_view(snapshot: Snapshot, now: datetime) -> JobView:
         percent_text=wording.exact_percent(progress.overall_progress_percent),
         activity=_activity(progress),
         elapsed=wording.duration(timing.elapsed_ms),
-        remaining=wording.remaining(timing.estimated_remaining_ms),
+        remaining=wording.remaining(timing.estimated_remaining_ms)
+        if state.liveness == "working"
+        else "",  # no estimate for a job that does not move
         created_at=job.created_at,
         started_at=job.started_at,
         error=job.error,
@@ -161,14 +163,15 @@ def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[Sta
 
 
 def _stage(stage: StageProgressSchema, unit: str) -> StageView:
+    is_total_known = bool(stage.total) or stage.status != "in_progress"
     return StageView(
         name=stage.name,
         label=wording.label(stage.name),
         status=stage.status,
         status_label=StageStatus(stage.status).label,
         percent=wording.number(stage.progress_percent),
-        is_total_known=bool(stage.total) or stage.status != "in_progress",
-        percent_text=wording.percent(stage.progress_percent),
+        is_total_known=is_total_known,
+        percent_text=wording.percent(stage.progress_percent) if is_total_known else "–",
         processed=wording.count(stage.processed),
         total=wording.count(stage.total) if stage.total else "",
         in_flight=wording.count(stage.in_flight) if stage.in_flight else "",

@@ -25,7 +25,7 @@ export function renderProgress(root, progress, state) {
     "job.document_name": progress.document_name || progress.document_id,
     "job.percent": format.exactPercent(percent),
     "job.activity": activity(progress),
-    "job.remaining": format.remaining(timing.estimated_remaining_ms) || NOTHING,
+    "job.remaining": remaining(progress, state),
     "job.started": timing.started_at
       ? format.timestamp(new Date(timing.started_at * 1000))
       : NOTHING,
@@ -93,6 +93,16 @@ export function showNotice(root, name) {
 function noticeName(state) {
   if (isFinal(state.status)) return state.status;
   return state.cancel_requested ? "stopping" : `liveness-${state.liveness}`;
+}
+
+/**
+ * No estimate for a job that does not move.
+ * @param {PipelineProgressData} progress
+ * @param {JobStateData | null} state
+ */
+function remaining(progress, state) {
+  const isMoving = !state || state.liveness === "working";
+  return (isMoving && format.remaining(progress.timing.estimated_remaining_ms)) || NOTHING;
 }
 
 /** @param {PipelineProgressData} progress */

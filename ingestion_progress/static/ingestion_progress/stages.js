@@ -42,18 +42,19 @@ function stageName(row) {
  * @param {StageProgress} stage
  */
 function renderStage(row, stage) {
+  const isUnknown = !stage.total && stage.status === "in_progress";
   row.dataset.status = stage.status;
   fill(row, {
     "stage.label": format.label(stage.name),
     "stage.status": STAGE_LABELS[stage.status],
-    "stage.percent": format.percent(stage.progress_percent),
+    "stage.percent": isUnknown ? "–" : format.percent(stage.progress_percent),
     "stage.detail": stageDetail(stage, row.dataset.unit),
     "stage.in_flight": stage.in_flight ? `${format.count(stage.in_flight)} in flight` : "",
   });
-  const isUnknown = !stage.total && stage.status === "in_progress";
   const bar = row.querySelector("progress");
   bar?.setAttribute("aria-label", format.label(stage.name));
-  setBar(bar, isUnknown ? null : stage.progress_percent, format.percent(stage.progress_percent));
+  if (isUnknown) setBar(bar, null);
+  else setBar(bar, stage.progress_percent, format.percent(stage.progress_percent));
 }
 
 /** @param {HTMLElement} row */
