@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from django.db import connections
+from PIL import Image
+from pypdf import PdfWriter
 
 from ingestion_progress.exceptions import JobCancelled, JobExists
 from ingestion_progress.models import Job
@@ -34,7 +36,7 @@ from ingestion_progress.snapshots import load_snapshot
 from ingestion_progress.statuses import WorkerStatus
 from ingestion_progress.tasks import ingest_document
 from ingestion_progress.tracker import request_cancellation, track
-from tests.documents import EXAMPLES, docx, pdf, storage  # noqa: F401
+from tests.documents import EXAMPLES, docx, pdf, storage, written  # noqa: F401
 from tests.test_pipeline_parsers import broken_page_pdf
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
@@ -177,6 +179,45 @@ def test_a_broken_page_is_recorded_and_the_others_go_on():
     assert stages(job)["parsing"] == ("completed", 3, 3, 0)
     assert job.stages.get(name="parsing").failed == 1
     assert_counts_are_what_is_stored(job)
+
+
+def test_a_document_of_broken_pages_only_fails():
+    writer = PdfWriter(clone_from=io.BytesIO(broken_page_pdf()))
+    for number in (2, 0):
+        writer.remove_page(number)
+    job = queued(written(writer))
+    with pytest.raises(NothingIngested, match="None of the 1 pages"):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert ("parsing", "page 1") in errors(job)
+
+
+def test_pages_without_any_text_fail_and_say_what_helps():
+    writer = PdfWriter()
+    writer.add_blank_page(200, 200)
+    job = queued(written(writer))
+    with pytest.raises(EmptyDocument, match="OCR"):
+        ingest(job.pk)
+    assert Job.objects.get().status == "failed"
+
+
+def test_a_scanned_page_is_remarked_and_its_picture_is_kept():
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 200), "blue").save(buffer, "PDF")
+    job = ingested(buffer.getvalue())
+    assert (job.status, job.total_chunks, job.total_images) == ("succeeded", 1, 1)
+    assert job.events.get(level="warning").item == "page 1"
+    assert_counts_are_what_is_stored(job)
+
+
+def test_a_damaged_picture_is_recorded_and_the_others_go_on():
+    page = b"<p>Bees</p><img src='data:image/png;base64,AAAA'><img src=a.png alt='A bee'>"
+    job = ingested(page, "a.html")
+    assert job.status == "succeeded"
+    assert errors(job) == [("vlm", "i-1")]
+    assert (job.total_images, job.total_chunks) == (2, 2)
+    assert stages(job)["vlm"] == ("completed", 2, 2, 0)
 
 
 class PickyEmbedder(Bm25Embedder):

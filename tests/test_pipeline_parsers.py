@@ -6,7 +6,7 @@ import io
 import pytest
 from PIL import Image
 from pypdf import PdfReader, PdfWriter
-from pypdf.generic import NameObject
+from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
 from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.exceptions import (
@@ -93,15 +93,55 @@ def test_a_page_of_pictures_only_is_remarked():
     assert page.warnings == ("Page 1 has no text layer: words in its pictures are not read.",)
 
 
-def test_a_logo_on_every_page_is_one_picture():
+def scanned(pages: int = 1, size: tuple[int, int] = (300, 200)) -> PdfWriter:
+    """Pages that show one and the same picture, and nothing else."""
     buffer = io.BytesIO()
-    Image.new("RGB", (300, 200), "blue").save(buffer, "PDF")
+    Image.new("RGB", size, "blue").save(buffer, "PDF")
     writer = PdfWriter()
     (page,) = PdfReader(buffer).pages
-    for _ in range(3):
+    for _ in range(pages):
         writer.add_page(page)
-    pages = read(MediaType.PDF, written(writer))
-    assert sum(len(page.pictures) for page in pages) in {1, 3}
+    shared = writer.pages[0]["/Resources"]
+    for page in writer.pages:
+        page[NameObject("/Resources")] = shared
+    return writer
+
+
+def test_a_logo_on_every_page_is_one_picture_and_a_hairline_is_none():
+    pages = read(MediaType.PDF, written(scanned(3)))
+    assert [len(page.pictures) for page in pages] == [1, 0, 0]
+    (page,) = read(MediaType.PDF, written(scanned(size=(300, 2))))
+    assert page.pictures == ()
+
+
+def test_a_picture_that_cannot_be_read_costs_its_page_nothing_else():
+    writer = scanned()
+    writer.pages[0]["/Resources"][NameObject("/XObject")] = NameObject("/Nonsense")
+    (page,) = read(MediaType.PDF, written(writer))
+    assert page.pictures == ()
+    assert page.warnings == ("The pictures of page 1 could not all be read.",)
+
+
+def test_a_broken_outline_is_no_reason_to_fail():
+    writer = scanned()
+    writer.add_outline_item(title="Chapter", page_number=0)
+    outline = writer.root_object["/Outlines"].get_object()
+    outline["/First"].get_object()[NameObject("/Dest")] = NameObject("/Nowhere")
+    (page,) = read(MediaType.PDF, written(writer))
+    assert page.number == 1
+
+
+def test_pictures_inside_forms_are_found():
+    writer = scanned()
+    page = writer.pages[0]
+    form = StreamObject()
+    form[NameObject("/Type")] = NameObject("/XObject")
+    form[NameObject("/Subtype")] = NameObject("/Form")
+    form[NameObject("/Resources")] = page["/Resources"]
+    objects = DictionaryObject({NameObject("/F"): writer._add_object(form)})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/XObject"): objects})
+    (read_page,) = read(MediaType.PDF, written(writer))
+    assert [picture.width for picture in read_page.pictures] == [300]
 
 
 # Word
