@@ -99,7 +99,7 @@ def test_job_that_is_deleted_meanwhile_is_unknown(steps) -> None:
 def test_silent_job_is_not_waited_for(steps, capsys) -> None:
     running(heartbeat_at=timezone.now() - timedelta(seconds=95))
     assert exit_code("job-1") == 1
-    assert "No sign of life for 0:01:35: its process has probably died." in capsys.readouterr().out
+    assert "No sign of life for 1 min 35 s: its process has probably died." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("flags", [["--once"], ["--once", "--json"]])
@@ -107,14 +107,14 @@ def test_stalled_job_is_explained(steps, capsys, flags) -> None:
     running(updated_at=timezone.now() - timedelta(seconds=300))
     assert exit_code("job-1", *flags) == 0
     out, err = capsys.readouterr()
-    assert "Alive, but without progress for 0:05:00." in out + err
+    assert "Alive, but without progress for 5 min 00 s." in out + err
 
 
 def test_starved_job_is_explained(steps, capsys) -> None:
     queue_job("report.pdf", job_id="job-1")
     Job.objects.update(created_at=timezone.now() - timedelta(seconds=90))
     assert exit_code("job-1", "--once") == 0
-    assert "Queued for 0:01:30: is a worker running?" in capsys.readouterr().out
+    assert "Queued for 1 min 30 s: is a worker running?" in capsys.readouterr().out
 
 
 def test_job_that_becomes_starved_gets_a_line(steps, capsys) -> None:

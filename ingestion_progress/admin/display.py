@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Choices
 from django.urls import NoReverseMatch, reverse
@@ -11,6 +11,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from ingestion_progress import wording
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.snapshots import Snapshot
 
@@ -49,19 +50,10 @@ def clock(at: datetime | None) -> str:
 
 def span(start: datetime | None, end: datetime | None) -> str:
     """How long something has taken until `end`, or until now; empty before its start."""
-    return duration((end or timezone.now()) - start) if start else EMPTY
-
-
-def duration(length: timedelta) -> str:
-    """`0.4 s`, `42 s`, `1 min 05 s`, `2 h 03 min`: two units at most."""
-    total = max(0.0, length.total_seconds())
-    if total < 10:
-        return f"{total:.1f} s"
-    minutes, seconds = divmod(round(total), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {seconds:02} s" if minutes else f"{seconds} s"
+    if start is None:
+        return EMPTY
+    length = (end or timezone.now()) - start
+    return wording.duration(max(0, round(length.total_seconds() * 1000)))
 
 
 def count(stage: Stage) -> str:

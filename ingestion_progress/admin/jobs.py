@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -12,14 +11,13 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from ingestion_progress import tracker
+from ingestion_progress import tracker, wording
 from ingestion_progress.admin import actions
 from ingestion_progress.admin.display import (
     EMPTY,
     bar,
     clock,
     count,
-    duration,
     job_url,
     mark,
     snapshot,
@@ -145,7 +143,7 @@ class JobAdmin(JobModelAdmin):
     @admin.display(description="remaining")
     def remaining(self, job: Job) -> str:
         left_ms = snapshot(job).progress(timezone.now()).timing.estimated_remaining_ms
-        return f"about {duration(timedelta(milliseconds=left_ms))}" if left_ms else EMPTY
+        return wording.remaining(left_ms) or EMPTY
 
     @admin.display(description="liveness")
     def shown_liveness(self, job: Job) -> str:

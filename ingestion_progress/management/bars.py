@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TextIO, cast
 
@@ -19,6 +19,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from ingestion_progress import wording
 from ingestion_progress.schemas import PipelineProgressEventData, StageProgressSchema
 from ingestion_progress.snapshots import Snapshot, load_snapshot
 from ingestion_progress.statuses import JobStatus, Liveness
@@ -207,7 +208,7 @@ def _heading(
     left = progress.timing.estimated_remaining_ms
     times = f"{_duration(progress.timing.elapsed_ms)} so far"
     if left:
-        times += f", about {_duration(left)} left"
+        times += f", {_plain(wording.remaining(left))}"
     name = escape(progress.document_name or progress.document_id)
     style = STYLES.get(status, "cyan")
     return Text.from_markup(
@@ -269,4 +270,9 @@ def _metrics(progress: PipelineProgressEventData) -> Text:
 
 
 def _duration(milliseconds: int) -> str:
-    return str(timedelta(seconds=round(milliseconds / 1000)))
+    return _plain(wording.duration(milliseconds))
+
+
+def _plain(text: str) -> str:
+    """With spaces that a search in the output finds."""
+    return text.replace(wording.NBSP, " ")

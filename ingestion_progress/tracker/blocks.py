@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import IngestionProgressError, JobCancelled, JobSuperseded
@@ -11,6 +12,7 @@ from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from ingestion_progress.tracker.buffers import Attempt
@@ -36,17 +38,9 @@ class OwnedJob(JobTracker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.has_ended:
-            return
-        if error is None:
-            self.complete()
-            return
-        status, reason = _ending(error)
-        try:
-            self._finish(status, reason)
-        except Exception:
-            # The task's own exception is the one to go on.
-            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
+        if not self.has_ended:
+            with self._without_masking(error):
+                self._finish(*_ending(error))
 
     async def __aexit__(
         self,
@@ -54,15 +48,18 @@ class OwnedJob(JobTracker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.has_ended:
-            return
-        if error is None:
-            await self.acomplete()
-            return
-        status, reason = _ending(error)
+        if not self.has_ended:
+            with self._without_masking(error):
+                await self._afinish(*_ending(error))
+
+    @contextmanager
+    def _without_masking(self, error: BaseException | None) -> Iterator[None]:
+        """The task's own exception is the one to go on, even if its end cannot be recorded."""
         try:
-            await self._afinish(status, reason)
+            yield
         except Exception:
+            if error is None:
+                raise
             logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
 
 
@@ -82,13 +79,8 @@ class JoinedJob(JobTracker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._note(error)
-        try:
+        with self._leaving(error):
             self.flush()
-        except JobSuperseded:
-            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
-        finally:
-            self.leave()
 
     async def __aexit__(
         self,
@@ -96,17 +88,19 @@ class JoinedJob(JobTracker):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._note(error)
-        try:
+        with self._leaving(error):
             await self.aflush()
+
+    @contextmanager
+    def _leaving(self, error: BaseException | None) -> Iterator[None]:
+        if error is not None and not isinstance(error, JobCancelled):
+            self.log(reason_of(error), level=EventLevel.ERROR)
+        try:
+            yield
         except JobSuperseded:
             logger.warning("tracker_superseded", extra={"job_id": self.job_id})
         finally:
             self.leave()
-
-    def _note(self, error: BaseException | None) -> None:
-        if error is not None and not isinstance(error, JobCancelled):
-            self.log(reason_of(error), level=EventLevel.ERROR)
 
 
 def reason_of(error: BaseException) -> str:
@@ -118,7 +112,9 @@ def reason_of(error: BaseException) -> str:
     return f"{kind}: {text}" if text else kind
 
 
-def _ending(error: BaseException) -> tuple[JobStatus, str]:
+def _ending(error: BaseException | None) -> tuple[JobStatus, str]:
+    if error is None:
+        return JobStatus.SUCCEEDED, ""
     if isinstance(error, JobCancelled):
         return JobStatus.CANCELLED, "Cancelled on request."
     return JobStatus.FAILED, reason_of(error)

@@ -9,6 +9,7 @@ from django.utils import timezone
 from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.statuses import EventLevel, StageStatus
 from ingestion_progress.tracker.changes import checked_count
+from ingestion_progress.tracker.contexts import BothContexts
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -21,7 +22,7 @@ Item = TypeVar("Item")
 MAX_UNIT_LENGTH = 32
 
 
-class StageTracker:
+class StageTracker(BothContexts):
     """One stage as an ingestion task sees it. Thread-safe, and never waits for the database.
 
     As a context manager (sync or async) it starts the stage, completes it on a normal leave
@@ -155,17 +156,6 @@ class StageTracker:
         else:
             # The reason is the job's to record, once.
             self._move_to(StageStatus.ERROR)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
 
     def describe(self, *, total: int | None, unit: str) -> None:
         """What is counted and how much there is, as far as it is known."""

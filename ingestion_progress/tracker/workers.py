@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Self
 from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.statuses import WorkerStatus
 from ingestion_progress.tracker.changes import WorkerChange
+from ingestion_progress.tracker.contexts import BothContexts
 from ingestion_progress.tracker.plans import clean_text
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 MAX_CHUNK_LENGTH = 255
 
 
-class WorkerSlot:
+class WorkerSlot(BothContexts):
     """One slot of the pool while it works on a chunk.
 
     Leaving frees the slot; an exception marks it as broken and goes on.
@@ -51,14 +52,3 @@ class WorkerSlot:
         traceback: TracebackType | None,
     ) -> None:
         self.change(WorkerStatus.IDLE if error is None else WorkerStatus.ERROR)
-
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)

@@ -19,7 +19,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from ingestion_progress import access, tracker
+from ingestion_progress import access, tracker, wording
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import (
     IngestionProgressError,
@@ -30,7 +30,6 @@ from ingestion_progress.exceptions import (
 from ingestion_progress.models import Job, JobEvent, clean_job_id
 from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
 from ingestion_progress.statuses import JobStatus
-from ingestion_progress.views import wording
 from ingestion_progress.views.presentation import job_view
 from ingestion_progress.views.rows import BLANK_ROW, event_rows, job_rows
 

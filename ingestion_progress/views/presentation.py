@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from ingestion_progress import wording
 from ingestion_progress.schemas import (
     JobStateEventData,
     PipelineProgressEventData,
@@ -14,7 +15,6 @@ from ingestion_progress.schemas import (
 )
 from ingestion_progress.snapshots import Snapshot
 from ingestion_progress.statuses import StageStatus, WorkerStatus
-from ingestion_progress.views import wording
 
 PARTIALS = "ingestion_progress/partials"
 

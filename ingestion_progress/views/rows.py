@@ -8,10 +8,10 @@ from datetime import datetime
 
 from django.urls import reverse
 
+from ingestion_progress import wording
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.snapshots import Snapshot
 from ingestion_progress.statuses import EventLevel, JobStatus, Liveness
-from ingestion_progress.views import wording
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,5 @@
 // @ts-check
-/** Numbers as people read them. `views/wording.py` says the same; a browser test compares the two. */
+/** Numbers as people read them. `wording.py` says the same; a browser test compares the two. */
 
 const NBSP = "\u00a0";
 const SECOND_MS = 1000;

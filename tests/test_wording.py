@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion_progress.views import wording
+from ingestion_progress import wording
 from tests.wording_cases import ALL
 
 
