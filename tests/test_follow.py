@@ -99,7 +99,9 @@ def test_job_that_is_deleted_meanwhile_is_unknown(steps) -> None:
 def test_silent_job_is_not_waited_for(steps, capsys) -> None:
     running(heartbeat_at=timezone.now() - timedelta(seconds=95))
     assert exit_code("job-1") == 1
-    assert "No sign of life for 1 min 35 s: its process has probably died." in capsys.readouterr().out
+    assert (
+        "No sign of life for 1 min 35 s: its process has probably died." in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("flags", [["--once"], ["--once", "--json"]])
