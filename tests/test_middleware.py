@@ -49,6 +49,15 @@ def test_production_serves_collected_files_that_may_be_cached_for_ever(productio
     assert response.headers["Content-Encoding"] == "gzip"
 
 
+def test_modules_import_files_that_may_be_cached_for_ever_too(production):
+    folder = production.project.folder / "static" / "ingestion_progress"
+    manifest = json.loads((folder.parent / "staticfiles.json").read_text())["paths"]
+    module = folder.parent / manifest["ingestion_progress/pipeline-progress.js"]
+    imported = re.findall(r'from "\./([^"]+)"', module.read_text())
+    assert imported
+    assert all(re.fullmatch(r"[\w-]+\.[0-9a-f]{12}\.js", name) for name in imported)
+
+
 def test_every_page_carries_the_strict_policy_and_nothing_that_it_forbids(production):
     login = httpx.get(f"{production.url}/admin/login/")
     assert "default-src 'self';" in login.headers["Content-Security-Policy"]
@@ -73,14 +82,15 @@ def test_requests_are_logged_without_their_query_string(development, path):
 
 
 def test_stream_passes_unbuffered_and_its_records_share_the_request_id(development):
-    path = "/api/v1/admin/ingestion/jobs/none/progress"
+    job_id = "no-such-job-with-a-token"
+    path = f"/api/v1/admin/ingestion/jobs/{job_id}/progress"
     response = httpx.get(f"{development.url}{path}", params={"token": "a-secret"})
     assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
     log = development.project.log.read_text()
     assert "a-secret" not in log
     records = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    started = next(record for record in records if record["event"] == "sse_stream_started")
-    assert started["job_id"] == "none"
+    streams = [record for record in records if record["event"] == "sse_stream_started"]
+    started = next(record for record in streams if record["job_id"] == job_id)
     assert started["client_ip"] == "127.0.0.1"
     finished = next(record for record in records if record.get("path") == path)
     assert finished["request_id"] == started["request_id"]
