@@ -15,6 +15,7 @@ from progress_project.log_records import logging_config
 def formatted(request, monkeypatch):
     """A function that logs, and returns the line that comes out."""
     monkeypatch.delenv("FORCE_COLOR", raising=False)
+    structlog.contextvars.clear_contextvars()  # a request of another test may have left some
     formatters = logging_config(level="INFO", log_format=request.param)["formatters"]
     options = dict(formatters["structured"])
     formatter = options.pop("()")(**options)
