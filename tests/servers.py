@@ -10,6 +10,8 @@ import shutil
 import socket
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +31,24 @@ class PostgreSQL:
         socket_dir = self.server.get_postmaster_info().socket_dir
         return f"postgres://postgres:@/{socket_dir}/{name}"
 
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """As when it is restarted: connections break, and new ones are refused."""
+        self.server.stop()
+        try:
+            yield
+        finally:
+            self.server.ensure_postgres_running()
+
 
 @functools.cache
 def postgresql() -> PostgreSQL:
+    """The one that tests share."""
+    return start_postgresql()
+
+
+def start_postgresql() -> PostgreSQL:
+    """A server that the caller may stop."""
     folder = Path(tempfile.mkdtemp(prefix="ingestion-progress-pg-"))
     # The package warns where the user has no private folder for sockets. Ours is not for other
     # processes: it is no longer private once the server has opened it for its own user.

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.live import LiveProject, live_project
+from tests.servers import start_postgresql
 
 READ = """
 import json, sys
@@ -167,39 +168,56 @@ def locked(project: LiveProject) -> Iterator[None]:
         connection.close()
 
 
+COUNT_UNTIL_TOLD = """
+    import json, pathlib, sys, time
+    from django.conf import settings
+    settings.DATABASES["default"]["OPTIONS"] |= json.loads(sys.argv[3])
+    from ingestion_progress import track
+    told = pathlib.Path(sys.argv[2])
+    counted, slowest = 0, 0
+    with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
+        stage = job.stage("one")
+        while not told.exists():
+            before = time.monotonic()
+            stage.advance()
+            slowest = max(slowest, time.monotonic() - before)
+            counted += 1
+            time.sleep(0.001)
+        job.set_metrics(qdrant_writes=counted)
+    assert slowest < 0.5, f"advance() waited {slowest} s for the database"
+"""
+
+
+def assert_all_was_counted(project: LiveProject, job_id: str) -> None:
+    state = read(project, job_id)
+    assert state["status"] == "succeeded"
+    assert state["stages"]["one"] == state["metrics"]["qdrant_writes"] > 100
+    assert "tracker_database_away" in project.log.read_text()
+
+
 def test_a_locked_database_slows_nothing_and_loses_nothing(sqlite_project, job_id, tmp_path):
     """The lock is held for several times longer than SQLite waits for it."""
-    process = sqlite_project.python(
-        """
-        import pathlib, sys, time
-        from django.conf import settings
-        settings.DATABASES["default"]["OPTIONS"]["timeout"] = 0.1
-        from ingestion_progress import track
-        released = pathlib.Path(sys.argv[2])
-        counted, slowest = 0, 0
-        with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
-            stage = job.stage("one")
-            while not released.exists():
-                before = time.monotonic()
-                stage.advance()
-                slowest = max(slowest, time.monotonic() - before)
-                counted += 1
-                time.sleep(0.001)
-            job.set_metrics(qdrant_writes=counted)
-        assert slowest < 0.5, f"advance() waited {slowest} s for the database"
-        """,
-        job_id,
-        str(tmp_path / "released"),
-    )
+    told = tmp_path / "told"
+    process = sqlite_project.python(COUNT_UNTIL_TOLD, job_id, str(told), '{"timeout": 0.1}')
     sqlite_project.wait_for_job(job_id)
     with locked(sqlite_project):
         time.sleep(1.5)
-    (tmp_path / "released").touch()
+    told.touch()
     assert finished(process) == 0, sqlite_project.log.read_text()
-    state = read(sqlite_project, job_id)
-    assert state["status"] == "succeeded"
-    assert state["stages"]["one"] == state["metrics"]["qdrant_writes"] > 100
-    assert "tracker_database_away" in sqlite_project.log.read_text()
+    assert_all_was_counted(sqlite_project, job_id)
+
+
+def test_a_database_server_that_is_restarted_slows_nothing_and_loses_nothing(tmp_path, job_id):
+    server = start_postgresql()
+    with live_project(tmp_path, server.create_database()) as live:
+        process = live.python(COUNT_UNTIL_TOLD, job_id, str(tmp_path / "told"), "{}")
+        live.wait_for_job(job_id)
+        with server.stopped():
+            time.sleep(1)
+        (tmp_path / "told").touch()
+        assert finished(process) == 0, live.log.read_text()
+        assert_all_was_counted(live, job_id)
+    server.server.cleanup()
 
 
 def test_a_finish_that_the_database_does_not_take_raises_a_clear_error(
