@@ -112,6 +112,8 @@ class BackgroundWriter:
 
     def open(self, buffer: Buffer) -> None:
         with self._lock:
+            if not self._live:  # the start itself was a sign of life
+                self._heartbeat_at = time.monotonic() + conf.heartbeat_seconds
             self._live.add(buffer)
         self._wake(None)
 
