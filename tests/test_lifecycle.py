@@ -127,6 +127,14 @@ def test_a_restart_begins_afresh_with_a_new_epoch_and_keeps_the_log():
     ]
 
 
+def test_a_restart_frees_the_workers_of_an_attempt_that_was_running():
+    start(workers=1)
+    Worker.objects.update(status="processing", current_chunk="c-1", progress_percent=50)
+    start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)
+    worker = Worker.objects.get()
+    assert (worker.status, worker.current_chunk, worker.progress_percent) == ("idle", "", 0)
+
+
 def test_a_queued_job_is_cancelled_at_once_and_then_refuses_to_start():
     queue_job("a.pdf", job_id="job")
     assert request_cancellation("job").job_status is JobStatus.CANCELLED

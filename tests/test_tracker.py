@@ -186,6 +186,21 @@ def test_a_jobs_own_counters_are_bounded():
         job.count(**{f"c{n}": 1 for n in range(51)})
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "x" * 65])
+def test_a_counter_has_a_name_that_can_be_stored(name):
+    with track("a.pdf", stages=["one"]) as job, pytest.raises(ValueError, match="printable"):
+        job.count(**{name: 1})
+
+
+def test_counts_that_a_column_cannot_hold_are_refused():
+    with track("a.pdf", stages=["one"]) as job:
+        with pytest.raises(InvalidCount, match="total_chunks is 2147483648"):
+            job.set_totals(chunks=2**31)
+        with pytest.raises(InvalidCount, match="in_flight"):
+            job.stage("one").set(in_flight=2**31)
+        job.set_totals(chunks=2**31 - 1)
+
+
 def test_a_recorded_error_counts_and_does_not_end_the_job():
     with track("a.pdf", stages=["one"]) as job, job.stage("one") as stage:
         stage.record_error("Page 3 has no text.", item="page 3")
@@ -209,6 +224,37 @@ def test_a_full_log_counts_on_and_still_says_how_the_job_ended(settings):
         "line 1",
         "Succeeded",
     ]
+
+
+def test_a_line_about_the_whole_job_finds_no_room_in_a_full_log_either(settings):
+    settings.INGESTION_PROGRESS_MAX_EVENTS_PER_JOB = 2
+    with track("a.pdf", stages=["one"]) as job:
+        for n in range(5):
+            job.log(f"line {n}")
+    row = Job.objects.get(pk=job.job_id)
+    assert row.event_count == 7
+    assert [event.message for event in row.events.all()] == ["Started", "line 0", "Succeeded"]
+
+
+def test_words_that_the_database_refuses_are_cleaned_and_take_no_counts_with_them():
+    with track("a.pdf", stages=["one"]) as job, job.stage("one", unit="pa\0ges") as stage:
+        stage.advance(3)
+        job.log("odd", stage="x\0" * 100, item="\0")
+    stage = load_snapshot(job.job_id).stages[0]
+    assert (stage.processed, stage.unit) == (3, "pages")
+    assert len(JobEvent.objects.get(message="odd").stage) == 64
+
+
+def test_changes_that_cannot_be_written_do_not_hold_up_other_jobs():
+    with track("bad.pdf", stages=["one"]) as bad, track("good.pdf", stages=["one"]) as good:
+        with background_writer._working:  # so that both are written in one go
+            with bad.buffer.change() as changes:
+                changes.stages["one"].counters["processed"].base = "many"
+            good.stage("one").advance()
+        eventually(lambda: load_snapshot(good.job_id).stages[0].processed == 1)
+        eventually(lambda: not bad.buffer.changes)
+        bad.stage("one").advance(2)
+    assert load_snapshot(bad.job_id).stages[0].processed == 2
 
 
 def test_a_broken_stage_may_be_tried_again():

@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 
     from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
 
-# JavaScript's largest exact integer, and far below the columns' own limit.
+# JavaScript's largest exact integer, and far below the limit of 8-byte columns.
 MAX_COUNT = 2**53 - 1
+# What PostgreSQL's 4-byte columns hold.
+MAX_SMALL_COUNT = 2**31 - 1
+SMALL_COUNTS = frozenset({"total_chunks", "total_images", "pool_size", "queue_depth", "in_flight"})
 # In memory, for one job: a database that stays away must not fill the process.
 MAX_PENDING_EVENTS = 10_000
 
 
 def checked_count(name: str, value: object) -> int:
-    """The value itself. Raises InvalidCount unless it is an integer from 0 to MAX_COUNT."""
-    if not isinstance(value, int) or not 0 <= value <= MAX_COUNT:
-        raise InvalidCount(f"{name} is {value!r}; it must be an integer from 0 to {MAX_COUNT}.")
+    """The value itself. Raises InvalidCount unless it is an integer that its column can hold."""
+    most = MAX_SMALL_COUNT if name in SMALL_COUNTS else MAX_COUNT
+    if not isinstance(value, int) or not 0 <= value <= most:
+        raise InvalidCount(f"{name} is {value!r}; it must be an integer from 0 to {most}.")
     return value
 
 

@@ -31,6 +31,7 @@ Result = TypeVar("Result")
 
 METRICS = frozenset({"entities_total", "relations_total", "neo4j_writes", "qdrant_writes"})
 MAX_OWN_COUNTERS = 50
+MAX_COUNTER_NAME_LENGTH = 64
 
 
 class JobTracker:
@@ -225,6 +226,12 @@ class JobTracker:
         own = {name for name in counts if name not in METRICS}
         if len(self._own_counters | own) > MAX_OWN_COUNTERS:
             raise ValueError(f"A job has at most {MAX_OWN_COUNTERS} counters of its own.")
+        for name in own:
+            if not 1 <= len(name) <= MAX_COUNTER_NAME_LENGTH or not name.isprintable():
+                raise ValueError(
+                    f"{name!r} cannot name a counter: use 1 to {MAX_COUNTER_NAME_LENGTH} "
+                    "printable characters."
+                )
         checked = {name: checked_count(name, value) for name, value in counts.items()}
         self._own_counters |= own
         with self.buffer.change() as changes:

@@ -16,9 +16,13 @@ from ingestion_progress.exceptions import (
 from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_job_id, new_epoch
 from ingestion_progress.statuses import EventLevel, JobStatus, Liveness
 from ingestion_progress.tracker.buffers import Attempt
-from ingestion_progress.tracker.changes import EventEntry
 from ingestion_progress.tracker.plans import JobPlan, Stages
-from ingestion_progress.tracker.records import end_locked_job, progress_alias, write_events
+from ingestion_progress.tracker.records import (
+    end_locked_job,
+    free_workers,
+    progress_alias,
+    write_milestone,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +79,7 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
         else:
             raise JobExists(job.pk, job.status)
         message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
-        write_events(job, [_event(message)])
+        write_milestone(job, message)
         return attempt_of(job)
 
 
@@ -111,7 +115,7 @@ def request_cancellation(job_id: str) -> Job:
         if job.job_status is JobStatus.QUEUED or job.liveness(now) is Liveness.LOST:
             end_locked_job(job, JobStatus.CANCELLED, "Cancelled on request.")
         elif job.cancel_requested_at is None:
-            write_events(job, [_event("Cancellation requested", EventLevel.WARNING)])
+            write_milestone(job, "Cancellation requested", EventLevel.WARNING)
             Job.objects.using(using).filter(pk=job_id).update(
                 cancel_requested_at=now, revision=job.revision + 1
             )
@@ -167,10 +171,6 @@ def _found(job: Job | None, job_id: str) -> Job:
     return job
 
 
-def _event(message: str, level: EventLevel = EventLevel.INFO) -> EventEntry:
-    return EventEntry(at=timezone.now(), level=level, message=message)
-
-
 def _create(plan: JobPlan, status: JobStatus) -> Job:
     using = progress_alias()
     now = timezone.now()
@@ -223,6 +223,7 @@ def _begin_again(job: Job, plan: JobPlan) -> None:
     job.attempt += 1
     job.epoch = new_epoch()
     job.event_count = JobEvent.objects.using(progress_alias()).filter(job=job).count()
+    free_workers(job)  # the attempt before may be running still
     _run(job, plan)
     if plan.weights is None:
         names = Stage.objects.using(progress_alias()).filter(job=job)

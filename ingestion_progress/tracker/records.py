@@ -18,6 +18,7 @@ from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, JobSuperseded
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
+from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.snapshots import plan_percent
 from ingestion_progress.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, StageChanges
@@ -95,42 +96,47 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
     if not is_ended:
         raise InvalidTransition(f"Job {job.pk}", job.status, f"become {status}")
     _close_stages(job, now, has_succeeded=has_succeeded)
-    Worker.objects.using(progress_alias()).filter(job=job).update(
-        status=WorkerStatus.IDLE, current_chunk="", progress_percent=0
-    )
+    free_workers(job)
     message = f"{status.label}: {error}" if error else status.label
     level = EventLevel.INFO if has_succeeded else EventLevel.ERROR
-    write_events(job, [EventEntry(at=now, level=level, message=message)])
+    write_milestone(job, message, level)
     job.status, job.finished_at = status, now
 
 
-def write_events(job: Job, events: Sequence[EventEntry], dropped: int = 0) -> None:
+def free_workers(job: Job) -> None:
+    Worker.objects.using(progress_alias()).filter(job=job).update(
+        status=WorkerStatus.IDLE, current_chunk="", progress_percent=0
+    )
+
+
+def write_milestone(job: Job, message: str, level: EventLevel = EventLevel.INFO) -> None:
+    """How a job began and ended is worth a line even in a full log."""
+    _append(job, [EventEntry(at=timezone.now(), level=level, message=message)], count=1)
+
+
+def _write_events(job: Job, events: Sequence[EventEntry], dropped: int) -> None:
     """Appends to the job's log up to its limit; counts what there is no room for."""
-    if not events and not dropped:
-        return
+    if events or dropped:
+        room = max(0, conf.max_events_per_job - job.event_count)
+        _append(job, events[:room], count=len(events) + dropped)
+
+
+def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
     using = progress_alias()
-    room = max(0, conf.max_events_per_job - job.event_count)
-    # How a job ended and what went wrong last is worth a line even in a full log.
-    kept = events if len(events) <= room else [*events[:room], *_endings(events[room:])]
     JobEvent.objects.using(using).bulk_create(
         JobEvent(
             job=job,
             attempt=job.attempt,
             at=event.at,
             level=event.level,
-            stage=event.stage,
+            stage=clean_text(event.stage, MAX_STAGE_NAME_LENGTH),
             item=clean_text(event.item, 255),
             message=clean_text(event.message, MAX_MESSAGE_LENGTH),
         )
-        for event in kept
+        for event in events
     )
-    count = len(events) + dropped
     Job.objects.using(using).filter(pk=job.pk).update(event_count=F("event_count") + count)
     job.event_count += count
-
-
-def _endings(events: Iterable[EventEntry]) -> list[EventEntry]:
-    return [event for event in events if not event.stage and not event.item]
 
 
 def _locked(attempt: Attempt) -> Job:
@@ -153,7 +159,7 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
         _write_stage(job, name, stage_changes, is_open=is_open)
     if is_open:
         _write_workers(job, changes)
-    write_events(job, changes.events, changes.dropped_events)
+    _write_events(job, changes.events, changes.dropped_events)
     stages = list(_stages(job))
     updates: dict[str, Any] = changes.counters.expressions()
     if changes.own_counters:

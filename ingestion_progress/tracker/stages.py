@@ -10,6 +10,7 @@ from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.statuses import EventLevel, StageStatus
 from ingestion_progress.tracker.changes import checked_count
 from ingestion_progress.tracker.contexts import BothContexts
+from ingestion_progress.tracker.plans import clean_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -83,7 +84,7 @@ class StageTracker(BothContexts):
     @contextmanager
     def in_flight(self, n: int = 1) -> Iterator[None]:
         """Counts `n` items as being worked on while the block runs."""
-        checked_count("n", n)
+        checked_count("in_flight", n)
         self.start()
         self._add_in_flight(n)
         try:
@@ -163,7 +164,7 @@ class StageTracker(BothContexts):
             self.set(total=total)
         if unit:
             with self._buffer.change() as changes:
-                changes.stages[self.name].unit = unit[:MAX_UNIT_LENGTH]
+                changes.stages[self.name].unit = clean_text(unit, MAX_UNIT_LENGTH)
 
     def _expect(self, items: Iterable[Item]) -> None:
         self.start()

@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.tracker.records import write_changes
@@ -53,8 +53,8 @@ def flush_buffer(buffer: Buffer) -> None:
     except JobSuperseded:
         buffer.is_over = True
         logger.warning("tracker_superseded", extra={"job_id": buffer.attempt.job_id})
-    except DatabaseError as error:
-        if not is_transient(error):
+    except Exception as error:
+        if not is_transient(error):  # a driver refuses some values with errors of its own
             logger.exception("tracker_changes_refused", extra={"job_id": buffer.attempt.job_id})
             return
         buffer.put_back(changes)
