@@ -11,6 +11,7 @@ from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient
 
 from ingestion_progress.pipeline import vectors
+from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.documents import Chunk
 from ingestion_progress.pipeline.embedding import Bm25Embedder
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
@@ -44,6 +45,17 @@ def test_what_is_written_is_found_with_all_that_belongs_to_it():
     assert best.score > 0
     assert ask("the") == []
     assert ask("zebra") == []
+
+
+def test_the_local_store_does_not_wait_for_the_disk_at_every_point():
+    def settings_of(client):
+        database = client._client.collections[conf.qdrant_collection].storage.storage
+        return [
+            database.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous")
+        ]
+
+    assert QdrantStore()._call(settings_of, 1.0) == ["wal", 1]
 
 
 def test_a_rare_word_weighs_more_than_a_common_one():

@@ -6,9 +6,9 @@ not thread-safe. So it is opened late, for one batch or one question, and closed
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from qdrant_client import QdrantClient
@@ -120,6 +120,7 @@ class QdrantStore:
             return self._call_server(use)
         with _local_client(conf.qdrant_path, patience_seconds) as client:
             self._prepare(client)
+            _spare_the_disk(client, self._collection)
             return use(client)
 
     def _call_server(self, use: Callable[[QdrantClient], Result]) -> Result:
@@ -164,7 +165,7 @@ class QdrantStore:
         return True
 
 
-@contextmanager
+@contextlib.contextmanager
 def _local_client(folder: Path, patience_seconds: float) -> Iterator[QdrantClient]:
     """The folder's only client in all processes while the block runs."""
     # On import it looks for a folder it can write to, which a web process may not have.
@@ -195,7 +196,7 @@ def _local_client(folder: Path, patience_seconds: float) -> Iterator[QdrantClien
         _in_this_process.release()
 
 
-@contextmanager
+@contextlib.contextmanager
 def _opened(folder: Path, busy: VectorStoreUnavailable) -> Iterator[QdrantClient]:
     try:
         # Its way to find out whether it must check leaves a connection open behind it, of which
@@ -207,6 +208,17 @@ def _opened(folder: Path, busy: VectorStoreUnavailable) -> Iterator[QdrantClient
         yield client
     finally:
         client.close()
+
+
+def _spare_the_disk(client: QdrantClient, collection: str) -> None:
+    """The local store commits each point by itself: of 500 points to delete, a busy disk made 10 s
+    in which a job could not be cancelled. A crash of the machine may undo what it wrote last.
+    """
+    with contextlib.suppress(AttributeError):  # nothing public leads there, and it is only slower
+        local: Any = client._client  # noqa: SLF001
+        database = local.collections[collection].storage.storage
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
 
 
 def point_id(document_id: str, chunk_key: str) -> str:
