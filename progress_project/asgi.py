@@ -1,5 +1,6 @@
 """The ASGI application, for daphne, uvicorn and granian alike."""
 
+import gc
 import importlib
 import os
 
@@ -12,3 +13,7 @@ application = get_asgi_application()
 
 # The first visitor does not wait for the views, schemas and libraries behind the URLs to load.
 importlib.import_module(settings.ROOT_URLCONF)
+
+# What is loaded now stays: no collection has to look at it again, the last one least of all (it
+# makes an idle server take 0.6 s to leave).
+gc.freeze()
