@@ -149,7 +149,16 @@ class LiveServer:
 def server_command(server: str, port: int) -> list[str]:
     """The module and arguments that serve the project on a port of this machine."""
     return {
-        "daphne": ["progress_project.web", "-v", "0", "-b", "127.0.0.1", "-p", str(port), APPLICATION],
+        "daphne": [
+            "progress_project.web",
+            "-v",
+            "0",
+            "-b",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            APPLICATION,
+        ],
         "uvicorn": [
             "uvicorn",
             "--host",
