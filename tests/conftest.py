@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,11 @@ def django_db_keepdb() -> bool:
     return True
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+# `TEST_PROJECT_DATABASES=sqlite` leaves one out, where the other has been tried already.
+PROJECT_DATABASES = os.environ.get("TEST_PROJECT_DATABASES", "sqlite postgresql").split()
+
+
+@pytest.fixture(scope="session", params=PROJECT_DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An empty database for real processes; what uses it runs on SQLite and PostgreSQL."""
     if request.param == "postgresql":
