@@ -51,6 +51,11 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _log_format() -> str:
+    """Whoever types a command reads its log; what collects one wants to parse it."""
+    return "console" if DEBUG or sys.stderr.isatty() else "json"
+
+
 DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = _secret_key()
 
@@ -173,7 +178,7 @@ TIME_ZONE = _time_zone()
 USE_TZ = True
 LOGGING = logging_config(
     level=env.choice("LOG_LEVEL", LEVELS, "INFO"),
-    log_format=env.choice("LOG_FORMAT", FORMATS, "console" if DEBUG else "json"),
+    log_format=env.choice("LOG_FORMAT", FORMATS, _log_format()),
 )
 
 # KEEPALIVE_SECONDS in the environment is INGESTION_PROGRESS_KEEPALIVE_SECONDS here; and so on.

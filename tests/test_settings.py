@@ -101,6 +101,18 @@ def test_env_file_counts_unless_the_environment_says_otherwise(tmp_path):
     assert found["INGESTION_PROGRESS_KEEPALIVE_SECONDS"] == 3
 
 
+def test_a_log_in_a_terminal_is_for_people_unless_told_otherwise(tmp_path):
+    in_terminal = "import sys; sys.stderr.isatty = lambda: True" + SHOW
+
+    def logging_in_terminal(**env: str) -> Any:
+        done = run(tmp_path, in_terminal, NO_COLOR="1", **env)
+        return json.loads(re.sub(r" at 0x\w+", "", done.stdout))["LOGGING"]
+
+    console = deployed(tmp_path, LOG_FORMAT="console", NO_COLOR="1")["LOGGING"]
+    assert logging_in_terminal() == console
+    assert logging_in_terminal(LOG_FORMAT="json") == deployed(tmp_path)["LOGGING"] != console
+
+
 def test_secret_is_read_from_a_file(tmp_path):
     (tmp_path / "key").write_text("out of a vault\n")
     assert deployed(tmp_path, SECRET_KEY_FILE=str(tmp_path / "key"))["SECRET_KEY"] == (

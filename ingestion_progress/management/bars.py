@@ -206,7 +206,9 @@ def _heading(
     liveness = snapshot.job.liveness(now)
     shown = f"{status}, {liveness.value}" if liveness and liveness != status else status
     left = progress.timing.estimated_remaining_ms
-    times = f"{_duration(progress.timing.elapsed_ms)} so far"
+    times = _duration(progress.timing.elapsed_ms)
+    if not snapshot.job.is_finished:
+        times += " so far"
     if left:
         times += f", {_plain(wording.remaining(left))}"
     name = escape(progress.document_name or progress.document_id)
