@@ -163,7 +163,7 @@ def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
 
 
 def delete_job(request: HttpRequest, job_id: str) -> Status[None]:
-    """Removes the job's record and its log, for good. A running job is cancelled first."""
+    """Removes the job's record and its log, for good. A running job is refused: cancel it first."""
     try:
         tracker.delete_job(_possible(job_id))
     except InvalidTransition as running:
