@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion_progress.pipeline.chunking import CHUNK_SIZE, MIN_CHUNK, SemanticChunker
+from ingestion_progress.pipeline.chunking import (
+    CHUNK_SIZE,
+    MIN_CHUNK,
+    SemanticChunker,
+    _headings,
+)
 from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.media import MediaType
 from ingestion_progress.pipeline.parsers import parser_for
@@ -41,6 +46,38 @@ def test_markdown_chunks_carry_the_heading_above_them():
 def test_a_hash_in_code_is_no_heading():
     text = "# Real\n\n```sh\n# a comment\n```\n\n" + "word " * 300
     assert {chunk.heading for chunk in chunks(text, is_markdown=True)} == {"Real"}
+
+
+def test_the_closing_marks_of_a_heading_do_not_belong_to_it():
+    text = "## Closed ##  \n\nOne.\n\n# #\n\nTwo.\n\nUnderlined\n===\n\nThree." + " word" * 300
+    assert [title for _, title in _headings(Page(number=None, text=text, is_markdown=True))] == [
+        "Closed",
+        "#",
+        "Underlined",
+    ]
+
+
+def test_a_heading_without_end_is_cut_for_the_chunks_that_carry_it():
+    found = chunks("# " + "long " * 1000 + "\n\n" + "word " * 1000, is_markdown=True)
+    assert {len(chunk.heading) for chunk in found} == {200}
+
+
+# Each of these took minutes, or would have, while a quadratic part was left.
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 1_000_000,
+        "word " * 300_000,
+        "# a" + " " * 100_000 + "b",
+        "# a\n\n```\nx\n```\n\n" * 20_000,
+    ],
+    ids=["no spaces", "no lines", "a heading with a gap", "many blocks of code"],
+)
+def test_a_large_text_without_joints_is_cut_all_the_same(text: str):
+    found = chunks(text, is_markdown=True)
+    assert "".join("".join(chunk.text.split()) for chunk in found) == "".join(text.split())
+    assert all(text[chunk.start : chunk.end] == chunk.text for chunk in found)
+    assert max(len(chunk.text) for chunk in found) <= CHUNK_SIZE[1] + MIN_CHUNK + 2
 
 
 def test_a_short_rest_joins_the_chunk_before_it():

@@ -21,8 +21,15 @@ CHUNK_SIZE = (600, 1000)
 # What is left over at the end of a page and shorter than this joins the chunk before it.
 MIN_CHUNK = 120
 EXPECTED_CHUNK = 700
+# Every chunk below a heading carries it.
+MAX_HEADING_LENGTH = 200
+# The splitter's time grows with the square of a text that has no joints: 13 s for 1 MB of them,
+# 0.2 s for this much.
+MAX_CUT_AT_ONCE = 100_000
+# Where a text that is longer may be divided, the best first.
+DIVISIONS = ("\n\n", "\n", " ")
 # Marked with `#`, or underlined.
-HEADING = re.compile(r"^#{1,6} +(.+?) *#*$|^(\S.*)\n(?:=+|-{3,}) *$", re.MULTILINE)
+HEADING = re.compile(r"^#{1,6} +(\S.*)$|^(\S.*)\n(?:=+|-{3,}) *$", re.MULTILINE)
 FENCE = re.compile(r"^(```|~~~).*?(?:^\1|\Z)", re.MULTILINE | re.DOTALL)
 
 
@@ -48,7 +55,9 @@ class SemanticChunker:
         return MarkdownSplitter(CHUNK_SIZE)
 
     def expected(self, page: Page, after: int = 0) -> int:
-        return -(-len(page.text[after:].strip()) // EXPECTED_CHUNK)
+        # Asked after every chunk, so what is left of a large text is not copied.
+        left = len(page.text) - after if after else len(page.text.strip())
+        return -(-left // EXPECTED_CHUNK)
 
     def chunks(self, page: Page, first_number: int) -> Iterator[Chunk]:
         headings = _headings(page)
@@ -59,19 +68,33 @@ class SemanticChunker:
                 page=page.number,
                 start=start,
                 end=end,
-                heading=_heading_at(headings, start) or page.heading,
+                heading=(_heading_at(headings, start) or page.heading)[:MAX_HEADING_LENGTH],
             )
 
-    def _spans(self, page: Page) -> list[tuple[int, int]]:
+    def _spans(self, page: Page) -> Iterator[tuple[int, int]]:
         splitter = self._markdown if page.is_markdown else self._text
-        spans: list[tuple[int, int]] = []
-        for start, text in splitter.chunk_indices(page.text):
-            end = start + len(text)
-            if spans and len(text) < MIN_CHUNK:
-                spans[-1] = (spans[-1][0], end)
-            elif text.strip():
-                spans.append((start, end))
-        return spans
+        for first, last in _parts(page.text):
+            spans: list[tuple[int, int]] = []
+            for offset, text in splitter.chunk_indices(page.text[first:last]):
+                start = first + offset
+                end = start + len(text)
+                if spans and len(text) < MIN_CHUNK:
+                    spans[-1] = (spans[-1][0], end)
+                elif text.strip():
+                    spans.append((start, end))
+            yield from spans
+
+
+def _parts(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of what is cut at once: all of it, unless it is very long."""
+    start = 0
+    while len(text) - start > MAX_CUT_AT_ONCE:
+        limit = start + MAX_CUT_AT_ONCE
+        found = (text.rfind(mark, start + MAX_CUT_AT_ONCE // 2, limit) for mark in DIVISIONS)
+        end = next((at + 1 for at in found if at >= 0), limit)
+        yield start, end
+        start = end
+    yield start, len(text)
 
 
 def _headings(page: Page) -> list[tuple[int, str]]:
@@ -80,10 +103,21 @@ def _headings(page: Page) -> list[tuple[int, str]]:
         return []
     fences = [match.span() for match in FENCE.finditer(page.text)]
     return [
-        (match.start(), match.group(1) or match.group(2))
+        (match.start(), _title(match))
         for match in HEADING.finditer(page.text)
-        if not any(start <= match.start() < end for start, end in fences)
+        if not _is_inside(match.start(), fences)
     ]
+
+
+def _title(match: re.Match[str]) -> str:
+    marked, underlined = match.groups()
+    return (marked.rstrip(" ").rstrip("#").rstrip(" ") or marked) if marked else underlined
+
+
+def _is_inside(offset: int, spans: list[tuple[int, int]]) -> bool:
+    """`spans`: in order, without overlap."""
+    index = bisect_right(spans, offset, key=lambda span: span[0])
+    return index > 0 and offset < spans[index - 1][1]
 
 
 def _heading_at(headings: list[tuple[int, str]], offset: int) -> str:

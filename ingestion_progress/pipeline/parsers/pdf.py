@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TAIL_BYTES = 2048
 MAX_FORM_DEPTH = 3
 CAPTION = re.compile(
-    r"^\s*((?:Figure|Fig\.|Image|Picture|Abbildung)\s+\d[^\n]{0,200})", re.MULTILINE
+    r"^[^\S\n]*((?:Figure|Fig\.|Image|Picture|Abbildung)\s+\d[^\n]{0,200})", re.MULTILINE
 )
 FORMATS = {
     "/DCTDecode": "JPEG",
