@@ -90,6 +90,11 @@ class AppSettings:
         """A stream silent for this long gets a comment line."""
         return float(self._get("KEEPALIVE_SECONDS", 15.0))
 
+    @property
+    def max_stream_seconds(self) -> float:
+        """A stream that is older ends, and its client comes back; each varies by a tenth."""
+        return float(self._get("MAX_STREAM_SECONDS", 900.0))
+
     # Uploads
 
     @property
