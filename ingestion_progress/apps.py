@@ -6,6 +6,7 @@ from django.apps import AppConfig
 
 if TYPE_CHECKING:
     from ingestion_progress.feed import Feed
+    from ingestion_progress.views.health import Readiness
 
 
 class IngestionProgressConfig(AppConfig):
@@ -17,6 +18,7 @@ class IngestionProgressConfig(AppConfig):
         from ingestion_progress import checks  # noqa: F401  (registers the system checks)
 
         self._feed: Feed | None = None
+        self._readiness: Readiness | None = None
 
     @property
     def feed(self) -> Feed:
@@ -26,3 +28,12 @@ class IngestionProgressConfig(AppConfig):
 
             self._feed = Feed()
         return self._feed
+
+    @property
+    def readiness(self) -> Readiness:
+        """What the process can say about its databases, made on first use."""
+        if self._readiness is None:
+            from ingestion_progress.views.health import Readiness
+
+            self._readiness = Readiness()
+        return self._readiness

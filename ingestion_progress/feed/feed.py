@@ -53,6 +53,16 @@ class Feed:
     def subscriber_count(self) -> int:
         return len(self._subscribers)
 
+    @property
+    def is_draining(self) -> bool:
+        """The process is about to end."""
+        return self._draining is not None
+
+    @property
+    def is_failing(self) -> bool:
+        """The last poll failed, or the present one hangs. False while nobody watches."""
+        return self._poller is not None and self._poller.is_failing
+
     def subscribe(self, job_id: str, *, resume_id: str = "") -> Subscriber:
         """A mailbox that gets the state of the job as soon as it is known, and every change.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
-from ingestion_progress.feed.reading import Known, Reader, read_changes
+from ingestion_progress.feed.reading import Changes, Known, Reader, read_changes
 from ingestion_progress.feed.watches import State, Watch
 
 logger = logging.getLogger(__name__)
@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 # is read together.
 LOAD_INTERVAL_SECONDS = 0.02
 MAX_BACK_OFF_SECONDS = 5.0
+# A database that accepts a query and never answers fails without an error.
+HANGING_AFTER_SECONDS = 10.0
 
 
 class Poller:
@@ -34,6 +36,14 @@ class Poller:
         """Jobs with something that the throttle holds back."""
         self._next_tick_at = self._next_load_at = clock()
         self._failures = 0
+        self._reading_since: float | None = None
+
+    @property
+    def is_failing(self) -> bool:
+        since = self._reading_since
+        return self._failures > 0 or (
+            since is not None and self._clock() - since > HANGING_AFTER_SECONDS
+        )
 
     def read_soon(self, job_id: str) -> None:
         """Has a job that is watched from now on read before the next tick."""
@@ -75,7 +85,7 @@ class Poller:
             if (watch := self._watches.get(job_id))
         }
         if known:
-            changes = await self._reader.run(read_changes, known, timezone.now())
+            changes = await self._query(known)
             for job_id, error in changes.broken.items():
                 logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
             for job_id, state in changes.states.items():
@@ -86,6 +96,13 @@ class Poller:
             for job_id in self._unread
             if (watch := self._watches.get(job_id)) and watch.state is None
         }
+
+    async def _query(self, known: dict[str, Known | None]) -> Changes:
+        self._reading_since = self._clock()
+        try:
+            return await self._reader.run(read_changes, known, timezone.now())
+        finally:
+            self._reading_since = None
 
     def _offer(self, job_id: str, state: State) -> None:
         watch = self._watches.get(job_id)
