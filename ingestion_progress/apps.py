@@ -7,6 +7,7 @@ from django.apps import AppConfig
 if TYPE_CHECKING:
     from ingestion_progress.feed import Feed
     from ingestion_progress.views.health import Readiness
+    from ingestion_progress.views.questions import Question
 
 
 class IngestionProgressConfig(AppConfig):
@@ -19,6 +20,7 @@ class IngestionProgressConfig(AppConfig):
 
         self._feed: Feed | None = None
         self._readiness: Readiness | None = None
+        self._job_counts: Question[dict[str, int]] | None = None
 
     @property
     def feed(self) -> Feed:
@@ -37,3 +39,13 @@ class IngestionProgressConfig(AppConfig):
 
             self._readiness = Readiness()
         return self._readiness
+
+    @property
+    def job_counts(self) -> Question[dict[str, int]]:
+        """How many jobs have which status, made on first use."""
+        if self._job_counts is None:
+            from ingestion_progress.views.metrics import count_jobs
+            from ingestion_progress.views.questions import Question
+
+            self._job_counts = Question(count_jobs)
+        return self._job_counts

@@ -27,6 +27,11 @@ class AppSettings:
         """Origins that may read a stream which is not public; a public one says `*`."""
         return list(self._get("CORS_ORIGINS", []))
 
+    @property
+    def metrics_token(self) -> str:
+        """Opens `/metrics` as a bearer token; empty: only a login or a public site does."""
+        return str(self._get("METRICS_TOKEN", ""))
+
     # The database
 
     @property

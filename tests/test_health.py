@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import AsyncClient
 
 from ingestion_progress.feed import Feed
-from ingestion_progress.views import health
+from ingestion_progress.views import questions
 from ingestion_progress.views.health import Readiness
 from tests.live import live_project
 from tests.servers import start_postgresql
@@ -88,7 +88,7 @@ async def test_missing_migration_is_named():
     assert await answer("/readyz") == (200, {"status": "ready"})
 
 
-async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch):
+async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch, process):
     asked, release = [], threading.Event()
 
     def hang(self) -> str:
@@ -96,8 +96,9 @@ async def test_database_that_never_answers_is_asked_once_and_named_in_time(monke
         release.wait(20)
         return ""
 
-    monkeypatch.setattr(Readiness, "_problem", hang)
-    monkeypatch.setattr(health, "DATABASE_SECONDS", 0.05)
+    monkeypatch.setattr(Readiness, "ask", hang)
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(process, "_readiness", Readiness())
     started = time.monotonic()
     answers = [await answer("/readyz") for _ in range(3)]
     release.set()

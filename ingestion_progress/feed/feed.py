@@ -23,6 +23,7 @@ from ingestion_progress.feed.poller import Poller
 from ingestion_progress.feed.subscribers import Subscriber
 from ingestion_progress.feed.watches import Watch
 from ingestion_progress.frames import missing_frame
+from ingestion_progress.metrics import FeedCounts
 from ingestion_progress.models import clean_job_id
 
 # How long a new stream waits for its first state before it opens without one.
@@ -39,6 +40,7 @@ class Feed:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.counts = FeedCounts()
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
@@ -52,6 +54,19 @@ class Feed:
     @property
     def subscriber_count(self) -> int:
         return len(self._subscribers)
+
+    @property
+    def open_stream_count(self) -> int:
+        return sum(subscriber.is_open for subscriber in self._subscribers)
+
+    @property
+    def watched_job_count(self) -> int:
+        return len(self._watches)
+
+    @property
+    def poll_lag_seconds(self) -> float:
+        """Since the last successful poll; 0 while nobody watches."""
+        return 0.0 if self._poller is None else self._clock() - self._poller.polled_at
 
     @property
     def is_draining(self) -> bool:
@@ -70,7 +85,7 @@ class Feed:
         must unsubscribe.
         """
         loop = asyncio.get_running_loop()
-        subscriber = Subscriber(job_id, loop, resume_id=resume_id)
+        subscriber = Subscriber(job_id, loop, resume_id=resume_id, counts=self.counts)
         try:
             clean_job_id(job_id)
         except InvalidJobId:
@@ -140,7 +155,7 @@ class Feed:
         if self._poller is None:
             self._loop = loop
             self._termination.listen(loop)
-            self._poller = Poller(self._watches, clock=self._clock)
+            self._poller = Poller(self._watches, clock=self._clock, counts=self.counts)
             self._tasks = [
                 self._start(loop, self._poller.run()),
                 self._start(loop, self._keep_alive()),

@@ -10,6 +10,7 @@ from django.utils import timezone
 from ingestion_progress.conf import conf
 from ingestion_progress.feed.reading import Changes, Known, Reader, read_changes
 from ingestion_progress.feed.watches import State, Watch
+from ingestion_progress.metrics import FeedCounts
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,15 @@ class Poller:
     """Reads the watched jobs at every tick, new ones at once, and publishes what is new."""
 
     def __init__(
-        self, watches: dict[str, Watch], *, clock: Callable[[], float] = time.monotonic
+        self,
+        watches: dict[str, Watch],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        counts: FeedCounts | None = None,
     ) -> None:
         self._watches = watches
         self._clock = clock
+        self._counts = FeedCounts() if counts is None else counts
         self._reader = Reader()
         self._wake = asyncio.Event()
         self._unread: set[str] = set()
@@ -37,6 +43,8 @@ class Poller:
         self._next_tick_at = self._next_load_at = clock()
         self._failures = 0
         self._reading_since: float | None = None
+        self.polled_at = clock()
+        """Clock time of the last success, or of the start."""
 
     @property
     def is_failing(self) -> bool:
@@ -98,11 +106,15 @@ class Poller:
         }
 
     async def _query(self, known: dict[str, Known | None]) -> Changes:
-        self._reading_since = self._clock()
+        since = self._reading_since = self._clock()
         try:
-            return await self._reader.run(read_changes, known, timezone.now())
+            changes = await self._reader.run(read_changes, known, timezone.now())
         finally:
             self._reading_since = None
+        self.polled_at = self._clock()
+        self._counts.polls += 1
+        self._counts.poll_seconds += self.polled_at - since
+        return changes
 
     def _offer(self, job_id: str, state: State) -> None:
         watch = self._watches.get(job_id)
@@ -140,6 +152,7 @@ class Poller:
 
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1
+        self._counts.poll_failures += 1
         if self._failures == 1:
             logger.error("feed_poll_failed", exc_info=error, extra={"watched": len(self._watches)})
         await asyncio.sleep(

@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator
 
 from ingestion_progress.frames import KEEPALIVE, Frame
+from ingestion_progress.metrics import FeedCounts
 
 
 class Subscriber(AsyncIterator[bytes]):
@@ -15,6 +16,7 @@ class Subscriber(AsyncIterator[bytes]):
     """
 
     __slots__ = (
+        "_counts",
         "_create_future",
         "_goodbye",
         "_is_closed",
@@ -34,7 +36,12 @@ class Subscriber(AsyncIterator[bytes]):
     )
 
     def __init__(
-        self, job_id: str, loop: asyncio.AbstractEventLoop, *, resume_id: str = ""
+        self,
+        job_id: str,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        resume_id: str = "",
+        counts: FeedCounts | None = None,
     ) -> None:
         self.job_id = job_id
         self.resume_id = resume_id
@@ -59,6 +66,7 @@ class Subscriber(AsyncIterator[bytes]):
         self._waiter: asyncio.Future[bytes] | None = None
         self._goodbye = b""
         self._is_closed = False
+        self._counts = FeedCounts() if counts is None else counts
         self._create_future = loop.create_future
 
     def __anext__(self) -> asyncio.Future[bytes]:
@@ -100,6 +108,8 @@ class Subscriber(AsyncIterator[bytes]):
         """Hands the frame to whoever waits, or leaves it in the job's slot."""
         if self._is_closed or self._goodbye:
             return
+        if job_id in self._slots:
+            self._counts.conflated += 1
         self._slots[job_id] = frame
         # A waiter that was cancelled is done: the frame stays in its slot.
         if self._waiter is not None and not self._waiter.done():
@@ -145,6 +155,8 @@ class Subscriber(AsyncIterator[bytes]):
     def _take(self) -> bytes:
         frame = self._slots.pop(next(iter(self._slots)))
         self.frames_sent += 1
+        self._counts.frames += 1
+        self._counts.frame_bytes += len(frame.body)
         self.last_percent = frame.percent
         if frame.is_final:
             self.has_ended = self._is_closed = True

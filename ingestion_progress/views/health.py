@@ -5,10 +5,6 @@ Open to everybody, so they tell what is wrong, and nothing of why: no host, no n
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import threading
-from concurrent.futures import Future
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -19,18 +15,14 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
 from ingestion_progress.models import Job
+from ingestion_progress.views.questions import ANSWER_SECONDS, Question
 
 if TYPE_CHECKING:
     from ingestion_progress.apps import IngestionProgressConfig
 
-logger = logging.getLogger(__name__)
-
-# Less than the patience of those who ask: load balancers commonly have 5 s.
-DATABASE_SECONDS = 2.0
-
 PROBLEMS = {
     "database_unreachable": "The database refuses connections or queries.",
-    "database_silent": f"The database has not answered for {DATABASE_SECONDS:g} seconds.",
+    "database_silent": f"The database has not answered for {ANSWER_SECONDS:g} seconds.",
     "migrations_missing": "The database lacks migrations: run manage.py migrate.",
     "poller_failing": "The progress of jobs cannot be read at present.",
     "draining": "This process is about to end.",
@@ -66,48 +58,23 @@ async def readyz(request: HttpRequest) -> JsonResponse:
 
 
 class Readiness:
-    """Asks the databases, once at a time however many ask us: one that never answers holds up
-    one thread, which is a daemon, so that it does not hold up the end of the process.
-    """
+    """What this process can say about its databases."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._asking: Future[str] | None = None
+        self._question = Question(self.ask)
         self._is_migrated = False
 
     async def database_problem(self) -> str:
         """A key of PROBLEMS, or an empty string."""
-        answer = asyncio.wrap_future(self._ask())
-        # Not cancelled when time is up: others may wait for the same answer.
-        done, _ = await asyncio.wait({answer}, timeout=DATABASE_SECONDS)
-        return answer.result() if done else "database_silent"
-
-    def _ask(self) -> Future[str]:
-        with self._lock:
-            if self._asking is None or self._asking.done():
-                self._asking = Future()
-                threading.Thread(
-                    target=self._answer,
-                    args=(self._asking,),
-                    name="ingestion-progress-readiness",
-                    daemon=True,
-                ).start()
-            return self._asking
-
-    def _answer(self, future: Future[str]) -> None:
-        future.set_running_or_notify_cancel()  # from here on nobody can cancel it
         try:
-            problem = self._problem()
+            return await self._question.answer()
+        except TimeoutError:
+            return "database_silent"
         except Error:
-            problem = "database_unreachable"
-        except Exception:
-            logger.exception("readiness_unknown")
-            problem = "database_unreachable"
-        finally:
-            connections.close_all()  # of this thread
-        future.set_result(problem)
+            return "database_unreachable"
 
-    def _problem(self) -> str:
+    def ask(self) -> str:
+        """The same, as long as it may take. Raises Django's database errors."""
         for alias in {DEFAULT_DB_ALIAS, router.db_for_write(Job)}:
             with connections[alias].cursor() as cursor:
                 cursor.execute("SELECT 1")
