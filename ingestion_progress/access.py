@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.utils.crypto import constant_time_compare
+
 from ingestion_progress.conf import conf
 
 if TYPE_CHECKING:
@@ -18,6 +20,16 @@ def may_view(request: HttpRequest, job_id: str) -> bool:
 def may_start(request: HttpRequest) -> bool:
     """May this request start, cancel, retry and delete jobs? May query the database."""
     return conf.is_public or _has_permission(request, "ingestion_progress.start_job")
+
+
+def has_metrics_token(request: HttpRequest) -> bool:
+    """Does the request carry METRICS_TOKEN as a bearer token? Needs no database."""
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    return (
+        conf.metrics_token != ""
+        and scheme.lower() == "bearer"
+        and constant_time_compare(token.strip(), conf.metrics_token)
+    )
 
 
 def refusal_status(request: HttpRequest) -> int:

@@ -6,6 +6,8 @@ from django.apps import AppConfig
 
 if TYPE_CHECKING:
     from ingestion_progress.feed import Feed
+    from ingestion_progress.views.health import Readiness
+    from ingestion_progress.views.questions import Question
 
 
 class IngestionProgressConfig(AppConfig):
@@ -17,6 +19,8 @@ class IngestionProgressConfig(AppConfig):
         from ingestion_progress import checks  # noqa: F401  (registers the system checks)
 
         self._feed: Feed | None = None
+        self._readiness: Readiness | None = None
+        self._job_counts: Question[dict[str, int]] | None = None
 
     @property
     def feed(self) -> Feed:
@@ -26,3 +30,22 @@ class IngestionProgressConfig(AppConfig):
 
             self._feed = Feed()
         return self._feed
+
+    @property
+    def readiness(self) -> Readiness:
+        """What the process can say about its databases, made on first use."""
+        if self._readiness is None:
+            from ingestion_progress.views.health import Readiness
+
+            self._readiness = Readiness()
+        return self._readiness
+
+    @property
+    def job_counts(self) -> Question[dict[str, int]]:
+        """How many jobs have which status, made on first use."""
+        if self._job_counts is None:
+            from ingestion_progress.views.metrics import count_jobs
+            from ingestion_progress.views.questions import Question
+
+            self._job_counts = Question(count_jobs)
+        return self._job_counts

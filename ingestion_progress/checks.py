@@ -9,6 +9,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
 
+from ingestion_progress import metrics
 from ingestion_progress.conf import conf
 
 
@@ -64,6 +65,20 @@ def check_intervals(**kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+@register()
+def check_metrics(**kwargs: Any) -> list[CheckMessage]:
+    if not conf.metrics_token or metrics.is_available():
+        return []
+    return [
+        checks.Warning(
+            "INGESTION_PROGRESS_METRICS_TOKEN is set, but /metrics answers 404 without "
+            "prometheus-client.",
+            hint="pip install 'django-ingestion-progress[metrics]', or remove the setting.",
+            id="ingestion_progress.W010",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)

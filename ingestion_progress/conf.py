@@ -27,6 +27,11 @@ class AppSettings:
         """Origins that may read a stream which is not public; a public one says `*`."""
         return list(self._get("CORS_ORIGINS", []))
 
+    @property
+    def metrics_token(self) -> str:
+        """Opens `/metrics` as a bearer token; empty: only a login or a public site does."""
+        return str(self._get("METRICS_TOKEN", ""))
+
     # The database
 
     @property
@@ -89,6 +94,11 @@ class AppSettings:
     def keepalive_seconds(self) -> float:
         """A stream silent for this long gets a comment line."""
         return float(self._get("KEEPALIVE_SECONDS", 15.0))
+
+    @property
+    def max_stream_seconds(self) -> float:
+        """A stream that is older ends, and its client comes back; each varies by a tenth."""
+        return float(self._get("MAX_STREAM_SECONDS", 900.0))
 
     # Uploads
 

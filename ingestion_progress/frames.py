@@ -37,6 +37,11 @@ def encode_event(event: str, data: BaseModel, resume_id: str = "") -> bytes:
     return f"{head}data: {data.model_dump_json()}\n\n".encode()
 
 
+def encode_retry(milliseconds: int) -> bytes:
+    """How long the client waits before it comes back; no event of its own."""
+    return f"retry: {milliseconds}\n\n".encode()
+
+
 def encode_error(job_id: str, message: str, code: str) -> bytes:
     data = ErrorEventData.model_validate({"message": message, "job_id": job_id, "code": code})
     return encode_event("error", data)

@@ -3,11 +3,15 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from ingestion_progress.api.build import build_api
-from ingestion_progress.views import pages
+from ingestion_progress.views import health, pages
+from ingestion_progress.views.metrics import metrics
 from ingestion_progress.views.stream import job_progress
 
 app_name = "ingestion_progress"
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics, name="metrics"),
     path("", pages.job_list, name="job_list"),
     path("jobs/<str:job_id>/", pages.job_detail, name="job_detail"),
     path("jobs/<str:job_id>/cancellation/", pages.job_cancellation, name="job_cancellation"),

@@ -13,8 +13,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-# Daphne with open streams leaves in 0.4 s; what has not left by then is not going to.
-STOP_SECONDS = 1.5
+# Streams are given 0.8 s to end; what has not left by then is not going to.
+STOP_SECONDS = 2.5
 # What dies younger than this would die again: the cause is in its last lines.
 RESTART_AFTER_SECONDS = 5.0
 READ_BYTES = 65536

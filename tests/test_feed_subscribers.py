@@ -150,3 +150,30 @@ class TestWelcome:
 
         assert not subscriber.is_up_to_date
         assert [body async for body in subscriber] == [frame(100, is_final=True).body]
+
+
+async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscriber):
+    subscriber.put("job", frame(1))
+    subscriber.part(b"retry: 700\n\n")
+    subscriber.put("job", frame(2))
+
+    assert [part async for part in subscriber] == [frame(1).body, b"retry: 700\n\n"]
+    assert not subscriber.has_ended
+
+
+async def test_waiting_stream_is_parted_with_at_once(subscriber):
+    waiter = subscriber.__anext__()
+    subscriber.part(b"retry: 700\n\n")
+    subscriber.part(b"retry: 900\n\n")
+
+    assert await waiter == b"retry: 700\n\n"
+    with pytest.raises(StopAsyncIteration):
+        await anext(subscriber)
+
+
+async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
+    subscriber.put("job", frame(1, is_final=True))
+    subscriber.part(b"retry: 700\n\n")
+
+    assert [part async for part in subscriber] == [frame(1, is_final=True).body]
+    assert subscriber.has_ended

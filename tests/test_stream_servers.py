@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import socket
 import subprocess
 import time
@@ -247,17 +248,22 @@ def test_client_that_leaves_is_noticed_at_once(server, job_id, abruptly):
     assert "Traceback" not in server.project.log.read_text()[logged_before:]
 
 
-@pytest.mark.parametrize("name", SERVERS)
-def test_terminated_server_leaves_although_a_stream_is_open(sqlite_project, job_id, name):
-    live = sqlite_project.serve(name, **QUICK)
-    start(live, f"{job_id}:succeeded:400")
-    with raw_stream(progress_url(live.url, job_id)) as connection:
-        read_until(connection, b"pipeline_progress")
-        started = time.monotonic()
-        live.process.terminate()
-        live.process.wait(10)
+def test_old_stream_ends_with_a_retry_and_its_client_resumes(sqlite_project, job_id):
+    live = sqlite_project.serve("uvicorn", **QUICK, MAX_STREAM_SECONDS="1")
+    start(live, f"{job_id}:succeeded:60")
+    url = progress_url(live.url, job_id)
+    with open_stream(url) as response:
+        text = response.read().decode()
+    ids = re.findall(r"^id: (\S+)$", text, re.MULTILINE)
+    with open_stream(url, **{"Last-Event-ID": ids[-1]}) as response:
+        after = next(events(response))
+    live.process.terminate()
+    live.process.wait(5)
 
-    assert time.monotonic() - started < 3
+    assert len(ids) >= 2
+    assert re.search(r"\n\nretry: \d+\n\n\Z", text)
+    assert after.resume_id not in ids
+    assert wait_for_log(live.project, job_id, "sse_stream_parted")
 
 
 @pytest.fixture(scope="module", params=SERVERS)

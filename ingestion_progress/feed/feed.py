@@ -10,10 +10,20 @@ from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.feed.partings import (
+    DRAIN_SECONDS,
+    RETRY_AFTER_AGE_SECONDS,
+    RETRY_AFTER_DRAIN_SECONDS,
+    STALLED_AFTER_SECONDS,
+    Termination,
+    goodbye,
+    stream_age_seconds,
+)
 from ingestion_progress.feed.poller import Poller
 from ingestion_progress.feed.subscribers import Subscriber
 from ingestion_progress.feed.watches import Watch
 from ingestion_progress.frames import missing_frame
+from ingestion_progress.metrics import FeedCounts
 from ingestion_progress.models import clean_job_id
 
 # How long a new stream waits for its first state before it opens without one.
@@ -30,6 +40,7 @@ class Feed:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.counts = FeedCounts()
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
@@ -37,10 +48,35 @@ class Feed:
         self._watches: dict[str, Watch] = {}
         self._subscribers: set[Subscriber] = set()
         self._unopened: dict[Subscriber, float] = {}
+        self._termination = Termination(self.drain)
+        self._draining: asyncio.Task[None] | None = None
 
     @property
     def subscriber_count(self) -> int:
         return len(self._subscribers)
+
+    @property
+    def open_stream_count(self) -> int:
+        return sum(subscriber.is_open for subscriber in self._subscribers)
+
+    @property
+    def watched_job_count(self) -> int:
+        return len(self._watches)
+
+    @property
+    def poll_lag_seconds(self) -> float:
+        """Since the last successful poll; 0 while nobody watches."""
+        return 0.0 if self._poller is None else self._clock() - self._poller.polled_at
+
+    @property
+    def is_draining(self) -> bool:
+        """The process is about to end."""
+        return self._draining is not None
+
+    @property
+    def is_failing(self) -> bool:
+        """The last poll failed, or the present one hangs. False while nobody watches."""
+        return self._poller is not None and self._poller.is_failing
 
     def subscribe(self, job_id: str, *, resume_id: str = "") -> Subscriber:
         """A mailbox that gets the state of the job as soon as it is known, and every change.
@@ -49,14 +85,18 @@ class Feed:
         must unsubscribe.
         """
         loop = asyncio.get_running_loop()
-        subscriber = Subscriber(job_id, loop, resume_id=resume_id)
+        subscriber = Subscriber(job_id, loop, resume_id=resume_id, counts=self.counts)
         try:
             clean_job_id(job_id)
         except InvalidJobId:
             subscriber.welcome(missing_frame(job_id))
             return subscriber
+        if self._draining is not None and self._draining.get_loop() is loop:
+            subscriber.part(goodbye(RETRY_AFTER_DRAIN_SECONDS))
+            return subscriber
         poller = self._running_poller(loop)
         clock = self._clock()
+        subscriber.ends_at = clock + stream_age_seconds()
         watch = self._watches.get(job_id)
         if watch is None:
             watch = self._watches[job_id] = Watch(job_id)
@@ -80,6 +120,23 @@ class Feed:
         if not self._subscribers:
             self._stop()
 
+    def drain(self, then: Callable[[], None]) -> None:
+        """Ends every stream, and each that comes from now on; calls `then` once all have gone,
+        or have had the time to.
+        """
+        for subscriber in self._subscribers:
+            subscriber.part(goodbye(RETRY_AFTER_DRAIN_SECONDS))
+        self._draining = self._start(asyncio.get_running_loop(), self._await_drain(then))
+
+    def part_with_the_old(self, clock: float) -> None:
+        """Ends the streams whose time has come, and cancels those that cannot be told."""
+        for subscriber in [each for each in self._subscribers if each.ends_at <= clock]:
+            if subscriber.is_parted:
+                subscriber.abort()
+            else:
+                subscriber.part(goodbye(RETRY_AFTER_AGE_SECONDS))
+                subscriber.ends_at = clock + STALLED_AFTER_SECONDS
+
     def keep_alive(self, clock: float) -> None:
         """Sends comments on silent streams, and looks after those that have not opened."""
         for watch in self._watches.values():
@@ -97,7 +154,8 @@ class Feed:
             self._leave_old_loop()
         if self._poller is None:
             self._loop = loop
-            self._poller = Poller(self._watches, clock=self._clock)
+            self._termination.listen(loop)
+            self._poller = Poller(self._watches, clock=self._clock, counts=self.counts)
             self._tasks = [
                 self._start(loop, self._poller.run()),
                 self._start(loop, self._keep_alive()),
@@ -115,7 +173,18 @@ class Feed:
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(min(1.0, conf.keepalive_seconds / 4))
-            self.keep_alive(self._clock())
+            clock = self._clock()
+            self.keep_alive(clock)
+            self.part_with_the_old(clock)
+
+    async def _await_drain(self, then: Callable[[], None]) -> None:
+        deadline = self._clock() + DRAIN_SECONDS
+        while self._subscribers and self._clock() < deadline:  # noqa: ASYNC110  (once per process)
+            await asyncio.sleep(0.02)
+        for subscriber in list(self._subscribers):
+            subscriber.abort()
+        await asyncio.sleep(0.1)  # the last bytes leave a server's own buffers
+        then()
 
     def _stop(self) -> None:
         for task in self._tasks:

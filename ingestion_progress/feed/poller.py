@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
-from ingestion_progress.feed.reading import Known, Reader, read_changes
+from ingestion_progress.feed.reading import Changes, Known, Reader, read_changes
 from ingestion_progress.feed.watches import State, Watch
+from ingestion_progress.metrics import FeedCounts
 
 logger = logging.getLogger(__name__)
 
@@ -17,16 +18,23 @@ logger = logging.getLogger(__name__)
 # is read together.
 LOAD_INTERVAL_SECONDS = 0.02
 MAX_BACK_OFF_SECONDS = 5.0
+# A database that accepts a query and never answers fails without an error.
+HANGING_AFTER_SECONDS = 10.0
 
 
 class Poller:
     """Reads the watched jobs at every tick, new ones at once, and publishes what is new."""
 
     def __init__(
-        self, watches: dict[str, Watch], *, clock: Callable[[], float] = time.monotonic
+        self,
+        watches: dict[str, Watch],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        counts: FeedCounts | None = None,
     ) -> None:
         self._watches = watches
         self._clock = clock
+        self._counts = FeedCounts() if counts is None else counts
         self._reader = Reader()
         self._wake = asyncio.Event()
         self._unread: set[str] = set()
@@ -34,6 +42,16 @@ class Poller:
         """Jobs with something that the throttle holds back."""
         self._next_tick_at = self._next_load_at = clock()
         self._failures = 0
+        self._reading_since: float | None = None
+        self.polled_at = clock()
+        """Clock time of the last success, or of the start."""
+
+    @property
+    def is_failing(self) -> bool:
+        since = self._reading_since
+        return self._failures > 0 or (
+            since is not None and self._clock() - since > HANGING_AFTER_SECONDS
+        )
 
     def read_soon(self, job_id: str) -> None:
         """Has a job that is watched from now on read before the next tick."""
@@ -75,7 +93,7 @@ class Poller:
             if (watch := self._watches.get(job_id))
         }
         if known:
-            changes = await self._reader.run(read_changes, known, timezone.now())
+            changes = await self._query(known)
             for job_id, error in changes.broken.items():
                 logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
             for job_id, state in changes.states.items():
@@ -86,6 +104,17 @@ class Poller:
             for job_id in self._unread
             if (watch := self._watches.get(job_id)) and watch.state is None
         }
+
+    async def _query(self, known: dict[str, Known | None]) -> Changes:
+        since = self._reading_since = self._clock()
+        try:
+            changes = await self._reader.run(read_changes, known, timezone.now())
+        finally:
+            self._reading_since = None
+        self.polled_at = self._clock()
+        self._counts.polls += 1
+        self._counts.poll_seconds += self.polled_at - since
+        return changes
 
     def _offer(self, job_id: str, state: State) -> None:
         watch = self._watches.get(job_id)
@@ -123,6 +152,7 @@ class Poller:
 
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1
+        self._counts.poll_failures += 1
         if self._failures == 1:
             logger.error("feed_poll_failed", exc_info=error, extra={"watched": len(self._watches)})
         await asyncio.sleep(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import queue
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import Error as DatabaseFailure
 from django.db import connections, reset_queries, router
@@ -118,8 +120,12 @@ class Reader:
     """
 
     def __init__(self) -> None:
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="ingestion-progress-feed")
+        self._inbox: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
+        self._inbox = queue.SimpleQueue()
         self._renew_at = time.monotonic() + CONNECTION_MAX_AGE_SECONDS
+        # An executor's thread is joined at exit: a database that accepts and never answers
+        # would keep the process for ever.
+        threading.Thread(target=self._work, name="ingestion-progress-feed", daemon=True).start()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns or raises."""
@@ -134,12 +140,25 @@ class Reader:
                 self._disconnect()
                 raise
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        future: Future[T] = Future()
+        self._inbox.put((call, future))
+        return await asyncio.wrap_future(future)
 
     def close(self) -> None:
         """Ends the thread and its connections, after the call under way; waits for nothing."""
-        self._executor.submit(self._disconnect)
-        self._executor.shutdown(wait=False)
+        self._inbox.put(None)
+
+    def _work(self) -> None:
+        while (item := self._inbox.get()) is not None:
+            call, future = item
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(call())
+            except BaseException as error:  # noqa: BLE001  (it is the caller's to handle)
+                future.set_exception(error)
+            del item, call, future  # what they hold is not needed while the thread waits
+        self._disconnect()
 
     def _disconnect(self) -> None:
         connections.close_all()  # of this thread

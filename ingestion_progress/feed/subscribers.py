@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 
 from ingestion_progress.frames import KEEPALIVE, Frame
+from ingestion_progress.metrics import FeedCounts
 
 
 class Subscriber(AsyncIterator[bytes]):
@@ -14,10 +16,13 @@ class Subscriber(AsyncIterator[bytes]):
     """
 
     __slots__ = (
+        "_counts",
         "_create_future",
+        "_goodbye",
         "_is_closed",
         "_slots",
         "_waiter",
+        "ends_at",
         "frames_sent",
         "has_ended",
         "is_open",
@@ -25,12 +30,18 @@ class Subscriber(AsyncIterator[bytes]):
         "job_id",
         "last_percent",
         "not_before",
+        "reader",
         "ready",
         "resume_id",
     )
 
     def __init__(
-        self, job_id: str, loop: asyncio.AbstractEventLoop, *, resume_id: str = ""
+        self,
+        job_id: str,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        resume_id: str = "",
+        counts: FeedCounts | None = None,
     ) -> None:
         self.job_id = job_id
         self.resume_id = resume_id
@@ -45,11 +56,17 @@ class Subscriber(AsyncIterator[bytes]):
         """The final frame was handed out."""
         self.not_before = 0.0
         """Clock time of the feed before which no further state may be sent."""
+        self.ends_at = math.inf
+        """Clock time of the feed when the stream is parted with."""
+        self.reader: asyncio.Task[object] | None = None
+        """The task that iterates, once it has begun."""
         self.frames_sent = 0
         self.last_percent = 0.0
         self._slots: dict[str, Frame] = {}
         self._waiter: asyncio.Future[bytes] | None = None
+        self._goodbye = b""
         self._is_closed = False
+        self._counts = FeedCounts() if counts is None else counts
         self._create_future = loop.create_future
 
     def __anext__(self) -> asyncio.Future[bytes]:
@@ -57,6 +74,8 @@ class Subscriber(AsyncIterator[bytes]):
         future: asyncio.Future[bytes] = self._create_future()
         if self._slots:
             future.set_result(self._take())
+        elif self._goodbye and not self._is_closed:
+            future.set_result(self._leave())
         elif self._is_closed:
             future.set_exception(StopAsyncIteration())
         else:
@@ -87,12 +106,33 @@ class Subscriber(AsyncIterator[bytes]):
 
     def put(self, job_id: str, frame: Frame) -> None:
         """Hands the frame to whoever waits, or leaves it in the job's slot."""
-        if self._is_closed:
+        if self._is_closed or self._goodbye:
             return
+        if job_id in self._slots:
+            self._counts.conflated += 1
         self._slots[job_id] = frame
         # A waiter that was cancelled is done: the frame stays in its slot.
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(self._take())
+
+    @property
+    def is_parted(self) -> bool:
+        """Told to come back later, or about to be told."""
+        return bool(self._goodbye)
+
+    def part(self, goodbye: bytes) -> None:
+        """Ends the stream with these bytes, after a frame that is unsent, before any other."""
+        if self._is_closed or self._goodbye:
+            return
+        self._goodbye = goodbye
+        self.set_ready()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(self._leave())
+
+    def abort(self) -> None:
+        """Cancels a response that does not end because its client takes no bytes."""
+        if self.reader is not None:
+            self.reader.cancel()
 
     def keep_alive(self) -> None:
         """Sends a comment, if the reader waits: one that has bytes to send is not silent."""
@@ -102,14 +142,21 @@ class Subscriber(AsyncIterator[bytes]):
     def close(self) -> None:
         """Ends the iteration; what is unsent is dropped."""
         self._is_closed = True
+        self.reader = None
         self._slots.clear()
         self.set_ready()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(StopAsyncIteration())
 
+    def _leave(self) -> bytes:
+        self._is_closed = True
+        return self._goodbye
+
     def _take(self) -> bytes:
         frame = self._slots.pop(next(iter(self._slots)))
         self.frames_sent += 1
+        self._counts.frames += 1
+        self._counts.frame_bytes += len(frame.body)
         self.last_percent = frame.percent
         if frame.is_final:
             self.has_ended = self._is_closed = True

@@ -25,6 +25,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
+from ingestion_progress.metrics import WriterCounts
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.tracker.records import progress_alias
@@ -87,6 +88,7 @@ class BackgroundWriter:
         self._working.release()
 
     def _reset(self) -> None:
+        self.counts = WriterCounts()
         self._lock = threading.Lock()
         self._connection: BaseDatabaseWrapper | None = None
         self._inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
@@ -286,6 +288,7 @@ class BackgroundWriter:
             buffer = buffers.pop()
             try:
                 flush_buffer(buffer)
+                self.counts.flushes += 1
             except DatabaseError:
                 with self._lock:
                     self._dirty |= {buffer, *buffers}
@@ -306,6 +309,7 @@ class BackgroundWriter:
             buffer.is_cancel_requested = cancel_requested_at is not None
 
     def _back_off(self, error: Exception | None) -> None:
+        self.counts.failures += 1
         if not self._retry_seconds:
             logger.warning("tracker_database_away", extra={"reason": str(error)})
         self._retry_seconds = min(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ class EventStream(AsyncIterator[bytes]):
         # A request keeps its thread, and the connection in it, until its response has ended.
         # Here and not in the view, because middleware may touch the ORM on its way out.
         await sync_to_async(release_connections, thread_sensitive=True)()
+        self._subscriber.reader = asyncio.current_task()
         logger.info("sse_stream_started", extra=self._viewer.log_fields)
         return self._subscriber.open()
 
@@ -62,8 +64,11 @@ class EventStream(AsyncIterator[bytes]):
             return
         self._is_closed = True
         self._feed.unsubscribe(self._subscriber)
-        completed = self._subscriber.has_ended
-        event = "sse_stream_completed" if completed else "sse_client_disconnected"
+        event = "sse_client_disconnected"
+        if self._subscriber.has_ended:
+            event = "sse_stream_completed"
+        elif self._subscriber.is_parted:
+            event = "sse_stream_parted"
         fields = {
             "percent": self._subscriber.last_percent,
             "frames_sent": self._subscriber.frames_sent,

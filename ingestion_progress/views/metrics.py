@@ -1,0 +1,78 @@
+"""`/metrics`: this process for Prometheus."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, cast
+
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.contrib.auth.decorators import login_not_required
+from django.db import Error, transaction
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from ingestion_progress import access
+from ingestion_progress import metrics as numbers
+from ingestion_progress.models import Job
+from ingestion_progress.statuses import JobStatus
+from ingestion_progress.tracker.background import background_writer
+from ingestion_progress.views.event_stream import release_connections
+
+if TYPE_CHECKING:
+    from ingestion_progress.apps import IngestionProgressConfig
+    from ingestion_progress.feed import Feed
+
+REFUSALS = {
+    401: ("unauthorized", "Metrics need METRICS_TOKEN as a bearer token, or a login."),
+    403: ("forbidden", "This user may not see metrics."),
+}
+NOT_INSTALLED = "Metrics need prometheus-client: install django-ingestion-progress[metrics]."
+
+
+@login_not_required  # `access` decides; Prometheus cannot use a login page
+@transaction.non_atomic_requests
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """The text format; 401 or 403 for strangers, 404 without `prometheus-client`."""
+    if not access.has_metrics_token(request) and (status := await _refused_with(request)):
+        code, message = REFUSALS[status]
+        headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
+        return JsonResponse({"code": code, "message": message}, status=status, headers=headers)
+    if not numbers.is_available():
+        answer = {"code": "not_installed", "message": NOT_INSTALLED}
+        return JsonResponse(answer, status=HTTPStatus.NOT_FOUND)
+    config = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
+    try:
+        jobs = await config.job_counts.answer()
+    except (TimeoutError, Error):
+        jobs = None
+    body, content_type = numbers.exposition(_readings(config.feed, jobs))
+    return HttpResponse(body, content_type=content_type, headers={"Cache-Control": "no-store"})
+
+
+@sync_to_async(thread_sensitive=True)
+def _refused_with(request: HttpRequest) -> int | None:
+    try:
+        if access.may_view(request, ""):
+            return None
+        return access.refusal_status(request)
+    finally:
+        release_connections()
+
+
+def count_jobs() -> dict[str, int]:
+    """By status, those without a job included."""
+    found = dict(Job.objects.order_by().values_list("status").annotate(Count("pk")))
+    return {status: found.get(status, 0) for status in JobStatus.values}
+
+
+def _readings(feed: Feed, jobs: dict[str, int] | None) -> numbers.Readings:
+    return numbers.Readings(
+        feed=feed.counts,
+        writer=background_writer.counts,
+        streams=feed.open_stream_count,
+        subscribers=feed.subscriber_count,
+        watched_jobs=feed.watched_job_count,
+        poll_lag_seconds=feed.poll_lag_seconds,
+        jobs=jobs,
+    )

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+import httpx
+import pytest
+from asgiref.sync import sync_to_async
+from django.apps import apps
+from django.db import connection
+from django.test import AsyncClient
+
+from ingestion_progress.feed import Feed
+from ingestion_progress.views import questions
+from ingestion_progress.views.health import Readiness
+from tests.live import live_project
+from tests.servers import start_postgresql
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch):
+    """A process that has just begun."""
+    config = apps.get_app_config("ingestion_progress")
+    monkeypatch.setattr(config, "_readiness", Readiness())
+    monkeypatch.setattr(config, "_feed", Feed())
+    return config
+
+
+async def answer(path: str) -> tuple[int, dict]:
+    response = await AsyncClient().get(path)
+    return response.status_code, json.loads(response.content)
+
+
+def codes(body: dict) -> list[str]:
+    return [problem["code"] for problem in body["problems"]]
+
+
+async def test_process_is_alive_without_a_login_or_a_session(settings):
+    settings.INGESTION_PROGRESS_PUBLIC = False
+    response = await AsyncClient().get("/healthz")
+
+    assert (response.status_code, json.loads(response.content)) == (200, {"status": "alive"})
+    assert response["Cache-Control"] == "no-store"
+    assert not response.cookies
+
+
+async def test_process_is_ready_without_a_login_or_a_session(settings):
+    settings.INGESTION_PROGRESS_PUBLIC = False
+    response = await AsyncClient().get("/readyz")
+
+    assert (response.status_code, json.loads(response.content)) == (200, {"status": "ready"})
+    assert "Vary" not in response or "Cookie" not in response["Vary"]
+
+
+@sync_to_async
+def rows_of_migrations() -> list[tuple]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT app, name, applied FROM django_migrations WHERE app LIKE 'ing%'")
+        return cursor.fetchall()
+
+
+@sync_to_async
+def forget_migrations() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app LIKE 'ing%'")
+
+
+@sync_to_async
+def restore(rows: list[tuple]) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", rows
+        )
+
+
+async def test_missing_migration_is_named():
+    rows = await rows_of_migrations()
+    await forget_migrations()
+    try:
+        status, body = await answer("/readyz")
+    finally:
+        await restore(rows)
+
+    assert (status, codes(body)) == (503, ["migrations_missing"])
+    assert await answer("/readyz") == (200, {"status": "ready"})
+
+
+async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch, process):
+    asked, release = [], threading.Event()
+
+    def hang(self) -> str:
+        asked.append(1)
+        release.wait(20)
+        return ""
+
+    monkeypatch.setattr(Readiness, "ask", hang)
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(process, "_readiness", Readiness())
+    started = time.monotonic()
+    answers = [await answer("/readyz") for _ in range(3)]
+    release.set()
+
+    assert [(status, codes(body)) for status, body in answers] == [(503, ["database_silent"])] * 3
+    assert time.monotonic() - started < 5
+    assert len(asked) == 1
+
+
+async def test_process_that_drains_is_not_ready(process):
+    process.feed.drain(lambda: None)
+    status, body = await answer("/readyz")
+
+    assert (status, codes(body)) == (503, ["draining"])
+
+
+def test_probes_are_answered_without_tls(client, settings):
+    settings.SECURE_SSL_REDIRECT = True
+    from progress_project.settings import SECURE_REDIRECT_EXEMPT
+
+    settings.SECURE_REDIRECT_EXEMPT = SECURE_REDIRECT_EXEMPT
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/").status_code == 301
+
+
+def test_stopped_postgresql_is_named_without_internals(tmp_path):
+    database = start_postgresql()
+    with live_project(tmp_path, database.create_database()) as project:
+        live = project.serve("uvicorn")
+        assert httpx.get(f"{live.url}/readyz", timeout=10).status_code == 200
+        with database.stopped():
+            response = httpx.get(f"{live.url}/readyz", timeout=10)
+            assert httpx.get(f"{live.url}/healthz", timeout=10).status_code == 200
+        assert response.status_code == 503
+        assert codes(response.json()) == ["database_unreachable"]
+        assert "postgres" not in response.text.lower()
+        assert httpx.get(f"{live.url}/readyz", timeout=10).status_code == 200

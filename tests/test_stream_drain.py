@@ -1,0 +1,120 @@
+"""SIGTERM with many open streams, on servers started without flags for it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.event_streams import progress_url
+from tests.live import APPLICATION, SERVERS, LiveProject, LiveServer
+from tests.servers import free_port
+
+STREAMS = 200
+ENDING = re.compile(rb"\n\n\r\n[0-9a-fA-F]+\r\nretry: (\d+)\n\n\r\n0\r\n\r\n\Z")
+RUN_FOR_EVER = """
+    import itertools, sys, time
+    from ingestion_progress import track
+    with track("report.pdf", job_id=sys.argv[1], stages=["parsing"]) as job:
+        with job.stage("parsing") as stage:
+            for _ in itertools.count():
+                stage.advance()
+                time.sleep(0.02)
+"""
+
+
+def documented_command(server: str, port: int) -> list[str]:
+    """As docs/deployment.md has it."""
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    return {
+        "daphne": ["progress_project.web", "-v", "0", "-b", "127.0.0.1", "-p", str(port)],
+        "uvicorn": ["uvicorn", *address, "--no-access-log"],
+        "granian": ["granian", *address, "--interface", "asginl", "--backpressure", "20000"],
+    }[server] + [APPLICATION]
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> LiveServer:
+    port = free_port()
+    command = documented_command(request.param, port)
+    process = sqlite_project.spawn(sys.executable, "-m", *command)
+    live = LiveServer(f"http://127.0.0.1:{port}", process, sqlite_project)
+    live.wait_until_ready()
+    return live
+
+
+@pytest.fixture
+def job_id(sqlite_project: LiveProject) -> Iterator[str]:
+    """A job that runs while the test does."""
+    job_id = uuid.uuid4().hex
+    process = sqlite_project.python(RUN_FOR_EVER, job_id)
+    sqlite_project.wait_for_job(job_id)
+    yield job_id
+    process.kill()
+    process.wait()
+
+
+class Viewer:
+    def __init__(self) -> None:
+        self.received = bytearray()
+        self.has_a_state = asyncio.Event()
+
+    async def read(self, url: str) -> None:
+        """Until the server closes."""
+        parts = urlsplit(url)
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        writer.write(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        while part := await reader.read(65536):
+            self.received += part
+            if b"event: job_state" in self.received:
+                self.has_a_state.set()
+        writer.close()
+
+
+async def end_with_viewers(server: LiveServer, job_id: str) -> tuple[list[Viewer], float]:
+    """What each of them got, and how many seconds the process took to leave."""
+    viewers = [Viewer() for _ in range(STREAMS)]
+    url = progress_url(server.url, job_id)
+    reading = asyncio.gather(*(viewer.read(url) for viewer in viewers))
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(viewer.has_a_state.wait() for viewer in viewers))
+    started = time.monotonic()
+    server.process.terminate()
+    await asyncio.to_thread(server.process.wait, 15)
+    seconds = time.monotonic() - started
+    async with asyncio.timeout(5):
+        await reading
+    return viewers, seconds
+
+
+async def test_every_stream_ends_between_frames_and_the_process_leaves(server, job_id):
+    viewers, seconds = await end_with_viewers(server, job_id)
+
+    endings = [ENDING.search(viewer.received) for viewer in viewers]
+    assert all(endings), next(v.received[-200:] for v in viewers if not ENDING.search(v.received))
+    retries = [int(ending[1]) for ending in endings]
+    assert 500 <= min(retries) < 1500
+    assert 4000 < max(retries) <= 5000
+    assert seconds < 3
+    assert "Traceback" not in server.project.log.read_text()
+
+
+def test_reader_that_takes_nothing_does_not_keep_the_process(server, job_id):
+    url = urlsplit(progress_url(server.url, job_id))
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        stalled.connect((url.hostname, url.port))
+        stalled.sendall(f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\n\r\n".encode())
+        time.sleep(1)
+        started = time.monotonic()
+        server.process.terminate()
+        server.process.wait(15)
+
+    assert time.monotonic() - started < 3
