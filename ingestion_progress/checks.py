@@ -9,7 +9,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
 
-from ingestion_progress.conf import conf
+from ingestion_progress.conf import WAKEUPS, conf
 
 
 @register(Tags.database)
@@ -64,6 +64,19 @@ def check_intervals(**kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+@register()
+def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
+    if conf.wakeups in WAKEUPS:
+        return []
+    return [
+        Error(
+            f"INGESTION_PROGRESS_WAKEUPS is {conf.wakeups!r}.",
+            hint=f"Use one of: {', '.join(WAKEUPS)}.",
+            id="ingestion_progress.E003",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)
