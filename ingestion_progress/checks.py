@@ -68,12 +68,14 @@ def check_intervals(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
-    if conf.wakeups in WAKEUPS:
+    from ingestion_progress.wakeups.carriers import problem_with
+
+    if not (problem := problem_with(conf.wakeups)):
         return []
     return [
         Error(
-            f"INGESTION_PROGRESS_WAKEUPS is {conf.wakeups!r}.",
-            hint=f"Use one of: {', '.join(WAKEUPS)}.",
+            f"INGESTION_PROGRESS_WAKEUPS is {conf.wakeups!r}. {problem}",
+            hint=f"Use one of {', '.join(WAKEUPS)}; auto takes what there is.",
             id="ingestion_progress.E003",
         )
     ]

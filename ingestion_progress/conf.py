@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 PREFIX = "INGESTION_PROGRESS_"
-WAKEUPS = ("auto", "off")
+WAKEUPS = ("auto", "notify", "off")
 
 
 class AppSettings:

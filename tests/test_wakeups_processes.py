@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import statistics
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 
 from tests.event_streams import events, open_stream, progress_url
+from tests.live import LiveProject, LiveServer, live_project
+from tests.servers import postgresql
 
 # So rare that whatever arrives sooner was not found by a poll.
 RARE_POLLS = {"POLL_INTERVAL_SECONDS": "8", "THROTTLE_SECONDS": "0.05", "LOG_FORMAT": "json"}
@@ -19,11 +27,75 @@ QUEUE = """
     from ingestion_progress.tracker import queue_job
     print(json.dumps(queue_job("a.pdf", job_id=sys.argv[1]).pk))
 """
+# Commits so many times, with pauses, and notes when each commit was done.
+WRITE = """
+    import sys, time
+    from ingestion_progress import track
+    job_id, count, path = sys.argv[1:]
+    notes = open(path, "a", buffering=1)
+    with notes, track("a.pdf", job_id=job_id, stages=["parsing"]) as job:
+        stage = job.stage("parsing", total=int(count))
+        time.sleep(1.5)
+        for number in range(1, int(count) + 1):
+            stage.advance()
+            job.flush()
+            print(time.time(), file=notes)
+            time.sleep(0.11)
+"""
 
 
 @pytest.fixture
 def job_id() -> str:
     return uuid.uuid4().hex
+
+
+@pytest.fixture(scope="module")
+def postgresql_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
+    folder = tmp_path_factory.mktemp("notify")
+    with live_project(folder, postgresql().create_database()) as live:
+        yield live
+
+
+def latencies(server: LiveServer, folder: Path, count: int = 16, **env: str) -> list[float]:
+    """Seconds from each commit of a writer to a client of the server, over sockets."""
+    job_id, notes = uuid.uuid4().hex, folder / uuid.uuid4().hex
+    server.project.output_of(QUEUE, job_id)
+    arrivals: dict[int, float] = {}
+    with open_stream(progress_url(server.url, job_id)) as response:
+        stream = events(response)
+        next(stream)
+        writer = server.project.python(WRITE, job_id, str(count), str(notes), **env)
+        for event in stream:
+            if event.name == "pipeline_progress":
+                for number in range(1, event.data["stages"]["parsing"]["processed"] + 1):
+                    arrivals.setdefault(number, time.time())
+    assert writer.wait(20) == 0
+    committed = [float(line) for line in notes.read_text().split()]
+    # The end of the job brings the last one in any case.
+    return [arrivals[number] - at for number, at in enumerate(committed[:-1], start=1)]
+
+
+def wakeup_logs(project: LiveProject, seen: int) -> list[dict]:
+    """What was logged after the first `seen` characters."""
+    lines = [line for line in project.log.read_text()[seen:].splitlines() if line.startswith("{")]
+    return [record for record in map(json.loads, lines) if record["event"].startswith("wakeups_")]
+
+
+def wait_for_logs(project: LiveProject, seen: int, count: int, seconds: float = 20) -> list[dict]:
+    deadline = time.monotonic() + seconds
+    while len(found := wakeup_logs(project, seen)) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
+
+
+def cancel_elsewhere(project: LiveProject, job_id: str, **env: str) -> None:
+    """Ends a queued job from a process of its own."""
+    source = """
+        import sys
+        from ingestion_progress.tracker import request_cancellation
+        request_cancellation(sys.argv[1])
+    """
+    assert project.python(source, job_id, **env).wait(20) == 0, project.log.read_text()[-3000:]
 
 
 def test_request_that_writes_wakes_the_streams_of_its_own_process(project, job_id):
@@ -41,3 +113,82 @@ def test_request_that_writes_wakes_the_streams_of_its_own_process(project, job_i
         assert "error" in [event.name for event in stream]
         assert time.monotonic() - began_at < SOON_SECONDS
         asked.join()
+
+
+def test_another_process_is_heard_by_notify_long_before_the_poll(postgresql_project, tmp_path):
+    polls = {"POLL_INTERVAL_SECONDS": "1", "THROTTLE_SECONDS": "0.01"}
+    woken = postgresql_project.serve("uvicorn", **polls)
+    polling = postgresql_project.serve("uvicorn", **polls, WAKEUPS="off")
+    with_wakeups = statistics.median(latencies(woken, tmp_path))
+    without = statistics.median(latencies(polling, tmp_path))
+    print(f"p50: {with_wakeups * 1000:.1f} ms with wake-ups, {without * 1000:.1f} ms without")
+    assert with_wakeups * 3 < without
+
+
+def test_process_that_writes_once_and_exits_is_heard(postgresql_project, job_id):
+    server = postgresql_project.serve("uvicorn", **RARE_POLLS)
+    postgresql_project.output_of(QUEUE, job_id)
+    with open_stream(progress_url(server.url, job_id)) as response:
+        stream = events(response)
+        next(stream)
+        time.sleep(0.5)  # the listener connects
+        began_at = time.monotonic()
+        cancel_elsewhere(postgresql_project, job_id)
+        assert "error" in [event.name for event in stream]
+        assert time.monotonic() - began_at < SOON_SECONDS + 2
+
+
+LISTENERS = "application_name = 'ingestion-progress-wakeups' AND query LIKE 'LISTEN%'"
+
+
+def test_listener_that_was_terminated_comes_back_with_one_line_for_each_change(
+    postgresql_project, job_id
+):
+    project = postgresql_project
+    server = project.serve("uvicorn", **RARE_POLLS)
+    project.output_of(QUEUE, job_id)
+    seen = len(project.log.read_text())
+    with (
+        open_stream(progress_url(server.url, job_id)) as response,
+        connected(project.env["DATABASE_URL"]) as admin,
+    ):
+        stream = events(response)
+        next(stream)
+        terminate = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {LISTENERS}"
+        deadline = time.monotonic() + 10
+        while not admin.execute(terminate).fetchall() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        logs = wait_for_logs(project, seen, 2)
+        assert [record["event"] for record in logs] == ["wakeups_away", "wakeups_back"]
+        assert logs[0]["carrier"] == "notify"
+
+        cancel_elsewhere(project, job_id)
+        began_at = time.monotonic()
+        assert "error" in [event.name for event in stream]
+        assert time.monotonic() - began_at < SOON_SECONDS
+    assert "Traceback" not in project.log.read_text()[seen:]
+
+
+def test_writer_that_never_pauses_notifies_no_more_often_than_the_interval(postgresql_project):
+    source = """
+        import time
+        from ingestion_progress import wakeups
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            for number in range(500):
+                wakeups.publish(f"job-{number}")
+            time.sleep(0.001)
+    """
+    with connected(postgresql_project.env["DATABASE_URL"]) as listener:
+        listener.execute("LISTEN ingestion_progress")
+        assert postgresql_project.python(source).wait(30) == 0
+        received = list(listener.notifies(timeout=0.5))
+    # One per 50 ms, and those at its start and exit.
+    assert 1 <= len(received) <= 25
+    assert max(len(notification.payload) for notification in received) < 7000
+
+
+def connected(database_url: str) -> psycopg.Connection:
+    socket_dir, _, name = urlsplit(database_url).path.rpartition("/")
+    host = "/" + socket_dir.strip("/")
+    return psycopg.connect(host=host, user="postgres", dbname=name, autocommit=True)

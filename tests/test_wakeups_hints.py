@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from ingestion_progress.wakeups.carriers import carrier_name
+from ingestion_progress.wakeups.hints import MAX_BYTES, Hint, this_process
+from ingestion_progress.wakeups.outages import LAST_PAUSE_SECONDS, Outage
+
+POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "progress"}
+
+
+def test_hint_arrives_as_it_was_sent():
+    hint = Hint.about(["job-1", "Größe 2"])
+    assert Hint.decoded(hint.encoded()) == hint
+    assert hint.origin == this_process()
+
+
+def test_hint_about_more_than_a_carrier_takes_names_no_job():
+    hint = Hint.about(["ü" * 255] * 20)
+    assert hint.job_ids == ()
+    assert len(Hint.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
+
+
+@pytest.mark.parametrize("text", ["", "look!", "{}", "[]", "[1]", '["me", 2]', "null", "[[]]"])
+def test_what_others_write_to_the_channel_is_no_hint(text):
+    assert Hint.decoded(text) is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "database", "expected"),
+    [
+        ("auto", POSTGRESQL, "notify"),
+        ("notify", POSTGRESQL, "notify"),
+        ("off", POSTGRESQL, ""),
+        ("auto", {"ENGINE": "django.db.backends.sqlite3"}, ""),
+        ("notify", {"ENGINE": "django.db.backends.sqlite3"}, ""),
+        ("pigeons", POSTGRESQL, ""),
+    ],
+)
+def test_carrier_follows_from_the_setting_and_the_database(
+    settings, monkeypatch, choice, database, expected
+):
+    settings.INGESTION_PROGRESS_WAKEUPS = choice
+    monkeypatch.setitem(settings.DATABASES, "default", database)
+    assert carrier_name() == expected
+
+
+def test_outage_is_one_line_and_its_end_another(caplog):
+    caplog.set_level(logging.INFO)
+    outage = Outage("receive")
+    outage.is_over("notify")
+    pauses = []
+    for _ in range(20):
+        outage.goes_on("notify", ConnectionError("refused\nby the server"))
+        pauses.append(outage.pause_seconds)
+    outage.is_over("notify")
+    outage.is_over("notify")
+    assert [record.message for record in caplog.records] == ["wakeups_away", "wakeups_back"]
+    assert caplog.records[0].reason == "ConnectionError: refused"
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LAST_PAUSE_SECONDS
