@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 
 PREFIX = "INGESTION_PROGRESS_"
-WAKEUPS = ("auto", "notify", "off")
+WAKEUPS = ("auto", "channels", "notify", "off")
 
 
 class AppSettings:

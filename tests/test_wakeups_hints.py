@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from ingestion_progress.checks import check_wakeups
 from ingestion_progress.wakeups.carriers import carrier_name
 from ingestion_progress.wakeups.hints import MAX_BYTES, Hint, this_process
 from ingestion_progress.wakeups.outages import LAST_PAUSE_SECONDS, Outage
@@ -36,6 +37,7 @@ def test_what_others_write_to_the_channel_is_no_hint(text):
         ("off", POSTGRESQL, ""),
         ("auto", {"ENGINE": "django.db.backends.sqlite3"}, ""),
         ("notify", {"ENGINE": "django.db.backends.sqlite3"}, ""),
+        ("channels", POSTGRESQL, ""),
         ("pigeons", POSTGRESQL, ""),
     ],
 )
@@ -45,6 +47,37 @@ def test_carrier_follows_from_the_setting_and_the_database(
     settings.INGESTION_PROGRESS_WAKEUPS = choice
     monkeypatch.setitem(settings.DATABASES, "default", database)
     assert carrier_name() == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "backend", "expected"),
+    [
+        ("auto", "channels_redis.pubsub.RedisPubSubChannelLayer", "channels"),
+        ("channels", "channels_redis.pubsub.RedisPubSubChannelLayer", "channels"),
+        ("notify", "channels_redis.pubsub.RedisPubSubChannelLayer", "notify"),
+        ("off", "channels_redis.pubsub.RedisPubSubChannelLayer", ""),
+        # It never crosses processes.
+        ("auto", "channels.layers.InMemoryChannelLayer", "notify"),
+        ("channels", "channels.layers.InMemoryChannelLayer", ""),
+        ("auto", "package_that_is_missing.Layer", "notify"),
+    ],
+)
+def test_channel_layer_that_crosses_processes_comes_before_notify(
+    settings, monkeypatch, choice, backend, expected
+):
+    settings.INGESTION_PROGRESS_WAKEUPS = choice
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    monkeypatch.setitem(settings.DATABASES, "default", POSTGRESQL)
+    assert carrier_name() == expected
+
+
+@pytest.mark.parametrize("choice", ["channels", "notify"])
+def test_way_that_cannot_be_used_is_an_error_that_says_why(settings, monkeypatch, choice):
+    settings.INGESTION_PROGRESS_WAKEUPS = choice
+    monkeypatch.setitem(settings.DATABASES, "default", {"ENGINE": "django.db.backends.sqlite3"})
+    (message,) = check_wakeups()
+    assert message.id == "ingestion_progress.E003"
+    assert {"channels": "CHANNEL_LAYERS", "notify": "PostgreSQL"}[choice] in message.msg
 
 
 def test_outage_is_one_line_and_its_end_another(caplog):

@@ -41,7 +41,7 @@ class Sender:
         self._news = threading.Condition()
         self._job_ids: set[str] = set()
         self._thread: threading.Thread | None = None
-        self._is_stopping = False
+        self._is_stopping = self._is_finalized = False
         self._outage = Outage("send")
 
     def publish(self, job_id: str) -> None:
@@ -71,8 +71,10 @@ class Sender:
             self._job_ids.clear()
             return
         self._thread = thread
-        # A child of multiprocessing leaves without atexit; the writer's priority is 100.
-        Finalize(None, self.stop, exitpriority=50)
+        if not self._is_finalized:
+            # A child of multiprocessing leaves without atexit; the writer's priority is 100.
+            Finalize(None, self.stop, exitpriority=50)
+            self._is_finalized = True
 
     # In the sender's thread
 
