@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
 
 from ingestion_progress import metrics
-from ingestion_progress.conf import conf
+from ingestion_progress.conf import WAKEUPS, conf
 
 
 @register(Tags.database)
@@ -77,6 +77,21 @@ def check_metrics(**kwargs: Any) -> list[CheckMessage]:
             "prometheus-client.",
             hint="pip install 'django-ingestion-progress[metrics]', or remove the setting.",
             id="ingestion_progress.W010",
+        )
+    ]
+
+
+@register()
+def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
+    from ingestion_progress.wakeups.carriers import problem_with
+
+    if not (problem := problem_with(conf.wakeups)):
+        return []
+    return [
+        Error(
+            f"INGESTION_PROGRESS_WAKEUPS is {conf.wakeups!r}. {problem}",
+            hint=f"Use one of {', '.join(WAKEUPS)}; auto takes what there is.",
+            id="ingestion_progress.E003",
         )
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 
 PREFIX = "INGESTION_PROGRESS_"
+WAKEUPS = ("auto", "channels", "notify", "off")
 
 
 class AppSettings:
@@ -89,6 +90,11 @@ class AppSettings:
     def throttle_seconds(self) -> float:
         """A client gets at most one state per job in this time; a final state never waits."""
         return float(self._get("THROTTLE_SECONDS", 0.5))
+
+    @property
+    def wakeups(self) -> str:
+        """How writers tell feeds to look before their next tick; one of WAKEUPS."""
+        return str(self._get("WAKEUPS", "auto"))
 
     @property
     def keepalive_seconds(self) -> float:

@@ -61,6 +61,8 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
             "django.server": {"handlers": [], "level": "WARNING"},
             "django.channels.server": {"level": "WARNING"},
             "daphne": {"level": "WARNING"},
+            # A traceback a second while Redis is away; `wakeups_away` says it once.
+            "channels_redis": {"level": "CRITICAL"},
             "httpx": {"level": "WARNING"},  # a line per call to a Qdrant server
         },
     }

@@ -131,6 +131,25 @@ if _progress_database := env.database("PROGRESS_DATABASE_URL"):
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default"]}}
 
+# Wake-ups between processes. Redis would keep a connection that died half-open, if nobody asked.
+if _redis_url := env.text("REDIS_URL"):
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {
+                "hosts": [
+                    {
+                        "address": _redis_url,
+                        "socket_connect_timeout": 3,
+                        "socket_timeout": 5,
+                        "socket_keepalive": True,
+                        "health_check_interval": 10,
+                    }
+                ],
+            },
+        }
+    }
+
 # Who may come in, and how
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -1,14 +1,18 @@
-"""Real servers for the tests: a PostgreSQL, and ports that are free."""
+"""Real servers for the tests: a PostgreSQL, a Redis, and ports that are free."""
 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import logging
 import os
 import shutil
+import signal
 import socket
+import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -65,6 +69,59 @@ def start_postgresql() -> PostgreSQL:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.cleanup)
     return PostgreSQL(server)
+
+
+@dataclass
+class Redis:
+    """A Redis on a port of this machine, that a test may stop, freeze and start again."""
+
+    port: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", "/tmp"]
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
+                return
+            time.sleep(0.02)
+        raise RuntimeError("redis-server did not start")
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It accepts connections and never answers."""
+        if self.process is None:
+            raise RuntimeError("it does not run")
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+
+@contextmanager
+def redis_server() -> Iterator[Redis]:
+    redis = Redis(free_port())
+    redis.start()
+    try:
+        yield redis
+    finally:
+        redis.kill()
 
 
 def free_port() -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.feed.partings import (
@@ -35,8 +36,8 @@ ABANDONED_AFTER_SECONDS = 30.0
 class Feed:
     """The one source of frames in a process. To be used in one event loop at a time.
 
-    Two tasks run while there are subscribers: the poller, and one tick that keeps all silent
-    streams alive even while a poll hangs.
+    Three tasks run while there are subscribers: the poller, a listener for hints that wake it
+    up, and one tick that keeps all silent streams alive even while a poll hangs.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -159,6 +160,7 @@ class Feed:
             self._tasks = [
                 self._start(loop, self._poller.run()),
                 self._start(loop, self._keep_alive()),
+                self._start(loop, wakeups.listen(self._poller.look_now)),
             ]
         return self._poller
 

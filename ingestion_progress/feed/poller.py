@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from django.utils import timezone
 
@@ -58,6 +58,13 @@ class Poller:
         self._unread.add(job_id)
         self._wake.set()
 
+    def look_now(self, job_ids: Collection[str] = ()) -> None:
+        """Jobs were written, says a hint: those, or some that it does not name."""
+        watched = self._watches.keys()
+        if hinted := watched & job_ids if job_ids else set(watched):
+            self._unread |= hinted
+            self._wake.set()
+
     async def run(self) -> None:
         """Polls until it is cancelled. A failure is logged once, and tried again."""
         while True:
@@ -92,18 +99,19 @@ class Poller:
             for job_id in job_ids
             if (watch := self._watches.get(job_id))
         }
-        if known:
+        # What is asked for from here on may have been written after it was read.
+        asked_for, self._unread = self._unread, set()
+        if not known:
+            return
+        try:
             changes = await self._query(known)
-            for job_id, error in changes.broken.items():
-                logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
-            for job_id, state in changes.states.items():
-                self._offer(job_id, state)
-        # A job that was left and watched again meanwhile has been read for nobody.
-        self._unread = {
-            job_id
-            for job_id in self._unread
-            if (watch := self._watches.get(job_id)) and watch.state is None
-        }
+        except Exception:
+            self._unread |= asked_for
+            raise
+        for job_id, error in changes.broken.items():
+            logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
+        for job_id, state in changes.states.items():
+            self._offer(job_id, state)
 
     async def _query(self, known: dict[str, Known | None]) -> Changes:
         since = self._reading_since = self._clock()

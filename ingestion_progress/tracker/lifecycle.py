@@ -18,6 +18,7 @@ from ingestion_progress.statuses import EventLevel, JobStatus, Liveness
 from ingestion_progress.tracker.buffers import Attempt
 from ingestion_progress.tracker.plans import JobPlan, Stages
 from ingestion_progress.tracker.records import (
+    announce,
     end_locked_job,
     free_workers,
     progress_alias,
@@ -56,6 +57,7 @@ def queue_job(
         document_name, job_id=job_id, document_id=document_id, stages=stages, workers=workers
     )
     with transaction.atomic(using=progress_alias()):
+        announce(plan.job_id)
         return _create(plan, JobStatus.QUEUED)
 
 
@@ -80,6 +82,7 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
             raise JobExists(job.pk, job.status)
         message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
         write_milestone(job, message)
+        announce(job.pk)
         return attempt_of(job)
 
 
@@ -119,6 +122,7 @@ def request_cancellation(job_id: str) -> Job:
             Job.objects.using(using).filter(pk=job_id).update(
                 cancel_requested_at=now, revision=job.revision + 1
             )
+            announce(job_id)
     return Job.objects.using(using).get(pk=job_id)
 
 
@@ -133,6 +137,7 @@ def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
         if is_alive and not even_if_running:
             raise InvalidTransition(f"Job {job_id}", job.status, "be deleted; cancel it first")
         job.delete(using=progress_alias())
+        announce(job_id)
 
 
 def fail_job(job_id: str, reason: str) -> None:

@@ -7,6 +7,7 @@ queue up and cannot deadlock, and the sums of many writers are exact.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.db import router, transaction
@@ -14,6 +15,7 @@ from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, JobSuperseded
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
@@ -43,6 +45,11 @@ class Recorded:
 def progress_alias() -> str:
     """The database alias that the progress tables are written to."""
     return router.db_for_write(Job)
+
+
+def announce(job_id: str) -> None:
+    """Inside a transaction that writes the job: wakes the feeds up once it is committed."""
+    transaction.on_commit(partial(wakeups.publish, job_id), using=progress_alias(), robust=True)
 
 
 def write_changes(attempt: Attempt, changes: JobChanges) -> Recorded:
@@ -76,6 +83,7 @@ def finish_attempt(
 
 def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
     """Ends a job whose row the caller has locked; what was open in it is closed."""
+    announce(job.pk)
     # Another host's clock may be behind the one that wrote the start.
     now = max(timezone.now(), job.started_at or job.created_at)
     has_succeeded = status is JobStatus.SUCCEEDED
@@ -153,6 +161,7 @@ def _stages(job: Job) -> Iterable[Stage]:
 
 def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
     """Applies changes to a locked job; returns its stages as they are now."""
+    announce(job.pk)
     now = timezone.now()
     is_open = not job.is_finished
     for name, stage_changes in changes.stages.items():

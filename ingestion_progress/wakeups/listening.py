@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from ingestion_progress.conf import conf
+from ingestion_progress.wakeups.carriers import carrier_name, new_carrier
+from ingestion_progress.wakeups.hints import Hint, this_process
+from ingestion_progress.wakeups.local import Deliver, listening
+from ingestion_progress.wakeups.outages import Outage
+
+CLOSE_SECONDS = 1.0
+
+
+async def listen(deliver: Deliver) -> None:
+    """Hands hints to `deliver`, in the running loop, until it is cancelled.
+
+    A carrier that is away is tried again with a growing pause.
+    """
+    if conf.wakeups == "off":
+        return
+    with listening(deliver):
+        if name := carrier_name():
+            await _receive(name, deliver)
+        await asyncio.get_running_loop().create_future()
+
+
+async def _receive(name: str, deliver: Deliver) -> None:
+    outage = Outage("receive")
+
+    def deliver_foreign(hint: Hint) -> None:
+        if hint.origin != this_process():
+            deliver(hint.job_ids)
+
+    while True:
+        carrier = new_carrier(name)
+        try:
+            await carrier.receive(deliver_foreign, lambda: outage.is_over(name))
+        except Exception as error:  # noqa: BLE001  (the poll goes on, whatever the reason)
+            outage.goes_on(name, error)
+        finally:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await carrier.close()
+        await asyncio.sleep(outage.pause_seconds)

@@ -1,0 +1,68 @@
+"""PostgreSQL's LISTEN and NOTIFY.
+
+NOTIFY serialises the commits of those who use it, so it has a connection of its own: never part
+of a flush. A listener whose connection died half-open would wait for ever, so it asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.db import connections, router
+
+from ingestion_progress.models import Job
+from ingestion_progress.wakeups.hints import Hint
+
+CHANNEL = "ingestion_progress"
+CONNECT_SECONDS = 5
+# How often a listener that hears nothing proves that its connection lives, and how long it waits.
+PROOF_EVERY_SECONDS = 10.0
+PROOF_SECONDS = 5.0
+# What Django's wrapper adds for its own cursors.
+DJANGO_ONLY = frozenset({"context", "cursor_factory", "prepare_threshold"})
+
+
+class NotifyCarrier:
+    def __init__(self) -> None:
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+
+    async def send(self, hint: Hint) -> None:
+        connection = await self._connected()
+        await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, hint.encoded()])
+
+    async def receive(self, deliver: Callable[[Hint], None], ready: Callable[[], None]) -> None:
+        connection = await self._connected()
+        await connection.execute(f"LISTEN {CHANNEL}")
+        ready()
+        while True:
+            async for notification in connection.notifies(timeout=PROOF_EVERY_SECONDS):
+                if hint := Hint.decoded(notification.payload):
+                    deliver(hint)
+            async with asyncio.timeout(PROOF_SECONDS):
+                await connection.execute("SELECT 1")
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _connected(self) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None:
+            self._connection = await psycopg.AsyncConnection.connect(
+                autocommit=True, **connection_parameters()
+            )
+        return self._connection
+
+
+def connection_parameters() -> dict[str, Any]:
+    """Those of the progress database, without what only Django understands."""
+    wrapper = connections[router.db_for_write(Job)]
+    given = wrapper.get_connection_params()
+    keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+    limits = {"connect_timeout": CONNECT_SECONDS, "application_name": "ingestion-progress-wakeups"}
+    # Unacknowledged data breaks a connection after this, instead of after a quarter of an hour.
+    limits["tcp_user_timeout"] = 10_000
+    return keepalive | limits | {k: v for k, v in given.items() if k not in DJANGO_ONLY}

@@ -1,0 +1,205 @@
+"""Hints inside one process: what they wake, and what they leave alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import transaction
+
+from ingestion_progress import track, wakeups
+from ingestion_progress.checks import check_wakeups
+from ingestion_progress.feed import Feed, poller
+from ingestion_progress.tracker import delete_job, queue_job, request_cancellation
+from ingestion_progress.wakeups import local
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LONG_SECONDS = 60.0
+SOON_SECONDS = 5.0
+
+
+@pytest.fixture(autouse=True)
+def rare_polls(settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = LONG_SECONDS
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
+
+
+@pytest.fixture
+def job_id() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+async def feed():
+    feed = Feed()
+    yield feed
+    for subscriber in list(feed._subscribers):
+        feed.unsubscribe(subscriber)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The jobs that each query of the feed asked for."""
+    calls: list[set[str]] = []
+    original = poller.read_changes
+
+    def read(known, now):
+        calls.append(set(known))
+        return original(known, now)
+
+    monkeypatch.setattr(poller, "read_changes", read)
+    return calls
+
+
+async def watch(feed, job_id):
+    subscriber = feed.subscribe(job_id)
+    async with asyncio.timeout(SOON_SECONDS):
+        await subscriber.ready
+    subscriber.open()
+    return subscriber
+
+
+async def following(subscriber) -> bytes:
+    async with asyncio.timeout(SOON_SECONDS):
+        return await anext(subscriber)
+
+
+async def test_change_is_delivered_long_before_the_next_poll(feed, job_id):
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    subscriber = await watch(feed, job_id)
+    await sync_to_async(request_cancellation)(job_id)
+    assert b'"code":"cancelled"' in await following(subscriber)
+
+
+async def test_deletion_wakes_up_too(feed, job_id):
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    subscriber = await watch(feed, job_id)
+    await sync_to_async(delete_job)(job_id)
+    assert b'"code":"not_found"' in await following(subscriber)
+
+
+async def test_the_writer_thread_wakes_the_loop_after_each_flush(feed, job_id, settings):
+    settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.02
+
+    async with track("report.pdf", job_id=job_id, stages=["parsing"]) as job:
+        subscriber = await watch(feed, job_id)
+        stage = job.stage("parsing", total=10)
+        for processed in (1, 2):
+            stage.advance()
+            while f'"processed":{processed}'.encode() not in await following(subscriber):
+                pass
+    while not subscriber.has_ended:
+        last = await following(subscriber)
+    assert last.endswith(b"event: complete\ndata: {}\n\n")
+
+
+async def test_hint_follows_the_commit(feed, job_id, reads):
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    subscriber = await watch(feed, job_id)
+    reads.clear()
+
+    @sync_to_async
+    def cancel_within_a_transaction(*, is_kept: bool) -> None:
+        with transaction.atomic():
+            request_cancellation(job_id)
+            time.sleep(0.05)
+            assert not reads
+            transaction.set_rollback(not is_kept)
+
+    await cancel_within_a_transaction(is_kept=False)
+    await asyncio.sleep(0.05)
+    assert not reads
+    await cancel_within_a_transaction(is_kept=True)
+    assert b'"code":"cancelled"' in await following(subscriber)
+
+
+async def test_hint_for_jobs_that_nobody_watches_costs_no_query(feed, job_id, reads):
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    await watch(feed, job_id)
+    reads.clear()
+    for _ in range(20):
+        await sync_to_async(queue_job)("other.pdf")
+    await asyncio.sleep(0.05)
+    assert not reads
+
+
+async def test_crowd_of_hints_is_read_together(feed, reads):
+    job_ids = {uuid.uuid4().hex for _ in range(50)}
+    for job_id in job_ids:
+        await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    for job_id in job_ids:
+        await watch(feed, job_id)
+    reads.clear()
+    for job_id in job_ids:
+        wakeups.publish(job_id)
+    await asyncio.sleep(0.05)
+    assert set().union(*reads) == job_ids
+    assert len(reads) <= 2
+
+
+async def test_hint_that_names_no_job_is_for_all(feed, job_id, reads):
+    await watch(feed, job_id := (await sync_to_async(queue_job)("a.pdf")).pk)
+    reads.clear()
+    feed._poller.look_now()
+    await asyncio.sleep(0.05)
+    assert reads == [{job_id}]
+
+
+async def test_hint_during_a_read_leads_to_another(feed, job_id, monkeypatch):
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    subscriber = await watch(feed, job_id)
+    original = poller.read_changes
+    has_read, may_return = threading.Event(), threading.Event()
+
+    def read(known, now):
+        changes = original(known, now)
+        has_read.set()
+        may_return.wait(SOON_SECONDS)
+        return changes
+
+    monkeypatch.setattr(poller, "read_changes", read)
+    wakeups.publish(job_id)
+    await asyncio.to_thread(has_read.wait, SOON_SECONDS)
+    await sync_to_async(request_cancellation)(job_id)
+    await asyncio.sleep(0)
+    may_return.set()
+    assert b'"code":"cancelled"' in await following(subscriber)
+
+
+async def test_switched_off_it_leaves_everything_to_the_poll(feed, job_id, reads, settings):
+    settings.INGESTION_PROGRESS_WAKEUPS = "off"
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    await watch(feed, job_id)
+    reads.clear()
+    await sync_to_async(request_cancellation)(job_id)
+    await asyncio.sleep(0.05)
+    assert not reads
+
+
+async def test_nobody_listens_once_the_last_subscriber_has_gone(feed, job_id):
+    subscriber = await watch(feed, job_id)
+    feed.unsubscribe(subscriber)
+    feed.unsubscribe(await watch(feed, (await sync_to_async(queue_job)("a.pdf")).pk))
+    await asyncio.sleep(0.01)
+    assert not local._listeners
+
+
+def test_loop_that_was_closed_is_forgotten():
+    async def leave_behind():
+        local._listeners[print] = asyncio.get_running_loop()
+
+    asyncio.run(leave_behind())
+    wakeups.publish("job")
+    assert print not in local._listeners
+
+
+def test_unknown_word_for_wakeups_is_an_error_that_lists_the_known(settings):
+    settings.INGESTION_PROGRESS_WAKEUPS = "pigeons"
+    (message,) = check_wakeups()
+    assert message.id == "ingestion_progress.E003"
+    assert "auto" in message.hint
