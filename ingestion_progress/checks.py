@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
+from django.utils.module_loading import import_string
 
 from ingestion_progress.conf import conf
 
@@ -64,6 +66,27 @@ def check_intervals(**kwargs: Any) -> list[CheckMessage]:
                 )
             )
     return messages
+
+
+@register(Tags.security)
+def check_can_view(**kwargs: Any) -> list[CheckMessage]:
+    if not conf.can_view:
+        return []
+    try:
+        hook = import_string(conf.can_view)
+    except Exception as error:  # noqa: BLE001  (importing runs the project's code)
+        problem = f"cannot be imported: {error}"
+    else:
+        if callable(hook) and not iscoroutinefunction(hook):
+            return []
+        problem = "is not a plain function"
+    return [
+        Error(
+            f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
+            hint="Name a function (request, job_id) -> bool, as 'project.rules.can_view'.",
+            id="ingestion_progress.E003",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)

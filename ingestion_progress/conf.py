@@ -23,6 +23,11 @@ class AppSettings:
         return bool(self._get("PUBLIC", settings.DEBUG))
 
     @property
+    def can_view(self) -> str:
+        """Dotted path of `(request, job_id) -> bool`, which then decides; empty: permissions do."""
+        return str(self._get("CAN_VIEW", "") or "")
+
+    @property
     def cors_origins(self) -> list[str]:
         """Origins that may read a stream which is not public; a public one says `*`."""
         return list(self._get("CORS_ORIGINS", []))

@@ -4,6 +4,7 @@ import pytest
 from django.core.checks import run_checks
 
 from ingestion_progress.checks import (
+    check_can_view,
     check_database_alias,
     check_intervals,
     check_public,
@@ -46,3 +47,26 @@ def test_a_public_deployment_is_pointed_out(settings):
     assert ids(check_public()) == ["ingestion_progress.W002"]
     settings.INGESTION_PROGRESS_PUBLIC = False
     assert check_public() == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nowhere.rule",
+        "nodots",
+        "tests.rules.missing",
+        "tests.rules.NOT_A_FUNCTION",
+        "tests.rules.later",
+    ],
+)
+def test_a_rule_that_cannot_be_called_is_an_error_that_names_it(settings, path):
+    settings.INGESTION_PROGRESS_CAN_VIEW = path
+    (message,) = check_can_view()
+    assert message.id == "ingestion_progress.E003"
+    assert path in message.msg
+
+
+@pytest.mark.parametrize("path", ["", None, "tests.rules.own_jobs_only"])
+def test_a_rule_that_works_and_none_at_all_are_fine(settings, path):
+    settings.INGESTION_PROGRESS_CAN_VIEW = path
+    assert check_can_view() == []

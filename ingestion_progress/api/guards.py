@@ -48,8 +48,7 @@ class MayView(SessionGuard):
     openapi_description = "A login that may view jobs. Not needed where the site is public."
 
     def permits(self, request: HttpRequest) -> bool:
-        match = request.resolver_match
-        return access.may_view(request, match.kwargs.get("job_id", "") if match else "")
+        return access.may_view(request, job_id_of(request))
 
 
 class MayStart(SessionGuard):
@@ -59,7 +58,13 @@ class MayStart(SessionGuard):
     )
 
     def permits(self, request: HttpRequest) -> bool:
-        return access.may_start(request)
+        return access.may_start(request, job_id_of(request))
+
+
+def job_id_of(request: HttpRequest) -> str:
+    """The job in the address; empty where it names none."""
+    match = request.resolver_match
+    return match.kwargs.get("job_id", "") if match else ""
 
 
 def is_logged_in(request: HttpRequest) -> bool:

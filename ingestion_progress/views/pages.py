@@ -105,7 +105,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "event_count": snapshot.job.event_count,
         "may_cancel": not job.is_finished
         and not job.is_cancel_requested
-        and access.may_start(request),
+        and access.may_start(request, job_id),
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
@@ -117,7 +117,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
 @require_POST
 def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
     """Asks the job to stop, and goes back to its page."""
-    if not access.may_start(request):
+    if not access.may_start(request, job_id):
         return refusal(request)
     try:
         tracker.request_cancellation(clean_job_id(job_id))

@@ -16,7 +16,6 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from ingestion_progress import access
-from ingestion_progress.conf import conf
 from ingestion_progress.views.cors import cors_headers, preflight_headers
 from ingestion_progress.views.event_stream import (
     EventStream,
@@ -61,7 +60,7 @@ async def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
         return _refusal(request, HTTPStatus.METHOD_NOT_ALLOWED)
     if not isinstance(request, ASGIRequest):
         return _refusal(request, HTTPStatus.NOT_IMPLEMENTED)
-    if not conf.is_public and (status := await _refused_with(request, job_id)):
+    if not access.is_open() and (status := await _refused_with(request, job_id)):
         return _refusal(request, status)
     if request.method == "HEAD":
         return EventStreamResponse(_nothing(), _headers(request))
