@@ -11,6 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
 from django.utils.module_loading import import_string
 
+from ingestion_progress import tokens
 from ingestion_progress.conf import conf
 
 
@@ -50,7 +51,11 @@ def check_database_alias(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_intervals(**kwargs: Any) -> list[CheckMessage]:
-    names = [name for name in dir(type(conf)) if name.endswith(("_seconds", "_bytes", "_per_job"))]
+    names = [
+        name
+        for name in dir(type(conf))
+        if name.endswith(("_seconds", "_minutes", "_bytes", "_per_job"))
+    ]
     messages: list[CheckMessage] = []
     for name in names:
         try:
@@ -85,6 +90,21 @@ def check_can_view(**kwargs: Any) -> list[CheckMessage]:
             f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
             hint="Name a function (request, job_id) -> bool, as 'project.rules.can_view'.",
             id="ingestion_progress.E003",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_token_keys(**kwargs: Any) -> list[CheckMessage]:
+    problem = tokens.key_problem()
+    if not problem:
+        return []
+    return [
+        Error(
+            problem,
+            hint="Remove the INGESTION_PROGRESS_TOKEN_… settings to sign with a key derived from "
+            "SECRET_KEY, or see docs/access.md.",
+            id="ingestion_progress.E004",
         )
     ]
 

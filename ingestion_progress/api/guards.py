@@ -18,12 +18,13 @@ from ninja.utils import check_csrf
 
 from ingestion_progress import access
 from ingestion_progress.api.errors import ApiError
+from ingestion_progress.conf import conf
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SessionGuard(AuthBase):
-    """Returns True for who may pass; raises ApiError with 401 or 403 for who may not."""
+    """Returns True for who may pass; raises ApiError or AccessRefused for who may not."""
 
     openapi_type = "apiKey"
     openapi_in = "cookie"
@@ -48,7 +49,19 @@ class MayView(SessionGuard):
     openapi_description = "A login that may view jobs. Not needed where the site is public."
 
     def permits(self, request: HttpRequest) -> bool:
-        return access.may_view(request, job_id_of(request))
+        access.grant_view(request, job_id_of(request))
+        return True
+
+
+class MayMint(SessionGuard):
+    openapi_description = (
+        "A login that may view the jobs, and the CSRF token in `X-CSRFToken`; never a token. "
+        "Not needed where the site is public."
+    )
+
+    def permits(self, request: HttpRequest) -> bool:
+        # A rule of the project may know people without a login; the operation asks about each job.
+        return conf.is_public or bool(conf.can_view) or is_logged_in(request)
 
 
 class MayStart(SessionGuard):

@@ -27,6 +27,6 @@ def preflight_headers(request: HttpRequest) -> dict[str, str]:
     """The answer to a browser that asks before it sends a header of its own."""
     return cors_headers(request) | {
         "Access-Control-Allow-Methods": "GET",
-        "Access-Control-Allow-Headers": "Cache-Control, Last-Event-ID",
+        "Access-Control-Allow-Headers": "Authorization, Cache-Control, Last-Event-ID",
         "Access-Control-Max-Age": "86400",
     }

@@ -41,7 +41,7 @@ PIPELINE = "ingestion_progress.pipeline"
 @require_http_methods(["GET", "HEAD", "POST"])
 def job_list(request: HttpRequest) -> HttpResponse:
     """The jobs, newest first, and where the reference ingestion is installed its upload form."""
-    if not access.may_view(request, ""):
+    if not access.may_view(request, "", by_token=False):
         return refusal(request)
     if request.method == "POST":
         return upload(request)
@@ -90,7 +90,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 @require_safe
 def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     """One job as it stands now; a custom element keeps it so."""
-    if not access.may_view(request, job_id):
+    if not access.may_view(request, job_id, by_token=False):
         return refusal(request)
     snapshot = _find(job_id)
     if snapshot is None:
