@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
+from django.utils.module_loading import import_string
 
-from ingestion_progress import metrics
+from ingestion_progress import metrics, tokens
 from ingestion_progress.conf import WAKEUPS, conf
 
 
@@ -49,7 +51,11 @@ def check_database_alias(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_intervals(**kwargs: Any) -> list[CheckMessage]:
-    names = [name for name in dir(type(conf)) if name.endswith(("_seconds", "_bytes", "_per_job"))]
+    names = [
+        name
+        for name in dir(type(conf))
+        if name.endswith(("_seconds", "_minutes", "_bytes", "_per_job"))
+    ]
     messages: list[CheckMessage] = []
     for name in names:
         try:
@@ -91,7 +97,43 @@ def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
         Error(
             f"INGESTION_PROGRESS_WAKEUPS is {conf.wakeups!r}. {problem}",
             hint=f"Use one of {', '.join(WAKEUPS)}; auto takes what there is.",
+            id="ingestion_progress.E005",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_can_view(**kwargs: Any) -> list[CheckMessage]:
+    if not conf.can_view:
+        return []
+    try:
+        hook = import_string(conf.can_view)
+    except Exception as error:  # noqa: BLE001  (importing runs the project's code)
+        problem = f"cannot be imported: {error}"
+    else:
+        if callable(hook) and not iscoroutinefunction(hook):
+            return []
+        problem = "is not a plain function"
+    return [
+        Error(
+            f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
+            hint="Name a function (request, job_id) -> bool, as 'project.rules.can_view'.",
             id="ingestion_progress.E003",
+        )
+    ]
+
+
+@register(Tags.security)
+def check_token_keys(**kwargs: Any) -> list[CheckMessage]:
+    problem = tokens.key_problem()
+    if not problem:
+        return []
+    return [
+        Error(
+            problem,
+            hint="Remove the INGESTION_PROGRESS_TOKEN_… settings to sign with a key derived from "
+            "SECRET_KEY, or see docs/access.md.",
+            id="ingestion_progress.E004",
         )
     ]
 

@@ -24,6 +24,46 @@ class AppSettings:
         return bool(self._get("PUBLIC", settings.DEBUG))
 
     @property
+    def can_view(self) -> str:
+        """Dotted path of `(request, job_id) -> bool`, which then decides; empty: permissions do."""
+        return str(self._get("CAN_VIEW", "") or "")
+
+    @property
+    def token_algorithm(self) -> str:
+        """The only algorithm that a token's signature may have."""
+        return str(self._get("TOKEN_ALGORITHM", "HS256"))
+
+    @property
+    def token_key(self) -> str:
+        """The shared key of HS256, HS384 and HS512; empty: one derived from SECRET_KEY."""
+        return str(self._get("TOKEN_KEY", ""))
+
+    @property
+    def token_public_key(self) -> str:
+        """PEM; checks the tokens of every other algorithm."""
+        return str(self._get("TOKEN_PUBLIC_KEY", ""))
+
+    @property
+    def token_private_key(self) -> str:
+        """PEM; signs them. Only where tokens are minted."""
+        return str(self._get("TOKEN_PRIVATE_KEY", ""))
+
+    @property
+    def token_audience(self) -> str:
+        """What a token must name in `aud`."""
+        return str(self._get("TOKEN_AUDIENCE", "ingestion-progress"))
+
+    @property
+    def token_minutes(self) -> float:
+        """How long a token lives unless it is asked for otherwise."""
+        return float(self._get("TOKEN_MINUTES", 10.0))
+
+    @property
+    def token_max_minutes(self) -> float:
+        """How long a token may live at most, whoever minted it."""
+        return float(self._get("TOKEN_MAX_MINUTES", 60.0))
+
+    @property
     def cors_origins(self) -> list[str]:
         """Origins that may read a stream which is not public; a public one says `*`."""
         return list(self._get("CORS_ORIGINS", []))

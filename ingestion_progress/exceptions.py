@@ -9,6 +9,9 @@ IngestionProgressError
 ├── InvalidTransition   the status does not allow what was asked
 ├── JobSuperseded       a newer attempt owns the job now; this one may not write
 ├── JobCancelled        somebody asked the job to stop
+├── AccessRefused       who asks may not see the job, or brought a token that does not count
+├── InvalidTokenRequest a token for too many jobs or too long a time (also a ValueError)
+├── TokenKeyMissing     tokens can be checked here, but not signed
 └── ProgressUnavailable the database did not take a start or a finish in time
 
 Every message says what is the case and what to do about it, and may be shown to a user.
@@ -76,6 +79,25 @@ class JobCancelled(IngestionProgressError):
     def __init__(self, job_id: str) -> None:
         super().__init__(f"Job {job_id} was cancelled.")
         self.job_id = job_id
+
+
+class AccessRefused(IngestionProgressError):
+    def __init__(self, code: str) -> None:
+        super().__init__(f"Refused: {code}.")
+        self.code = code
+        """`unauthorized`, `forbidden`, `token_invalid` or `token_expired`."""
+
+
+class InvalidTokenRequest(IngestionProgressError, ValueError):
+    pass
+
+
+class TokenKeyMissing(IngestionProgressError):
+    def __init__(self) -> None:
+        super().__init__(
+            "This server checks tokens with a public key and has no private key to sign them. "
+            "Ask the service that has it, or set INGESTION_PROGRESS_TOKEN_PRIVATE_KEY."
+        )
 
 
 class ProgressUnavailable(IngestionProgressError):

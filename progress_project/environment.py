@@ -20,7 +20,7 @@ WORDS_FOR_FALSE = frozenset({"0", "false", "no", "off"})
 DATABASE_ENGINES = frozenset({"django.db.backends.sqlite3", "django.db.backends.postgresql"})
 
 # Properties of the app's `conf` that the project decides in code.
-DECIDED_IN_CODE = frozenset({"DATABASE", "TASK"})
+DECIDED_IN_CODE = frozenset({"CAN_VIEW", "DATABASE", "TASK"})
 
 # Eight writers lost 28 of 320 writes to "database is locked" without these.
 SQLITE_OPTIONS = {

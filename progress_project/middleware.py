@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 import uuid
@@ -9,11 +10,14 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 import structlog
+from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
+
+from ingestion_progress import tokens
 
 GetResponse: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -53,6 +57,8 @@ def static_files(get_response: GetResponse) -> GetResponse:
 def request_log(get_response: GetResponse) -> GetResponse:
     """One line per request, without its query string: that is where tokens travel.
 
+    A token is taken out of the URL before anything else could show or log it.
+
     What is logged while the request is handled, its stream included, shares the `request_id`.
     """
 
@@ -60,6 +66,8 @@ def request_log(get_response: GetResponse) -> GetResponse:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=uuid.uuid4().hex)
         started = time.perf_counter()
+        with contextlib.suppress(SuspiciousOperation):  # whoever reads the query next refuses it
+            tokens.presented(request)
         response = await get_response(request)
         logger.info(
             "request_finished",

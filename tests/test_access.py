@@ -61,3 +61,46 @@ def test_inactive_user_is_refused_whatever_the_permissions(visitor, django_user_
     user: User = django_user_model.objects.create_superuser("ada", is_active=False)
 
     assert not access.may_view(visitor(user), "job")
+
+
+class TestRuleOfTheProject:
+    @pytest.fixture(autouse=True)
+    def _ruled(self, settings):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.own_jobs_only"
+
+    def test_it_decides_for_each_job(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"))
+
+        assert access.may_view(request, "ada-1")
+        assert not access.may_view(request, "ben-1")
+        assert not access.may_view(request, "")
+
+    def test_it_replaces_the_permission(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"), permission="view_job")
+
+        assert not access.may_view(request, "ben-1")
+
+    def test_it_decides_on_a_public_site_too(self, visitor, settings):
+        request = visitor(AnonymousUser())
+        settings.INGESTION_PROGRESS_PUBLIC = True
+
+        assert not access.is_open()
+        assert not access.may_view(request, "ada-1")
+
+    def test_it_sees_the_request(self, rf, settings):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.asked_in_person"
+
+        assert access.may_view(rf.get("/", headers={"X-Job": "a"}), "a")
+        assert not access.may_view(rf.get("/"), "a")
+
+    def test_who_may_not_see_a_job_may_not_touch_it(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"), permission="start_job")
+
+        assert access.may_start(request)
+        assert access.may_start(request, "ada-1")
+        assert not access.may_start(request, "ben-1")
+
+    def test_it_gives_no_right_to_start(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"))
+
+        assert not access.may_start(request, "ada-1")

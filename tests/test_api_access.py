@@ -49,6 +49,22 @@ class TestAccess:
         assert client.post(f"{JOBS}/waiting/cancellation").status_code == 202
         assert client.delete(f"{JOBS}/waiting").status_code == 204
 
+    @pytest.mark.parametrize("path", ["/{}", "/{}/snapshot", "/{}/events"])
+    def test_by_a_rule_of_the_project_unknown_and_forbidden_look_alike(
+        self, client, settings, path
+    ):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.own_jobs_only"
+        queue_job("b.pdf", job_id="somebody-1")
+        client.force_login(user_with("start_job"))
+        assert client.get(JOBS + path.format("somebody-1")).status_code == 200
+        forbidden = client.get(JOBS + path.format("waiting"))
+        unknown = client.get(JOBS + path.format("nobody"))
+        refusal(forbidden, 403, "forbidden")
+        assert (forbidden.status_code, forbidden.content) == (unknown.status_code, unknown.content)
+        refusal(client.delete(f"{JOBS}/waiting"), 403, "forbidden")
+        refusal(client.get(JOBS), 403, "forbidden")
+        assert client.delete(f"{JOBS}/somebody-1").status_code == 204
+
 
 class TestForgery:
     """What a foreign page can make a browser send, and what programs send."""

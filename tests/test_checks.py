@@ -4,10 +4,12 @@ import pytest
 from django.core.checks import run_checks
 
 from ingestion_progress.checks import (
+    check_can_view,
     check_database_alias,
     check_intervals,
     check_public,
     check_sqlite_options,
+    check_token_keys,
 )
 
 
@@ -46,3 +48,52 @@ def test_a_public_deployment_is_pointed_out(settings):
     assert ids(check_public()) == ["ingestion_progress.W002"]
     settings.INGESTION_PROGRESS_PUBLIC = False
     assert check_public() == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nowhere.rule",
+        "nodots",
+        "tests.rules.missing",
+        "tests.rules.NOT_A_FUNCTION",
+        "tests.rules.later",
+    ],
+)
+def test_a_rule_that_cannot_be_called_is_an_error_that_names_it(settings, path):
+    settings.INGESTION_PROGRESS_CAN_VIEW = path
+    (message,) = check_can_view()
+    assert message.id == "ingestion_progress.E003"
+    assert path in message.msg
+
+
+@pytest.mark.parametrize("path", ["", None, "tests.rules.own_jobs_only"])
+def test_a_rule_that_works_and_none_at_all_are_fine(settings, path):
+    settings.INGESTION_PROGRESS_CAN_VIEW = path
+    assert check_can_view() == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"ALGORITHM": "none"}, "must be one of"),
+        ({"ALGORITHM": "HS1"}, "must be one of"),
+        ({"KEY": "short"}, "32 bytes"),
+        ({"KEY": "x" * 32, "ALGORITHM": "HS512"}, "64 bytes"),
+        ({"ALGORITHM": "ES256"}, "public key"),
+        ({"ALGORITHM": "ES256", "PUBLIC_KEY": "no key"}, "cannot be used"),
+        ({"KEY": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"}, "cannot be used"),
+    ],
+)
+def test_keys_that_cannot_sign_are_an_error_that_says_why(settings, wrong, complaint):
+    for name, value in wrong.items():
+        setattr(settings, f"INGESTION_PROGRESS_TOKEN_{name}", value)
+    (message,) = check_token_keys()
+    assert message.id == "ingestion_progress.E004"
+    assert complaint in message.msg
+
+
+def test_keys_that_work_are_fine(settings):
+    assert check_token_keys() == []
+    settings.INGESTION_PROGRESS_TOKEN_KEY = "x" * 32
+    assert check_token_keys() == []

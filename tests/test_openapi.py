@@ -91,6 +91,7 @@ class TestDocument:
             "GET /api/v1/search",
             "POST /api/v1/admin/ingestion/jobs",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/cancellation",
+            "POST /api/v1/admin/ingestion/stream-tokens",
         ]
 
     def test_upload_is_a_form_with_a_file(self, document):
@@ -105,7 +106,13 @@ class TestDocument:
 
     def test_login_is_optional_and_both_guards_are_described(self, document):
         schemes = document["components"]["securitySchemes"]
-        assert set(schemes) == {"MayView", "MayStart"}
+        assert set(schemes) == {
+            "MayView",
+            "MayStart",
+            "MayMint",
+            "StreamToken",
+            "StreamTokenInQuery",
+        }
         assert all(scheme["description"] for scheme in schemes.values())
         for name, operation in operations(document):
             assert {} in operation["security"], name
@@ -119,7 +126,7 @@ class TestDocument:
         assert schema["properties"]["code"]["enum"] == list(CODES)
 
     def test_refusals_of_the_stream_use_the_same_codes(self):
-        for status, (code, _) in REFUSALS.items():
+        for code, (status, _) in REFUSALS.items():
             assert CODES[code][0] == status
 
 
@@ -158,6 +165,7 @@ class TestStreamOperation:
             ("path", "job_id"),
             ("header", "Last-Event-ID"),
             ("query", "last_event_id"),
+            ("query", "token"),
         }
         assert set(stream["responses"]) == {"200", "204", "401", "403", "405", "501"}
         assert set(stream["responses"]["200"]["headers"]) == {

@@ -16,6 +16,7 @@ from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
+from ingestion_progress import tokens
 from ingestion_progress.feed import poller
 from ingestion_progress.feed.reading import Changes
 from ingestion_progress.models import Job
@@ -233,6 +234,35 @@ class TestRefusals:
         assert response["Access-Control-Allow-Credentials"] == "true"
         assert "origin" in response["Vary"].lower()
 
+    @pytest.mark.parametrize("where", ["header", "url"])
+    async def test_token_for_the_job_opens_it(self, client, where):
+        await make_job(JobStatus.SUCCEEDED)
+        token, _ = tokens.mint(["job"])
+        headers = {"Authorization": f"Bearer {token}"} if where == "header" else {}
+        query = {"token": token} if where == "url" else {}
+
+        response = await client.get(url_of("job"), query, headers=headers)
+
+        assert b"event: complete" in await body_of(response)
+
+    @pytest.mark.parametrize(
+        ("jobs", "audience", "answer"),
+        [
+            (["other"], "ingestion-progress", (403, "forbidden")),
+            (["job"], "somebody-else", (401, "token_invalid")),
+        ],
+    )
+    async def test_any_other_token_is_refused_before_a_stream_starts(
+        self, client, settings, jobs, audience, answer
+    ):
+        settings.INGESTION_PROGRESS_TOKEN_AUDIENCE = audience
+        token, _ = tokens.mint(jobs)
+        settings.INGESTION_PROGRESS_TOKEN_AUDIENCE = "ingestion-progress"
+
+        response = await client.get(url_of("job"), {"token": token})
+
+        assert (response.status_code, response.json()["code"]) == answer
+
     @pytest.mark.parametrize("origin", ["https://evil.example.com", "null", ""])
     async def test_other_origins_are_not_named(self, client, origin):
         response = await client.get(url_of("job"), headers={"Origin": origin})
@@ -261,7 +291,9 @@ class TestMethods:
 
         assert response.status_code == 204
         assert response["Allow"] == "GET, HEAD, OPTIONS"
-        assert response["Access-Control-Allow-Headers"] == "Cache-Control, Last-Event-ID"
+        assert response["Access-Control-Allow-Headers"] == (
+            "Authorization, Cache-Control, Last-Event-ID"
+        )
 
 
 def test_wsgi_gets_an_answer_that_names_asgi():

@@ -201,5 +201,5 @@ def test_loop_that_was_closed_is_forgotten():
 def test_unknown_word_for_wakeups_is_an_error_that_lists_the_known(settings):
     settings.INGESTION_PROGRESS_WAKEUPS = "pigeons"
     (message,) = check_wakeups()
-    assert message.id == "ingestion_progress.E003"
+    assert message.id == "ingestion_progress.E005"
     assert "auto" in message.hint

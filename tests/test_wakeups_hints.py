@@ -76,7 +76,7 @@ def test_way_that_cannot_be_used_is_an_error_that_says_why(settings, monkeypatch
     settings.INGESTION_PROGRESS_WAKEUPS = choice
     monkeypatch.setitem(settings.DATABASES, "default", {"ENGINE": "django.db.backends.sqlite3"})
     (message,) = check_wakeups()
-    assert message.id == "ingestion_progress.E003"
+    assert message.id == "ingestion_progress.E005"
     assert {"channels": "CHANNEL_LAYERS", "notify": "PostgreSQL"}[choice] in message.msg
 
 

@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, re_path
 from ninja import NinjaAPI, Router
 from ninja.openapi.schema import OpenAPISchema
 
-from ingestion_progress.api import jobs
+from ingestion_progress.api import jobs, stream_tokens
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.api.guards import MayView
 from ingestion_progress.api.handlers import add_handlers, add_speaking
@@ -60,6 +60,7 @@ def build_api() -> ProgressAPI:
         uploads.add_operations(router)
         search.add_operations(router)
     jobs.add_operations(router)
+    stream_tokens.add_operations(router)
     api.add_router("", router)
     return api
 

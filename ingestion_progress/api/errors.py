@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field
 CODES: dict[str, tuple[int, str]] = {
     "bad_request": (400, "The request is malformed."),
     "unauthorized": (401, "Log in: this is not public."),
+    "token_invalid": (401, "The token does not count here: malformed, or not signed for this."),
+    "token_expired": (401, "The token has expired; get a new one."),
     "forbidden": (403, "This user may not do that."),
     "csrf_failed": (403, "A browser sent this for another site, or without the CSRF token."),
     "not_found": (404, "There is no such job, or no such address."),
@@ -31,6 +33,7 @@ CODES: dict[str, tuple[int, str]] = {
     "unreadable_document": (422, "The document is damaged, locked, or not what its name says."),
     "server_error": (500, "A fault of the server; its log has the details."),
     "asgi_required": (501, "A stream needs an ASGI server; this one speaks WSGI."),
+    "tokens_unavailable": (501, "Tokens can be checked here, but not signed."),
     "unavailable": (503, "The database is away; try again."),
 }
 

@@ -18,12 +18,13 @@ from ninja.utils import check_csrf
 
 from ingestion_progress import access
 from ingestion_progress.api.errors import ApiError
+from ingestion_progress.conf import conf
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class SessionGuard(AuthBase):
-    """Returns True for who may pass; raises ApiError with 401 or 403 for who may not."""
+    """Returns True for who may pass; raises ApiError or AccessRefused for who may not."""
 
     openapi_type = "apiKey"
     openapi_in = "cookie"
@@ -48,8 +49,19 @@ class MayView(SessionGuard):
     openapi_description = "A login that may view jobs. Not needed where the site is public."
 
     def permits(self, request: HttpRequest) -> bool:
-        match = request.resolver_match
-        return access.may_view(request, match.kwargs.get("job_id", "") if match else "")
+        access.grant_view(request, job_id_of(request))
+        return True
+
+
+class MayMint(SessionGuard):
+    openapi_description = (
+        "A login that may view the jobs, and the CSRF token in `X-CSRFToken`; never a token. "
+        "Not needed where the site is public."
+    )
+
+    def permits(self, request: HttpRequest) -> bool:
+        # A rule of the project may know people without a login; the operation asks about each job.
+        return conf.is_public or bool(conf.can_view) or is_logged_in(request)
 
 
 class MayStart(SessionGuard):
@@ -59,7 +71,13 @@ class MayStart(SessionGuard):
     )
 
     def permits(self, request: HttpRequest) -> bool:
-        return access.may_start(request)
+        return access.may_start(request, job_id_of(request))
+
+
+def job_id_of(request: HttpRequest) -> str:
+    """The job in the address; empty where it names none."""
+    match = request.resolver_match
+    return match.kwargs.get("job_id", "") if match else ""
 
 
 def is_logged_in(request: HttpRequest) -> bool:

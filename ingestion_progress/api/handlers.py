@@ -16,10 +16,13 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from ingestion_progress.api.errors import ApiError, FieldErrorSchema
 from ingestion_progress.exceptions import (
+    AccessRefused,
     InvalidJobId,
+    InvalidTokenRequest,
     JobExists,
     JobNotFound,
     ProgressUnavailable,
+    TokenKeyMissing,
 )
 
 Handler = Callable[[HttpRequest, Any], HttpResponse]
@@ -30,6 +33,8 @@ SPEAKING: dict[type[Exception], str] = {
     JobExists: "job_exists",
     InvalidJobId: "invalid_job_id",
     ProgressUnavailable: "unavailable",
+    InvalidTokenRequest: "invalid_request",
+    TokenKeyMissing: "tokens_unavailable",
 }
 # Exceptions whose text may not be shown, or says nothing.
 SILENT: dict[type[Exception], str] = {
@@ -51,6 +56,7 @@ LOGGED: dict[type[Exception], str] = {
 
 def add_handlers(api: NinjaAPI) -> None:
     api.add_exception_handler(ApiError, _api_error)
+    api.add_exception_handler(AccessRefused, _access_refused)
     api.add_exception_handler(ValidationError, _invalid_request)
     add_speaking(api, SPEAKING)
     for exception, code in SILENT.items():
@@ -68,6 +74,10 @@ def add_speaking(api: NinjaAPI, codes: Mapping[type[Exception], str]) -> None:
 def _api_error(_: HttpRequest, exc: Any) -> HttpResponse:
     response: HttpResponse = exc.response()
     return response
+
+
+def _access_refused(_: HttpRequest, exc: Any) -> HttpResponse:
+    return ApiError(exc.code).response()
 
 
 def _speaking(code: str) -> Handler:

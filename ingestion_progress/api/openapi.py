@@ -9,8 +9,14 @@ from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
 
 from ingestion_progress.api.errors import document_refusal
 from ingestion_progress.api.jobs import JOB
-from ingestion_progress.api.stream_operation import ITEM_NAME, item_schema, stream_operation
+from ingestion_progress.api.stream_operation import (
+    ITEM_NAME,
+    TOKEN_SECURITY,
+    item_schema,
+    stream_operation,
+)
 from ingestion_progress.api.wire import wire_schemas
+from ingestion_progress.tokens import PARAMETER
 
 DESCRIPTION = """\
 Ingest documents, and watch it live.
@@ -18,7 +24,8 @@ Ingest documents, and watch it live.
 **Access.** Where the site is public (the default while `DEBUG` is on) no login is needed.
 Otherwise a Django session with the permission is, and the CSRF token in `X-CSRFToken` for
 everything but reading. Requests without a login that a browser sends from another origin are
-refused unless the origin is in `CSRF_TRUSTED_ORIGINS`.
+refused unless the origin is in `CSRF_TRUSTED_ORIGINS`. For reading, a stream token does as well,
+in `Authorization: Bearer` or, for an EventSource, in `?token=`.
 
 **Errors** have one shape, `{"code": …, "message": …}`: the code is for programs, the message
 for people. Addresses in `links` start at the root of the site.
@@ -31,6 +38,21 @@ SUCCESSES = {
     202: "It was asked to stop; a job that had not started is cancelled.",
     204: "Done; nothing to say.",
     304: "Nothing has moved since the `ETag` that was sent.",
+}
+
+TOKEN_SCHEMES = {
+    "StreamToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A stream token for the job, or for all jobs. It lives for some minutes.",
+    },
+    "StreamTokenInQuery": {
+        "type": "apiKey",
+        "in": "query",
+        "name": PARAMETER,
+        "description": "The same in the URL, for an EventSource, which cannot set headers.",
+    },
 }
 
 TAGS = [
@@ -46,7 +68,10 @@ def complete(document: OpenAPISchema) -> OpenAPISchema:
         for operation in operations.values():
             _describe_responses(operation)
             # The login is not needed where the site is public.
-            operation["security"] = [*operation.get("security", []), {}]
+            logins = operation.get("security", [])
+            tokens = TOKEN_SECURITY if {"MayView": []} in logins else []
+            operation["security"] = [*logins, *tokens, {}]
+    document["components"]["securitySchemes"].update(TOKEN_SCHEMES)
     document["paths"] = _with_stream(document)
     schemas = document["components"]["schemas"]
     schemas.update(wire_schemas(REF_TEMPLATE))

@@ -60,6 +60,8 @@ source.addEventListener("error", (event) => {{
   }}
 }});"""
 
+TOKEN_SECURITY: list[dict[str, list[str]]] = [{"StreamToken": []}, {"StreamTokenInQuery": []}]
+
 HEADERS = {
     "Cache-Control": "`no-cache`",
     "X-Accel-Buffering": "`no`: nginx passes every event on at once.",
@@ -79,7 +81,7 @@ def stream_operation(path: str) -> dict[str, Any]:
         "tags": ["Progress"],
         "parameters": _parameters(),
         "responses": _responses(),
-        "security": [{"MayView": []}, {}],
+        "security": [{"MayView": []}, *TOKEN_SECURITY, {}],
         "x-codeSamples": [
             {"lang": "Shell", "label": "curl", "source": curl},
             {"lang": "JavaScript", "label": "EventSource", "source": javascript},
@@ -138,6 +140,14 @@ def _parameters() -> list[dict[str, Any]]:
             "schema": {"type": "string"},
             "required": False,
             "description": f"{resume} For clients that cannot set headers.",
+        },
+        {
+            "in": "query",
+            "name": "token",
+            "schema": {"type": "string"},
+            "required": False,
+            "description": "A stream token, where the stream is not public and there is no "
+            "session. `Authorization: Bearer` is better where a header can be set.",
         },
     ]
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
+from ingestion_progress import access
 from ingestion_progress.conf import conf
 
 
 def cors_headers(request: HttpRequest) -> dict[str, str]:
     """`*` where the stream is public; else the request's origin, if it is a configured one."""
-    if conf.is_public:
+    if access.is_open():
         return {"Access-Control-Allow-Origin": "*"}
     origin = request.headers.get("Origin", "")
     if origin not in conf.cors_origins:
@@ -26,6 +27,6 @@ def preflight_headers(request: HttpRequest) -> dict[str, str]:
     """The answer to a browser that asks before it sends a header of its own."""
     return cors_headers(request) | {
         "Access-Control-Allow-Methods": "GET",
-        "Access-Control-Allow-Headers": "Cache-Control, Last-Event-ID",
+        "Access-Control-Allow-Headers": "Authorization, Cache-Control, Last-Event-ID",
         "Access-Control-Max-Age": "86400",
     }

@@ -41,7 +41,7 @@ PIPELINE = "ingestion_progress.pipeline"
 @require_http_methods(["GET", "HEAD", "POST"])
 def job_list(request: HttpRequest) -> HttpResponse:
     """The jobs, newest first, and where the reference ingestion is installed its upload form."""
-    if not access.may_view(request, ""):
+    if not access.may_view(request, "", by_token=False):
         return refusal(request)
     if request.method == "POST":
         return upload(request)
@@ -90,7 +90,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 @require_safe
 def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     """One job as it stands now; a custom element keeps it so."""
-    if not access.may_view(request, job_id):
+    if not access.may_view(request, job_id, by_token=False):
         return refusal(request)
     snapshot = _find(job_id)
     if snapshot is None:
@@ -105,7 +105,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "event_count": snapshot.job.event_count,
         "may_cancel": not job.is_finished
         and not job.is_cancel_requested
-        and access.may_start(request),
+        and access.may_start(request, job_id),
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
@@ -117,7 +117,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
 @require_POST
 def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
     """Asks the job to stop, and goes back to its page."""
-    if not access.may_start(request):
+    if not access.may_start(request, job_id):
         return refusal(request)
     try:
         tracker.request_cancellation(clean_job_id(job_id))

@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from ingestion_progress import access
-from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import AccessRefused
 from ingestion_progress.views.cors import cors_headers, preflight_headers
 from ingestion_progress.views.event_stream import (
     EventStream,
@@ -34,13 +34,15 @@ ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 # found PostgreSQL's 100 connections taken.
 AUTHORISING = threading.BoundedSemaphore(10)
 
-# Code and message, in the shape of the API's errors.
+# Status and message by code, in the shape of the API's errors.
 REFUSALS = {
-    HTTPStatus.UNAUTHORIZED: ("unauthorized", "Log in: this is not public."),
-    HTTPStatus.FORBIDDEN: ("forbidden", "This user may not watch this job."),
-    HTTPStatus.METHOD_NOT_ALLOWED: ("method_not_allowed", "A stream is read with GET."),
-    HTTPStatus.NOT_IMPLEMENTED: (
-        "asgi_required",
+    "unauthorized": (HTTPStatus.UNAUTHORIZED, "Log in: this is not public."),
+    "token_invalid": (HTTPStatus.UNAUTHORIZED, "The token does not count here."),
+    "token_expired": (HTTPStatus.UNAUTHORIZED, "The token has expired; get a new one."),
+    "forbidden": (HTTPStatus.FORBIDDEN, "This user or token may not watch this job."),
+    "method_not_allowed": (HTTPStatus.METHOD_NOT_ALLOWED, "A stream is read with GET."),
+    "asgi_required": (
+        HTTPStatus.NOT_IMPLEMENTED,
         "Streams need an ASGI server: run daphne, uvicorn or granian instead of WSGI.",
     ),
 }
@@ -58,11 +60,13 @@ async def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
         headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
         return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
     if request.method not in {"GET", "HEAD"}:
-        return _refusal(request, HTTPStatus.METHOD_NOT_ALLOWED)
+        return _refusal(request, "method_not_allowed")
     if not isinstance(request, ASGIRequest):
-        return _refusal(request, HTTPStatus.NOT_IMPLEMENTED)
-    if not conf.is_public and (status := await _refused_with(request, job_id)):
-        return _refusal(request, status)
+        return _refusal(request, "asgi_required")
+    try:
+        await _grant(request, job_id)
+    except AccessRefused as refused:
+        return _refusal(request, refused.code)
     if request.method == "HEAD":
         return EventStreamResponse(_nothing(), _headers(request))
     return await _stream(request, job_id)
@@ -83,19 +87,23 @@ async def _stream(request: ASGIRequest, job_id: str) -> HttpResponseBase:
     return EventStreamResponse(EventStream(feed, subscriber, viewer), _headers(request))
 
 
+async def _grant(request: HttpRequest, job_id: str) -> access.Grant:
+    if access.is_open():  # nothing to ask of the database
+        return access.grant_view(request, job_id)
+    return await _ask_for_grant(request, job_id)
+
+
 @sync_to_async(thread_sensitive=True)
-def _refused_with(request: HttpRequest, job_id: str) -> HTTPStatus | None:
+def _ask_for_grant(request: HttpRequest, job_id: str) -> access.Grant:
     with AUTHORISING:
         try:
-            if access.may_view(request, job_id):
-                return None
-            return HTTPStatus(access.refusal_status(request))
+            return access.grant_view(request, job_id)
         finally:
             release_connections()
 
 
-def _refusal(request: HttpRequest, status: HTTPStatus) -> HttpResponse:
-    code, message = REFUSALS[status]
+def _refusal(request: HttpRequest, code: str) -> HttpResponse:
+    status, message = REFUSALS[code]
     headers = cors_headers(request)
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ALLOWED_METHODS

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from ingestion_progress import tokens
+from ingestion_progress.exceptions import IngestionProgressError
+
+if TYPE_CHECKING:
+    from django.core.management.base import CommandParser
+
+
+class Command(BaseCommand):
+    help = "Prints a token that lets its bearer watch jobs for some minutes, and do nothing else."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("jobs", nargs="*", metavar="JOB_ID", help="It need not exist yet.")
+        parser.add_argument("--all", action="store_true", help="Every job, also later ones.")
+        parser.add_argument(
+            "--minutes", type=float, help="How long it lives (default: TOKEN_MINUTES)."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if bool(options["jobs"]) == options["all"]:
+            raise CommandError("Name the jobs, or say --all.")
+        jobs = None if options["all"] else options["jobs"]
+        try:
+            text, _ = tokens.mint(jobs, minutes=options["minutes"])
+        except IngestionProgressError as refused:
+            raise CommandError(str(refused)) from refused
+        self.stdout.write(text)
