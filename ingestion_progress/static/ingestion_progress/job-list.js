@@ -36,6 +36,7 @@ const rowMarkup = document.querySelector("#job-row")?.innerHTML ?? "";
 /** @type {number | undefined} */
 let timer;
 let failures = 0;
+let asked = 0;
 let shown = "";
 
 localiseTimes(document);
@@ -53,14 +54,21 @@ function schedule() {
 
 async function poll() {
   clearTimeout(timer);
+  asked += 1;
+  const turn = asked;
+  // An upload asks at once: the answer to an earlier question may come after its own.
+  const isLate = () => turn !== asked;
   try {
     // Conditional where the server sends an ETag: the browser keeps and compares it.
     const response = await fetch(section.dataset.poll ?? "", { cache: "no-cache" });
     if (!response.ok) throw new Error(`The list answered ${response.status}`);
     const now = Date.parse(response.headers.get("Date") ?? "") || Date.now();
-    render(await response.text(), now);
+    const body = await response.text();
+    if (isLate()) return;
+    render(body, now);
     failures = 0;
   } catch {
+    if (isLate()) return;
     failures += 1;
   }
   // One missed answer is nothing to talk about.
