@@ -7,8 +7,11 @@ of a flush. A listener whose connection died half-open would wait for ever, so i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, LiteralString
 
 import psycopg
 from django.db import connections, router
@@ -20,7 +23,7 @@ CHANNEL = "ingestion_progress"
 CONNECT_SECONDS = 5
 # How often a listener that hears nothing proves that its connection lives, and how long it waits.
 PROOF_EVERY_SECONDS = 10.0
-PROOF_SECONDS = 5.0
+PROOF_SECONDS = 4.0
 # What Django's wrapper adds for its own cursors.
 DJANGO_ONLY = frozenset({"context", "cursor_factory", "prepare_threshold"})
 
@@ -31,18 +34,17 @@ class NotifyCarrier:
 
     async def send(self, hint: Hint) -> None:
         connection = await self._connected()
-        await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, hint.encoded()])
+        await _answer(connection, "SELECT pg_notify(%s, %s)", [CHANNEL, hint.encoded()])
 
     async def receive(self, deliver: Callable[[Hint], None], ready: Callable[[], None]) -> None:
         connection = await self._connected()
-        await connection.execute(f"LISTEN {CHANNEL}")
+        await _answer(connection, f"LISTEN {CHANNEL}")
         ready()
         while True:
             async for notification in connection.notifies(timeout=PROOF_EVERY_SECONDS):
                 if hint := Hint.decoded(notification.payload):
                     deliver(hint)
-            async with asyncio.timeout(PROOF_SECONDS):
-                await connection.execute("SELECT 1")
+            await _answer(connection, "SELECT 1")
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -55,6 +57,32 @@ class NotifyCarrier:
                 autocommit=True, **connection_parameters()
             )
         return self._connection
+
+
+async def _answer(
+    connection: psycopg.AsyncConnection[Any], query: LiteralString, values: Sequence[str] = ()
+) -> None:
+    """Runs the query. Raises psycopg's OperationalError where there is no answer in time.
+
+    Cancelling would not do: psycopg then waits, without a limit, for the server to confirm it.
+    """
+    work = asyncio.ensure_future(connection.execute(query, values))
+    work.add_done_callback(lambda done: done.cancelled() or done.exception())
+    try:
+        await asyncio.wait({work}, timeout=PROOF_SECONDS)
+    finally:
+        if not work.done():
+            _cut(connection)
+    await work
+
+
+def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Ends the connection on this side, so that whoever waits for it learns at once."""
+    with (
+        contextlib.suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.fileno())) as end,
+    ):
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def connection_parameters() -> dict[str, Any]:
