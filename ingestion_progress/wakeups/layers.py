@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from channels.layers import get_channel_layer
-
 from ingestion_progress.wakeups.hints import Hint
 
 GROUP = "ingestion_progress.wakeups"
@@ -23,6 +21,8 @@ LEAVE_SECONDS = 0.5
 
 class LayerCarrier:
     def __init__(self) -> None:
+        from channels.layers import get_channel_layer
+
         self._layer: Any = get_channel_layer()
 
     async def send(self, hint: Hint) -> None:

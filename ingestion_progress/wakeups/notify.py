@@ -11,13 +11,15 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, LiteralString
+from typing import TYPE_CHECKING, Any, LiteralString
 
-import psycopg
 from django.db import connections, router
 
 from ingestion_progress.models import Job
 from ingestion_progress.wakeups.hints import Hint
+
+if TYPE_CHECKING:
+    import psycopg
 
 CHANNEL = "ingestion_progress"
 CONNECT_SECONDS = 5
@@ -52,6 +54,8 @@ class NotifyCarrier:
             await connection.close()
 
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
+        import psycopg
+
         if self._connection is None:
             self._connection = await psycopg.AsyncConnection.connect(
                 autocommit=True, **connection_parameters()
@@ -78,10 +82,9 @@ async def _answer(
 
 def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
     """Ends the connection on this side, so that whoever waits for it learns at once."""
-    with (
-        contextlib.suppress(OSError, psycopg.Error),
-        socket.socket(fileno=os.dup(connection.fileno())) as end,
-    ):
+    if connection.closed:
+        return
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
         end.shutdown(socket.SHUT_RDWR)
 
 
