@@ -348,3 +348,24 @@ async def test_many_changes_reach_a_client_at_the_pace_of_the_throttle(feed, set
     gaps = [after - before for before, after in itertools.pairwise(arrivals)]
     assert 4 <= len(gaps) <= 6
     assert min(gaps) > 0.08
+
+
+async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads, monkeypatch):
+    monkeypatch.setattr(poller, "POLL_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
+    await make_job()
+    subscriber = feed.subscribe("job")
+    await opened(subscriber)
+    release = threading.Event()
+    reads.before = lambda: release.wait(20)
+    await asyncio.sleep(0.6)
+    hung = [each for each in threading.enumerate() if each.name == "ingestion-progress-feed"]
+    was_failing = feed.is_failing
+    reads.before = lambda: None
+    release.set()
+    await write(neo4j_writes=3)
+
+    assert b'"neo4j_writes":3' in await following(subscriber)
+    assert was_failing
+    assert 2 <= len(hung) <= poller.MAX_HUNG_READERS + 2
+    assert not feed.is_failing

@@ -76,7 +76,7 @@ class Feed:
 
     @property
     def is_failing(self) -> bool:
-        """The last poll failed, or the present one hangs. False while nobody watches."""
+        """The last poll failed or has hung for too long. False while nobody watches."""
         return self._poller is not None and self._poller.is_failing
 
     def subscribe(self, job_id: str, *, resume_id: str = "") -> Subscriber:

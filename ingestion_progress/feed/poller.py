@@ -18,8 +18,10 @@ logger = logging.getLogger(__name__)
 # is read together.
 LOAD_INTERVAL_SECONDS = 0.02
 MAX_BACK_OFF_SECONDS = 5.0
-# A database that accepts a query and never answers fails without an error.
-HANGING_AFTER_SECONDS = 10.0
+# A database that accepts a query and never answers fails without an error. Its thread is given
+# up and another one connects afresh, but only so many: they end when the network gives up.
+POLL_TIMEOUT_SECONDS = 10.0
+MAX_HUNG_READERS = 3
 
 
 class Poller:
@@ -36,22 +38,19 @@ class Poller:
         self._clock = clock
         self._counts = FeedCounts() if counts is None else counts
         self._reader = Reader()
+        self._hung: list[Reader] = []
         self._wake = asyncio.Event()
         self._unread: set[str] = set()
         self._waiting: set[str] = set()
         """Jobs with something that the throttle holds back."""
         self._next_tick_at = self._next_load_at = clock()
         self._failures = 0
-        self._reading_since: float | None = None
         self.polled_at = clock()
         """Clock time of the last success, or of the start."""
 
     @property
     def is_failing(self) -> bool:
-        since = self._reading_since
-        return self._failures > 0 or (
-            since is not None and self._clock() - since > HANGING_AFTER_SECONDS
-        )
+        return self._failures > 0
 
     def read_soon(self, job_id: str) -> None:
         """Has a job that is watched from now on read before the next tick."""
@@ -114,15 +113,24 @@ class Poller:
             self._offer(job_id, state)
 
     async def _query(self, known: dict[str, Known | None]) -> Changes:
-        since = self._reading_since = self._clock()
+        since = self._clock()
         try:
-            changes = await self._reader.run(read_changes, known, timezone.now())
-        finally:
-            self._reading_since = None
+            async with asyncio.timeout(POLL_TIMEOUT_SECONDS):
+                changes = await self._reader.run(read_changes, known, timezone.now())
+        except TimeoutError:
+            self._replace_reader()
+            raise
         self.polled_at = self._clock()
         self._counts.polls += 1
         self._counts.poll_seconds += self.polled_at - since
         return changes
+
+    def _replace_reader(self) -> None:
+        self._hung = [reader for reader in self._hung if reader.is_alive]
+        if len(self._hung) < MAX_HUNG_READERS:
+            self._reader.close()
+            self._hung.append(self._reader)
+            self._reader = Reader()
 
     def _offer(self, job_id: str, state: State) -> None:
         watch = self._watches.get(job_id)

@@ -125,7 +125,15 @@ class Reader:
         self._renew_at = time.monotonic() + CONNECTION_MAX_AGE_SECONDS
         # An executor's thread is joined at exit: a database that accepts and never answers
         # would keep the process for ever.
-        threading.Thread(target=self._work, name="ingestion-progress-feed", daemon=True).start()
+        self._thread = threading.Thread(
+            target=self._work, name="ingestion-progress-feed", daemon=True
+        )
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Closed readers live on until their last call has returned."""
+        return self._thread.is_alive()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns or raises."""

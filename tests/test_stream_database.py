@@ -1,0 +1,140 @@
+"""The database goes away under open streams, on real servers."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+
+import httpx
+import pytest
+
+from tests.event_streams import progress_url
+from tests.live import LiveProject, LiveServer, live_project
+from tests.servers import PostgreSQL, start_postgresql
+from tests.test_stream_drain import RUN_FOR_EVER
+from tests.test_stream_servers import raw_stream, read_until
+
+QUICK = {"LOG_FORMAT": "json", "KEEPALIVE_SECONDS": "1", "LOST_AFTER_SECONDS": "600"}
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[PostgreSQL]:
+    server = start_postgresql()
+    yield server
+    server.server.cleanup()
+
+
+@pytest.fixture(scope="module")
+def project(database: PostgreSQL, tmp_path_factory) -> Iterator[LiveProject]:
+    folder = tmp_path_factory.mktemp("database-gone")
+    with live_project(folder, database.create_database()) as live:
+        yield live
+
+
+def run_job(project: LiveProject) -> str:
+    job_id = uuid.uuid4().hex
+    project.python(RUN_FOR_EVER, job_id, **QUICK)
+    project.wait_for_job(job_id)
+    return job_id
+
+
+@pytest.fixture(scope="module")
+def job_id(project: LiveProject) -> str:
+    """A job that runs for as long as these tests do."""
+    return run_job(project)
+
+
+@pytest.fixture
+def server(project: LiveProject) -> Iterator[LiveServer]:
+    project.log.write_bytes(b"")
+    live = project.serve("uvicorn", **QUICK)
+    yield live
+    live.process.kill()
+    live.process.wait()
+
+
+def logged(project: LiveProject, event: str) -> int:
+    lines = [line for line in project.log.read_text().splitlines() if line.startswith("{")]
+    return sum(json.loads(line)["event"] == event for line in lines)
+
+
+def assert_moves_on(connection) -> None:
+    """The count of what was processed grows."""
+    seen: set[bytes] = set()
+    received = b""
+    deadline = time.monotonic() + 30
+    while len(seen) < 3 and time.monotonic() < deadline:
+        received += connection.recv(65536)
+        seen = set(re.findall(rb"^id: (\S+)$", received, re.MULTILINE))
+    assert len(seen) >= 3
+
+
+def test_streams_outlive_a_restart_of_the_database(server, project, database, job_id):
+    with raw_stream(progress_url(server.url, job_id)) as connection:
+        read_until(connection, b"event: job_state")
+        with database.stopped():
+            for _ in range(3):
+                read_until(connection, b": keepalive\n\n")
+            health = httpx.get(f"{server.url}/readyz", timeout=5)
+        assert_moves_on(connection)
+
+    problems = {problem["code"] for problem in health.json()["problems"]}
+    assert problems == {"database_unreachable", "poller_failing"}
+    assert logged(project, "feed_poll_failed") == 1
+    assert logged(project, "feed_poll_recovered") == 1
+
+
+def test_streams_outlive_a_database_that_does_not_answer(server, project, database, job_id):
+    with raw_stream(progress_url(server.url, job_id)) as connection:
+        read_until(connection, b"event: job_state")
+        with database.frozen():
+            for _ in range(3):
+                read_until(connection, b": keepalive\n\n")
+            health = httpx.get(f"{server.url}/readyz", timeout=5)
+            started = time.monotonic()
+            assert httpx.get(f"{server.url}/healthz", timeout=5).status_code == 200
+            answered_in = time.monotonic() - started
+            with raw_stream(progress_url(server.url, job_id)) as newcomer:
+                newcomer.settimeout(15)
+                read_until(newcomer, b": keepalive\n\n")
+        assert_moves_on(connection)
+
+    assert {problem["code"] for problem in health.json()["problems"]} >= {"database_silent"}
+    assert answered_in < 1
+
+
+def test_process_leaves_although_the_database_does_not_answer(server, database, job_id):
+    with raw_stream(progress_url(server.url, job_id)) as connection:
+        read_until(connection, b"event: job_state")
+        with database.frozen():
+            time.sleep(0.6)  # a poll is under way
+            started = time.monotonic()
+            server.process.terminate()
+            assert b"retry: " in read_until(connection, b"\r\n0\r\n\r\n")
+            server.process.wait(15)
+            seconds = time.monotonic() - started
+
+    assert seconds < 3
+
+
+def test_streams_outlive_a_locked_sqlite_file(tmp_path):
+    """Without WAL, whose readers no lock keeps out."""
+    file = tmp_path / "progress.sqlite3"
+    options = "timeout=1&init_command=PRAGMA%20journal_mode%3DDELETE"
+    with live_project(tmp_path, f"sqlite:///{file}?{options}") as project:
+        job_id = run_job(project)
+        live = project.serve("uvicorn", **QUICK)
+        with raw_stream(progress_url(live.url, job_id)) as connection:
+            read_until(connection, b"event: job_state")
+            with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as lock:
+                lock.execute("BEGIN EXCLUSIVE")
+                for _ in range(4):
+                    read_until(connection, b": keepalive\n\n")
+            assert_moves_on(connection)
+        assert logged(project, "feed_poll_failed") == 1
+        assert logged(project, "feed_poll_recovered") == 1
