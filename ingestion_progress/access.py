@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import functools
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib.auth import get_user_model
+from django.db import Error as DatabaseFailure
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
 
     CanView = Callable[[HttpRequest, str], bool]
+    FindUser = Callable[[str], Any]
+
+logger = logging.getLogger(__name__)
 
 
 def is_open() -> bool:
@@ -45,7 +51,13 @@ def may_view(request: HttpRequest, job_id: str, *, by_token: bool = True) -> boo
     return True
 
 
-def grant_view(request: HttpRequest, job_id: str, *, by_token: bool = True) -> Grant:
+def grant_view(
+    request: HttpRequest,
+    job_id: str,
+    *,
+    by_token: bool = True,
+    find_user: FindUser | None = None,
+) -> Grant:
     """Leave to see the job, whether it exists or not. May query the database.
 
     The id `""` stands for all jobs together: their list, and the search. A token that came with
@@ -55,7 +67,7 @@ def grant_view(request: HttpRequest, job_id: str, *, by_token: bool = True) -> G
     if is_open():
         return Grant()
     if text and by_token:
-        return _granted_by(tokens.verify(text), request, job_id)
+        return _granted_by(tokens.verify(text), request, job_id, find_user or _find_user)
     if not _may_view_as_user(request, job_id):
         raise AccessRefused("unauthorized" if refusal_status(request) == 401 else "forbidden")
     return Grant(user_id=user_id_of(request))
@@ -93,11 +105,41 @@ def user_id_of(request: HttpRequest) -> str:
     return str(user.pk) if user is not None and user.is_authenticated else ""
 
 
-def _granted_by(token: tokens.StreamToken, request: HttpRequest, job_id: str) -> Grant:
+def refusals(asked: Iterable[tuple[HttpRequest, str]]) -> list[str]:
+    """For each request and job that was granted once: the code that refuses it now, or "".
+
+    Each user is read once, and afresh. Raises Django's database errors; a rule of the project
+    that fails otherwise refuses.
+    """
+    find_user = functools.cache(_find_user)
+    return [_refusal(request, job_id, find_user) for request, job_id in asked]
+
+
+def _refusal(request: HttpRequest, job_id: str, find_user: FindUser) -> str:
+    try:
+        if not tokens.presented(request) and (user_id := user_id_of(request)):
+            user = find_user(user_id)
+            if user is None or not user.is_active:
+                return "forbidden"
+            request = _as_user(request, user)
+        grant_view(request, job_id, find_user=find_user)
+    except AccessRefused as refused:
+        return refused.code
+    except DatabaseFailure:
+        raise
+    except Exception:
+        logger.exception("access_rule_failed", extra={"rule": conf.can_view})
+        return "forbidden"
+    return ""
+
+
+def _granted_by(
+    token: tokens.StreamToken, request: HttpRequest, job_id: str, find_user: FindUser
+) -> Grant:
     if not token.covers(job_id):
         raise AccessRefused("forbidden")
     if token.minted_by:
-        minter = _find_user(token.minted_by)
+        minter = find_user(token.minted_by)
         is_active = minter is not None and minter.is_active
         if not is_active or not _may_view_as_user(_as_user(request, minter), job_id):
             raise AccessRefused("forbidden")

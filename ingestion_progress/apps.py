@@ -6,6 +6,7 @@ from django.apps import AppConfig
 
 if TYPE_CHECKING:
     from ingestion_progress.feed import Feed
+    from ingestion_progress.views.gate import Gate
     from ingestion_progress.views.health import Readiness
     from ingestion_progress.views.questions import Question
 
@@ -21,6 +22,7 @@ class IngestionProgressConfig(AppConfig):
         self._feed: Feed | None = None
         self._readiness: Readiness | None = None
         self._job_counts: Question[dict[str, int]] | None = None
+        self._gate: Gate | None = None
 
     @property
     def feed(self) -> Feed:
@@ -49,3 +51,12 @@ class IngestionProgressConfig(AppConfig):
 
             self._job_counts = Question(count_jobs)
         return self._job_counts
+
+    @property
+    def gate(self) -> Gate:
+        """Who watches in this process, made on first use."""
+        if self._gate is None:
+            from ingestion_progress.views.gate import Gate
+
+            self._gate = Gate()
+        return self._gate

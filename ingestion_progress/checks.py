@@ -102,6 +102,25 @@ def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
     ]
 
 
+@register()
+def check_stream_limits(**kwargs: Any) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for name in ("max_streams", "max_streams_per_user", "max_streams_per_address"):
+        try:
+            is_possible = getattr(conf, name) >= 0
+        except (TypeError, ValueError):
+            is_possible = False
+        if not is_possible:
+            messages.append(
+                Error(
+                    f"INGESTION_PROGRESS_{name.upper()} must be a whole number; 0 is no limit.",
+                    hint="Remove the setting to use the default.",
+                    id="ingestion_progress.E006",
+                )
+            )
+    return messages
+
+
 @register(Tags.security)
 def check_can_view(**kwargs: Any) -> list[CheckMessage]:
     if not conf.can_view:

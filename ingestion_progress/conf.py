@@ -146,6 +146,26 @@ class AppSettings:
         """A stream that is older ends, and its client comes back; each varies by a tenth."""
         return float(self._get("MAX_STREAM_SECONDS", 900.0))
 
+    @property
+    def recheck_seconds(self) -> float:
+        """Whoever watches is asked about again this often: may they still?"""
+        return float(self._get("RECHECK_SECONDS", 20.0))
+
+    @property
+    def max_streams(self) -> int:
+        """Open streams of a process; 0 for any number."""
+        return int(self._get("MAX_STREAMS", 20_000))
+
+    @property
+    def max_streams_per_user(self) -> int:
+        """Open streams of one user in a process; 0 for any number."""
+        return int(self._get("MAX_STREAMS_PER_USER", 500))
+
+    @property
+    def max_streams_per_address(self) -> int:
+        """Open streams of one address in a process; 0 for any number."""
+        return int(self._get("MAX_STREAMS_PER_ADDRESS", 0))
+
     # Uploads
 
     @property

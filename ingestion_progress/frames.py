@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 
 # A comment: keeps proxies from closing a silent stream, and finds out dead peers.
 KEEPALIVE = b": keepalive\n\n"
+
+TOO_MANY_RETRY_MS = (45_000, 75_000)
+REFUSALS = {
+    "forbidden": "You may not watch this job any longer.",
+    "token_expired": "The token has expired; get a new one.",
+    "too_many_streams": "There are too many streams open; this one will be tried again later.",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,6 +53,15 @@ def encode_retry(milliseconds: int) -> bytes:
 def encode_error(job_id: str, message: str, code: str) -> bytes:
     data = ErrorEventData.model_validate({"message": message, "job_id": job_id, "code": code})
     return encode_event("error", data)
+
+
+def refused_frame(job_id: str, code: str) -> Frame:
+    """The end of a stream whose viewer may not watch any longer, or not now."""
+    body = encode_error(job_id, REFUSALS[code], code)
+    if code == "too_many_streams":
+        # EventSource comes back by itself, and a crowd should not come back at once.
+        body = b"retry: %d\n%s" % (random.randint(*TOO_MANY_RETRY_MS), body)  # noqa: S311
+    return Frame(body=body, resume_id="", percent=0.0, is_final=True)
 
 
 def state_frame(snapshot: Snapshot, now: datetime) -> Frame:

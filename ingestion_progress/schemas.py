@@ -91,7 +91,16 @@ class ErrorEventData(WireModel):
 
     message: str
     job_id: str
-    code: Literal["not_found", "failed", "cancelled", "lost", "stream_error"]
+    code: Literal[
+        "not_found",
+        "failed",
+        "cancelled",
+        "lost",
+        "stream_error",
+        "forbidden",
+        "token_expired",
+        "too_many_streams",
+    ]
 
 
 class JobStateEventData(WireModel):

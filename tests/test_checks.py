@@ -9,6 +9,7 @@ from ingestion_progress.checks import (
     check_intervals,
     check_public,
     check_sqlite_options,
+    check_stream_limits,
     check_token_keys,
 )
 
@@ -97,3 +98,12 @@ def test_keys_that_work_are_fine(settings):
     assert check_token_keys() == []
     settings.INGESTION_PROGRESS_TOKEN_KEY = "x" * 32
     assert check_token_keys() == []
+
+
+def test_a_limit_of_streams_that_is_no_number_is_an_error_that_names_it(settings):
+    assert check_stream_limits() == []
+    settings.INGESTION_PROGRESS_MAX_STREAMS_PER_USER = "many"
+    settings.INGESTION_PROGRESS_MAX_STREAMS = -1
+    messages = check_stream_limits()
+    assert ids(messages) == ["ingestion_progress.E006"] * 2
+    assert "INGESTION_PROGRESS_MAX_STREAMS_PER_USER" in messages[1].msg

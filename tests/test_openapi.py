@@ -16,6 +16,7 @@ from ingestion_progress.api.build import build_api
 from ingestion_progress.api.errors import CODES
 from ingestion_progress.api.schemas import JobSchema
 from ingestion_progress.api.wire import STREAM_EVENTS, events_json_schema
+from ingestion_progress.frames import REFUSALS as REFUSED_FRAMES
 from ingestion_progress.frames import missing_frame, state_frame
 from ingestion_progress.schemas import ErrorEventData, JobStateEventData
 from ingestion_progress.snapshots import load_snapshot
@@ -248,7 +249,11 @@ def test_words_on_the_wire_are_those_of_the_records():
         assert literals(model, "status") == set(JobStatus.values)
         assert literals(model, "liveness") == set(Liveness.values)
     endings = {status.value for status in JobStatus.final()} - {"succeeded"}
-    assert literals(ErrorEventData, "code") == endings | {"not_found", "stream_error"}
+    assert literals(ErrorEventData, "code") == endings | {
+        "not_found",
+        "stream_error",
+        *REFUSED_FRAMES,
+    }
 
 
 def test_levels_of_the_log_are_those_of_the_records(document):

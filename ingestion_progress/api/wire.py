@@ -47,7 +47,9 @@ STREAM_EVENTS = (
     StreamEvent(
         name="error",
         data=ErrorEventData,
-        meaning="The job was not found, failed, was cancelled or lost, or the stream broke. "
+        meaning="The job was not found, failed, was cancelled or lost; or the stream broke, its "
+        "viewer may not watch any longer (`forbidden`, `token_expired`), or there are "
+        "`too_many_streams` and EventSource comes back in a minute. "
         "The server closes the stream. A connection error of EventSource has no `data`.",
     ),
 )

@@ -20,6 +20,7 @@ class Subscriber(AsyncIterator[bytes]):
         "_create_future",
         "_goodbye",
         "_is_closed",
+        "_is_ending",
         "_slots",
         "_waiter",
         "ends_at",
@@ -67,6 +68,7 @@ class Subscriber(AsyncIterator[bytes]):
         self._goodbye = b""
         self._is_closed = False
         self._counts = FeedCounts() if counts is None else counts
+        self._is_ending = False
         self._create_future = loop.create_future
 
     def __anext__(self) -> asyncio.Future[bytes]:
@@ -106,7 +108,7 @@ class Subscriber(AsyncIterator[bytes]):
 
     def put(self, job_id: str, frame: Frame) -> None:
         """Hands the frame to whoever waits, or leaves it in the job's slot."""
-        if self._is_closed or self._goodbye:
+        if self._is_closed or self._is_ending or self._goodbye:
             return
         if job_id in self._slots:
             self._counts.conflated += 1
@@ -122,7 +124,7 @@ class Subscriber(AsyncIterator[bytes]):
 
     def part(self, goodbye: bytes) -> None:
         """Ends the stream with these bytes, after a frame that is unsent, before any other."""
-        if self._is_closed or self._goodbye:
+        if self._is_closed or self._is_ending or self._goodbye:
             return
         self._goodbye = goodbye
         self.set_ready()
@@ -133,6 +135,15 @@ class Subscriber(AsyncIterator[bytes]):
         """Cancels a response that does not end because its client takes no bytes."""
         if self.reader is not None:
             self.reader.cancel()
+
+    def end(self, frame: Frame) -> None:
+        """Ends the stream with this frame, whatever else is unsent or would follow."""
+        if self._is_closed or self._is_ending or self._goodbye:
+            return
+        self._slots.clear()
+        self.put(self.job_id, frame)
+        self._is_ending = True
+        self.set_ready()
 
     def keep_alive(self) -> None:
         """Sends a comment, if the reader waits: one that has bytes to send is not silent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import StreamingHttpResponse
 
-from ingestion_progress.feed import Feed, Subscriber
+from ingestion_progress.feed import Subscriber
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,11 @@ class Viewer:
 class EventStream(AsyncIterator[bytes]):
     """What the ASGI handler iterates: the subscriber, and what belongs around it."""
 
-    def __init__(self, feed: Feed, subscriber: Subscriber, viewer: Viewer) -> None:
-        self._feed = feed
+    def __init__(
+        self, subscriber: Subscriber, viewer: Viewer, *, leave: Callable[[], None]
+    ) -> None:
         self._subscriber = subscriber
+        self._leave = leave
         self._viewer = viewer
         self._is_closed = False
 
@@ -63,7 +65,7 @@ class EventStream(AsyncIterator[bytes]):
         if self._is_closed:
             return
         self._is_closed = True
-        self._feed.unsubscribe(self._subscriber)
+        self._leave()
         event = "sse_client_disconnected"
         if self._subscriber.has_ended:
             event = "sse_stream_completed"

@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 
 from ingestion_progress import access
 from ingestion_progress.exceptions import AccessRefused
+from ingestion_progress.frames import refused_frame
 from ingestion_progress.views.cors import cors_headers, preflight_headers
 from ingestion_progress.views.event_stream import (
     EventStream,
@@ -64,27 +65,37 @@ async def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
     if not isinstance(request, ASGIRequest):
         return _refusal(request, "asgi_required")
     try:
-        await _grant(request, job_id)
+        grant = await _grant(request, job_id)
     except AccessRefused as refused:
         return _refusal(request, refused.code)
     if request.method == "HEAD":
-        return EventStreamResponse(_nothing(), _headers(request))
-    return await _stream(request, job_id)
+        return EventStreamResponse(_only(), _headers(request))
+    return await _stream(request, job_id, grant)
 
 
-async def _stream(request: ASGIRequest, job_id: str) -> HttpResponseBase:
-    feed = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress")).feed
-    subscriber = feed.subscribe(job_id, resume_id=_last_event_id(request))
+async def _stream(request: ASGIRequest, job_id: str, grant: access.Grant) -> HttpResponseBase:
+    app = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
+    seat = app.gate.admit(request, job_id, grant)
+    if seat is None:
+        # Not a 4xx, which ends an EventSource for good.
+        frame = refused_frame(job_id, "too_many_streams")
+        return EventStreamResponse(_only(frame.body), _headers(request))
+    subscriber = seat.subscriber = app.feed.subscribe(job_id, resume_id=_last_event_id(request))
+
+    def leave() -> None:
+        app.feed.unsubscribe(subscriber)
+        app.gate.release(seat)
+
     try:
         await subscriber.ready
     except BaseException:  # the client left before there was an answer
-        feed.unsubscribe(subscriber)
+        leave()
         raise
     if subscriber.is_up_to_date:
-        feed.unsubscribe(subscriber)
+        leave()
         return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=cors_headers(request))
     viewer = Viewer(job_id=job_id, client_ip=request.META.get("REMOTE_ADDR", ""))
-    return EventStreamResponse(EventStream(feed, subscriber, viewer), _headers(request))
+    return EventStreamResponse(EventStream(subscriber, viewer, leave=leave), _headers(request))
 
 
 async def _grant(request: HttpRequest, job_id: str) -> access.Grant:
@@ -122,7 +133,7 @@ def _headers(request: ASGIRequest) -> dict[str, str]:
     return headers
 
 
-async def _nothing() -> AsyncIterator[bytes]:
-    """The body of an answer to HEAD."""
-    return
-    yield b""
+async def _only(*body: bytes) -> AsyncIterator[bytes]:
+    """A body that is known; none at all for an answer to HEAD."""
+    for part in body:
+        yield part

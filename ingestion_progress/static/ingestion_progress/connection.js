@@ -22,6 +22,8 @@
 const FIRST_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
 const HIDDEN_GRACE_MS = 10_000;
+/** @type {ReadonlySet<ErrorData["code"]>} */
+const ENDS_OF_STREAMS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
 
 export class ProgressConnection {
   /** @type {EventSource | null} */
@@ -77,8 +79,9 @@ export class ProgressConnection {
     if (event instanceof MessageEvent && event.data) {
       /** @type {ErrorData} */
       const data = JSON.parse(event.data);
-      // The stream broke, not the job: the browser comes back by itself.
-      if (data.code !== "stream_error") this.#end(() => this.listener.onFailure(data));
+      // The stream has ended, not the job: the browser comes back by itself, and where it may
+      // not watch any longer it is refused then.
+      if (!ENDS_OF_STREAMS.has(data.code)) this.#end(() => this.listener.onFailure(data));
       return;
     }
     this.#enter("reconnecting");

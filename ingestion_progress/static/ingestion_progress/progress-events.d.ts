@@ -94,7 +94,7 @@ export type CompleteData = Record<string, never>;
 export interface ErrorData {
   message: string;
   job_id: string;
-  code: "not_found" | "failed" | "cancelled" | "lost" | "stream_error";
+  code: "not_found" | "failed" | "cancelled" | "lost" | "stream_error" | "forbidden" | "token_expired" | "too_many_streams";
 }
 
 export interface PipelineProgressEvent {
@@ -109,7 +109,7 @@ export interface ProgressEventMap {
   job_state: JobStateData;
   /** Once, after the last `pipeline_progress` of a job that succeeded. The server closes the stream. */
   complete: CompleteData;
-  /** The job was not found, failed, was cancelled or lost, or the stream broke. The server closes the stream. A connection error of EventSource has no `data`. */
+  /** The job was not found, failed, was cancelled or lost; or the stream broke, its viewer may not watch any longer (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource comes back in a minute. The server closes the stream. A connection error of EventSource has no `data`. */
   error: ErrorData;
 }
 
