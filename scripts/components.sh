@@ -1,13 +1,14 @@
 # shellcheck shell=sh
 # Sourced by scripts/test after environment.sh: what real-component tests need from the system.
 
-# install_components: a browser and Redis from the package manager, where we may ask it. Tests
+# install_components: a browser, Redis and nginx from the package manager, where we may ask it. Tests
 # without their component are skipped with a reason, or fail under CI=true.
 install_components() {
     missing=
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
         command -v google-chrome >/dev/null || missing="chromium "
     command -v redis-server >/dev/null || missing="${missing}redis-server "
+    command -v nginx >/dev/null || missing="${missing}nginx-light "
     # Asked once: the answer does not change with every run of a test.
     if [ -z "$missing" ] || [ "$(cat .venv/components-asked-for 2>/dev/null)" = "$missing" ]; then
         return
