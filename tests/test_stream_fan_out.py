@@ -177,8 +177,9 @@ async def test_queries_per_tick_do_not_depend_on_viewers(postgresql_project, dat
         live.process.terminate()
         live.process.wait(5)
 
-    assert with_one < 1.5
-    assert with_many < 1.5
+    # One, give or take what PostgreSQL tells late; with a query per viewer it would be 200.
+    assert with_one < 2
+    assert with_many < 2
 
 
 async def test_every_viewer_gets_the_same_states(postgresql_project, job_id):
