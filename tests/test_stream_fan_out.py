@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 import pytest
 
@@ -126,6 +127,10 @@ class Viewers:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
 
+def threads_of(process: psutil.Process) -> int:
+    return sum(each.num_threads() for each in [process, *process.children(recursive=True)])
+
+
 # PostgreSQL takes 100 connections. The view sees to it that a crowd does not need them all;
 # middleware that reads the session for every request does not.
 @pytest.mark.parametrize(
@@ -135,7 +140,7 @@ class Viewers:
         ("daphne", "tests.settings_middleware", 20),
     ],
 )
-async def test_200_signed_in_viewers_hold_no_connection(
+async def test_200_signed_in_viewers_hold_no_connection_and_no_thread(
     postgresql_project, database, name, settings, at_once
 ):
     project, job_id = postgresql_project, uuid.uuid4().hex
@@ -143,11 +148,17 @@ async def test_200_signed_in_viewers_hold_no_connection(
     project.python(QUEUE, job_id).wait(30)
     live = project.serve(name, PUBLIC="false", DJANGO_SETTINGS_MODULE=settings)
     viewers = Viewers(progress_url(live.url, job_id), cookie)
+    process = psutil.Process(live.process.pid)
     try:
+        await viewers.join(1)
+        threads_with_one = threads_of(process)
         for _ in range(VIEWERS // at_once):
             await viewers.join(at_once)
+        await asyncio.sleep(0.05)  # a thread takes a moment to end
 
         assert database.connections() <= 2  # the feed's
+        # What a pool may have grown to; one per viewer would be 200.
+        assert threads_of(process) <= threads_with_one + 10
     finally:
         await viewers.leave()
         live.process.terminate()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
 from django.http import StreamingHttpResponse
 
@@ -22,6 +22,21 @@ def release_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
+
+
+async def release_thread() -> None:
+    """Gives back the thread in which asgiref runs the synchronous parts of this request, and the
+    database connections in it. Whatever needs a thread afterwards gets another one.
+
+    Otherwise both are kept until the response has ended: 10,000 streams would be 10,000 threads.
+    """
+    await sync_to_async(release_connections, thread_sensitive=True)()
+    request_context = SyncToAsync.thread_sensitive_context.get(None)
+    if request_context is None:  # a handler that lets all requests share one thread
+        return
+    executor = SyncToAsync.context_to_thread_executor.pop(request_context, None)
+    if executor is not None:
+        executor.shutdown(wait=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,9 +68,8 @@ class EventStream(AsyncIterator[bytes]):
         return self._subscriber.__anext__() if self._subscriber.is_open else self._open()
 
     async def _open(self) -> bytes:
-        # A request keeps its thread, and the connection in it, until its response has ended.
         # Here and not in the view, because middleware may touch the ORM on its way out.
-        await sync_to_async(release_connections, thread_sensitive=True)()
+        await release_thread()
         self._subscriber.reader = asyncio.current_task()
         logger.info("sse_stream_started", extra=self._viewer.log_fields)
         return self._subscriber.open()
