@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
 import socket
@@ -335,6 +336,25 @@ def test_address_where_nothing_listens_is_said(capsys):
     (found,) = faults(capsys, f"http://127.0.0.1:{free_port()}").values()
     assert found["check"] == "reachable"
     assert found["evidence"] == "nothing listens there"
+
+
+@pytest.mark.django_db
+def test_name_that_no_host_can_have_is_said(capsys):
+    assert "label empty" in faults(capsys, "https://a..b")["reachable"]["evidence"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.django_db
+def test_person_is_told_what_is_being_done(capsys):
+    terminal = Terminal()
+    with pytest.raises(SystemExit):
+        call_command("doctor", f"http://127.0.0.1:{free_port()}", stderr=terminal)
+    assert terminal.getvalue() == "… asking each hop for a stream\n"
+    assert "✗ Reachable nothing listens there" in capsys.readouterr().out
 
 
 @pytest.mark.django_db

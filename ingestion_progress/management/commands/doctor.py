@@ -87,7 +87,9 @@ class Command(BaseCommand):
 
     def _teller(self) -> Callable[[str], None]:
         """Says to a person what takes so long; a pipe gets nothing but the result."""
-        return lambda text: self.stderr.write(f"… {text}") if self.stderr.isatty() else None
+        if not self.stderr.isatty():
+            return lambda text: None
+        return lambda text: self.stderr.write(f"… {text}", str)  # as it is: not as an error
 
 
 def _token_for(job: MarkedJob) -> str:

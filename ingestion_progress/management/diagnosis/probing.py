@@ -118,7 +118,7 @@ class Reader:
                     reading.status = response.status
                     self._read_body(response)
             end = End.WHOLE
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:  # a name of no host, too
             end = End.CUT if reading.status else End.FAILED
             reading.error = describe(error)
         if not self._is_stopped:
