@@ -11,7 +11,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
 from django.utils.module_loading import import_string
 
-from ingestion_progress import metrics, tokens
+from ingestion_progress import metrics
 from ingestion_progress.conf import WAKEUPS, conf
 
 
@@ -144,6 +144,8 @@ def check_can_view(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_token_keys(**kwargs: Any) -> list[CheckMessage]:
+    from ingestion_progress import tokens
+
     problem = tokens.key_problem()
     if not problem:
         return []

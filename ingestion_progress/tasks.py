@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ingestion_progress.exceptions import JobCancelled
-from ingestion_progress.pipeline.ingestion import ingest
 
 try:
     from django.tasks import task
@@ -14,6 +13,9 @@ except ImportError:  # before Django 6.0
 @task(queue_name="default")
 def ingest_document(job_id: str) -> None:
     """Ingests the document of a queued job. A job that was cancelled is no failure of the task."""
+    # A web process enqueues tasks, and has no need of the libraries that do the work.
+    from ingestion_progress.pipeline.ingestion import ingest
+
     try:
         ingest(job_id)
     except JobCancelled:

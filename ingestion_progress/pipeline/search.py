@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ingestion_progress.pipeline.embedding import Bm25Embedder
 from ingestion_progress.pipeline.models import Entity
-from ingestion_progress.pipeline.vectors import QdrantStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +35,10 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
 
     Raises VectorStoreUnavailable.
     """
+    # Qdrant's client takes longer to load than all the rest of a web process.
+    from ingestion_progress.pipeline.embedding import Bm25Embedder
+    from ingestion_progress.pipeline.vectors import QdrantStore
+
     vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
     matches = QdrantStore().search(vector, max(1, min(limit, MAX_LIMIT)))
     payloads = [(match.payload or {}, match.score) for match in matches]
