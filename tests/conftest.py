@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import LiveProject, live_project
+from tests.live import LiveProject, live_project, none_outlives
 from tests.servers import postgresql
 
 
@@ -14,6 +14,12 @@ from tests.servers import postgresql
 def django_db_keepdb() -> bool:
     """The databases go with their folder; threads of async tests may still hold connections."""
     return True
+
+
+@pytest.fixture(autouse=True)
+def _processes_end_with_their_test() -> Iterator[None]:
+    with none_outlives():
+        yield
 
 
 # `TEST_PROJECT_DATABASES=sqlite` leaves one out, where the other has been tried already.

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 
+from tests.console import Console
 from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "progress_project.asgi:application"
 SERVERS = ("daphne", "uvicorn", "granian")
+MIGRATED = "migrated"
+# Of all projects, the newest last.
+_spawned: list[subprocess.Popen[bytes]] = []
 
 
 @dataclass
@@ -31,6 +42,7 @@ class LiveProject:
     folder: Path
     env: dict[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _console: Console | None = None
 
     def manage(self, *args: str, timeout: float = 60, **env: str) -> str:
         """What `manage.py` printed. Raises CalledProcessError where it failed."""
@@ -58,8 +70,15 @@ class LiveProject:
             **env,
         )
 
+    def ask(self, source: str, *args: str) -> Any:
+        """The JSON that a script printed in the process that the project keeps for this."""
+        if self._console is None:
+            log = self.folder / "console.log"
+            self._console = Console(cwd=ROOT, env=self.env, log=log)
+        return self._console.ask(source, *args)
+
     def output_of(self, source: str, *args: str) -> Any:
-        """The JSON that a script of its own process printed."""
+        """The JSON that a script printed in a process of its own."""
         script = f"import django; django.setup()\n{textwrap.dedent(source)}"
         done = subprocess.run(
             [sys.executable, "-c", script, *args],
@@ -75,6 +94,17 @@ class LiveProject:
             done.check_returncode()
         return json.loads(done.stdout)
 
+    def queue_job(self, job_id: str = "", *stages: str) -> str:
+        """A job that waits for its worker; its id."""
+        source = """
+            import json, sys
+            from ingestion_progress.tracker import queue_job
+            job_id, *stages = sys.argv[1:]
+            given = {"stages": stages} if stages else {}
+            print(json.dumps(queue_job("report.pdf", job_id=job_id, **given).pk))
+        """
+        return str(self.ask(source, job_id or uuid.uuid4().hex, *stages))
+
     def wait_for_job(self, job_id: str, seconds: float = 30) -> None:
         """Until the job runs, or has ended."""
         source = """
@@ -86,7 +116,7 @@ class LiveProject:
                 time.sleep(0.02)
             print(json.dumps(found))
         """
-        assert self.output_of(source, job_id, str(seconds)), self.log.read_text()
+        assert self.ask(source, job_id, str(seconds)), self.log.read_text()
 
     def spawn(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
         """Starts a process that ends, at the latest, with the test; its output is in `log`."""
@@ -100,6 +130,7 @@ class LiveProject:
                 start_new_session=True,
             )
         self.processes.append(process)
+        _spawned.append(process)
         return process
 
     @property
@@ -126,6 +157,9 @@ class LiveProject:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+        if self._console is not None:
+            self._console.close()
+            self._console = None
 
 
 @dataclass(frozen=True)
@@ -187,21 +221,71 @@ def server_command(server: str, port: int) -> list[str]:
 
 
 @contextlib.contextmanager
-def live_project(folder: Path, database_url: str, **more: str) -> Iterator[LiveProject]:
-    env = os.environ | {
+def none_outlives() -> Iterator[None]:
+    """Asks the processes that are spawned in this block to end with it.
+
+    A server or a writer that was left behind takes a core from the tests that follow.
+    """
+    before = len(_spawned)
+    yield
+    while len(_spawned) > before:
+        process = _spawned.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+def environment_of(folder: Path, database_url: str) -> dict[str, str]:
+    return os.environ | {
         "DJANGO_SETTINGS_MODULE": "progress_project.settings",
         "DATABASE_URL": database_url,
         "VAR_DIR": str(folder),
         "ENV_FILE": str(folder / "no.env"),
         "DEBUG": "true",
         "PYTHONUNBUFFERED": "1",
-        **more,
     }
-    project = LiveProject(folder=folder, env=dict(env))
-    project.manage("migrate", "--verbosity", "0")
+
+
+@contextlib.contextmanager
+def live_project(folder: Path, database_url: str, **more: str) -> Iterator[LiveProject]:
+    project = LiveProject(folder=folder, env=environment_of(folder, database_url) | more)
     if "PROGRESS_DATABASE_URL" in more:
+        migrate(project)
         project.manage("migrate", "--verbosity", "0", "--database", "progress")
+    elif database_url.startswith("sqlite"):
+        file = Path(urlsplit(database_url).path.removeprefix("/"))
+        shutil.copy(migrated_file(), Path("/") / file)
+    else:
+        copy_migrated(project, database_url)
     try:
         yield project
     finally:
         project.stop()
+
+
+def migrate(project: LiveProject) -> None:
+    project.manage("migrate", "--verbosity", "0")
+
+
+@functools.cache
+def migrated_file() -> Path:
+    """A SQLite file to copy: migrating takes two seconds."""
+    folder = Path(tempfile.mkdtemp(prefix="ingestion-progress-sqlite-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    file = folder / f"{MIGRATED}.sqlite3"
+    migrate(LiveProject(folder=folder, env=environment_of(folder, f"sqlite:///{file}")))
+    return file
+
+
+def copy_migrated(project: LiveProject, database_url: str) -> None:
+    """Migrates the first database of a PostgreSQL server, and copies it into the next ones."""
+    socket_dir, _, name = urlsplit(database_url).path.removeprefix("/").rpartition("/")
+    with psycopg.connect(
+        host=f"/{socket_dir}", user="postgres", dbname="postgres", autocommit=True
+    ) as server:
+        query = "SELECT 1 FROM pg_database WHERE datname = %s"
+        if server.execute(query, [MIGRATED]).fetchone():
+            server.execute(f"DROP DATABASE {name}")
+            server.execute(f"CREATE DATABASE {name} TEMPLATE {MIGRATED}")
+        else:
+            migrate(project)
+            server.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE {name}")

@@ -85,7 +85,7 @@ MARKUP = """() => {
 
 @pytest.fixture(scope="module", autouse=True)
 def jobs(sqlite_project: LiveProject) -> None:
-    assert sqlite_project.python(SEED).wait(60) == 0, sqlite_project.log.read_text()[-4000:]
+    sqlite_project.ask(SEED)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ Job.objects.filter(pk="starved").update(created_at=ago)
 def queued(sqlite_project: LiveProject) -> None:
     """Jobs that wait: `starved` for ten minutes already."""
     jobs = ("starved", "to-delete", "to-cancel")
-    assert sqlite_project.python(QUEUED, *jobs).wait(60) == 0, sqlite_project.log.read_text()
+    sqlite_project.ask(QUEUED, *jobs)
 
 
 @pytest.fixture(scope="module")

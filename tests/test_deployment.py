@@ -12,18 +12,12 @@ from tests.live import APPLICATION, LiveProject
 from tests.nginx import DOCUMENT, needs_nginx, nginx
 from tests.test_stream_drain import documented_command
 
-QUEUE = """
-    import sys
-    from ingestion_progress.tracker import queue_job
-    queue_job("report.pdf", job_id=sys.argv[1])
-"""
-
 
 @needs_nginx
 def test_documented_nginx_hands_on_each_event_at_once(sqlite_project: LiveProject, tmp_path):
     live = sqlite_project.serve("uvicorn", ALLOWED_HOSTS="127.0.0.1,localhost")
     job_id = uuid.uuid4().hex
-    sqlite_project.python(QUEUE, job_id).wait(30)
+    sqlite_project.queue_job(job_id)
     with nginx(tmp_path, live.url) as site:
         with open_stream(f"{progress_url(site, job_id)}?token=s3cret") as response:
             first = next(events(response))  # the job is queued, so the stream goes on

@@ -225,7 +225,7 @@ def test_wsgi_is_named_as_the_servers_own_fault(results):
 
 @needs_nginx
 def test_no_examination_leaves_a_job_or_a_traceback(results, sqlite_project):
-    assert sqlite_project.output_of(DOCTORS_JOBS) == 0
+    assert sqlite_project.ask(DOCTORS_JOBS) == 0
     errors = {result.errors for name, result in results.items() if not name.startswith("no ")}
     assert errors == {""}
 
@@ -239,12 +239,12 @@ def test_database_that_cannot_be_used_is_said(results):
 
 def test_interrupt_removes_the_job(server):
     process = doctor(server.project, server.url, KEEPALIVE_SECONDS="60")
-    assert server.project.output_of(WAIT_FOR_ONE)
+    assert server.project.ask(WAIT_FOR_ONE)
     process.send_signal(signal.SIGINT)
     interrupted = examined(process)
     assert interrupted.code == 130
     assert interrupted.errors == ""
-    assert server.project.output_of(DOCTORS_JOBS) == 0
+    assert server.project.ask(DOCTORS_JOBS) == 0
 
 
 @pytest.mark.django_db

@@ -26,11 +26,6 @@ RUN = """
             for _ in stage.iterate(range(30)):
                 time.sleep(0.1)
 """
-QUEUE = """
-    import sys
-    from ingestion_progress.tracker import queue_job
-    queue_job("report.pdf", job_id=sys.argv[1], stages=["parsing"])
-"""
 SNIPPET = """
     (url) => {
         window.seen = [];
@@ -93,7 +88,7 @@ def job_id() -> str:
 def test_snippet_follows_a_job_to_complete_across_origins(
     elsewhere, server, sqlite_project, job_id
 ):
-    assert sqlite_project.python(QUEUE, job_id).wait(60) == 0
+    sqlite_project.queue_job(job_id, "parsing")
     page = elsewhere(progress_url(server.url, job_id))
     page.wait_for_function("seen.length")
 

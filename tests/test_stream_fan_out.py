@@ -19,11 +19,6 @@ from tests.live import SERVERS, LiveProject, LiveServer, live_project
 from tests.servers import postgresql
 
 VIEWERS = 200
-QUEUE = """
-    import sys
-    from ingestion_progress.tracker import queue_job
-    queue_job("report.pdf", job_id=sys.argv[1])
-"""
 LOG_IN = """
     import json, sys
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -144,8 +139,8 @@ async def test_200_signed_in_viewers_hold_no_connection_and_no_thread(
     postgresql_project, database, name, settings, at_once
 ):
     project, job_id = postgresql_project, uuid.uuid4().hex
-    cookie = project.output_of(LOG_IN, job_id)
-    project.python(QUEUE, job_id).wait(30)
+    cookie = project.ask(LOG_IN, job_id)
+    project.queue_job(job_id)
     live = project.serve(name, PUBLIC="false", DJANGO_SETTINGS_MODULE=settings)
     viewers = Viewers(progress_url(live.url, job_id), cookie)
     process = psutil.Process(live.process.pid)
@@ -167,7 +162,7 @@ async def test_200_signed_in_viewers_hold_no_connection_and_no_thread(
 
 async def test_queries_per_tick_do_not_depend_on_viewers(postgresql_project, database, job_id):
     project = postgresql_project
-    project.python(QUEUE, job_id).wait(30)
+    project.queue_job(job_id)
     live = project.serve("daphne", POLL_INTERVAL_SECONDS="0.1")
     viewers = Viewers(progress_url(live.url, job_id))
 

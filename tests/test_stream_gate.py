@@ -11,11 +11,6 @@ import pytest
 
 from tests.event_streams import events, open_stream, progress_url
 
-QUEUE = """
-    import sys
-    from ingestion_progress.tracker import queue_job
-    queue_job("report.pdf", job_id=sys.argv[1])
-"""
 LOG_IN = """
     import json, sys
     from django.contrib.auth.models import Permission, User
@@ -56,7 +51,7 @@ def server(request, sqlite_project):
 def url(server):
     """The stream of a job that waits."""
     job_id = uuid.uuid4().hex
-    server.project.python(QUEUE, job_id).wait(30)
+    server.project.queue_job(job_id)
     return progress_url(server.url, job_id)
 
 
@@ -64,7 +59,7 @@ def url(server):
 def viewer(server):
     """A name, and the header of that user's session."""
     name = uuid.uuid4().hex
-    return name, {"Cookie": f"sessionid={server.project.output_of(LOG_IN, name)}"}
+    return name, {"Cookie": f"sessionid={server.project.ask(LOG_IN, name)}"}
 
 
 def job_id_in(url: str) -> str:
@@ -98,7 +93,7 @@ def test_stream_ends_with_the_right_to_see_it(server, url, viewer, change):
         seen = events(response)
         assert next(seen).name == "pipeline_progress"
         assert next(seen).name == "job_state"
-        server.project.python(change, name).wait(30)
+        server.project.ask(change, name)
         changed_at = time.monotonic()
         last = next(seen)
 

@@ -32,7 +32,7 @@ print(json.dumps({
 
 def read(project: LiveProject, job_id: str) -> dict:
     """The job as yet another process sees it."""
-    return project.output_of(READ, job_id)
+    return project.ask(READ, job_id)
 
 
 def finished(process, seconds: float = 30) -> int:
@@ -143,7 +143,7 @@ def test_a_killed_writer_leaves_a_job_that_is_found_lost(project, job_id):
     os.kill(process.pid, signal.SIGKILL)
     finished(process)
     assert read(project, job_id)["status"] == "running"
-    lost = project.output_of(
+    lost = project.ask(
         """
         import json
         from django.conf import settings

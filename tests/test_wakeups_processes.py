@@ -17,7 +17,6 @@ from tests.event_streams import events, open_stream, progress_url
 from tests.live import SERVERS, LiveProject, live_project
 from tests.servers import postgresql
 from tests.wakeups import (
-    QUEUE,
     RARE_POLLS,
     SOON_SECONDS,
     cancel_elsewhere,
@@ -42,7 +41,7 @@ def postgresql_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Liv
 
 def test_request_that_writes_wakes_the_streams_of_its_own_process(project, job_id):
     server = project.serve("uvicorn", **RARE_POLLS)
-    project.output_of(QUEUE, job_id)
+    project.queue_job(job_id)
     url = progress_url(server.url, job_id)
     with open_stream(url) as response:
         stream = events(response)
@@ -70,7 +69,7 @@ def test_another_process_is_heard_by_notify_long_before_the_poll(postgresql_proj
 @pytest.mark.parametrize("server_name", SERVERS)
 def test_process_that_writes_once_and_exits_is_heard(postgresql_project, job_id, server_name):
     server = postgresql_project.serve(server_name, **RARE_POLLS)
-    postgresql_project.output_of(QUEUE, job_id)
+    postgresql_project.queue_job(job_id)
     with open_stream(progress_url(server.url, job_id)) as response:
         stream = events(response)
         next(stream)
@@ -86,7 +85,7 @@ def test_listener_that_was_terminated_comes_back_with_one_line_for_each_change(
 ):
     project = postgresql_project
     server = project.serve("uvicorn", **RARE_POLLS)
-    project.output_of(QUEUE, job_id)
+    project.queue_job(job_id)
     seen = len(project.log.read_text())
     with (
         open_stream(progress_url(server.url, job_id)) as response,

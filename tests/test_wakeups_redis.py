@@ -7,7 +7,6 @@ import os
 import shutil
 import statistics
 import time
-import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +16,6 @@ from tests.event_streams import events, open_stream, progress_url
 from tests.live import SERVERS, LiveProject, LiveServer
 from tests.servers import Redis, redis_server
 from tests.wakeups import (
-    QUEUE,
     RARE_POLLS,
     SOON_SECONDS,
     cancel_elsewhere,
@@ -44,7 +42,7 @@ def broker() -> Iterator[Redis]:
 
 @pytest.fixture
 def job_id(sqlite_project) -> str:
-    return sqlite_project.output_of(QUEUE, uuid.uuid4().hex)
+    return sqlite_project.queue_job()
 
 
 @pytest.fixture
@@ -98,7 +96,7 @@ def test_outage_of_redis_costs_a_tick_and_two_lines_in_the_log(
         broker.kill()
         (away,) = wait_for_logs(sqlite_project, seen, 1)
         assert (away["event"], away["carrier"]) == ("wakeups_away", "channels")
-        other = sqlite_project.output_of(QUEUE, uuid.uuid4().hex)
+        other = sqlite_project.queue_job()
         # The process that writes has none either, and says so in a line of its own.
         assert seconds_until_cancelled(sqlite_project, server, other, None) < TICK_SECONDS
 

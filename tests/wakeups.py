@@ -13,11 +13,6 @@ from tests.live import LiveProject, LiveServer
 # So rare that whatever arrives sooner was not found by a poll.
 RARE_POLLS = {"POLL_INTERVAL_SECONDS": "8", "THROTTLE_SECONDS": "0.05", "LOG_FORMAT": "json"}
 SOON_SECONDS = 3.0
-QUEUE = """
-    import json, sys
-    from ingestion_progress.tracker import queue_job
-    print(json.dumps(queue_job("a.pdf", job_id=sys.argv[1]).pk))
-"""
 # Commits so many times, with pauses, and notes when each commit was done.
 WRITE = """
     import sys, time
@@ -38,7 +33,7 @@ WRITE = """
 def latencies(server: LiveServer, folder: Path, count: int = 16, **env: str) -> list[float]:
     """Seconds from each commit of a writer to a client of the server, over sockets."""
     job_id, notes = uuid.uuid4().hex, folder / uuid.uuid4().hex
-    server.project.output_of(QUEUE, job_id)
+    server.project.queue_job(job_id)
     arrivals: dict[int, float] = {}
     with open_stream(progress_url(server.url, job_id)) as response:
         stream = events(response)
