@@ -147,6 +147,11 @@ class AppSettings:
         return float(self._get("MAX_STREAM_SECONDS", 900.0))
 
     @property
+    def max_jobs_per_stream(self) -> int:
+        """So many jobs may be named for one stream; streams of all jobs have no limit."""
+        return int(self._get("MAX_JOBS_PER_STREAM", 200))
+
+    @property
     def recheck_seconds(self) -> float:
         """Whoever watches is asked about again this often: may they still?"""
         return float(self._get("RECHECK_SECONDS", 20.0))

@@ -6,13 +6,18 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ingestion_progress.schemas import CompleteEventData, ErrorEventData
+from ingestion_progress.schemas import (
+    CompleteEventData,
+    ErrorEventData,
+    IdleEventData,
+    JobCompleteEventData,
+    JobPipelineProgressEventData,
+    WireModel,
+)
 from ingestion_progress.statuses import JobStatus
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from pydantic import BaseModel
 
     from ingestion_progress.snapshots import Snapshot
 
@@ -33,13 +38,13 @@ class Frame:
 
     body: bytes
     resume_id: str
-    """Empty where there is nothing to resume."""
+    """Epoch and revision of the job; empty where there is nothing to resume."""
     percent: float
     is_final: bool
-    """The stream ends after these bytes."""
+    """The job has ended, or cannot be told about: a stream of it alone ends after these bytes."""
 
 
-def encode_event(event: str, data: BaseModel, resume_id: str = "") -> bytes:
+def encode_event(event: str, data: WireModel, resume_id: str = "") -> bytes:
     """One SSE message. JSON has no raw line breaks, so one `data:` line carries it."""
     head = f"event: {event}\nid: {resume_id}\n" if resume_id else f"event: {event}\n"
     return f"{head}data: {data.model_dump_json()}\n\n".encode()
@@ -66,19 +71,36 @@ def refused_frame(job_id: str, code: str) -> Frame:
 
 def state_frame(snapshot: Snapshot, now: datetime) -> Frame:
     """The whole state, and the event that ends the stream if the job has ended."""
-    status = snapshot.job.job_status
     progress = snapshot.progress(now)
-    body = encode_event("pipeline_progress", progress, snapshot.resume_id)
-    body += encode_event("job_state", snapshot.state(now))
+    head = encode_event("pipeline_progress", progress, snapshot.resume_id)
+    return _frame(snapshot, now, head, CompleteEventData())
+
+
+def joint_frame(snapshot: Snapshot, now: datetime, bookmark: str) -> Frame:
+    """The same for streams of many jobs: `job_id` in all data, and the stream's own `id`."""
+    job_id = snapshot.job.id
+    progress = JobPipelineProgressEventData(job_id=job_id, **dict(snapshot.progress(now)))
+    head = encode_event("pipeline_progress", progress, bookmark)
+    return _frame(snapshot, now, head, JobCompleteEventData(job_id=job_id))
+
+
+def idle_body(resume_id: str) -> bytes:
+    """The end of a stream of many jobs that was asked for until none is left."""
+    return encode_event("idle", IdleEventData(), resume_id)
+
+
+def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) -> Frame:
+    job, status = snapshot.job, snapshot.job.job_status
+    body = head + encode_event("job_state", snapshot.state(now))
     if status is JobStatus.SUCCEEDED:
-        body += encode_event("complete", CompleteEventData())
+        body += encode_event("complete", complete)
     elif status.is_final:
-        message = snapshot.job.error or f"The job ended as {status.label.lower()}."
-        body += encode_error(snapshot.job.id, message, status.value)
+        message = job.error or f"The job ended as {status.label.lower()}."
+        body += encode_error(job.id, message, status.value)
     return Frame(
         body=body,
         resume_id=snapshot.resume_id,
-        percent=progress.overall_progress_percent,
+        percent=snapshot.overall_percent,
         is_final=status.is_final,
     )
 

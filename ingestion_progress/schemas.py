@@ -86,11 +86,27 @@ class CompleteEventData(WireModel):
     """`{}`: the job succeeded, and the stream ends here."""
 
 
+class JobPipelineProgressEventData(PipelineProgressEventData):
+    """The same among the states of many jobs: the data of `pipeline_progress` there."""
+
+    job_id: str
+
+
+class JobCompleteEventData(WireModel):
+    """This one of many jobs succeeded; the stream goes on."""
+
+    job_id: str
+
+
+class IdleEventData(WireModel):
+    """`{}`: no job is left to wait for, and the stream ends here, as it was asked to."""
+
+
 class ErrorEventData(WireModel):
-    """The server's last word on a stream that does not end in `complete`."""
+    """The server's last word on a job that does not end in `complete`, or on the stream."""
 
     message: str
-    job_id: str
+    job_id: str = Field(description="Empty on a stream of many jobs: it is about the stream.")
     code: Literal[
         "not_found",
         "failed",

@@ -55,6 +55,11 @@ class JobStatus(Status):
     def final(cls) -> frozenset[Self]:
         return frozenset(status for status in cls if status.is_final)
 
+    @classmethod
+    def active(cls) -> frozenset[Self]:
+        """Queued or running."""
+        return frozenset(cls) - cls.final()
+
 
 class StageStatus(Status):
     PENDING = "pending", "Pending"

@@ -6,6 +6,7 @@ from ingestion_progress.api.build import build_api
 from ingestion_progress.views import health, pages
 from ingestion_progress.views.metrics import metrics
 from ingestion_progress.views.stream import job_progress
+from ingestion_progress.views.stream_of_many import jobs_progress
 
 app_name = "ingestion_progress"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -21,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         job_progress,
         name="job_progress",
     ),
+    path("api/v1/admin/ingestion/progress", jobs_progress, name="jobs_progress"),
     # Last: it answers everything below it, with 404 if need be.
     path("api/v1/", build_api().urls),
 ]

@@ -13,7 +13,7 @@ from django.db import OperationalError
 from django.db.models import F
 from django.utils import timezone
 
-from ingestion_progress.feed import Feed, Subscriber, poller
+from ingestion_progress.feed import Feed, Subscriber, poller, reader
 from ingestion_progress.feed import feed as feed_module
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.models import Job, Stage
@@ -45,10 +45,10 @@ class CountedReads:
         self.before: Callable[[], None] = lambda: None
         original = poller.read_changes
 
-        def read(known, now):
+        def read(known, now, scope):
             self.calls.append(len(known))
             self.before()
-            return original(known, now)
+            return original(known, now, scope)
 
         monkeypatch.setattr(poller, "read_changes", read)
 
@@ -351,7 +351,7 @@ async def test_many_changes_reach_a_client_at_the_pace_of_the_throttle(feed, set
 
 
 async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads, monkeypatch):
-    monkeypatch.setattr(poller, "POLL_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(reader, "POLL_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
     await make_job()
     subscriber = feed.subscribe("job")
@@ -367,5 +367,5 @@ async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads,
 
     assert b'"neo4j_writes":3' in await following(subscriber)
     assert was_failing
-    assert 2 <= len(hung) <= poller.MAX_HUNG_READERS + 2
+    assert 2 <= len(hung) <= reader.MAX_HUNG_READERS + 2
     assert not feed.is_failing

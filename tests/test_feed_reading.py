@@ -9,7 +9,8 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from ingestion_progress.feed import reading
-from ingestion_progress.feed.reading import BROKEN_MESSAGE, Known, Reader, read_changes
+from ingestion_progress.feed.reader import Reader
+from ingestion_progress.feed.reading import BROKEN_MESSAGE, Known, read_changes
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.statuses import JobStatus, Liveness
 

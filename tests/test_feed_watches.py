@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from ingestion_progress.feed import Subscriber
-from ingestion_progress.feed.watches import State, Watch
+from ingestion_progress.feed.states import State
+from ingestion_progress.feed.watches import Watch
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.models import Job
 from ingestion_progress.snapshots import Snapshot

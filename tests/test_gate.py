@@ -34,7 +34,7 @@ def admit(gate, rf):
     def admit(user_id="", address="192.0.2.1", expires_at=None, request=None):
         request = request or rf.get("/", REMOTE_ADDR=address)
         grant = access.Grant(user_id=user_id, expires_at=expires_at)
-        seat = gate.admit(request, "job", grant)
+        seat = gate.admit(request, ["job"], grant)
         if seat is not None:
             seat.subscriber = Subscriber("job", asyncio.get_running_loop())
             seat.subscriber.open()
@@ -83,7 +83,7 @@ class TestLimits:
         assert all(admit("1") for _ in range(1000))
 
     async def test_a_seat_that_nobody_takes_is_given_back(self, gate, admit, rf):
-        assert gate.admit(rf.get("/"), "job", access.Grant())
+        assert gate.admit(rf.get("/"), ["job"], access.Grant())
         taken = admit()
         gate.tick(time.time(), time.monotonic() + ABANDONED_AFTER_SECONDS + 1)
         assert gate.stream_count == 1

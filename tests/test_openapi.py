@@ -15,9 +15,14 @@ from ingestion_progress import track
 from ingestion_progress.api.build import build_api
 from ingestion_progress.api.errors import CODES
 from ingestion_progress.api.schemas import JobSchema
-from ingestion_progress.api.wire import STREAM_EVENTS, events_json_schema
+from ingestion_progress.api.wire import (
+    ALL_EVENTS,
+    MANY_JOBS_EVENTS,
+    STREAM_EVENTS,
+    events_json_schema,
+)
 from ingestion_progress.frames import REFUSALS as REFUSED_FRAMES
-from ingestion_progress.frames import missing_frame, state_frame
+from ingestion_progress.frames import Frame, idle_body, joint_frame, missing_frame, state_frame
 from ingestion_progress.schemas import ErrorEventData, JobStateEventData
 from ingestion_progress.snapshots import load_snapshot
 from ingestion_progress.statuses import EventLevel, JobStatus, Liveness, StageStatus, WorkerStatus
@@ -26,6 +31,7 @@ from ingestion_progress.views.stream import REFUSALS
 
 URL = "/api/v1/openapi.json"
 STREAM = "/api/v1/admin/ingestion/jobs/{job_id}/progress"
+MANY = "/api/v1/admin/ingestion/progress"
 
 
 @pytest.fixture
@@ -89,6 +95,7 @@ class TestDocument:
             "GET /api/v1/admin/ingestion/jobs/{job_id}/events",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/progress",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/snapshot",
+            "GET /api/v1/admin/ingestion/progress",
             "GET /api/v1/search",
             "POST /api/v1/admin/ingestion/jobs",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/cancellation",
@@ -175,6 +182,20 @@ class TestStreamOperation:
             "Access-Control-Allow-Origin",
         }
 
+    def test_stream_of_many_jobs_is_described_as_well(self, document, stream):
+        many = document["paths"][MANY]["get"]
+        assert list(document["paths"])[1] == MANY
+        for event in MANY_JOBS_EVENTS:
+            assert f"| `{event.name}` | `{event.data.__name__}` |" in many["description"]
+            assert event.data.__name__ in document["components"]["schemas"]
+        reference = many["responses"]["200"]["content"]["text/event-stream"]["schema"]["$ref"]
+        messages = document["components"]["schemas"][reference.rpartition("/")[2]]["oneOf"]
+        assert [message["title"] for message in messages] == [e.name for e in MANY_JOBS_EVENTS]
+        assert set(many["responses"]) == set(stream["responses"]) | {"400"}
+        names = [parameter["name"] for parameter in many["parameters"]]
+        assert names == ["jobs", "until", "Last-Event-ID", "last_event_id", "token"]
+        assert "new EventSource(" in many["description"]
+
     def test_curl_example_leads_to_the_stream(self, client, stream):
         path = re.search(r"http://[^/]+(/\S+)", stream["x-codeSamples"][0]["source"]).group(1)
         # Django's client speaks WSGI: that the stream's own view refuses it is the proof.
@@ -202,7 +223,13 @@ class TestTruth:
         succeeded = self.ended("good")
         failed = self.ended("bad", OSError("The disk is full"))
         now = timezone.now()
-        return [state_frame(succeeded, now), state_frame(failed, now), missing_frame("nobody")]
+        return [
+            state_frame(succeeded, now),
+            state_frame(failed, now),
+            missing_frame("nobody"),
+            joint_frame(succeeded, now, "1"),
+            Frame(body=idle_body("1"), resume_id="", percent=0.0, is_final=True),
+        ]
 
     def test_every_event_of_a_stream_fits_its_json_schema(self, frames):
         validator = jsonschema.Draft202012Validator(events_json_schema())
@@ -212,7 +239,7 @@ class TestTruth:
             for event, data in events_of(frame.body):
                 validator.validate({"type": event, "data": data})
                 seen.add(event)
-        assert seen == {event.name for event in STREAM_EVENTS}
+        assert seen == {event.name for event in ALL_EVENTS}
 
     def test_schema_refuses_what_the_contract_does_not_know(self, frames):
         validator = jsonschema.Draft202012Validator(events_json_schema())

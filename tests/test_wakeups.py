@@ -48,9 +48,9 @@ def reads(monkeypatch):
     calls: list[set[str]] = []
     original = poller.read_changes
 
-    def read(known, now):
+    def read(known, now, scope):
         calls.append(set(known))
-        return original(known, now)
+        return original(known, now, scope)
 
     monkeypatch.setattr(poller, "read_changes", read)
     return calls
@@ -156,8 +156,8 @@ async def test_hint_during_a_read_leads_to_another(feed, job_id, monkeypatch):
     original = poller.read_changes
     has_read, may_return = threading.Event(), threading.Event()
 
-    def read(known, now):
-        changes = original(known, now)
+    def read(known, now, scope):
+        changes = original(known, now, scope)
         has_read.set()
         may_return.wait(SOON_SECONDS)
         return changes

@@ -9,12 +9,7 @@ from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
 
 from ingestion_progress.api.errors import document_refusal
 from ingestion_progress.api.jobs import JOB
-from ingestion_progress.api.stream_operation import (
-    ITEM_NAME,
-    TOKEN_SECURITY,
-    item_schema,
-    stream_operation,
-)
+from ingestion_progress.api.stream_operation import STREAMS, TOKEN_SECURITY
 from ingestion_progress.api.wire import wire_schemas
 from ingestion_progress.tokens import PARAMETER
 
@@ -75,7 +70,7 @@ def complete(document: OpenAPISchema) -> OpenAPISchema:
     document["paths"] = _with_stream(document)
     schemas = document["components"]["schemas"]
     schemas.update(wire_schemas(REF_TEMPLATE))
-    schemas[ITEM_NAME] = item_schema()
+    schemas.update({stream.item_name: stream.item_schema() for stream in STREAMS})
     document["components"]["schemas"] = _referenced(document)
     used = {
         tag for path in document["paths"].values() for op in path.values() for tag in op["tags"]
@@ -86,10 +81,12 @@ def complete(document: OpenAPISchema) -> OpenAPISchema:
 
 
 def _with_stream(document: OpenAPISchema) -> dict[str, Any]:
-    """The paths with the stream in front: it is what people come for."""
+    """The paths with the streams in front: they are what people come for."""
     snapshot = next(path for path in document["paths"] if path.endswith(JOB + "/snapshot"))
-    stream = snapshot.removesuffix("snapshot") + "progress"
-    return {stream: {"get": stream_operation(stream)}, **document["paths"]}
+    root = str(snapshot).removesuffix(JOB + "/snapshot")
+    addresses = [(root + stream.path, stream) for stream in STREAMS]
+    streams = {address: {"get": stream.operation(address)} for address, stream in addresses}
+    return {**streams, **document["paths"]}
 
 
 def _referenced(document: OpenAPISchema) -> dict[str, Any]:

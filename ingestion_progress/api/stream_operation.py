@@ -1,64 +1,18 @@
-"""The progress stream as an operation of the OpenAPI document.
+"""The progress streams as operations of the OpenAPI document.
 
-The stream is a plain Django view: ninja knows nothing of it, and readers should not notice.
+They are plain Django views: ninja knows nothing of them, and readers should not notice.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from ninja.openapi.schema import REF_TEMPLATE
 
 from ingestion_progress.api.errors import document_refusal
-from ingestion_progress.api.wire import STREAM_EVENTS, StreamEvent
-
-ITEM_NAME = "ProgressStreamItem"
-
-DESCRIPTION = """\
-Server-Sent Events until the job ends. Every event stands for itself: `pipeline_progress` carries
-the whole state, never a change to it, so nothing can be missed.
-
-| event | data | meaning |
-|---|---|---|
-{events}
-
-A comment line, `: keepalive`, comes on a silent stream (every 15 s by default).
-
-**The end.** `complete` or `error`, then the server closes the stream. The end depends on the
-job's status, not on a percentage. An unknown job is an `error` event with the code `not_found`,
-not a 404: a browser shows a page the events of a stream, but not the status of a response.
-
-**Resuming.** EventSource reconnects by itself and sends `Last-Event-ID`: the state comes only if
-it moved on, and a client that has seen the final state gets 204, which ends the reconnecting.
-
-**curl**
-
-```sh
-{curl}
-```
-
-**EventSource**
-
-```js
-{javascript}
-```
-"""
-
-CURL = "curl -N http://localhost:8000{path}"
-
-JAVASCRIPT = """\
-const source = new EventSource("{path}");
-source.addEventListener("pipeline_progress", (event) => {{
-  const progress = JSON.parse(event.data);
-  console.log(progress.overall_progress_percent, progress.stages);
-}});
-source.addEventListener("complete", () => source.close());
-source.addEventListener("error", (event) => {{
-  if (event.data) {{ // the server's word; without data it is the network, and EventSource retries
-    console.error(JSON.parse(event.data).message);
-    source.close();
-  }}
-}});"""
+from ingestion_progress.api.stream_texts import MANY_JOBS, ONE_JOB, StreamTexts
+from ingestion_progress.api.wire import MANY_JOBS_EVENTS, STREAM_EVENTS, StreamEvent
 
 TOKEN_SECURITY: list[dict[str, list[str]]] = [{"StreamToken": []}, {"StreamTokenInQuery": []}]
 
@@ -67,35 +21,61 @@ HEADERS = {
     "X-Accel-Buffering": "`no`: nginx passes every event on at once.",
     "Access-Control-Allow-Origin": "`*` where the stream is public, else the configured origin.",
 }
+RESUME = "The `id` of the last event received. Unknown or malformed: the full state is sent."
 
 
-def stream_operation(path: str) -> dict[str, Any]:
-    example = path.replace("{job_id}", "JOB_ID")
-    curl = CURL.format(path=example)
-    javascript = JAVASCRIPT.format(path=example)
-    rows = [f"| `{e.name}` | `{e.data.__name__}` | {e.meaning} |" for e in STREAM_EVENTS]
-    return {
-        "operationId": "stream_progress",
-        "summary": "Watch one job live",
-        "description": DESCRIPTION.format(events="\n".join(rows), curl=curl, javascript=javascript),
-        "tags": ["Progress"],
-        "parameters": _parameters(),
-        "responses": _responses(),
-        "security": [{"MayView": []}, *TOKEN_SECURITY, {}],
-        "x-codeSamples": [
-            {"lang": "Shell", "label": "curl", "source": curl},
-            {"lang": "JavaScript", "label": "EventSource", "source": javascript},
-        ],
-    }
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    path: str
+    """Below the API's root."""
+    operation_id: str
+    item_name: str
+    events: tuple[StreamEvent, ...]
+    texts: StreamTexts
+    parameters: tuple[dict[str, Any], ...]
+    refusals: tuple[int, ...]
 
+    def operation(self, path: str) -> dict[str, Any]:
+        example = path.replace("{job_id}", "JOB_ID")
+        curl, javascript = self.texts.curl(example), self.texts.javascript(example)
+        rows = [f"| `{e.name}` | `{e.data.__name__}` | {e.meaning} |" for e in self.events]
+        return {
+            "operationId": self.operation_id,
+            "summary": self.texts.summary,
+            "description": self.texts.description(rows, curl, javascript),
+            "tags": ["Progress"],
+            "parameters": [*self.parameters, *COMMON_PARAMETERS],
+            "responses": self._responses(),
+            "security": [{"MayView": []}, *TOKEN_SECURITY, {}],
+            "x-codeSamples": [
+                {"lang": "Shell", "label": "curl", "source": curl},
+                {"lang": "JavaScript", "label": "EventSource", "source": javascript},
+            ],
+        }
 
-def item_schema() -> dict[str, Any]:
-    """One message of the stream, field by field, as EventSource would hand it over."""
-    return {
-        "title": ITEM_NAME,
-        "description": "One message. `data` is one line of JSON.",
-        "oneOf": [_message(event) for event in STREAM_EVENTS],
-    }
+    def item_schema(self) -> dict[str, Any]:
+        """One message of the stream, field by field, as EventSource would hand it over."""
+        return {
+            "title": self.item_name,
+            "description": "One message. `data` is one line of JSON.",
+            "oneOf": [_message(event) for event in self.events],
+        }
+
+    def _responses(self) -> dict[str, Any]:
+        item = {"$ref": REF_TEMPLATE.format(model=self.item_name)}
+        return {
+            "200": {
+                "description": "The stream. Each message fits the schema.",
+                "headers": {
+                    name: {"description": meaning, "schema": {"type": "string"}}
+                    for name, meaning in HEADERS.items()
+                },
+                # OpenAPI 3.1 has no word for the items of a stream; 3.2 says `itemSchema`.
+                "content": {"text/event-stream": {"schema": item, "x-itemSchema": item}},
+            },
+            "204": {"description": self.texts.no_content},
+            **{str(status): document_refusal(status) for status in self.refusals},
+        }
 
 
 def _message(event: StreamEvent) -> dict[str, Any]:
@@ -107,7 +87,7 @@ def _message(event: StreamEvent) -> dict[str, Any]:
             "contentSchema": {"$ref": REF_TEMPLATE.format(model=event.data.__name__)},
         },
     }
-    if event.name == "pipeline_progress":
+    if event.has_id:
         properties["id"] = {"type": "string", "description": "The point to resume from."}
     return {
         "title": event.name,
@@ -118,52 +98,53 @@ def _message(event: StreamEvent) -> dict[str, Any]:
     }
 
 
-def _parameters() -> list[dict[str, Any]]:
-    resume = "The `id` of the last event received. Unknown or malformed: the full state is sent."
-    return [
-        {
-            "in": "path",
-            "name": "job_id",
-            "schema": {"type": "string"},
-            "required": True,
-        },
-        {
-            "in": "header",
-            "name": "Last-Event-ID",
-            "schema": {"type": "string"},
-            "required": False,
-            "description": f"{resume} EventSource sends it by itself.",
-        },
-        {
-            "in": "query",
-            "name": "last_event_id",
-            "schema": {"type": "string"},
-            "required": False,
-            "description": f"{resume} For clients that cannot set headers.",
-        },
-        {
-            "in": "query",
-            "name": "token",
-            "schema": {"type": "string"},
-            "required": False,
-            "description": "A stream token, where the stream is not public and there is no "
-            "session. `Authorization: Bearer` is better where a header can be set.",
-        },
-    ]
-
-
-def _responses() -> dict[str, Any]:
-    item = {"$ref": REF_TEMPLATE.format(model=ITEM_NAME)}
+def _parameter(place: str, name: str, description: str, **schema: Any) -> dict[str, Any]:
     return {
-        "200": {
-            "description": "The stream. Each message fits the schema.",
-            "headers": {
-                name: {"description": meaning, "schema": {"type": "string"}}
-                for name, meaning in HEADERS.items()
-            },
-            # OpenAPI 3.1 has no word for the items of a stream; 3.2 says `itemSchema`.
-            "content": {"text/event-stream": {"schema": item, "x-itemSchema": item}},
-        },
-        "204": {"description": "The client has seen the final state: stop reconnecting."},
-        **{str(status): document_refusal(status) for status in (401, 403, 405, 501)},
+        "in": place,
+        "name": name,
+        "schema": {"type": "string"} | schema,
+        "required": False,
+        "description": description,
     }
+
+
+COMMON_PARAMETERS = (
+    _parameter("header", "Last-Event-ID", f"{RESUME} EventSource sends it by itself."),
+    _parameter("query", "last_event_id", f"{RESUME} For clients that cannot set headers."),
+    _parameter(
+        "query",
+        "token",
+        "A stream token, where the stream is not public and there is no "
+        "session. `Authorization: Bearer` is better where a header can be set.",
+    ),
+)
+STREAMS = (
+    Stream(
+        path="/admin/ingestion/jobs/{job_id}/progress",
+        operation_id="stream_progress",
+        item_name="ProgressStreamItem",
+        events=STREAM_EVENTS,
+        texts=ONE_JOB,
+        parameters=(
+            {"in": "path", "name": "job_id", "schema": {"type": "string"}, "required": True},
+        ),
+        refusals=(401, 403, 405, 501),
+    ),
+    Stream(
+        path="/admin/ingestion/progress",
+        operation_id="stream_progress_of_many",
+        item_name="ManyJobsStreamItem",
+        events=MANY_JOBS_EVENTS,
+        texts=MANY_JOBS,
+        parameters=(
+            _parameter(
+                "query",
+                "jobs",
+                "Ids with commas between them, at most 200 unless the server is set otherwise. "
+                "An id with a comma in it cannot be named. Without it: all active jobs.",
+            ),
+            _parameter("query", "until", "`idle`: end with the last job.", enum=["idle"]),
+        ),
+        refusals=(400, 401, 403, 405, 501),
+    ),
+)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
-from ingestion_progress.api.wire import STREAM_EVENTS
+from ingestion_progress.api.wire import ALL_EVENTS, MANY_JOBS_EVENTS, STREAM_EVENTS, StreamEvent
 from ingestion_progress.schemas import PipelineProgressEvent
 
 HEADER = """\
@@ -35,12 +35,14 @@ ALIASES = {
 
 def declaration() -> str:
     """The text of `progress-events.d.ts`: a module of interfaces, and a map from event to data."""
-    roots: list[type[BaseModel]] = [*(event.data for event in STREAM_EVENTS), PipelineProgressEvent]
+    roots: list[type[BaseModel]] = [*(event.data for event in ALL_EVENTS), PipelineProgressEvent]
     models: dict[str, type[BaseModel]] = {}
     for root in roots:
         for model in reached_models(root):
             models.setdefault(model.__name__, model)
-    parts = [HEADER, *(interface(model) for model in models.values()), event_map()]
+    parts = [HEADER, *(interface(model) for model in models.values())]
+    parts += [event_map("ProgressEventMap", STREAM_EVENTS)]
+    parts += [event_map("ManyJobsEventMap", MANY_JOBS_EVENTS)]
     parts += ["".join(f"export type {name} = {path};\n" for name, path in ALIASES.items())]
     return "\n".join(parts)
 
@@ -64,13 +66,13 @@ def interface(model: type[BaseModel]) -> str:
     return f"{comment}export interface {name} {{\n{''.join(lines)}}}\n"
 
 
-def event_map() -> str:
+def event_map(name: str, events: Iterable[StreamEvent]) -> str:
     """Which data comes with which event name, for a typed `addEventListener`."""
     lines = [
         f"  /** {event.meaning} */\n  {event.name}: {interface_name(event.data)};\n"
-        for event in STREAM_EVENTS
+        for event in events
     ]
-    return f"export interface ProgressEventMap {{\n{''.join(lines)}}}\n"
+    return f"export interface {name} {{\n{''.join(lines)}}}\n"
 
 
 def type_expression(annotation: Any) -> str:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from django.utils import timezone
@@ -11,6 +11,7 @@ from django.utils import timezone
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.feed.overview import Overview
 from ingestion_progress.feed.partings import (
     DRAIN_SECONDS,
     RETRY_AFTER_AGE_SECONDS,
@@ -21,6 +22,7 @@ from ingestion_progress.feed.partings import (
     stream_age_seconds,
 )
 from ingestion_progress.feed.poller import Poller
+from ingestion_progress.feed.selections import Selection
 from ingestion_progress.feed.subscribers import Subscriber
 from ingestion_progress.feed.watches import Watch
 from ingestion_progress.frames import missing_frame
@@ -47,7 +49,9 @@ class Feed:
         self._poller: Poller | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._watches: dict[str, Watch] = {}
+        self._overview = Overview()
         self._subscribers: set[Subscriber] = set()
+        self._many: dict[Subscriber, Selection] = {}
         self._unopened: dict[Subscriber, float] = {}
         self._termination = Termination(self.drain)
         self._draining: asyncio.Task[None] | None = None
@@ -92,20 +96,51 @@ class Feed:
         except InvalidJobId:
             subscriber.welcome(missing_frame(job_id))
             return subscriber
+        if poller := self._enter(subscriber, loop):
+            watch = self._watch(job_id, poller)
+            watch.join(subscriber, clock=self._clock(), now=timezone.now())
+        return subscriber
+
+    def subscribe_to_many(self, selection: Selection) -> Subscriber:
+        """A mailbox that gets the states of many jobs, those of all at once that are known."""
+        loop = asyncio.get_running_loop()
+        subscriber = Subscriber("", loop, selection=selection, counts=self.counts)
+        if poller := self._enter(subscriber, loop):
+            self._many[subscriber] = selection
+            if selection.names is None:
+                self._overview.newcomers.add(subscriber)
+                poller.welcome_soon()
+            for job_id in selection.names or ():
+                self._join_many(subscriber, job_id, poller)
+        return subscriber
+
+    def _join_many(self, subscriber: Subscriber, job_id: str, poller: Poller) -> None:
+        try:
+            clean_job_id(job_id)
+        except InvalidJobId:
+            subscriber.inform(job_id, missing_frame(job_id))
+            return
+        watch = self._watch(job_id, poller)
+        watch.join_many(subscriber, clock=self._clock(), now=timezone.now())
+
+    def _enter(self, subscriber: Subscriber, loop: asyncio.AbstractEventLoop) -> Poller | None:
+        """Counts the subscriber in; None: it was told to go, for the process is about to."""
         if self._draining is not None and self._draining.get_loop() is loop:
             subscriber.part(goodbye(RETRY_AFTER_DRAIN_SECONDS))
-            return subscriber
+            return None
         poller = self._running_poller(loop)
         clock = self._clock()
         subscriber.ends_at = clock + stream_age_seconds()
-        watch = self._watches.get(job_id)
-        if watch is None:
-            watch = self._watches[job_id] = Watch(job_id)
-            poller.read_soon(job_id)
-        watch.join(subscriber, clock=clock, now=timezone.now())
         self._subscribers.add(subscriber)
         self._unopened[subscriber] = clock
-        return subscriber
+        return poller
+
+    def _watch(self, job_id: str, poller: Poller) -> Watch:
+        watch = self._watches.get(job_id)
+        if watch is None:
+            watch = self._watches[job_id] = Watch(job_id, self._overview.crowd)
+            poller.read_soon(job_id)
+        return watch
 
     def unsubscribe(self, subscriber: Subscriber) -> None:
         """Forgets the subscriber, and stops with the last one. May be called twice."""
@@ -114,12 +149,24 @@ class Feed:
             return
         self._subscribers.discard(subscriber)
         self._unopened.pop(subscriber, None)
-        if watch := self._watches.get(subscriber.job_id):
-            watch.leave(subscriber)
-            if not watch.subscribers:
-                del self._watches[subscriber.job_id]
+        self._many.pop(subscriber, None)
         if not self._subscribers:
             self._stop()
+        elif subscriber.selection is None:
+            self._leave(subscriber, (subscriber.job_id,))
+        elif subscriber.selection.names is not None:
+            self._leave(subscriber, subscriber.selection.names)
+        else:
+            self._overview.leave(subscriber)
+            if not self._overview.is_watched:
+                self._leave(subscriber, tuple(self._watches))
+
+    def _leave(self, subscriber: Subscriber, job_ids: Iterable[str]) -> None:
+        for job_id in job_ids:
+            if watch := self._watches.get(job_id):
+                watch.leave(subscriber)
+                if not watch.is_wanted:
+                    del self._watches[job_id]
 
     def drain(self, then: Callable[[], None]) -> None:
         """Ends every stream, and each that comes from now on; calls `then` once all have gone,
@@ -142,6 +189,9 @@ class Feed:
         """Sends comments on silent streams, and looks after those that have not opened."""
         for watch in self._watches.values():
             watch.keep_alive(clock)
+        for subscriber, selection in self._many.items():
+            if selection.is_silent(subscriber.frames_sent, clock):
+                subscriber.keep_alive()
         for subscriber, since in list(self._unopened.items()):
             if subscriber.is_open:
                 del self._unopened[subscriber]
@@ -156,7 +206,9 @@ class Feed:
         if self._poller is None:
             self._loop = loop
             self._termination.listen(loop)
-            self._poller = Poller(self._watches, clock=self._clock, counts=self.counts)
+            self._poller = Poller(
+                self._watches, overview=self._overview, clock=self._clock, counts=self.counts
+            )
             self._tasks = [
                 self._start(loop, self._poller.run()),
                 self._start(loop, self._keep_alive()),
@@ -205,5 +257,7 @@ class Feed:
         self._poller = self._loop = None
         self._tasks = []
         self._watches = {}
+        self._overview = Overview()
         self._subscribers.clear()
+        self._many.clear()
         self._unopened.clear()

@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Collection, Iterable
+from datetime import UTC, datetime
 
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
-from ingestion_progress.feed.reading import Changes, Known, Reader, read_changes
-from ingestion_progress.feed.watches import State, Watch
+from ingestion_progress.feed.overview import Look, Overview
+from ingestion_progress.feed.reader import PatientReader
+from ingestion_progress.feed.reading import Changes, Known, Scope, read_changes
+from ingestion_progress.feed.states import State, refreshed
+from ingestion_progress.feed.watches import Watch
 from ingestion_progress.metrics import FeedCounts
 
 logger = logging.getLogger(__name__)
@@ -17,11 +22,10 @@ logger = logging.getLogger(__name__)
 # New jobs are read at once, but not more often than this: a crowd that arrives together
 # is read together.
 LOAD_INTERVAL_SECONDS = 0.02
+# So do newcomers of the streams of all jobs, each of which may need a reading of all.
+LOOK_INTERVAL_SECONDS = 0.25
+NEVER = datetime.max.replace(tzinfo=UTC)
 MAX_BACK_OFF_SECONDS = 5.0
-# A database that accepts a query and never answers fails without an error. Its thread is given
-# up and another one connects afresh, but only so many: they end when the network gives up.
-POLL_TIMEOUT_SECONDS = 10.0
-MAX_HUNG_READERS = 3
 
 
 class Poller:
@@ -31,19 +35,22 @@ class Poller:
         self,
         watches: dict[str, Watch],
         *,
+        overview: Overview | None = None,
         clock: Callable[[], float] = time.monotonic,
         counts: FeedCounts | None = None,
     ) -> None:
         self._watches = watches
+        self._overview = Overview() if overview is None else overview
         self._clock = clock
         self._counts = FeedCounts() if counts is None else counts
-        self._reader = Reader()
-        self._hung: list[Reader] = []
+        self._reader = PatientReader()
         self._wake = asyncio.Event()
         self._unread: set[str] = set()
         self._waiting: set[str] = set()
         """Jobs with something that the throttle holds back."""
-        self._next_tick_at = self._next_load_at = clock()
+        self._next_tick_at = self._next_load_at = self._next_welcome_at = clock()
+        self._is_hinted = False
+        """A job was written that nobody watches by name, and somebody watches all."""
         self._failures = 0
         self.polled_at = clock()
         """Clock time of the last success, or of the start."""
@@ -57,12 +64,20 @@ class Poller:
         self._unread.add(job_id)
         self._wake.set()
 
+    def welcome_soon(self) -> None:
+        """Somebody watches all jobs from now on."""
+        self._wake.set()
+
     def look_now(self, job_ids: Collection[str] = ()) -> None:
         """Jobs were written, says a hint: those, or some that it does not name."""
         watched = self._watches.keys()
-        if hinted := watched & job_ids if job_ids else set(watched):
-            self._unread |= hinted
-            self._wake.set()
+        hinted = watched & job_ids if job_ids else set(watched)
+        if self._overview.is_watched and (not job_ids or len(hinted) < len(job_ids)):
+            self._is_hinted = True
+        elif not hinted:
+            return
+        self._unread |= hinted
+        self._wake.set()
 
     async def run(self) -> None:
         """Polls until it is cancelled. A failure is logged once, and tried again."""
@@ -82,8 +97,8 @@ class Poller:
 
     async def _read_what_is_due(self) -> None:
         clock = self._clock()
-        if clock >= self._next_tick_at:
-            await self._read(self._watches)
+        if clock >= min(self._next_tick_at, self._next_look_at):
+            await self._read(self._watches, looks_around=True)
             self._next_tick_at = clock + conf.poll_interval_seconds
         elif self._unread and clock >= self._next_load_at:
             await self._read(self._unread)
@@ -91,7 +106,14 @@ class Poller:
             return
         self._next_load_at = self._clock() + LOAD_INTERVAL_SECONDS
 
-    async def _read(self, job_ids: Iterable[str]) -> None:
+    @property
+    def _next_look_at(self) -> float:
+        """When all active jobs are to be read, should that be before the next tick."""
+        hinted_at = self._next_load_at if self._is_hinted else math.inf
+        welcome_at = self._next_welcome_at if self._overview.newcomers else math.inf
+        return min(hinted_at, welcome_at)
+
+    async def _read(self, job_ids: Iterable[str], *, looks_around: bool = False) -> None:
         next_tick_at = self._clock() + conf.poll_interval_seconds
         known = {
             job_id: _known(watch, next_tick_at)
@@ -100,47 +122,87 @@ class Poller:
         }
         # What is asked for from here on may have been written after it was read.
         asked_for, self._unread = self._unread, set()
-        if not known:
+        now, look = timezone.now(), None
+        if looks_around:
+            self._is_hinted = False
+            if self._overview.is_watched:
+                look = self._overview.look(now, self._clock())
+        if not known and look is None:
             return
         try:
-            changes = await self._query(known)
+            changes = await self._query(known, now, self._scope(known, look))
         except Exception:
             self._unread |= asked_for
             raise
         for job_id, error in changes.broken.items():
             logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
-        for job_id, state in changes.states.items():
-            self._offer(job_id, state)
+        # Ends first and in their order: what follows carries an `id` that says they were sent.
+        for job_id, state in sorted(changes.states.items(), key=_end_of):
+            self._offer(job_id, state, look, is_broken=job_id in changes.broken)
+        if look is not None:
+            await self._complete(look)
 
-    async def _query(self, known: dict[str, Known | None]) -> Changes:
+    def _scope(self, known: Iterable[str], look: Look | None) -> Scope:
+        watches = [self._watches[job_id] for job_id in known]
+        is_for_all = look is not None or bool(self._overview.crowd)
+        return Scope(
+            singly={watch.job_id for watch in watches if watch.subscribers},
+            jointly=None if is_for_all else {w.job_id for w in watches if w.named_by},
+            ended_since=None if look is None else look.ended_since,
+            told=self._overview.told if look else {},
+            broken=self._overview.broken(look.clock) if look else (),
+        )
+
+    async def _complete(self, look: Look) -> None:
+        """Gives newcomers what is known of all active jobs, with clocks that are right."""
+        clock = self._clock()
+        if look.newcomers:
+            self._next_welcome_at = clock + LOOK_INTERVAL_SECONDS
+            stale = {
+                job_id: watch.state
+                for job_id, watch in self._watches.items()
+                if watch.state is not None and watch.needs_encoding(clock)
+            }
+            fresh = await self._reader.run(refreshed, stale, timezone.now(), look.now)
+            for job_id, state in fresh.items():
+                watch = self._watches.get(job_id)
+                if watch is not None and watch.state is stale[job_id]:
+                    watch.state, watch.encoded_at = state, clock
+        active = [
+            (job_id, watch.state)
+            for job_id, watch in self._watches.items()
+            if watch.state is not None and not watch.state.is_final
+        ]
+        self._overview.complete(look, active, not_before=clock + conf.throttle_seconds)
+
+    async def _query(self, known: dict[str, Known | None], now: datetime, scope: Scope) -> Changes:
         since = self._clock()
-        try:
-            async with asyncio.timeout(POLL_TIMEOUT_SECONDS):
-                changes = await self._reader.run(read_changes, known, timezone.now())
-        except TimeoutError:
-            self._replace_reader()
-            raise
+        changes = await self._reader.run(read_changes, known, now, scope)
         self.polled_at = self._clock()
         self._counts.polls += 1
         self._counts.poll_seconds += self.polled_at - since
         return changes
 
-    def _replace_reader(self) -> None:
-        self._hung = [reader for reader in self._hung if reader.is_alive]
-        if len(self._hung) < MAX_HUNG_READERS:
-            self._reader.close()
-            self._hung.append(self._reader)
-            self._reader = Reader()
-
-    def _offer(self, job_id: str, state: State) -> None:
-        watch = self._watches.get(job_id)
-        if watch is None:
+    def _offer(self, job_id: str, state: State, look: Look | None, *, is_broken: bool) -> None:
+        watch, overview = self._watches.get(job_id), self._overview
+        was_active = watch is not None and watch.state is not None and not watch.state.is_final
+        if watch is None and look is not None and not state.is_final:
+            watch = self._watches[job_id] = Watch(job_id, overview.crowd)
+        if watch is not None:
+            watch.offer(state, self._clock())
+            # Streams of many jobs go on, and want to know of a new attempt.
+            if is_broken or (state.is_final and not watch.named_by):
+                del self._watches[job_id]
+            elif watch.is_waiting:
+                self._waiting.add(job_id)
+        if not overview.is_watched:
             return
-        watch.offer(state, self._clock())
-        if state.frame.is_final:
-            del self._watches[job_id]
-        elif watch.is_waiting:
-            self._waiting.add(job_id)
+        if is_broken:
+            overview.breaks(job_id, state, clock=self._clock())
+        elif state.is_final:
+            overview.ends(job_id, state, was_active=was_active, look=look)
+        else:
+            overview.goes_on(job_id)
 
     def _release_what_is_due(self) -> None:
         clock = self._clock()
@@ -152,7 +214,7 @@ class Poller:
                 self._waiting.discard(job_id)
 
     async def _sleep(self) -> None:
-        due = [self._next_tick_at]
+        due = [self._next_tick_at, self._next_look_at]
         due += [self._watches[job_id].due_at for job_id in self._waiting]
         if self._unread:
             due.append(self._next_load_at)
@@ -182,12 +244,10 @@ class Poller:
 
 
 def _known(watch: Watch, next_tick_at: float) -> Known | None:
-    if watch.state is None or watch.state.snapshot is None:
+    if watch.state is None:
         return None
-    job = watch.state.snapshot.job
-    return Known(
-        epoch=job.epoch,
-        revision=job.revision,
-        liveness=watch.state.liveness,
-        is_paused=watch.due_at > next_tick_at,
-    )
+    return Known.of(watch.state, is_paused=watch.due_at > next_tick_at)
+
+
+def _end_of(item: tuple[str, State]) -> datetime:
+    return item[1].ended_at or NEVER

@@ -1,32 +1,24 @@
-"""The database side of the feed: what changed since it was last read, already encoded."""
+"""What changed in the database since it was last read, already encoded."""
 
 from __future__ import annotations
 
-import asyncio
-import queue
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
 
 from django.db import Error as DatabaseFailure
-from django.db import connections, reset_queries, router
+from django.db import connections, router
+from django.db.models import Q, QuerySet
 
-from ingestion_progress.feed.watches import State
+from ingestion_progress.feed.states import State
 from ingestion_progress.frames import Frame, encode_error, missing_frame
 from ingestion_progress.models import Job
-from ingestion_progress.snapshots import load_snapshots
-from ingestion_progress.statuses import Liveness
+from ingestion_progress.snapshots import Snapshot, load_snapshots
+from ingestion_progress.statuses import JobStatus, Liveness
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-# With Django's default, CONN_MAX_AGE = 0, every tick would connect: 5 ms on PostgreSQL, beside
-# 0.4 ms for the query. One that is never renewed would miss a database file that was replaced.
-CONNECTION_MAX_AGE_SECONDS = 60.0
+# A client that comes back after more ends than these is told of the newest.
+MAX_ENDED = 1000
 BROKEN_MESSAGE = "The progress of this job cannot be read."
 
 
@@ -40,11 +32,53 @@ class Known:
     is_paused: bool = False
     """A change is not wanted yet, unless it is the last one."""
 
+    @classmethod
+    def of(cls, state: State, *, is_paused: bool = False) -> Known:
+        if state.snapshot is None:  # there was no such job
+            return cls(epoch="", revision=-1, liveness=None)
+        job = state.snapshot.job
+        return cls(
+            epoch=job.epoch,
+            revision=job.revision,
+            liveness=state.liveness,
+            is_paused=is_paused,
+        )
+
+    @property
+    def is_missing(self) -> bool:
+        return self.revision < 0
+
     def is_news(self, job: Job, now: datetime) -> bool:
         if (job.epoch, job.revision) == (self.epoch, self.revision):
             # Time passes without a write: a job may have stalled or gone silent.
             return not self.is_paused and job.liveness(now) != self.liveness
         return not self.is_paused or job.is_finished
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scope:
+    """What is wanted of a poll beside the jobs that it names."""
+
+    singly: Collection[str] | None = None
+    """The jobs to encode for streams of their own; None: all."""
+    jointly: Collection[str] | None = ()
+    """Those to encode for streams of many jobs; None: all."""
+    ended_since: datetime | None = None
+    """Also all active jobs, and the newest of those that ended since."""
+    told: Mapping[str, Known] = field(default_factory=dict)
+    """Ended jobs of which this is known already."""
+    broken: Collection[str] = ()
+    """Jobs that cannot be read: to be left out unless they are named."""
+
+    def encode(self, state: State) -> State:
+        job_id = "" if state.snapshot is None else state.snapshot.job.id
+        return state.encode(
+            singly=self.singly is None or job_id in self.singly,
+            jointly=self.jointly is None or job_id in self.jointly,
+        )
+
+
+NAMED_ONLY = Scope()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,119 +89,119 @@ class Changes:
     """Why the rows of a job made no state; its state says so without a reason."""
 
 
-def read_changes(known: Mapping[str, Known | None], now: datetime) -> Changes:
+def read_changes(
+    known: Mapping[str, Known | None], now: datetime, scope: Scope = NAMED_ONLY
+) -> Changes:
     """One query for all the jobs, and two more if some of them have news.
 
     `None` asks for a job's state in any case. Raises Django's database errors.
     """
     changes = Changes()
-    for job_ids in _chunks(list(known)):
-        _read_chunk(job_ids, known, now, changes)
+    look = _Look(known=known, now=now, scope=scope, changes=changes)
+    looks_around = scope.ended_since is not None
+    size = _parameters(reserve=2 * len(scope.broken) + 10 if looks_around else 0)
+    # Those that looking around should find come last: they need not be asked for then.
+    job_ids = sorted(known, key=look.is_active) if looks_around else list(known)
+    while job_ids or looks_around:
+        asked, rest = job_ids[:size], job_ids[size:]
+        look.read(asked, looks_around=looks_around)
+        job_ids = [job_id for job_id in rest if job_id not in look.seen]
+        looks_around = False
     return changes
 
 
-def _chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    size = connections[router.db_for_read(Job)].features.max_query_params or len(job_ids)
-    for start in range(0, len(job_ids), size):
-        yield job_ids[start : start + size]
+def _parameters(*, reserve: int = 0) -> int:
+    """How many values a query may have beside the reserved ones."""
+    limit = connections[router.db_for_read(Job)].features.max_query_params
+    return max(1, limit - reserve) if limit else sys.maxsize
 
 
-def _read_chunk(
-    job_ids: Sequence[str], known: Mapping[str, Known | None], now: datetime, changes: Changes
-) -> None:
-    try:
-        states = _read(job_ids, known, now)
-    except DatabaseFailure:
-        raise
-    except Exception as error:  # noqa: BLE001  (a row that no field can read, whatever it raises)
-        if len(job_ids) == 1:
-            _give_up(job_ids[0], error, changes)
-            return
-        middle = len(job_ids) // 2
-        for half in (job_ids[:middle], job_ids[middle:]):
-            _read_chunk(half, known, now, changes)
-    else:
-        changes.states.update(states)
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Look:
+    """One call of `read_changes`."""
+
+    known: Mapping[str, Known | None]
+    now: datetime
+    scope: Scope
+    changes: Changes
+    seen: set[str] = field(default_factory=set)
+    """The jobs whose rows were read."""
+
+    def is_active(self, job_id: str) -> bool:
+        """Was it active when it was last read?"""
+        at = self.known[job_id]
+        return at is not None and at.liveness is not None
+
+    def read(self, job_ids: Sequence[str], *, looks_around: bool) -> None:
+        try:
+            states = self._states(job_ids, looks_around=looks_around)
+        except DatabaseFailure:
+            raise
+        except Exception as error:  # noqa: BLE001  (a row that no field can read, whatever it raises)
+            if looks_around:
+                job_ids = list(dict.fromkeys([*job_ids, *self._found()]))
+            elif len(job_ids) == 1:
+                _give_up(job_ids[0], error, self.changes)
+                return
+            middle = len(job_ids) // 2
+            for half in (job_ids[:middle], job_ids[middle:]):
+                if half:
+                    self.read(half, looks_around=False)
+        else:
+            self.changes.states.update(states)
+
+    def _states(self, job_ids: Sequence[str], *, looks_around: bool) -> dict[str, State]:
+        query = self._wanted(job_ids) if looks_around else Job.objects.filter(pk__in=job_ids)
+        jobs = {job.pk: job for job in query}
+        self.seen.update(jobs)
+        missing = {
+            job_id: State.closing(missing_frame(job_id))
+            for job_id in job_ids
+            if job_id not in jobs and not self._is_known_missing(job_id)
+        }
+        moved = [job for job in jobs.values() if self._is_news(job)]
+        return missing | {job_id: self._state(found) for job_id, found in _snapshots(moved).items()}
+
+    def _state(self, snapshot: Snapshot) -> State:
+        return self.scope.encode(State.of(snapshot, self.now))
+
+    def _is_known_missing(self, job_id: str) -> bool:
+        at = self.known.get(job_id)
+        return at is not None and at.is_missing
+
+    def _is_news(self, job: Job) -> bool:
+        at = self.known[job.pk] if job.pk in self.known else self.scope.told.get(job.pk)
+        return at is None or at.is_news(job, self.now)
+
+    def _wanted(self, job_ids: Sequence[str]) -> QuerySet[Job]:
+        """Two branches, each with an index of its own: what is named or active, and the ends."""
+        is_active = Q(status__in=sorted(JobStatus.active())) & ~Q(pk__in=self.scope.broken)
+        named_or_active = Job.objects.filter(Q(pk__in=job_ids) | is_active).order_by()
+        return named_or_active.union(Job.objects.filter(pk__in=self._ended()).order_by(), all=True)
+
+    def _ended(self) -> QuerySet[Job, str]:
+        ended = Job.objects.filter(finished_at__gte=self.scope.ended_since)
+        newest = ended.exclude(pk__in=self.scope.broken).order_by("-finished_at")
+        return newest.values_list("pk", flat=True)[:MAX_ENDED]
+
+    def _found(self) -> Iterator[str]:
+        """What looking around finds, without reading more of it than the ids."""
+        yield from (
+            Job.objects.active().exclude(pk__in=self.scope.broken).values_list("pk", flat=True)
+        )
+        yield from self._ended()
 
 
-def _read(
-    job_ids: Sequence[str], known: Mapping[str, Known | None], now: datetime
-) -> dict[str, State]:
-    jobs = Job.objects.in_bulk(job_ids)
-    states = {
-        job_id: State(frame=missing_frame(job_id)) for job_id in job_ids if job_id not in jobs
-    }
-    moved = [
-        job for job_id, job in jobs.items() if (at := known[job_id]) is None or at.is_news(job, now)
-    ]
-    if moved:
-        snapshots = load_snapshots(moved)
-        states |= {job_id: State.of(snapshot, now) for job_id, snapshot in snapshots.items()}
-    return states
+def _snapshots(jobs: Sequence[Job]) -> dict[str, Snapshot]:
+    size = _parameters()
+    snapshots: dict[str, Snapshot] = {}
+    for start in range(0, len(jobs), size):
+        snapshots |= load_snapshots(jobs[start : start + size])
+    return snapshots
 
 
 def _give_up(job_id: str, error: Exception, changes: Changes) -> None:
     body = encode_error(job_id, BROKEN_MESSAGE, "stream_error")
     frame = Frame(body=body, resume_id="", percent=0.0, is_final=True)
-    changes.states[job_id] = State(frame=frame)
+    changes.states[job_id] = State.closing(frame)
     changes.broken[job_id] = error
-
-
-class Reader:
-    """A thread of the feed's own, with its own database connection.
-
-    A request's executor and connection belong to that request, and end with it.
-    """
-
-    def __init__(self) -> None:
-        self._inbox: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
-        self._inbox = queue.SimpleQueue()
-        self._renew_at = time.monotonic() + CONNECTION_MAX_AGE_SECONDS
-        # An executor's thread is joined at exit: a database that accepts and never answers
-        # would keep the process for ever.
-        self._thread = threading.Thread(
-            target=self._work, name="ingestion-progress-feed", daemon=True
-        )
-        self._thread.start()
-
-    @property
-    def is_alive(self) -> bool:
-        """Closed readers live on until their last call has returned."""
-        return self._thread.is_alive()
-
-    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function returns or raises."""
-
-        def call() -> T:
-            reset_queries()
-            if time.monotonic() >= self._renew_at:
-                self._disconnect()
-            try:
-                return function(*args, **kwargs)
-            except DatabaseFailure:
-                self._disconnect()
-                raise
-
-        future: Future[T] = Future()
-        self._inbox.put((call, future))
-        return await asyncio.wrap_future(future)
-
-    def close(self) -> None:
-        """Ends the thread and its connections, after the call under way; waits for nothing."""
-        self._inbox.put(None)
-
-    def _work(self) -> None:
-        while (item := self._inbox.get()) is not None:
-            call, future = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:  # noqa: BLE001  (it is the caller's to handle)
-                future.set_exception(error)
-            del item, call, future  # what they hold is not needed while the thread waits
-        self._disconnect()
-
-    def _disconnect(self) -> None:
-        connections.close_all()  # of this thread
-        self._renew_at = time.monotonic() + CONNECTION_MAX_AGE_SECONDS

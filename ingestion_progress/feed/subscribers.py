@@ -4,7 +4,8 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 
-from ingestion_progress.frames import KEEPALIVE, Frame
+from ingestion_progress.feed.selections import Selection
+from ingestion_progress.frames import KEEPALIVE, Frame, idle_body
 from ingestion_progress.metrics import FeedCounts
 
 
@@ -12,14 +13,17 @@ class Subscriber(AsyncIterator[bytes]):
     """One open stream's place in the feed: a mailbox with one slot per job.
 
     A newer frame replaces an unsent one, so a slow reader skips states and nothing grows.
-    The iteration ends after a final frame. One consumer at a time; no timer and no task.
+    The iteration ends after the final frame of a stream of one job; among many jobs it goes on,
+    and final frames go out before others. One consumer at a time; no timer and no task.
     """
 
     __slots__ = (
         "_counts",
         "_create_future",
+        "_endings",
         "_goodbye",
         "_is_closed",
+        "_is_concluding",
         "_is_ending",
         "_slots",
         "_waiter",
@@ -34,6 +38,7 @@ class Subscriber(AsyncIterator[bytes]):
         "reader",
         "ready",
         "resume_id",
+        "selection",
     )
 
     def __init__(
@@ -42,9 +47,13 @@ class Subscriber(AsyncIterator[bytes]):
         loop: asyncio.AbstractEventLoop,
         *,
         resume_id: str = "",
+        selection: Selection | None = None,
         counts: FeedCounts | None = None,
     ) -> None:
         self.job_id = job_id
+        """Empty for a stream of many jobs."""
+        self.selection = selection
+        """The many jobs; None for a stream of one."""
         self.resume_id = resume_id
         """What the client says it has already."""
         self.ready: asyncio.Future[None] = loop.create_future()
@@ -64,17 +73,19 @@ class Subscriber(AsyncIterator[bytes]):
         self.frames_sent = 0
         self.last_percent = 0.0
         self._slots: dict[str, Frame] = {}
+        self._endings: dict[str, Frame] = {}
         self._waiter: asyncio.Future[bytes] | None = None
         self._goodbye = b""
         self._is_closed = False
         self._counts = FeedCounts() if counts is None else counts
         self._is_ending = False
+        self._is_concluding = False
         self._create_future = loop.create_future
 
     def __anext__(self) -> asyncio.Future[bytes]:
         # A bare Future: an Event, a Queue or a wait_for per client costs up to twice as much.
         future: asyncio.Future[bytes] = self._create_future()
-        if self._slots:
+        if self._slots or self._endings:
             future.set_result(self._take())
         elif self._goodbye and not self._is_closed:
             future.set_result(self._leave())
@@ -89,7 +100,7 @@ class Subscriber(AsyncIterator[bytes]):
         daphne sends the response's headers with the first byte of its body.
         """
         self.is_open = True
-        return self._take() if self._slots else KEEPALIVE
+        return self._take() if self._slots or self._endings else KEEPALIVE
 
     def welcome(self, frame: Frame, *, not_before: float = 0.0) -> None:
         """Takes the first state that is known, unless the client has it already."""
@@ -110,9 +121,52 @@ class Subscriber(AsyncIterator[bytes]):
         """Hands the frame to whoever waits, or leaves it in the job's slot."""
         if self._is_closed or self._is_ending or self._goodbye:
             return
-        if job_id in self._slots:
+        self._deliver(job_id, frame)
+
+    def fill(self, endings: dict[str, Frame], states: dict[str, Frame]) -> None:
+        """Takes all that is known of many jobs at once, into a mailbox that is new."""
+        if self._is_closed or self._is_ending or self._goodbye:
+            return
+        self._endings.update(endings)
+        self._slots.update(states)
+        if (endings or states) and self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(self._take())
+
+    def inform(self, job_id: str, frame: Frame) -> None:
+        """`put` for one of the jobs that were named, with what follows from its being final."""
+        self.put(job_id, frame)
+        selection = self.selection
+        if selection is None:
+            return
+        selection.note(job_id, frame)
+        if selection.is_until_idle and selection.is_idle:
+            self.conclude(selection.idle_id, is_known=selection.idle_id == selection.last_event_id)
+        elif not selection.unanswered:
+            self.set_ready()
+
+    def conclude(self, resume_id: str, *, is_known: bool) -> None:
+        """Ends a stream of many jobs after all that is unsent, for no job is left; `is_known`:
+        the client was told so before.
+        """
+        if self._is_closed or self._is_ending or self._goodbye:
+            return
+        if is_known and not self.ready.done():
+            self.is_up_to_date = True
+        self._goodbye = idle_body(resume_id)
+        self._is_concluding = True
+        self.set_ready()
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(self._leave())
+
+    def _deliver(self, job_id: str, frame: Frame) -> None:
+        if job_id in self._slots or job_id in self._endings:
             self._counts.conflated += 1
-        self._slots[job_id] = frame
+        if frame.is_final and self.selection is not None:
+            # First: the `id` of any other frame says that all ends before it were sent.
+            self._slots.pop(job_id, None)
+            self._endings[job_id] = frame
+        else:
+            self._slots[job_id] = frame
         # A waiter that was cancelled is done: the frame stays in its slot.
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(self._take())
@@ -127,6 +181,8 @@ class Subscriber(AsyncIterator[bytes]):
         if self._is_closed or self._is_ending or self._goodbye:
             return
         self._goodbye = goodbye
+        if self.selection is not None:
+            self._drop_unsent()  # of which there may be much, and the client resumes
         self.set_ready()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(self._leave())
@@ -140,9 +196,9 @@ class Subscriber(AsyncIterator[bytes]):
         """Ends the stream with this frame, whatever else is unsent or would follow."""
         if self._is_closed or self._is_ending or self._goodbye:
             return
-        self._slots.clear()
-        self.put(self.job_id, frame)
+        self._drop_unsent()
         self._is_ending = True
+        self._deliver(self.job_id, frame)
         self.set_ready()
 
     def keep_alive(self) -> None:
@@ -154,21 +210,27 @@ class Subscriber(AsyncIterator[bytes]):
         """Ends the iteration; what is unsent is dropped."""
         self._is_closed = True
         self.reader = None
-        self._slots.clear()
+        self._drop_unsent()
         self.set_ready()
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(StopAsyncIteration())
 
+    def _drop_unsent(self) -> None:
+        self._slots.clear()
+        self._endings.clear()
+
     def _leave(self) -> bytes:
         self._is_closed = True
+        self.has_ended = self._is_concluding
         return self._goodbye
 
     def _take(self) -> bytes:
-        frame = self._slots.pop(next(iter(self._slots)))
+        slots = self._endings or self._slots
+        frame = slots.pop(next(iter(slots)))
         self.frames_sent += 1
         self._counts.frames += 1
         self._counts.frame_bytes += len(frame.body)
         self.last_percent = frame.percent
-        if frame.is_final:
+        if self._is_ending or (frame.is_final and self.selection is None):
             self.has_ended = self._is_closed = True
         return frame.body

@@ -1,34 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 
 from ingestion_progress.conf import conf
+from ingestion_progress.feed.states import State
 from ingestion_progress.feed.subscribers import Subscriber
-from ingestion_progress.frames import Frame, state_frame
-from ingestion_progress.snapshots import Snapshot
-from ingestion_progress.statuses import Liveness
 
 # A late joiner gets the last frame as it is, unless its elapsed time would look wrong.
 FRESH_FOR_SECONDS = 1.0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """What was read of a job at one moment, encoded once for all who get it."""
-
-    frame: Frame
-    snapshot: Snapshot | None = None
-    """None where there is nothing more to say: no such job, or an unreadable one."""
-    liveness: Liveness | None = None
-
-    @classmethod
-    def of(cls, snapshot: Snapshot, now: datetime) -> State:
-        return cls(
-            frame=state_frame(snapshot, now),
-            snapshot=snapshot,
-            liveness=snapshot.job.liveness(now),
-        )
 
 
 @dataclass(eq=False, slots=True)
@@ -40,7 +23,12 @@ class Watch:
     """
 
     job_id: str
+    crowd: AbstractSet[Subscriber] = frozenset()
+    """Who watches all active jobs: one set for all watches. It hears of ends elsewhere."""
     subscribers: set[Subscriber] = field(default_factory=set)
+    """Streams of this job alone."""
+    named_by: set[Subscriber] = field(default_factory=set)
+    """Streams of several jobs, this one among them."""
     state: State | None = None
     """The last one published."""
     pending: State | None = None
@@ -58,6 +46,12 @@ class Watch:
         return self.published_at + conf.throttle_seconds
 
     @property
+    def is_wanted(self) -> bool:
+        """Does anybody watch?"""
+        is_active = self.state is not None and not self.state.is_final
+        return bool(self.subscribers or self.named_by or (self.crowd and is_active))
+
+    @property
     def is_waiting(self) -> bool:
         """Is there something to do at `due_at`?"""
         return self.pending is not None or bool(self.held)
@@ -65,20 +59,42 @@ class Watch:
     def join(self, subscriber: Subscriber, *, clock: float, now: datetime) -> None:
         """Adds a subscriber; it gets the state that is known at once."""
         self.subscribers.add(subscriber)
-        if self.state is None:
-            return
-        if clock - self.encoded_at > FRESH_FOR_SECONDS and self.state.snapshot:
-            self.state = State.of(self.state.snapshot, now)
-            self.encoded_at = clock
-        subscriber.welcome(self.state.frame, not_before=clock + conf.throttle_seconds)
+        if state := self._fresh_state(clock, now):
+            subscriber.welcome(state.frame, not_before=clock + conf.throttle_seconds)
+
+    def join_many(self, subscriber: Subscriber, *, clock: float, now: datetime) -> None:
+        """The same for a stream that names this job among others."""
+        self.named_by.add(subscriber)
+        if state := self._fresh_state(clock, now):
+            subscriber.not_before = clock + conf.throttle_seconds
+            subscriber.inform(self.job_id, state.joint_frame)
 
     def leave(self, subscriber: Subscriber) -> None:
         self.subscribers.discard(subscriber)
+        self.named_by.discard(subscriber)
         self.held.discard(subscriber)
+
+    def is_stale(self, clock: float) -> bool:
+        """Would the elapsed time of an unfinished job look wrong by now?"""
+        is_active = self.state is not None and not self.state.is_final
+        return is_active and clock - self.encoded_at > FRESH_FOR_SECONDS
+
+    def needs_encoding(self, clock: float) -> bool:
+        """Is there no frame that somebody could get who watches all jobs from now on?"""
+        is_active = self.state is not None and not self.state.is_final
+        is_encoded = self.state is not None and self.state.is_encoded_jointly
+        return is_active and (not is_encoded or self.is_stale(clock))
+
+    def _fresh_state(self, clock: float, now: datetime) -> State | None:
+        if self.state is not None and self.state.snapshot is not None and self.is_stale(clock):
+            covered_at = self.state.covered_at
+            self.state = State.of(self.state.snapshot, now, covered_at=covered_at)
+            self.encoded_at = clock
+        return self.state
 
     def offer(self, state: State, clock: float) -> None:
         """Publishes the state now or, if that would be too soon, at `due_at`."""
-        if state.frame.is_final or self.state is None or clock >= self.due_at:
+        if state.is_final or self.state is None or clock >= self.due_at:
             self._publish(state, clock)
         else:
             self.pending = state
@@ -92,7 +108,10 @@ class Watch:
         elif self.state is not None:
             held, self.held = self.held, set()
             for subscriber in held:
-                subscriber.put(self.job_id, self.state.frame)
+                if subscriber.selection is None:
+                    subscriber.put(self.job_id, self.state.frame)
+                else:
+                    subscriber.inform(self.job_id, self.state.joint_frame)
 
     def keep_alive(self, clock: float) -> None:
         """Sends a comment to all, if they have got nothing for too long."""
@@ -103,9 +122,19 @@ class Watch:
             subscriber.keep_alive()
 
     def _publish(self, state: State, clock: float) -> None:
-        is_first, frame = self.state is None, state.frame
+        is_first = self.state is None
         self.state, self.pending, self.held = state, None, set()
         self.published_at = self.encoded_at = self.sent_at = clock
+        if self.subscribers:
+            self._publish_singly(state, clock, is_first=is_first)
+        for subscriber in self._many(state):
+            if subscriber.not_before > clock and not (is_first or state.is_final):
+                self.held.add(subscriber)
+            else:
+                subscriber.inform(self.job_id, state.joint_frame)
+
+    def _publish_singly(self, state: State, clock: float, *, is_first: bool) -> None:
+        frame = state.frame
         for subscriber in self.subscribers:
             if is_first:
                 subscriber.welcome(frame)
@@ -113,3 +142,6 @@ class Watch:
                 self.held.add(subscriber)
             else:
                 subscriber.put(self.job_id, frame)
+
+    def _many(self, state: State) -> Iterator[Subscriber]:
+        return chain(self.named_by, () if state.is_final else self.crowd)

@@ -47,7 +47,8 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def active(self) -> JobQuerySet:
         """Queued or running."""
-        return self.exclude(status__in=JobStatus.final())
+        # Not an exclusion of the others, for which no index serves.
+        return self.filter(status__in=sorted(JobStatus.active()))
 
     def finished(self) -> JobQuerySet:
         """Ended, whatever the end was."""
@@ -125,6 +126,11 @@ class Job(models.Model):
             models.Index(fields=["-created_at", "id"], name="ingestion_job_newest"),
             models.Index(fields=["status", "-created_at"], name="ingestion_job_status"),
             models.Index(fields=["document_id"], name="ingestion_job_document"),
+            models.Index(
+                fields=["finished_at"],
+                name="ingestion_job_ended",
+                condition=Q(finished_at__isnull=False),
+            ),
         ]
         constraints = [
             models.CheckConstraint(

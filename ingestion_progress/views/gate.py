@@ -8,9 +8,10 @@ import ipaddress
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 from django.http import HttpRequest
 
@@ -34,7 +35,8 @@ IPV6_PREFIX = 64
 class Seat:
     """One stream's leave to be open."""
 
-    job_id: str
+    job_ids: Sequence[str]
+    """What was asked for; `("",)` for all jobs together."""
     holders: tuple[str, ...]
     """Who it counts for: a user, an address."""
     request: HttpRequest | None
@@ -46,7 +48,7 @@ class Seat:
 
     def end(self, code: str) -> None:
         if self.subscriber is not None:
-            self.subscriber.end(refused_frame(self.job_id, code))
+            self.subscriber.end(refused_frame(self.subscriber.job_id, code))
 
     def is_abandoned(self, clock: float) -> bool:
         is_read = self.subscriber is not None and self.subscriber.is_open
@@ -74,7 +76,9 @@ class Gate:
     def stream_count(self) -> int:
         return len(self._seats)
 
-    def admit(self, request: HttpRequest, job_id: str, grant: access.Grant) -> Seat | None:
+    def admit(
+        self, request: HttpRequest, job_ids: Sequence[str], grant: access.Grant
+    ) -> Seat | None:
         """A seat, to be released at the end; None where there are too many streams already."""
         self._enter_loop(asyncio.get_running_loop())
         limits = _limits(request, grant)
@@ -82,7 +86,7 @@ class Gate:
         if is_full or any(limit <= self._held[holder] for holder, limit in limits.items()):
             return None
         seat = Seat(
-            job_id=job_id,
+            job_ids=job_ids,
             holders=tuple(limits),
             request=None if access.is_open() else request,
             expires_at=grant.expires_at,
@@ -184,11 +188,18 @@ class Gate:
 
 def _refusals(seats: Sequence[Seat]) -> list[str]:
     """In the gate's own thread."""
-    asked = [(seat.request, seat.job_id) for seat in seats if seat.request is not None]
+    judged = [seat for seat in seats if seat.request is not None]
+    asked = [(seat.request, job_id) for seat in judged for job_id in seat.job_ids if seat.request]
     try:
-        return access.refusals(asked)
+        codes = iter(access.refusals(asked))
+        return [_worst(islice(codes, len(seat.job_ids))) for seat in judged]
     finally:
         release_connections()
+
+
+def _worst(codes: Iterable[str]) -> str:
+    """The code that refuses one of a stream's jobs, and so the stream."""
+    return max(codes, default="")
 
 
 def _limits(request: HttpRequest, grant: access.Grant) -> dict[str, int]:

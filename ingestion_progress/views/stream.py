@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 
@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 
 from ingestion_progress import access
 from ingestion_progress.exceptions import AccessRefused
+from ingestion_progress.feed import Feed, Subscriber
 from ingestion_progress.frames import refused_frame
 from ingestion_progress.views.cors import cors_headers, preflight_headers
 from ingestion_progress.views.event_stream import (
@@ -29,6 +30,8 @@ from ingestion_progress.views.event_stream import (
 if TYPE_CHECKING:
     from ingestion_progress.apps import IngestionProgressConfig
 
+Subscribe = Callable[[Feed], Subscriber]
+
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 
 # Each request has a thread and a connection of its own: of 200 users who came back at once, 40
@@ -40,7 +43,8 @@ REFUSALS = {
     "unauthorized": (HTTPStatus.UNAUTHORIZED, "Log in: this is not public."),
     "token_invalid": (HTTPStatus.UNAUTHORIZED, "The token does not count here."),
     "token_expired": (HTTPStatus.UNAUTHORIZED, "The token has expired; get a new one."),
-    "forbidden": (HTTPStatus.FORBIDDEN, "This user or token may not watch this job."),
+    "forbidden": (HTTPStatus.FORBIDDEN, "This user or token may not watch this."),
+    "bad_request": (HTTPStatus.BAD_REQUEST, "The request is malformed."),
     "method_not_allowed": (HTTPStatus.METHOD_NOT_ALLOWED, "A stream is read with GET."),
     "asgi_required": (
         HTTPStatus.NOT_IMPLEMENTED,
@@ -57,30 +61,43 @@ async def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
     204 tells a client that has the final state to stop reconnecting. An id that cannot be a
     job's is that of an unknown job.
     """
+
+    def subscribe(feed: Feed) -> Subscriber:
+        return feed.subscribe(job_id, resume_id=last_event_id(request))
+
+    return await answer(request, [job_id], subscribe)
+
+
+async def answer(
+    request: HttpRequest, job_ids: Sequence[str], subscribe: Subscribe
+) -> HttpResponseBase:
+    """What every stream answers to a request about these jobs; the id `""` stands for all."""
     if request.method == "OPTIONS":
         headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
         return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
     if request.method not in {"GET", "HEAD"}:
-        return _refusal(request, "method_not_allowed")
+        return refusal(request, "method_not_allowed")
     if not isinstance(request, ASGIRequest):
-        return _refusal(request, "asgi_required")
+        return refusal(request, "asgi_required")
     try:
-        grant = await _grant(request, job_id)
+        grant = await _grant(request, job_ids)
     except AccessRefused as refused:
-        return _refusal(request, refused.code)
+        return refusal(request, refused.code)
     if request.method == "HEAD":
         return EventStreamResponse(_only(), _headers(request))
-    return await _stream(request, job_id, grant)
+    return await _stream(request, job_ids, grant, subscribe)
 
 
-async def _stream(request: ASGIRequest, job_id: str, grant: access.Grant) -> HttpResponseBase:
+async def _stream(
+    request: ASGIRequest, job_ids: Sequence[str], grant: access.Grant, subscribe: Subscribe
+) -> HttpResponseBase:
     app = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
-    seat = app.gate.admit(request, job_id, grant)
+    seat = app.gate.admit(request, job_ids, grant)
     if seat is None:
         # Not a 4xx, which ends an EventSource for good.
-        frame = refused_frame(job_id, "too_many_streams")
+        frame = refused_frame(_only_job(request), "too_many_streams")
         return EventStreamResponse(_only(frame.body), _headers(request))
-    subscriber = seat.subscriber = app.feed.subscribe(job_id, resume_id=_last_event_id(request))
+    subscriber = seat.subscriber = subscribe(app.feed)
 
     def leave() -> None:
         app.feed.unsubscribe(subscriber)
@@ -94,34 +111,43 @@ async def _stream(request: ASGIRequest, job_id: str, grant: access.Grant) -> Htt
     if subscriber.is_up_to_date:
         leave()
         return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=cors_headers(request))
-    viewer = Viewer(job_id=job_id, client_ip=request.META.get("REMOTE_ADDR", ""))
+    viewer = Viewer(job_id=",".join(job_ids), client_ip=request.META.get("REMOTE_ADDR", ""))
     return EventStreamResponse(EventStream(subscriber, viewer, leave=leave), _headers(request))
 
 
-async def _grant(request: HttpRequest, job_id: str) -> access.Grant:
+def _only_job(request: HttpRequest) -> str:
+    """The job in the address; empty on a stream of many."""
+    match = request.resolver_match
+    return str(match.kwargs.get("job_id", "")) if match else ""
+
+
+async def _grant(request: HttpRequest, job_ids: Sequence[str]) -> access.Grant:
     if access.is_open():  # nothing to ask of the database
-        return access.grant_view(request, job_id)
-    return await _ask_for_grant(request, job_id)
+        return access.grant_view_of_each(request, job_ids)
+    return await _ask_for_grant(request, job_ids)
 
 
 @sync_to_async(thread_sensitive=True)
-def _ask_for_grant(request: HttpRequest, job_id: str) -> access.Grant:
+def _ask_for_grant(request: HttpRequest, job_ids: Sequence[str]) -> access.Grant:
     with AUTHORISING:
         try:
-            return access.grant_view(request, job_id)
+            return access.grant_view_of_each(request, job_ids)
         finally:
             release_connections()
 
 
-def _refusal(request: HttpRequest, code: str) -> HttpResponse:
-    status, message = REFUSALS[code]
+def refusal(request: HttpRequest, code: str, message: str = "") -> HttpResponse:
+    """As JSON, in the shape of the API's errors."""
+    status, meaning = REFUSALS[code]
     headers = cors_headers(request)
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers["Allow"] = ALLOWED_METHODS
-    return JsonResponse({"code": code, "message": message}, status=status, headers=headers)
+    body = {"code": code, "message": message or meaning}
+    return JsonResponse(body, status=status, headers=headers)
 
 
-def _last_event_id(request: HttpRequest) -> str:
+def last_event_id(request: HttpRequest) -> str:
+    """The point to resume from, of clients that cannot set headers too."""
     return request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
 
 

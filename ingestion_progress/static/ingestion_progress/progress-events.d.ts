@@ -90,12 +90,37 @@ export interface JobStateData {
 /** `{}`: the job succeeded, and the stream ends here. */
 export type CompleteData = Record<string, never>;
 
-/** The server's last word on a stream that does not end in `complete`. */
+/** The server's last word on a job that does not end in `complete`, or on the stream. */
 export interface ErrorData {
   message: string;
+  /** Empty on a stream of many jobs: it is about the stream. */
   job_id: string;
   code: "not_found" | "failed" | "cancelled" | "lost" | "stream_error" | "forbidden" | "token_expired" | "too_many_streams";
 }
+
+/** The same among the states of many jobs: the data of `pipeline_progress` there. */
+export interface JobPipelineProgressData {
+  document_id: string;
+  document_name: string;
+  total_chunks: number;
+  total_images: number;
+  /** The planned stages by name, in their declared order. */
+  stages: { [key: string]: StageProgress };
+  worker_pool: WorkerPool;
+  metrics: Metrics;
+  timing: Timing;
+  /** Never falls during a run; 100 only when the job succeeded. */
+  overall_progress_percent: number;
+  job_id: string;
+}
+
+/** This one of many jobs succeeded; the stream goes on. */
+export interface JobCompleteData {
+  job_id: string;
+}
+
+/** `{}`: no job is left to wait for, and the stream ends here, as it was asked to. */
+export type IdleData = Record<string, never>;
 
 export interface PipelineProgressEvent {
   type: "pipeline_progress";
@@ -111,6 +136,19 @@ export interface ProgressEventMap {
   complete: CompleteData;
   /** The job was not found, failed, was cancelled or lost; or the stream broke, its viewer may not watch any longer (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource comes back in a minute. The server closes the stream. A connection error of EventSource has no `data`. */
   error: ErrorData;
+}
+
+export interface ManyJobsEventMap {
+  /** The whole state of one of the jobs, with its `job_id`: of each at once on connect, then on change, at most one per job and throttle interval. */
+  pipeline_progress: JobPipelineProgressData;
+  /** Right after each `pipeline_progress`: status, liveness, attempt, errors. */
+  job_state: JobStateData;
+  /** After the last `pipeline_progress` of a job that succeeded. The stream goes on. */
+  complete: JobCompleteData;
+  /** A job failed, was cancelled or lost, was not found or cannot be read, and the stream goes on. Or, with an empty `job_id`: the viewer may not watch any longer (`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it. */
+  error: ErrorData;
+  /** Only with `?until=idle`: no job is left to wait for. The server closes the stream. */
+  idle: IdleData;
 }
 
 export type StageStatus = StageProgress["status"];
