@@ -15,6 +15,7 @@ from tests.simulated import simulated
 pytest_plugins = ["tests.browser"]
 pytestmark = pytest.mark.browser
 
+STREAM = "**/api/v1/admin/ingestion/progress"
 NETWORK = ("Failed to load resource", "net::ERR")
 LONG_NAME = "\u202e" + "an_unbreakable_name_" * 11 + ".pdf"
 SEED = """
@@ -48,12 +49,19 @@ def upload(page: Page, *paths: Path) -> None:
     page.get_by_role("button", name="Upload", exact=True).click()
 
 
+@pytest.mark.parametrize("has_stream", [True, False], ids=["stream", "polling"])
 def test_new_job_appears_moves_and_ends_without_a_reload(
-    open_page: OpenPage, sqlite_project: LiveProject
+    open_page: OpenPage, sqlite_project: LiveProject, has_stream: bool
 ):
-    page = open_page("/")
+    page = open_page(errors=() if has_stream else NETWORK)
+    polls = []
+    page.on("request", lambda request: polls.append(request) if "jobs?" in request.url else None)
+    if not has_stream:
+        page.route(STREAM, lambda route: route.abort())
+    page.goto("/")
     with simulated(sqlite_project, "--seconds=5") as job_id:
-        page.evaluate("document.dispatchEvent(new Event('uploaded'))")  # asks at once, not in 15 s
+        if not has_stream:
+            page.evaluate("document.dispatchEvent(new Event('uploaded'))")  # not in 15 s
         row = page.locator(f'[data-job="{job_id}"]')
         expect(row).to_have_attribute("data-status", "running", timeout=20_000)
         expect(page.locator(".job").first).to_have_attribute("data-job", job_id)
@@ -61,7 +69,22 @@ def test_new_job_appears_moves_and_ends_without_a_reload(
     expect(row.locator("progress")).to_have_attribute("value", "100")
     expect(row.get_by_role("link")).to_have_attribute("href", f"/jobs/{job_id}/")
     assert "simulated-report.pdf: Succeeded" in page.evaluate("recorded.said")
+    assert not has_stream or len(polls) <= 5  # at the start, and when the job began and ended
     assert page.evaluate("recorded.violations") == []
+
+
+def test_row_of_a_running_job_follows_the_stream_between_two_lists(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    with simulated(sqlite_project, "--seconds=30") as job_id:
+        page = open_page("/")
+        row = page.locator(f'[data-job="{job_id}"]')
+        expect(row).to_have_attribute("data-status", "running", timeout=20_000)
+        page.wait_for_timeout(3_000)  # lists that were asked for at the start have come
+        page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: pytest.fail("polled"))
+        bar, before = row.locator("progress"), row.locator("progress").get_attribute("value")
+        expect(bar).not_to_have_attribute("value", before or "")
+        page.unroute_all()
 
 
 def test_documents_upload_each_with_its_own_outcome(
@@ -114,12 +137,13 @@ def test_documents_upload_without_javascript(open_page: OpenPage, documents: dic
 def test_list_says_when_the_server_does_not_answer(open_page: OpenPage):
     page = open_page(errors=NETWORK)
     page.clock.install()
+    page.route(STREAM, lambda route: route.abort())
     page.goto("/")
     page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: route.abort())
     notice = page.get_by_text("The server does not answer")
     for _ in range(2):
         expect(notice).to_be_hidden()
-        with page.expect_event("requestfailed"):
+        with page.expect_event("requestfailed", lambda request: "jobs?" in request.url):
             page.clock.fast_forward(10_000)
     expect(notice).to_be_visible()
     page.unroute_all()

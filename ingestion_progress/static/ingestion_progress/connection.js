@@ -8,14 +8,16 @@
  */
 
 /** @typedef {import("./progress-events.d.ts").ProgressEventMap} ProgressEventMap */
+/** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
 /** @typedef {"connecting" | "live" | "reconnecting" | "refused" | "paused" | "ended"} ConnectionState */
 /**
+ * @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap]
  * @typedef {object} ConnectionListener
- * @property {(data: ProgressEventMap["pipeline_progress"]) => void} onProgress
+ * @property {(data: Events["pipeline_progress"]) => void} onProgress
  * @property {(data: ProgressEventMap["job_state"]) => void} onState
- * @property {() => void} onComplete
- * @property {(data: ErrorData) => void} onFailure the server's last word on the job
+ * @property {(data: Events["complete"]) => void} onComplete
+ * @property {(data: ErrorData) => void} onFailure the server's last word on a job
  * @property {(state: ConnectionState) => void} onConnection
  */
 
@@ -25,6 +27,7 @@ const HIDDEN_GRACE_MS = 10_000;
 /** @type {ReadonlySet<ErrorData["code"]>} */
 const ENDS_OF_STREAMS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
 
+/** @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap] */
 export class ProgressConnection {
   /** @type {EventSource | null} */
   #source = null;
@@ -37,11 +40,13 @@ export class ProgressConnection {
 
   /**
    * @param {string} url
-   * @param {ConnectionListener} listener
+   * @param {ConnectionListener<Events>} listener
+   * @param {{isOfMany?: boolean}} options `isOfMany`: the end of a job does not end the stream
    */
-  constructor(url, listener) {
+  constructor(url, listener, { isOfMany = false } = {}) {
     this.url = url;
     this.listener = listener;
+    this.isOfMany = isOfMany;
   }
 
   open() {
@@ -70,7 +75,9 @@ export class ProgressConnection {
       this.listener.onProgress(JSON.parse(event.data)),
     );
     source.addEventListener("job_state", (event) => this.listener.onState(JSON.parse(event.data)));
-    source.addEventListener("complete", () => this.#end(() => this.listener.onComplete()));
+    source.addEventListener("complete", (event) =>
+      this.#end(() => this.listener.onComplete(JSON.parse(event.data))),
+    );
     source.addEventListener("error", (event) => this.#onError(event));
   }
 
@@ -81,7 +88,8 @@ export class ProgressConnection {
       const data = JSON.parse(event.data);
       // The stream has ended, not the job: the browser comes back by itself, and where it may
       // not watch any longer it is refused then.
-      if (!ENDS_OF_STREAMS.has(data.code)) this.#end(() => this.listener.onFailure(data));
+      const isOfJob = this.isOfMany ? data.job_id !== "" : !ENDS_OF_STREAMS.has(data.code);
+      if (isOfJob) this.#end(() => this.listener.onFailure(data));
       return;
     }
     this.#enter("reconnecting");
@@ -113,8 +121,9 @@ export class ProgressConnection {
     }
   }
 
-  /** @param {() => void} report */
+  /** A job has ended, and a stream of it alone with it. @param {() => void} report */
   #end(report) {
+    if (this.isOfMany) return report();
     this.close();
     report();
     this.#enter("ended");

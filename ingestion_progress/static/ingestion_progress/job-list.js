@@ -1,10 +1,12 @@
 // @ts-check
 /**
- * Keeps the list of jobs up to date by asking for its page of the API's list.
+ * Keeps the list of jobs up to date: by the one stream of all active jobs, and by asking for its
+ * page of the API's list when a job begins or ends. Without the stream it asks again and again.
  *
  * Not by a stream per job: a browser opens six HTTP/1.1 connections per origin in all.
  */
 
+import { ProgressConnection } from "./connection.js";
 import { fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
 import { localiseTimes } from "./local-times.js";
@@ -26,9 +28,13 @@ import { JOB_LABELS, LIVENESS_LABELS, isFinal } from "./words.js";
  * @property {{page: string}} links
  */
 
+/** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
+
 const ACTIVE_MS = 2_000;
 const IDLE_MS = 15_000;
 const MAX_MS = 30_000;
+const SOON_MS = 300;
+const TICK_MS = 1_000;
 
 const section = /** @type {HTMLElement} */ (document.getElementById("jobs"));
 const rowMarkup = document.querySelector("#job-row")?.innerHTML ?? "";
@@ -37,14 +43,86 @@ const rowMarkup = document.querySelector("#job-row")?.innerHTML ?? "";
 let timer;
 let failures = 0;
 let asked = 0;
-let shown = "";
+let askedAt = -Infinity;
+let isLive = false;
+let frame = 0;
+/** What is on the page, by id. @type {Map<string, ListedJob>} */
+let jobs = new Map();
+/** Of each job that the stream has told of, what was told last. @type {Map<string, string>} */
+const statuses = new Map();
+/** The server's clock minus ours, in ms. */
+let ahead = 0;
+
+/** @type {ProgressConnection<ManyJobsEventMap>} */
+const stream = new ProgressConnection(
+  section.dataset.stream ?? "",
+  {
+    onProgress,
+    onState,
+    onComplete: () => {}, // its `job_state` has said so
+    onFailure: ({ job_id, code }) => note(job_id, code),
+    onConnection,
+  },
+  { isOfMany: true },
+);
 
 localiseTimes(document);
 document.addEventListener("visibilitychange", schedule);
 document.addEventListener("uploaded", () => void poll());
-schedule();
+setInterval(() => document.hidden || renderJobs(), TICK_MS);
+stream.open();
+
+/** @param {import("./connection.js").ConnectionState} state */
+function onConnection(state) {
+  isLive = state === "live";
+  // What was deleted meanwhile, or is not active, is not on the stream.
+  if (isLive) void poll();
+  else schedule();
+}
+
+/** @param {ManyJobsEventMap["pipeline_progress"]} progress */
+function onProgress(progress) {
+  const job = jobs.get(progress.job_id);
+  if (!job) return;
+  const { started_at, elapsed_ms } = progress.timing;
+  job.overall_progress_percent = progress.overall_progress_percent;
+  job.started_at = started_at ? new Date(started_at * 1000).toISOString() : null;
+  // Until the list says so: of an unfinished job it is not looked at.
+  job.finished_at = new Date(started_at * 1000 + elapsed_ms).toISOString();
+}
+
+/** @param {ManyJobsEventMap["job_state"]} state */
+function onState(state) {
+  const job = jobs.get(state.job_id);
+  if (job) {
+    const { status, liveness, error_count, error } = state;
+    Object.assign(job, { status, liveness, error_count, error });
+    frame ||= requestAnimationFrame(() => {
+      frame = 0;
+      renderJobs();
+    });
+  }
+  note(state.job_id, state.status);
+}
+
+/**
+ * A job that began or ended may have to come or go, and the list knows more of it.
+ * @param {string} id
+ * @param {string} status
+ */
+function note(id, status) {
+  const before = statuses.get(id);
+  if (before === status) return;
+  statuses.set(id, status);
+  const isFirstWord = before === undefined && !isFinal(status);
+  if (isFirstWord && jobs.has(id)) return;
+  clearTimeout(timer);
+  const pause = Math.max(SOON_MS, askedAt + ACTIVE_MS - performance.now());
+  timer = setTimeout(() => void poll(), pause);
+}
 
 function schedule() {
+  if (isLive && !failures) return;
   clearTimeout(timer);
   if (document.hidden) return;
   const isActive = rows(section, "jobs").some((row) => !isFinal(row.dataset.status));
@@ -55,6 +133,7 @@ function schedule() {
 async function poll() {
   clearTimeout(timer);
   asked += 1;
+  askedAt = performance.now();
   const turn = asked;
   // An upload asks at once: the answer to an earlier question may come after its own.
   const isLate = () => turn !== asked;
@@ -62,10 +141,11 @@ async function poll() {
     // Conditional where the server sends an ETag: the browser keeps and compares it.
     const response = await fetch(section.dataset.poll ?? "", { cache: "no-cache" });
     if (!response.ok) throw new Error(`The list answered ${response.status}`);
-    const now = Date.parse(response.headers.get("Date") ?? "") || Date.now();
+    const date = Date.parse(response.headers.get("Date") ?? "");
     const body = await response.text();
     if (isLate()) return;
-    render(body, now);
+    ahead = (date || Date.now()) - Date.now();
+    render(body);
     failures = 0;
   } catch {
     if (isLate()) return;
@@ -78,26 +158,26 @@ async function poll() {
   schedule();
 }
 
-/**
- * @param {string} body
- * @param {number} now the server's clock, in ms
- */
-function render(body, now) {
-  const isActive = rows(section, "jobs").some((row) => row.dataset.status === "running");
-  if (body === shown && !isActive) return;
-  shown = body;
+/** @param {string} body */
+function render(body) {
   /** @type {ListedJob[]} */
-  const jobs = JSON.parse(body).items;
-  syncRows(section, "jobs", "job", jobs.map((job) => job.job_id), rowMarkup);
-  const byId = new Map(jobs.map((job) => [job.job_id, job]));
+  const listed = JSON.parse(body).items;
+  jobs = new Map(listed.map((job) => [job.job_id, job]));
+  syncRows(section, "jobs", "job", [...jobs.keys()], rowMarkup);
   for (const row of rows(section, "jobs")) {
-    const job = byId.get(row.dataset.job ?? "");
-    if (job) renderRow(row, job, now);
-    else row.remove();
+    if (!jobs.has(row.dataset.job ?? "")) row.remove();
   }
+  renderJobs();
   /** @type {HTMLElement | null} */
   const empty = section.querySelector(".empty-list");
-  if (empty) empty.hidden = jobs.length > 0;
+  if (empty) empty.hidden = jobs.size > 0;
+}
+
+function renderJobs() {
+  for (const row of rows(section, "jobs")) {
+    const job = jobs.get(row.dataset.job ?? "");
+    if (job) renderRow(row, job, Date.now() + ahead);
+  }
 }
 
 /**
@@ -117,7 +197,7 @@ function renderRow(row, job, now) {
     "job.document_name": name,
     "job.status": JOB_LABELS[job.status],
     "job.percent": format.percent(job.overall_progress_percent),
-    "job.note": note(job),
+    "job.note": remark(job),
     "job.elapsed": elapsed(job, now),
     "job.created": format.timestamp(new Date(job.created_at)),
   });
@@ -126,7 +206,7 @@ function renderRow(row, job, now) {
 }
 
 /** The one thing worth knowing about a job in a list; mostly nothing. @param {ListedJob} job */
-function note(job) {
+function remark(job) {
   if (job.liveness) return job.liveness === "working" ? "" : LIVENESS_LABELS[job.liveness];
   if (job.status === "succeeded") return format.errorNote(job.error_count);
   return job.error ?? "";
@@ -138,7 +218,8 @@ function note(job) {
  */
 function elapsed(job, now) {
   if (!job.started_at) return "";
-  const end = job.finished_at ? Date.parse(job.finished_at) : now;
+  const hasEnded = isFinal(job.status) && job.finished_at;
+  const end = hasEnded ? Date.parse(job.finished_at ?? "") : now;
   return format.duration(Math.max(0, end - Date.parse(job.started_at)));
 }
 
