@@ -142,6 +142,11 @@ class AppSettings:
         return float(self._get("KEEPALIVE_SECONDS", 15.0))
 
     @property
+    def is_compressed(self) -> bool:
+        """Do streams reach clients that take gzip as gzip?"""
+        return bool(self._get("COMPRESSED", default=True))
+
+    @property
     def max_stream_seconds(self) -> float:
         """A stream that is older ends, and its client comes back; each varies by a tenth."""
         return float(self._get("MAX_STREAM_SECONDS", 900.0))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ingestion_progress.compression import deflate
 from ingestion_progress.schemas import (
     CompleteEventData,
     ErrorEventData,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 # A comment: keeps proxies from closing a silent stream, and finds out dead peers.
 KEEPALIVE = b": keepalive\n\n"
+DEFLATED_KEEPALIVE = deflate(KEEPALIVE)
 
 TOO_MANY_RETRY_MS = (45_000, 75_000)
 REFUSALS = {
@@ -32,7 +35,7 @@ REFUSALS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Frame:
     """The bytes of one state of a job, and what a stream must know of it."""
 
@@ -42,6 +45,11 @@ class Frame:
     percent: float
     is_final: bool
     """The job has ended, or cannot be told about: a stream of it alone ends after these bytes."""
+
+    @cached_property
+    def deflated(self) -> bytes:
+        """The body for clients that take gzip; made for the first of them."""
+        return deflate(self.body)
 
 
 def encode_event(event: str, data: WireModel, resume_id: str = "") -> bytes:

@@ -11,6 +11,7 @@ import socket
 import pytest
 from django.core.management import CommandError, call_command
 
+from ingestion_progress.compression import GzipMember, deflate
 from ingestion_progress.management.diagnosis import deliveries
 from ingestion_progress.management.diagnosis.arrivals import arrivals, has_several_members
 from ingestion_progress.management.diagnosis.findings import Check, Finding, Level
@@ -206,7 +207,9 @@ def test_stream_that_is_closed_early_is_a_timeout_and_not_buffering():
 
 
 def test_parting_by_the_application_is_no_fault_of_a_proxy():
-    seen = closed_at(2.5, state(0, 0.1), state(2, 2.1), (2.5, b"retry: 700\n\n"))
+    seen = closed_at(
+        2.5, state(0, 0.1), (0.1, b"retry: 4000\n\n"), state(2, 2.1), (2.5, b"retry: 700\n\n")
+    )
     assert deliveries.keepalive(seen).level is Level.WARNING
 
 
@@ -239,6 +242,19 @@ def test_compression_that_hurts_is_a_problem(encoding, packed, evidence):
     found = deliveries.compression(seen)
     assert found.level is Level.PROBLEM
     assert evidence in found.evidence
+
+
+@pytest.mark.parametrize(("is_compressed", "level"), [(True, Level.OK), (False, Level.WARNING)])
+def test_gzip_is_right_if_it_is_the_applications(settings, is_compressed, level):
+    settings.INGESTION_PROGRESS_COMPRESSED = is_compressed
+    member, pieces = GzipMember(), []
+    for step in range(3):
+        at, body = state(step, step + 0.1)
+        pieces.append((at, member.add(body, deflate(body))))
+    seen = observation(state(0, 0.1), state(2, 2.1))
+    seen.packed = Reading(headers=[*STREAM, ("Content-Encoding", "gzip")], pieces=pieces)
+
+    assert deliveries.compression(seen).level is level
 
 
 def test_compression_that_nobody_asked_for_is_a_problem():

@@ -122,7 +122,7 @@ async def test_thousand_clients_of_one_job_are_read_once(feed, reads):
     bodies = [await opened(subscriber) for subscriber in subscribers]
 
     assert reads.calls[0] == 1
-    assert all(body is bodies[0] for body in bodies)
+    assert len({body.partition(b"retry: ")[0] for body in bodies}) == 1
 
 
 async def test_thousand_clients_of_many_jobs_are_read_in_one_batch(feed, reads, settings):
@@ -292,7 +292,7 @@ async def test_stream_opens_without_a_state_while_the_database_hangs(feed, reads
     subscriber = feed.subscribe("job")
     feed.keep_alive(feed._clock() + feed_module.PATIENCE_SECONDS + 1)
 
-    assert await opened(subscriber) == KEEPALIVE
+    assert (await opened(subscriber)).startswith(KEEPALIVE)
     frozen.set()
     assert b"pipeline_progress" in await following(subscriber)
 

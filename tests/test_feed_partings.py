@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ingestion_progress.feed import Feed, partings
-from ingestion_progress.feed.partings import Termination, goodbye, stream_age_seconds
+from ingestion_progress.feed.partings import Termination, come_back_after, stream_age_seconds
 from ingestion_progress.frames import KEEPALIVE
 from tests.test_feed import following, make_job, opened
 
@@ -40,7 +40,7 @@ def milliseconds(parting: bytes) -> int:
 def test_ages_and_returns_are_spread_out(settings):
     settings.INGESTION_PROGRESS_MAX_STREAM_SECONDS = 100
     ages = [stream_age_seconds() for _ in range(500)]
-    returns = [milliseconds(goodbye((0.5, 5.0))) for _ in range(500)]
+    returns = [milliseconds(come_back_after((0.5, 5.0))) for _ in range(500)]
 
     assert 90 <= min(ages) < 92
     assert 108 < max(ages) <= 110

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 
 import pytest
 
@@ -177,3 +178,47 @@ async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
 
     assert [part async for part in subscriber] == [frame(1, is_final=True).body]
     assert subscriber.has_ended
+
+
+class TestCompressed:
+    """What a client that takes gzip gets of all that a stream may hand out."""
+
+    @pytest.fixture
+    async def compressed(self, subscriber) -> Subscriber:
+        subscriber.compress()
+        return subscriber
+
+    @pytest.fixture
+    def decoder(self):
+        return zlib.decompressobj(wbits=31)
+
+    async def test_every_part_is_read_as_it_comes(self, compressed, decoder):
+        compressed.greeting = b"retry: 1234\n\n"
+        compressed.put("job", frame(1))
+
+        assert decoder.decompress(compressed.open()) == frame(1).body + b"retry: 1234\n\n"
+        waiter = compressed.__anext__()
+        compressed.keep_alive()
+        assert decoder.decompress(await waiter) == KEEPALIVE
+        compressed.put("job", frame(2))
+        assert decoder.decompress(await anext(compressed)) == frame(2).body
+        assert not decoder.eof
+
+    async def test_blocks_of_a_frame_are_made_once_for_all(self):
+        state = frame(1)
+
+        assert state.deflated is state.deflated
+
+    @pytest.mark.parametrize("ending", ["final", "end", "part"])
+    async def test_it_is_complete_at_each_end(self, compressed, decoder, ending):
+        if ending == "part":
+            compressed.part(b"retry: 99\n\n")
+        elif ending == "end":
+            compressed.end(frame(7))
+        else:
+            compressed.put("job", frame(100, is_final=True))
+
+        received = b"".join([decoder.decompress(part) async for part in compressed])
+
+        assert received in {b"retry: 99\n\n", frame(7).body, frame(100).body}
+        assert decoder.eof

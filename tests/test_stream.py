@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
+import re
 import threading
+import zlib
 from typing import Any
 
 import pytest
@@ -104,6 +107,69 @@ async def test_headers_are_the_contract_s(client):
     assert response["X-Accel-Buffering"] == "no"
     assert response["Access-Control-Allow-Origin"] == "*"
     assert response["Content-Encoding"] == "identity"
+    assert "Accept-Encoding" in response["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "gzip"),
+        ("br;q=1.0, GZIP;q=0.8", "gzip"),
+        ("gzip;q=0", "identity"),
+        ("gzip; q=0.00, br", "identity"),
+        ("br, zstd", "identity"),
+        ("*", "identity"),
+    ],
+)
+async def test_client_gets_gzip_if_it_says_that_it_takes_it(client, accepted, encoding):
+    await make_job()
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": accepted})
+    first = await first_of(response)
+
+    assert response["Content-Encoding"] == encoding
+    if encoding == "gzip":
+        first = zlib.decompressobj(wbits=31).decompress(first)
+    assert first.startswith(b"event: pipeline_progress\n")
+
+
+async def test_site_that_does_not_compress_never_does(client, settings):
+    settings.INGESTION_PROGRESS_COMPRESSED = False
+    await make_job()
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": "gzip"})
+
+    assert (await first_of(response)).startswith(b"event: pipeline_progress\n")
+    assert response["Content-Encoding"] == "identity"
+
+
+async def test_gzip_middleware_leaves_a_plain_stream_alone(client, settings):
+    settings.INGESTION_PROGRESS_COMPRESSED = False
+    settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
+    await make_job()
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": "gzip"})
+
+    assert response["Content-Encoding"] == "identity"
+    assert (await first_of(response)).startswith(b"event: pipeline_progress\n")
+
+
+async def test_compressed_stream_is_complete_at_its_end(client):
+    await make_job(JobStatus.SUCCEEDED)
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": "gzip"})
+
+    body = gzip.decompress(b"".join([part async for part in response]))
+
+    assert body.endswith(b"event: complete\ndata: {}\n\n")
+
+
+async def test_stream_that_goes_on_says_how_long_to_wait_when_it_is_cut(client):
+    await make_job()
+    waits = set()
+    for _ in range(5):
+        body = await first_of(await client.get(url_of("job")))
+        waits.add(int(re.fullmatch(rb"(?s)event: .*\n\nretry: (\d+)\n\n", body)[1]))
+
+    assert len(waits) > 1
+    assert 1000 <= min(waits) <= max(waits) <= 5000
 
 
 @pytest.mark.parametrize(("http_version", "connection"), [("1.1", "keep-alive"), ("2", None)])
@@ -183,7 +249,7 @@ class TestResume:
         await make_job()
         response = await client.get(url_of("job"), headers={"Last-Event-ID": "e-5"})
         stream = aiter(response)
-        assert await anext(stream) == b": keepalive\n\n"
+        assert (await anext(stream)).startswith(b": keepalive\n\n")
 
         await Job.objects.aupdate(revision=6)
 

@@ -15,10 +15,11 @@ from ingestion_progress.feed.overview import Overview
 from ingestion_progress.feed.partings import (
     DRAIN_SECONDS,
     RETRY_AFTER_AGE_SECONDS,
+    RETRY_AFTER_CUT_SECONDS,
     RETRY_AFTER_DRAIN_SECONDS,
     STALLED_AFTER_SECONDS,
     Termination,
-    goodbye,
+    come_back_after,
     stream_age_seconds,
 )
 from ingestion_progress.feed.poller import Poller
@@ -126,10 +127,11 @@ class Feed:
     def _enter(self, subscriber: Subscriber, loop: asyncio.AbstractEventLoop) -> Poller | None:
         """Counts the subscriber in; None: it was told to go, for the process is about to."""
         if self._draining is not None and self._draining.get_loop() is loop:
-            subscriber.part(goodbye(RETRY_AFTER_DRAIN_SECONDS))
+            subscriber.part(come_back_after(RETRY_AFTER_DRAIN_SECONDS))
             return None
         poller = self._running_poller(loop)
         clock = self._clock()
+        subscriber.greeting = come_back_after(RETRY_AFTER_CUT_SECONDS)
         subscriber.ends_at = clock + stream_age_seconds()
         self._subscribers.add(subscriber)
         self._unopened[subscriber] = clock
@@ -173,7 +175,7 @@ class Feed:
         or have had the time to.
         """
         for subscriber in self._subscribers:
-            subscriber.part(goodbye(RETRY_AFTER_DRAIN_SECONDS))
+            subscriber.part(come_back_after(RETRY_AFTER_DRAIN_SECONDS))
         self._draining = self._start(asyncio.get_running_loop(), self._await_drain(then))
 
     def part_with_the_old(self, clock: float) -> None:
@@ -182,7 +184,7 @@ class Feed:
             if subscriber.is_parted:
                 subscriber.abort()
             else:
-                subscriber.part(goodbye(RETRY_AFTER_AGE_SECONDS))
+                subscriber.part(come_back_after(RETRY_AFTER_AGE_SECONDS))
                 subscriber.ends_at = clock + STALLED_AFTER_SECONDS
 
     def keep_alive(self, clock: float) -> None:

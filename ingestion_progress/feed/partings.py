@@ -23,6 +23,8 @@ Handler: TypeAlias = Callable[[int, FrameType | None], object]
 Previous: TypeAlias = Handler | signal.Handlers | int
 
 AGE_JITTER = 0.1
+# What a client does whose connection was cut without a word: said at the beginning.
+RETRY_AFTER_CUT_SECONDS = (1.0, 5.0)
 RETRY_AFTER_AGE_SECONDS = (0.2, 1.0)
 # A process that replaces this one needs a moment, and every client at once would be a storm.
 RETRY_AFTER_DRAIN_SECONDS = (0.5, 5.0)
@@ -37,8 +39,8 @@ def stream_age_seconds() -> float:
     return conf.max_stream_seconds * jitter
 
 
-def goodbye(seconds: tuple[float, float]) -> bytes:
-    """The last bytes of a stream: come back after a time between these two."""
+def come_back_after(seconds: tuple[float, float]) -> bytes:
+    """Tells one client to wait for a time between these two before it connects again."""
     return encode_retry(round(random.uniform(*seconds) * 1000))  # noqa: S311  (no secret)
 
 

@@ -4,8 +4,9 @@ import asyncio
 import math
 from collections.abc import AsyncIterator
 
+from ingestion_progress.compression import GzipMember, deflate
 from ingestion_progress.feed.selections import Selection
-from ingestion_progress.frames import KEEPALIVE, Frame, idle_body
+from ingestion_progress.frames import DEFLATED_KEEPALIVE, KEEPALIVE, Frame, idle_body
 from ingestion_progress.metrics import FeedCounts
 
 
@@ -25,10 +26,12 @@ class Subscriber(AsyncIterator[bytes]):
         "_is_closed",
         "_is_concluding",
         "_is_ending",
+        "_member",
         "_slots",
         "_waiter",
         "ends_at",
         "frames_sent",
+        "greeting",
         "has_ended",
         "is_open",
         "is_up_to_date",
@@ -66,6 +69,8 @@ class Subscriber(AsyncIterator[bytes]):
         """The final frame was handed out."""
         self.not_before = 0.0
         """Clock time of the feed before which no further state may be sent."""
+        self.greeting = b""
+        """What follows on the first state, where the stream goes on."""
         self.ends_at = math.inf
         """Clock time of the feed when the stream is parted with."""
         self.reader: asyncio.Task[object] | None = None
@@ -76,6 +81,7 @@ class Subscriber(AsyncIterator[bytes]):
         self._endings: dict[str, Frame] = {}
         self._waiter: asyncio.Future[bytes] | None = None
         self._goodbye = b""
+        self._member: GzipMember | None = None
         self._is_closed = False
         self._counts = FeedCounts() if counts is None else counts
         self._is_ending = False
@@ -95,12 +101,21 @@ class Subscriber(AsyncIterator[bytes]):
             self._waiter = future
         return future
 
+    def compress(self) -> None:
+        """Hands out gzip instead of plain bytes. To be called before the first of them."""
+        self._member = GzipMember()
+
     def open(self) -> bytes:
         """The first bytes of the stream. Where there is no state to send, a comment:
         daphne sends the response's headers with the first byte of its body.
         """
         self.is_open = True
-        return self._take() if self._slots or self._endings else KEEPALIVE
+        first = self._take() if self._slots or self._endings else self._keepalive()
+        if self._is_closed:
+            return first
+        if self._member is None:
+            return first + self.greeting
+        return first + self._member.add(self.greeting, deflate(self.greeting))
 
     def welcome(self, frame: Frame, *, not_before: float = 0.0) -> None:
         """Takes the first state that is known, unless the client has it already."""
@@ -204,7 +219,7 @@ class Subscriber(AsyncIterator[bytes]):
     def keep_alive(self) -> None:
         """Sends a comment, if the reader waits: one that has bytes to send is not silent."""
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(KEEPALIVE)
+            self._waiter.set_result(self._keepalive())
 
     def close(self) -> None:
         """Ends the iteration; what is unsent is dropped."""
@@ -215,6 +230,11 @@ class Subscriber(AsyncIterator[bytes]):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(StopAsyncIteration())
 
+    def _keepalive(self) -> bytes:
+        if self._member is None:
+            return KEEPALIVE
+        return self._member.add(KEEPALIVE, DEFLATED_KEEPALIVE)
+
     def _drop_unsent(self) -> None:
         self._slots.clear()
         self._endings.clear()
@@ -222,15 +242,22 @@ class Subscriber(AsyncIterator[bytes]):
     def _leave(self) -> bytes:
         self._is_closed = True
         self.has_ended = self._is_concluding
-        return self._goodbye
+        if self._member is None:
+            return self._goodbye
+        return self._member.add(self._goodbye, deflate(self._goodbye)) + self._member.end()
 
     def _take(self) -> bytes:
         slots = self._endings or self._slots
         frame = slots.pop(next(iter(slots)))
         self.frames_sent += 1
-        self._counts.frames += 1
-        self._counts.frame_bytes += len(frame.body)
         self.last_percent = frame.percent
         if self._is_ending or (frame.is_final and self.selection is None):
             self.has_ended = self._is_closed = True
-        return frame.body
+        sent = frame.body if self._member is None else self._compressed(frame, self._member)
+        self._counts.frames += 1
+        self._counts.frame_bytes += len(sent)
+        return sent
+
+    def _compressed(self, frame: Frame, member: GzipMember) -> bytes:
+        sent = member.add(frame.body, frame.deflated)
+        return sent + member.end() if self._is_closed else sent

@@ -97,7 +97,9 @@ class EventStreamResponse(StreamingHttpResponse):
     none by middleware that would buffer, compress or delay.
     """
 
-    def __init__(self, stream: AsyncIterator[bytes], headers: dict[str, str]) -> None:
+    def __init__(
+        self, stream: AsyncIterator[bytes], headers: dict[str, str], *, encoding: str = "identity"
+    ) -> None:
         super().__init__(
             stream,
             content_type="text/event-stream; charset=utf-8",
@@ -106,7 +108,7 @@ class EventStreamResponse(StreamingHttpResponse):
                 "X-Accel-Buffering": "no",
                 # GZipMiddleware on Django 5.2 would make each event a gzip member of its own,
                 # of which browsers read the first. It keeps off what has an encoding.
-                "Content-Encoding": "identity",
+                "Content-Encoding": encoding,
                 **headers,
             },
         )

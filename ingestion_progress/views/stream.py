@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
@@ -16,6 +17,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from ingestion_progress import access
+from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import AccessRefused
 from ingestion_progress.feed import Feed, Subscriber
 from ingestion_progress.frames import refused_frame
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 Subscribe = Callable[[Feed], Subscriber]
 
+REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 
 # Each request has a thread and a connection of its own: of 200 users who came back at once, 40
@@ -84,7 +87,8 @@ async def answer(
     except AccessRefused as refused:
         return refusal(request, refused.code)
     if request.method == "HEAD":
-        return EventStreamResponse(_only(), _headers(request))
+        encoding = encoding_for(request)
+        return EventStreamResponse(_only(), _headers(request), encoding=encoding)
     return await _stream(request, job_ids, grant, subscribe)
 
 
@@ -111,8 +115,12 @@ async def _stream(
     if subscriber.is_up_to_date:
         leave()
         return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=cors_headers(request))
+    encoding = encoding_for(request)
+    if encoding == "gzip":
+        subscriber.compress()
     viewer = Viewer(job_id=",".join(job_ids), client_ip=request.META.get("REMOTE_ADDR", ""))
-    return EventStreamResponse(EventStream(subscriber, viewer, leave=leave), _headers(request))
+    stream = EventStream(subscriber, viewer, leave=leave)
+    return EventStreamResponse(stream, _headers(request), encoding=encoding)
 
 
 def _only_job(request: HttpRequest) -> str:
@@ -151,8 +159,18 @@ def last_event_id(request: HttpRequest) -> str:
     return request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
 
 
+def encoding_for(request: HttpRequest) -> str:
+    """`gzip` for a client that takes it, where the site lets it; else `identity`."""
+    for offer in request.headers.get("Accept-Encoding", "").lower().split(","):
+        name, _, weight = offer.partition(";")
+        if name.strip() == "gzip" and not REFUSED_WEIGHT.fullmatch(weight.strip()):
+            return "gzip" if conf.is_compressed else "identity"
+    return "identity"
+
+
 def _headers(request: ASGIRequest) -> dict[str, str]:
     headers = cors_headers(request)
+    headers["Vary"] = ", ".join(filter(None, [headers.get("Vary"), "Accept-Encoding"]))
     # A hop-by-hop header: malformed on HTTP/2, and an error of a WSGI server.
     if request.scope.get("http_version") == "1.1":
         headers["Connection"] = "keep-alive"

@@ -103,14 +103,23 @@ def compression(seen: Observation) -> Finding:
             "each event is a gzip file of its own, of which browsers read the first",
             "Remove GZipMiddleware from MIDDLEWARE, or keep it off the stream.",
         )
+    return _gzip(seen)
+
+
+def _gzip(seen: Observation) -> Finding:
     late = lateness(seen.packed, seen.written)
     if not is_timely(late, seen.due):
+        if not is_timely(lateness(seen.plain, seen.written), seen.due):
+            return COMPRESSION.ok("gzip, no later than without")
         worst = f"{max(late.values()):.1f} s late" if late else "unreadable"
         return COMPRESSION.problem(f"gzip, and its events are {worst}", UNCOMPRESSED)
+    seconds = max(late.values(), default=0.0)
+    timely = f"each event can be read when it comes, {seconds:.2f} s after it was written"
+    if conf.is_compressed:
+        return COMPRESSION.ok(f"gzip; {timely}")
     return COMPRESSION.warning(
-        f"gzip on the way; each event can be read when it comes, {max(late.values()):.2f} s after "
-        "it was written",
-        f"It costs memory and time for each viewer. {UNCOMPRESSED}",
+        f"gzip on the way; {timely}",
+        f"It costs memory and time for each viewer, and COMPRESSED=true does not. {UNCOMPRESSED}",
     )
 
 
@@ -132,7 +141,8 @@ def keepalive(seen: Observation) -> Finding:
 
 def _closed_early(seen: Observation) -> Finding:
     silence = seen.plain.ended_at - max(event.at for event in seen.events)
-    if b"retry:" in seen.plain.body[-LAST_BYTES:]:
+    # One comes at the beginning of every stream.
+    if seen.plain.body.count(b"retry:") > 1 and b"retry:" in seen.plain.body[-LAST_BYTES:]:
         return KEEPALIVE.warning(
             f"the application itself ended the stream, after {silence:.1f} s of silence",
             "It was being stopped, or MAX_STREAM_SECONDS is short. Try again.",
@@ -154,7 +164,8 @@ def ending(seen: Observation) -> Finding:
     if not any(event.name == "complete" for event in seen.events):
         return ENDING.problem("the event complete never came", UNBUFFERED)
     packed = arrivals(seen.packed)
-    if seen.packed.encoding == "gzip" and not any(event.name == "complete" for event in packed):
+    # Where nothing of it can be read, that is the compression's fault.
+    if packed and not any(event.name == "complete" for event in packed):
         return ENDING.problem("compressed, the event complete never came", UNCOMPRESSED)
     return _close(seen, seen.completed_at)
 
