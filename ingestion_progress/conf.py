@@ -8,6 +8,8 @@ from django.conf import settings
 
 PREFIX = "INGESTION_PROGRESS_"
 WAKEUPS = ("auto", "channels", "notify", "off")
+# What the parts around a document may take: boundaries, names, the other fields.
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 
 class AppSettings:

@@ -2,7 +2,7 @@
 
 Twisted parses every form before an application sees it, and keeps
 the whole of it in memory several times over: an upload of 200 MB took 2.4 GB, and 0.2 GB when
-the form is left to Django.
+the form is left to Django. It also stores every body before an application sees the request.
 """
 
 from __future__ import annotations
@@ -13,10 +13,24 @@ from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.server import Server
 
+from ingestion_progress.asgi import other_limit_bytes, upload_limit_bytes
+
 
 class UnparsedRequest(WebRequest):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
+        self._room_bytes = 0
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802  (Twisted's name)
+        super().gotLength(length)
+        limit_bytes = max(upload_limit_bytes(), other_limit_bytes())
+        # One byte more than any body may have shows `BodyLimit` that it was too long. Where the
+        # header says so, nothing has to be kept.
+        self._room_bytes = limit_bytes + 1 if (length or 0) <= limit_bytes else 0
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  (Twisted's name)
+        super().handleContentChunk(data[: self._room_bytes])
+        self._room_bytes -= min(self._room_bytes, len(data))
 
 
 class UnparsedFactory(HTTPFactory):

@@ -18,14 +18,12 @@ from ingestion_progress.api.errors import ApiError, error_responses
 from ingestion_progress.api.guards import MayStart
 from ingestion_progress.api.jobs import JOBS, SEEING
 from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job
-from ingestion_progress.conf import conf
+from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
 from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.models import clean_job_id
 from ingestion_progress.pipeline import exceptions, intake
 
 MEBIBYTE = 1024 * 1024
-# What the parts around the document may take: boundaries, names, the other fields.
-MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 # Exceptions whose text may be shown, and the code they become.
 REFUSALS: dict[type[Exception], str] = {

@@ -1,0 +1,164 @@
+"""What stands in front of Django: bodies are counted, and refused before they are stored.
+
+Django's handler writes the whole of a body to memory or disk before a middleware or a view sees
+the request: 119 MB for a view that refuses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from django.conf import settings
+
+from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
+
+Scope = dict[str, Any]
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+NO_CONTENT = 204
+# A client that is still sending would see a broken connection instead of the answer, so what it
+# sends is read and dropped for a while. The times are nginx's for the same purpose.
+LINGER_SECONDS = 30.0
+SILENCE_SECONDS = 5.0
+
+
+def upload_limit_bytes() -> int:
+    """For one document, or a form with several, and what is around them."""
+    return conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
+
+
+def other_limit_bytes() -> int:
+    """Django's own limit for what is no file; None there is no limit."""
+    limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    return sys.maxsize if limit is None else limit
+
+
+class BodyLimit:
+    """Wraps Django's application: `BodyLimit(get_asgi_application())`.
+
+    A body that is too long is answered with 413 at once, by the length that it declares or after
+    that many bytes. An upload that would go to disk is answered with 401 or 403 before it is read,
+    if whoever sends it may not start jobs.
+
+    `elsewhere_bytes` is the limit for everything that is not an upload of ours, by default
+    DATA_UPLOAD_MAX_MEMORY_SIZE; a project with uploads of its own has to raise it.
+    """
+
+    def __init__(self, application: Application, *, elsewhere_bytes: int | None = None) -> None:
+        self._application = application
+        self._elsewhere_bytes = elsewhere_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _may_have_body(scope):
+            await self._application(scope, receive, send)
+            return
+        from ingestion_progress import inquiries
+
+        is_upload = inquiries.is_upload(scope)
+        limit = upload_limit_bytes() if is_upload else self._limit_elsewhere_bytes()
+        body = Body(scope, receive, limit)
+        if body.problem(is_upload=is_upload) or (is_upload and body.is_for_the_disk):
+            problem = body.problem(is_upload=is_upload)
+            answer = await self._inquiry.ask(scope, problem=problem, limit_bytes=limit)
+            if answer[0]["status"] != NO_CONTENT:
+                await _refuse(answer, body, send)
+                return
+        await self._application(scope, body.receive, send)
+        if body.is_too_long:
+            answer = await self._inquiry.ask(scope, problem="too_large", limit_bytes=limit)
+            await _refuse(answer, body, send)
+
+    def _limit_elsewhere_bytes(self) -> int:
+        return other_limit_bytes() if self._elsewhere_bytes is None else self._elsewhere_bytes
+
+    @functools.cached_property
+    def _inquiry(self) -> Any:
+        from ingestion_progress.inquiries import Inquiry
+
+        return Inquiry()
+
+
+class Body:
+    """What a request sends, counted."""
+
+    def __init__(self, scope: Scope, receive: Receive, limit_bytes: int) -> None:
+        headers = dict(scope["headers"])
+        self._receive = receive
+        self._limit_bytes = limit_bytes
+        self._length = _declared_bytes(headers.get(b"content-length"))
+        self._is_chunked = b"transfer-encoding" in headers
+        self._waits_for_leave = headers.get(b"expect", b"").lower() == b"100-continue"
+        self._received_bytes = 0
+        self._has_ended = False
+        self.is_http_1 = scope.get("http_version", "1.1").startswith("1")
+
+    @property
+    def is_for_the_disk(self) -> bool:
+        in_memory_bytes = settings.FILE_UPLOAD_MAX_MEMORY_SIZE
+        return self._length is None or self._length > in_memory_bytes
+
+    @property
+    def is_too_long(self) -> bool:
+        return self._received_bytes > self._limit_bytes
+
+    def problem(self, *, is_upload: bool) -> str:
+        """What the headers alone say: a code of the API's errors, or ""."""
+        if self._length is not None and self._length > self._limit_bytes:
+            return "too_large"
+        # Django finds nothing in a form that does not say how long it is.
+        return "length_required" if is_upload and self._is_chunked else ""
+
+    async def receive(self) -> Message:
+        """Counts. To the application, a client that sends too much has left."""
+        message = await self._receive()
+        self._waits_for_leave = False
+        self._has_ended = not message.get("more_body")
+        self._received_bytes += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if self.is_too_long else message
+
+    async def drop(self) -> None:
+        """Reads what still comes, for a while, and keeps nothing of it."""
+        if self._waits_for_leave:  # reading would be the leave to send it
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                while not self._has_ended:
+                    async with asyncio.timeout(SILENCE_SECONDS):
+                        await self.receive()
+
+
+async def _refuse(answer: list[dict[str, Any]], body: Body, send: Send) -> None:
+    start, *parts = answer
+    headers = [(name, value) for name, value in start["headers"] if name.lower() != b"connection"]
+    if body.is_http_1:  # elsewhere the header is malformed
+        headers.append((b"connection", b"close"))
+    await send({**start, "headers": headers})
+    content = b"".join(part.get("body", b"") for part in parts)
+    # The whole of the answer, but not its end: after that, servers read nothing any more.
+    await send({"type": "http.response.body", "body": content, "more_body": True})
+    await body.drop()
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _may_have_body(scope: Scope) -> bool:
+    if not scope.get("http_version", "1.1").startswith("1"):
+        return True  # HTTP/2 frames bodies without a header that announces them
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+        for name, value in scope["headers"]
+    )
+
+
+def _declared_bytes(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    # Servers refuse what is no number; one that Python would take long to read is too large.
+    return int(value) if value.isdigit() and len(value) < 20 else sys.maxsize
