@@ -59,6 +59,28 @@ class PostgreSQL:
             for process in processes:
                 process.resume()
 
+    @contextmanager
+    def full(self) -> Iterator[None]:
+        """All of its connections are taken, and those that others had are ended."""
+        import psycopg
+
+        uri = self.server.get_uri()
+        with contextlib.ExitStack() as held:
+            pids: list[int] = []
+            one = held.enter_context(contextlib.closing(psycopg.connect(uri, autocommit=True)))
+            others = 1
+            while others:
+                with contextlib.suppress(psycopg.OperationalError):
+                    while True:
+                        taken = held.enter_context(contextlib.closing(psycopg.connect(uri)))
+                        pids.append(taken.info.backend_pid)
+                (others,) = one.execute(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE backend_type = 'client backend' AND pid <> ALL(%s)",
+                    [[*pids, one.info.backend_pid]],
+                ).fetchone()
+            yield
+
 
 @functools.cache
 def postgresql() -> PostgreSQL:

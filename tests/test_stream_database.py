@@ -49,13 +49,18 @@ def job_id(project: LiveProject) -> str:
     return run_job(project)
 
 
+def on(server: str) -> pytest.MarkDecorator:
+    """A server for each fault, and a fault for each server."""
+    return pytest.mark.parametrize("server", [server], indirect=True)
+
+
 @pytest.fixture
-def server(project: LiveProject) -> Iterator[LiveServer]:
+def server(request: pytest.FixtureRequest, project: LiveProject) -> Iterator[LiveServer]:
     project.log.write_bytes(b"")
-    live = project.serve("uvicorn", **QUICK)
+    live = project.serve(request.param, **QUICK)
     yield live
-    live.process.kill()
-    live.process.wait()
+    live.process.terminate()
+    live.process.wait(5)
 
 
 def logged(project: LiveProject, event: str) -> int:
@@ -74,6 +79,7 @@ def assert_moves_on(connection) -> None:
     assert len(seen) >= 3
 
 
+@on("daphne")
 def test_streams_outlive_a_restart_of_the_database(server, project, database, job_id):
     with raw_stream(progress_url(server.url, job_id)) as connection:
         read_until(connection, b"event: job_state")
@@ -89,6 +95,24 @@ def test_streams_outlive_a_restart_of_the_database(server, project, database, jo
     assert logged(project, "feed_poll_recovered") == 1
 
 
+@on("uvicorn")
+def test_streams_outlive_a_full_database(server, project, database, job_id):
+    """Its connections are taken by others, those of the feed and of the writers included."""
+    with raw_stream(progress_url(server.url, job_id)) as connection:
+        read_until(connection, b"event: job_state")
+        with database.full():
+            for _ in range(4):
+                read_until(connection, b": keepalive\n\n")
+            health = httpx.get(f"{server.url}/readyz", timeout=5)
+        assert_moves_on(connection)
+
+    problems = {problem["code"] for problem in health.json()["problems"]}
+    assert problems == {"database_unreachable", "poller_failing"}
+    assert logged(project, "feed_poll_failed") == 1
+    assert logged(project, "feed_poll_recovered") == 1
+
+
+@on("granian")
 def test_streams_outlive_a_database_that_does_not_answer(server, project, database, job_id):
     with raw_stream(progress_url(server.url, job_id)) as connection:
         read_until(connection, b"event: job_state")
@@ -108,6 +132,7 @@ def test_streams_outlive_a_database_that_does_not_answer(server, project, databa
     assert answered_in < 1
 
 
+@on("uvicorn")
 def test_process_leaves_although_the_database_does_not_answer(server, database, job_id):
     with raw_stream(progress_url(server.url, job_id)) as connection:
         read_until(connection, b"event: job_state")
@@ -128,7 +153,7 @@ def test_streams_outlive_a_locked_sqlite_file(tmp_path):
     options = "timeout=1&init_command=PRAGMA%20journal_mode%3DDELETE"
     with live_project(tmp_path, f"sqlite:///{file}?{options}") as project:
         job_id = run_job(project)
-        live = project.serve("uvicorn", **QUICK)
+        live = project.serve("granian", **QUICK)
         with raw_stream(progress_url(live.url, job_id)) as connection:
             read_until(connection, b"event: job_state")
             with closing(sqlite3.connect(file, timeout=20, isolation_level=None)) as lock:
