@@ -6,8 +6,9 @@ turns the numbers into its own objects only while it is asked, in a registry mad
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 PREFIX = "ingestion_progress"
+WAKEUP_CARRIERS = ("local", "channels", "notify")
 
 
 @dataclass(slots=True)
@@ -29,6 +31,8 @@ class FeedCounts:
     poll_seconds: float = 0.0
     """In all polls together, the wait for the reading thread included."""
     poll_failures: int = 0
+    wakeups: Counter[str] = field(default_factory=Counter)
+    """Hints heard, by what brought them: `local` is a writer in the same process."""
 
 
 @dataclass(slots=True)
@@ -75,6 +79,7 @@ class _Collector:
         yield from _gauges(self._readings)
         yield from _counters(self._readings)
         yield _polls(self._readings.feed)
+        yield _wakeups(self._readings.feed)
         yield from _jobs(self._readings.jobs)
 
 
@@ -114,6 +119,19 @@ def _polls(feed: FeedCounts) -> Metric:
         count_value=feed.polls,
         sum_value=feed.poll_seconds,
     )
+
+
+def _wakeups(feed: FeedCounts) -> Metric:
+    from prometheus_client.core import CounterMetricFamily
+
+    family = CounterMetricFamily(
+        f"{PREFIX}_wakeups",
+        "Hints that this process heard while somebody watched.",
+        labels=["carrier"],
+    )
+    for carrier in WAKEUP_CARRIERS:
+        family.add_metric([carrier], feed.wakeups[carrier])
+    return family
 
 
 def _jobs(jobs: Mapping[str, int] | None) -> Iterator[Metric]:

@@ -5,6 +5,7 @@ import sys
 import threading
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.test import AsyncClient
@@ -15,11 +16,19 @@ from ingestion_progress import metrics as numbers
 from ingestion_progress import track
 from ingestion_progress.checks import check_metrics
 from ingestion_progress.feed import Feed, Subscriber
-from ingestion_progress.metrics import FeedCounts, Readings, WriterCounts, exposition
+from ingestion_progress.metrics import (
+    WAKEUP_CARRIERS,
+    FeedCounts,
+    Readings,
+    WriterCounts,
+    exposition,
+)
 from ingestion_progress.statuses import JobStatus
+from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.tracker.background import background_writer
 from ingestion_progress.views import questions
 from ingestion_progress.views.questions import Question
+from ingestion_progress.wakeups.carriers import CARRIERS
 from tests.test_feed import following, make_job, opened, write
 from tests.test_feed_subscribers import frame
 
@@ -75,6 +84,21 @@ async def test_scrape_tells_what_the_feed_did(process, settings):
     assert found["database_answered"] == 1
     after = await scrape()
     assert (after["streams_open"], after["subscribers"], after["poll_lag_seconds"]) == (0, 0, 0)
+
+
+async def test_wakeups_are_counted_by_what_brought_them(process):
+    assert set(WAKEUP_CARRIERS) == {"local", *CARRIERS}
+    await make_job()
+    subscriber = process.feed.subscribe("job")
+    await opened(subscriber)
+    before = await scrape()
+    await sync_to_async(request_cancellation)("job")
+    await following(subscriber)
+    after = await scrape()
+    process.feed.unsubscribe(subscriber)
+
+    assert (before["wakeups_totallocal"], after["wakeups_totallocal"]) == (0, 1)
+    assert after["wakeups_totalnotify"] == after["wakeups_totalchannels"] == 0
 
 
 async def test_replaced_frames_are_counted():

@@ -214,7 +214,7 @@ class Feed:
             self._tasks = [
                 self._start(loop, self._poller.run()),
                 self._start(loop, self._keep_alive()),
-                self._start(loop, wakeups.listen(self._poller.look_now)),
+                self._start(loop, wakeups.listen(self._poller.look_now, self.counts.wakeups)),
             ]
         return self._poller
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
+from collections.abc import Collection
 
 from ingestion_progress.conf import conf
 from ingestion_progress.wakeups.carriers import carrier_name, new_carrier
@@ -12,16 +14,25 @@ from ingestion_progress.wakeups.outages import Outage
 CLOSE_SECONDS = 1.0
 
 
-async def listen(deliver: Deliver) -> None:
+async def listen(deliver: Deliver, heard: Counter[str]) -> None:
     """Hands hints to `deliver`, in the running loop, until it is cancelled.
 
-    A carrier that is away is tried again with a growing pause.
+    `heard` counts them, by carrier; those of this process are `local`. A carrier that is away is
+    tried again with a growing pause.
     """
     if conf.wakeups == "off":
         return
-    with listening(deliver):
+
+    def counted(carrier: str) -> Deliver:
+        def count_and_deliver(job_ids: Collection[str]) -> None:
+            heard[carrier] += 1
+            deliver(job_ids)
+
+        return count_and_deliver
+
+    with listening(counted("local")):
         if name := carrier_name():
-            await _receive(name, deliver)
+            await _receive(name, counted(name))
         await asyncio.get_running_loop().create_future()
 
 
