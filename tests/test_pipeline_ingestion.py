@@ -27,7 +27,7 @@ from ingestion_progress.pipeline.exceptions import (
     VectorStoreUnavailable,
 )
 from ingestion_progress.pipeline.extraction import KeyphraseExtractor
-from ingestion_progress.pipeline.ingestion import ingest
+from ingestion_progress.pipeline.ingestion import claim, ingest
 from ingestion_progress.pipeline.intake import receive
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.streaming import Tools
@@ -315,11 +315,34 @@ def test_a_document_that_is_gone_fails_its_job():
 
 def test_two_jobs_do_not_replace_one_document_at_a_time():
     waiting = queued(b"text", "a.txt")
-    with track("a.txt", job_id="other", document_id=waiting.document_id):
+    document = Document.objects.get(pk=waiting.document_id)
+    with track("a.txt", job_id="other", document_id=document.pk):
+        claim("other", document)
         with pytest.raises(DocumentBusy, match="by job other"):
             ingest(waiting.pk)
     assert Job.objects.get(pk="other").status == "succeeded"
     assert ingested(b"text", "a.txt").status == "succeeded"
+
+
+def test_a_document_is_its_who_claims_it_first_not_who_started_first():
+    """The start of a job may become visible only after another has looked."""
+    document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
+    with track("a.txt", job_id="earlier", document_id=document.pk):
+        with track("a.txt", job_id="later", document_id=document.pk):
+            claim("later", document)
+            with pytest.raises(DocumentBusy, match="by job later"):
+                claim("earlier", document)
+        claim("earlier", document)
+
+
+def test_a_job_without_a_sign_of_life_keeps_no_document(settings):
+    document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
+    Job.objects.filter(document_id=document.pk).delete()
+    with track("a.txt", job_id="killed", document_id=document.pk):
+        claim("killed", document)
+        settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = -1
+        with track("a.txt", job_id="next", document_id=document.pk):
+            claim("next", document)
 
 
 def test_a_job_runs_once():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+from django.db import router, transaction
+
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
@@ -42,7 +44,7 @@ def ingest(job_id: str) -> None:
         fail_job(job_id, str(missing))
         raise missing
     with track(document.name, job_id=job_id, workers=conf.extraction_workers) as tracker, _stops():
-        _refuse_if_busy(tracker, document)
+        claim(job_id, document)
         ingest_document(tracker, document)
 
 
@@ -73,12 +75,15 @@ def _stops() -> Iterator[None]:
         raise IngestionStopped(reason or "The ingestion was stopped.") from stop
 
 
-def _refuse_if_busy(tracker: JobTracker, document: Document) -> None:
-    """Two jobs that replace one document at a time would leave a mixture of both."""
-    mine = Job.objects.get(pk=tracker.job_id)
-    running = Job.objects.running().filter(document_id=document.pk).exclude(pk=mine.pk)
-    silent = Job.objects.silent().values("pk")
-    for other in running.exclude(pk__in=silent):
-        # Of two that start at once exactly one goes on.
-        if (other.started_at, other.pk) < (mine.started_at, mine.pk):
-            raise DocumentBusy(document.name, other.pk)
+def claim(job_id: str, document: Document) -> None:
+    """Two jobs that replace one document at a time would leave a mixture of both: of those that
+    run, exactly one gets it. Raises DocumentBusy. Given up by ending, or by falling silent.
+    """
+    using = router.db_for_write(Document)
+    with transaction.atomic(using=using):
+        locked = Document.objects.using(using).select_for_update().get(pk=document.pk)
+        # Asked after the lock: whoever held it before has said that it runs.
+        others = Job.objects.running().exclude(pk=job_id).filter(pk=locked.ingested_by)
+        if others.exclude(pk__in=Job.objects.silent().values("pk")).exists():
+            raise DocumentBusy(document.name, locked.ingested_by)
+        Document.objects.using(using).filter(pk=document.pk).update(ingested_by=job_id)

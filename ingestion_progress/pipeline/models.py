@@ -26,6 +26,12 @@ class Document(models.Model):
     media_type = models.CharField(max_length=100)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
+    ingested_by = models.CharField(
+        max_length=MAX_NAME_LENGTH,
+        blank=True,
+        editable=False,
+        help_text="Id of the job that may replace its vectors and graph, for as long as it runs.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
