@@ -46,7 +46,9 @@ WATCH = """
             if not client.recv(65536):
                 clients.remove(client)
 """
-HOST_ADDRESS, GUEST_ADDRESS = "10.213.77.1", "10.213.77.2"
+# A network for each process of the tests.
+NETWORK = f"10.213.{os.getpid() % 256}"
+HOST_ADDRESS, GUEST_ADDRESS = f"{NETWORK}.1", f"{NETWORK}.2"
 HAS_NAMESPACES = os.geteuid() == 0 and shutil.which("ip") is not None
 
 
