@@ -156,7 +156,7 @@ async def test_compressed_stream_is_complete_at_its_end(client):
     await make_job(JobStatus.SUCCEEDED)
     response = await client.get(url_of("job"), headers={"Accept-Encoding": "gzip"})
 
-    body = gzip.decompress(b"".join([part async for part in response]))
+    body = gzip.decompress(await body_of(response))
 
     assert body.endswith(b"event: complete\ndata: {}\n\n")
 

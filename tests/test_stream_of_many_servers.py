@@ -87,7 +87,7 @@ def test_client_of_a_process_that_leaves_misses_no_end_in_another(sqlite_project
     ends, begins_and_ends = uuid.uuid4().hex, uuid.uuid4().hex
     run(leaving, WRITE, f"queue:{ends}")
     with open_stream(leaving.url + PATH) as response:
-        received = response.iter_raw()
+        received = response.iter_bytes()
         body = next(received)
         leaving.process.terminate()
         body += b"".join(received)
