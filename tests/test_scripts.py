@@ -60,7 +60,7 @@ def add_python(folder: Path, name: str, script: str = "") -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["run", "test", "check", "lock", "environment.sh", "components.sh"]
+    "script", ["run", "test", "check", "lock", "bench", "environment.sh", "components.sh"]
 )
 def test_scripts_are_posix_shell(script):
     subprocess.run(["/bin/sh", "-n", f"scripts/{script}"], cwd=ROOT, check=True)

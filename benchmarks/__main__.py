@@ -1,0 +1,116 @@
+"""`scripts/bench`: measures the project beside others, on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import machine, picture
+from benchmarks.candidates import BY_NAME as CANDIDATES
+from benchmarks.kinds import BY_NAME as KINDS
+from benchmarks.kinds import Kind
+from benchmarks.processes import take_other_cpus
+from benchmarks.report import summary, table
+from benchmarks.stage import Stage
+
+ROUNDS = 3
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small numbers, one round: to try it")
+    parser.add_argument(
+        "--only", action="append", choices=CANDIDATES, metavar="NAME", help=", ".join(CANDIDATES)
+    )
+    parser.add_argument(
+        "--kind", action="append", choices=KINDS, metavar="KIND", help=", ".join(KINDS)
+    )
+    parser.add_argument("--clients", type=int, help="instead of each kind's own number")
+    parser.add_argument("--seconds", type=float, help="of each measurement")
+    parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}")
+    parser.add_argument("--out", type=Path, help="folder of the JSON files; default: var/bench")
+    parser.add_argument(
+        "--picture", type=Path, help="draws this SVG from the JSON files in --out; measures nothing"
+    )
+    return parser.parse_args(argv)
+
+
+def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]:
+    """Each candidate once in a round, then the next round: what drifts, drifts for all."""
+    clients = options.clients or (kind.quick_clients if options.quick else kind.clients)
+    seconds = options.seconds or (kind.quick_seconds if options.quick else kind.seconds)
+    names = [name for name in kind.candidates if not options.only or name in options.only]
+    rounds: list[dict[str, dict[str, Any]]] = []
+    failures: list[dict[str, str]] = []
+    for number in range(options.rounds or (1 if options.quick else ROUNDS)):
+        rounds.append({})
+        for name in names:
+            since = time.monotonic()
+            try:
+                result = kind.measure(stage, CANDIDATES[name], clients=clients, seconds=seconds)
+            except Exception as error:  # noqa: BLE001  (the others go on)
+                failures.append({"candidate": name, "error": f"{type(error).__name__}: {error}"})
+                say(f"{kind.name} {number + 1}: {name} FAILED\n{traceback.format_exc(limit=-2)}")
+                continue
+            rounds[-1][name] = result
+            say(f"{kind.name} {number + 1}: {name} ({time.monotonic() - since:.0f} s)")
+    return {
+        "kind": kind.name,
+        "title": kind.title,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine.description(stage.load),
+        "clients": clients,
+        "seconds": seconds,
+        "summary": summary(kind, rounds),
+        "rounds": rounds,
+        "failures": failures,
+    }
+
+
+def main() -> int:
+    options = arguments()
+    out: Path = options.out or Path("var/bench/results")
+    if options.picture:
+        options.picture.write_text(picture.draw(out))
+        return 0
+    # A terminated benchmark leaves as one that was interrupted: through every `finally`.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    take_other_cpus()
+    out.mkdir(parents=True, exist_ok=True)
+    failed = False
+    kinds = [KINDS[name] for name in options.kind or KINDS]
+    with tempfile.TemporaryDirectory(prefix="ingestion-progress-bench-") as folder:
+        stage = Stage(Path(folder))
+        for kind in kinds:
+            if options.only and not set(options.only) & set(kind.candidates):
+                continue
+            result = run(kind, stage, options)
+            path = out / f"{datetime.now(UTC):%Y-%m-%d}-{kind.name}.json"
+            path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+            failed |= bool(result["failures"])
+            print(table(kind, result["summary"]), end="\n\n", flush=True)
+            say(f"{os.path.relpath(path)} has the details.")
+    return int(failed)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        say("Interrupted; nothing is left running.")
+        sys.exit(130)

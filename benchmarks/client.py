@@ -1,0 +1,84 @@
+"""The load client as the benchmark talks to it: compiled C, or Python where no compiler is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import OTHER_CPUS, ROOT
+
+SOURCE = Path(__file__).with_name("load.c")
+SOURCE_ADDRESSES = 8
+# daphne's listen backlog is 50; who is turned away comes back after a second.
+IN_FLIGHT = 40
+
+
+def load_command(folder: Path) -> list[str]:
+    """Compiles the client, unless that was done since its source changed."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or sys.platform != "linux":
+        return [sys.executable, str(SOURCE.with_suffix(".py"))]
+    program = folder / "load"
+    if not program.exists() or program.stat().st_mtime < SOURCE.stat().st_mtime:
+        subprocess.run([compiler, "-O2", "-o", str(program), str(SOURCE), "-lm"], check=True)
+    return [str(program)]
+
+
+class LoadClient:
+    """Talks to a running client; each answer is a line of JSON."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def wait_until_ready(self) -> dict[str, Any]:
+        """How many streams there are and how long each waited for its first frame."""
+        return self._answer()
+
+    def start(self) -> None:
+        self._say("start")
+
+    def stop(self) -> dict[str, Any]:
+        """What came since `start`."""
+        self._say("stop")
+        return self._answer()
+
+    def _say(self, word: str) -> None:
+        assert self._process.stdin
+        self._process.stdin.write(f"{word}\n")
+        self._process.stdin.flush()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the load client has ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+@contextlib.contextmanager
+def streams(
+    command: list[str], port: int, path: str, count: int, *, in_flight: int = IN_FLIGHT
+) -> Iterator[LoadClient]:
+    """So many clients of a server, all at once where `in_flight` is as large."""
+    process = subprocess.Popen(
+        [*command, "127.0.0.1", str(port), path, str(count), str(in_flight), str(SOURCE_ADDRESSES)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=(lambda: os.sched_setaffinity(0, OTHER_CPUS)) if OTHER_CPUS else None,  # noqa: PLW1509
+    )
+    try:
+        yield LoadClient(process)
+    finally:
+        process.kill()
+        process.communicate()

@@ -1,0 +1,81 @@
+"""What the database notices of viewers: queries, connections and time, whatever their number."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import psycopg
+
+from benchmarks.candidates import Candidate
+from benchmarks.measures.fan_out import SETTLE_SECONDS, wait_for_all
+from benchmarks.stage import Stage
+
+CROWDS = (0, 10, 100, 1000, 5000)
+# PostgreSQL's backends tell their counts at most once a second.
+STATISTICS_SECONDS = 1.2
+
+
+def queries(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -> dict[str, Any]:
+    """A second's queries by the number of clients, without those of the writer alone.
+
+    `clients` bounds the crowds. The writer changes the job twice in each poll interval.
+    """
+    lines = []
+    base = 0.0
+    with (
+        _Database(stage.environment("postgresql")["DATABASE_URL"]) as database,
+        stage.writer(candidate),
+        stage.serve(candidate) as server,
+    ):
+        for crowd in [each for each in CROWDS if each <= clients]:
+            with contextlib.ExitStack() as watching:
+                if crowd:
+                    load = watching.enter_context(stage.clients(candidate, server, crowd))
+                    wait_for_all(load, crowd)
+                time.sleep(SETTLE_SECONDS)
+                rate = database.transactions_per_second(seconds)
+                base = rate if crowd == 0 else base
+                lines.append(
+                    {
+                        "clients": crowd,
+                        "queries_per_second": round(rate - base, 2) if crowd else 0.0,
+                        "connections": database.connections(),
+                    }
+                )
+    return {"writer_alone_per_second": round(base, 2), "by_clients": lines}
+
+
+class _Database:
+    """PostgreSQL's own count; outside of transactions each query is one."""
+
+    def __init__(self, url: str) -> None:
+        socket_dir, _, self._name = urlsplit(url).path.rpartition("/")
+        self._connection = psycopg.connect(
+            host="/" + socket_dir.strip("/"), user="postgres", dbname="postgres", autocommit=True
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def transactions_per_second(self, seconds: float) -> float:
+        before, since = self._transactions(), time.monotonic()
+        time.sleep(max(seconds, 2 * STATISTICS_SECONDS))
+        return (self._transactions() - before) / (time.monotonic() - since)
+
+    def connections(self) -> int:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s"
+        return self._one(query)
+
+    def _transactions(self) -> int:
+        query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s"
+        return self._one(query)
+
+    def _one(self, query: str) -> int:
+        row = self._connection.execute(query, [self._name]).fetchone()
+        return int(row[0]) if row else 0

@@ -1,0 +1,90 @@
+"""The picture that the README shows: CPU per frame and frames per second, as ratios."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from benchmarks.candidates import CANDIDATES
+
+WIDTH, LABEL_WIDTH, BAR_WIDTH, ROW, TOP = 860, 300, 400, 26, 64
+# Legible on light and dark pages: the picture takes no background of its own.
+STYLE = """
+text { font: 13px system-ui, sans-serif; fill: #57606a }
+.title { font-weight: 600; font-size: 15px; fill: #24292f }
+.ours { fill: #1a7f64 } .other { fill: #8c959f } .strong { font-weight: 600; fill: #24292f }
+@media (prefers-color-scheme: dark) {
+  text { fill: #9da7b3 } .title, .strong { fill: #e6edf3 }
+  .ours { fill: #3fb68b } .other { fill: #6e7681 }
+}
+"""
+PANELS = (
+    ("paced", "cpu_us_per_frame", "CPU per frame, two a second to each client (less is better)"),
+    ("full-speed", "frames_per_second", "Frames a second at full speed (more is better)"),
+)
+
+
+def draw(folder: Path) -> str:
+    """From the newest files of each kind in the folder. Raises FileNotFoundError without one."""
+    parts, y = [], 0
+    for kind, path, title in PANELS:
+        result = newest(folder, kind)
+        rows = ratios(result, path)
+        heading = f"{title}, {result['clients']:,} clients, one core"
+        parts.append(_panel(heading, rows, y))
+        y += TOP + ROW * len(rows)
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 12}" role="img">'
+    title = "<title>This project beside others, as ratios to a bare event loop</title>"
+    return "\n".join([head, title, f"<style>{STYLE}</style>", *parts, "</svg>"]) + "\n"
+
+
+def newest(folder: Path, kind: str) -> dict[str, Any]:
+    found = sorted(folder.glob(f"????-??-??-{kind}.json"))
+    if not found:
+        raise FileNotFoundError(f"There is no result of {kind} in {folder}.")
+    result: dict[str, Any] = json.loads(found[-1].read_text())
+    return result
+
+
+def ratios(result: dict[str, Any], path: str) -> list[tuple[str, float, bool]]:
+    """Label, median ratio to the bare loop, and whether it is this project."""
+    rows = []
+    for candidate in CANDIDATES:
+        figure = result["summary"].get(candidate.name, {}).get(path, {})
+        if ratio := figure.get("to_bare"):
+            rows.append((candidate.label, ratio["median"], candidate.is_ours))
+    return rows
+
+
+def _panel(title: str, rows: Sequence[tuple[str, float, bool]], y: int) -> str:
+    # One bar that is far longer than all others would make dots of them: it is cut.
+    shown = sorted(ratio for _, ratio, _ in rows)
+    longest = max((ratio for ratio in shown if ratio <= 15), default=1.0)
+    lines = [f'<text class="title" x="12" y="{y + 36}">{escape(title)}</text>']
+    for number, (label, ratio, is_ours) in enumerate(rows):
+        top = y + TOP - 12 + number * ROW
+        width = max(2.0, min(1.06, ratio / longest) * BAR_WIDTH)
+        kind, text = ("ours", "strong") if is_ours else ("other", "")
+        mark = "" if ratio <= longest else " (cut)"
+        lines += [
+            _text(text, LABEL_WIDTH, top, label, anchor="end"),
+            _bar(kind, LABEL_WIDTH + 10, top + 2, width),
+            _text(text, LABEL_WIDTH + 18 + width, top, f"{_times(ratio)}{mark}"),
+        ]
+    return "\n".join(lines)
+
+
+def _bar(kind: str, x: float, y: float, width: float) -> str:
+    return f'<rect class="{kind}" x="{x}" y="{y}" width="{width:.1f}" height="16" rx="3"/>'
+
+
+def _text(kind: str, x: float, top: float, words: str, *, anchor: str = "start") -> str:
+    place = f'x="{x:.1f}" y="{top + 14}" text-anchor="{anchor}"'
+    return f'<text class="{kind}" {place}>{escape(words)}</text>'
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f} ×" if ratio >= 10 else f"{ratio:.2f} ×"

@@ -1,0 +1,89 @@
+"""Medians with their spread, and ratios to the bare loop of the same round."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.candidates import BARE
+from benchmarks.candidates import BY_NAME as CANDIDATES
+from benchmarks.kinds import Kind
+
+Rounds = Sequence[Mapping[str, dict[str, Any]]]
+"""For each round, what was measured of each candidate, by its name."""
+
+
+def value(result: Any, path: str) -> float | None:
+    """`age_ms.p99`: a number somewhere in a result, None where it is not there."""
+    for step in path.split("."):
+        if isinstance(result, list):
+            result = result[int(step)] if int(step) < len(result) else None
+        else:
+            result = result.get(step) if isinstance(result, dict) else None
+    return None if result is None else float(result)
+
+
+def spread(values: Sequence[float]) -> dict[str, float] | None:
+    if not values:
+        return None
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return {"median": round(middle, 3), "min": round(low, 3), "max": round(high, 3)}
+
+
+def summary(kind: Kind, rounds: Rounds) -> dict[str, dict[str, Any]]:
+    """By candidate and path: `value` and, where it makes sense, `to_bare`."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in kind.candidates:
+        results = [each[name] for each in rounds if name in each]
+        if not results:
+            continue
+        found[name] = {}
+        for _, path, has_ratio in kind.figures:
+            values = [number for each in results if (number := value(each, path)) is not None]
+            figure: dict[str, Any] = {"value": spread(values)}
+            if has_ratio:
+                figure["to_bare"] = spread(_ratios(rounds, name, path))
+            found[name][path] = figure
+    return found
+
+
+def _ratios(rounds: Rounds, name: str, path: str) -> list[float]:
+    ratios = []
+    for results in rounds:
+        own, bare = value(results.get(name), path), value(results.get(BARE.name), path)
+        if own is not None and bare:
+            ratios.append(own / bare)
+    return ratios
+
+
+def table(kind: Kind, summed: Mapping[str, Mapping[str, Any]]) -> str:
+    """Lines of text: the median, its ratio to the bare loop, and the ratio's range."""
+    rows = [["", *(heading for heading, _, _ in kind.figures)]]
+    for name, figures in summed.items():
+        cells = [_cell(figures[path]) for _, path, _ in kind.figures]
+        rows.append([CANDIDATES[name].label, *cells])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([f"── {kind.name}: {kind.title}", *lines])
+
+
+def _cell(figure: Mapping[str, Any]) -> str:
+    if figure["value"] is None:
+        return "–"
+    text = _number(figure["value"]["median"])
+    if ratio := figure.get("to_bare"):
+        text += f" · {ratio['median']:.2f}× ({ratio['min']:.2f}–{ratio['max']:.2f})"
+    elif figure["value"]["min"] != figure["value"]["max"]:
+        text += f" ({_number(figure['value']['min'])}–{_number(figure['value']['max'])})"
+    return text
+
+
+def _number(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"

@@ -1,0 +1,117 @@
+"""What a measurement stands on: a folder, databases, and servers on a core of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.candidates import Candidate
+from benchmarks.client import LoadClient, load_command, streams
+from benchmarks.processes import ROOT, SERVER_CPU, Server, running
+from tests.servers import free_port, start_postgresql
+
+WRITE_INTERVAL_SECONDS = 0.1
+"""Several changes in a throttle interval, as a job at work makes them."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    folder: Path
+
+    @functools.cached_property
+    def load(self) -> list[str]:
+        return load_command(self.folder)
+
+    @functools.cached_property
+    def sqlite_url(self) -> str:
+        return self._migrated(f"sqlite:///{self.folder / 'progress.sqlite3'}")
+
+    @functools.cached_property
+    def postgresql_url(self) -> str:
+        return self._migrated(start_postgresql().create_database())
+
+    def environment(self, database: str) -> dict[str, str]:
+        """A production configuration, but for TLS and the login."""
+        if not database:
+            return {}
+        url = self.postgresql_url if database == "postgresql" else self.sqlite_url
+        return self._environment(url)
+
+    def _environment(self, url: str) -> dict[str, str]:
+        return {
+            "DJANGO_SETTINGS_MODULE": "progress_project.settings",
+            "DATABASE_URL": url,
+            "VAR_DIR": str(self.folder),
+            "ENV_FILE": str(self.folder / "no.env"),
+            "DEBUG": "false",
+            "PUBLIC": "true",
+            "HTTPS": "false",
+            "SECRET_KEY": "only-for-benchmarks-" + "0123456789" * 4,
+            "LOG_FORMAT": "json",
+        }
+
+    def _migrated(self, url: str) -> str:
+        subprocess.run(
+            [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+            cwd=ROOT,
+            env=os.environ | self._environment(url),
+            check=True,
+        )
+        return url
+
+    @contextlib.contextmanager
+    def serve(
+        self,
+        candidate: Candidate,
+        *,
+        instrumented: bool = False,
+        **env: str,
+    ) -> Iterator[Server]:
+        port = free_port()
+        env = self.environment(candidate.database) | env
+        log = self.folder / f"{candidate.name}.log"
+        log.write_bytes(b"")
+        command = candidate.command(port, instrumented=instrumented)
+        with running(command, env, log, cpu=SERVER_CPU) as process:
+            server = Server(process, port, log)
+            server.wait_until_listening()
+            yield server
+
+    @contextlib.contextmanager
+    def writer(
+        self, candidate: Candidate, interval_seconds: float = WRITE_INTERVAL_SECONDS, **env: str
+    ) -> Iterator[None]:
+        """A process that runs the job, for candidates that read one."""
+        if not candidate.database:
+            yield
+            return
+        command = [sys.executable, "-m", "benchmarks.writer", str(interval_seconds)]
+        environment = self.environment(candidate.database) | env
+        with running(command, environment, self.folder / "writer.log") as process:
+            time.sleep(1.5)
+            if process.poll() is not None:
+                raise RuntimeError((self.folder / "writer.log").read_text()[-2000:])
+            yield
+
+    @contextlib.contextmanager
+    def signal(self) -> Iterator[Path]:
+        """A file that is not there yet: what a process waits for."""
+        path = self.folder / "signal"
+        path.unlink(missing_ok=True)
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def clients(
+        self, candidate: Candidate, server: Server, count: int, *, at_once: bool = False
+    ) -> contextlib.AbstractContextManager[LoadClient]:
+        more = {"in_flight": count} if at_once else {}
+        return streams(self.load, server.port, candidate.path, count, **more)
