@@ -73,7 +73,7 @@ KINDS = (
         title="ten thousand streams in one process, two frames a second",
         measure=paced,
         candidates=("bare", "raw-uvicorn", "ours-uvicorn", "ours-granian", "fastapi"),
-        clients=9900,
+        clients=10_000,
         quick_clients=500,
         figures=(
             ("age p99 ms", "age_ms.p99", True),
