@@ -90,6 +90,7 @@ def main() -> int:
         return 0
     # A terminated benchmark leaves as one that was interrupted: through every `finally`.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     take_other_cpus()
     out.mkdir(parents=True, exist_ok=True)
     failed = False
