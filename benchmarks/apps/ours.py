@@ -14,12 +14,11 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 from django.apps import apps
+from django.utils import timezone
 
-from benchmarks.apps.frame import elapsed_ms
 from benchmarks.apps.pacing import SIGNAL, is_at_full_speed, keep_publishing
 from progress_project.asgi import application as shipped
 
@@ -27,32 +26,27 @@ started: list[object] = []
 
 
 class Flood:
-    """Offers a watch the state it has, with new bytes; waits until its subscribers took them."""
+    """Offers each watch its state as of now, encoded by the feed; waits until all have taken it."""
 
     def __init__(self) -> None:
-        self.feed: Any = apps.get_app_config("ingestion_progress").feed  # type: ignore[attr-defined]
+        self.feed: Any = apps.get_app_config("ingestion_progress").feed
         self._sent_before = 0
+        # Its modules are imported once Django is set up.
+        from ingestion_progress.feed.states import State
+
+        self._state_of = State.of
 
     def publish(self) -> None:
         self._sent_before = self.feed.counts.frames
         clock = time.monotonic()
         for watch in list(self.feed._watches.values()):  # noqa: SLF001
-            if watch.state is None or watch.state.snapshot is None:
-                continue
-            body = _stamped(watch.state.frame.body, watch.state.snapshot.job.started_at)
-            watch.published_at = 0.0  # as if the throttle's interval were over
-            watch.offer(replace(watch.state, frame=replace(watch.state.frame, body=body)), clock)
+            if watch.state is not None and watch.state.snapshot is not None:
+                watch.published_at = 0.0  # as if the throttle's interval were over
+                watch.offer(self._state_of(watch.state.snapshot, timezone.now()), clock)
 
     def has_arrived(self) -> bool:
         sent: int = self.feed.counts.frames - self._sent_before
-        return 0 < self.feed.open_stream_count <= sent
-
-
-def _stamped(body: bytes, started_at: Any) -> bytes:
-    head, _, rest = body.partition(b'"elapsed_ms":')
-    tail = rest[rest.index(b",") :]
-    age_ms = int((time.time() - started_at.timestamp()) * 1000) if started_at else elapsed_ms()
-    return b'%s"elapsed_ms":%d%s' % (head, age_ms, tail)
+        return 0 < self.feed.subscriber_count <= sent
 
 
 async def _flood() -> None:
