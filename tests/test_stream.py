@@ -339,7 +339,8 @@ class TestRefusals:
 
 class TestMethods:
     @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
-    async def test_only_get_and_head(self, client, method):
+    async def test_only_get_and_head(self, method):
+        client = AsyncClient(enforce_csrf_checks=True)  # as a program that was never here before
         response = await getattr(client, method)(url_of("job"))
 
         assert response.status_code == 405

@@ -110,8 +110,10 @@ async def test_limit_of_names_is_a_setting(client, settings):
 
 
 class TestMethods:
-    async def test_only_get_and_head(self, client):
-        response = await client.post(URL)
+    @pytest.mark.parametrize("query", ["", "?jobs="])
+    async def test_only_get_and_head(self, query):
+        client = AsyncClient(enforce_csrf_checks=True)  # as a program that was never here before
+        response = await client.post(URL + query)
 
         assert (response.status_code, response["Allow"]) == (405, "GET, HEAD, OPTIONS")
 

@@ -15,6 +15,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress import access
 from ingestion_progress.conf import conf
@@ -36,6 +37,7 @@ Subscribe = Callable[[Feed], Subscriber]
 
 REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
+READING_METHODS = frozenset({"GET", "HEAD"})
 
 # Each request has a thread and a connection of its own: of 200 users who came back at once, 40
 # found PostgreSQL's 100 connections taken.
@@ -57,6 +59,7 @@ REFUSALS = {
 
 
 @login_not_required  # `access` decides, and answers an EventSource better than a login page
+@csrf_exempt  # it only reads, and says so in JSON to whoever tries to write
 @transaction.non_atomic_requests
 async def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """The stream, or a refusal as JSON before any stream starts.
@@ -78,7 +81,7 @@ async def answer(
     if request.method == "OPTIONS":
         headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
         return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
-    if request.method not in {"GET", "HEAD"}:
+    if request.method not in READING_METHODS:
         return refusal(request, "method_not_allowed")
     if not isinstance(request, ASGIRequest):
         return refusal(request, "asgi_required")

@@ -6,16 +6,18 @@ from django.contrib.auth.decorators import login_not_required
 from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import Feed, Selection, Subscriber
-from ingestion_progress.views.stream import answer, last_event_id, refusal
+from ingestion_progress.views.stream import READING_METHODS, answer, last_event_id, refusal
 
 ALL_JOBS = ("",)
 """What `access` is asked about a stream of all jobs."""
 
 
 @login_not_required  # `access` decides
+@csrf_exempt  # it only reads, and says so in JSON to whoever tries to write
 @transaction.non_atomic_requests
 async def jobs_progress(request: HttpRequest) -> HttpResponseBase:
     """The stream, or a refusal as JSON before any stream starts.
@@ -24,7 +26,7 @@ async def jobs_progress(request: HttpRequest) -> HttpResponseBase:
     client that has that end already to stop reconnecting.
     """
     names, until = named_jobs(request.GET.get("jobs")), request.GET.get("until", "")
-    if problem := problem_with(names, until):
+    if request.method in READING_METHODS and (problem := problem_with(names, until)):
         return refusal(request, "bad_request", problem)
 
     def subscribe(feed: Feed) -> Subscriber:
