@@ -103,6 +103,26 @@ class TestMinting:
     def test_what_cannot_be_is_refused(self, client, viewer, wanted):
         refusal(client.post(URL, wanted, content_type="application/json"), 422, "invalid_request")
 
+    @pytest.mark.parametrize(
+        ("wanted", "field"),
+        [
+            ({"jobs": ["a", "a/b"]}, "jobs.ids.1"),
+            ({"jobs": "a"}, "jobs.all"),
+            ({"jobs": ["a"], "minutes": 0}, "minutes"),
+            ({"jobs": ["a"], "for": "ever"}, "for"),
+        ],
+    )
+    def test_what_cannot_be_is_named_once(self, client, viewer, wanted, field):
+        response = client.post(URL, wanted, content_type="application/json")
+        error = refusal(response, 422, "invalid_request")
+        assert [entry.field for entry in error.errors] == [field]
+
+    def test_document_names_the_longest_life(self, client, settings):
+        settings.INGESTION_PROGRESS_TOKEN_MAX_MINUTES = 7
+        document = client.get("/api/v1/openapi.json").json()
+        minutes = document["components"]["schemas"]["StreamTokenRequest"]["properties"]["minutes"]
+        assert minutes["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 7}
+
     def test_a_rule_of_the_project_is_asked_about_each_job(self, client, viewer, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.own_jobs_only"
 

@@ -119,6 +119,6 @@ def _field(location: tuple[str | int, ...]) -> str:
     The first part says where the field was; ninja leaves the argument's name in some of them.
     """
     parts = location[1:]
-    if len(parts) > 1 and parts[0] in {"query", "form"}:
+    if len(parts) > 1 and parts[0] in {"query", "form", "wanted"}:
         parts = parts[1:]
     return ".".join(map(str, parts))

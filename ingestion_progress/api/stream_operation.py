@@ -142,8 +142,14 @@ STREAMS = (
                 "jobs",
                 "Ids with commas between them, at most 200 unless the server is set otherwise. "
                 "An id with a comma in it cannot be named. Without it: all active jobs.",
+                pattern="[^,]",
             ),
-            _parameter("query", "until", "`idle`: end with the last job.", enum=["idle"]),
+            _parameter(
+                "query",
+                "until",
+                "`idle`: end with the last job. Empty is as good as left out.",
+                enum=["idle", ""],
+            ),
         ),
         refusals=(400, 401, 403, 405, 501),
     ),

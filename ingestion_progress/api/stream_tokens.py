@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.config import JsonDict
 
 from ingestion_progress import access, tokens
 from ingestion_progress.api.errors import error_responses
 from ingestion_progress.api.guards import MayMint
+from ingestion_progress.api.ids import Id
 from ingestion_progress.api.jobs import SEEING
-from ingestion_progress.models import clean_job_id
+from ingestion_progress.conf import conf
 
 PATH = "/admin/ingestion/stream-tokens"
 CURL = (
@@ -21,20 +23,32 @@ CURL = (
     f"""-d '{{"jobs": ["JOB_ID"]}}' http://localhost:8000/api/v1{PATH}"""
 )
 
-JobId = Annotated[str, AfterValidator(clean_job_id)]
+Ids = Annotated[list[Id], Field(min_length=1, max_length=tokens.MAX_JOBS)]
+
+
+def shape_of(jobs: object) -> str:
+    return "all" if isinstance(jobs, str) else "ids"
+
+
+def say_maximum(minutes: JsonDict) -> None:
+    """As it is set here; `tokens.mint` checks it."""
+    number, _ = cast("list[JsonDict]", minutes["anyOf"])
+    number["maximum"] = conf.token_max_minutes
 
 
 class StreamTokenRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    jobs: Annotated[list[JobId], Field(min_length=1, max_length=tokens.MAX_JOBS)] | Literal["*"] = (
-        Field(description="Ids of jobs, which need not exist yet; or `*` for all jobs.")
-    )
+    # Told apart by their shape, so that what is wrong is said once, and about the right one.
+    jobs: Annotated[
+        Annotated[Ids, Tag("ids")] | Annotated[Literal["*"], Tag("all")], Discriminator(shape_of)
+    ] = Field(description="Ids of jobs, which need not exist yet; or `*` for all jobs.")
     minutes: float | None = Field(
         default=None,
         gt=0,
         description="How long it lives; by default `INGESTION_PROGRESS_TOKEN_MINUTES`, and at "
         "most `INGESTION_PROGRESS_TOKEN_MAX_MINUTES`.",
+        json_schema_extra=say_maximum,
     )
 
 

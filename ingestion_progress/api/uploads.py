@@ -12,15 +12,13 @@ from ninja import File, Form, Router, Status
 from ninja.decorators import decorate_view
 from ninja.files import UploadedFile
 from pydantic import AfterValidator, BaseModel, Field
-from pydantic_core import PydanticCustomError
 
 from ingestion_progress.api.errors import ApiError, error_responses
 from ingestion_progress.api.guards import MayStart
+from ingestion_progress.api.ids import FormId, possible_id
 from ingestion_progress.api.jobs import JOBS, SEEING
 from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job
 from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
-from ingestion_progress.exceptions import InvalidJobId
-from ingestion_progress.models import clean_job_id
 from ingestion_progress.pipeline import exceptions, intake
 
 MEBIBYTE = 1024 * 1024
@@ -39,25 +37,17 @@ REFUSALS: dict[type[Exception], str] = {
 View = Callable[..., HttpResponseBase]
 
 
-def possible_id(text: str | None) -> str | None:
-    """None for a field that was left empty. Raises for what cannot be an id."""
-    if not text:
-        return None
-    try:
-        return clean_job_id(text)
-    except InvalidJobId as impossible:
-        raise PydanticCustomError(
-            "document_id", "1 to 255 printable characters, none of them a slash"
-        ) from impossible
+def id_or_nothing(text: str | None) -> str | None:
+    return possible_id(text) if text else None
 
 
 class UploadForm(BaseModel):
-    job_id: str | None = Field(
+    job_id: FormId = Field(
         default=None,
         description="1 to 255 printable characters, no slash. One that cannot be guessed is "
         "made where it is left out.",
     )
-    document_id: Annotated[str | None, AfterValidator(possible_id)] = Field(
+    document_id: Annotated[FormId, AfterValidator(id_or_nothing)] = Field(
         default=None,
         description="What the document replaces, and is replaced by. By default the same name "
         "is the same document.",
