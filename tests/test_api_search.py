@@ -21,7 +21,14 @@ def test_nothing_is_found_where_nothing_was_ingested(client):
     assert response.json() == {"query": "compiler", "items": []}
 
 
-@pytest.mark.parametrize("q", ["😀", "the", "' OR 1=1", "*", "%", "a" * 200, "Ωμέγα", "*?[]{}()"])
+@pytest.mark.parametrize(
+    "q",
+    [
+        *("😀", "the", "' OR 1=1", "*", "%", "a" * 200, "Ωμέγα", "*?[]{}()"),
+        "می\u200cخواهم",  # a joiner that is not printable, and part of the word
+        "copied\u00a0text",  # a space that does not break
+    ],
+)
 def test_odd_words_are_only_words(client, q):
     assert client.get(URL, {"q": q}).json() == {"query": q, "items": []}
 
@@ -33,7 +40,9 @@ def test_odd_words_are_only_words(client, q):
         ({"q": ""}, "q"),
         ({"q": "   "}, "q"),
         ({"q": "a" * 201}, "q"),
+        ({"q": "\u00a0\u2028"}, "q"),
         ({"q": "a\x00b"}, "q"),
+        ({"q": "a\nb"}, "q"),
         ({"q": "a", "limit": "0"}, "limit"),
         ({"q": "a", "limit": "101"}, "limit"),
         ({"q": "a", "limit": "x"}, "limit"),

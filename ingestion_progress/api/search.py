@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated
 
 from django.http import HttpRequest
@@ -16,17 +17,26 @@ from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
 MAX_QUERY_LENGTH = 200
 
 
+# Anything but control characters, and something beside spaces. Characters that join or part others
+# without being seen belong to words in Persian, Hindi and emoji.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f"
+WORDS = rf"^[^{_CONTROLS}]*[^{_CONTROLS}\s][^{_CONTROLS}]*$"
+
+
 def words(text: str) -> str:
-    """The query without space around it. Raises where nothing is left, or what nobody types."""
+    """The query without space around it. Raises what becomes an entry of a 422."""
     stripped = text.strip()
-    if not stripped or not stripped.isprintable():
-        raise PydanticCustomError("words", "1 or more printable characters")
+    if not stripped or any(unicodedata.category(character) == "Cc" for character in text):
+        raise PydanticCustomError("words", "1 or more characters, and no control characters")
     return stripped
 
 
 class SearchQuery(BaseModel):
     q: Annotated[str, AfterValidator(words)] = Field(
-        min_length=1, max_length=MAX_QUERY_LENGTH, description="The words to look for."
+        min_length=1,
+        max_length=MAX_QUERY_LENGTH,
+        description="The words to look for.",
+        json_schema_extra={"pattern": WORDS},
     )
     limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="At most this many.")
 
