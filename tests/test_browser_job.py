@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.chromium import RECORDER, OpenPage
 from tests.live import LiveProject, LiveServer, server_command
+from tests.relays import relay_to
 from tests.simulated import simulated
 
 pytest_plugins = ["tests.browser"]
@@ -45,6 +46,22 @@ for job_id in sys.argv[1:]:
 ago = timezone.now() - datetime.timedelta(minutes=10)
 Job.objects.filter(pk="starved").update(created_at=ago)
 """
+SUCCEEDING = """
+import sys
+from ingestion_progress import track
+with track("report.pdf", job_id=sys.argv[1], stages=["parsing"]) as job:
+    with job.stage("parsing", total=1) as stage:
+        stage.advance()
+print("null")
+"""
+# The browser's own EventSource beside the element's; what it has come to is in `data-plain`.
+PLAIN = """(url) => {
+  const source = new EventSource(url);
+  const states = ["connecting", "open", "closed"];
+  const note = () => { document.body.dataset.plain = states[source.readyState]; };
+  for (const type of ["open", "error"]) source.addEventListener(type, note);
+  source.addEventListener("complete", () => { document.body.dataset.plain = "complete"; });
+}"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -167,14 +184,29 @@ def test_lost_connection_is_said_and_comes_back(
     assert {"Connection lost", "Connected again"} <= set(page.evaluate("recorded.said"))
 
 
-def test_answer_that_ends_an_event_source_for_good_does_not_end_the_page(
-    open_page: OpenPage, running: str
+def test_503_ends_a_plain_event_source_for_good_and_not_the_page(
+    open_page: OpenPage, site: LiveServer, sqlite_project: LiveProject
 ):
-    page = open_page(errors=NETWORK)
-    page.route("**/progress", lambda route: route.fulfill(status=503), times=2)  # stream, then HEAD
-    page.goto(f"/jobs/{running}/")
-    wait_until_connected(page, "reconnecting")
-    wait_until_connected(page, "live")
+    job_id = sqlite_project.queue_job()
+    with relay_to(site.url) as relay:
+        page = open_page(f"{relay.url}/jobs/{job_id}/", errors=NETWORK)
+        wait_until_connected(page, "live")
+        page.evaluate(PLAIN, f"/api/v1/admin/ingestion/jobs/{job_id}/progress")
+        plain = page.locator("body")
+        expect(plain).to_have_attribute("data-plain", "open")
+        relay.take_away()
+        sqlite_project.ask(SUCCEEDING, job_id)
+        expect(plain).to_have_attribute("data-plain", "closed", timeout=15_000)
+        wait_until_connected(page, "reconnecting")
+        assert relay.refused_count
+        relay.bring_back()
+        wait_until(page, "succeeded")
+        wait_until_connected(page, "ended")
+    events = page.evaluate("recorded.events")
+    states = [state for type_, state in events if type_ == "connectionchange"]
+    assert states[-3:] == ["reconnecting", "live", "ended"]
+    assert ["complete", None] in events
+    expect(plain).to_have_attribute("data-plain", "closed")
 
 
 def test_session_that_ended_is_named_as_such(open_page: OpenPage, running: str):

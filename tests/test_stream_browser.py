@@ -130,3 +130,18 @@ def test_client_that_does_not_close_is_told_to_stop_when_it_reconnects(
         ["error", None],
         ["error", None],
     ]
+
+
+def test_seventh_stream_of_an_origin_waits_for_one_of_six_over_http_1_1(
+    elsewhere, server, sqlite_project, job_id
+):
+    sqlite_project.queue_job(job_id)
+    page = elsewhere(progress_url(server.url, job_id))
+    page.wait_for_function("source.readyState === EventSource.OPEN")
+    page.evaluate("window.more = [1, 2, 3, 4, 5, 6].map(() => new EventSource(source.url))")
+    page.wait_for_function("more.slice(0, 5).every((each) => each.readyState === EventSource.OPEN)")
+
+    page.wait_for_timeout(200)  # the others took less
+    assert page.evaluate("more[5].readyState === EventSource.CONNECTING")
+    page.evaluate("source.close()")
+    page.wait_for_function("more[5].readyState === EventSource.OPEN")
