@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core.asgi import get_asgi_application
 
 from ingestion_progress import asgi
@@ -264,3 +266,52 @@ async def test_request_without_a_body_is_handed_on_as_it_is():
     await BodyLimit(application)(exchange.scope, exchange.receive, exchange.send)
 
     assert seen == [exchange.receive]
+
+
+class TestStreamThreads:
+    @pytest.fixture
+    def threads(self):
+        """In which threads the synchronous parts of many requests run."""
+
+        async def tell_thread(scope, receive, send):
+            thread = await sync_to_async(threading.current_thread, thread_sensitive=True)()
+            send(thread)
+
+        wrapped = asgi.StreamThreads(tell_thread)
+
+        async def used(path: str, count: int = 20) -> set[threading.Thread]:
+            found: list[threading.Thread] = []
+
+            async def request() -> None:
+                async with ThreadSensitiveContext():  # as Django's handler does
+                    await wrapped({"type": "http", "path": path}, None, found.append)
+
+            await asyncio.gather(*(request() for _ in range(count)))
+            return set(found)
+
+        return used
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/api/v1/admin/ingestion/progress",
+            "/api/v1/admin/ingestion/jobs/a/progress",
+            "/prefix/api/v1/admin/ingestion/jobs/a/b/progress",
+        ],
+    )
+    async def test_streams_share_a_few(self, threads, path):
+        assert len(await threads(path)) == asgi.STREAM_THREADS
+
+    @pytest.mark.parametrize("path", ["/", "/progress", "/api/v1/admin/ingestion/jobs"])
+    async def test_everything_else_keeps_its_own(self, threads, path):
+        assert not any("streams" in thread.name for thread in await threads(path))
+
+    async def test_what_is_no_request_is_handed_on(self):
+        seen = []
+
+        async def application(scope, receive, send):
+            seen.append(scope["type"])
+
+        await asgi.StreamThreads(application)({"type": "lifespan"}, None, None)
+
+        assert seen == ["lifespan"]

@@ -13,6 +13,7 @@ from django.db import connections
 from django.http import StreamingHttpResponse
 
 from ingestion_progress.feed import Subscriber
+from ingestion_progress.threads import SharedThread
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +35,11 @@ async def release_thread() -> None:
     request_context = SyncToAsync.thread_sensitive_context.get(None)
     if request_context is None:  # a handler that lets all requests share one thread
         return
-    executor = SyncToAsync.context_to_thread_executor.pop(request_context, None)
-    if executor is not None:
-        executor.shutdown(wait=False)
+    executor = SyncToAsync.context_to_thread_executor.get(request_context)
+    if executor is None or isinstance(executor, SharedThread):
+        return
+    del SyncToAsync.context_to_thread_executor[request_context]
+    executor.shutdown(wait=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
