@@ -74,7 +74,8 @@ class LiveProject:
         """The JSON that a script printed in the process that the project keeps for this."""
         if self._console is None:
             log = self.folder / "console.log"
-            self._console = Console(cwd=ROOT, env=self.env, log=log)
+            # It holds no connection between two scripts: tests count them.
+            self._console = Console(cwd=ROOT, env=self.env | {"WAKEUPS": "off"}, log=log)
         return self._console.ask(source, *args)
 
     def output_of(self, source: str, *args: str) -> Any:
@@ -137,9 +138,9 @@ class LiveProject:
     def log(self) -> Path:
         return self.folder / "processes.log"
 
-    def serve(self, server: str = "daphne", **env: str) -> LiveServer:
-        """Starts an ASGI server on a free port and waits until it answers."""
-        port = free_port()
+    def serve(self, server: str = "daphne", *, port: int = 0, **env: str) -> LiveServer:
+        """Starts an ASGI server, on a free port if none is given, and waits until it answers."""
+        port = port or free_port()
         process = self.spawn(sys.executable, "-m", *server_command(server, port), **env)
         live = LiveServer(url=f"http://127.0.0.1:{port}", process=process, project=self)
         live.wait_until_ready()

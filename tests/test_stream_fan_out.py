@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import statistics
 import time
 import uuid
 from collections.abc import Iterator
@@ -97,16 +99,16 @@ class Viewers:
         """Returns when each of them has a state."""
         await asyncio.gather(*(self._connect() for _ in range(count)))
 
-    async def _connect(self) -> None:
+    async def _connect(self, last_id: str = "") -> None:
         reader, writer = await asyncio.open_connection(self.parts.hostname, self.parts.port)
         self.writers.append(writer)
         writer.write(
             f"GET {self.parts.path} HTTP/1.1\r\nHost: {self.parts.netloc}\r\n"
-            f"Cookie: sessionid={self.cookie}\r\n\r\n".encode()
+            f"Cookie: sessionid={self.cookie}\r\nLast-Event-ID: {last_id}\r\n\r\n".encode()
         )
         received = bytearray()
         self.received.append(received)
-        while b"event: job_state" not in received:
+        while not (b"event: job_state" in received or (last_id and b"retry: " in received)):
             received += await reader.read(65536)
             assert b" 200 OK" in received, received
         self.tasks.append(asyncio.create_task(self._read(reader, received)))
@@ -115,6 +117,24 @@ class Viewers:
     async def _read(reader: asyncio.StreamReader, received: bytearray) -> None:
         while part := await reader.read(65536):
             received += part
+
+    async def come_back(self) -> list[float]:
+        """Once all are cut: each waits as its stream told it, as an EventSource does, and resumes.
+        How long after the cut each one connected, in seconds.
+        """
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        for writer in self.writers:
+            writer.close()
+        cut_at, former = time.monotonic(), list(self.received)
+        self.tasks, self.writers, self.received = [], [], []
+
+        async def resume(before: bytes) -> float:
+            await asyncio.sleep(int(re.findall(rb"retry: (\d+)", before)[-1]) / 1000)
+            connected_at = time.monotonic()
+            await self._connect(last_id=re.findall(rb"id: (\S+)", before)[-1].decode())
+            return connected_at - cut_at
+
+        return await asyncio.gather(*(resume(bytes(before)) for before in former))
 
     async def leave(self) -> None:
         for writer in self.writers:
@@ -186,6 +206,32 @@ async def test_queries_per_tick_do_not_depend_on_viewers(postgresql_project, dat
     # One, give or take what PostgreSQL tells late; with a query per viewer it would be 200.
     assert with_one < 2
     assert with_many < 2
+
+
+async def test_500_viewers_who_are_cut_at_once_come_back_spread_out(
+    postgresql_project, database, job_id
+):
+    project = postgresql_project
+    project.queue_job(job_id)
+    live = project.serve("uvicorn")
+    viewers = Viewers(progress_url(live.url, job_id))
+    try:
+        await viewers.join(500)
+        live.process.kill()
+        await asyncio.to_thread(live.process.wait, 5)
+        live = await asyncio.to_thread(project.serve, "uvicorn", port=viewers.parts.port)
+        started, before = time.monotonic(), database.transactions()
+        returns = await viewers.come_back()
+        await asyncio.sleep(1.5)  # PostgreSQL tells once a second
+        queries, ticks = database.transactions() - before, (time.monotonic() - started) / 0.25
+    finally:
+        await viewers.leave()
+        live.process.kill()
+
+    # Spread over four seconds; nothing is asked for a viewer who comes back.
+    assert max(returns) - min(returns) > 3
+    assert max(statistics.quantiles(returns, n=4)) - min(statistics.quantiles(returns, n=4)) > 1
+    assert queries < ticks + 50
 
 
 async def test_every_viewer_gets_the_same_states(postgresql_project, job_id):
