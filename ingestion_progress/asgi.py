@@ -110,7 +110,13 @@ class StreamThreads:
             await self._application(scope, receive, send)
             return
         async with ThreadSensitiveContext(executor=next(self._threads)):
-            await self._application(scope, receive, send)
+            try:
+                await self._application(scope, receive, send)
+            except asyncio.CancelledError:
+                # Of a reader that takes nothing; servers would log a traceback. Before Django 6.1
+                # its handler does the same.
+                if not _was_aborted():
+                    raise
 
     def _is_for_a_stream(self, scope: Scope) -> bool:
         if scope["type"] != "http":
@@ -186,6 +192,12 @@ async def _refuse(answer: list[dict[str, Any]], body: Body, send: Send) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": True})
     await body.drop()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _was_aborted() -> bool:
+    from ingestion_progress.feed.subscribers import aborted
+
+    return asyncio.current_task() in aborted
 
 
 def _may_have_body(scope: Scope) -> bool:

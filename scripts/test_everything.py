@@ -16,6 +16,9 @@ MIN_COVERAGE_PERCENT = 95
 # Of the scripts, the wheel, the load, or other servers' outages rather than of a version: the main
 # run has them.
 THE_SAME_EVERYWHERE = (
+    "tests/test_api_contract.py",
+    "tests/test_bench.py",
+    "tests/test_doctor.py",
     "tests/test_follow.py",
     "tests/test_packaging.py",
     "tests/test_processes.py",

@@ -169,7 +169,7 @@ class TestOnAClosedSite:
         self, application, client, path, django_user_model
     ):
         user = await django_user_model.objects.acreate_user("ada")
-        session = await asyncio.to_thread(self.session_of, client, user)
+        session = await sync_to_async(self.session_of)(client, user)
         parts = large(2 * MEBIBYTE)
         exchange = await Exchange(path, parts, [length(parts), session, *FORM]).through(application)
 
@@ -183,7 +183,7 @@ class TestOnAClosedSite:
         self, application, client, django_user_model
     ):
         user = await django_user_model.objects.acreate_superuser("ada")
-        session = await asyncio.to_thread(self.session_of, client, user)
+        session = await sync_to_async(self.session_of)(client, user)
         token = "a" * 32
         field = b'--b\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n'
         parts = [

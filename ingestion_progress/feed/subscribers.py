@@ -3,11 +3,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from weakref import WeakSet
 
 from ingestion_progress.compression import GzipMember, deflate
 from ingestion_progress.feed.selections import Selection
 from ingestion_progress.frames import DEFLATED_KEEPALIVE, KEEPALIVE, Frame, idle_body
 from ingestion_progress.metrics import FeedCounts
+
+aborted: WeakSet[asyncio.Task[object]] = WeakSet()
+"""Tasks that ended by `Subscriber.abort`."""
 
 
 class Subscriber(AsyncIterator[bytes]):
@@ -205,6 +209,7 @@ class Subscriber(AsyncIterator[bytes]):
     def abort(self) -> None:
         """Cancels a response that does not end because its client takes no bytes."""
         if self.reader is not None:
+            aborted.add(self.reader)
             self.reader.cancel()
 
     def end(self, frame: Frame) -> None:
