@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ import httpx
 import pytest
 
 from ingestion_progress.api.wire import STREAM_EVENTS
-from tests.live import ROOT, LiveProject, LiveServer
+from tests.live import ROOT, LiveServer, live_project
 
 CONFIG = ROOT / "tests" / "schemathesis.toml"
 SEED = """
@@ -35,10 +36,13 @@ for number in range(1, 6):
 
 
 @pytest.fixture(scope="module")
-def server(sqlite_project: LiveProject) -> LiveServer:
-    sqlite_project.ask(SEED)
-    # A stream of a job that goes on must end as well.
-    return sqlite_project.serve("uvicorn", MAX_STREAM_SECONDS="0.5")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """In a project of its own: a worker of other tests would ingest a hundred uploads."""
+    folder = tmp_path_factory.mktemp("contract")
+    with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as project:
+        project.ask(SEED)
+        # A stream of a job that goes on must end as well.
+        yield project.serve("uvicorn", MAX_STREAM_SECONDS="0.5")
 
 
 @pytest.fixture(scope="module")
