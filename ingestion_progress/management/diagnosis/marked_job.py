@@ -7,7 +7,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from ingestion_progress.exceptions import JobNotFound
+from ingestion_progress.exceptions import JobNotFound, ProgressUnavailable
 from ingestion_progress.models import new_job_id
 from ingestion_progress.snapshots import load_snapshot
 from ingestion_progress.tracker import delete_job, track
@@ -26,6 +26,7 @@ class MarkedJob:
         """That of no job."""
         self.written: dict[int, float] = {}
         """When each step was in the database, in the time of `time.monotonic`."""
+        self._has_begun = False
         self._tracker = track("manage.py doctor", job_id=self.id, stages=[STAGE])
 
     def __enter__(self) -> Self:
@@ -37,13 +38,17 @@ class MarkedJob:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.written and not self._tracker.has_ended:
-            self._tracker.leave()  # before it says that the job has gone
+        if self._has_begun and not self._tracker.has_ended:
+            # An interrupt leaves a write under way, which would find that the job has gone.
+            with suppress(ProgressUnavailable):
+                self._tracker.flush()
+            self._tracker.leave()
         with suppress(JobNotFound):
             delete_job(self.id, even_if_running=True)
 
     def start(self) -> None:
         """Raises ProgressUnavailable."""
+        self._has_begun = True
         self._tracker.start()
         self.written[0] = time.monotonic()
         self._tracker.stage(STAGE, total=STEPS + 1, unit="steps").start()
