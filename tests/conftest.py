@@ -47,3 +47,11 @@ def sqlite_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePro
     folder: Path = tmp_path_factory.mktemp("sqlite-project")
     with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as live:
         yield live
+
+
+@pytest.fixture(scope="module")
+def own_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
+    """One of the module's own: its worker does not ingest what other tests have uploaded."""
+    folder: Path = tmp_path_factory.mktemp("own-project")
+    with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as live:
+        yield live

@@ -75,7 +75,8 @@ class LiveProject:
         if self._console is None:
             log = self.folder / "console.log"
             # It holds no connection between two scripts: tests count them.
-            self._console = Console(cwd=ROOT, env=self.env | {"WAKEUPS": "off"}, log=log)
+            env = unmeasured(self.env | {"WAKEUPS": "off"})
+            self._console = Console(cwd=ROOT, env=env, log=log)
         return self._console.ask(source, *args)
 
     def output_of(self, source: str, *args: str) -> Any:
@@ -119,13 +120,17 @@ class LiveProject:
         """
         assert self.ask(source, job_id, str(seconds)), self.log.read_text()
 
-    def spawn(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
-        """Starts a process that ends, at the latest, with the test; its output is in `log`."""
+    def spawn(self, *command: str, is_measured: bool = True, **env: str) -> subprocess.Popen[bytes]:
+        """Starts a process that ends, at the latest, with the test; its output is in `log`.
+
+        A server's coverage is that of the tests in this process, and would take twice its time.
+        """
+        environment = self.env | env
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=self.env | env,
+                env=environment if is_measured else unmeasured(environment),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -141,7 +146,8 @@ class LiveProject:
     def serve(self, server: str = "daphne", *, port: int = 0, **env: str) -> LiveServer:
         """Starts an ASGI server, on a free port if none is given, and waits until it answers."""
         port = port or free_port()
-        process = self.spawn(sys.executable, "-m", *server_command(server, port), **env)
+        command = server_command(server, port)
+        process = self.spawn(sys.executable, "-m", *command, is_measured=False, **env)
         live = LiveServer(url=f"http://127.0.0.1:{port}", process=process, project=self)
         live.wait_until_ready()
         return live
@@ -233,6 +239,11 @@ def none_outlives() -> Iterator[None]:
         process = _spawned.pop()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
+
+
+def unmeasured(env: dict[str, str]) -> dict[str, str]:
+    """Without what makes a Python of ours count its lines."""
+    return {name: value for name, value in env.items() if name != "COVERAGE_PROCESS_CONFIG"}
 
 
 def environment_of(folder: Path, database_url: str) -> dict[str, str]:

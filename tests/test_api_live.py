@@ -29,13 +29,13 @@ The quokka is a small marsupial of Rottnest Island.
 
 
 @pytest.fixture(scope="module")
-def server(sqlite_project):
-    return sqlite_project.serve("daphne")
+def server(own_project):
+    return own_project.serve("daphne")
 
 
 @pytest.fixture(scope="module")
-def _worker(sqlite_project):
-    return sqlite_project.spawn(sys.executable, "manage.py", "ingestion_worker")
+def _worker(own_project):
+    return own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def upload(http, body, **headers):
 
 @pytest.mark.parametrize("name", ["uvicorn", "daphne"])
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the memory of a process in /proc")
-def test_upload_of_200_mb_is_refused_with_the_limit_and_not_held_in_memory(sqlite_project, name):
-    server = sqlite_project.serve(name)
+def test_upload_of_200_mb_is_refused_with_the_limit_and_not_held_in_memory(own_project, name):
+    server = own_project.serve(name)
     size = 200 * MEBIBYTE
     length = sum(map(len, document_of(0))) + size
     with httpx.Client(base_url=server.url, timeout=60) as http:
@@ -117,8 +117,8 @@ def test_upload_of_200_mb_is_refused_with_the_limit_and_not_held_in_memory(sqlit
 
 
 @pytest.mark.parametrize("name", ["daphne", "uvicorn", "granian"])
-def test_upload_of_unknown_length_is_asked_for_it(sqlite_project, server, name):
-    live = server if name == "daphne" else sqlite_project.serve(name)
+def test_upload_of_unknown_length_is_asked_for_it(own_project, server, name):
+    live = server if name == "daphne" else own_project.serve(name)
     with httpx.Client(base_url=live.url, timeout=60) as http:
         response = upload(http, document_of(0))  # sent in chunks
     assert (response.status_code, response.json()["code"]) == (411, "length_required")

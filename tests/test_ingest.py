@@ -104,11 +104,11 @@ class TestWithAWorker:
         assert DBTaskResult.objects.successful().count() == 3
 
 
-def test_ctrl_c_stops_it_at_once_and_the_job_says_so(sqlite_project: LiveProject):
-    process = sqlite_project.spawn(
+def test_ctrl_c_stops_it_at_once_and_the_job_says_so(own_project: LiveProject):
+    process = own_project.spawn(
         sys.executable, "manage.py", "ingest", "--job-id", "interrupted", str(GUIDE)
     )
-    path = sqlite_project.folder / "progress.sqlite3"
+    path = own_project.folder / "progress.sqlite3"
     query = "SELECT status, reached_percent, error FROM ingestion_progress_job WHERE id = ?"
 
     def state() -> tuple[str, float, str]:
@@ -125,11 +125,11 @@ def test_ctrl_c_stops_it_at_once_and_the_job_says_so(sqlite_project: LiveProject
     assert state()[::2] == ("failed", "The ingestion was stopped.")
 
 
-def test_waiting_shows_what_the_worker_does(sqlite_project: LiveProject, tmp_path: Path):
+def test_waiting_shows_what_the_worker_does(own_project: LiveProject, tmp_path: Path):
     document = tmp_path / "bees.md"
     document.write_text("# Bees\n\nBees make honey.")
-    worker = sqlite_project.spawn(sys.executable, "manage.py", "ingestion_worker")
-    out = sqlite_project.manage("ingest", "--wait", str(document), timeout=120)
+    worker = own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
+    out = own_project.manage("ingest", "--wait", str(document), timeout=120)
     worker.terminate()
     assert "100.0%  succeeded  bees.md" in out
     assert worker.wait(20) == 0
