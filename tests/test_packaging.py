@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import re
@@ -11,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.live import ROOT
 
@@ -145,7 +148,7 @@ def test_every_module_but_the_ingestion_imports_without_optional_packages(bare_p
 def test_locks_have_hashes_and_no_addresses(name):
     lock = (ROOT / name).read_text()
     assert not re.search(r"://|--(index-url|extra-index-url|find-links|trusted-host)", lock)
-    pins = re.findall(r"^[\w.-]+(?:\[[\w,-]+\])?(==|>=|$| )", lock, re.MULTILINE)
+    pins = re.findall(r"^[\w.-]+(?:\[[\w, -]+\])?(==|>=|$| )", lock, re.MULTILINE)
     assert set(pins) == {"=="}
     for requirement in re.split(r"\n(?=\w)", lock)[1:]:
         assert "--hash=sha256:" in requirement, requirement
@@ -155,7 +158,7 @@ def test_both_locks_pin_the_same_versions():
     def pins(name: str) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for package, version in re.findall(
-            r"^([\w.-]+)(?:\[[\w,-]+\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE
+            r"^([\w.-]+)(?:\[[\w, -]+\])?==(\S+)", (ROOT / name).read_text(), re.MULTILINE
         ):
             found.setdefault(package, set()).add(version)
         return found
@@ -164,3 +167,23 @@ def test_both_locks_pin_the_same_versions():
     assert {version[:2] for version in ours["django"]} == {"5.", "6."}
     for package in ours.keys() & tests.keys():
         assert tests[package] <= ours[package], package
+
+
+def test_locks_name_the_extras_that_are_asked_for():
+    """Or pip takes `twisted==1` for no pin of `twisted[tls]`, and a new release breaks installs."""
+    locked: dict[str, set[str]] = {}
+    for name in ("requirements.txt", "tests/requirements.txt"):
+        for package, extras in re.findall(
+            r"^([\w.-]+)(?:\[([\w, -]+)\])?==", (ROOT / name).read_text(), re.MULTILINE
+        ):
+            locked.setdefault(package, set()).update(extras.split(", "))
+    asked = [
+        requirement
+        for distribution in importlib.metadata.distributions()
+        for requirement in map(Requirement, distribution.requires or ())
+        if requirement.extras
+        and (requirement.marker is None or requirement.marker.evaluate({"extra": ""}))
+    ]
+    assert asked
+    for requirement in asked:
+        assert requirement.extras <= locked[canonicalize_name(requirement.name)], requirement
