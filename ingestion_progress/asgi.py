@@ -23,6 +23,7 @@ from django.urls import reverse
 from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
 from ingestion_progress.threads import SharedThread
 
+SEND = "ingestion_progress.send"
 Scope = dict[str, Any]
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -111,7 +112,7 @@ class StreamThreads:
             return
         async with ThreadSensitiveContext(executor=next(self._threads)):
             try:
-                await self._application(scope, receive, send)
+                await self._application({**scope, SEND: send}, receive, send)
             except asyncio.CancelledError:
                 # Of a reader that takes nothing; servers would log a traceback. Before Django 6.1
                 # its handler does the same.

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # A comment: keeps proxies from closing a silent stream, and finds out dead peers.
 KEEPALIVE = b": keepalive\n\n"
-DEFLATED_KEEPALIVE = deflate(KEEPALIVE)
 
 TOO_MANY_RETRY_MS = (45_000, 75_000)
 REFUSALS = {
@@ -36,20 +35,26 @@ REFUSALS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame:
-    """The bytes of one state of a job, and what a stream must know of it."""
+class Part:
+    """Bytes that may stand between any two others of a stream."""
 
     body: bytes
-    resume_id: str
-    """Epoch and revision of the job; empty where there is nothing to resume."""
-    percent: float
-    is_final: bool
-    """The job has ended, or cannot be told about: a stream of it alone ends after these bytes."""
 
     @cached_property
     def deflated(self) -> bytes:
         """The body for clients that take gzip; made for the first of them."""
         return deflate(self.body)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame(Part):
+    """The bytes of one state of a job, and what a stream must know of it."""
+
+    resume_id: str
+    """Epoch and revision of the job; empty where there is nothing to resume."""
+    percent: float
+    is_final: bool
+    """The job has ended, or cannot be told about: a stream of it alone ends after these bytes."""
 
 
 def encode_event(event: str, data: WireModel, resume_id: str = "") -> bytes:

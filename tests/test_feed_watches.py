@@ -62,15 +62,15 @@ async def test_leading_edge_is_sent_at_once(watch):
     assert reader.revisions == [1]
 
 
-async def test_trailing_edge_delivers_the_newest_state(watch):
+async def test_state_that_comes_too_soon_is_to_be_read_again_at_the_trailing_edge(watch):
     reader = Reader(watch, 0.0)
     watch.offer(state(1), 0.0)
     watch.offer(state(2), 0.1)
-    watch.offer(state(3), 0.2)
-    watch.release(0.49)
     assert reader.revisions == [1]
+    assert watch.is_waiting
+    assert [watch.is_to_be_read(clock) for clock in (0.1, 0.49, 0.5)] == [False, False, True]
 
-    watch.release(0.5)
+    watch.offer(state(3), 0.5)
 
     assert reader.revisions == [1, 3]
     assert not watch.is_waiting
@@ -137,8 +137,10 @@ async def test_held_subscriber_joins_the_pace_of_the_others(watch):
     watch.offer(state(2), 0.5)
     assert reader.revisions == [1, 2]
     watch.offer(state(3), 0.75)
-
     watch.release(1.0)
+    assert late.revisions == [1]
+
+    watch.offer(state(3), 1.0)
 
     assert late.revisions == [1, 3]
     assert reader.revisions == [1, 2, 3]

@@ -1,6 +1,7 @@
 """The one source of frames in a process: rows are read once, however many people watch.
 
 subscribers  a mailbox per open stream
+outlets      what empties a mailbox without waking the stream's task
 selections   which jobs a stream of many is about, and where its client resumes
 states       what was read of a job, encoded once for all who get it
 watches      one watched job: its newest state, who gets it, and when
@@ -13,7 +14,8 @@ feed         who is here; starts and stops the rest
 """
 
 from ingestion_progress.feed.feed import Feed
+from ingestion_progress.feed.outlets import Outlet, Send
 from ingestion_progress.feed.selections import Selection
 from ingestion_progress.feed.subscribers import Subscriber
 
-__all__ = ["Feed", "Selection", "Subscriber"]
+__all__ = ["Feed", "Outlet", "Selection", "Send", "Subscriber"]

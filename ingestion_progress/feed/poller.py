@@ -114,9 +114,9 @@ class Poller:
         return min(hinted_at, welcome_at)
 
     async def _read(self, job_ids: Iterable[str], *, looks_around: bool = False) -> None:
-        next_tick_at = self._clock() + conf.poll_interval_seconds
+        clock = self._clock()
         known = {
-            job_id: _known(watch, next_tick_at)
+            job_id: _known(watch, clock)
             for job_id in job_ids
             if (watch := self._watches.get(job_id))
         }
@@ -126,7 +126,7 @@ class Poller:
         if looks_around:
             self._is_hinted = False
             if self._overview.is_watched:
-                look = self._overview.look(now, self._clock())
+                look = self._overview.look(now, clock)
         if not known and look is None:
             return
         try:
@@ -139,6 +139,10 @@ class Poller:
         # Ends first and in their order: what follows carries an `id` that says they were sent.
         for job_id, state in sorted(changes.states.items(), key=_end_of):
             self._offer(job_id, state, look, is_broken=job_id in changes.broken)
+        for job_id in changes.held_back:
+            if watch := self._watches.get(job_id):
+                watch.is_behind = True
+                self._waiting.add(job_id)
         if look is not None:
             await self._complete(look)
 
@@ -208,6 +212,10 @@ class Poller:
         clock = self._clock()
         for job_id in list(self._waiting):
             watch = self._watches.get(job_id)
+            if watch is not None and watch.is_to_be_read(clock):
+                self._unread.add(job_id)
+                self._waiting.discard(job_id)
+                continue
             if watch is not None:
                 watch.release(clock)
             if watch is None or not watch.is_waiting:
@@ -243,10 +251,10 @@ class Poller:
         self._failures = 0
 
 
-def _known(watch: Watch, next_tick_at: float) -> Known | None:
+def _known(watch: Watch, clock: float) -> Known | None:
     if watch.state is None:
         return None
-    return Known.of(watch.state, is_paused=watch.due_at > next_tick_at)
+    return Known.of(watch.state, is_paused=watch.due_at > clock)
 
 
 def _end_of(item: tuple[str, State]) -> datetime:

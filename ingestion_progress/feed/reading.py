@@ -48,11 +48,14 @@ class Known:
     def is_missing(self) -> bool:
         return self.revision < 0
 
+    def is_behind(self, job: Job) -> bool:
+        return (job.epoch, job.revision) != (self.epoch, self.revision)
+
     def is_news(self, job: Job, now: datetime) -> bool:
-        if (job.epoch, job.revision) == (self.epoch, self.revision):
-            # Time passes without a write: a job may have stalled or gone silent.
-            return not self.is_paused and job.liveness(now) != self.liveness
-        return not self.is_paused or job.is_finished
+        if self.is_paused:
+            return job.is_finished and self.is_behind(job)
+        # Time passes without a write: a job may have stalled or gone silent.
+        return self.is_behind(job) or job.liveness(now) != self.liveness
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +88,8 @@ NAMED_ONLY = Scope()
 class Changes:
     states: dict[str, State] = field(default_factory=dict)
     """By job id: only of jobs with news."""
+    held_back: set[str] = field(default_factory=set)
+    """Jobs that have moved, while no change is wanted yet."""
     broken: dict[str, Exception] = field(default_factory=dict)
     """Why the rows of a job made no state; its state says so without a reason."""
 
@@ -159,7 +164,13 @@ class _Look:
             for job_id in job_ids
             if job_id not in jobs and not self._is_known_missing(job_id)
         }
-        moved = [job for job in jobs.values() if self._is_news(job)]
+        moved = []
+        for job in jobs.values():
+            at = self._at(job)
+            if at is None or at.is_news(job, self.now):
+                moved.append(job)
+            elif at.is_behind(job):
+                self.changes.held_back.add(job.pk)
         return missing | {job_id: self._state(found) for job_id, found in _snapshots(moved).items()}
 
     def _state(self, snapshot: Snapshot) -> State:
@@ -169,9 +180,8 @@ class _Look:
         at = self.known.get(job_id)
         return at is not None and at.is_missing
 
-    def _is_news(self, job: Job) -> bool:
-        at = self.known[job.pk] if job.pk in self.known else self.scope.told.get(job.pk)
-        return at is None or at.is_news(job, self.now)
+    def _at(self, job: Job) -> Known | None:
+        return self.known[job.pk] if job.pk in self.known else self.scope.told.get(job.pk)
 
     def _wanted(self, job_ids: Sequence[str]) -> QuerySet[Job]:
         """What is named, active or ended, each by an index of its own: SQLite uses none for a

@@ -3,15 +3,26 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from typing import Protocol
 from weakref import WeakSet
 
-from ingestion_progress.compression import GzipMember, deflate
+from ingestion_progress.compression import GzipMember
 from ingestion_progress.feed.selections import Selection
-from ingestion_progress.frames import DEFLATED_KEEPALIVE, KEEPALIVE, Frame, idle_body
+from ingestion_progress.frames import KEEPALIVE, Frame, Part, idle_body
 from ingestion_progress.metrics import FeedCounts
 
 aborted: WeakSet[asyncio.Task[object]] = WeakSet()
 """Tasks that ended by `Subscriber.abort`."""
+
+SILENCE = Part(body=KEEPALIVE)
+
+
+class Waiter(Protocol):
+    """Whoever takes the bytes: a Future of an iteration takes once, an `Outlet` until the end."""
+
+    def done(self) -> bool: ...
+    def set_result(self, result: bytes, /) -> None: ...
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 class Subscriber(AsyncIterator[bytes]):
@@ -30,6 +41,7 @@ class Subscriber(AsyncIterator[bytes]):
         "_is_closed",
         "_is_concluding",
         "_is_ending",
+        "_is_sealed",
         "_member",
         "_slots",
         "_waiter",
@@ -83,10 +95,11 @@ class Subscriber(AsyncIterator[bytes]):
         self.last_percent = 0.0
         self._slots: dict[str, Frame] = {}
         self._endings: dict[str, Frame] = {}
-        self._waiter: asyncio.Future[bytes] | None = None
-        self._goodbye = b""
+        self._waiter: Waiter | None = None
+        self._goodbye: Part | None = None
         self._member: GzipMember | None = None
-        self._is_closed = False
+        self._is_sealed = False  # takes nothing more
+        self._is_closed = False  # has nothing more to hand out
         self._counts = FeedCounts() if counts is None else counts
         self._is_ending = False
         self._is_concluding = False
@@ -95,15 +108,26 @@ class Subscriber(AsyncIterator[bytes]):
     def __anext__(self) -> asyncio.Future[bytes]:
         # A bare Future: an Event, a Queue or a wait_for per client costs up to twice as much.
         future: asyncio.Future[bytes] = self._create_future()
-        if self._slots or self._endings:
-            future.set_result(self._take())
-        elif self._goodbye and not self._is_closed:
-            future.set_result(self._leave())
-        elif self._is_closed:
-            future.set_exception(StopAsyncIteration())
-        else:
-            self._waiter = future
+        self.attach(future)
         return future
+
+    def attach(self, waiter: Waiter) -> None:
+        """Hands out to this one from now on, beginning with what is unsent."""
+        self._waiter = waiter
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Gives whoever waits what is due, as much as it takes."""
+        # A waiter that was cancelled is done: what is due stays.
+        while self._waiter is not None and not self._waiter.done():
+            if self._slots or self._endings:
+                self._waiter.set_result(self._take())
+            elif self._is_closed:
+                self._waiter.set_exception(StopAsyncIteration())
+            elif self._goodbye is not None:
+                self._waiter.set_result(self._leave(self._goodbye))
+            else:
+                return
 
     def compress(self) -> None:
         """Hands out gzip instead of plain bytes. To be called before the first of them."""
@@ -114,12 +138,8 @@ class Subscriber(AsyncIterator[bytes]):
         daphne sends the response's headers with the first byte of its body.
         """
         self.is_open = True
-        first = self._take() if self._slots or self._endings else self._keepalive()
-        if self._is_closed:
-            return first
-        if self._member is None:
-            return first + self.greeting
-        return first + self._member.add(self.greeting, deflate(self.greeting))
+        first = self._take() if self._slots or self._endings else self._packed(SILENCE)
+        return first if self._is_closed else first + self._packed(Part(body=self.greeting))
 
     def welcome(self, frame: Frame, *, not_before: float = 0.0) -> None:
         """Takes the first state that is known, unless the client has it already."""
@@ -138,18 +158,16 @@ class Subscriber(AsyncIterator[bytes]):
 
     def put(self, job_id: str, frame: Frame) -> None:
         """Hands the frame to whoever waits, or leaves it in the job's slot."""
-        if self._is_closed or self._is_ending or self._goodbye:
-            return
-        self._deliver(job_id, frame)
+        if not self._is_sealed:
+            self._deliver(job_id, frame)
 
     def fill(self, endings: dict[str, Frame], states: dict[str, Frame]) -> None:
         """Takes all that is known of many jobs at once, into a mailbox that is new."""
-        if self._is_closed or self._is_ending or self._goodbye:
+        if self._is_sealed:
             return
         self._endings.update(endings)
         self._slots.update(states)
-        if (endings or states) and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(self._take())
+        self.hand_out()
 
     def inform(self, job_id: str, frame: Frame) -> None:
         """`put` for one of the jobs that were named, with what follows from its being final."""
@@ -167,15 +185,12 @@ class Subscriber(AsyncIterator[bytes]):
         """Ends a stream of many jobs after all that is unsent, for no job is left; `is_known`:
         the client was told so before.
         """
-        if self._is_closed or self._is_ending or self._goodbye:
+        if self._is_sealed:
             return
         if is_known and not self.ready.done():
             self.is_up_to_date = True
-        self._goodbye = idle_body(resume_id)
         self._is_concluding = True
-        self.set_ready()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(self._leave())
+        self._say_goodbye(idle_body(resume_id))
 
     def _deliver(self, job_id: str, frame: Frame) -> None:
         if job_id in self._slots or job_id in self._endings:
@@ -186,25 +201,26 @@ class Subscriber(AsyncIterator[bytes]):
             self._endings[job_id] = frame
         else:
             self._slots[job_id] = frame
-        # A waiter that was cancelled is done: the frame stays in its slot.
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(self._take())
+        self.hand_out()
 
     @property
     def is_parted(self) -> bool:
         """Told to come back later, or about to be told."""
-        return bool(self._goodbye)
+        return self._goodbye is not None
 
     def part(self, goodbye: bytes) -> None:
         """Ends the stream with these bytes, after a frame that is unsent, before any other."""
-        if self._is_closed or self._is_ending or self._goodbye:
+        if self._is_sealed:
             return
-        self._goodbye = goodbye
         if self.selection is not None:
             self._drop_unsent()  # of which there may be much, and the client resumes
+        self._say_goodbye(goodbye)
+
+    def _say_goodbye(self, goodbye: bytes) -> None:
+        self._goodbye = Part(body=goodbye)
+        self._is_sealed = True
         self.set_ready()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(self._leave())
+        self.hand_out()
 
     def abort(self) -> None:
         """Cancels a response that does not end because its client takes no bytes."""
@@ -214,42 +230,34 @@ class Subscriber(AsyncIterator[bytes]):
 
     def end(self, frame: Frame) -> None:
         """Ends the stream with this frame, whatever else is unsent or would follow."""
-        if self._is_closed or self._is_ending or self._goodbye:
+        if self._is_sealed:
             return
         self._drop_unsent()
-        self._is_ending = True
+        self._is_ending = self._is_sealed = True
         self._deliver(self.job_id, frame)
         self.set_ready()
 
     def keep_alive(self) -> None:
         """Sends a comment, if the reader waits: one that has bytes to send is not silent."""
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(self._keepalive())
+            self._waiter.set_result(self._packed(SILENCE))
 
     def close(self) -> None:
         """Ends the iteration; what is unsent is dropped."""
-        self._is_closed = True
+        self._is_closed = self._is_sealed = True
         self.reader = None
         self._drop_unsent()
         self.set_ready()
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(StopAsyncIteration())
-
-    def _keepalive(self) -> bytes:
-        if self._member is None:
-            return KEEPALIVE
-        return self._member.add(KEEPALIVE, DEFLATED_KEEPALIVE)
+        self.hand_out()
 
     def _drop_unsent(self) -> None:
         self._slots.clear()
         self._endings.clear()
 
-    def _leave(self) -> bytes:
+    def _leave(self, goodbye: Part) -> bytes:
         self._is_closed = True
         self.has_ended = self._is_concluding
-        if self._member is None:
-            return self._goodbye
-        return self._member.add(self._goodbye, deflate(self._goodbye)) + self._member.end()
+        return self._packed(goodbye)
 
     def _take(self) -> bytes:
         slots = self._endings or self._slots
@@ -257,12 +265,15 @@ class Subscriber(AsyncIterator[bytes]):
         self.frames_sent += 1
         self.last_percent = frame.percent
         if self._is_ending or (frame.is_final and self.selection is None):
-            self.has_ended = self._is_closed = True
-        sent = frame.body if self._member is None else self._compressed(frame, self._member)
+            self.has_ended = self._is_closed = self._is_sealed = True
+        sent = self._packed(frame)
         self._counts.frames += 1
         self._counts.frame_bytes += len(sent)
         return sent
 
-    def _compressed(self, frame: Frame, member: GzipMember) -> bytes:
-        sent = member.add(frame.body, frame.deflated)
-        return sent + member.end() if self._is_closed else sent
+    def _packed(self, part: Part) -> bytes:
+        """As it goes out: as it is, or as a piece of this client's gzip."""
+        if self._member is None:
+            return part.body
+        packed = self._member.add(part.body, part.deflated)
+        return packed + self._member.end() if self._is_closed else packed

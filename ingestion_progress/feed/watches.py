@@ -31,8 +31,8 @@ class Watch:
     """Streams of several jobs, this one among them."""
     state: State | None = None
     """The last one published."""
-    pending: State | None = None
-    """A newer one that waits for the throttle."""
+    is_behind: bool = False
+    """There is a newer one: the throttle holds it back, and it is read when it may be sent."""
     held: set[Subscriber] = field(default_factory=set)
     """Who came too shortly before the last publication to get it at once."""
     published_at: float = 0.0
@@ -54,7 +54,7 @@ class Watch:
     @property
     def is_waiting(self) -> bool:
         """Is there something to do at `due_at`?"""
-        return self.pending is not None or bool(self.held)
+        return self.is_behind or bool(self.held)
 
     def join(self, subscriber: Subscriber, *, clock: float, now: datetime) -> None:
         """Adds a subscriber; it gets the state that is known at once."""
@@ -93,19 +93,19 @@ class Watch:
         return self.state
 
     def offer(self, state: State, clock: float) -> None:
-        """Publishes the state now or, if that would be too soon, at `due_at`."""
+        """Publishes the state; one that comes too soon is left to be read again at `due_at`."""
         if state.is_final or self.state is None or clock >= self.due_at:
             self._publish(state, clock)
         else:
-            self.pending = state
+            self.is_behind = True
+
+    def is_to_be_read(self, clock: float) -> bool:
+        """Has the time come for what the throttle holds back?"""
+        return self.is_behind and clock >= self.due_at
 
     def release(self, clock: float) -> None:
-        """Sends what has waited, once the time has come."""
-        if clock < self.due_at:
-            return
-        if self.pending is not None:
-            self._publish(self.pending, clock)
-        elif self.state is not None:
+        """Sends the state to those who came too soon before it, once the time has come."""
+        if clock >= self.due_at and not self.is_behind and self.state is not None:
             held, self.held = self.held, set()
             for subscriber in held:
                 if subscriber.selection is None:
@@ -123,7 +123,7 @@ class Watch:
 
     def _publish(self, state: State, clock: float) -> None:
         is_first = self.state is None
-        self.state, self.pending, self.held = state, None, set()
+        self.state, self.is_behind, self.held = state, False, set()
         self.published_at = self.encoded_at = self.sent_at = clock
         if self.subscribers:
             self._publish_singly(state, clock, is_first=is_first)

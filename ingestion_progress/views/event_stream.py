@@ -12,7 +12,7 @@ from asgiref.sync import SyncToAsync, sync_to_async
 from django.db import connections
 from django.http import StreamingHttpResponse
 
-from ingestion_progress.feed import Subscriber
+from ingestion_progress.feed import Outlet, Send, Subscriber
 from ingestion_progress.threads import SharedThread
 
 logger = logging.getLogger(__name__)
@@ -60,15 +60,30 @@ class EventStream(AsyncIterator[bytes]):
     """What the ASGI handler iterates: the subscriber, and what belongs around it."""
 
     def __init__(
-        self, subscriber: Subscriber, viewer: Viewer, *, leave: Callable[[], None]
+        self,
+        subscriber: Subscriber,
+        viewer: Viewer,
+        *,
+        leave: Callable[[], None],
+        send: Send | None = None,
     ) -> None:
+        """With ASGI's own `send` all but the first bytes go by it, and the iteration that began
+        with those waits for the end: the same bytes in the same order.
+        """
         self._subscriber = subscriber
         self._leave = leave
         self._viewer = viewer
+        self._send = send
         self._is_closed = False
 
     def __anext__(self) -> Awaitable[bytes]:
-        return self._subscriber.__anext__() if self._subscriber.is_open else self._open()
+        if not self._subscriber.is_open:
+            return self._open()
+        if self._send is None:
+            return self._subscriber.__anext__()
+        outlet = Outlet(self._send, asyncio.get_running_loop(), on_idle=self._subscriber.hand_out)
+        self._subscriber.attach(outlet)
+        return outlet.ended
 
     async def _open(self) -> bytes:
         # Here and not in the view, because middleware may touch the ORM on its way out.

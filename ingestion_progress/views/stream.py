@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 Subscribe = Callable[[Feed], Subscriber]
 
 REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
+SEND = "ingestion_progress.send"
+"""Where `ingestion_progress.asgi` leaves the server's `send`, in the scope of a request."""
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 READING_METHODS = frozenset({"GET", "HEAD"})
 
@@ -122,7 +124,7 @@ async def _stream(
     if encoding == "gzip":
         subscriber.compress()
     viewer = Viewer(job_id=",".join(job_ids), client_ip=request.META.get("REMOTE_ADDR", ""))
-    stream = EventStream(subscriber, viewer, leave=leave)
+    stream = EventStream(subscriber, viewer, leave=leave, send=request.scope.get(SEND))
     return EventStreamResponse(stream, _headers(request), encoding=encoding)
 
 

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from ingestion_progress.feed import Outlet, Subscriber
+from ingestion_progress.frames import KEEPALIVE, Frame
+
+
+def frame(number: int, *, is_final: bool = False) -> Frame:
+    return Frame(
+        body=f"data: {number}\n\n".encode(),
+        resume_id=f"epoch-{number}",
+        percent=float(number),
+        is_final=is_final,
+    )
+
+
+class Server:
+    """What a server's `send` does: writes at once, or waits while its client takes nothing."""
+
+    def __init__(self) -> None:
+        self.bodies: list[bytes] = []
+        self.may_write = asyncio.Event()
+        self.may_write.set()
+        self.error: Exception | None = None
+
+    async def send(self, message: Any) -> None:
+        assert message["type"] == "http.response.body"
+        assert message["more_body"]
+        await self.may_write.wait()
+        if self.error:
+            raise self.error
+        self.bodies.append(message["body"])
+
+
+@pytest.fixture
+async def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+async def subscriber() -> Subscriber:
+    return Subscriber("job", asyncio.get_running_loop())
+
+
+@pytest.fixture
+async def outlet(subscriber, server) -> Outlet:
+    outlet = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    subscriber.attach(outlet)
+    return outlet
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_frame_is_sent_in_the_step_that_brings_it(subscriber, server, outlet):
+    for number in range(3):
+        subscriber.put("job", frame(number))
+
+    assert server.bodies == [frame(number).body for number in range(3)]
+    assert not outlet.ended.done()
+
+
+async def test_what_was_unsent_goes_first(subscriber, server):
+    subscriber.put("job", frame(1))
+    outlet = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    subscriber.attach(outlet)
+    subscriber.keep_alive()
+
+    assert server.bodies == [frame(1).body, KEEPALIVE]
+
+
+async def test_client_that_takes_nothing_gets_only_the_newest_frame_later(
+    subscriber, server, outlet
+):
+    server.may_write.clear()
+    for number in range(100):
+        subscriber.put("job", frame(number))
+    subscriber.keep_alive()
+    await turns()
+    assert server.bodies == []
+
+    server.may_write.set()
+    await turns()
+
+    assert server.bodies == [frame(0).body, frame(99).body]
+
+
+async def test_final_frame_ends_the_stream_once_it_is_sent(subscriber, server, outlet):
+    server.may_write.clear()
+    subscriber.put("job", frame(100, is_final=True))
+    await turns()
+    assert not outlet.ended.done()
+
+    server.may_write.set()
+
+    with pytest.raises(StopAsyncIteration):
+        await outlet.ended
+    assert server.bodies == [frame(100, is_final=True).body]
+    assert subscriber.has_ended
+
+
+async def test_error_of_the_server_is_raised_where_the_stream_waits(subscriber, server, outlet):
+    server.error = OSError("the connection broke")
+    subscriber.put("job", frame(1))
+    subscriber.put("job", frame(2))
+
+    with pytest.raises(OSError, match="broke"):
+        await outlet.ended
+
+
+async def test_error_after_a_wait_is_raised_too(subscriber, server, outlet):
+    server.may_write.clear()
+    subscriber.put("job", frame(1))
+    server.error = OSError("the connection broke")
+    server.may_write.set()
+
+    with pytest.raises(OSError, match="broke"):
+        await outlet.ended
+
+
+async def test_who_stops_waiting_stops_what_is_being_sent(subscriber, server, outlet):
+    server.may_write.clear()
+    subscriber.put("job", frame(1))
+    (sending,) = asyncio.all_tasks() - {asyncio.current_task()}
+    outlet.ended.cancel()
+    await turns()
+
+    assert sending.cancelled()
+    subscriber.put("job", frame(2))
+    server.may_write.set()
+    await turns()
+    assert server.bodies == []
+
+
+async def test_closing_ends_it(subscriber, server, outlet):
+    subscriber.close()
+
+    with pytest.raises(StopAsyncIteration):
+        await outlet.ended
+
+
+async def test_awaitable_that_is_no_coroutine_is_driven_too(subscriber):
+    """Granian's `send` returns an object of its own."""
+    sent = []
+
+    class Written:
+        def __await__(self):
+            return iter(())
+
+    def send(message: Any) -> Written:
+        sent.append(message["body"])
+        return Written()
+
+    subscriber.attach(
+        Outlet(send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)  # type: ignore[arg-type]
+    )
+    subscriber.put("job", frame(1))
+    subscriber.put("job", frame(2))
+
+    assert sent == [frame(1).body, frame(2).body]
