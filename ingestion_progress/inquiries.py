@@ -20,8 +20,8 @@ from django.views.decorators.csrf import csrf_exempt
 from ingestion_progress import access, wording
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.conf import conf
+from ingestion_progress.threads import release_connections
 from ingestion_progress.views import pages
-from ingestion_progress.views.event_stream import release_connections
 
 API = "ingestion_progress:api:"
 UPLOAD = API + "jobs"

@@ -7,11 +7,11 @@ import os
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
-from ingestion_progress.asgi import BodyLimit, StreamThreads
+from ingestion_progress.asgi import BodyLimit, EventStreams
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_project.settings")
 
-application = BodyLimit(StreamThreads(get_asgi_application()))
+application = BodyLimit(EventStreams(get_asgi_application()))
 
 # The first visitor does not wait for the views, schemas and libraries behind the URLs to load.
 importlib.import_module(settings.ROOT_URLCONF)

@@ -1,4 +1,7 @@
-"""What every request of this deployment gets: static files, a log line, a strict policy."""
+"""What every request of this deployment gets: static files, a log line, a strict policy.
+
+Each is for a chain of either kind: `EventStreams` runs the whole of it in one thread.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,21 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
+from django.conf import settings
 from django.core.exceptions import SuspiciousOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.decorators import async_only_middleware
+from django.utils.decorators import sync_and_async_middleware
 from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
 
 from ingestion_progress import tokens
 
-GetResponse: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+AsyncView: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +42,21 @@ POLICY = "; ".join(
 )
 
 
-@async_only_middleware
-def static_files(get_response: GetResponse) -> GetResponse:
+@sync_and_async_middleware
+def static_files(get_response: Any) -> Any:
     """A static file that does not exist is a 404 in development too, not a traceback."""
+    if iscoroutinefunction(get_response):
+        return _static_files(get_response)
+    find_static_file = async_to_sync(_static_files(sync_to_async(get_response)))
+
+    def find_if_static(request: HttpRequest) -> Any:
+        is_static = request.path.startswith(settings.STATIC_URL)
+        return find_static_file(request) if is_static else get_response(request)
+
+    return find_if_static
+
+
+def _static_files(get_response: AsyncView) -> AsyncView:
     serve = ServeStaticMiddleware(get_response)
 
     async def find_static_file(request: HttpRequest) -> HttpResponseBase:
@@ -53,43 +70,68 @@ def static_files(get_response: GetResponse) -> GetResponse:
     return find_static_file
 
 
-@async_only_middleware
-def request_log(get_response: GetResponse) -> GetResponse:
+@sync_and_async_middleware
+def request_log(get_response: Any) -> Any:
     """One line per request, without its query string: that is where tokens travel.
 
     A token is taken out of the URL before anything else could show or log it.
 
     What is logged while the request is handled, its stream included, shares the `request_id`.
     """
+    if iscoroutinefunction(get_response):
 
-    async def log_request(request: HttpRequest) -> HttpResponseBase:
-        structlog.contextvars.clear_contextvars()
-        structlog.contextvars.bind_contextvars(request_id=uuid.uuid4().hex)
-        started = time.perf_counter()
-        with contextlib.suppress(SuspiciousOperation):  # whoever reads the query next refuses it
-            tokens.presented(request)
-        response = await get_response(request)
-        logger.info(
-            "request_finished",
-            extra={
-                "method": request.method,
-                "path": request.path,
-                "status": response.status_code,
-                "duration_ms": round((time.perf_counter() - started) * 1000),
-                "client_ip": request.META.get("REMOTE_ADDR"),
-            },
-        )
+        async def log_request_async(request: HttpRequest) -> HttpResponseBase:
+            started = _begin(request)
+            response: HttpResponseBase = await get_response(request)
+            _log(request, response, started)
+            return response
+
+        return log_request_async
+
+    def log_request(request: HttpRequest) -> HttpResponseBase:
+        started = _begin(request)
+        response: HttpResponseBase = get_response(request)
+        _log(request, response, started)
         return response
 
     return log_request
 
 
-@async_only_middleware
-def content_security_policy(get_response: GetResponse) -> GetResponse:
-    """The policy on every response that does not bring one of its own."""
+def _begin(request: HttpRequest) -> float:
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=uuid.uuid4().hex)
+    with contextlib.suppress(SuspiciousOperation):  # whoever reads the query next refuses it
+        tokens.presented(request)
+    return time.perf_counter()
 
-    async def add_policy(request: HttpRequest) -> HttpResponseBase:
-        response = await get_response(request)
+
+def _log(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+    logger.info(
+        "request_finished",
+        extra={
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "duration_ms": round((time.perf_counter() - started) * 1000),
+            "client_ip": request.META.get("REMOTE_ADDR"),
+        },
+    )
+
+
+@sync_and_async_middleware
+def content_security_policy(get_response: Any) -> Any:
+    """The policy on every response that does not bring one of its own."""
+    if iscoroutinefunction(get_response):
+
+        async def add_policy_async(request: HttpRequest) -> HttpResponseBase:
+            response: HttpResponseBase = await get_response(request)
+            response.headers.setdefault("Content-Security-Policy", POLICY)
+            return response
+
+        return add_policy_async
+
+    def add_policy(request: HttpRequest) -> HttpResponseBase:
+        response: HttpResponseBase = get_response(request)
         response.headers.setdefault("Content-Security-Policy", POLICY)
         return response
 

@@ -24,7 +24,7 @@ from ingestion_progress.feed import poller
 from ingestion_progress.feed.reading import Changes
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
-from ingestion_progress.views.event_stream import release_connections
+from ingestion_progress.threads import release_connections
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

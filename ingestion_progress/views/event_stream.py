@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
 
-from asgiref.sync import SyncToAsync, sync_to_async
-from django.db import connections
-from django.http import StreamingHttpResponse
+from asgiref.sync import markcoroutinefunction, sync_to_async
+from django.apps import apps
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
-from ingestion_progress.feed import Outlet, Send, Subscriber
-from ingestion_progress.threads import SharedThread
+from ingestion_progress.access import Grant
+from ingestion_progress.feed import Feed, Outlet, Send, Subscriber
+from ingestion_progress.frames import refused_frame
+from ingestion_progress.threads import release_thread
+
+if TYPE_CHECKING:
+    from ingestion_progress.apps import IngestionProgressConfig
+    from ingestion_progress.views.gate import Seat
 
 logger = logging.getLogger(__name__)
 
+SEND = "ingestion_progress.send"
+"""In the scope of a request that came through `EventStreams`: the server's own `send`."""
+# Of the headers of a stream, those that speak of a body.
+OF_A_BODY = ("Content-Type", "Content-Encoding", "Cache-Control", "X-Accel-Buffering", "Connection")
 
-def release_connections() -> None:
-    """Closes this thread's database connections, but for those within a transaction."""
-    for connection in connections.all(initialized_only=True):
-        if not connection.in_atomic_block:
-            connection.close()
-
-
-async def release_thread() -> None:
-    """Gives back the thread in which asgiref runs the synchronous parts of this request, and the
-    database connections in it. Whatever needs a thread afterwards gets another one.
-
-    Otherwise both are kept until the response has ended: 10,000 streams would be 10,000 threads.
-    """
-    await sync_to_async(release_connections, thread_sensitive=True)()
-    request_context = SyncToAsync.thread_sensitive_context.get(None)
-    if request_context is None:  # a handler that lets all requests share one thread
-        return
-    executor = SyncToAsync.context_to_thread_executor.get(request_context)
-    if executor is None or isinstance(executor, SharedThread):
-        return
-    del SyncToAsync.context_to_thread_executor[request_context]
-    executor.shutdown(wait=False)
+Subscribe = Callable[[Feed], Subscriber]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,45 +49,95 @@ class Viewer:
         return {"job_id": printable[:255], "client_ip": self.client_ip}
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Admission:
+    """What was decided of a request that may watch these jobs; the id `""` stands for all."""
+
+    request: ASGIRequest
+    job_ids: Sequence[str]
+    grant: Grant
+    subscribe: Subscribe
+
+    @property
+    def only_job(self) -> str:
+        """The job in the address; empty on a stream of many."""
+        match = self.request.resolver_match
+        return str(match.kwargs.get("job_id", "")) if match else ""
+
+
 class EventStream(AsyncIterator[bytes]):
     """What the ASGI handler iterates: the subscriber, and what belongs around it."""
 
-    def __init__(
-        self,
-        subscriber: Subscriber,
-        viewer: Viewer,
-        *,
-        leave: Callable[[], None],
-        send: Send | None = None,
-    ) -> None:
-        """With ASGI's own `send` all but the first bytes go by it, and the iteration that began
-        with those waits for the end: the same bytes in the same order.
-        """
-        self._subscriber = subscriber
-        self._leave = leave
-        self._viewer = viewer
-        self._send = send
+    def __init__(self, admission: Admission, *, encoding: str) -> None:
+        request = admission.request
+        self._admission: Admission | None = admission
+        self._encoding = encoding
+        self._viewer = Viewer(
+            job_id=",".join(admission.job_ids), client_ip=request.META.get("REMOTE_ADDR", "")
+        )
+        self._send: Send | None = request.scope.get(SEND)
+        self._seat: Seat | None = None
         self._is_closed = False
+
+    async def begin(self) -> bool:
+        """Joins the feed, in whose event loop it is to be awaited, and waits for the first state.
+
+        False: the client has the final state already, and there is nothing to stream.
+        """
+        assert self._admission is not None  # noqa: S101  (for mypy)
+        admission, self._admission = self._admission, None
+        app = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
+        self._app = app
+        seat = self._seat = app.gate.admit(admission.request, admission.job_ids, admission.grant)
+        if seat is None:
+            # Not a 4xx, which ends an EventSource for good.
+            subscriber = Subscriber(admission.only_job, asyncio.get_running_loop())
+            subscriber.end(refused_frame(admission.only_job, "too_many_streams"))
+        else:
+            subscriber = seat.subscriber = admission.subscribe(app.feed)
+        self._subscriber = subscriber
+        try:
+            await subscriber.ready
+        except BaseException:  # the client left before there was an answer
+            self._leave()
+            raise
+        if subscriber.is_up_to_date:
+            self._leave()
+            return False
+        if self._encoding == "gzip":
+            subscriber.compress()
+        return True
 
     def __anext__(self) -> Awaitable[bytes]:
         if not self._subscriber.is_open:
             return self._open()
         if self._send is None:
             return self._subscriber.__anext__()
-        outlet = Outlet(self._send, asyncio.get_running_loop(), on_idle=self._subscriber.hand_out)
+        # All but the first bytes go by ASGI's own `send`, the same bytes in the same order, and
+        # the iteration waits for their end.
+        loop = asyncio.get_running_loop()
+        outlet = Outlet(self._send, loop, on_idle=self._subscriber.hand_out)
         self._subscriber.attach(outlet)
         return outlet.ended
 
     async def _open(self) -> bytes:
-        # Here and not in the view, because middleware may touch the ORM on its way out.
-        await release_thread()
+        if self._send is None:
+            # Here and not in the view, because middleware may touch the ORM on its way out.
+            await release_thread()
         self._subscriber.reader = asyncio.current_task()
-        logger.info("sse_stream_started", extra=self._viewer.log_fields)
+        if self._seat is not None:
+            logger.info("sse_stream_started", extra=self._viewer.log_fields)
         return self._subscriber.open()
+
+    def _leave(self) -> None:
+        """May be called twice."""
+        if self._seat is not None:
+            self._app.feed.unsubscribe(self._subscriber)
+            self._app.gate.release(self._seat)
 
     async def aclose(self) -> None:
         """Called by the handler at the end of the stream and when the client has gone."""
-        if self._is_closed:
+        if self._is_closed or self._seat is None:
             return
         self._is_closed = True
         self._leave()
@@ -134,3 +177,42 @@ class EventStreamResponse(StreamingHttpResponse):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream
+
+    async def begin(self) -> HttpResponseBase:
+        """The response to send, to be awaited in the event loop: this one, or 204, which tells a
+        client that has the final state to stop reconnecting.
+        """
+        if not isinstance(self._stream, EventStream) or await self._stream.begin():
+            return self
+        headers = {name: value for name, value in self.items() if name not in OF_A_BODY}
+        answer = HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
+        del answer["Content-Type"]
+        answer.cookies = self.cookies
+        return answer
+
+
+class StreamView:
+    """A view in two steps: `decide`, in a thread, where it may ask the database; and the beginning
+    of the stream, in the event loop.
+
+    Django awaits both. `EventStreams` calls the first as a synchronous view, at the end of the
+    middleware, and does the second itself.
+    """
+
+    def __init__(self, decide: Callable[..., HttpResponseBase]) -> None:
+        self.decide = decide
+        functools.update_wrapper(self, decide)
+        markcoroutinefunction(self)
+
+    async def __call__(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+        decide = sync_to_async(self.decide, thread_sensitive=True)
+        response: HttpResponseBase = await decide(request, **kwargs)
+        if isinstance(response, EventStreamResponse):
+            return await response.begin()
+        return response
+
+
+async def nothing() -> AsyncIterator[bytes]:
+    """The body of an answer that has none."""
+    return
+    yield b""  # makes it a generator

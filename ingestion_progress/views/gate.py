@@ -19,7 +19,7 @@ from ingestion_progress import access
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import Subscriber
 from ingestion_progress.frames import refused_frame
-from ingestion_progress.views.event_stream import release_connections
+from ingestion_progress.threads import release_connections
 
 logger = logging.getLogger(__name__)
 

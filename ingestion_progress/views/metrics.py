@@ -16,8 +16,8 @@ from ingestion_progress import access
 from ingestion_progress import metrics as numbers
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
+from ingestion_progress.threads import release_connections
 from ingestion_progress.tracker.background import background_writer
-from ingestion_progress.views.event_stream import release_connections
 
 if TYPE_CHECKING:
     from ingestion_progress.apps import IngestionProgressConfig

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
 
-from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
 from django.db import transaction
@@ -21,28 +18,23 @@ from ingestion_progress import access
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import AccessRefused
 from ingestion_progress.feed import Feed, Subscriber
-from ingestion_progress.frames import refused_frame
+from ingestion_progress.threads import release_connections
 from ingestion_progress.views.cors import cors_headers, preflight_headers
 from ingestion_progress.views.event_stream import (
+    Admission,
     EventStream,
     EventStreamResponse,
-    Viewer,
-    release_connections,
+    StreamView,
+    Subscribe,
+    nothing,
 )
 
-if TYPE_CHECKING:
-    from ingestion_progress.apps import IngestionProgressConfig
-
-Subscribe = Callable[[Feed], Subscriber]
-
 REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
-SEND = "ingestion_progress.send"
-"""Where `ingestion_progress.asgi` leaves the server's `send`, in the scope of a request."""
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 READING_METHODS = frozenset({"GET", "HEAD"})
 
-# Each request has a thread and a connection of its own: of 200 users who came back at once, 40
-# found PostgreSQL's 100 connections taken.
+# Behind Django's own handler each request has a thread and a connection of its own: of 200 users
+# who came back at once, 40 found PostgreSQL's 100 connections taken.
 AUTHORISING = threading.BoundedSemaphore(10)
 
 # Status and message by code, in the shape of the API's errors.
@@ -60,25 +52,23 @@ REFUSALS = {
 }
 
 
+@StreamView
 @login_not_required  # `access` decides, and answers an EventSource better than a login page
 @csrf_exempt  # it only reads, and says so in JSON to whoever tries to write
 @transaction.non_atomic_requests
-async def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
+def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
     """The stream, or a refusal as JSON before any stream starts.
 
-    204 tells a client that has the final state to stop reconnecting. An id that cannot be a
-    job's is that of an unknown job.
+    An id that cannot be a job's is that of an unknown job.
     """
 
     def subscribe(feed: Feed) -> Subscriber:
         return feed.subscribe(job_id, resume_id=last_event_id(request))
 
-    return await answer(request, [job_id], subscribe)
+    return answer(request, [job_id], subscribe)
 
 
-async def answer(
-    request: HttpRequest, job_ids: Sequence[str], subscribe: Subscribe
-) -> HttpResponseBase:
+def answer(request: HttpRequest, job_ids: Sequence[str], subscribe: Subscribe) -> HttpResponseBase:
     """What every stream answers to a request about these jobs; the id `""` stands for all."""
     if request.method == "OPTIONS":
         headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
@@ -88,60 +78,20 @@ async def answer(
     if not isinstance(request, ASGIRequest):
         return refusal(request, "asgi_required")
     try:
-        grant = await _grant(request, job_ids)
+        grant = _grant(request, job_ids)
     except AccessRefused as refused:
         return refusal(request, refused.code)
-    if request.method == "HEAD":
-        encoding = encoding_for(request)
-        return EventStreamResponse(_only(), _headers(request), encoding=encoding)
-    return await _stream(request, job_ids, grant, subscribe)
-
-
-async def _stream(
-    request: ASGIRequest, job_ids: Sequence[str], grant: access.Grant, subscribe: Subscribe
-) -> HttpResponseBase:
-    app = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
-    seat = app.gate.admit(request, job_ids, grant)
-    if seat is None:
-        # Not a 4xx, which ends an EventSource for good.
-        frame = refused_frame(_only_job(request), "too_many_streams")
-        return EventStreamResponse(_only(frame.body), _headers(request))
-    subscriber = seat.subscriber = subscribe(app.feed)
-
-    def leave() -> None:
-        app.feed.unsubscribe(subscriber)
-        app.gate.release(seat)
-
-    try:
-        await subscriber.ready
-    except BaseException:  # the client left before there was an answer
-        leave()
-        raise
-    if subscriber.is_up_to_date:
-        leave()
-        return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=cors_headers(request))
     encoding = encoding_for(request)
-    if encoding == "gzip":
-        subscriber.compress()
-    viewer = Viewer(job_id=",".join(job_ids), client_ip=request.META.get("REMOTE_ADDR", ""))
-    stream = EventStream(subscriber, viewer, leave=leave, send=request.scope.get(SEND))
+    if request.method == "HEAD":
+        return EventStreamResponse(nothing(), _headers(request), encoding=encoding)
+    admission = Admission(request=request, job_ids=job_ids, grant=grant, subscribe=subscribe)
+    stream = EventStream(admission, encoding=encoding)
     return EventStreamResponse(stream, _headers(request), encoding=encoding)
 
 
-def _only_job(request: HttpRequest) -> str:
-    """The job in the address; empty on a stream of many."""
-    match = request.resolver_match
-    return str(match.kwargs.get("job_id", "")) if match else ""
-
-
-async def _grant(request: HttpRequest, job_ids: Sequence[str]) -> access.Grant:
+def _grant(request: HttpRequest, job_ids: Sequence[str]) -> access.Grant:
     if access.is_open():  # nothing to ask of the database
         return access.grant_view_of_each(request, job_ids)
-    return await _ask_for_grant(request, job_ids)
-
-
-@sync_to_async(thread_sensitive=True)
-def _ask_for_grant(request: HttpRequest, job_ids: Sequence[str]) -> access.Grant:
     with AUTHORISING:
         try:
             return access.grant_view_of_each(request, job_ids)
@@ -180,9 +130,3 @@ def _headers(request: ASGIRequest) -> dict[str, str]:
     if request.scope.get("http_version") == "1.1":
         headers["Connection"] = "keep-alive"
     return headers
-
-
-async def _only(*body: bytes) -> AsyncIterator[bytes]:
-    """A body that is known; none at all for an answer to HEAD."""
-    for part in body:
-        yield part

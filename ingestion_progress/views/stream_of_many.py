@@ -10,20 +10,21 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import Feed, Selection, Subscriber
+from ingestion_progress.views.event_stream import StreamView
 from ingestion_progress.views.stream import READING_METHODS, answer, last_event_id, refusal
 
 ALL_JOBS = ("",)
 """What `access` is asked about a stream of all jobs."""
 
 
+@StreamView
 @login_not_required  # `access` decides
 @csrf_exempt  # it only reads, and says so in JSON to whoever tries to write
 @transaction.non_atomic_requests
-async def jobs_progress(request: HttpRequest) -> HttpResponseBase:
+def jobs_progress(request: HttpRequest) -> HttpResponseBase:
     """The stream, or a refusal as JSON before any stream starts.
 
-    `?jobs=a,b` names jobs, `?until=idle` has the stream end with the last of them. 204 tells a
-    client that has that end already to stop reconnecting.
+    `?jobs=a,b` names jobs, `?until=idle` has the stream end with the last of them.
     """
     names, until = named_jobs(request.GET.get("jobs")), request.GET.get("until", "")
     if request.method in READING_METHODS and (problem := problem_with(names, until)):
@@ -38,7 +39,7 @@ async def jobs_progress(request: HttpRequest) -> HttpResponseBase:
             )
         )
 
-    return await answer(request, ALL_JOBS if names is None else names, subscribe)
+    return answer(request, ALL_JOBS if names is None else names, subscribe)
 
 
 def named_jobs(text: str | None) -> tuple[str, ...] | None:

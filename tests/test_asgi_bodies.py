@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 
 import pytest
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
 
-from ingestion_progress import asgi
-from ingestion_progress.asgi import BodyLimit
+from ingestion_progress.asgi import BodyLimit, bodies
 from tests.api import JOBS
+from tests.exchanges import Exchange
 
 MEBIBYTE = 1024 * 1024
 LIMIT = 3 * MEBIBYTE
@@ -36,60 +34,6 @@ def _limits(settings, tmp_path):
 @pytest.fixture(scope="module")
 def application():
     return BodyLimit(get_asgi_application())
-
-
-class Exchange:
-    """One request, and what came of it."""
-
-    def __init__(self, path, parts, headers, *, method="POST", root_path="", version="1.1"):
-        self.scope = {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": version,
-            "method": method,
-            "path": root_path + path,
-            "root_path": root_path,
-            "query_string": b"",
-            "headers": [(b"host", b"testserver")]
-            + [(name.encode(), value.encode()) for name, value in headers],
-        }
-        self._parts = list(parts)
-        self.read_bytes = 0
-        self.read_before_the_answer = None
-        self.sent = []
-
-    async def receive(self):
-        if not self._parts:
-            await asyncio.Future()
-        part = self._parts.pop(0)
-        self.read_bytes += len(part)
-        return {"type": "http.request", "body": part, "more_body": bool(self._parts)}
-
-    async def send(self, message):
-        if not self.sent:
-            self.read_before_the_answer = self.read_bytes
-        self.sent.append(message)
-
-    async def through(self, application) -> Exchange:
-        async with asyncio.timeout(10):
-            await application(self.scope, self.receive, self.send)
-        return self
-
-    @property
-    def status(self) -> int:
-        return self.sent[0]["status"]
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return {name.decode().lower(): value.decode() for name, value in self.sent[0]["headers"]}
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(message.get("body", b"") for message in self.sent[1:])
-
-    @property
-    def code(self) -> str:
-        return json.loads(self.body)["code"]
 
 
 def large(size=LIMIT + MEBIBYTE):
@@ -248,7 +192,7 @@ async def test_project_with_other_uploads_sets_its_own_limit():
 
 
 async def test_client_that_never_ends_is_left_after_a_while(application, monkeypatch):
-    monkeypatch.setattr(asgi, "SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr(bodies, "SILENCE_SECONDS", 0.02)
     exchange = Exchange(JOBS, [], [("content-length", str(10 * LIMIT)), *FORM])
     await exchange.through(application)
 
@@ -266,52 +210,3 @@ async def test_request_without_a_body_is_handed_on_as_it_is():
     await BodyLimit(application)(exchange.scope, exchange.receive, exchange.send)
 
     assert seen == [exchange.receive]
-
-
-class TestStreamThreads:
-    @pytest.fixture
-    def threads(self):
-        """In which threads the synchronous parts of many requests run."""
-
-        async def tell_thread(scope, receive, send):
-            thread = await sync_to_async(threading.current_thread, thread_sensitive=True)()
-            send(thread)
-
-        wrapped = asgi.StreamThreads(tell_thread)
-
-        async def used(path: str, count: int = 20) -> set[threading.Thread]:
-            found: list[threading.Thread] = []
-
-            async def request() -> None:
-                async with ThreadSensitiveContext():  # as Django's handler does
-                    await wrapped({"type": "http", "path": path}, None, found.append)
-
-            await asyncio.gather(*(request() for _ in range(count)))
-            return set(found)
-
-        return used
-
-    @pytest.mark.parametrize(
-        "path",
-        [
-            "/api/v1/admin/ingestion/progress",
-            "/api/v1/admin/ingestion/jobs/a/progress",
-            "/prefix/api/v1/admin/ingestion/jobs/a/b/progress",
-        ],
-    )
-    async def test_streams_share_a_few(self, threads, path):
-        assert len(await threads(path)) == asgi.STREAM_THREADS
-
-    @pytest.mark.parametrize("path", ["/", "/progress", "/api/v1/admin/ingestion/jobs"])
-    async def test_everything_else_keeps_its_own(self, threads, path):
-        assert not any("streams" in thread.name for thread in await threads(path))
-
-    async def test_what_is_no_request_is_handed_on(self):
-        seen = []
-
-        async def application(scope, receive, send):
-            seen.append(scope["type"])
-
-        await asgi.StreamThreads(application)({"type": "lifespan"}, None, None)
-
-        assert seen == ["lifespan"]

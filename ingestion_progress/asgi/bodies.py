@@ -1,9 +1,5 @@
-"""What stands in front of Django: `BodyLimit(StreamThreads(get_asgi_application()))`.
-
-Bodies are counted, and refused before they are stored: Django's handler writes the whole of one to
-memory or disk before a middleware or a view sees the request, 119 MB for a view that refuses it.
-
-Streams share threads: Django takes one for each request.
+"""Bodies are counted, and refused before they are stored: Django's handler writes the whole of one
+to memory or disk before a middleware or a view sees the request, 119 MB for a view that refuses it.
 """
 
 from __future__ import annotations
@@ -11,31 +7,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import sys
-from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from asgiref.sync import ThreadSensitiveContext
 from django.conf import settings
-from django.urls import reverse
 
+from ingestion_progress.asgi.types import Application, Message, Receive, Scope, Send
 from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
-from ingestion_progress.threads import SharedThread
-
-SEND = "ingestion_progress.send"
-Scope = dict[str, Any]
-Message = Mapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NO_CONTENT = 204
 # A client that is still sending would see a broken connection instead of the answer, so what it
 # sends is read and dropped for a while. The times are nginx's for the same purpose.
 LINGER_SECONDS = 30.0
 SILENCE_SECONDS = 5.0
-STREAM_THREADS = 4
 
 
 def upload_limit_bytes() -> int:
@@ -92,45 +76,6 @@ class BodyLimit:
         from ingestion_progress.inquiries import Inquiry
 
         return Inquiry()
-
-
-class StreamThreads:
-    """Wraps Django's application: all requests for streams use the same few threads.
-
-    Middleware and queries run in a thread that Django makes for each request. A crowd that comes
-    back at once makes as many, which wait for each other longer than they work: with shared ones
-    1,000 viewers have their first state in two thirds of the time, and leave in half of it.
-    """
-
-    def __init__(self, application: Application) -> None:
-        self._application = application
-        self._threads = itertools.cycle([SharedThread() for _ in range(STREAM_THREADS)])
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._is_for_a_stream(scope):
-            await self._application(scope, receive, send)
-            return
-        async with ThreadSensitiveContext(executor=next(self._threads)):
-            try:
-                await self._application({**scope, SEND: send}, receive, send)
-            except asyncio.CancelledError:
-                # Of a reader that takes nothing; servers would log a traceback. Before Django 6.1
-                # its handler does the same.
-                if not _was_aborted():
-                    raise
-
-    def _is_for_a_stream(self, scope: Scope) -> bool:
-        if scope["type"] != "http":
-            return False
-        folder, name = self._address
-        path: str = scope["path"]
-        return path.endswith(name) and folder in path
-
-    @functools.cached_property
-    def _address(self) -> tuple[str, str]:
-        """What addresses of streams have in common: where they are, and how they end."""
-        folder, _, name = reverse("ingestion_progress:jobs_progress").rpartition("/")
-        return folder, f"/{name}"
 
 
 class Body:
@@ -193,12 +138,6 @@ async def _refuse(answer: list[dict[str, Any]], body: Body, send: Send) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": True})
     await body.drop()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def _was_aborted() -> bool:
-    from ingestion_progress.feed.subscribers import aborted
-
-    return asyncio.current_task() in aborted
 
 
 def _may_have_body(scope: Scope) -> bool:

@@ -1,0 +1,125 @@
+"""Requests for streams, in front of Django's own handler.
+
+The project's middleware and the view decide as ever, and give the same bytes. What is saved is the
+way: Django's handler runs each synchronous method of a middleware in a thread of the request's own,
+sixteen hops between loop and thread with its default middleware, and wakes a task per frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.urls import ResolverMatch, reverse, set_script_prefix
+
+from ingestion_progress.asgi.types import Application, Receive, Scope, Send
+from ingestion_progress.threads import SharedThread, release_connections
+
+# A crowd that comes back at once makes as many threads of Django's handler, which wait for each
+# other longer than they work.
+THREADS = 4
+
+
+class EventStreams(ASGIHandler):
+    """Wraps Django's application: `EventStreams(get_asgi_application())`.
+
+    It answers the requests for streams, and hands on all others. All synchronous parts of one, its
+    middleware and the view's questions to the database, run in one step in one of a few threads.
+    """
+
+    def __init__(self, application: Application) -> None:
+        super().__init__()
+        self._application = application
+        self._threads = itertools.cycle([SharedThread() for _ in range(THREADS)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._is_for_a_stream(scope):
+            await self._application(scope, receive, send)
+            return
+        async with ThreadSensitiveContext(executor=next(self._threads)):
+            await self.handle(scope, receive, send)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from ingestion_progress.views.event_stream import SEND, EventStreamResponse
+
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        response = await sync_to_async(self._decide)({**scope, SEND: send}, body)
+        try:
+            async with _until_disconnect(receive):
+                is_stream = isinstance(response, EventStreamResponse)
+                answer = await response.begin() if is_stream else response
+                await self.send_response(answer, send)
+        finally:
+            body.close()
+            await sync_to_async(response.close)()
+
+    def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT002  (Django's signature)
+        super().load_middleware(is_async=False)
+
+    def resolve_request(self, request: Any) -> ResolverMatch:
+        match: ResolverMatch = super().resolve_request(request)
+        match.func = getattr(match.func, "decide", match.func)
+        return match
+
+    def _decide(self, scope: Scope, body: Any) -> Any:
+        """What Django's handlers do with a request, as far as there is a response to send."""
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        request, refusal = self.create_request(scope, body)
+        response: Any = self.get_response(request) if request else refusal
+        response._handler_class = self.__class__  # noqa: SLF001  (the sender of its last signal)
+        release_connections()
+        return response
+
+    def _is_for_a_stream(self, scope: Scope) -> bool:
+        if scope["type"] != "http":
+            return False
+        folder, name = self._address
+        path: str = scope["path"]
+        return path.endswith(name) and folder in path
+
+    @functools.cached_property
+    def _address(self) -> tuple[str, str]:
+        """What addresses of streams have in common: where they are, and how they end."""
+        folder, _, name = reverse("ingestion_progress:jobs_progress").rpartition("/")
+        return folder, f"/{name}"
+
+
+@asynccontextmanager
+async def _until_disconnect(receive: Receive) -> AsyncIterator[None]:
+    """Cancels what is in the block once the client leaves, and is left without a word then; so it
+    is when the feed cancels a reader that takes nothing.
+    """
+    from ingestion_progress.feed.subscribers import aborted
+
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  (for mypy)
+    has_left = False
+
+    def leave(_: object) -> None:
+        nonlocal has_left
+        has_left = True
+        task.cancel()
+
+    leaving = asyncio.ensure_future(receive())
+    leaving.add_done_callback(leave)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not has_left and task not in aborted:
+            raise
+        task.uncancel()
+    finally:
+        leaving.remove_done_callback(leave)
+        leaving.cancel()
