@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
-
-from django.db import router
 
 from ingestion_progress.estimates import (
     overall_percent,
@@ -14,7 +13,7 @@ from ingestion_progress.estimates import (
     shown_percent,
     stage_percent,
 )
-from ingestion_progress.models import Job, Stage, Worker
+from ingestion_progress.models import Job, Stage, Worker, rows_by
 from ingestion_progress.schemas import (
     JobStateEventData,
     MetricsSchema,
@@ -148,9 +147,8 @@ def load_snapshots(jobs: Iterable[Job] | QuerySet[Job]) -> dict[str, Snapshot]:
     """Snapshots by job id, in the given order; two queries beside the one for `jobs`."""
     found = list(jobs)
     ids = [job.pk for job in found]
-    alias = router.db_for_read(Job)
-    stages = _grouped(Stage.objects.using(alias).filter(job_id__in=ids).order_by("position"))
-    workers = _grouped(Worker.objects.using(alias).filter(job_id__in=ids).order_by("number"))
+    stages = _grouped(sorted(rows_by(Stage, "job_id", ids), key=attrgetter("position")))
+    workers = _grouped(sorted(rows_by(Worker, "job_id", ids), key=attrgetter("number")))
     return {
         job.pk: Snapshot(job=job, stages=stages[job.pk], workers=workers[job.pk]) for job in found
     }

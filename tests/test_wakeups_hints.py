@@ -13,7 +13,7 @@ POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "progress"}
 
 
 def test_hint_arrives_as_it_was_sent():
-    hint = Hint.about(["job-1", "Größe 2"])
+    hint = Hint.about(["job-1", "Größe 2"], ["Größe 2"])
     assert Hint.decoded(hint.encoded()) == hint
     assert hint.origin == this_process()
 
@@ -24,7 +24,10 @@ def test_hint_about_more_than_a_carrier_takes_names_no_job():
     assert len(Hint.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
 
 
-@pytest.mark.parametrize("text", ["", "look!", "{}", "[]", "[1]", '["me", 2]', "null", "[[]]"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "look!", "{}", "[]", "[1]", '["me", 2]', "null", "[[]]", '["me", "job"]', '["me", [2]]'],
+)
 def test_what_others_write_to_the_channel_is_no_hint(text):
     assert Hint.decoded(text) is None
 

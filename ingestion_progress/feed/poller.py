@@ -68,15 +68,24 @@ class Poller:
         """Somebody watches all jobs from now on."""
         self._wake.set()
 
-    def look_now(self, job_ids: Collection[str] = ()) -> None:
-        """Jobs were written, says a hint: those, or some that it does not name."""
+    def look_now(self, job_ids: Collection[str] = (), ended: Collection[str] = ()) -> None:
+        """Jobs were written, says a hint: those, or some that it does not name. Those that have
+        ended are read at once, others once their next state may be sent.
+        """
         watched = self._watches.keys()
         hinted = watched & job_ids if job_ids else set(watched)
         if self._overview.is_watched and (not job_ids or len(hinted) < len(job_ids)):
             self._is_hinted = True
         elif not hinted:
             return
-        self._unread |= hinted
+        clock = self._clock()
+        for job_id in hinted:
+            watch = self._watches[job_id]
+            if job_ids and job_id not in ended and watch.state and watch.due_at > clock:
+                watch.is_behind = True
+                self._waiting.add(job_id)
+            else:
+                self._unread.add(job_id)
         self._wake.set()
 
     async def run(self) -> None:
@@ -98,13 +107,28 @@ class Poller:
     async def _read_what_is_due(self) -> None:
         clock = self._clock()
         if clock >= min(self._next_tick_at, self._next_look_at):
-            await self._read(self._watches, looks_around=True)
+            await self._read(self._asked_at_a_tick(clock), looks_around=True)
             self._next_tick_at = clock + conf.poll_interval_seconds
         elif self._unread and clock >= self._next_load_at:
+            if not self._overview.is_watched and self._unread >= self._watches.keys():
+                self._next_tick_at = clock + conf.poll_interval_seconds
             await self._read(self._unread)
         else:
             return
         self._next_load_at = self._clock() + LOAD_INTERVAL_SECONDS
+
+    def _asked_at_a_tick(self, clock: float) -> Collection[str]:
+        """All that are watched, but for those that are read within an interval anyway, at the end
+        of their throttle's.
+        """
+        if self._overview.is_watched:
+            return self._watches
+        soon = clock + conf.poll_interval_seconds + LOAD_INTERVAL_SECONDS
+        return [
+            job_id
+            for job_id, watch in self._watches.items()
+            if not (watch.is_behind and watch.due_at <= soon)
+        ]
 
     @property
     def _next_look_at(self) -> float:
@@ -139,10 +163,10 @@ class Poller:
         # Ends first and in their order: what follows carries an `id` that says they were sent.
         for job_id, state in sorted(changes.states.items(), key=_end_of):
             self._offer(job_id, state, look, is_broken=job_id in changes.broken)
-        for job_id in changes.held_back:
-            if watch := self._watches.get(job_id):
-                watch.is_behind = True
-                self._waiting.add(job_id)
+        for job_id in changes.held_back & self._watches.keys():
+            self._watches[job_id].is_behind = True
+        read = self._watches.keys() & (known.keys() | changes.states.keys())
+        self._waiting |= {job_id for job_id in read if self._watches[job_id].is_waiting}
         if look is not None:
             await self._complete(look)
 
@@ -197,8 +221,6 @@ class Poller:
             # Streams of many jobs go on, and want to know of a new attempt.
             if is_broken or (state.is_final and not watch.named_by):
                 del self._watches[job_id]
-            elif watch.is_waiting:
-                self._waiting.add(job_id)
         if not overview.is_watched:
             return
         if is_broken:
@@ -213,6 +235,7 @@ class Poller:
         for job_id in list(self._waiting):
             watch = self._watches.get(job_id)
             if watch is not None and watch.is_to_be_read(clock):
+                watch.is_behind = False
                 self._unread.add(job_id)
                 self._waiting.discard(job_id)
                 continue

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from ingestion_progress.feed.states import State
 from ingestion_progress.frames import Frame, encode_error, missing_frame
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, rows_by
 from ingestion_progress.snapshots import Snapshot, load_snapshots
 from ingestion_progress.statuses import Liveness
 
@@ -156,8 +156,8 @@ class _Look:
             self.changes.states.update(states)
 
     def _states(self, job_ids: Sequence[str], *, looks_around: bool) -> dict[str, State]:
-        query = self._wanted(job_ids) if looks_around else Job.objects.filter(pk__in=job_ids)
-        jobs = {job.pk: job for job in query}
+        found = self._wanted(job_ids) if looks_around else rows_by(Job, "pk", job_ids)
+        jobs = {job.pk: job for job in found}
         self.seen.update(jobs)
         missing = {
             job_id: State.closing(missing_frame(job_id))

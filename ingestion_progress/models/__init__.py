@@ -2,7 +2,17 @@
 
 from ingestion_progress.models.events import JobEvent
 from ingestion_progress.models.jobs import Job, clean_job_id, new_epoch, new_job_id
+from ingestion_progress.models.rows import rows_by
 from ingestion_progress.models.stages import Stage
 from ingestion_progress.models.workers import Worker
 
-__all__ = ["Job", "JobEvent", "Stage", "Worker", "clean_job_id", "new_epoch", "new_job_id"]
+__all__ = [
+    "Job",
+    "JobEvent",
+    "Stage",
+    "Worker",
+    "clean_job_id",
+    "new_epoch",
+    "new_job_id",
+    "rows_by",
+]

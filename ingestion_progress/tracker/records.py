@@ -47,9 +47,10 @@ def progress_alias() -> str:
     return router.db_for_write(Job)
 
 
-def announce(job_id: str) -> None:
+def announce(job_id: str, *, is_end: bool = False) -> None:
     """Inside a transaction that writes the job: wakes the feeds up once it is committed."""
-    transaction.on_commit(partial(wakeups.publish, job_id), using=progress_alias(), robust=True)
+    publish = partial(wakeups.publish, job_id, is_end=is_end)
+    transaction.on_commit(publish, using=progress_alias(), robust=True)
 
 
 def write_changes(attempt: Attempt, changes: JobChanges) -> Recorded:
@@ -83,7 +84,7 @@ def finish_attempt(
 
 def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
     """Ends a job whose row the caller has locked; what was open in it is closed."""
-    announce(job.pk)
+    announce(job.pk, is_end=True)
     # Another host's clock may be behind the one that wrote the start.
     now = max(timezone.now(), job.started_at or job.created_at)
     has_succeeded = status is JobStatus.SUCCEEDED

@@ -24,9 +24,9 @@ async def listen(deliver: Deliver, heard: Counter[str]) -> None:
         return
 
     def counted(carrier: str) -> Deliver:
-        def count_and_deliver(job_ids: Collection[str]) -> None:
+        def count_and_deliver(job_ids: Collection[str], ended: Collection[str]) -> None:
             heard[carrier] += 1
-            deliver(job_ids)
+            deliver(job_ids, ended)
 
         return count_and_deliver
 
@@ -41,7 +41,7 @@ async def _receive(name: str, deliver: Deliver) -> None:
 
     def deliver_foreign(hint: Hint) -> None:
         if hint.origin != this_process():
-            deliver(hint.job_ids)
+            deliver(hint.job_ids, hint.ended)
 
     while True:
         carrier = new_carrier(name)

@@ -6,10 +6,12 @@ from ingestion_progress.wakeups.carriers import carrier_name
 from ingestion_progress.wakeups.senders import sender
 
 
-def publish(job_id: str) -> None:
-    """Tells the feeds that the job has been written. To be called after the COMMIT."""
+def publish(job_id: str, *, is_end: bool = False) -> None:
+    """Tells the feeds that the job has been written, perhaps for the last time. To be called after
+    the COMMIT.
+    """
     if conf.wakeups == "off":
         return
-    local.publish(job_id)
+    local.publish(job_id, is_end=is_end)
     if carrier_name():
-        sender.publish(job_id)
+        sender.publish(job_id, is_end=is_end)

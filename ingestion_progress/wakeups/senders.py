@@ -40,15 +40,18 @@ class Sender:
         """Also in a forked child, which has no such thread and must not use its connection."""
         self._news = threading.Condition()
         self._job_ids: set[str] = set()
+        self._ended: set[str] = set()
         self._thread: threading.Thread | None = None
         self._is_stopping = self._is_finalized = False
         self._outage = Outage("send")
 
-    def publish(self, job_id: str) -> None:
+    def publish(self, job_id: str, *, is_end: bool) -> None:
         """From any thread. Takes microseconds, whatever the carrier does."""
         with self._news:
             if len(self._job_ids) <= MAX_JOBS:
                 self._job_ids.add(job_id)
+                if is_end:
+                    self._ended.add(job_id)
             if self._thread is None:
                 self._start()
             self._news.notify()
@@ -83,7 +86,7 @@ class Sender:
             line = _Line(runner, self._outage)
             while self._wait():
                 self._pause(GATHER_SECONDS)
-                self._pause(line.send(self._take()))
+                self._pause(line.send(*self._take()))
             line.close()
 
     def _wait(self) -> bool:
@@ -97,10 +100,11 @@ class Sender:
                     return False
             return True
 
-    def _take(self) -> set[str]:
+    def _take(self) -> tuple[set[str], set[str]]:
         with self._news:
             taken, self._job_ids = self._job_ids, set()
-            return taken if len(taken) <= MAX_JOBS else set()
+            ended, self._ended = self._ended, set()
+            return (taken, ended) if len(taken) <= MAX_JOBS else (set(), set())
 
     def _pause(self, seconds: float) -> None:
         with self._news:
@@ -116,7 +120,7 @@ class _Line:
         self._name = ""
         self._carrier: Carrier | None = None
 
-    def send(self, job_ids: set[str]) -> float:
+    def send(self, job_ids: set[str], ended: set[str]) -> float:
         """Returns the seconds to wait before the next hint."""
         name = carrier_name()
         if name != self._name:
@@ -126,7 +130,7 @@ class _Line:
             return INTERVAL_SECONDS
         try:
             self._carrier = self._carrier or new_carrier(name)
-            hint = Hint.about(job_ids)
+            hint = Hint.about(job_ids, ended)
             self._runner.run(asyncio.wait_for(self._carrier.send(hint), SEND_SECONDS))
         except Exception as error:  # noqa: BLE001  (a hint may get lost, whatever the reason)
             self._outage.goes_on(name, error)
