@@ -55,13 +55,14 @@ class EventStreams(ASGIHandler):
         except RequestAborted:
             return
         response = await sync_to_async(self._decide)({**scope, SEND: send}, body)
+        body.close()
+        del body
         try:
             async with _until_disconnect(receive):
                 is_stream = isinstance(response, EventStreamResponse)
                 answer = await response.begin() if is_stream else response
                 await self.send_response(answer, send)
         finally:
-            body.close()
             await sync_to_async(response.close)()
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT002  (Django's signature)

@@ -183,6 +183,9 @@ class EventStreamResponse(StreamingHttpResponse):
         client that has the final state to stop reconnecting.
         """
         if not isinstance(self._stream, EventStream) or await self._stream.begin():
+            # Nothing of a request that was read whole is left to close, and it is some kilobytes.
+            while self._resource_closers:
+                self._resource_closers.pop()()
             return self
         headers = {name: value for name, value in self.items() if name not in OF_A_BODY}
         answer = HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
