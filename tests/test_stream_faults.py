@@ -57,8 +57,6 @@ RUN_LARGE_FOR_EVER = """
                 time.sleep(0.05)
 """
 
-pytestmark = pytest.mark.xdist_group("faults")  # one siege, whichever worker asks for it
-
 
 @dataclass
 class Siege:
