@@ -37,6 +37,14 @@ class InvalidJobId(IngestionProgressError, ValueError):
         )
 
 
+class InvalidBatch(IngestionProgressError, ValueError):
+    def __init__(self) -> None:
+        super().__init__(
+            "A batch is named by 1 to 255 printable characters, none of them a slash, a backslash "
+            "or a leading or trailing space."
+        )
+
+
 class JobNotFound(IngestionProgressError, LookupError):
     def __init__(self, job_id: str, running: Iterable[str] = ()) -> None:
         names = ", ".join(running)

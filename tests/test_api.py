@@ -49,6 +49,15 @@ def running_job():
 
 
 class TestList:
+    def test_jobs_of_a_batch_are_listed_by_its_name(self, client):
+        for job_id, batch in (("a", "import-7"), ("b", None), ("c", "import-7"), ("d", "other")):
+            queue_job(f"{job_id}.pdf", job_id=job_id, batch=batch)
+        body = client.get(JOBS, {"batch": "import-7", "status": "queued"}).json()
+        assert sorted(item["job_id"] for item in body["items"]) == ["a", "c"]
+        assert {item["batch"] for item in body["items"]} == {"import-7"}
+        assert body["total"] == 2
+        assert client.get(f"{JOBS}/b").json()["batch"] is None
+
     def test_newest_job_is_first(self, client):
         now = timezone.now()
         for age, job_id in enumerate(["new", "old", "older"]):

@@ -55,6 +55,21 @@ class TestAccepted:
         assert client.get(body["links"]["page"]).status_code == 200
         assert len(stored_files()) == 1
 
+    def test_uploads_share_the_name_of_a_batch(self, client):
+        for name in ("a.txt", "b.txt"):
+            client.post(JOBS, {"file": document(name), "batch": "import 7"})
+        client.post(JOBS, {"file": document("c.txt"), "batch": ""})
+        assert sorted(Job.objects.values_list("document_name", "batch")) == [
+            ("a.txt", "import 7"),
+            ("b.txt", "import 7"),
+            ("c.txt", ""),
+        ]
+
+    def test_name_that_cannot_be_a_batch_is_refused(self, client):
+        assert_refused(
+            client.post(JOBS, {"file": document(), "batch": "a/b"}), 422, "invalid_request"
+        )
+
     def test_caller_chooses_both_ids(self, client):
         response = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "doc 1"})
         assert response.json()["job_id"] == "mine"

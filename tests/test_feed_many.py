@@ -606,3 +606,67 @@ async def test_tick_takes_three_queries_at_most_whatever_is_watched(feed, querie
     limit = await sync_to_async(lambda: connection.features.max_query_params)() or count
     assert max(queries) == 1 + 2 * math.ceil(count / limit)
     assert queries[-1] == 1
+
+
+class TestBatch:
+    async def test_only_its_jobs_come_those_that_begin_later_included(self, feed):
+        await make_job("mine", batch="b")
+        await make_job("other", batch="c")
+        await make_job("alone")
+        subscriber = await ready(watch_all(feed, batch="b"))
+        assert await jobs_of(subscriber, 1) == ["mine"]
+
+        for job_id in ("other", "alone"):
+            await write(job_id, neo4j_writes=1)
+            await finish(job_id)
+        await make_job("later", batch="b")
+
+        assert await jobs_of(subscriber, 1) == ["later"]
+        await finish("mine")
+        assert [name for name, _, _ in await following(subscriber)] == [
+            "pipeline_progress",
+            "job_state",
+            "complete",
+        ]
+        assert await is_silent(subscriber)
+
+    async def test_it_stands_beside_a_stream_of_all(self, feed):
+        await make_job("mine", batch="b")
+        await make_job("other", batch="c")
+        everything = await ready(watch_all(feed))
+        batch = await ready(watch_all(feed, batch="c"))
+
+        assert sorted(await jobs_of(everything, 2)) == ["mine", "other"]
+        assert await jobs_of(batch, 1) == ["other"]
+
+    async def test_deleted_job_is_told_to_its_batch_only(self, feed):
+        await make_job("mine", batch="b")
+        await make_job("other", batch="c")
+        mine = await ready(watch_all(feed, batch="b"))
+        others = await ready(watch_all(feed, batch="c"))
+        await jobs_of(mine, 1)
+        await jobs_of(others, 1)
+        await Job.objects.filter(pk="mine").adelete()
+
+        assert (await following(mine))[0][2]["code"] == "not_found"
+        assert await is_silent(others)
+
+    async def test_it_is_idle_when_its_own_jobs_have_ended(self, feed):
+        await make_job("mine", batch="b")
+        await make_job("other", batch="c")
+        subscriber = await ready(watch_all(feed, batch="b", is_until_idle=True))
+        await jobs_of(subscriber, 1)
+        await finish("mine")
+
+        names = [name for name, _, _ in await following(subscriber)]
+        assert names[-1] == "complete"
+        assert (await following(subscriber))[0][0] == "idle"
+        assert subscriber.has_ended
+
+    async def test_absence_is_made_good_for_its_own_jobs_only(self, feed):
+        await make_job("mine", JobStatus.SUCCEEDED, batch="b")
+        await make_job("other", JobStatus.SUCCEEDED, batch="c")
+        subscriber = await ready(watch_all(feed, batch="b", last_event_id="1"))
+
+        assert await jobs_of(subscriber, 1) == ["mine"]
+        assert await is_silent(subscriber)

@@ -95,6 +95,14 @@ class TestWithAWorker:
         queued = {f"{job.pk}  {job.document_name}" for job in Job.objects.queued()}
         assert set(out.splitlines()) == queued
         assert len(queued) == DBTaskResult.objects.count() == 3
+        (batch,) = set(Job.objects.values_list("batch", flat=True))
+        assert batch
+
+    def test_batch_may_be_named_and_one_document_has_none(self, folder: Path):
+        run(folder, detach=True, batch="texts")
+        run(folder / "a.md", detach=True)
+        assert Job.objects.of_batch("texts").count() == 3
+        assert Job.objects.filter(batch="").count() == 1
 
     def test_a_worker_runs_what_was_detached(self, folder: Path, monkeypatch):
         run(folder, detach=True)

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from ingestion_progress.exceptions import (
+    InvalidBatch,
     InvalidJobId,
     InvalidTransition,
     JobCancelled,
@@ -60,7 +61,17 @@ def test_an_id_is_taken_once():
 def test_an_impossible_id_is_refused_before_it_is_written():
     with pytest.raises(InvalidJobId):
         queue_job("a.pdf", job_id="../etc")
+    with pytest.raises(InvalidBatch, match="A batch is named by"):
+        queue_job("a.pdf", batch=" ")
     assert not Job.objects.exists()
+
+
+def test_jobs_that_share_the_name_of_a_batch_are_of_it():
+    queue_job("a.pdf", batch="import")
+    queue_job("b.pdf", batch="other")
+    queue_job("c.pdf")
+    assert [job.document_name for job in Job.objects.of_batch("import")] == ["a.pdf"]
+    assert not Job.objects.of_batch("").exists()
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ class TestDocument:
         form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert form["required"] == ["file"]
         assert form["properties"]["file"]["format"] == "binary"
-        assert set(form["properties"]) == {"file", "job_id", "document_id"}
+        assert set(form["properties"]) == {"file", "job_id", "document_id", "batch"}
         assert set(operation["responses"]) >= {"201", "409", "411", "413", "415", "422"}
         assert "curl -F file=@" in operation["x-codeSamples"][0]["source"]
         assert "Location" in operation["responses"]["201"]["headers"]
@@ -193,7 +193,7 @@ class TestStreamOperation:
         assert [message["title"] for message in messages] == [e.name for e in MANY_JOBS_EVENTS]
         assert set(many["responses"]) == set(stream["responses"]) | {"400"}
         names = [parameter["name"] for parameter in many["parameters"]]
-        assert names == ["jobs", "until", "Last-Event-ID", "last_event_id", "token"]
+        assert names == ["jobs", "batch", "until", "Last-Event-ID", "last_event_id", "token"]
         assert "new EventSource(" in many["description"]
 
     def test_curl_example_leads_to_the_stream(self, client, stream):

@@ -79,6 +79,8 @@ def test_form_without_javascript_queues_a_job_per_document(client, settings, tmp
     assert response.redirect_chain == [(LIST, 302)]
     assert sorted(Job.objects.values_list("document_name", flat=True)) == ["one.txt", "two.md"]
     assert response.content.decode().count('data-level="success"') == 2
+    (batch,) = set(Job.objects.values_list("batch", flat=True))
+    assert batch
 
 
 def test_document_that_is_refused_is_named_with_the_reason(client, settings, tmp_path):

@@ -93,6 +93,7 @@ async def test_who_has_the_end_already_gets_204(client):
         ({"jobs": ",".join(map(str, range(201)))}, "may name 200 jobs, and these are 201"),
         ({"jobs": ","}, "Name jobs"),
         ({"until": "tea"}, "until=idle"),
+        ({"jobs": "a", "batch": "b"}, "not both"),
     ],
 )
 async def test_impossible_question_is_answered_with_400(client, query, message):

@@ -49,8 +49,8 @@ class JobAdmin(JobModelAdmin):
         "elapsed",
     )
     list_filter = ("status", "created_at")
-    search_fields = ("id", "document_id", "document_name")
-    search_help_text = "By job id, document id or document name."
+    search_fields = ("id", "document_id", "document_name", "batch")
+    search_help_text = "By job id, document id, document name or batch."
     date_hierarchy = "created_at"
     list_per_page = 50
     actions = (actions.cancel_jobs, actions.delete_selected)

@@ -95,9 +95,11 @@ def add_operations(router: Router) -> None:
 def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
     """A page of the jobs, the newest first, with how far each has come.
 
-    `total` counts all jobs of the wanted statuses.
+    `total` counts all jobs of the wanted statuses and batch.
     """
     jobs = Job.objects.order_by("-created_at", "id")
+    if query.batch:
+        jobs = jobs.of_batch(query.batch)
     if query.status:
         jobs = jobs.filter(status__in=query.status)
     now = timezone.now()

@@ -38,6 +38,7 @@ class JobListQuery(PageQuery):
     status: Annotated[list[StatusWord], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these statuses: repeated, or with commas between them."
     )
+    batch: str = Field(default="", max_length=255, description="Only the jobs of this batch.")
 
 
 class JobEventListQuery(PageQuery):
@@ -52,6 +53,7 @@ class JobSchema(BaseModel):
     job_id: str
     document_id: str
     document_name: str
+    batch: str | None = Field(description="The name of the jobs that were started with it.")
     status: StatusWord
     liveness: LivenessWord | None = Field(description="null once the job has ended.")
     attempt: int = Field(ge=1)
@@ -113,6 +115,7 @@ def _job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         "job_id": job.id,
         "document_id": job.document_id,
         "document_name": job.document_name,
+        "batch": job.batch or None,
         "status": job.job_status.value,
         "liveness": liveness.value if liveness else None,
         "attempt": job.attempt,

@@ -146,6 +146,12 @@ STREAMS = (
             ),
             _parameter(
                 "query",
+                "batch",
+                "Only the jobs that were started under this name, those that begin later included. "
+                "Not together with `jobs`.",
+            ),
+            _parameter(
+                "query",
                 "until",
                 "`idle`: end with the last job. Empty is as good as left out.",
                 enum=["idle", ""],

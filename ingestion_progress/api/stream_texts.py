@@ -53,8 +53,9 @@ source.addEventListener("error", (event) => {{
 }});"""
 
 MANY_JOBS_DESCRIPTION = """\
-Server-Sent Events of all jobs that are queued or running, or of those named in `jobs`, in one
-connection. The events are those of the stream of one job, each with the `job_id` in its data.
+Server-Sent Events of all jobs that are queued or running, of those of a `batch`, or of those named
+in `jobs`, in one connection. The events are those of the stream of one job, each with the `job_id`
+in its data.
 
 | event | data | meaning |
 |---|---|---|

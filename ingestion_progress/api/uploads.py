@@ -52,6 +52,10 @@ class UploadForm(BaseModel):
         description="What the document replaces, and is replaced by. By default the same name "
         "is the same document.",
     )
+    batch: Annotated[FormId, AfterValidator(id_or_nothing)] = Field(
+        default=None,
+        description="A name for uploads that belong together, to list and to watch them by.",
+    )
 
 
 def add_operations(router: Router) -> None:
@@ -144,6 +148,7 @@ def create_job(
         name=file.name or "",
         job_id=form.job_id or None,
         document_id=form.document_id,
+        batch=form.batch,
     )
     created = describe_created_job(job)
     response["Location"] = created.links.job

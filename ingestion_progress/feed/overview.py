@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -8,6 +8,8 @@ from ingestion_progress.feed.reading import Known
 from ingestion_progress.feed.selections import OVERLAP, bookmark, ended_since
 from ingestion_progress.feed.states import State
 from ingestion_progress.feed.subscribers import Subscriber
+from ingestion_progress.feed.watches import of_batch
+from ingestion_progress.frames import Frame
 
 # A job that cannot be read is tried again after this long, at the cost of some queries.
 BROKEN_FOR_SECONDS = 60.0
@@ -114,8 +116,8 @@ class Overview:
         self._broken = {
             job_id: at for job_id, at in self._broken.items() if at[1] > look.clock
         }  # what was tried again is either readable now or gone
-        states = {job_id: state.joint_frame for job_id, state in active}
-        broken = {job_id: state.joint_frame for job_id, (state, _) in self._broken.items()}
+        states = dict(active)
+        broken = {job_id: state for job_id, (state, _) in self._broken.items()}
         ended = sorted((look.owed | self._ended).items(), key=_end_of)
         for subscriber, since in look.newcomers.items():
             if subscriber not in self.newcomers:  # it has left meanwhile
@@ -123,29 +125,44 @@ class Overview:
             self.newcomers.discard(subscriber)
             self.crowd.add(subscriber)
             subscriber.not_before = not_before
-            owed = {
-                job_id: state.joint_frame
-                for job_id, state in ended
-                if since and _end_of((job_id, state)) >= since
-            }
-            subscriber.fill(owed | broken, states)
-            if not states and _is_until_idle(subscriber):
+            late = {job_id: state for job_id, state in ended if since and ended_at(state) >= since}
+            owed = _frames_for(subscriber, late)
+            subscriber.fill(owed | _frames_for(subscriber, broken), _frames_for(subscriber, states))
+            if _is_idle(subscriber, states):
                 subscriber.conclude(bookmark(look.now), is_known=since is not None and not owed)
             subscriber.set_ready()
-        if not states:
-            for subscriber in filter(_is_until_idle, list(self.crowd)):
+        for subscriber in list(self.crowd):
+            if _is_idle(subscriber, states):
                 subscriber.conclude(bookmark(look.now), is_known=False)
 
     def _tell(self, job_id: str, state: State) -> None:
-        for subscriber in self.crowd:
+        for subscriber in of_batch(self.crowd, state):
             subscriber.put(job_id, state.joint_frame)
 
 
-def _is_until_idle(subscriber: Subscriber) -> bool:
-    return subscriber.selection is not None and subscriber.selection.is_until_idle
+def _frames_for(subscriber: Subscriber, states: Mapping[str, State]) -> dict[str, Frame]:
+    selection = subscriber.selection
+    return {
+        job_id: state.joint_frame
+        for job_id, state in states.items()
+        if selection is None or selection.admits(state.batch)
+    }
+
+
+def _is_idle(subscriber: Subscriber, active: Mapping[str, State]) -> bool:
+    """Does the stream wait for the end of jobs of which none is active?"""
+    selection = subscriber.selection
+    return (
+        selection is not None
+        and selection.is_until_idle
+        and not any(selection.admits(state.batch) for state in active.values())
+    )
 
 
 def _end_of(item: tuple[str, State]) -> datetime:
-    ended_at = item[1].ended_at
-    assert ended_at is not None  # noqa: S101  (for mypy)
-    return ended_at
+    return ended_at(item[1])
+
+
+def ended_at(state: State) -> datetime:
+    assert state.ended_at is not None  # noqa: S101  (for mypy)
+    return state.ended_at

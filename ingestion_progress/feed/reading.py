@@ -31,17 +31,19 @@ class Known:
     liveness: Liveness | None
     is_paused: bool = False
     """A change is not wanted yet, unless it is the last one."""
+    batch: str = ""
 
     @classmethod
     def of(cls, state: State, *, is_paused: bool = False) -> Known:
         if state.snapshot is None:  # there was no such job
-            return cls(epoch="", revision=-1, liveness=None)
+            return cls(epoch="", revision=-1, liveness=None, batch=state.batch)
         job = state.snapshot.job
         return cls(
             epoch=job.epoch,
             revision=job.revision,
             liveness=state.liveness,
             is_paused=is_paused,
+            batch=state.batch,
         )
 
     @property
@@ -146,7 +148,7 @@ class _Look:
             if looks_around:
                 job_ids = list(dict.fromkeys([*job_ids, *self._found()]))
             elif len(job_ids) == 1:
-                _give_up(job_ids[0], error, self.changes)
+                _give_up(job_ids[0], error, self.changes, batch=self._batch_of(job_ids[0]))
                 return
             middle = len(job_ids) // 2
             for half in (job_ids[:middle], job_ids[middle:]):
@@ -160,7 +162,7 @@ class _Look:
         jobs = {job.pk: job for job in found}
         self.seen.update(jobs)
         missing = {
-            job_id: State.closing(missing_frame(job_id))
+            job_id: State.closing(missing_frame(job_id), batch=self._batch_of(job_id))
             for job_id in job_ids
             if job_id not in jobs and not self._is_known_missing(job_id)
         }
@@ -179,6 +181,11 @@ class _Look:
     def _is_known_missing(self, job_id: str) -> bool:
         at = self.known.get(job_id)
         return at is not None and at.is_missing
+
+    def _batch_of(self, job_id: str) -> str:
+        """Of a job whose row says nothing, as it was known."""
+        at = self.known.get(job_id)
+        return "" if at is None else at.batch
 
     def _at(self, job: Job) -> Known | None:
         return self.known[job.pk] if job.pk in self.known else self.scope.told.get(job.pk)
@@ -212,8 +219,8 @@ def _snapshots(jobs: Sequence[Job]) -> dict[str, Snapshot]:
     return snapshots
 
 
-def _give_up(job_id: str, error: Exception, changes: Changes) -> None:
+def _give_up(job_id: str, error: Exception, changes: Changes, *, batch: str) -> None:
     body = encode_error(job_id, BROKEN_MESSAGE, "stream_error")
     frame = Frame(body=body, resume_id="", percent=0.0, is_final=True)
-    changes.states[job_id] = State.closing(frame)
+    changes.states[job_id] = State.closing(frame, batch=batch)
     changes.broken[job_id] = error

@@ -43,7 +43,9 @@ class Selection:
     """The jobs of one stream, and of those that were named which have ended."""
 
     names: Sequence[str] | None = None
-    """None: all that are active."""
+    """None: all that are active, or those of the batch."""
+    batch: str = ""
+    """Only jobs of this batch; empty: whatever theirs is."""
     is_until_idle: bool = False
     """The stream ends once no job is left to wait for."""
     last_event_id: str = ""
@@ -65,6 +67,10 @@ class Selection:
             self.ended[job_id] = frame.resume_id
         else:
             self.ended.pop(job_id, None)
+
+    def admits(self, batch: str) -> bool:
+        """Is a job of this batch among those that were not named one by one?"""
+        return not self.batch or self.batch == batch
 
     def is_silent(self, frames_sent: int, clock: float) -> bool:
         """Was nothing sent for so long that a comment is due? Asked again and again."""

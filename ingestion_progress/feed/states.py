@@ -24,6 +24,8 @@ class State:
     """The ends up to here were read at the same time or before."""
     liveness: Liveness | None = None
     """None once the job has ended, and where there is no more to say."""
+    batch: str = ""
+    """That of the job, as far as it is known."""
     _frame: Frame | None = None
     _joint_frame: Frame | None = None
 
@@ -34,12 +36,13 @@ class State:
             now=now,
             covered_at=covered_at or now,
             liveness=snapshot.job.liveness(now),
+            batch=snapshot.job.batch,
         )
 
     @classmethod
-    def closing(cls, frame: Frame) -> State:
+    def closing(cls, frame: Frame, *, batch: str = "") -> State:
         """The last word about a job that has no state: it names the job in any stream."""
-        return cls(_frame=frame, _joint_frame=frame)
+        return cls(batch=batch, _frame=frame, _joint_frame=frame)
 
     def encode(self, *, singly: bool, jointly: bool) -> State:
         """Encodes ahead, for a thread that has the time."""

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +12,13 @@ from ingestion_progress.feed.subscribers import Subscriber
 
 # A late joiner gets the last frame as it is, unless its elapsed time would look wrong.
 FRESH_FOR_SECONDS = 1.0
+
+
+def of_batch(crowd: Iterable[Subscriber], state: State) -> Iterator[Subscriber]:
+    """Those of a crowd who watch all jobs, or the batch of this one."""
+    for subscriber in crowd:
+        if subscriber.selection is None or subscriber.selection.admits(state.batch):
+            yield subscriber
 
 
 @dataclass(eq=False, slots=True)
@@ -144,4 +151,4 @@ class Watch:
                 subscriber.put(self.job_id, frame)
 
     def _many(self, state: State) -> Iterator[Subscriber]:
-        return chain(self.named_by, () if state.is_final else self.crowd)
+        return chain(self.named_by, () if state.is_final else of_batch(self.crowd, state))

@@ -8,7 +8,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.exceptions import InvalidBatch, InvalidJobId
 from ingestion_progress.statuses import JobStatus, Liveness
 
 MAX_NAME_LENGTH = 255
@@ -38,6 +38,14 @@ def clean_job_id(job_id: object) -> str:
     return job_id
 
 
+def clean_batch(batch: object) -> str:
+    """The name itself, for which the same holds as for an id. Raises InvalidBatch."""
+    try:
+        return clean_job_id(batch)
+    except InvalidJobId:
+        raise InvalidBatch from None
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     def queued(self) -> JobQuerySet:
         return self.filter(status=JobStatus.QUEUED)
@@ -49,6 +57,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Queued or running."""
         # Not an exclusion of the others, for which no index serves.
         return self.filter(status__in=sorted(JobStatus.active()))
+
+    def of_batch(self, batch: str) -> JobQuerySet:
+        """Started together under this name."""
+        return self.filter(batch=batch).exclude(batch="")
 
     def finished(self) -> JobQuerySet:
         """Ended, whatever the end was."""
@@ -76,6 +88,11 @@ class Job(models.Model):
     id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH, default=new_job_id)
     document_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     document_name = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
+    batch = models.CharField(
+        max_length=MAX_NAME_LENGTH,
+        blank=True,
+        help_text="Names the jobs that were started together; empty for one by itself.",
+    )
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     attempt = models.PositiveIntegerField(
         default=1, help_text="One try at the job; a retry is the next one."
@@ -126,6 +143,9 @@ class Job(models.Model):
             models.Index(fields=["-created_at", "id"], name="ingestion_job_newest"),
             models.Index(fields=["status", "-created_at"], name="ingestion_job_status"),
             models.Index(fields=["document_id"], name="ingestion_job_document"),
+            models.Index(
+                fields=["batch", "-created_at"], name="ingestion_job_batch", condition=~Q(batch="")
+            ),
             models.Index(
                 fields=["finished_at"],
                 name="ingestion_job_ended",

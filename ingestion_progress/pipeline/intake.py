@@ -14,7 +14,7 @@ from django.db import router, transaction
 from django.utils.module_loading import import_string
 
 from ingestion_progress.conf import conf as app_conf
-from ingestion_progress.models import clean_job_id
+from ingestion_progress.models import clean_batch, clean_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
     DocumentTooLarge,
@@ -57,25 +57,29 @@ def receive(
     name: str = "",
     job_id: str | None = None,
     document_id: str | None = None,
+    batch: str | None = None,
     is_enqueued: bool = True,
 ) -> Job:
     """Stores a document and queues its ingestion; the task starts when the transaction commits.
 
     `file`: anything with `read`, such as an upload or an open file; `name`: the user's name for
     it, by default the file's own. `document_id`: what it replaces; by default the same name is
-    the same document. `is_enqueued=False` leaves it to the caller to run the job.
+    the same document. `batch`: a name for what comes together. `is_enqueued=False` leaves it to
+    the caller to run the job.
 
     Raises UnreadableDocument (EmptyDocument, DocumentTooLarge, UnsupportedDocument,
-    MislabelledDocument, DamagedDocument), JobExists, InvalidJobId or TaskNotQueued; then
-    nothing is left behind.
+    MislabelledDocument, DamagedDocument), JobExists, InvalidJobId, InvalidBatch or
+    TaskNotQueued; then nothing is left behind.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
     key = clean_job_id(document_id) if document_id is not None else stable_id(cleaned)
     if job_id is not None:
         clean_job_id(job_id)
+    if batch is not None:
+        clean_batch(batch)
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
         upload = _inspect(file, cleaned, cast("IO[bytes]", spool))
-        return _store(upload, key, job_id, is_enqueued=is_enqueued)
+        return _store(upload, key, job_id, batch, is_enqueued=is_enqueued)
 
 
 def _inspect(file: Any, name: str, spool: IO[bytes]) -> Upload:
@@ -101,7 +105,9 @@ def _inspect(file: Any, name: str, spool: IO[bytes]) -> Upload:
     )
 
 
-def _store(upload: Upload, key: str, job_id: str | None, *, is_enqueued: bool) -> Job:
+def _store(
+    upload: Upload, key: str, job_id: str | None, batch: str | None, *, is_enqueued: bool
+) -> Job:
     using = router.db_for_write(Document)
     document = Document(id=key)
     try:
@@ -112,6 +118,7 @@ def _store(upload: Upload, key: str, job_id: str | None, *, is_enqueued: bool) -
                 upload.name,
                 job_id=job_id,
                 document_id=key,
+                batch=batch,
                 workers=conf.extraction_workers,
             )
             if earlier is not None:

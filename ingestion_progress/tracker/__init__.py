@@ -46,6 +46,7 @@ def track(
     *,
     job_id: str | None = None,
     document_id: str | None = None,
+    batch: str | None = None,
     stages: Stages | None = None,
     workers: int = 0,
     total_chunks: int = 0,
@@ -55,9 +56,10 @@ def track(
     """A job for a `with` (or `async with`) block, which ends it.
 
     `job_id`: chosen by the caller (1 to 255 printable characters, no slash), or that of a
-    queued job, or left out for one that cannot be guessed. `stages`: names in order, or names
-    with weights; the five of document ingestion when left out. `workers`: size of the pool.
-    `restart`: a job that exists begins a new attempt.
+    queued job, or left out for one that cannot be guessed. `batch`: a name that jobs share which
+    are started together, to list and to watch them by; a queued job keeps its own. `stages`: names
+    in order, or names with weights; the five of document ingestion when left out. `workers`: size
+    of the pool. `restart`: a job that exists begins a new attempt.
 
     Entering raises JobExists, JobCancelled (before it could start) or ProgressUnavailable.
     """
@@ -65,6 +67,7 @@ def track(
         document_name,
         job_id=job_id,
         document_id=document_id,
+        batch=batch,
         stages=stages,
         workers=workers,
         total_chunks=total_chunks,

@@ -49,12 +49,18 @@ def queue_job(
     *,
     job_id: str | None = None,
     document_id: str | None = None,
+    batch: str | None = None,
     stages: Stages | None = None,
     workers: int = 0,
 ) -> Job:
-    """A job that waits for `track(job_id=...)`. Raises JobExists, InvalidJobId."""
+    """A job that waits for `track(job_id=...)`. Raises JobExists, InvalidJobId, InvalidBatch."""
     plan = JobPlan.of(
-        document_name, job_id=job_id, document_id=document_id, stages=stages, workers=workers
+        document_name,
+        job_id=job_id,
+        document_id=document_id,
+        batch=batch,
+        stages=stages,
+        workers=workers,
     )
     with transaction.atomic(using=progress_alias()):
         announce(plan.job_id)
@@ -184,6 +190,7 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         id=plan.job_id,
         document_id=plan.document_id or plan.job_id,
         document_name=plan.document_name,
+        batch=plan.batch,
         status=status,
         total_chunks=plan.total_chunks,
         total_images=plan.total_images,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ingestion_progress.estimates import DEFAULT_WEIGHTS
-from ingestion_progress.models import Job, Stage, clean_job_id, new_job_id
+from ingestion_progress.models import Job, Stage, clean_batch, clean_job_id, new_job_id
 from ingestion_progress.models.jobs import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.tracker.changes import checked_count
@@ -57,6 +57,7 @@ class JobPlan:
     job_id: str
     document_id: str
     document_name: str
+    batch: str
     weights: Mapping[str, float] | None
     """None: as the queued job has it, or the default stages."""
     workers: int
@@ -70,18 +71,20 @@ class JobPlan:
         *,
         job_id: str | None = None,
         document_id: str | None = None,
+        batch: str | None = None,
         stages: Stages | None = None,
         workers: int = 0,
         total_chunks: int = 0,
         total_images: int = 0,
     ) -> JobPlan:
-        """Raises InvalidJobId, InvalidCount or ValueError, each saying what is wrong."""
+        """Raises InvalidJobId, InvalidBatch, InvalidCount or ValueError, which say why."""
         if checked_count("workers", workers) > MAX_POOL_SIZE:
             raise ValueError(f"A pool has at most {MAX_POOL_SIZE} workers, not {workers}.")
         return cls(
             job_id=new_job_id() if job_id is None else clean_job_id(job_id),
             document_id=clean_text(document_id or "", MAX_NAME_LENGTH),
             document_name=clean_text(document_name, MAX_NAME_LENGTH),
+            batch="" if batch is None else clean_batch(batch),
             weights=None if stages is None else stage_weights(stages),
             workers=workers,
             total_chunks=checked_count("total_chunks", total_chunks),

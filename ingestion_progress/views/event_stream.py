@@ -184,8 +184,9 @@ class EventStreamResponse(StreamingHttpResponse):
         """
         if not isinstance(self._stream, EventStream) or await self._stream.begin():
             # Nothing of a request that was read whole is left to close, and it is some kilobytes.
-            while self._resource_closers:
-                self._resource_closers.pop()()
+            closers: list[Callable[[], None]] = self._resource_closers  # type: ignore[attr-defined]
+            while closers:
+                closers.pop()()
             return self
         headers = {name: value for name, value in self.items() if name not in OF_A_BODY}
         answer = HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)

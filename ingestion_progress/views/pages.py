@@ -27,7 +27,7 @@ from ingestion_progress.exceptions import (
     InvalidTransition,
     JobNotFound,
 )
-from ingestion_progress.models import Job, JobEvent, clean_job_id
+from ingestion_progress.models import Job, JobEvent, clean_job_id, new_job_id
 from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.views.presentation import job_view
@@ -75,11 +75,12 @@ def upload(request: HttpRequest) -> HttpResponse:
     from ingestion_progress.pipeline import intake
 
     files = request.FILES.getlist("file")
+    batch = new_job_id() if len(files) > 1 else None
     if not files:
         messages.error(request, "Choose at least one document.", fail_silently=True)
     for file in files:
         try:
-            job = intake.receive(file)
+            job = intake.receive(file, batch=batch)
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
         else:

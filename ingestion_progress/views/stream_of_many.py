@@ -24,16 +24,19 @@ ALL_JOBS = ("",)
 def jobs_progress(request: HttpRequest) -> HttpResponseBase:
     """The stream, or a refusal as JSON before any stream starts.
 
-    `?jobs=a,b` names jobs, `?until=idle` has the stream end with the last of them.
+    `?jobs=a,b` names jobs, `?batch=` those that were started together, `?until=idle` has the
+    stream end with the last of them.
     """
     names, until = named_jobs(request.GET.get("jobs")), request.GET.get("until", "")
-    if request.method in READING_METHODS and (problem := problem_with(names, until)):
+    batch = request.GET.get("batch", "")
+    if request.method in READING_METHODS and (problem := problem_with(names, batch, until)):
         return refusal(request, "bad_request", problem)
 
     def subscribe(feed: Feed) -> Subscriber:
         return feed.subscribe_to_many(
             Selection(
                 names=names,
+                batch=batch,
                 is_until_idle=until == "idle",
                 last_event_id=last_event_id(request),
             )
@@ -49,10 +52,12 @@ def named_jobs(text: str | None) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(filter(None, text.split(","))))
 
 
-def problem_with(names: tuple[str, ...] | None, until: str) -> str:
+def problem_with(names: tuple[str, ...] | None, batch: str, until: str) -> str:
     """What is wrong with the question, as a sentence; empty if nothing is."""
     if until not in {"", "idle"}:
         return "A stream ends with ?until=idle or by itself."
+    if names is not None and batch:
+        return "Name jobs in ?jobs=, or those of a ?batch=, not both."
     if names is not None and not names:
         return "Name jobs in ?jobs=, or leave it out to watch all that are active."
     if names is not None and len(names) > conf.max_jobs_per_stream:

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
 from ingestion_progress.management.bars import console_for, live_bars, watch
+from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.exceptions import IngestionStopped
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.intake import receive
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             "--wait", action="store_true", help="Leave it to a worker and watch until it is done."
         )
         parser.add_argument("--job-id", help="The id of the job, for a single document.")
+        parser.add_argument("--batch", help="A name for the jobs together; several get one anyhow.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = [entry for path in options["paths"] for entry in _documents(path)]
@@ -46,6 +48,7 @@ class Command(BaseCommand):
             raise CommandError(f"--job-id is for one document, and these are {len(found)}.")
         self.console = console_for(self.stdout)
         self.refused = 0
+        self.batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
         is_here = not (options["detach"] or options["wait"])
         jobs = self._received(found, options["job_id"], is_enqueued=not is_here)
         if is_here:
@@ -74,6 +77,7 @@ class Command(BaseCommand):
                         name=path.name,
                         job_id=job_id,
                         document_id=document_id,
+                        batch=self.batch,
                         is_enqueued=is_enqueued,
                     )
             except (IngestionProgressError, OSError) as error:
