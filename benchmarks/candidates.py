@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from benchmarks.apps import nchan
 from benchmarks.apps.frame import JOB_ID
 
 OUR_PATH = f"/api/v1/admin/ingestion/jobs/{JOB_ID}/progress"
@@ -54,9 +55,11 @@ def _ours(server: str) -> Candidate:
     )
 
 
+NCHAN = Candidate(name="nchan", label="nginx + nchan (C)", server="", app="benchmarks.apps.nchan")
 BARE = Candidate(name="bare", label="bare asyncio (uvloop)", server="", app="benchmarks.apps.bare")
 CANDIDATES = (
     BARE,
+    *([NCHAN] if nchan.is_installed() else []),
     Candidate(
         name="raw-uvicorn",
         label="raw ASGI app on uvicorn",

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Sourced by scripts/test after environment.sh: what real-component tests need from the system.
+# Sourced by scripts/test and scripts/bench after environment.sh: what they need from the system.
 
 # install_components: a browser, Redis and nginx from the package manager, where we may ask it. Tests
 # without their component are skipped with a reason, or fail under CI=true.
@@ -9,20 +9,34 @@ install_components() {
         command -v google-chrome >/dev/null || missing="chromium "
     command -v redis-server >/dev/null || missing="${missing}redis-server "
     command -v nginx >/dev/null || missing="${missing}nginx-light "
-    # Asked once: the answer does not change with every run of a test.
-    if [ -z "$missing" ] || [ "$(cat .venv/components-asked-for 2>/dev/null)" = "$missing" ]; then
+    install_packages "$missing" .venv "for the tests" ||
+        echo "Without ${missing}some tests are skipped, and fail under CI=true."
+}
+
+# install_benchmark_components: nginx with nchan, which is left out where it cannot be had.
+install_benchmark_components() {
+    missing=
+    command -v nginx >/dev/null || missing="nginx-light "
+    [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || missing="${missing}libnginx-mod-nchan "
+    install_packages "$missing" var "for the benchmark" ||
+        echo "Without ${missing}nginx + nchan is not measured."
+}
+
+# install_packages NAMES FOLDER PURPOSE: from the package manager, where we may ask it. Succeeds
+# where nothing is missing, and where it was asked before: the answer does not change.
+install_packages() {
+    if [ -z "$1" ] || [ "$(cat "$2/components-asked-for" 2>/dev/null)" = "$1" ]; then
         return
     fi
-    echo "$missing" >.venv/components-asked-for
-    if command -v apt-get >/dev/null && root=$(as_root); then
-        echo "Installing ${missing}for the tests."
-        mkdir -p var
-        # shellcheck disable=SC2086  # a list of packages, and sudo or nothing
-        { $root apt-get update && $root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install --yes --no-install-recommends $missing; } >var/apt.log 2>&1 && return
-        echo "The package manager refused (var/apt.log says why)."
-    fi
-    echo "Without ${missing}some tests are skipped, and fail under CI=true."
+    mkdir -p var "$2"
+    echo "$1" >"$2/components-asked-for"
+    command -v apt-get >/dev/null && root=$(as_root) || return 1
+    echo "Installing ${1}$3."
+    # shellcheck disable=SC2086  # a list of packages, and sudo or nothing
+    { $root apt-get update && $root env DEBIAN_FRONTEND=noninteractive \
+        apt-get install --yes --no-install-recommends $1; } >var/apt.log 2>&1 && return
+    echo "The package manager refused (var/apt.log says why)."
+    return 1
 }
 
 # Prints what to put before a command that root must run; fails where we are not allowed to.

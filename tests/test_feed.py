@@ -350,6 +350,59 @@ async def test_many_changes_reach_a_client_at_the_pace_of_the_throttle(feed, set
     assert min(gaps) > 0.08
 
 
+async def test_job_that_changes_all_the_time_is_read_when_a_state_may_be_sent(
+    feed, reads, settings
+):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.1
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.2
+    await make_job()
+    await opened(feed.subscribe("job"))
+    reads.calls.clear()
+    loop = asyncio.get_running_loop()
+    until, hints = loop.time() + 0.62, 0
+    while loop.time() < until:
+        await write(neo4j_writes=F("neo4j_writes") + 1)
+        feed._poller.look_now(("job",))
+        hints += 1
+        await asyncio.sleep(0.005)
+
+    assert hints > 20
+    # One at the end of each of three intervals, and a tick or two between them.
+    assert len(reads.calls) <= 9
+
+
+async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_has_come(
+    feed, settings
+):
+    await make_job()
+    subscriber = feed.subscribe("job")
+    await opened(subscriber)
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 60
+    await write(neo4j_writes=3)
+    feed._poller.look_now(("job",))
+    waiter = subscriber.__anext__()
+    await asyncio.sleep(0.05)
+    assert not waiter.done()
+
+    await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
+    feed._poller.look_now(("job",), ("job",))
+
+    async with asyncio.timeout(5):
+        assert b"event: complete" in await waiter
+
+
+async def test_hint_of_what_was_read_already_is_forgotten(feed):
+    await make_job()
+    subscriber = feed.subscribe("job")
+    await opened(subscriber)
+    feed._poller.look_now(("job",))
+    await asyncio.sleep(0.05)
+    await write(neo4j_writes=3)
+
+    assert b'"neo4j_writes":3' in await following(subscriber)
+
+
 async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads, monkeypatch):
     monkeypatch.setattr(reader, "POLL_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)

@@ -7,7 +7,15 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidJobId
-from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_job_id, new_job_id
+from ingestion_progress.models import (
+    Job,
+    JobEvent,
+    Stage,
+    Worker,
+    clean_job_id,
+    new_job_id,
+    rows_by,
+)
 from ingestion_progress.statuses import JobStatus, Liveness
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -128,3 +136,22 @@ def test_an_ended_job_has_no_liveness():
     assert job.liveness(timezone.now()) is None
     assert Job.objects.finished().get() == job
     assert not Job.objects.active().exists()
+
+
+class TestRowsBy:
+    def test_rows_are_those_of_a_filter(self):
+        for job_id in ("a", "b", "c"):
+            Job.objects.create(id=job_id, counters={"pages": 3})
+        found = {job.pk: job for job in rows_by(Job, "pk", ["a", "c", "none"])}
+        assert sorted(found) == ["a", "c"]
+        (expected,) = Job.objects.filter(pk="a")
+        fields = [field.attname for field in Job._meta.concrete_fields]
+        assert [getattr(found["a"], name) for name in fields] == [
+            getattr(expected, name) for name in fields
+        ]
+
+    def test_one_query_finds_any_number_and_none_finds_nothing(self, django_assert_num_queries):
+        with django_assert_num_queries(1):
+            rows_by(Job, "pk", [str(number) for number in range(500)])
+        with django_assert_num_queries(0):
+            assert rows_by(Job, "pk", []) == []

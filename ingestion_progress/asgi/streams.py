@@ -108,9 +108,10 @@ async def _until_disconnect(receive: Receive) -> AsyncIterator[None]:
     assert task is not None  # noqa: S101  (for mypy)
     has_left = False
 
-    def leave(_: object) -> None:
+    def leave(leaving: asyncio.Future[Any]) -> None:
         nonlocal has_left
         has_left = True
+        leaving.exception()  # a server that cannot say so has lost its client as well
         task.cancel()
 
     leaving = asyncio.ensure_future(receive())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import ipaddress
 import logging
 import time
@@ -213,6 +214,7 @@ def _limits(request: HttpRequest, grant: access.Grant) -> dict[str, int]:
     return limits
 
 
+@functools.lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
     """The address, or of IPv6 the network that one customer has."""
     try:
