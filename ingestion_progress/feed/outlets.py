@@ -67,9 +67,14 @@ class Outlet:
             self._rest.cancel()
 
 
+async def _finish(steps: Generator[Any, Any, None], blocker: object) -> None:
+    """What is left of an awaitable whose first step was taken elsewhere."""
+    await _resume(steps, blocker)
+
+
 @types.coroutine
-def _finish(steps: Generator[Any, Any, None], blocker: object) -> Generator[Any, Any, None]:
-    """An awaitable whose first step was taken elsewhere, and waits for the blocker."""
+def _resume(steps: Generator[Any, Any, None], blocker: object) -> Generator[Any, Any, None]:
+    """Waits for what the first step waits for, and goes on."""
     try:
         yield blocker
     except BaseException as error:  # noqa: BLE001  (thrown into whatever waits, a cancellation too)
