@@ -54,7 +54,10 @@ class EventStreams(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        response = await sync_to_async(self._decide)({**scope, SEND: send}, body)
+        # Not in a copy: a token is taken out of the scope, before the server logs the address.
+        scope[SEND] = send
+        response = await sync_to_async(self._decide)(scope, body)
+        del scope[SEND]  # of which the server's `send` may be a part
         body.close()
         del body
         try:

@@ -109,21 +109,25 @@ class EventStream(AsyncIterator[bytes]):
         return True
 
     def __anext__(self) -> Awaitable[bytes]:
-        if not self._subscriber.is_open:
-            return self._open()
-        if self._send is None:
-            return self._subscriber.__anext__()
-        # All but the first bytes go by ASGI's own `send`, the same bytes in the same order, and
-        # the iteration waits for their end.
-        loop = asyncio.get_running_loop()
-        outlet = Outlet(self._send, loop, on_idle=self._subscriber.hand_out)
-        self._subscriber.attach(outlet)
-        return outlet.ended
+        if self._send is not None:
+            return self._send_all(self._send)
+        return self._subscriber.__anext__() if self._subscriber.is_open else self._begin_to_read()
 
-    async def _open(self) -> bytes:
-        if self._send is None:
-            # Here and not in the view, because middleware may touch the ORM on its way out.
-            await release_thread()
+    async def _send_all(self, send: Send) -> bytes:
+        """Everything goes by ASGI's own `send`, the same bytes in the same order: the iteration has
+        no part, and waits for the end. Whoever iterates would keep its last part until the next.
+        """
+        await send({"type": "http.response.body", "body": self._open(), "more_body": True})
+        outlet = Outlet(send, asyncio.get_running_loop(), on_idle=self._subscriber.hand_out)
+        self._subscriber.attach(outlet)
+        return await outlet.ended
+
+    async def _begin_to_read(self) -> bytes:
+        # Here and not in the view, because middleware may touch the ORM on its way out.
+        await release_thread()
+        return self._open()
+
+    def _open(self) -> bytes:
         self._subscriber.reader = asyncio.current_task()
         if self._seat is not None:
             logger.info("sse_stream_started", extra=self._viewer.log_fields)
