@@ -11,8 +11,8 @@ from tests.event_streams import events, open_stream, progress_url
 from tests.live import LiveProject, LiveServer
 
 # So rare that whatever arrives sooner was not found by a poll.
-RARE_POLLS = {"POLL_INTERVAL_SECONDS": "8", "THROTTLE_SECONDS": "0.05", "LOG_FORMAT": "json"}
-SOON_SECONDS = 3.0
+RARE_POLLS = {"POLL_INTERVAL_SECONDS": "30", "THROTTLE_SECONDS": "0.05", "LOG_FORMAT": "json"}
+SOON_SECONDS = 8.0
 # Commits so many times, with pauses, and notes when each commit was done.
 WRITE = """
     import sys, time
