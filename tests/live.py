@@ -143,10 +143,12 @@ class LiveProject:
     def log(self) -> Path:
         return self.folder / "processes.log"
 
-    def serve(self, server: str = "daphne", *, port: int = 0, **env: str) -> LiveServer:
+    def serve(
+        self, server: str = "daphne", *, port: int = 0, application: str = APPLICATION, **env: str
+    ) -> LiveServer:
         """Starts an ASGI server, on a free port if none is given, and waits until it answers."""
         port = port or free_port()
-        command = server_command(server, port)
+        command = server_command(server, port, application)
         process = self.spawn(sys.executable, "-m", *command, is_measured=False, **env)
         live = LiveServer(url=f"http://127.0.0.1:{port}", process=process, project=self)
         live.wait_until_ready()
@@ -187,7 +189,7 @@ class LiveServer:
         raise RuntimeError(f"the server did not start:\n{self.project.log.read_text()}")
 
 
-def server_command(server: str, port: int) -> list[str]:
+def server_command(server: str, port: int, application: str = APPLICATION) -> list[str]:
     """The module and arguments that serve the project on a port of this machine."""
     return {
         "daphne": [
@@ -198,7 +200,7 @@ def server_command(server: str, port: int) -> list[str]:
             "127.0.0.1",
             "-p",
             str(port),
-            APPLICATION,
+            application,
         ],
         "uvicorn": [
             "uvicorn",
@@ -210,7 +212,7 @@ def server_command(server: str, port: int) -> list[str]:
             "off",
             "--timeout-graceful-shutdown",
             "1",
-            APPLICATION,
+            application,
         ],
         "granian": [
             "granian",
@@ -222,7 +224,7 @@ def server_command(server: str, port: int) -> list[str]:
             str(port),
             "--workers-kill-timeout",
             "1",
-            APPLICATION,
+            application,
         ],
     }[server]
 

@@ -129,6 +129,19 @@ def test_run_is_seen_from_its_first_state_to_complete(server, job_id):
     assert completed["percent"] == 100
 
 
+@pytest.mark.parametrize("name", SERVERS)
+def test_djangos_own_handler_streams_a_run_as_well(sqlite_project, name, job_id):
+    plain = sqlite_project.serve(name, application="tests.plain_asgi:application", **QUICK)
+    start(plain, f"{job_id}:succeeded:20")
+    seen = watch(progress_url(plain.url, job_id))
+
+    percents = percentages(seen)
+    assert percents == sorted(percents)
+    assert len(set(percents)) > 2
+    assert (seen[-1].name, seen[-1].data) == ("complete", {})
+    assert wait_for_log(sqlite_project, job_id, "sse_stream_completed")["percent"] == 100
+
+
 def test_states_of_a_client_keep_the_distance_of_the_throttle(server, job_id):
     start(server, f"{job_id}:succeeded:30")
     arrivals = []

@@ -1,0 +1,9 @@
+"""The project behind Django's own handler alone, as in a project that wraps nothing around it."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_project.settings")
+
+application = get_asgi_application()
