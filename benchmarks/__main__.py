@@ -62,7 +62,9 @@ def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]
         for name in names:
             since = time.monotonic()
             try:
-                result = kind.measure(stage, CANDIDATES[name], clients=clients, seconds=seconds)
+                candidate = CANDIDATES[name]
+                crowd = min(clients, candidate.clients_at_most)
+                result = kind.measure(stage, candidate, clients=crowd, seconds=seconds)
             except Exception as error:  # noqa: BLE001  (the others go on)
                 failures.append({"candidate": name, "error": f"{type(error).__name__}: {error}"})
                 say(f"{kind.name} {number + 1}: {name} FAILED\n{traceback.format_exc(limit=-2)}")

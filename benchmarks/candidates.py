@@ -22,6 +22,8 @@ class Candidate:
     path: str = "/"
     database: str = ""
     """`postgresql` or `sqlite` for what reads a job that a writer changes; else none."""
+    clients_at_most: int = 1_000_000
+    """More than it can serve at all would only be waited for."""
     is_peer: bool = False
     """One of those that the project has to be 3.5 times better than."""
 
@@ -106,7 +108,8 @@ CANDIDATES = (
     ),
     Candidate(
         name="orm-polling",
-        label="each client polls the ORM",
+        label="each client polls the ORM, 100 clients",
+        clients_at_most=100,
         server="uvicorn",
         app="benchmarks.apps.polling:application",
         # A connection per client: more than PostgreSQL has. A file asks for none.
