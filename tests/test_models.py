@@ -138,6 +138,13 @@ def test_an_ended_job_has_no_liveness():
     assert not Job.objects.active().exists()
 
 
+def test_made_id_is_no_option_of_a_command(monkeypatch):
+    drawn = iter(["-KJxYw", "--json", "a-b"])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: next(drawn))
+
+    assert new_job_id() == "a-b"
+
+
 class TestRowsBy:
     def test_rows_are_those_of_a_filter(self):
         for job_id in ("a", "b", "c"):

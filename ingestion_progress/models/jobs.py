@@ -15,8 +15,13 @@ MAX_NAME_LENGTH = 255
 
 
 def new_job_id() -> str:
-    """128 random bits: whoever does not know the id cannot guess it."""
-    return secrets.token_urlsafe(16)
+    """128 random bits: whoever does not know the id cannot guess it.
+
+    None begins with a dash, which `manage.py follow` and any other command take for an option.
+    """
+    while (job_id := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return job_id
 
 
 def new_epoch() -> str:
