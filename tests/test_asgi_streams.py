@@ -21,6 +21,7 @@ from django.utils.decorators import async_only_middleware, sync_only_middleware
 from ingestion_progress.asgi import EventStreams, streams
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
+from ingestion_progress.views.event_stream import EventStreamResponse
 from tests.exchanges import Exchange
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -308,6 +309,28 @@ async def test_server_that_cancels_is_obeyed(feed, finished):
     with pytest.raises(asyncio.CancelledError):
         await answering
     assert feed.subscriber_count == 0
+
+
+async def test_server_that_cancels_a_stream_which_has_said_everything_hears_no_error(monkeypatch):
+    may_close = threading.Event()
+    is_closing = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def close(response: Any) -> None:
+        loop.call_soon_threadsafe(is_closing.set)
+        may_close.wait(5)
+
+    monkeypatch.setattr(EventStreamResponse, "close", close)
+    await make_job(JobStatus.SUCCEEDED)
+    exchange = get()
+    answering = asyncio.create_task(exchange.through(streams_application()))
+    async with asyncio.timeout(5):
+        await is_closing.wait()
+    answering.cancel()
+    loop.call_later(0.05, may_close.set)
+
+    await answering
+    assert not exchange.sent[-1].get("more_body")
 
 
 async def test_reader_that_is_given_up_ends_without_an_error(feed):

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import itertools
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
@@ -66,7 +66,10 @@ class EventStreams(ASGIHandler):
                 answer = await response.begin() if is_stream else response
                 await self.send_response(answer, send)
         finally:
-            await sync_to_async(response.close)()
+            # A server that leaves cancels what is left, and would log a traceback for each stream
+            # that has said everything and waits for its turn in a thread.
+            with suppress(asyncio.CancelledError):
+                await sync_to_async(response.close)()
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT002  (Django's signature)
         super().load_middleware(is_async=False)
