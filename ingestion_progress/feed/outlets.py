@@ -79,7 +79,6 @@ def _resume(steps: Generator[Any, Any, None], blocker: object) -> Generator[Any,
         yield blocker
     except BaseException as error:  # noqa: BLE001  (thrown into whatever waits, a cancellation too)
         with suppress(StopIteration):
-            steps.throw(error)
-            yield from steps
+            yield from _resume(steps, steps.throw(error))
     else:
         yield from steps
