@@ -392,6 +392,20 @@ async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_ha
         assert b"event: complete" in await waiter
 
 
+async def test_hint_of_an_end_is_followed_at_a_tick_too(feed, settings):
+    await make_job()
+    subscriber = feed.subscribe("job")
+    await opened(subscriber)
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 30
+    await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
+    feed._poller.look_now(("job",))
+    feed._poller.look_now(("job",), ("job",))
+    feed._poller._next_tick_at = feed._clock()
+
+    assert b"event: complete" in await following(subscriber)
+
+
 async def test_hint_of_what_was_read_already_is_forgotten(feed):
     await make_job()
     subscriber = feed.subscribe("job")

@@ -127,7 +127,7 @@ class Poller:
         return [
             job_id
             for job_id, watch in self._watches.items()
-            if not (watch.is_behind and watch.due_at <= soon)
+            if job_id in self._unread or not (watch.is_behind and watch.due_at <= soon)
         ]
 
     @property
