@@ -371,6 +371,29 @@ async def test_job_that_changes_all_the_time_is_read_when_a_state_may_be_sent(
     assert len(reads.calls) <= 9
 
 
+async def test_hints_that_can_wait_wake_nobody(feed, reads, settings, monkeypatch):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.5
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 1.0
+    await make_job()
+    await opened(feed.subscribe("job"))
+    reads.calls.clear()
+    wakes = 0
+    read_what_is_due = feed._poller._read_what_is_due
+
+    async def counted() -> None:
+        nonlocal wakes
+        wakes += 1
+        await read_what_is_due()
+
+    monkeypatch.setattr(feed._poller, "_read_what_is_due", counted)
+    for _ in range(40):
+        feed._poller.look_now(("job",))
+        await asyncio.sleep(0.02)
+
+    assert wakes <= 2  # at the first tick; the next one would find nothing that is not read anyway
+    assert reads.calls == []
+
+
 async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_has_come(
     feed, settings
 ):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -143,6 +145,35 @@ async def test_closing_ends_it(subscriber, server, outlet):
 
     with pytest.raises(StopAsyncIteration):
         await outlet.ended
+
+
+async def test_nothing_of_a_client_is_kept_after_its_frame(subscriber):
+    server = Server()
+    outlet = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    outlet.set_result(b"data: 1\n\n")
+    assert server.bodies == [b"data: 1\n\n"]
+
+    left = weakref.ref(server)
+    del server, outlet
+    gc.collect()
+    assert left() is None
+
+
+async def test_send_may_bring_about_another(subscriber, server, outlet):
+    """As a middleware does that tells a second client what it sends to the first."""
+    relayed = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+
+    async def relay(message: Any) -> None:
+        relayed.set_result(message["body"])
+        await asyncio.sleep(0)  # a wait for nothing in particular
+
+    first = Outlet(relay, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    first.set_result(b"data: 1\n\n")
+    assert first.done()
+    await turns()
+    first.set_result(b"data: 2\n\n")
+
+    assert server.bodies == [b"data: 1\n\n", b"data: 2\n\n"]
 
 
 async def test_awaitable_that_is_no_coroutine_is_driven_too(subscriber):

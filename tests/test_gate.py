@@ -147,7 +147,7 @@ class TestRecheck:
 
     async def ends(self, seat) -> bool:
         await asyncio.sleep(0.3)
-        return seat.subscriber.frames_sent > 0 or bool(seat.subscriber._slots)
+        return seat.subscriber.frames_sent > 0 or bool(seat.subscriber._unsent)
 
     async def test_who_may_watches_on(self, watching):
         assert not await self.ends(watching[1])

@@ -109,3 +109,23 @@ async def test_malformed_notification_disturbs_nothing(proxy, heard, caplog):
         connection.execute("NOTIFY ingestion_progress, '{not a hint'")
     assert await hears(heard, proxy, "after")
     assert not caplog.records
+
+
+async def test_listener_that_hears_nothing_lets_the_process_sleep(proxy, heard, monkeypatch):
+    assert await hears(heard, proxy, "before")
+    monkeypatch.setattr(notify, "PROOF_EVERY_SECONDS", 60)
+    await asyncio.sleep(0.3)
+    loop = asyncio.get_running_loop()
+    passes = 0
+    select = loop._selector.select  # type: ignore[attr-defined]
+
+    def counted(timeout: float | None) -> list[object]:
+        nonlocal passes
+        passes += 1
+        return select(timeout)
+
+    monkeypatch.setattr(loop._selector, "select", counted)  # type: ignore[attr-defined]
+    await asyncio.sleep(0.8)
+
+    assert passes <= 4
+    assert await hears(heard, proxy, "after")

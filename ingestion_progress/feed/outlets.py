@@ -4,10 +4,11 @@ import asyncio
 import contextvars
 import types
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import suppress
 from typing import Any
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+IDLE = object()
 
 
 class Outlet:
@@ -17,7 +18,7 @@ class Outlet:
     then sleeps until the end; to wake it for each frame costs more than to write the frame.
     """
 
-    __slots__ = ("_on_idle", "_rest", "_send", "ended")
+    __slots__ = ("_is_busy", "_on_idle", "_rest", "_send", "ended")
 
     def __init__(
         self, send: Send, loop: asyncio.AbstractEventLoop, *, on_idle: Callable[[], None]
@@ -26,30 +27,34 @@ class Outlet:
         """Done at the end of the stream, as the last step of an iteration would be."""
         self._send = send
         self._on_idle = on_idle
+        self._is_busy = False
         self._rest: asyncio.Task[None] | None = None
         """What is left to do of a `send` that had to wait for the client."""
         self.ended.add_done_callback(self._stop)
 
     def done(self) -> bool:
         """Can it take nothing now?"""
-        return self._rest is not None or self.ended.done()
+        return self._is_busy
 
     def set_result(self, body: bytes) -> None:
+        steps = _idle.pop() if _idle else _new_steps()
         message = {"type": "http.response.body", "body": body, "more_body": True}
         try:
-            steps = self._send(message).__await__()
-            blocker = next(steps)
-        except StopIteration:  # servers write at once, as long as the client keeps up
-            return
+            blocker = steps.send((self._send, message))
         except Exception as error:  # noqa: BLE001  (it is the response's to handle)
             self.set_exception(error)
             return
-        loop = self.ended.get_loop()
+        if blocker is IDLE:  # servers write at once, as long as the client keeps up
+            _idle.append(steps)
+            return
+        loop, self._is_busy = self.ended.get_loop(), True
         self._rest = loop.create_task(_finish(steps, blocker), context=contextvars.Context())
         self._rest.add_done_callback(self._on_sent)
 
     def set_exception(self, error: Exception) -> None:
-        self.ended.set_exception(error)
+        self._is_busy = True  # from now on
+        if not self.ended.done():
+            self.ended.set_exception(error)
 
     def _on_sent(self, rest: asyncio.Task[None]) -> None:
         self._rest = None
@@ -60,25 +65,51 @@ class Outlet:
         elif error := rest.exception():
             self.ended.set_exception(error)
         else:
+            self._is_busy = False
             self._on_idle()
 
     def _stop(self, ended: asyncio.Future[bytes]) -> None:
+        self._is_busy = True
         if self._rest is not None:
             self._rest.cancel()
 
 
-async def _finish(steps: Generator[Any, Any, None], blocker: object) -> None:
-    """What is left of an awaitable whose first step was taken elsewhere."""
+Steps = Generator[object, Any, None]
+_idle: list[Steps] = []
+"""Those that wait for something to send, mostly one: a coroutine's first step costs half as much
+from within another one as it does alone, where its end is an exception.
+"""
+
+
+def _new_steps() -> Steps:
+    steps = _send_each()
+    steps.send(None)
+    return steps
+
+
+@types.coroutine
+def _send_each() -> Steps:
+    """Sends what it is given, and yields what `send` waits for; IDLE in between."""
+    while True:
+        send, message = yield IDLE
+        sending: Any = send(message)
+        del send, message  # a client's: it may leave while nothing is sent
+        is_coroutine = type(sending) is types.CoroutineType  # which `types.coroutine` may iterate
+        yield from sending if is_coroutine else sending.__await__()
+        del sending
+
+
+async def _finish(steps: Steps, blocker: object) -> None:
+    """What is left of a `send` whose first step was taken elsewhere."""
     await _resume(steps, blocker)
 
 
 @types.coroutine
-def _resume(steps: Generator[Any, Any, None], blocker: object) -> Generator[Any, Any, None]:
-    """Waits for what the first step waits for, and goes on."""
-    try:
-        yield blocker
-    except BaseException as error:  # noqa: BLE001  (thrown into whatever waits, a cancellation too)
-        with suppress(StopIteration):
-            yield from _resume(steps, steps.throw(error))
-    else:
-        yield from steps
+def _resume(steps: Steps, blocker: object) -> Generator[object, Any, None]:
+    while blocker is not IDLE:
+        try:
+            value = yield blocker
+        except BaseException as error:  # noqa: BLE001  (for whatever waits, a cancellation too)
+            blocker = steps.throw(error)
+        else:
+            blocker = steps.send(value)

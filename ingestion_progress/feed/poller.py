@@ -51,6 +51,8 @@ class Poller:
         self._next_tick_at = self._next_load_at = self._next_welcome_at = clock()
         self._is_hinted = False
         """A job was written that nobody watches by name, and somebody watches all."""
+        self._asleep_until = -math.inf
+        """Clock time; in the past while it is awake."""
         self._failures = 0
         self.polled_at = clock()
         """Clock time of the last success, or of the start."""
@@ -74,31 +76,34 @@ class Poller:
         """
         watched = self._watches.keys()
         hinted = watched & job_ids if job_ids else set(watched)
+        wanted_at = math.inf
         if self._overview.is_watched and (not job_ids or len(hinted) < len(job_ids)):
             self._is_hinted = True
-        elif not hinted:
-            return
+            wanted_at = -math.inf
         clock = self._clock()
         for job_id in hinted:
             watch = self._watches[job_id]
             if job_ids and job_id not in ended and watch.state and watch.due_at > clock:
                 watch.is_behind = True
                 self._waiting.add(job_id)
+                wanted_at = min(wanted_at, watch.due_at)
             else:
                 self._unread.add(job_id)
-        self._wake.set()
+                wanted_at = -math.inf
+        if wanted_at < self._asleep_until:
+            self._wake.set()
 
     async def run(self) -> None:
         """Polls until it is cancelled. A failure is logged once, and tried again."""
         while True:
             self._wake.clear()
+            self._release_what_is_due()
             try:
                 await self._read_what_is_due()
             except Exception as error:  # noqa: BLE001  (nothing may end the streams of a process)
                 await self._back_off(error)
                 continue
             self._recover()
-            self._release_what_is_due()
             await self._sleep()
 
     def close(self) -> None:
@@ -245,19 +250,29 @@ class Poller:
                 self._waiting.discard(job_id)
 
     async def _sleep(self) -> None:
-        due = [self._next_tick_at, self._next_look_at]
-        due += [self._watches[job_id].due_at for job_id in self._waiting]
+        due = [self._next_look_at, math.inf if self._is_tick_idle else self._next_tick_at]
+        due += [watch.due_at for each in self._waiting if (watch := self._watches.get(each))]
         if self._unread:
             due.append(self._next_load_at)
-        await self._nap(min(due) - self._clock())
+        await self._nap_until(min(due))
 
-    async def _nap(self, seconds: float) -> None:
-        """Returns after so many seconds, or once there is something new to read."""
+    @property
+    def _is_tick_idle(self) -> bool:
+        """Is all that the next tick would ask for read soon after it?"""
+        if self._overview.is_watched or len(self._waiting) < len(self._watches):
+            return False
+        return not self._asked_at_a_tick(self._next_tick_at)
+
+    async def _nap_until(self, clock: float) -> None:
+        """Returns at that clock time, or once there is something new to read."""
+        self._asleep_until = clock
         try:
-            async with asyncio.timeout(max(0.0, seconds)):
+            async with asyncio.timeout(max(0.0, clock - self._clock())):
                 await self._wake.wait()
         except TimeoutError:
             pass
+        finally:
+            self._asleep_until = -math.inf
 
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1

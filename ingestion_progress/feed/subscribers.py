@@ -7,6 +7,7 @@ from typing import Protocol
 from weakref import WeakSet
 
 from ingestion_progress.compression import GzipMember
+from ingestion_progress.feed.mailboxes import Mailbox
 from ingestion_progress.feed.selections import Selection
 from ingestion_progress.frames import KEEPALIVE, Frame, Part, idle_body
 from ingestion_progress.metrics import FeedCounts
@@ -36,14 +37,13 @@ class Subscriber(AsyncIterator[bytes]):
     __slots__ = (
         "_counts",
         "_create_future",
-        "_endings",
         "_goodbye",
         "_is_closed",
         "_is_concluding",
         "_is_ending",
         "_is_sealed",
         "_member",
-        "_slots",
+        "_unsent",
         "_waiter",
         "ends_at",
         "frames_sent",
@@ -93,8 +93,7 @@ class Subscriber(AsyncIterator[bytes]):
         """The task that iterates, once it has begun."""
         self.frames_sent = 0
         self.last_percent = 0.0
-        self._slots: dict[str, Frame] = {}
-        self._endings: dict[str, Frame] = {}
+        self._unsent: Mailbox | None = None  # mostly there is nothing, thousands of times
         self._waiter: Waiter | None = None
         self._goodbye: Part | None = None
         self._member: GzipMember | None = None
@@ -120,7 +119,7 @@ class Subscriber(AsyncIterator[bytes]):
         """Gives whoever waits what is due, as much as it takes."""
         # A waiter that was cancelled is done: what is due stays.
         while self._waiter is not None and not self._waiter.done():
-            if self._slots or self._endings:
+            if self._unsent:
                 self._waiter.set_result(self._take())
             elif self._is_closed:
                 self._waiter.set_exception(StopAsyncIteration())
@@ -138,7 +137,7 @@ class Subscriber(AsyncIterator[bytes]):
         daphne sends the response's headers with the first byte of its body.
         """
         self.is_open = True
-        first = self._take() if self._slots or self._endings else self._packed(SILENCE)
+        first = self._take() if self._unsent else self._packed(SILENCE)
         return first if self._is_closed else first + self._packed(Part(body=self.greeting))
 
     def welcome(self, frame: Frame, *, not_before: float = 0.0) -> None:
@@ -158,15 +157,19 @@ class Subscriber(AsyncIterator[bytes]):
 
     def put(self, job_id: str, frame: Frame) -> None:
         """Hands the frame to whoever waits, or leaves it in the job's slot."""
-        if not self._is_sealed:
+        if self._is_sealed:
+            return
+        waiter = self._waiter
+        if self._unsent or frame.is_final or waiter is None or waiter.done():
             self._deliver(job_id, frame)
+        else:  # what happens for each viewer in each tick; so it is short
+            waiter.set_result(self._hand(frame))
 
     def fill(self, endings: dict[str, Frame], states: dict[str, Frame]) -> None:
         """Takes all that is known of many jobs at once, into a mailbox that is new."""
         if self._is_sealed:
             return
-        self._endings.update(endings)
-        self._slots.update(states)
+        self._mailbox().fill(endings, states)
         self.hand_out()
 
     def inform(self, job_id: str, frame: Frame) -> None:
@@ -193,15 +196,15 @@ class Subscriber(AsyncIterator[bytes]):
         self._say_goodbye(idle_body(resume_id))
 
     def _deliver(self, job_id: str, frame: Frame) -> None:
-        if job_id in self._slots or job_id in self._endings:
-            self._counts.conflated += 1
-        if frame.is_final and self.selection is not None:
-            # First: the `id` of any other frame says that all ends before it were sent.
-            self._slots.pop(job_id, None)
-            self._endings[job_id] = frame
-        else:
-            self._slots[job_id] = frame
+        # The `id` of any other frame says that all ends before it were sent.
+        goes_first = frame.is_final and self.selection is not None
+        self._counts.conflated += self._mailbox().put(job_id, frame, goes_first=goes_first)
         self.hand_out()
+
+    def _mailbox(self) -> Mailbox:
+        if self._unsent is None:
+            self._unsent = Mailbox()
+        return self._unsent
 
     @property
     def is_parted(self) -> bool:
@@ -251,8 +254,7 @@ class Subscriber(AsyncIterator[bytes]):
         self.hand_out()
 
     def _drop_unsent(self) -> None:
-        self._slots.clear()
-        self._endings.clear()
+        self._unsent = None
 
     def _leave(self, goodbye: Part) -> bytes:
         self._is_closed = True
@@ -260,13 +262,17 @@ class Subscriber(AsyncIterator[bytes]):
         return self._packed(goodbye)
 
     def _take(self) -> bytes:
-        slots = self._endings or self._slots
-        frame = slots.pop(next(iter(slots)))
-        self.frames_sent += 1
-        self.last_percent = frame.percent
+        frame = self._mailbox().take()
+        if not self._unsent:
+            self._unsent = None
         if self._is_ending or (frame.is_final and self.selection is None):
             self.has_ended = self._is_closed = self._is_sealed = True
-        sent = self._packed(frame)
+        return self._hand(frame)
+
+    def _hand(self, frame: Frame) -> bytes:
+        sent = frame.body if self._member is None else self._packed(frame)
+        self.frames_sent += 1
+        self.last_percent = frame.percent
         self._counts.frames += 1
         self._counts.frame_bytes += len(sent)
         return sent

@@ -39,13 +39,16 @@ class NotifyCarrier:
         await _answer(connection, "SELECT pg_notify(%s, %s)", [CHANNEL, hint.encoded()])
 
     async def receive(self, deliver: Callable[[Hint], None], ready: Callable[[], None]) -> None:
+        def hear(notification: psycopg.Notify) -> None:
+            if hint := Hint.decoded(notification.payload):
+                deliver(hint)
+
         connection = await self._connected()
+        connection.add_notify_handler(hear)
         await _answer(connection, f"LISTEN {CHANNEL}")
         ready()
         while True:
-            async for notification in connection.notifies(timeout=PROOF_EVERY_SECONDS):
-                if hint := Hint.decoded(notification.payload):
-                    deliver(hint)
+            await _hear(connection, PROOF_EVERY_SECONDS)
             await _answer(connection, "SELECT 1")
 
     async def close(self) -> None:
@@ -61,6 +64,36 @@ class NotifyCarrier:
                 autocommit=True, **connection_parameters()
             )
         return self._connection
+
+
+async def _hear(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
+    """Calls the connection's handlers for so long. Raises psycopg's OperationalError when it ends.
+
+    psycopg's own `notifies` wakes the process ten times a second.
+    """
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    socket_number, pgconn = connection.fileno(), connection.pgconn
+
+    def take() -> None:
+        try:
+            pgconn.consume_input()
+        except Exception as error:  # noqa: BLE001  (it is the waiter's to handle)
+            loop.remove_reader(socket_number)
+            ended.set_exception(error)
+            return
+        while notification := pgconn.notifies():
+            if pgconn.notify_handler:
+                pgconn.notify_handler(notification)
+
+    loop.add_reader(socket_number, take)
+    try:
+        async with asyncio.timeout(seconds):
+            await ended
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(socket_number)
 
 
 async def _answer(
