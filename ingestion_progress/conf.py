@@ -1,12 +1,14 @@
-"""The app's settings: typed, each read when it is used, each with a default that works."""
+"""The app's settings: typed, each looked up when it is used, each with a default that works."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 
 PREFIX = "INGESTION_PROGRESS_"
+UNSET = object()
 WAKEUPS = ("auto", "channels", "notify", "off")
 # What the parts around a document may take: boundaries, names, the other fields.
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
@@ -15,8 +17,20 @@ MULTIPART_OVERHEAD_BYTES = 64 * 1024
 class AppSettings:
     """`conf.keepalive_seconds` reads `settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS`."""
 
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+        setting_changed.connect(self._forget)
+
     def _get(self, name: str, default: Any) -> Any:
-        return getattr(settings, PREFIX + name, default)
+        try:
+            value = self._known[name]
+        except KeyError:  # Django would find out each time anew that a setting has no value
+            value = self._known[name] = getattr(settings, PREFIX + name, UNSET)
+        return default if value is UNSET else value
+
+    def _forget(self, **kwargs: Any) -> None:
+        """Django's way of changing settings in tests."""
+        self._known.clear()
 
     # Who may see and do what
 

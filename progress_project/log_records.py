@@ -6,8 +6,11 @@ The app logs with the standard library (`logger.info("sse_stream_started", extra
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -19,7 +22,7 @@ FORMATS = ("console", "json")
 
 def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
     """Django's LOGGING; everything goes to standard error, so that commands own their output."""
-    renderers = {
+    renderers: dict[str, list[Processor]] = {
         "console": [
             drop_request_id,
             structlog.dev.ConsoleRenderer(
@@ -28,14 +31,14 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
                 exception_formatter=structlog.dev.plain_traceback,
             ),
         ],
-        "json": [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
+        "json": [structlog.processors.format_exc_info, as_json],
     }
     enrichers: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
-        drop_request,
+        drop_record_and_request,
         structlog.processors.TimeStamper(fmt="iso", utc=True)
         if log_format == "json"
         else structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
@@ -45,12 +48,8 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "structured": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": enrichers,
-                "processors": [
-                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    *renderers[log_format],
-                ],
+                "()": StructuredFormatter,
+                "processors": [*enrichers, *renderers[log_format]],
             }
         },
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
@@ -68,10 +67,40 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
     }
 
 
-def drop_request(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+class StructuredFormatter(logging.Formatter):
+    """Hands records of the standard library through structlog's processors, of which the last one
+    makes the line. `structlog.stdlib.ProcessorFormatter` is for structlog's own records as well,
+    and takes nearly twice as long: a stream that begins writes one line.
+    """
+
+    def __init__(self, processors: Sequence[Processor]) -> None:
+        super().__init__()
+        self._processors = processors
+
+    def format(self, record: logging.LogRecord) -> str:
+        event: Any = {"event": record.getMessage(), "_record": record}
+        if record.exc_info:
+            event["exc_info"] = record.exc_info
+        if record.stack_info:
+            event["stack"] = record.stack_info
+        for process in self._processors:
+            event = process(None, record.levelname.lower(), event)
+        return str(event)
+
+
+def drop_record_and_request(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     """Django's records carry the request, whose text has the query string in it."""
+    del event["_record"]
     event.pop("request", None)
     return event
+
+
+def as_json(logger: WrappedLogger, name: str, event: EventDict) -> str:
+    """structlog's own makes an encoder for each line."""
+    return _encoder.encode(event)
+
+
+_encoder = json.JSONEncoder(default=repr)
 
 
 def drop_request_id(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

@@ -72,7 +72,8 @@ def _static_files(get_response: AsyncView) -> AsyncView:
 
 @sync_and_async_middleware
 def request_log(get_response: Any) -> Any:
-    """One line per request, without its query string: that is where tokens travel.
+    """One line per request, without its query string: that is where tokens travel. None for a
+    stream, which says itself when it starts and ends, or why it does not.
 
     A token is taken out of the URL before anything else could show or log it.
 
@@ -106,6 +107,8 @@ def _begin(request: HttpRequest) -> float:
 
 
 def _log(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
+    if getattr(response, "logs_itself", False):
+        return
     logger.info(
         "request_finished",
         extra={

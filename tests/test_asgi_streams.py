@@ -146,12 +146,12 @@ async def test_frames_after_the_first_are_written_by_the_feed(monkeypatch):
 async def test_middleware_view_and_signals_take_two_steps_of_one_thread(settings, monkeypatch):
     steps: list[str] = []
 
-    class Counted(streams.SharedThread):
-        def submit(self, *args: Any, **kwargs: Any) -> Any:
+    class Counted(streams.WorkerThread):
+        async def run(self, *args: Any, **kwargs: Any) -> Any:
             steps.append("step")
-            return super().submit(*args, **kwargs)
+            return await super().run(*args, **kwargs)
 
-    monkeypatch.setattr(streams, "SharedThread", Counted)
+    monkeypatch.setattr(streams, "WorkerThread", Counted)
     settings.MIDDLEWARE = [
         "django.middleware.security.SecurityMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -195,7 +195,7 @@ async def test_crowd_shares_a_few_threads_and_holds_no_connection(settings):
     assert all("streams" in thread.name for thread in seen_threads)
     for _ in range(streams.THREADS):
         thread = next(application._threads)
-        held = thread.submit(lambda: [each.connection for each in connections.all()]).result()
+        held = await thread.run(lambda: [each.connection for each in connections.all()])
         assert held == [None] * len(held)
     for exchange in crowd:
         exchange.has_left.set()
@@ -345,6 +345,28 @@ async def test_reader_that_is_given_up_ends_without_an_error(feed):
 
     await answering
     assert feed.subscriber_count == 0
+
+
+async def test_stream_that_does_not_begin_says_why_in_the_log(settings, feed, caplog):
+    caplog.set_level(logging.INFO, "ingestion_progress")
+    await make_job(JobStatus.SUCCEEDED)
+    await get(url_of("job"), ("last-event-id", "e-5")).through(streams_application())
+    settings.INGESTION_PROGRESS_MAX_STREAMS = 1
+    await Job.objects.aupdate(status=JobStatus.RUNNING, finished_at=None)
+    first = get()
+    answering = asyncio.create_task(first.through(streams_application()))
+    await until(lambda: first.body)
+    await get().through(streams_application())
+    first.has_left.set()
+    await answering
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert [each for each in messages if each.startswith("sse_")] == [
+        "sse_stream_up_to_date",
+        "sse_stream_started",
+        "sse_stream_refused",
+        "sse_client_disconnected",
+    ]
 
 
 async def test_too_many_streams_are_told_so_in_the_encoding_of_the_answer(settings):

@@ -92,5 +92,21 @@ def test_stream_passes_unbuffered_and_its_records_share_the_request_id(developme
     streams = [record for record in records if record["event"] == "sse_stream_started"]
     started = next(record for record in streams if record["job_id"] == job_id)
     assert started["client_ip"] == "127.0.0.1"
-    finished = next(record for record in records if record.get("path") == path)
-    assert finished["request_id"] == started["request_id"]
+    completed = next(
+        record
+        for record in records
+        if record["event"] == "sse_stream_completed" and record["job_id"] == job_id
+    )
+    assert completed["request_id"] == started["request_id"]
+    assert not [record for record in records if record.get("path") == path]
+
+
+def test_request_for_a_stream_that_does_not_begin_is_logged(development):
+    path = "/api/v1/admin/ingestion/jobs/any/progress"
+    assert httpx.post(f"{development.url}{path}").status_code == 405
+    records = [
+        json.loads(line)
+        for line in development.project.log.read_text().splitlines()
+        if line.startswith("{")
+    ]
+    assert [record["status"] for record in records if record.get("path") == path] == [405]

@@ -49,7 +49,7 @@ class BodyLimit:
         self._elsewhere_bytes = elsewhere_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _may_have_body(scope):
+        if scope["type"] != "http" or not may_have_body(scope):
             await self._application(scope, receive, send)
             return
         from ingestion_progress import inquiries
@@ -140,7 +140,8 @@ async def _refuse(answer: list[dict[str, Any]], body: Body, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _may_have_body(scope: Scope) -> bool:
+def may_have_body(scope: Scope) -> bool:
+    """Do its headers say so, or leave it open?"""
     if not scope.get("http_version", "1.1").startswith("1"):
         return True  # HTTP/2 frames bodies without a header that announces them
     return any(

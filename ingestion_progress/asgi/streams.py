@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
-from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import ResolverMatch, reverse, set_script_prefix
 
+from ingestion_progress.asgi.bodies import may_have_body
 from ingestion_progress.asgi.types import Application, Receive, Scope, Send
-from ingestion_progress.threads import SharedThread, release_connections
+from ingestion_progress.threads import WorkerThread, release_connections
 
 # A crowd that comes back at once makes as many threads of Django's handler, which wait for each
 # other longer than they work.
@@ -38,30 +38,31 @@ class EventStreams(ASGIHandler):
     def __init__(self, application: Application) -> None:
         super().__init__()
         self._application = application
-        self._threads = itertools.cycle([SharedThread() for _ in range(THREADS)])
+        name = "ingestion-progress-streams"
+        self._threads = itertools.cycle([WorkerThread(name) for _ in range(THREADS)])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._is_for_a_stream(scope):
-            await self._application(scope, receive, send)
-            return
-        async with ThreadSensitiveContext(executor=next(self._threads)):
+        if self._is_for_a_stream(scope):
             await self.handle(scope, receive, send)
+        else:
+            await self._application(scope, receive, send)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         from ingestion_progress.views.event_stream import SEND, EventStreamResponse
 
         try:
-            body = await self.read_body(receive)
+            body = await self._body_of(scope, receive)
         except RequestAborted:
             return
         # Not in a copy: a token is taken out of the scope, before the server logs the address.
         scope[SEND] = send
-        response = await sync_to_async(self._decide)(scope, body)
+        thread = next(self._threads)
+        response = await thread.run(self._decide, scope, body)
         del scope[SEND]  # of which the server's `send` may be a part
         body.close()
         del body
         try:
-            async with _until_disconnect(receive):
+            with _until_disconnect(receive):
                 is_stream = isinstance(response, EventStreamResponse)
                 answer = await response.begin() if is_stream else response
                 await self.send_response(answer, send)
@@ -69,7 +70,7 @@ class EventStreams(ASGIHandler):
             # A server that leaves cancels what is left, and would log a traceback for each stream
             # that has said everything and waits for its turn in a thread.
             with suppress(asyncio.CancelledError):
-                await sync_to_async(response.close)()
+                await thread.run(response.close)
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT002  (Django's signature)
         super().load_middleware(is_async=False)
@@ -78,6 +79,13 @@ class EventStreams(ASGIHandler):
         match: ResolverMatch = super().resolve_request(request)
         match.func = getattr(match.func, "decide", match.func)
         return match
+
+    async def _body_of(self, scope: Scope, receive: Receive) -> Any:
+        if may_have_body(scope):
+            return await self.read_body(receive)
+        if (await receive())["type"] == "http.disconnect":
+            raise RequestAborted
+        return io.BytesIO()
 
     def _decide(self, scope: Scope, body: Any) -> Any:
         """What Django's handlers do with a request, as far as there is a response to send."""
@@ -103,31 +111,33 @@ class EventStreams(ASGIHandler):
         return folder, f"/{name}"
 
 
-@asynccontextmanager
-async def _until_disconnect(receive: Receive) -> AsyncIterator[None]:
+class _until_disconnect:  # noqa: N801  (read as a word, as those of contextlib are)
     """Cancels what is in the block once the client leaves, and is left without a word then; so it
     is when the feed cancels a reader that takes nothing.
     """
-    from ingestion_progress.feed.subscribers import aborted
 
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101  (for mypy)
-    has_left = False
+    def __init__(self, receive: Receive) -> None:
+        self._leaving = asyncio.ensure_future(receive())
+        self._has_left = False
 
-    def leave(leaving: asyncio.Future[Any]) -> None:
-        nonlocal has_left
-        has_left = True
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (for mypy)
+        self._task = task
+        self._leaving.add_done_callback(self._leave)
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> bool:
+        from ingestion_progress.feed.subscribers import aborted
+
+        self._leaving.remove_done_callback(self._leave)
+        self._leaving.cancel()
+        is_over = kind is not None and issubclass(kind, asyncio.CancelledError)
+        if is_over and (self._has_left or self._task in aborted):
+            self._task.uncancel()
+            return True
+        return False
+
+    def _leave(self, leaving: asyncio.Future[Any]) -> None:
+        self._has_left = True
         leaving.exception()  # a server that cannot say so has lost its client as well
-        task.cancel()
-
-    leaving = asyncio.ensure_future(receive())
-    leaving.add_done_callback(leave)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not has_left and task not in aborted:
-            raise
-        task.uncancel()
-    finally:
-        leaving.remove_done_callback(leave)
-        leaving.cancel()
+        self._task.cancel()

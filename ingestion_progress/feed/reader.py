@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import queue
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from django.db import Error as DatabaseFailure
 from django.db import connections, reset_queries
+
+from ingestion_progress.threads import WorkerThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,20 +31,13 @@ class Reader:
     """
 
     def __init__(self) -> None:
-        self._inbox: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None]
-        self._inbox = queue.SimpleQueue()
+        self._thread = WorkerThread("ingestion-progress-feed")
         self._renew_at = time.monotonic() + CONNECTION_MAX_AGE_SECONDS
-        # An executor's thread is joined at exit: a database that accepts and never answers
-        # would keep the process for ever.
-        self._thread = threading.Thread(
-            target=self._work, name="ingestion-progress-feed", daemon=True
-        )
-        self._thread.start()
 
     @property
     def is_alive(self) -> bool:
         """Closed readers live on until their last call has returned."""
-        return self._thread.is_alive()
+        return self._thread.is_alive
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What the function returns or raises."""
@@ -60,25 +52,11 @@ class Reader:
                 self._disconnect()
                 raise
 
-        future: Future[T] = Future()
-        self._inbox.put((call, future))
-        return await asyncio.wrap_future(future)
+        return await self._thread.run(call)
 
     def close(self) -> None:
         """Ends the thread and its connections, after the call under way; waits for nothing."""
-        self._inbox.put(None)
-
-    def _work(self) -> None:
-        while (item := self._inbox.get()) is not None:
-            call, future = item
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                future.set_result(call())
-            except BaseException as error:  # noqa: BLE001  (it is the caller's to handle)
-                future.set_exception(error)
-            del item, call, future  # what they hold is not needed while the thread waits
-        self._disconnect()
+        self._thread.close()
 
     def _disconnect(self) -> None:
         connections.close_all()  # of this thread

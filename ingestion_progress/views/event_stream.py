@@ -93,16 +93,18 @@ class EventStream(AsyncIterator[bytes]):
             # Not a 4xx, which ends an EventSource for good.
             subscriber = Subscriber(admission.only_job, asyncio.get_running_loop())
             subscriber.end(refused_frame(admission.only_job, "too_many_streams"))
+            self._log("sse_stream_refused", code="too_many_streams")
         else:
             subscriber = seat.subscriber = admission.subscribe(app.feed)
         self._subscriber = subscriber
         try:
             await subscriber.ready
         except BaseException:  # the client left before there was an answer
-            self._leave()
+            await self.aclose()
             raise
         if subscriber.is_up_to_date:
             self._leave()
+            self._log("sse_stream_up_to_date")
             return False
         if self._encoding == "gzip":
             subscriber.compress()
@@ -130,7 +132,7 @@ class EventStream(AsyncIterator[bytes]):
     def _open(self) -> bytes:
         self._subscriber.reader = asyncio.current_task()
         if self._seat is not None:
-            logger.info("sse_stream_started", extra=self._viewer.log_fields)
+            self._log("sse_stream_started")
         return self._subscriber.open()
 
     def _leave(self) -> None:
@@ -150,10 +152,10 @@ class EventStream(AsyncIterator[bytes]):
             event = "sse_stream_completed"
         elif self._subscriber.is_parted:
             event = "sse_stream_parted"
-        fields = {
-            "percent": self._subscriber.last_percent,
-            "frames_sent": self._subscriber.frames_sent,
-        }
+        subscriber = self._subscriber
+        self._log(event, percent=subscriber.last_percent, frames_sent=subscriber.frames_sent)
+
+    def _log(self, event: str, **fields: Any) -> None:
         logger.info(event, extra=self._viewer.log_fields | fields)
 
 
@@ -178,6 +180,8 @@ class EventStreamResponse(StreamingHttpResponse):
             },
         )
         self._stream = stream
+        self.logs_itself = isinstance(stream, EventStream)
+        """What becomes of it is said in the log by others than whoever logs requests."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream

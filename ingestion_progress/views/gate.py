@@ -94,7 +94,8 @@ class Gate:
             taken_at=time.monotonic(),
         )
         self._seats.add(seat)
-        self._held.update(seat.holders)
+        if limits:
+            self._held.update(seat.holders)
         if self._task is None:
             self._start()
         return seat

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+
+import pytest
+
+from ingestion_progress.threads import WorkerThread
+
+word = contextvars.ContextVar("word", default="")
+
+
+@pytest.fixture
+def worker():
+    worker = WorkerThread("worker-of-a-test")
+    yield worker
+    worker.close()
+
+
+async def test_all_is_done_in_one_thread_in_turn(worker):
+    done: list[int] = []
+
+    def note(number: int) -> int:
+        done.append(number)
+        return threading.get_ident()
+
+    threads = await asyncio.gather(*(worker.run(note, number) for number in range(100)))
+
+    assert done == list(range(100))
+    assert len(set(threads)) == 1
+    assert threads[0] != threading.get_ident()
+
+
+async def test_what_is_raised_comes_back(worker):
+    with pytest.raises(ZeroDivisionError):
+        await worker.run(lambda: 1 / 0)
+    assert await worker.run(lambda: "goes on") == "goes on"
+
+
+async def test_context_is_the_callers_there_and_back(worker):
+    word.set("asked")
+
+    def answer() -> str:
+        heard = word.get()
+        word.set("answered")
+        return heard
+
+    assert await worker.run(answer) == "asked"
+    assert word.get() == "answered"
+    assert await asyncio.create_task(worker.run(word.get), context=contextvars.Context()) == ""
+
+
+async def test_call_that_is_cancelled_before_its_turn_is_left_out(worker):
+    may_go_on = threading.Event()
+    done: list[str] = []
+    first = asyncio.create_task(worker.run(may_go_on.wait, 5))
+    second = asyncio.create_task(worker.run(done.append, "second"))
+    await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.sleep(0)
+    may_go_on.set()
+
+    assert await first
+    await worker.run(done.append, "third")
+    assert done == ["third"]
+
+
+def test_loop_that_has_gone_is_not_missed(worker):
+    may_go_on = threading.Event()
+
+    async def leave() -> None:
+        task = asyncio.create_task(worker.run(may_go_on.wait, 5))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(leave())
+    may_go_on.set()
+
+    assert asyncio.run(worker.run(lambda: "another")) == "another"
+
+
+async def test_it_ends_after_the_call_under_way(worker):
+    may_go_on = threading.Event()
+    call = asyncio.create_task(worker.run(may_go_on.wait, 5))
+    await asyncio.sleep(0)
+    worker.close()
+    assert worker.is_alive
+    may_go_on.set()
+    assert await call
+    for _ in range(500):
+        if not worker.is_alive:
+            break
+        await asyncio.sleep(0.01)
+    assert not worker.is_alive
