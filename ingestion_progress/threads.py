@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import os
 import queue
 import threading
 from collections.abc import Callable
@@ -62,6 +63,9 @@ class WorkerThread:
     def _work(self) -> None:
         while (item := self._inbox.get()) is not None:
             future, call = item
+            # `async_to_sync` in what is called: in the loop of who asks, as under `sync_to_async`.
+            SyncToAsync.threadlocal.main_event_loop = future.get_loop()
+            SyncToAsync.threadlocal.main_event_loop_pid = os.getpid()
             if not future.cancelled():
                 try:
                     _settle_soon(future, asyncio.Future.set_result, call())

@@ -5,6 +5,7 @@ import contextvars
 import threading
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from ingestion_progress.threads import WorkerThread
 
@@ -49,6 +50,13 @@ async def test_context_is_the_callers_there_and_back(worker):
     assert await worker.run(answer) == "asked"
     assert word.get() == "answered"
     assert await asyncio.create_task(worker.run(word.get), context=contextvars.Context()) == ""
+
+
+async def test_asynchronous_code_in_it_runs_in_the_callers_loop(worker):
+    async def running() -> asyncio.AbstractEventLoop:
+        return asyncio.get_running_loop()
+
+    assert await worker.run(async_to_sync(running)) is asyncio.get_running_loop()
 
 
 async def test_call_that_is_cancelled_before_its_turn_is_left_out(worker):
