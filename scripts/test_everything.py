@@ -93,6 +93,7 @@ def runs(other_python: str | None) -> list[Run]:
         f"what depends on Python and Django, on {version}",
         [*parallel, "-m", "not browser", *(f"--ignore={path}" for path in THE_SAME_EVERYWHERE)],
         python=other_python,
+        env={"TEST_SERVERS": "uvicorn", "TEST_PROJECT_DATABASES": "sqlite"},
     )
     return [postgresql, other, main]
 

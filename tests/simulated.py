@@ -17,7 +17,14 @@ from tests.live import ROOT, LiveProject
 @contextlib.contextmanager
 def simulated(project: LiveProject, *args: str) -> Iterator[str]:
     """The id of a job that runs for a minute unless told otherwise, and is killed at the end."""
-    job_id = project.manage("simulate_job", "--seconds=60", *args).splitlines()[-1]
+    source = """
+        import io, json, sys
+        from django.core.management import call_command
+        output = io.StringIO()
+        call_command("simulate_job", *sys.argv[1:], stdout=output)
+        print(json.dumps(output.getvalue().splitlines()[-1]))
+    """
+    job_id = str(project.ask(source, "--seconds=60", *args))
     try:
         yield job_id
     finally:

@@ -14,7 +14,7 @@ import pytest
 from httpx_sse import connect_sse
 
 from tests.api import JOBS
-from tests.live import LiveServer
+from tests.live import SERVERS, LiveServer
 
 MEBIBYTE = 1024 * 1024
 TEXT = """# Early programmers
@@ -116,7 +116,7 @@ def test_upload_of_200_mb_is_refused_with_the_limit_and_not_held_in_memory(own_p
     assert peak_memory_bytes(server) - before < 40 * MEBIBYTE
 
 
-@pytest.mark.parametrize("name", ["daphne", "uvicorn", "granian"])
+@pytest.mark.parametrize("name", SERVERS)
 def test_upload_of_unknown_length_is_asked_for_it(own_project, server, name):
     live = server if name == "daphne" else own_project.serve(name)
     with httpx.Client(base_url=live.url, timeout=60) as http:

@@ -6,7 +6,6 @@ import itertools
 import json
 import re
 import socket
-import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from tests.live import SERVERS, LiveProject, LiveServer
 
 RUN = """
     import sys, threading, time
+    from django.test import override_settings
     from ingestion_progress import track
     from ingestion_progress.tracker import request_cancellation
 
@@ -37,9 +37,10 @@ RUN = """
         except Exception:
             pass
 
+    override_settings(INGESTION_PROGRESS_HEARTBEAT_SECONDS=0.5).enable()  # as the servers have it
     for job in sys.argv[1:]:
         job_id, ending, count = job.split(":")
-        threading.Thread(target=run, args=(job_id, ending, int(count))).start()
+        threading.Thread(target=run, args=(job_id, ending, int(count)), daemon=True).start()
 """
 QUICK = {
     "LOG_FORMAT": "json",
@@ -62,16 +63,11 @@ def job_id() -> str:
     return uuid.uuid4().hex
 
 
-def start(live: LiveServer, *jobs: str) -> subprocess.Popen[bytes]:
-    """Runs jobs, given as `id:ending:count`, in a process of their own."""
-    process = live.project.python(RUN, *jobs, **QUICK)
-    deadline = time.monotonic() + 30
+def start(live: LiveServer, *jobs: str) -> None:
+    """Runs jobs, given as `id:ending:count`, in the process that the project keeps for scripts."""
+    live.project.ask(RUN, *jobs)
     for job in jobs:
-        snapshot = progress_url(live.url, job.split(":")[0]).removesuffix("progress") + "snapshot"
-        while httpx.get(snapshot, timeout=10).status_code != 200:
-            assert time.monotonic() < deadline, live.project.log.read_text()
-            time.sleep(0.02)
-    return process
+        live.project.wait_for_job(job.split(":")[0])
 
 
 def app_logs(project: LiveProject, job_id: str) -> list[dict]:
@@ -205,7 +201,7 @@ def test_headers_reach_the_client_as_the_contract_has_them(server, job_id):
 
 
 def test_client_with_the_final_state_gets_204(server, job_id):
-    start(server, f"{job_id}:succeeded:1").wait(10)
+    start(server, f"{job_id}:succeeded:1")
     last = [event for event in watch(progress_url(server.url, job_id)) if event.resume_id][-1]
 
     again = httpx.get(
@@ -229,11 +225,7 @@ def test_reconnecting_client_gets_only_what_moved(server, job_id):
 
 
 def test_silent_stream_is_kept_alive(server, job_id):
-    server.project.python(
-        "import sys\nfrom ingestion_progress.tracker import queue_job\n"
-        "queue_job('report.pdf', job_id=sys.argv[1])",
-        job_id,
-    ).wait(20)
+    server.project.queue_job(job_id)
     with raw_stream(progress_url(server.url, job_id)) as connection:
         read_until(connection, b'"status":"queued"')
         started = time.monotonic()
@@ -245,7 +237,7 @@ def test_silent_stream_is_kept_alive(server, job_id):
 
 @pytest.mark.parametrize("abruptly", [False, True], ids=["close", "reset"])
 def test_client_that_leaves_is_noticed_at_once(server, job_id, abruptly):
-    start(server, f"{job_id}:succeeded:400")
+    start(server, f"{job_id}:succeeded:60")
     logged_before = len(server.project.log.read_text())  # by other tests
     connection = raw_stream(progress_url(server.url, job_id))
     read_until(connection, b"pipeline_progress")
