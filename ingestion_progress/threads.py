@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
-from asgiref.sync import SyncToAsync, sync_to_async
+from asgiref.sync import SyncToAsync, _restore_context, sync_to_async
 from django.db import connections
 
 P = ParamSpec("P")
@@ -43,18 +43,18 @@ class WorkerThread:
         It hops as `sync_to_async` does, for a fifth of the time. A call that is cancelled before
         its turn is left out.
         """
+        if not self.is_alive:
+            thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+            thread.start()
+            self._thread = thread
         context = contextvars.copy_context()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._inbox.put((future, functools.partial(context.run, function, *args, **kwargs)))
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+        call = functools.partial(function, *args, **kwargs)
+        self._inbox.put((future, functools.partial(context.run, _moved_here, context, call)))
         try:
             return await future
         finally:
-            for variable, value in context.items():
-                if variable.get(None) is not value:
-                    variable.set(value)
+            _restore_context(context)
 
     def close(self) -> None:
         """Ends the thread and its database connections after the call under way; does not wait."""
@@ -73,6 +73,14 @@ class WorkerThread:
                     _settle_soon(future, asyncio.Future.set_exception, error)
             del item, call, future  # what they hold is not needed while the thread waits
         connections.close_all()
+
+
+def _moved_here(context: contextvars.Context, call: Callable[[], T]) -> T:
+    """Calls in this context. What asgiref's `Local` has in one belongs to a thread: to this one,
+    from now on.
+    """
+    _restore_context(context)
+    return call()
 
 
 def _settle_soon(future: asyncio.Future[Any], settle: Callable[..., None], value: object) -> None:

@@ -5,7 +5,9 @@ import contextvars
 import threading
 
 import pytest
+from asgiref.local import Local
 from asgiref.sync import async_to_sync
+from django.utils import translation
 
 from ingestion_progress.threads import WorkerThread
 
@@ -50,6 +52,34 @@ async def test_context_is_the_callers_there_and_back(worker):
     assert await worker.run(answer) == "asked"
     assert word.get() == "answered"
     assert await asyncio.create_task(worker.run(word.get), context=contextvars.Context()) == ""
+
+
+async def test_what_asgiref_keeps_by_thread_goes_along(worker):
+    language = Local()
+    language.name = "de"
+
+    def answer() -> str:
+        heard = language.name
+        language.name = "fr"
+        return heard
+
+    assert await worker.run(answer) == "de"
+    assert language.name == "fr"
+    with translation.override("es"):
+        assert await worker.run(translation.get_language) == "es"
+
+
+async def test_thread_that_could_not_start_is_started_the_next_time(worker, monkeypatch):
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError, match="new thread"):
+            await worker.run(lambda: "never")
+
+    async with asyncio.timeout(5):
+        assert await worker.run(lambda: "now") == "now"
 
 
 async def test_asynchronous_code_in_it_runs_in_the_callers_loop(worker):

@@ -77,7 +77,7 @@ async def heard(proxy, monkeypatch):
     }
     monkeypatch.setattr(notify, "connection_parameters", lambda: parameters)
     monkeypatch.setattr(notify, "PROOF_EVERY_SECONDS", 0.1)
-    monkeypatch.setattr(notify, "PROOF_SECONDS", 0.2)
+    monkeypatch.setattr(notify, "PROOF_SECONDS", 1.0)
     heard: set[str] = set()
     task = asyncio.create_task(listening._receive("notify", heard.update))
     yield heard

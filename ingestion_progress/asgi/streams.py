@@ -83,9 +83,10 @@ class EventStreams(ASGIHandler):
     async def _body_of(self, scope: Scope, receive: Receive) -> Any:
         if may_have_body(scope):
             return await self.read_body(receive)
-        if (await receive())["type"] == "http.disconnect":
-            raise RequestAborted
-        return io.BytesIO()
+        while (message := await receive())["type"] != "http.disconnect":
+            if not message.get("more_body"):
+                return io.BytesIO()
+        raise RequestAborted
 
     def _decide(self, scope: Scope, body: Any) -> Any:
         """What Django's handlers do with a request, as far as there is a response to send."""

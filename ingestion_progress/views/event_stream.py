@@ -193,14 +193,17 @@ class EventStreamResponse(StreamingHttpResponse):
         if not isinstance(self._stream, EventStream) or await self._stream.begin():
             # Nothing of a request that was read whole is left to close, and it is some kilobytes.
             closers: list[Callable[[], None]] = self._resource_closers  # type: ignore[attr-defined]
-            while closers:
-                closers.pop()()
+            closers[:] = [close for close in closers if not _is_of_a_request(close)]
             return self
         headers = {name: value for name, value in self.items() if name not in OF_A_BODY}
         answer = HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
         del answer["Content-Type"]
         answer.cookies = self.cookies
         return answer
+
+
+def _is_of_a_request(close: Callable[[], None]) -> bool:
+    return isinstance(getattr(close, "__self__", None), HttpRequest)
 
 
 class StreamView:

@@ -80,7 +80,8 @@ async def _hear(connection: psycopg.AsyncConnection[Any], seconds: float) -> Non
             pgconn.consume_input()
         except Exception as error:  # noqa: BLE001  (it is the waiter's to handle)
             loop.remove_reader(socket_number)
-            ended.set_exception(error)
+            if not ended.done():
+                ended.set_exception(error)
             return
         while notification := pgconn.notifies():
             if pgconn.notify_handler:
@@ -93,7 +94,8 @@ async def _hear(connection: psycopg.AsyncConnection[Any], seconds: float) -> Non
     except TimeoutError:
         pass
     finally:
-        loop.remove_reader(socket_number)
+        if not ended.done() or ended.cancelled():  # else the number may be another's by now
+            loop.remove_reader(socket_number)
 
 
 async def _answer(
