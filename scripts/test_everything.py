@@ -17,9 +17,13 @@ MIN_COVERAGE_PERCENT = 95
 # the main run has them.
 THE_SAME_EVERYWHERE = (
     "tests/test_api_contract.py",
+    "tests/test_api_live.py",
     "tests/test_bench.py",
+    "tests/test_body_limits.py",
+    "tests/test_deployment.py",
     "tests/test_doctor.py",
     "tests/test_follow.py",
+    "tests/test_health.py",
     "tests/test_ingest.py",
     "tests/test_ingestion_worker.py",
     "tests/test_packaging.py",
