@@ -75,8 +75,9 @@ class LiveProject:
         """The JSON that a script printed in the process that the project keeps for this."""
         if self._console is None:
             log = self.folder / "console.log"
-            # It holds no connection between two scripts: tests count them.
-            env = unmeasured(self.env | {"WAKEUPS": "off"})
+            # It holds no connection between two scripts: tests count them. Some of its jobs are
+            # seen by servers that take a job for lost after two seconds.
+            env = unmeasured(self.env | {"WAKEUPS": "off", "HEARTBEAT_SECONDS": "0.5"})
             self._console = Console(cwd=ROOT, env=env, log=log)
         return self._console.ask(source, *args)
 

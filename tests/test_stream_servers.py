@@ -19,7 +19,6 @@ from tests.live import SERVERS, LiveProject, LiveServer
 
 RUN = """
     import sys, threading, time
-    from django.test import override_settings
     from ingestion_progress import track
     from ingestion_progress.tracker import request_cancellation
 
@@ -37,7 +36,6 @@ RUN = """
         except Exception:
             pass
 
-    override_settings(INGESTION_PROGRESS_HEARTBEAT_SECONDS=0.5).enable()  # as the servers have it
     for job in sys.argv[1:]:
         job_id, ending, count = job.split(":")
         threading.Thread(target=run, args=(job_id, ending, int(count)), daemon=True).start()
