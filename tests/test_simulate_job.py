@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -68,6 +69,20 @@ def test_workers_and_queue_are_alive_while_it_runs(history: list[dict]) -> None:
     assert max(pool["queue_depth"] for pool in pools) > 0
     assert len({worker["current_chunk"] for pool in pools for worker in pool["workers"]}) > 4
     assert pools[-1]["active"] == pools[-1]["queue_depth"] == 0
+
+
+def test_it_starts_under_overridden_settings_too(sqlite_project: LiveProject) -> None:
+    source = """
+        import io, sys
+        from django.core.management import call_command
+        from django.test import override_settings
+        given = ["--seconds=0.1", f"--job-id={sys.argv[1]}"]
+        with override_settings(LANGUAGE_CODE="de"):
+            call_command("simulate_job", *given, stdout=io.StringIO())
+    """
+    job_id = uuid.uuid4().hex
+    sqlite_project.ask(source, job_id)
+    sqlite_project.wait_for_job(job_id)
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")

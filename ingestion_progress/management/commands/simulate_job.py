@@ -7,7 +7,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from ingestion_progress.exceptions import IngestionProgressError
@@ -125,7 +124,7 @@ def _detach(simulation: Simulation, job_id: str) -> None:
     path = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
     subprocess.Popen(  # noqa: S603 (a list of our own checked values, no shell)
         [sys.executable, "-m", "django", "simulate_job", "--foreground", "--queued", *given],
-        env=os.environ | {"DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE, "PYTHONPATH": path},
+        env=os.environ | {"PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
