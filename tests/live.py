@@ -145,6 +145,11 @@ class LiveProject:
     def log(self) -> Path:
         return self.folder / "processes.log"
 
+    def records(self, since: int = 0) -> list[dict[str, Any]]:
+        """What its processes logged as JSON, after so many characters of the log."""
+        lines = self.log.read_text()[since:].splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
     def serve(
         self, server: str = "daphne", *, port: int = 0, application: str = APPLICATION, **env: str
     ) -> LiveServer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 import time
@@ -64,8 +63,7 @@ def server(request: pytest.FixtureRequest, project: LiveProject) -> Iterator[Liv
 
 
 def logged(project: LiveProject, event: str) -> int:
-    lines = [line for line in project.log.read_text().splitlines() if line.startswith("{")]
-    return sum(json.loads(line)["event"] == event for line in lines)
+    return sum(record["event"] == event for record in project.records())
 
 
 def assert_moves_on(connection) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import socket
 import time
@@ -70,11 +69,9 @@ def start(live: LiveServer, *jobs: str) -> None:
 
 def app_logs(project: LiveProject, job_id: str) -> list[dict]:
     """What the servers logged about the streams of one job."""
-    lines = [line for line in project.log.read_text().splitlines() if line.startswith("{")]
-    records = [json.loads(line) for line in lines]
     return [
         record
-        for record in records
+        for record in project.records()
         if record.get("job_id") == job_id and record["event"].startswith("sse_")
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from pathlib import Path
@@ -51,8 +50,7 @@ def latencies(server: LiveServer, folder: Path, count: int = 16, **env: str) -> 
 
 def wakeup_logs(project: LiveProject, seen: int) -> list[dict]:
     """What was logged after the first `seen` characters."""
-    lines = [line for line in project.log.read_text()[seen:].splitlines() if line.startswith("{")]
-    return [record for record in map(json.loads, lines) if record["event"].startswith("wakeups_")]
+    return [each for each in project.records(seen) if each["event"].startswith("wakeups_")]
 
 
 def wait_for_logs(project: LiveProject, seen: int, count: int, seconds: float = 20) -> list[dict]:
