@@ -215,7 +215,7 @@ class TestRecheck:
         def held():
             return [c for c in connections.all(initialized_only=True) if c.connection is not None]
 
-        assert gate._executor.submit(held).result(5) == []
+        assert await gate._thread.run(held) == []
 
     async def test_each_user_is_read_once(self, rf, settings, django_assert_num_queries):
         settings.INGESTION_PROGRESS_PUBLIC = False

@@ -10,7 +10,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -20,7 +19,7 @@ from ingestion_progress import access
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import Subscriber
 from ingestion_progress.frames import refused_frame
-from ingestion_progress.threads import release_connections
+from ingestion_progress.threads import WorkerThread, release_connections
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +67,8 @@ class Gate:
         self._held: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._executor: ThreadPoolExecutor | None = None
-        self._recheck: asyncio.Future[list[str]] | None = None
+        self._thread: WorkerThread | None = None
+        self._recheck: asyncio.Task[list[str]] | None = None
         self._recheck_at = 0.0
         self._has_failed = False
 
@@ -94,8 +93,7 @@ class Gate:
             taken_at=time.monotonic(),
         )
         self._seats.add(seat)
-        if limits:
-            self._held.update(seat.holders)
+        self._held.update(seat.holders)
         if self._task is None:
             self._start()
         return seat
@@ -153,9 +151,9 @@ class Gate:
         seats = [seat for seat in self._seats if seat.request is not None]
         if not seats or self._loop is None:
             return
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(1, thread_name_prefix="ingestion-progress-gate")
-        self._recheck = self._loop.run_in_executor(self._executor, _refusals, seats)
+        if self._thread is None:
+            self._thread = WorkerThread("ingestion-progress-gate")
+        self._recheck = self._loop.create_task(self._thread.run(_refusals, seats))
         self._recheck.add_done_callback(lambda done: self._on_rechecked(done, seats))
 
     def _on_rechecked(self, done: asyncio.Future[list[str]], seats: Sequence[Seat]) -> None:
@@ -183,9 +181,9 @@ class Gate:
         self._forget()
 
     def _forget(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False)
-        self._task = self._executor = self._recheck = None
+        if self._thread is not None:
+            self._thread.close()
+        self._task = self._thread = self._recheck = None
 
 
 def _refusals(seats: Sequence[Seat]) -> list[str]:
