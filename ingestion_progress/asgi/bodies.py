@@ -12,7 +12,7 @@ from typing import Any
 
 from django.conf import settings
 
-from ingestion_progress.asgi.types import Application, Message, Receive, Scope, Send
+from ingestion_progress.asgi_types import Application, Message, Receive, Scope, Send
 from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
 
 NO_CONTENT = 204

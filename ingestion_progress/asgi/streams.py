@@ -20,7 +20,7 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import ResolverMatch, reverse, set_script_prefix
 
 from ingestion_progress.asgi.bodies import may_have_body
-from ingestion_progress.asgi.types import Application, Receive, Scope, Send
+from ingestion_progress.asgi_types import Application, Receive, Scope, Send
 from ingestion_progress.threads import WorkerThread, release_connections
 
 # A crowd that comes back at once makes as many threads of Django's handler, which wait for each

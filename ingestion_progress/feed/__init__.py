@@ -14,8 +14,8 @@ feed         who is here; starts and stops the rest
 """
 
 from ingestion_progress.feed.feed import Feed
-from ingestion_progress.feed.outlets import Outlet, Send
+from ingestion_progress.feed.outlets import Outlet
 from ingestion_progress.feed.selections import Selection
 from ingestion_progress.feed.subscribers import Subscriber
 
-__all__ = ["Feed", "Outlet", "Selection", "Send", "Subscriber"]
+__all__ = ["Feed", "Outlet", "Selection", "Subscriber"]

@@ -3,10 +3,10 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import types
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from typing import Any
 
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+from ingestion_progress.asgi_types import Send
 
 IDLE = object()
 

@@ -17,7 +17,8 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from ingestion_progress.access import Grant
-from ingestion_progress.feed import Feed, Outlet, Send, Subscriber
+from ingestion_progress.asgi_types import Send
+from ingestion_progress.feed import Feed, Outlet, Subscriber
 from ingestion_progress.frames import refused_frame
 from ingestion_progress.threads import release_thread
 
