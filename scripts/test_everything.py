@@ -13,34 +13,6 @@ import time
 from dataclasses import dataclass, field
 
 MIN_COVERAGE_PERCENT = 95
-# Of the scripts, the wheel, the load, crashes or other servers' outages rather than of a version:
-# the main run has them.
-THE_SAME_EVERYWHERE = (
-    "tests/test_api_contract.py",
-    "tests/test_api_live.py",
-    "tests/test_bench.py",
-    "tests/test_body_limits.py",
-    "tests/test_deployment.py",
-    "tests/test_doctor.py",
-    "tests/test_follow.py",
-    "tests/test_health.py",
-    "tests/test_ingest.py",
-    "tests/test_ingestion_worker.py",
-    "tests/test_packaging.py",
-    "tests/test_pipeline_processes.py",
-    "tests/test_processes.py",
-    "tests/test_scripts.py",
-    "tests/test_simulate_job.py",
-    "tests/test_stream_database.py",
-    "tests/test_stream_fan_out.py",
-    "tests/test_stream_faults.py",
-    "tests/test_stream_gate.py",
-    "tests/test_stream_of_many_servers.py",
-    "tests/test_stream_token_logs.py",
-    "tests/test_tracker_processes.py",
-    "tests/test_wakeups_processes.py",
-    "tests/test_wakeups_redis.py",
-)
 CLOSING_LINE = re.compile(r"=* ?(no tests ran|\d+ \w+).* in [\d.]+s.*")
 
 
@@ -73,11 +45,11 @@ class Run:
 
 
 def runs(other_python: str | None) -> list[Run]:
-    # Each worker starts servers and databases of its own: more of them than cores slow each other.
-    workers = str(max(2, os.cpu_count() or 2))
+    # One more than cores: they often wait for the processes that they have started.
+    workers = str(1 + (os.cpu_count() or 1))
     # By file: what a module starts for its tests is started once. (Groups are not honoured: pytest
-    # 9.2 keeps ids where pytest-xdist 3.8 cannot mark them.)
-    parallel = ["-q", "-n", workers, "--dist", "loadfile"]
+    # 9.2 keeps ids where pytest-xdist 3.8 cannot mark them.) In the order of tests/conftest.py.
+    parallel = ["-q", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     main = Run(
         "everything, on SQLite, with coverage",
         [*parallel, "--cov", "--cov-report=term:skip-covered",
@@ -95,7 +67,7 @@ def runs(other_python: str | None) -> list[Run]:
     version = "Python {}.{} and Django {}.{}".format(*found)
     other = Run(
         f"what depends on Python and Django, on {version}",
-        [*parallel, "-m", "not browser", *(f"--ignore={path}" for path in THE_SAME_EVERYWHERE)],
+        [*parallel, "-m", "not browser and not once"],
         python=other_python,
         env={"TEST_SERVERS": "uvicorn", "TEST_PROJECT_DATABASES": "sqlite"},
     )

@@ -15,6 +15,21 @@ from tests.servers import postgresql
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+LIVE_PROJECTS = {"project", "sqlite_project", "own_project"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start processes take longest and come first: a run by several workers then ends
+    with short ones, and none of them waits long for another.
+    """
+    items.sort(key=lambda item: not _starts_processes(item))
+
+
+def _starts_processes(item: pytest.Item) -> bool:
+    fixtures = item.fixturenames if isinstance(item, pytest.Function) else ()
+    return item.get_closest_marker("once") is not None or not LIVE_PROJECTS.isdisjoint(fixtures)
+
+
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
     """The databases go with their folder; threads of async tests may still hold connections."""

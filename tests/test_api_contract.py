@@ -22,6 +22,8 @@ import pytest
 from ingestion_progress.api.wire import STREAM_EVENTS
 from tests.live import ROOT, LiveServer, live_project
 
+pytestmark = pytest.mark.once
+
 CONFIG = ROOT / "tests" / "schemathesis.toml"
 SEED = """
 from ingestion_progress.statuses import JobStatus

@@ -16,6 +16,8 @@ from httpx_sse import connect_sse
 from tests.api import JOBS
 from tests.live import SERVERS, LiveServer
 
+pytestmark = pytest.mark.once
+
 MEBIBYTE = 1024 * 1024
 TEXT = """# Early programmers
 

@@ -10,6 +10,8 @@ import pytest
 
 from tests.live import ROOT
 
+pytestmark = pytest.mark.once
+
 PYTHON = ROOT / "var" / "bench-venv" / "bin" / "python"
 CANDIDATES = ("bare", "raw-uvicorn")
 

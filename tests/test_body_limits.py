@@ -20,7 +20,10 @@ UPLOAD_LIMIT = 4 * MEBIBYTE
 HELD_BYTES = 16 * MEBIBYTE
 EXPECT = {"asks first": [], "sends at once": ["-H", "Expect:"]}
 
-pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads what a process has used")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads what a process has used"),
+]
 
 
 @pytest.fixture(scope="module", params=SERVERS)

@@ -6,11 +6,14 @@ import re
 import uuid
 
 import httpx
+import pytest
 
 from tests.event_streams import events, open_stream, progress_url
 from tests.live import APPLICATION, LiveProject
 from tests.nginx import DOCUMENT, needs_nginx, nginx
 from tests.test_stream_drain import documented_command
+
+pytestmark = pytest.mark.once
 
 
 @needs_nginx

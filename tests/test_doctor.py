@@ -20,6 +20,8 @@ from tests.live import ROOT, LiveProject, LiveServer
 from tests.nginx import Certificate, needs_nginx, nginx
 from tests.servers import free_port
 
+pytestmark = pytest.mark.once
+
 QUICK = {
     "KEEPALIVE_SECONDS": "1",
     "THROTTLE_SECONDS": "0.5",

@@ -20,7 +20,7 @@ from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_
 from tests.live import LiveProject
 from tests.simulated import following, simulated, states
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.once, pytest.mark.django_db]
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from ingestion_progress.views.health import Readiness
 from tests.live import live_project
 from tests.servers import start_postgresql
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,8 @@ from ingestion_progress.pipeline.worker import IngestionWorker
 from tests.documents import GUIDE, storage  # noqa: F401
 from tests.live import LiveProject
 
+pytestmark = pytest.mark.once
+
 database = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
 
 

@@ -19,6 +19,8 @@ from ingestion_progress.pipeline.names import stable_id
 from tests.documents import EXAMPLES, GUIDE
 from tests.live import LiveProject, live_project
 
+pytestmark = pytest.mark.once
+
 # Half a second on an idle machine, most of it Python taking itself apart.
 AT_ONCE_SECONDS = 6
 

@@ -17,6 +17,8 @@ from packaging.utils import canonicalize_name
 
 from tests.live import ROOT
 
+pytestmark = pytest.mark.once
+
 # What only the project and the reference ingestion need.
 OPTIONAL = (
     "daphne", "channels", "structlog", "environ", "corsheaders", "servestatic", "django_tasks",

@@ -6,6 +6,10 @@ import itertools
 import json
 import uuid
 
+import pytest
+
+pytestmark = pytest.mark.once
+
 STORE = """
     import json, sys
     from ingestion_progress.pipeline.models import Document

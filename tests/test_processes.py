@@ -15,6 +15,8 @@ import pytest
 
 from tests.live import ROOT
 
+pytestmark = pytest.mark.once
+
 # Two programs: one ends when asked to, one is stubborn and has a child.
 DRIVER = """
 import asyncio, os, sys

@@ -21,6 +21,8 @@ from tests.live import ROOT
 from tests.servers import free_port
 from tests.test_processes import until
 
+pytestmark = pytest.mark.once
+
 ENVIRONMENT = "set -eu; . scripts/environment.sh; "
 
 

@@ -24,6 +24,8 @@ from ingestion_progress.tracker import queue_job, request_cancellation
 from tests.live import ROOT, LiveProject
 from tests.simulated import process_of, simulated, states
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 def tracking(db) -> Iterator[None]:

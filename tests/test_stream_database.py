@@ -18,6 +18,8 @@ from tests.servers import PostgreSQL, start_postgresql
 from tests.test_stream_drain import RUN_FOR_EVER
 from tests.test_stream_servers import raw_stream, read_until
 
+pytestmark = pytest.mark.once
+
 QUICK = {"LOG_FORMAT": "json", "KEEPALIVE_SECONDS": "1", "LOST_AFTER_SECONDS": "600"}
 
 

@@ -20,6 +20,8 @@ from tests.event_streams import events, open_stream, progress_url
 from tests.live import SERVERS, LiveProject, LiveServer, live_project
 from tests.servers import postgresql
 
+pytestmark = pytest.mark.once
+
 VIEWERS = 200
 LOG_IN = """
     import json, sys

@@ -26,6 +26,8 @@ from tests.live import SERVERS, LiveProject, LiveServer, live_project
 from tests.servers import free_port
 from tests.test_stream_drain import documented_command
 
+pytestmark = pytest.mark.once
+
 STALLED, CRAWLING, HALF_CLOSED, RESET, VANISHED, SLOW, BURST = 3, 3, 5, 10, 3, 100, 2000
 THROTTLE_SECONDS = 0.2
 GRACE_SECONDS = 3

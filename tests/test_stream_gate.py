@@ -11,6 +11,8 @@ import pytest
 
 from tests.event_streams import events, open_stream, progress_url
 
+pytestmark = pytest.mark.once
+
 LOG_IN = """
     import json, sys
     from django.contrib.auth.models import Permission, User

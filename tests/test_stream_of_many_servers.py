@@ -12,6 +12,8 @@ import pytest
 from tests.event_streams import Event, events, open_stream, watch
 from tests.live import SERVERS, LiveProject, LiveServer
 
+pytestmark = pytest.mark.once
+
 WRITE = """
     import sys
     from ingestion_progress.tracker import queue_job, track

@@ -14,6 +14,8 @@ from tests.event_streams import progress_url, watch
 from tests.live import APPLICATION, SERVERS, LiveServer
 from tests.servers import free_port
 
+pytestmark = pytest.mark.once
+
 
 def chatty_daphne(project) -> LiveServer:
     """With the access log that the shipped commands turn off."""

@@ -15,6 +15,8 @@ import pytest
 from tests.live import LiveProject, live_project
 from tests.servers import start_postgresql
 
+pytestmark = pytest.mark.once
+
 READ = """
 import json, sys
 from django.utils import timezone

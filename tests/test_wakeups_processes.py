@@ -24,6 +24,8 @@ from tests.wakeups import (
     wait_for_logs,
 )
 
+pytestmark = pytest.mark.once
+
 LISTENERS = "application_name = 'ingestion-progress-wakeups' AND query LIKE 'LISTEN%'"
 
 

@@ -24,6 +24,8 @@ from tests.wakeups import (
     wakeup_logs,
 )
 
+pytestmark = pytest.mark.once
+
 # The poll alone needs a second; a client that waits for longer has noticed the outage.
 POLLS = {"POLL_INTERVAL_SECONDS": "1", "THROTTLE_SECONDS": "0.01", "LOG_FORMAT": "json"}
 TICK_SECONDS = 1 + SOON_SECONDS
