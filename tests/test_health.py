@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import threading
 import time
@@ -14,6 +16,7 @@ from django.test import AsyncClient
 from ingestion_progress.feed import Feed
 from ingestion_progress.views import questions
 from ingestion_progress.views.health import Readiness
+from ingestion_progress.views.questions import Question
 from tests.live import live_project
 from tests.servers import start_postgresql
 
@@ -88,6 +91,20 @@ async def test_missing_migration_is_named():
     assert await answer("/readyz") == (200, {"status": "ready"})
 
 
+def test_database_of_progress_is_not_the_only_one_to_be_migrated(tmp_path):
+    main, progress = (f"sqlite:///{tmp_path / name}.sqlite3" for name in ("main", "progress"))
+    source = """
+        import json
+        from django.db import connection
+        from ingestion_progress.views.health import Readiness
+        before = Readiness().ask()
+        connection.cursor().execute("DELETE FROM django_migrations WHERE app = 'sessions'")
+        print(json.dumps([before, Readiness().ask()]))
+    """
+    with live_project(tmp_path, main, PROGRESS_DATABASE_URL=progress) as project:
+        assert project.ask(source) == ["", "migrations_missing"]
+
+
 async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch, process):
     asked, release = [], threading.Event()
 
@@ -106,6 +123,23 @@ async def test_database_that_never_answers_is_asked_once_and_named_in_time(monke
     assert [(status, codes(body)) for status, body in answers] == [(503, ["database_silent"])] * 3
     assert time.monotonic() - started < 5
     assert len(asked) == 1
+
+
+async def test_database_that_fails_after_all_is_no_complaint_of_the_loop(monkeypatch):
+    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
+    complaints, release = [], threading.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
+    question = Question(lambda: release.wait(20) and 1 / 0)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await question.answer()
+    late = question._pending
+    release.set()
+
+    assert isinstance(await asyncio.to_thread(late.exception, 5), ZeroDivisionError)
+    await asyncio.sleep(0.05)  # its callbacks hop from its thread into the loop
+    gc.collect()
+    assert complaints == []
 
 
 async def test_process_that_drains_is_not_ready(process):

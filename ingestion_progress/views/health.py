@@ -75,11 +75,12 @@ class Readiness:
 
     def ask(self) -> str:
         """The same, as long as it may take. Raises Django's database errors."""
-        for alias in {DEFAULT_DB_ALIAS, router.db_for_write(Job)}:
+        aliases = {DEFAULT_DB_ALIAS, router.db_for_write(Job)}
+        for alias in aliases:
             with connections[alias].cursor() as cursor:
                 cursor.execute("SELECT 1")
         if not self._is_migrated:
-            self._is_migrated = _is_migrated(router.db_for_write(Job))
+            self._is_migrated = all(_is_migrated(alias) for alias in aliases)
         return "" if self._is_migrated else "migrations_missing"
 
 

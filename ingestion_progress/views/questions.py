@@ -29,6 +29,8 @@ class Question(Generic[Answer]):
     async def answer(self) -> Answer:
         """Raises what `ask` raised, or TimeoutError."""
         answer = asyncio.wrap_future(self._put())
+        # One that comes too late, and is an error, is nobody's.
+        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         # Not cancelled when time is up: others may wait for the same answer.
         done, _ = await asyncio.wait({answer}, timeout=ANSWER_SECONDS)
         if not done:
