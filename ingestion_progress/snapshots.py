@@ -50,7 +50,7 @@ class Snapshot:
     @property
     def resume_id(self) -> str:
         """The resume point: changes with every write, and with every attempt."""
-        return f"{self.job.epoch}-{self.job.revision}"
+        return self.job.version
 
     @property
     def planned_stages(self) -> list[Stage]:

@@ -25,7 +25,7 @@ def settings_of_the_throttle(settings):
 def state(revision: int, status: JobStatus = JobStatus.RUNNING) -> State:
     job = Job(
         id="job", epoch="e", revision=revision, status=status, started_at=NOW, heartbeat_at=NOW,
-        finished_at=NOW if status.is_final else None,
+        updated_at=NOW, finished_at=NOW if status.is_final else None,
     )  # fmt: skip
     return State.of(Snapshot(job=job, stages=[], workers=[]), NOW)
 
@@ -47,7 +47,7 @@ class Reader:
         while self.waiter.done() and not self.waiter.exception():
             self.bodies.append(self.waiter.result())
             self.waiter = self.subscriber.__anext__()
-        return [int(body.split(b"id: e-")[1].split(b"\n")[0]) for body in self.bodies]
+        return [int(body.split(b"id: e-")[1].split(b"-")[0]) for body in self.bodies]
 
 
 @pytest.fixture
@@ -149,11 +149,11 @@ async def test_held_subscriber_joins_the_pace_of_the_others(watch):
 
 async def test_who_resumed_with_the_current_state_waits_for_no_interval(watch):
     watch.offer(state(1), 0.0)
-    resumed = Reader(watch, 0.4, resume_id="e-1")
+    resumed = Reader(watch, 0.4, resume_id=state(1).version)
     watch.offer(state(2), 0.5)
 
     assert resumed.bodies == [KEEPALIVE]
-    assert b"id: e-2" in resumed.waiter.result()
+    assert b"id: e-2-" in resumed.waiter.result()
 
 
 async def test_held_subscriber_that_leaves_is_forgotten(watch):

@@ -16,6 +16,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 def frame(status=JobStatus.RUNNING, **job):
     finished = {"finished_at": NOW} if status.is_final else {}
     fields = {"id": "job", "status": status, "epoch": "e", "revision": 7, "started_at": NOW}
+    fields["updated_at"] = NOW
     return state_frame(Snapshot(job=Job(**fields | finished | job), stages=(), workers=()), NOW)
 
 
@@ -26,7 +27,7 @@ def events(body: bytes) -> list[dict[str, str]]:
 
 def test_a_running_job_is_one_state_with_its_resume_point():
     state, extra = events(frame().body)
-    assert (state["event"], state["id"]) == ("pipeline_progress", "e-7")
+    assert (state["event"], state["id"]) == ("pipeline_progress", "e-7-1767268800000")
     assert json.loads(state["data"])["overall_progress_percent"] == 0
     assert extra["event"] == "job_state"
     assert "id" not in extra

@@ -130,7 +130,7 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     job = _job(job_id)
     response = HttpResponse(content_type="application/json")
     # Weak: two bodies of one revision differ in their clocks.
-    response["ETag"] = f'W/"{job.epoch}-{job.revision}"'
+    response["ETag"] = f'W/"{job.version}"'
     response["Cache-Control"] = "no-cache"
     conditional = get_conditional_response(request, etag=response["ETag"], response=response)
     if conditional is not None and conditional is not response:

@@ -191,6 +191,15 @@ class Job(models.Model):
     def is_finished(self) -> bool:
         return self.job_status.is_final
 
+    @property
+    def version(self) -> str:
+        """Names this state among all that the job ever had.
+
+        A restored backup repeats revisions, but not the moments at which they were written.
+        """
+        milliseconds = self.updated_at.timestamp() * 1000
+        return f"{self.epoch}-{self.revision}-{milliseconds:.0f}"
+
     def liveness(self, now: datetime) -> Liveness | None:
         """How alive the job looks at `now`; None once it has ended."""
         status = self.job_status
