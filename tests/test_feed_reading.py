@@ -150,6 +150,23 @@ def test_corrupt_row_breaks_only_its_own_job(damage):
     assert not any(changes.states[job_id].frame.is_final for job_id in job_ids if job_id != "job-1")
 
 
+@pytest.mark.database
+def test_value_that_the_driver_cannot_read_breaks_only_its_own_job():
+    damage = {
+        "sqlite": "error = CAST(x'ff' AS TEXT)",  # no UTF-8
+        "postgresql": "heartbeat_at = 'infinity'",
+    }[connection.vendor]
+    job_ids = make_jobs(5)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE ingestion_progress_job SET {damage} WHERE id = 'job-2'")
+
+    changes = read_changes(dict.fromkeys(job_ids), timezone.now())
+
+    assert list(changes.broken) == ["job-2"]
+    assert changes.states["job-2"].frame.is_final
+    assert len(changes.states) == 5
+
+
 def test_row_that_its_own_field_cannot_read_breaks_only_its_own_job():
     if connection.vendor != "sqlite":
         pytest.skip("only SQLite stores it")

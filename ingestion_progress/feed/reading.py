@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db import DataError, InternalError, connections, router
 from django.db import Error as DatabaseFailure
-from django.db import connections, router
 from django.db.models import QuerySet
 
 from ingestion_progress.feed.states import State
@@ -142,9 +142,10 @@ class _Look:
     def read(self, job_ids: Sequence[str], *, looks_around: bool) -> None:
         try:
             states = self._states(job_ids, looks_around=looks_around)
-        except DatabaseFailure:
-            raise
-        except Exception as error:  # noqa: BLE001  (a row that no field can read, whatever it raises)
+        except Exception as error:
+            if isinstance(error, DatabaseFailure) and not _is_about_a_row(error):
+                raise
+            # Otherwise it is a row that no field can read, whatever that raises.
             if looks_around:
                 job_ids = list(dict.fromkeys([*job_ids, *self._found()]))
             elif len(job_ids) == 1:
@@ -209,6 +210,11 @@ class _Look:
             Job.objects.active().exclude(pk__in=self.scope.broken).values_list("pk", flat=True)
         )
         yield from self._ended()
+
+
+def _is_about_a_row(error: DatabaseFailure) -> bool:
+    """A value that the driver cannot read or a damaged page, and not a database that is away."""
+    return isinstance(error, DataError | InternalError) or "decode" in str(error)  # SQLite's text
 
 
 def _snapshots(jobs: Sequence[Job]) -> dict[str, Snapshot]:
