@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
+from django.contrib.auth.backends import BaseBackend
+from django.core.exceptions import PermissionDenied
+
+released = threading.Event()
 NOT_A_FUNCTION = "rule"
 
 
@@ -14,5 +20,17 @@ def asked_in_person(request, job_id):
     return request.headers.get("X-Job") == job_id
 
 
+def when_released(request, job_id):
+    """Waits for a database, as it were, that has accepted the question."""
+    return released.wait(20)
+
+
 async def later(request, job_id):
     return True
+
+
+class NobodyMay(BaseBackend):
+    """An authentication backend whose refusal no other one is asked about."""
+
+    def has_perm(self, user, permission, obj=None):
+        raise PermissionDenied

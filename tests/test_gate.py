@@ -7,10 +7,10 @@ import time
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.db import OperationalError, connections
 
-from ingestion_progress import access, tokens
+from ingestion_progress import access, tokens, viewers
 from ingestion_progress.feed import Subscriber
 from ingestion_progress.views.gate import ABANDONED_AFTER_SECONDS, Gate, network_of
 
@@ -93,6 +93,9 @@ class TestLimits:
     def test_what_is_no_ipv6_stays_as_it_is(self, address):
         assert network_of(address) == address
 
+    def test_ipv4_is_the_same_behind_a_socket_for_both(self):
+        assert network_of("::ffff:192.0.2.1") == "192.0.2.1"
+
 
 class TestExpiry:
     async def test_stream_ends_when_its_token_does(self, gate, admit):
@@ -128,6 +131,7 @@ def make_frame():
 class TestRecheck:
     @pytest.fixture(autouse=True)
     def _often(self, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = False
         settings.INGESTION_PROGRESS_RECHECK_SECONDS = 0.02
 
     @pytest.fixture(autouse=True)
@@ -201,7 +205,7 @@ class TestRecheck:
             def fail(*_):
                 raise OperationalError
 
-            away.setattr(access, "_find_user", fail)
+            away.setattr(viewers, "read", fail)
             assert not await self.ends(seat)
             await User.objects.filter(pk=user.pk).aupdate(is_active=False)
 
@@ -217,17 +221,58 @@ class TestRecheck:
 
         assert await gate._thread.run(held) == []
 
-    async def test_each_user_is_read_once(self, rf, settings, django_assert_num_queries):
-        settings.INGESTION_PROGRESS_PUBLIC = False
-
+    async def test_a_crowd_of_users_is_read_at_once(self, rf, django_assert_num_queries):
         def read():
-            user = User.objects.create_user("eve")
-            user.user_permissions.add(Permission.objects.get(codename="view_job"))
-            requests = [rf.get("/") for _ in range(100)]
-            for request in requests:
-                request.user = user
-            with django_assert_num_queries(3):  # the user, its permissions, those of its groups
-                codes = access.refusals((request, f"job-{n}") for n, request in enumerate(requests))
-            return set(codes)
+            requests = []
+            for user in make_viewers(100):
+                for token in ("", tokens.mint(["job"], minted_by=str(user.pk))[0]):
+                    requests.append(rf.get("/", {"token": token} if token else {}))
+                    requests[-1].user = user
+            stranger = rf.get("/")
+            stranger.user = User.objects.create_user("eve")
+            asked = [(request, "job") for request in [*requests, stranger]]
+            # All users, who of them has the permission; and of the one who is not said to have it
+            # once more, with that of the groups, for other backends may give it.
+            with django_assert_num_queries(4):
+                return access.refusals(asked)
 
-        assert await sync_to_async(read)() == {""}
+        assert await sync_to_async(read)() == [""] * 200 + ["forbidden"]
+
+    @pytest.mark.parametrize("given", ["themselves", "group", "superuser"])
+    async def test_permission_counts_however_it_is_given(self, rf, given):
+        def codes():
+            request = rf.get("/")
+            (request.user,) = make_viewers(1, given)
+            before = access.refusals([(request, "job")])
+            User.objects.update(is_active=False)
+            return before + access.refusals([(request, "job")])
+
+        assert await sync_to_async(codes)() == ["", "forbidden"]
+
+    async def test_backend_before_djangos_own_has_the_word(self, rf, settings):
+        settings.AUTHENTICATION_BACKENDS = ["tests.rules.NobodyMay", viewers.DJANGOS_BACKEND]
+
+        def codes():
+            request = rf.get("/")
+            (request.user,) = make_viewers(1)
+            return access.refusals([(request, "job")])
+
+        assert await sync_to_async(codes)() == ["forbidden"]
+
+    async def test_token_of_another_service_names_nobody_here(self):
+        assert await sync_to_async(viewers.read)(["no number", "", "4711"]) == {}
+
+
+def make_viewers(count: int, given: str = "themselves") -> list[User]:
+    permission = Permission.objects.get(codename="view_job")
+    users = [
+        User.objects.create_user(f"viewer-{n}", is_superuser=given == "superuser")
+        for n in range(count)
+    ]
+    if given == "themselves":
+        permission.user_set.add(*users)
+    elif given == "group":
+        group = Group.objects.create(name="viewers")
+        group.permissions.add(permission)
+        group.user_set.add(*users)
+    return users
