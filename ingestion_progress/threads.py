@@ -18,6 +18,8 @@ from django.db import connections
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MAX_HUNG_THREADS = 3
+
 
 class WorkerThread:
     """A thread that does what it is asked, one thing after the other, for any number of tasks.
@@ -73,6 +75,42 @@ class WorkerThread:
                     _settle_soon(future, asyncio.Future.set_exception, error)
             del item, call, future  # what they hold is not needed while the thread waits
         connections.close_all()
+
+
+class PatientThread:
+    """A thread that is given up when it hangs: a database that accepts a question and never
+    answers fails without an error.
+
+    Another one takes its place and connects afresh, but only so many: they end when the network
+    gives up. A call's time counts from when it is put, not from its turn.
+    """
+
+    def __init__(self, start: Callable[[], WorkerThread], *, patience_seconds: float) -> None:
+        self._start = start
+        self._patience_seconds = patience_seconds
+        self._thread = start()
+        self._hung: list[WorkerThread] = []
+
+    async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the function returns or raises; raises TimeoutError where it takes too long."""
+        thread = self._thread
+        try:
+            async with asyncio.timeout(self._patience_seconds):
+                return await thread.run(function, *args, **kwargs)
+        except TimeoutError:
+            if thread is self._thread:
+                self._replace()
+            raise
+
+    def close(self) -> None:
+        self._thread.close()
+
+    def _replace(self) -> None:
+        self._hung = [thread for thread in self._hung if thread.is_alive]
+        if len(self._hung) < MAX_HUNG_THREADS:
+            self._thread.close()
+            self._hung.append(self._thread)
+            self._thread = self._start()
 
 
 def _moved_here(context: contextvars.Context, call: Callable[[], T]) -> T:

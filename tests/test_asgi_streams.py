@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,11 +23,15 @@ from ingestion_progress.asgi import EventStreams, streams
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.views.event_stream import EventStreamResponse
+from tests import rules
 from tests.exchanges import Exchange
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ALL_JOBS = "/api/v1/admin/ingestion/progress"
+WRITTEN_AT = datetime(2026, 1, 1, tzinfo=UTC)
+# Of the job that `make_job` makes.
+VERSION = "e-5-1767225600000"
 RETRY = re.compile(rb"retry: \d+\n\n")
 
 
@@ -58,6 +63,7 @@ async def make_job(status: JobStatus = JobStatus.RUNNING) -> None:
         id="job",
         epoch="e",
         revision=5,
+        updated_at=WRITTEN_AT,
         status=status,
         started_at=now,
         heartbeat_at=now,
@@ -76,8 +82,8 @@ async def until(condition: Any) -> None:
     [
         get,
         lambda: get(url_of("job"), ("accept-encoding", "gzip")),
-        lambda: get(url_of("job"), ("last-event-id", "e-5")),
-        lambda: get(url_of("job"), ("last-event-id", "e-4")),
+        lambda: get(url_of("job"), ("last-event-id", VERSION)),
+        lambda: get(url_of("job"), ("last-event-id", "e-4-1767225600000")),
         lambda: get(url_of("nothing")),
         lambda: get(method="HEAD"),
         lambda: get(method="OPTIONS"),
@@ -297,6 +303,23 @@ async def test_client_that_leaves_before_the_first_state_leaves_nothing(feed, mo
     assert apps.get_app_config("ingestion_progress").gate.stream_count == 0
 
 
+async def test_rule_that_gets_no_answer_is_given_up_and_the_client_comes_back(
+    settings, monkeypatch
+):
+    monkeypatch.setattr(streams, "PATIENCE_SECONDS", 0.05)
+    settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.when_released"
+    await make_job()
+    application = streams_application()
+    crowd = [get() for _ in range(2 * streams.THREADS)]
+    await asyncio.gather(*(each.through(application) for each in crowd))
+    rules.released.set()
+    later = await get(url_of("nothing")).through(application)
+
+    assert {each.status for each in crowd} == {200}
+    assert all(RETRY.fullmatch(each.body) for each in crowd)
+    assert b"not_found" in later.body
+
+
 async def test_server_that_cancels_is_obeyed(feed, finished):
     await make_job()
     exchange = get()
@@ -350,7 +373,7 @@ async def test_reader_that_is_given_up_ends_without_an_error(feed):
 async def test_stream_that_does_not_begin_says_why_in_the_log(settings, feed, caplog):
     caplog.set_level(logging.INFO, "ingestion_progress")
     await make_job(JobStatus.SUCCEEDED)
-    await get(url_of("job"), ("last-event-id", "e-5")).through(streams_application())
+    await get(url_of("job"), ("last-event-id", VERSION)).through(streams_application())
     settings.INGESTION_PROGRESS_MAX_STREAMS = 1
     await Job.objects.aupdate(status=JobStatus.RUNNING, finished_at=None)
     first = get()

@@ -18,6 +18,7 @@ from ingestion_progress.feed import feed as feed_module
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.statuses import JobStatus
+from ingestion_progress.threads import MAX_HUNG_THREADS
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -457,5 +458,28 @@ async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads,
 
     assert b'"neo4j_writes":3' in await following(subscriber)
     assert was_failing
-    assert 2 <= len(hung) <= reader.MAX_HUNG_READERS + 2
+    assert 2 <= len(hung) <= MAX_HUNG_THREADS + 2
     assert not feed.is_failing
+
+
+async def test_nobody_is_sent_away_while_nobody_could_come_back(feed, reads, monkeypatch):
+    def fail() -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
+    await make_job()
+    subscriber = feed.subscribe("job")
+    await opened(subscriber)
+    subscriber.ends_at = feed._clock()
+    reads.before = fail
+    async with asyncio.timeout(5):
+        while not feed.is_failing:  # noqa: ASYNC110  (nothing says so)
+            await asyncio.sleep(0.01)
+    feed.part_with_the_old(feed._clock())
+    was_sent_away = subscriber.is_parted
+    reads.before = lambda: None
+    await write(neo4j_writes=3)
+
+    assert b'"neo4j_writes":3' in await following(subscriber)
+    feed.part_with_the_old(feed._clock())
+    assert (was_sent_away, subscriber.is_parted) == (False, True)

@@ -10,7 +10,7 @@ import pytest
 
 from ingestion_progress.feed import Feed, partings
 from ingestion_progress.feed.partings import Termination, come_back_after, stream_age_seconds
-from ingestion_progress.frames import KEEPALIVE
+from ingestion_progress.frames import KEEPALIVE, refused_frame
 from tests.test_feed import following, make_job, opened
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -73,6 +73,20 @@ async def test_reader_that_takes_nothing_is_cancelled_after_a_while(feed):
     assert not stalled.reader.cancelling()
 
     feed.part_with_the_old(10.0 + partings.STALLED_AFTER_SECONDS)
+    assert stalled.reader.cancelling()
+
+
+async def test_reader_that_does_not_take_how_it_ends_is_cancelled_at_its_age(feed):
+    await make_job()
+    stalled = feed.subscribe("job")
+    await opened(stalled)
+    stalled.reader = asyncio.create_task(asyncio.sleep(60))
+    stalled.end(refused_frame("job", "token_expired"))
+    stalled.ends_at = 10.0
+    feed.part_with_the_old(9.9)
+    assert not stalled.reader.cancelling()
+
+    feed.part_with_the_old(10.0)
     assert stalled.reader.cancelling()
 
 

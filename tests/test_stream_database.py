@@ -12,14 +12,16 @@ from contextlib import closing
 import httpx
 import pytest
 
-from tests.event_streams import progress_url
+from tests.event_streams import events, open_stream, progress_url
 from tests.live import LiveProject, LiveServer, live_project
 from tests.servers import PostgreSQL, start_postgresql
 from tests.test_stream_drain import RUN_FOR_EVER
+from tests.test_stream_fan_out import LOG_IN
 from tests.test_stream_servers import raw_stream, read_until
 
 pytestmark = pytest.mark.once
 
+STREAM = "text/event-stream; charset=utf-8"
 QUICK = {"LOG_FORMAT": "json", "KEEPALIVE_SECONDS": "1", "LOST_AFTER_SECONDS": "600"}
 
 
@@ -93,6 +95,28 @@ def test_streams_outlive_a_restart_of_the_database(server, project, database, jo
     assert problems == {"database_unreachable", "poller_failing"}
     assert logged(project, "feed_poll_failed") == 1
     assert logged(project, "feed_poll_recovered") == 1
+
+
+def test_who_signed_in_comes_back_after_the_database(project, database, job_id):
+    """Nobody can say who may watch, and a 500 would end an EventSource for good."""
+    cookie = f"sessionid={project.ask(LOG_IN, uuid.uuid4().hex)}"
+    project.log.write_bytes(b"")
+    live = project.serve("uvicorn", PUBLIC="false", **QUICK)
+    url = progress_url(live.url, job_id)
+    with raw_stream(url, f"Cookie: {cookie}") as connection:
+        read_until(connection, b"event: job_state")
+        with database.stopped():
+            with open_stream(url, cookie=cookie) as away:
+                answer = away.read()
+            read_until(connection, b": keepalive\n\n")
+        assert_moves_on(connection)
+    with open_stream(url, cookie=cookie) as back:
+        assert next(events(back)).name == "pipeline_progress"
+
+    assert (away.status_code, away.headers["content-type"]) == (200, STREAM)
+    assert re.fullmatch(rb"retry: \d+\n\n", answer)
+    assert logged(project, "sse_stream_refused") == 1
+    assert "Internal Server Error" not in project.log.read_text()
 
 
 @on("uvicorn")

@@ -21,11 +21,13 @@ from django.urls import ResolverMatch, reverse, set_script_prefix
 
 from ingestion_progress.asgi.bodies import may_have_body
 from ingestion_progress.asgi_types import Application, Receive, Scope, Send
-from ingestion_progress.threads import WorkerThread, release_connections
+from ingestion_progress.threads import PatientThread, WorkerThread, release_connections
 
 # A crowd that comes back at once makes as many threads of Django's handler, which wait for each
 # other longer than they work.
 THREADS = 4
+# From when a request has come. A crowd that logs in again waits for a while.
+PATIENCE_SECONDS = 20.0
 
 
 class EventStreams(ASGIHandler):
@@ -38,8 +40,10 @@ class EventStreams(ASGIHandler):
     def __init__(self, application: Application) -> None:
         super().__init__()
         self._application = application
-        name = "ingestion-progress-streams"
-        self._threads = itertools.cycle([WorkerThread(name) for _ in range(THREADS)])
+        start = functools.partial(WorkerThread, "ingestion-progress-streams")
+        self._threads = itertools.cycle(
+            [PatientThread(start, patience_seconds=PATIENCE_SECONDS) for _ in range(THREADS)]
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._is_for_a_stream(scope):
@@ -49,6 +53,7 @@ class EventStreams(ASGIHandler):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         from ingestion_progress.views.event_stream import SEND, EventStreamResponse
+        from ingestion_progress.views.stream import unavailable
 
         try:
             body = await self._body_of(scope, receive)
@@ -57,7 +62,10 @@ class EventStreams(ASGIHandler):
         # Not in a copy: a token is taken out of the scope, before the server logs the address.
         scope[SEND] = send
         thread = next(self._threads)
-        response = await thread.run(self._decide, scope, body)
+        try:
+            response = await thread.run(self._decide, scope, body)
+        except TimeoutError:  # a database that accepts and never answers
+            response = unavailable(self.request_class(scope, io.BytesIO()))
         del scope[SEND]  # of which the server's `send` may be a part
         body.close()
         del body
@@ -69,7 +77,7 @@ class EventStreams(ASGIHandler):
         finally:
             # A server that leaves cancels what is left, and would log a traceback for each stream
             # that has said everything and waits for its turn in a thread.
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, TimeoutError):
                 await thread.run(response.close)
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT002  (Django's signature)

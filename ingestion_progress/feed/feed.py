@@ -181,9 +181,9 @@ class Feed:
     def part_with_the_old(self, clock: float) -> None:
         """Ends the streams whose time has come, and cancels those that cannot be told."""
         for subscriber in [each for each in self._subscribers if each.ends_at <= clock]:
-            if subscriber.is_parted:
+            if subscriber.is_sealed:  # it was told how it ends, and its client has not taken it
                 subscriber.abort()
-            else:
+            elif not self.is_failing:  # nobody could say whether it may come back
                 subscriber.part(come_back_after(RETRY_AFTER_AGE_SECONDS))
                 subscriber.ends_at = clock + STALLED_AFTER_SECONDS
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed.overview import Look, Overview
-from ingestion_progress.feed.reader import PatientReader
+from ingestion_progress.feed.reader import patient_reader
 from ingestion_progress.feed.reading import Changes, Known, Scope, read_changes
 from ingestion_progress.feed.states import State, refreshed
 from ingestion_progress.feed.watches import Watch
@@ -43,7 +43,7 @@ class Poller:
         self._overview = Overview() if overview is None else overview
         self._clock = clock
         self._counts = FeedCounts() if counts is None else counts
-        self._reader = PatientReader()
+        self._reader = patient_reader()
         self._wake = asyncio.Event()
         self._unread: set[str] = set()
         self._waiting: set[str] = set()

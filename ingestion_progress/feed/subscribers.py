@@ -207,6 +207,11 @@ class Subscriber(AsyncIterator[bytes]):
         return self._unsent
 
     @property
+    def is_sealed(self) -> bool:
+        """Takes nothing more: all that is left is to hand out how it ends."""
+        return self._is_sealed
+
+    @property
     def is_parted(self) -> bool:
         """Told to come back later, or about to be told."""
         return self._goodbye is not None

@@ -19,7 +19,7 @@ from ingestion_progress import access
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import Subscriber
 from ingestion_progress.frames import refused_frame
-from ingestion_progress.threads import WorkerThread, release_connections
+from ingestion_progress.threads import PatientThread, WorkerThread, release_connections
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ TICK_SECONDS = 1.0
 RETRY_RECHECK_SECONDS = 2.0
 # A response that nobody has begun to read by then never will be; the feed has given it up before.
 ABANDONED_AFTER_SECONDS = 35.0
+# A project's own rule may ask the database about each of thousands of streams.
+RECHECK_PATIENCE_SECONDS = 60.0
 # One user's home is a /64, with 2⁶⁴ addresses.
 IPV6_PREFIX = 64
 
@@ -67,7 +69,7 @@ class Gate:
         self._held: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._thread: WorkerThread | None = None
+        self._thread: PatientThread | None = None
         self._recheck: asyncio.Task[list[str]] | None = None
         self._recheck_at = 0.0
         self._has_failed = False
@@ -152,7 +154,8 @@ class Gate:
         if not seats or self._loop is None:
             return
         if self._thread is None:
-            self._thread = WorkerThread("ingestion-progress-gate")
+            start = functools.partial(WorkerThread, "ingestion-progress-gate")
+            self._thread = PatientThread(start, patience_seconds=RECHECK_PATIENCE_SECONDS)
         self._recheck = self._loop.create_task(self._thread.run(_refusals, seats))
         self._recheck.add_done_callback(lambda done: self._on_rechecked(done, seats))
 
@@ -220,6 +223,7 @@ def network_of(address: str) -> str:
         parsed = ipaddress.ip_address(address)
     except ValueError:  # a Unix socket, or a proxy's own idea
         return address
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # as a socket for both names IPv4
     if parsed.version == 4:
         return str(parsed)
     return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))

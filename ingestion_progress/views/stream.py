@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from http import HTTPStatus
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
@@ -18,6 +19,7 @@ from ingestion_progress import access
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import AccessRefused
 from ingestion_progress.feed import Feed, Subscriber
+from ingestion_progress.feed.partings import come_back_after
 from ingestion_progress.threads import release_connections
 from ingestion_progress.views.cors import cors_headers, preflight_headers
 from ingestion_progress.views.event_stream import (
@@ -26,8 +28,13 @@ from ingestion_progress.views.event_stream import (
     EventStreamResponse,
     StreamView,
     Subscribe,
-    nothing,
+    whole,
 )
+
+logger = logging.getLogger(__name__)
+
+DATABASE_IS_AWAY = (OperationalError, InterfaceError)
+RETRY_WHILE_AWAY_SECONDS = (2.0, 10.0)
 
 REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
@@ -81,9 +88,17 @@ def answer(request: HttpRequest, job_ids: Sequence[str], subscribe: Subscribe) -
         grant = _grant(request, job_ids)
     except AccessRefused as refused:
         return refusal(request, refused.code)
+    except DATABASE_IS_AWAY:
+        return unavailable(request)
+    return _stream(request, job_ids, grant, subscribe)
+
+
+def _stream(
+    request: ASGIRequest, job_ids: Sequence[str], grant: access.Grant, subscribe: Subscribe
+) -> EventStreamResponse:
     encoding = encoding_for(request)
     if request.method == "HEAD":
-        return EventStreamResponse(nothing(), _headers(request), encoding=encoding)
+        return EventStreamResponse(whole(b""), _headers(request), encoding=encoding)
     admission = Admission(request=request, job_ids=job_ids, grant=grant, subscribe=subscribe)
     stream = EventStream(admission, encoding=encoding)
     return EventStreamResponse(stream, _headers(request), encoding=encoding)
@@ -97,6 +112,17 @@ def _grant(request: HttpRequest, job_ids: Sequence[str]) -> access.Grant:
             return access.grant_view_of_each(request, job_ids)
         finally:
             release_connections()
+
+
+def unavailable(request: ASGIRequest) -> EventStreamResponse:
+    """While nobody can say whether this viewer may watch: not a 5xx, which ends an EventSource for
+    good, but a stream that ends at once, and has the client come back by itself.
+    """
+    client_ip = request.META.get("REMOTE_ADDR", "")
+    fields = {"path": request.path, "client_ip": client_ip, "code": "unavailable"}
+    logger.info("sse_stream_refused", extra=fields)
+    body = b"" if request.method == "HEAD" else come_back_after(RETRY_WHILE_AWAY_SECONDS)
+    return EventStreamResponse(whole(body), _headers(request))
 
 
 def refusal(request: HttpRequest, code: str, message: str = "") -> HttpResponse:
