@@ -353,6 +353,25 @@ def test_a_request_to_stop_is_noticed_by_a_job_that_reports_nothing():
         job.raise_if_cancelled()
 
 
+def test_every_thread_that_joined_notices_a_request_to_stop():
+    def look(tracker):
+        eventually(lambda: tracker.cancel_requested)
+        told.append(tracker)
+
+    told: list = []
+    with pytest.raises(JobCancelled), track("a.pdf", stages=["one"]) as job:
+        guests = [attach(job.job_id) for _ in range(4)]
+        threads = [threading.Thread(target=look, args=[tracker]) for tracker in (job, *guests)]
+        for thread in threads:
+            thread.start()
+        eventually(lambda: all(guest._buffer for guest in guests))
+        request_cancellation(job.job_id)
+        for thread in threads:
+            thread.join()
+        job.raise_if_cancelled()
+    assert len(told) == 5
+
+
 def test_a_superseded_attempt_writes_nothing_more_and_is_told():
     with pytest.raises(JobSuperseded), track("a.pdf", job_id="job", stages=["one"]) as old:
         old.stage("one").advance(5)
@@ -371,6 +390,29 @@ def test_a_job_that_reports_nothing_still_gives_a_sign_of_life():
         first = Job.objects.get()
         eventually(lambda: Job.objects.get().heartbeat_at > first.heartbeat_at)
         assert Job.objects.get().revision == first.revision
+
+
+def test_an_attempt_gives_a_sign_of_life_beside_those_before_it_in_the_same_process():
+    attempts = [track("a.pdf", job_id="job", stages=["one"], restart=True) for _ in range(5)]
+    for attempt in attempts:
+        attempt.start()
+    *before, newest = attempts
+    first = Job.objects.get().heartbeat_at
+    eventually(lambda: Job.objects.get().heartbeat_at > first)
+    eventually(lambda: all(attempt.buffer.is_over for attempt in before))
+    assert not newest.buffer.is_over
+    newest.complete()
+
+
+def test_a_request_to_stop_a_job_is_not_one_to_the_attempt_before():
+    old = track("a.pdf", job_id="job", stages=["one"])
+    old.start()
+    with pytest.raises(JobCancelled), track("a.pdf", job_id="job", restart=True) as new:
+        request_cancellation("job")
+        eventually(lambda: new.cancel_requested and old.buffer.is_over)
+        with pytest.raises(JobSuperseded):
+            old.raise_if_cancelled()
+        new.raise_if_cancelled()
 
 
 def test_a_job_ends_once():

@@ -297,15 +297,18 @@ class BackgroundWriter:
     def _beat(self) -> None:
         """Proves that the running attempts live, and learns whether somebody cancelled them."""
         with self._lock:
-            live = {buffer.attempt.job_id: buffer for buffer in self._live}
-        jobs = Job.objects.using(progress_alias()).filter(pk__in=live)
-        epochs = [buffer.attempt.epoch for buffer in live.values()]
-        jobs.running().filter(epoch__in=epochs).update(heartbeat_at=timezone.now())
+            live = list(self._live)
+        jobs = Job.objects.using(progress_alias()).filter(
+            pk__in={buffer.attempt.job_id for buffer in live},
+            epoch__in={buffer.attempt.epoch for buffer in live},
+        )
+        jobs.running().update(heartbeat_at=timezone.now())
         rows = jobs.values_list("pk", "epoch", "status", "cancel_requested_at")
-        found = {row[0]: row[1:] for row in rows}
-        for job_id, buffer in live.items():
-            epoch, status, cancel_requested_at = found.get(job_id, ("", "", None))
-            buffer.is_over = epoch != buffer.attempt.epoch or status != JobStatus.RUNNING
+        found = {row[:2]: row[2:] for row in rows}
+        for buffer in live:
+            attempt = buffer.attempt
+            status, cancel_requested_at = found.get((attempt.job_id, attempt.epoch), ("", None))
+            buffer.is_over = status != JobStatus.RUNNING
             buffer.is_cancel_requested = cancel_requested_at is not None
 
     def _back_off(self, error: Exception | None) -> None:
