@@ -257,6 +257,27 @@ def test_changes_that_cannot_be_written_do_not_hold_up_other_jobs():
     assert load_snapshot(bad.job_id).stages[0].processed == 2
 
 
+@pytest.mark.skipif(
+    "connection.vendor == 'sqlite'", reason="SQLite's driver has another error for it"
+)
+def test_what_waits_beside_a_failed_write_is_written_when_the_database_is_back():
+    def close_once(execute, sql, params, many, context):
+        if not failed:
+            failed.append(sql)
+            context["cursor"].close()
+        return execute(sql, params, many, context)
+
+    failed: list[str] = []
+    with track("a.pdf", stages=["one"]) as first, track("b.pdf", stages=["one"]) as second:
+        with background_writer._working:  # so that both are to be written in one go
+            first.stage("one").advance()
+            second.stage("one").advance()
+            background_writer._connection.execute_wrappers.append(close_once)
+        jobs = [first.job_id, second.job_id]
+        eventually(lambda: all(load_snapshot(job).stages[0].processed == 1 for job in jobs))
+    assert len(failed) == 1
+
+
 def test_a_broken_stage_may_be_tried_again():
     with track("a.pdf", stages=["one"]) as job:
         with pytest.raises(RuntimeError), job.stage("one"):

@@ -21,7 +21,7 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connections, reset_queries
+from django.db import InterfaceError, OperationalError, connections, reset_queries
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
@@ -289,7 +289,7 @@ class BackgroundWriter:
             try:
                 flush_buffer(buffer)
                 self.counts.flushes += 1
-            except DatabaseError:
+            except (OperationalError, InterfaceError):
                 with self._lock:
                     self._dirty |= {buffer, *buffers}
                 raise
