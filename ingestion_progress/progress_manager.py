@@ -13,12 +13,17 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.utils import timezone
 
-from ingestion_progress.exceptions import InvalidTransition, JobNotFound
+from ingestion_progress.exceptions import (
+    InvalidTransition,
+    JobNotFound,
+    JobSuperseded,
+    UnknownStage,
+)
 from ingestion_progress.models import Job
 from ingestion_progress.schemas import (
     PipelineProgressEvent,
@@ -36,6 +41,8 @@ __all__ = ["PipelineProgressManager", "StageStatus", "get_progress_manager"]
 
 # Named in an error, so that a mistyped id is seen at a glance.
 MAX_RUNNING_NAMED = 5
+# How it shows that another process may have started the document again, perhaps with other stages.
+STARTED_AGAIN = (JobSuperseded, UnknownStage)
 
 
 class Done:
@@ -78,7 +85,7 @@ class PipelineProgressManager:
         tracker.start()
         with self._lock:
             self._forget_ended()
-            self._trackers[document_id] = tracker
+        self._keep(tracker)
         return self._snapshot(document_id).progress(timezone.now())
 
     def get_progress(self, document_id: str) -> PipelineProgressEventData | None:
@@ -104,9 +111,8 @@ class PipelineProgressManager:
 
     def complete_document(self, document_id: str) -> Done:
         """The job succeeded. Nothing happens if it has succeeded already."""
-        tracker = self._tracker(document_id)
         try:
-            tracker.complete()
+            self._say(document_id, JobTracker.complete)
         except InvalidTransition:
             if self._snapshot(document_id).job.job_status is not JobStatus.SUCCEEDED:
                 raise
@@ -114,7 +120,7 @@ class PipelineProgressManager:
 
     def fail_document(self, document_id: str, error: str = "") -> Done:
         """The job failed. Raises InvalidTransition if it has ended otherwise."""
-        self._tracker(document_id).fail(error)
+        self._say(document_id, lambda tracker: tracker.fail(error))
         return Done()
 
     # Coroutines, and their twins
@@ -132,11 +138,17 @@ class PipelineProgressManager:
 
         Raises JobNotFound, UnknownStage (which lists the declared ones) or InvalidCount.
         """
-        tracker = self._tracker(document_id)
-        if _change_stage(tracker, stage_name, (processed, total, in_flight), status):
-            recorded = await tracker.aflush()
-            if _is_all_done(recorded):
-                await tracker.acomplete()
+
+        async def say(tracker: JobTracker) -> None:
+            if _change_stage(tracker, stage_name, (processed, total, in_flight), status):
+                recorded = await tracker.aflush()
+                if _is_all_done(recorded):
+                    await tracker.acomplete()
+
+        try:
+            await say(self._tracker(document_id))
+        except STARTED_AGAIN:
+            await say(self._joined(document_id))
 
     def update_stage_sync(  # noqa: PLR0917
         self,
@@ -148,11 +160,14 @@ class PipelineProgressManager:
         status: StageStatus | str | None = None,
     ) -> None:
         """`update_stage` for sync code."""
-        tracker = self._tracker(document_id)
-        if _change_stage(tracker, stage_name, (processed, total, in_flight), status):
-            recorded = tracker.flush()
-            if _is_all_done(recorded):
-                tracker.complete()
+
+        def say(tracker: JobTracker) -> None:
+            if _change_stage(tracker, stage_name, (processed, total, in_flight), status):
+                recorded = tracker.flush()
+                if _is_all_done(recorded):
+                    tracker.complete()
+
+        self._say(document_id, say)
 
     async def update_workers(
         self,
@@ -197,18 +212,38 @@ class PipelineProgressManager:
         """`update_metrics` for sync code."""
         self._tracker(document_id).set_metrics(**metrics)
 
+    def _say(self, document_id: str, say: Callable[[JobTracker], None]) -> None:
+        try:
+            say(self._tracker(document_id))
+        except STARTED_AGAIN:
+            say(self._joined(document_id))
+
     def _tracker(self, document_id: str) -> JobTracker:
-        """The tracker of a document, joined if this process does not drive it yet."""
+        """The tracker of a document, joined if this process does not drive it yet, or no longer."""
         with self._lock:
             tracker = self._trackers.get(document_id)
-        if tracker is None:
-            tracker = JoinedJob(document_id, even_if_ended=True)
-            try:
-                tracker.start()
-            except JobNotFound:
-                raise JobNotFound(document_id, current_writer().call(_running)) from None
-            with self._lock:
-                tracker = self._trackers.setdefault(document_id, tracker)
+        if tracker is None or tracker.buffer.is_over:
+            return self._joined(document_id)
+        return tracker
+
+    def _joined(self, document_id: str) -> JobTracker:
+        """The tracker of the attempt that the database has now."""
+        tracker = JoinedJob(document_id, even_if_ended=True)
+        try:
+            tracker.start()
+        except JobNotFound:
+            raise JobNotFound(document_id, current_writer().call(_running)) from None
+        return self._keep(tracker)
+
+    def _keep(self, tracker: JobTracker) -> JobTracker:
+        """The one that stays, the other is left: of the same attempt the first, else the newest."""
+        with self._lock:
+            other = self._trackers.get(tracker.job_id)
+            if other is not None and other.buffer.attempt.epoch == tracker.buffer.attempt.epoch:
+                tracker, other = other, tracker
+            self._trackers[tracker.job_id] = tracker
+        if other is not None:
+            other.leave()
         return tracker
 
     def _snapshot(self, document_id: str) -> Snapshot:

@@ -139,6 +139,54 @@ async def test_starting_again_begins_a_new_attempt(manager):
     assert (await Job.objects.aget()).attempt == 2
 
 
+def test_starting_again_leaves_the_attempt_before(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    before = manager._trackers["job"].buffer
+    manager.start_document("job", "a.pdf")
+    assert before not in background_writer._live
+    assert manager._trackers["job"].buffer in background_writer._live
+
+
+def test_a_document_that_was_started_again_elsewhere_is_joined_anew(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    PipelineProgressManager().start_document("job", "a.pdf", stages=["one", "two"])
+    manager.update_metrics_sync("job", entities_total=1)
+    manager.get_progress("job")  # with which it is written, and refused
+    manager.update_metrics_sync("job", relations_total=2)
+    metrics = manager.get_progress("job").metrics
+    assert (metrics.entities_total, metrics.relations_total) == (0, 2)
+
+
+async def test_what_ends_is_said_to_the_attempt_that_was_started_elsewhere(manager):
+    elsewhere = PipelineProgressManager()
+    manager.start_document("job", "a.pdf", stages=["one", "two"])
+    elsewhere.start_document("job", "a.pdf")
+    await manager.update_stage("job", "one", 1, 1, status=StageStatus.COMPLETED)
+    assert manager.get_progress("job").stages["one"].is_complete
+    elsewhere.start_document("job", "a.pdf")
+    manager.update_stage_sync("job", "one", 1, 1, status=StageStatus.COMPLETED)
+    assert manager.get_progress("job").stages["one"].is_complete
+    elsewhere.start_document("job", "a.pdf")
+    manager.complete_document("job")
+    assert (await Job.objects.aget()).job_status is JobStatus.SUCCEEDED
+
+
+def test_stages_are_those_that_were_declared_elsewhere(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    PipelineProgressManager().start_document("job", "a.pdf", stages=["two"])
+    manager.update_stage_sync("job", "two", processed=3, total=4)
+    assert manager.get_progress("job").stages["two"].processed == 3
+    with pytest.raises(UnknownStage, match="This job declares: two"):
+        manager.update_stage_sync("job", "one")
+
+
+def test_a_document_that_was_removed_elsewhere_is_not_found(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    PipelineProgressManager().remove_document("job")
+    with pytest.raises(JobNotFound):
+        manager.complete_document("job")
+
+
 def test_mistakes_are_errors_that_say_what_exists(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     with pytest.raises(JobNotFound, match=r"Job not found: jbo\. Running now: job\."):
@@ -184,3 +232,45 @@ def test_another_process_drives_the_same_document(project):
     project.output_of(source, job_id, "start")
     event = project.output_of(source, job_id, "finish")
     assert event["data"]["overall_progress_percent"] == 100
+
+
+def test_another_process_starts_the_same_document_again(project, tmp_path):
+    job_id = uuid.uuid4().hex
+    driver = project.python(
+        """
+        import pathlib, sys, time
+        from ingestion_progress.progress_manager import get_progress_manager
+        manager = get_progress_manager()
+        job_id, told = sys.argv[1], pathlib.Path(sys.argv[2])
+        manager.start_document(job_id, "a.pdf", stages=["one"])
+        manager.update_stage_sync(job_id, "one", 1, 9)
+        while not told.exists():
+            time.sleep(0.01)
+        manager.update_stage_sync(job_id, "two", 3, 4)
+        manager.update_stage_sync(job_id, "two", 4, status="completed")
+        """,
+        job_id,
+        str(tmp_path / "told"),
+    )
+    project.wait_for_job(job_id)
+    project.output_of(
+        """
+        import sys
+        from ingestion_progress.progress_manager import get_progress_manager
+        get_progress_manager().start_document(sys.argv[1], "a.pdf", stages=["two"])
+        print("null")
+        """,
+        job_id,
+    )
+    (tmp_path / "told").touch()
+    assert driver.wait(30) == 0, project.log.read_text()
+    event = project.ask(
+        """
+        import json, sys
+        from ingestion_progress.progress_manager import get_progress_manager
+        print(json.dumps(get_progress_manager().get_sse_event(sys.argv[1])))
+        """,
+        job_id,
+    )
+    assert event["data"]["overall_progress_percent"] == 100
+    assert event["data"]["stages"]["two"]["processed"] == 4
