@@ -1,4 +1,4 @@
-"""For the tests of your ingestion tasks: trackers that write at once, on your connection.
+"""For the tests of your ingestion tasks: trackers that write at once, in the test's transaction.
 
     with synchronous_tracking():
         my_task()

@@ -8,8 +8,9 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import SyncToAsync, _restore_context, sync_to_async
@@ -128,6 +129,29 @@ def _settle_soon(future: asyncio.Future[Any], settle: Callable[..., None], value
 
     with suppress(RuntimeError):  # the loop is closed: nobody waits
         future.get_loop().call_soon_threadsafe(settle_unless_done)
+
+
+def run_aside(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """What the coroutine returns or raises, while the event loop of this thread stands still: it
+    runs in a loop and a thread of its own, in a copy of this context.
+    """
+    context = contextvars.copy_context()
+    with ThreadPoolExecutor(max_workers=1) as executor:
+        run = executor.submit(context.run, _moved_here, context, lambda: asyncio.run(function()))
+        return run.result()
+
+
+@contextmanager
+def loop_hidden() -> Iterator[None]:
+    """For Django, no event loop runs in this thread: it has the connections from before the loop,
+    and they may be used. Nothing in the block may wait for the loop.
+    """
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)  # noqa: SLF001  (there is no public word for it)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)  # noqa: SLF001
 
 
 def release_connections() -> None:

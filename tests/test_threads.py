@@ -9,7 +9,7 @@ from asgiref.local import Local
 from asgiref.sync import async_to_sync
 from django.utils import translation
 
-from ingestion_progress.threads import WorkerThread
+from ingestion_progress.threads import WorkerThread, loop_hidden, run_aside
 
 word = contextvars.ContextVar("word", default="")
 
@@ -131,3 +131,28 @@ async def test_it_ends_after_the_call_under_way(worker):
             break
         await asyncio.sleep(0.01)
     assert not worker.is_alive
+
+
+async def test_a_coroutine_runs_aside_to_its_end_with_what_the_context_holds():
+    async def answer() -> tuple[str, bool]:
+        await asyncio.sleep(0)
+        return language.name, asyncio.get_running_loop() is loop
+
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    language, loop = Local(), asyncio.get_running_loop()
+    language.name = "de"
+    assert run_aside(answer) == ("de", False)
+    with pytest.raises(ZeroDivisionError):
+        run_aside(fail)
+
+
+async def test_a_hidden_loop_is_back_after_the_block():
+    loop = asyncio.get_running_loop()
+    with pytest.raises(ZeroDivisionError), loop_hidden():
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        raise ZeroDivisionError
+    assert asyncio.get_running_loop() is loop
+    await asyncio.sleep(0)
