@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import logging
 import re
 import threading
@@ -392,7 +393,10 @@ async def test_stream_that_does_not_begin_says_why_in_the_log(settings, feed, ca
     ]
 
 
-async def test_too_many_streams_are_told_so_in_the_encoding_of_the_answer(settings):
+@pytest.mark.parametrize(("encoding", "decoded"), [("gzip", gzip.decompress), ("identity", bytes)])
+async def test_too_many_streams_are_told_so_in_the_encoding_of_the_answer(
+    settings, encoding, decoded
+):
     settings.INGESTION_PROGRESS_MAX_STREAMS = 1
     await make_job()
     application = streams_application()
@@ -400,8 +404,9 @@ async def test_too_many_streams_are_told_so_in_the_encoding_of_the_answer(settin
     watching = asyncio.create_task(first.through(application))
     await until(lambda: first.body)
 
-    second = await get().through(application)
+    second = await get(url_of("job"), ("accept-encoding", encoding)).through(application)
 
-    assert b'"code":"too_many_streams"' in second.body
+    assert second.headers["content-encoding"] == encoding
+    assert b'"code":"too_many_streams"' in decoded(second.body)
     first.has_left.set()
     await watching
