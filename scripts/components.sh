@@ -1,14 +1,17 @@
 # shellcheck shell=sh
 # Sourced by scripts/test and scripts/bench after environment.sh: what they need from the system.
 
-# install_components: a browser, Redis and nginx from the package manager, where we may ask it. Tests
-# without their component are skipped with a reason, or fail under CI=true.
+# install_components: a browser, Redis, nginx and curl from the package manager, where we may ask
+# it. Tests without their component are skipped with a reason, or fail under CI=true.
 install_components() {
     missing=
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
         command -v google-chrome >/dev/null || missing="chromium "
     command -v redis-server >/dev/null || missing="${missing}redis-server "
     command -v nginx >/dev/null || missing="${missing}nginx-light "
+    command -v curl >/dev/null || missing="${missing}curl "
+    # Root can make a network of its own, from which a client vanishes.
+    [ "$(id -u)" != 0 ] || command -v ip >/dev/null || missing="${missing}iproute2 "
     install_packages "$missing" .venv "for the tests" ||
         echo "Without ${missing}some tests are skipped, and fail under CI=true."
 }
@@ -22,12 +25,13 @@ install_benchmark_components() {
         echo "Without ${missing}nginx + nchan is not measured."
 }
 
-# install_packages NAMES FOLDER PURPOSE: from the package manager, where we may ask it. Succeeds
-# where nothing is missing, and where it was asked before: the answer does not change.
+# install_packages NAMES FOLDER PURPOSE: from the package manager, where we may ask it, which is
+# not asked twice: the answer does not change. Succeeds where nothing is missing any more.
 install_packages() {
-    if [ -z "$1" ] || [ "$(cat "$2/components-asked-for" 2>/dev/null)" = "$1" ]; then
+    if [ -z "$1" ]; then
         return
     fi
+    [ "$(cat "$2/components-asked-for" 2>/dev/null)" != "$1" ] || return 1
     mkdir -p var "$2"
     echo "$1" >"$2/components-asked-for"
     command -v apt-get >/dev/null && root=$(as_root) || return 1

@@ -19,7 +19,7 @@ CANDIDATES = ("bare", "raw-uvicorn")
 @pytest.fixture(scope="module")
 def result(tmp_path_factory: pytest.TempPathFactory) -> dict:
     if not PYTHON.exists():
-        pytest.skip("the peers are not installed: scripts/bench does that")
+        pytest.skip("by design: only scripts/bench installs the peers, when somebody measures")
     folder: Path = tmp_path_factory.mktemp("bench")
     only = [argument for name in CANDIDATES for argument in ("--only", name)]
     options = ["--kind", "full-speed", "--clients", "5", "--seconds", "0.5", "--rounds", "1"]

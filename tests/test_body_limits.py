@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from tests.api import JOBS
+from tests.curl import needs_curl
 from tests.live import SERVERS, LiveProject, LiveServer
 
 MEBIBYTE = 1024 * 1024
@@ -78,7 +78,7 @@ def curl(*args: str) -> tuple[int, str]:
     return int(status), body
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+@needs_curl
 @pytest.mark.parametrize("expect", EXPECT)
 @pytest.mark.parametrize(("path", "status"), [(JOBS, 401), ("/", 302), ("/login/", 413)])
 def test_curl_gets_the_answer_and_nothing_is_stored(server, document, path, status, expect):

@@ -24,6 +24,7 @@ from tests.test_processes import until
 pytestmark = pytest.mark.once
 
 ENVIRONMENT = "set -eu; . scripts/environment.sh; "
+COMMANDS = "sh rm cp cmp tr grep sed sort wc cat dirname id mkdir"
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def bin_folder(tmp_path) -> Path:
     """A PATH of its own, with the commands that the scripts may count on and no Python."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for command in ("sh", "rm", "cp", "cmp", "tr", "grep", "sed", "sort", "wc", "cat", "dirname"):
+    for command in COMMANDS.split():
         (folder / command).symlink_to(Path("/usr/bin") / command)
     return folder
 
@@ -144,6 +145,15 @@ def test_nothing_is_installed_twice(bin_folder, shell, tmp_path):
     assert shell(script).stdout == ""
     lock.write_text("# something else\n")
     assert "Installing" in shell(script).stdout
+
+
+def test_missing_components_are_named_at_every_run(shell, tmp_path):
+    script = f"set -eu; cd {tmp_path}; . {ROOT}/scripts/components.sh; install_components"
+    first, second = shell(script), shell(script)
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.startswith("Without chromium redis-server nginx-light curl ")
+    assert "some tests are skipped, and fail under CI=true." in first.stdout
+    assert second.stdout == first.stdout
 
 
 @pytest.fixture(scope="module")
