@@ -231,6 +231,7 @@ def test_memory_is_bounded(siege):
     assert siege.rss_peak - siege.rss_before < 150 * MEBIBYTE
 
 
+@faults.needs_namespaces
 def test_process_leaves_although_bytes_for_the_vanished_host_wait(siege):
     assert siege.has_left
 
