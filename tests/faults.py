@@ -47,9 +47,21 @@ WATCH = """
             if not client.recv(65536):
                 clients.remove(client)
 """
+# A job with frames of 50 KB, so that what a reader does not take fills the kernel's buffers.
+RUN_LARGE_FOR_EVER = """
+    import itertools, sys, time
+    from ingestion_progress import track
+    names = [f"{number:03}" + 60 * "x" for number in range(100)]
+    with track("report.pdf", job_id=sys.argv[1], stages=names, workers=1000) as job:
+        with job.stage(names[0]) as stage:
+            for _ in itertools.count():
+                stage.advance()
+                time.sleep(0.05)
+"""
 # A network for each process of the tests.
 NETWORK = f"10.213.{os.getpid() % 256}"
 HOST_ADDRESS, GUEST_ADDRESS = f"{NETWORK}.1", f"{NETWORK}.2"
+SMALL_SEGMENT_BYTES = 536
 
 
 def _can_make_a_network() -> bool:
@@ -79,6 +91,8 @@ def ask(url: str, *, buffer_bytes: int = 0) -> socket.socket:
     client.settimeout(20)
     if buffer_bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        # By the size of segments the kernel measures the buffer of the server: 2 MB on loopback.
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT_BYTES)
     client.connect((parts.hostname, parts.port))
     client.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
     return client

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.event_streams import events, open_stream, progress_url
-from tests.live import APPLICATION, LiveProject
+from tests.live import APPLICATION, ROOT, LiveProject
 from tests.nginx import DOCUMENT, needs_nginx, nginx
 from tests.test_stream_drain import documented_command
 
@@ -39,3 +39,11 @@ def test_documented_commands_are_those_that_the_tests_start():
         words = [word for word in documented_command(server, 8000) if word != APPLICATION]
         line = next(line for line in shell.splitlines() if words[0] in line)
         assert all(word in line.split() for word in words), line
+
+
+def test_commands_of_the_settings_page_are_the_documented_ones():
+    settings = (ROOT / "docs" / "settings.md").read_text()
+    commands = re.findall(r"^(?:uvicorn|python) .+$", settings, re.MULTILINE)
+    assert len(commands) == 2
+    assert all(f"\n{command}\n" in DOCUMENT for command in commands)
+    assert "`daphne " not in settings

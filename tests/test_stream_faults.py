@@ -30,12 +30,6 @@ pytestmark = pytest.mark.once
 
 STALLED, CRAWLING, HALF_CLOSED, RESET, VANISHED, SLOW, BURST = 3, 3, 5, 10, 3, 100, 2000
 THROTTLE_SECONDS = 0.2
-GRACE_SECONDS = 3
-GRACE = {
-    "daphne": [],
-    "uvicorn": ["--timeout-graceful-shutdown", str(GRACE_SECONDS)],
-    "granian": ["--workers-kill-timeout", str(GRACE_SECONDS)],
-}
 MEBIBYTE = 1024 * 1024
 SPARE_DESCRIPTORS = VANISHED + 3
 SETTINGS = {
@@ -47,17 +41,6 @@ SETTINGS = {
     "MAX_STREAM_SECONDS": "8",
     "LOST_AFTER_SECONDS": "600",
 }
-# Frames of 50 KB, so that what a reader does not take fills the kernel's buffers.
-RUN_LARGE_FOR_EVER = """
-    import itertools, sys, time
-    from ingestion_progress import track
-    names = [f"{number:03}" + 60 * "x" for number in range(100)]
-    with track("report.pdf", job_id=sys.argv[1], stages=names, workers=1000) as job:
-        with job.stage(names[0]) as stage:
-            for _ in itertools.count():
-                stage.advance()
-                time.sleep(0.05)
-"""
 
 
 @dataclass
@@ -114,13 +97,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
 def sieges(project: LiveProject) -> dict[str, Siege]:
     """What became of each server."""
     job_id = uuid.uuid4().hex
-    project.python(RUN_LARGE_FOR_EVER, job_id)
+    project.python(faults.RUN_LARGE_FOR_EVER, job_id)
     project.wait_for_job(job_id)
     found = {}
     for name in SERVERS:
         port = free_port()
         command = documented_command(name, port)
-        command = [word.replace("127.0.0.1", "0.0.0.0") for word in command] + GRACE[name]
+        command = [word.replace("127.0.0.1", "0.0.0.0") for word in command]
         process = project.spawn(sys.executable, "-m", *command, is_measured=False)
         live = LiveServer(f"http://127.0.0.1:{port}", process, project)
         live.wait_until_ready()
@@ -157,7 +140,7 @@ def besiege(sieges: list[Siege]) -> None:
         siege.live.process.terminate()
     for siege in sieges:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            siege.live.process.wait(3 * GRACE_SECONDS)
+            siege.live.process.wait(9)
             siege.has_left = True
 
 
