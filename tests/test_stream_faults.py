@@ -30,6 +30,7 @@ pytestmark = pytest.mark.once
 
 STALLED, CRAWLING, HALF_CLOSED, RESET, VANISHED, SLOW, BURST = 3, 3, 5, 10, 3, 100, 2000
 THROTTLE_SECONDS = 0.2
+HOSTILE = STALLED + CRAWLING + HALF_CLOSED + RESET + VANISHED + SLOW
 MEBIBYTE = 1024 * 1024
 SPARE_DESCRIPTORS = VANISHED + 3
 SETTINGS = {
@@ -54,6 +55,8 @@ class Siege:
     rss_before: int = 0
     rss_peak: int = 0
     descriptors_before: int = 0
+    rss_beside: int = 0
+    descriptors_beside: int = 0
     calm_gaps: list[float] = field(default_factory=list)
     gaps: list[float] = field(default_factory=list)
     streams_at_most: int = 0
@@ -129,6 +132,8 @@ def besiege(sieges: list[Siege]) -> None:
     with contextlib.ExitStack() as held:
         attack(sieges, held)
         for siege in sieges:
+            siege.rss_beside, siege.descriptors_beside = siege.rss(), siege.descriptors()
+        for siege in sieges:
             faults.burst(siege.url, BURST)
             siege.look()
         until_only_the_reader_watches(sieges)
@@ -198,6 +203,12 @@ def siege(request: pytest.FixtureRequest, sieges: dict[str, Siege]) -> Siege:
 def test_siege_was_one(siege):
     vanished = VANISHED if faults.HAS_NAMESPACES else 0
     assert siege.streams_at_most >= STALLED + CRAWLING + vanished
+
+
+def test_hostile_client_costs_a_descriptor_and_little_memory_while_it_stays(siege):
+    descriptors = siege.descriptors_beside - siege.descriptors_before
+    assert SLOW <= descriptors <= HOSTILE
+    assert siege.rss_beside - siege.rss_before < HOSTILE * MEBIBYTE / 8
 
 
 def test_streams_of_clients_that_do_not_read_end_although_they_stay(siege):
