@@ -84,17 +84,20 @@ class Watched:
 
     page: Page
     recorded: dict[str, Any]
+    headers: dict[str, str]
+    """Of its stream."""
 
 
 @pytest.fixture(scope="module")
 def watched(browser: Browser, site: LiveServer, sqlite_project: LiveProject) -> Iterator[Watched]:
     with simulated(sqlite_project, "--seconds=5") as job_id, browser.new_page() as page:
         page.add_init_script(RECORDER)
-        page.goto(f"{site.url}/jobs/{job_id}/")
+        with page.expect_response("**/progress") as stream:
+            page.goto(f"{site.url}/jobs/{job_id}/")
         wait_until(page, "succeeded")
         page.wait_for_function("recorded.said.includes('Succeeded')")
         expect(page.get_by_role("button", name="Cancel job…")).to_have_count(0)
-        yield Watched(page=page, recorded=page.evaluate("recorded"))
+        yield Watched(page=page, recorded=page.evaluate("recorded"), headers=stream.value.headers)
 
 
 def wait_for_job(site: LiveServer, job_id: str) -> None:
@@ -123,6 +126,10 @@ def test_page_goes_from_0_to_100_and_never_back(watched: Watched):
     assert percents[-1] == 100
     assert percents == sorted(percents)
     assert watched.recorded["events"][-2:] == [["complete", None], ["connectionchange", "ended"]]
+
+
+def test_page_reads_a_compressed_stream(watched: Watched):
+    assert watched.headers["content-encoding"] == "gzip"
 
 
 def test_page_says_at_the_end_that_all_is_done(watched: Watched):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import socket
+import subprocess
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,7 +14,9 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
+from playwright._impl._driver import compute_driver_executable
 
+from tests.curl import CURL, needs_curl
 from tests.event_streams import events, open_stream, percentages, progress_url, watch
 from tests.live import SERVERS, LiveProject, LiveServer
 
@@ -39,6 +43,32 @@ RUN = """
         job_id, ending, count = job.split(":")
         threading.Thread(target=run, args=(job_id, ending, int(count)), daemon=True).start()
 """
+PAGES = 3
+# One step of a job; the one after its last page ends it.
+WRITE = f"""
+    import sys
+    from ingestion_progress.progress_manager import get_progress_manager
+    manager, job_id, processed = get_progress_manager(), sys.argv[1], int(sys.argv[2])
+    if processed == 0:
+        manager.start_document(job_id, "report.pdf", stages=["parsing"])
+    if processed <= {PAGES}:
+        manager.update_stage_sync(job_id, "parsing", processed=processed, total={PAGES})
+    else:
+        manager.complete_document(job_id)
+"""
+# As curl does it below: the headers, then the body as it comes. Node asks for gzip by itself.
+FETCH = """
+const response = await fetch(process.argv[1], {signal: AbortSignal.timeout(120_000)});
+for (const [name, value] of response.headers) console.log(`${name}: ${value}`);
+console.log();
+for await (const text of response.body.pipeThrough(new TextDecoderStream()))
+  process.stdout.write(text);
+"""
+READERS = {
+    "curl": [*CURL, "--compressed", "--dump-header", "-"],
+    # The one that Playwright brings along.
+    "node": [compute_driver_executable()[0], "--input-type=module", "--eval", FETCH],
+}
 QUICK = {
     "LOG_FORMAT": "json",
     "KEEPALIVE_SECONDS": "1",
@@ -293,6 +323,39 @@ def test_client_that_accepts_gzip_reads_every_event(server_behind_middleware, jo
     assert seen[-1].name == "complete"
     assert len(percentages(seen)) > 3
     assert arrivals[-1] - arrivals[0] > 1  # the job takes that long
+
+
+@pytest.mark.parametrize("reader", [pytest.param("curl", marks=needs_curl), "node"])
+def test_each_state_is_read_compressed_before_the_next_is_written(
+    server_behind_middleware, job_id, reader
+):
+    project = server_behind_middleware.project
+    project.ask(WRITE, job_id, "0")
+    url = progress_url(server_behind_middleware.url, job_id)
+    with subprocess.Popen([*READERS[reader], url], stdout=subprocess.PIPE, text=True) as process:
+        assert "content-encoding: gzip" in head_of(process)
+        for processed in range(PAGES + 1):
+            read_up_to(process, processed)
+            project.ask(WRITE, job_id, str(processed + 1))
+        rest = process.stdout.read()
+
+    assert rest.endswith("event: complete\ndata: {}\n\n")
+    assert process.returncode == 0
+
+
+def head_of(process: subprocess.Popen[str]) -> list[str]:
+    return [line.strip().lower() for line in itertools.takewhile(str.strip, process.stdout)]
+
+
+def read_up_to(process: subprocess.Popen[str], processed: int) -> None:
+    """The states until so many pages are parsed; the one before may come twice."""
+    found = -1
+    while found != processed:
+        line = process.stdout.readline()
+        assert line, "the stream has ended"
+        if '"stages":' in line:
+            found = json.loads(line.removeprefix("data: "))["stages"]["parsing"]["processed"]
+            assert found in {processed - 1, processed}
 
 
 def test_feed_outlives_the_request_that_started_it(server_behind_middleware, job_id):
