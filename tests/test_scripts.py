@@ -12,11 +12,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
+from tests.api import JOBS
+from tests.documents import EXAMPLES
 from tests.live import ROOT
 from tests.servers import free_port
 from tests.test_processes import until
@@ -225,23 +228,49 @@ class Deployment:
             self.process.wait(timeout=10)
         return time.monotonic() - started
 
+    def jobs(self) -> dict[str, dict[str, Any]]:
+        """Its list, by their ids."""
+        answer = httpx.get(f"{self.url}{JOBS}", timeout=30).raise_for_status()
+        return {job["job_id"]: job for job in answer.json()["items"]}
 
-def test_first_start_makes_an_admin_whose_password_is_shown_once(empty_deployment):
+    def lets_in(self, password: str) -> bool:
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            client.get("/admin/login/")
+            form = {"username": "admin", "password": password, "next": "/admin/"}
+            form["csrfmiddlewaretoken"] = client.cookies["csrftoken"]
+            client.post("/admin/login/", data=form)
+            return client.get("/admin/").status_code == 200
+
+    def stored(self) -> bytes:
+        """All that it has written, but for what it said."""
+        (self.folder / "said.log").unlink()
+        return b"".join(path.read_bytes() for path in self.folder.rglob("*") if path.is_file())
+
+
+def test_first_start_makes_an_admin_and_ingests_examples_and_the_second_keeps_both(
+    empty_deployment,
+):
     deployment = empty_deployment
     said = deployment.start()
     password = re.search(r"Log in as admin with the password (\S+) ", said)[1]
     assert f"{deployment.url}/admin/" in said
-    with httpx.Client(base_url=deployment.url, timeout=30) as client:
-        client.get("/admin/login/")
-        form = {"username": "admin", "password": password, "next": "/admin/"}
-        form["csrfmiddlewaretoken"] = client.cookies["csrftoken"]
-        assert client.post("/admin/login/", data=form).status_code == 302
-        assert client.get("/admin/").status_code == 200
+    assert deployment.lets_in(password)
+    until(lambda: statuses(deployment)["README.md"] == "succeeded", 60)
+    jobs = deployment.jobs()
+    assert sorted(statuses(deployment)) == sorted(
+        path.name for path in EXAMPLES.iterdir() if path.suffix
+    )
     assert deployment.stop(signal.SIGINT) < 3
-    (deployment.folder / "said.log").unlink()
-    stored = b"".join(path.read_bytes() for path in deployment.folder.rglob("*") if path.is_file())
-    assert password.encode() not in stored
+    assert password.encode() not in deployment.stored()
+
     assert "password" not in deployment.start()
+    assert deployment.lets_in(password)
+    assert deployment.jobs().keys() == jobs.keys()
+    assert statuses(deployment)["README.md"] == "succeeded"
+
+
+def statuses(deployment: Deployment) -> dict[str, str]:
+    return {job["document_name"]: job["status"] for job in deployment.jobs().values()}
 
 
 def test_stopping_takes_open_connections_and_all_processes_along(deployment):
