@@ -106,7 +106,7 @@ def main() -> int:
             path = out / f"{datetime.now(UTC):%Y-%m-%d}-{kind.name}.json"
             path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
             failed |= bool(result["failures"])
-            print(table(kind, result["summary"]), end="\n\n", flush=True)
+            print(table(kind, result), end="\n\n", flush=True)
             say(f"{os.path.relpath(path)} has the details.")
     return int(failed)
 

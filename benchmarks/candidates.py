@@ -117,3 +117,4 @@ CANDIDATES = (
     ),
 )
 BY_NAME = {candidate.name: candidate for candidate in CANDIDATES}
+PEERS = tuple(candidate.name for candidate in CANDIDATES if candidate.is_peer)

@@ -29,6 +29,10 @@ class Kind:
     quick_seconds: float = 2.0
     figures: tuple[tuple[str, str, bool], ...] = ()
     """Heading, path into a result, and whether its ratio to the bare loop says something."""
+    compared_by: str = ""
+    """Path of the figure in which ours is compared with the peers; empty: with none."""
+    is_more_better: bool = False
+    """Whether more of that figure is better; otherwise less is."""
 
 
 KINDS = (
@@ -45,6 +49,7 @@ KINDS = (
             ("age p99 ms", "age_ms.p99", True),
             ("frames/s", "frames_per_second", False),
         ),
+        compared_by="cpu_us_per_frame",
     ),
     Kind(
         name="full-speed",
@@ -57,6 +62,8 @@ KINDS = (
             ("server CPU %", "cpu_percent", False),
             ("client CPU %", "client_cpu_percent", False),
         ),
+        compared_by="frames_per_second",
+        is_more_better=True,
     ),
     Kind(
         name="arrivals",
@@ -67,6 +74,7 @@ KINDS = (
             ("p99 ms", "first_frame_ms.p99", True),
             ("streams", "streams", False),
         ),
+        compared_by="first_frame_ms.p99",
     ),
     Kind(
         name="ten-thousand",

@@ -1,4 +1,4 @@
-"""Medians with their spread, and ratios to the bare loop of the same round."""
+"""Medians with their spread, and ratios to the bare loop and the best peer of the same round."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.candidates import BARE
+from benchmarks.candidates import BARE, PEERS
 from benchmarks.candidates import BY_NAME as CANDIDATES
 from benchmarks.kinds import Kind
 
@@ -32,7 +32,7 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def summary(kind: Kind, rounds: Rounds) -> dict[str, dict[str, Any]]:
-    """By candidate and path: `value` and, where it makes sense, `to_bare`."""
+    """By candidate and path: `value` and, where they make sense, `to_bare` and `times_better`."""
     found: dict[str, dict[str, Any]] = {}
     for name in kind.candidates:
         results = [each[name] for each in rounds if name in each]
@@ -44,6 +44,8 @@ def summary(kind: Kind, rounds: Rounds) -> dict[str, dict[str, Any]]:
             figure: dict[str, Any] = {"value": spread(values)}
             if has_ratio:
                 figure["to_bare"] = spread(_ratios(rounds, name, path))
+            if path == kind.compared_by and CANDIDATES[name].is_ours:
+                figure["times_better"] = spread(_times_better(kind, rounds, name))
             found[name][path] = figure
     return found
 
@@ -57,10 +59,24 @@ def _ratios(rounds: Rounds, name: str, path: str) -> list[float]:
     return ratios
 
 
-def table(kind: Kind, summed: Mapping[str, Mapping[str, Any]]) -> str:
-    """Lines of text: the median, its ratio to the bare loop, and the ratio's range."""
+def _times_better(kind: Kind, rounds: Rounds, name: str) -> list[float]:
+    """Than the best of the peers, in each round that has both."""
+    found = []
+    for results in rounds:
+        own = value(results.get(name), kind.compared_by)
+        peers = [figure for peer in PEERS if (figure := value(results.get(peer), kind.compared_by))]
+        if own and peers:
+            found.append(own / max(peers) if kind.is_more_better else min(peers) / own)
+    return found
+
+
+def table(kind: Kind, result: Mapping[str, Any]) -> str:
+    """Lines of text: the median, its ratio to the bare loop, and the ratio's range.
+
+    Below: the comparison with the peers.
+    """
     rows = [["", *(heading for heading, _, _ in kind.figures)]]
-    for name, figures in summed.items():
+    for name, figures in result["summary"].items():
         cells = [_cell(figures[path]) for _, path, _ in kind.figures]
         rows.append([CANDIDATES[name].label, *cells])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -71,7 +87,19 @@ def table(kind: Kind, summed: Mapping[str, Mapping[str, Any]]) -> str:
         )
         for row in rows
     ]
+    lines += _comparison(kind, result["summary"])
     return "\n".join([f"── {kind.name}: {kind.title}", *lines])
+
+
+def _comparison(kind: Kind, summed: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One line, where ours and a peer were measured side by side."""
+    found = [
+        f"{CANDIDATES[name].server} {_ratio(times)}"
+        for name, figures in summed.items()
+        if (times := figures.get(kind.compared_by, {}).get("times_better"))
+    ]
+    heading = [heading for heading, path, _ in kind.figures if path == kind.compared_by]
+    return [f"{heading[0]}, times better than the best peer: {', '.join(found)}"] if found else []
 
 
 def _cell(figure: Mapping[str, Any]) -> str:
@@ -79,10 +107,14 @@ def _cell(figure: Mapping[str, Any]) -> str:
         return "–"
     text = _number(figure["value"]["median"])
     if ratio := figure.get("to_bare"):
-        text += f" · {ratio['median']:.2f}× ({ratio['min']:.2f}–{ratio['max']:.2f})"
+        text += f" · {_ratio(ratio)}"
     elif figure["value"]["min"] != figure["value"]["max"]:
         text += f" ({_number(figure['value']['min'])}–{_number(figure['value']['max'])})"
     return text
+
+
+def _ratio(ratio: Mapping[str, float]) -> str:
+    return f"{ratio['median']:.2f}× ({ratio['min']:.2f}–{ratio['max']:.2f})"
 
 
 def _number(number: float) -> str:

@@ -1,4 +1,7 @@
-"""The benchmark, small: its numbers are of this machine and not asserted."""
+"""The benchmark, small: its numbers are of this machine and not asserted.
+
+Its tables are of results that are made up here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.kinds import BY_NAME as KINDS
+from benchmarks.report import summary, table
 from tests.live import ROOT
 
 pytestmark = pytest.mark.once
@@ -58,3 +63,53 @@ def test_each_figure_is_a_ratio_to_the_bare_loop_of_its_round(result):
 
 def test_it_is_written_down_on_what_it_was_measured(result):
     assert {"cpu", "kernel", "python", "packages", "load_client"} <= set(result["machine"])
+
+
+def paced(**cpu_us_per_frame: float) -> dict:
+    """A round, by the candidates' names with `_` for `-`."""
+    return {
+        name.replace("_", "-"): {"cpu_us_per_frame": us} for name, us in cpu_us_per_frame.items()
+    }
+
+
+def printed(kind: str, rounds: list[dict]) -> list[str]:
+    summed = summary(KINDS[kind], rounds)
+    return table(KINDS[kind], {"summary": summed}).splitlines()
+
+
+class TestComparisonWithThePeers:
+    def test_it_is_with_the_best_peer_of_the_same_round(self):
+        rounds = [
+            paced(ours_uvicorn=10, ours_granian=5, fastapi=30, sse_starlette=40),
+            paced(ours_uvicorn=10, ours_granian=8, fastapi=50, sse_starlette=40),
+            paced(ours_uvicorn=20, ours_granian=10, fastapi=40, django_eventstream=90),
+        ]
+        assert printed("paced", rounds)[-1] == (
+            "CPU µs/frame, times better than the best peer:"
+            " uvicorn 3.00× (2.00–4.00), granian 5.00× (4.00–6.00)"
+        )
+
+    def test_what_is_no_peer_is_not_compared(self):
+        rounds = [paced(ours_uvicorn=10, bare=5, raw_uvicorn=9, fastapi_shared=12, fastapi=35)]
+        assert printed("paced", rounds)[-1].endswith(": uvicorn 3.50× (3.50–3.50)")
+
+    def test_more_frames_a_second_are_better(self):
+        frames = {"ours-uvicorn": 60_000, "fastapi": 10_000, "sse-starlette": 15_000}
+        rounds = [{name: {"frames_per_second": number} for name, number in frames.items()}]
+        assert printed("full-speed", rounds)[-1] == (
+            "frames/s, times better than the best peer: uvicorn 4.00× (4.00–4.00)"
+        )
+
+    def test_who_is_worse_is_less_than_one_time_better(self):
+        waits = {"ours-uvicorn": 200.0, "fastapi": 150.0}
+        rounds = [{name: {"first_frame_ms": {"p99": ms}} for name, ms in waits.items()}]
+        assert printed("arrivals", rounds)[-1].endswith(": uvicorn 0.75× (0.75–0.75)")
+
+    def test_a_round_without_ours_or_without_a_peer_compares_nothing(self):
+        rounds = [paced(ours_uvicorn=10), paced(fastapi=30), paced(ours_uvicorn=10, fastapi=20)]
+        assert printed("paced", rounds)[-1].endswith(": uvicorn 2.00× (2.00–2.00)")
+        assert "better" not in printed("paced", rounds[:2])[-1]
+
+    @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+    def test_it_is_by_a_figure_of_the_table(self, kind):
+        assert kind.compared_by in ("", *(path for _, path, _ in kind.figures))
