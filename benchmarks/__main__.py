@@ -56,7 +56,7 @@ def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]
     seconds = options.seconds or (kind.quick_seconds if options.quick else kind.seconds)
     names = [name for name in kind.candidates if not options.only or name in options.only]
     rounds: list[dict[str, dict[str, Any]]] = []
-    failures: list[dict[str, str]] = []
+    failures: list[dict[str, Any]] = []
     for number in range(options.rounds or (1 if options.quick else ROUNDS)):
         rounds.append({})
         for name in names:
@@ -66,7 +66,8 @@ def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]
                 crowd = min(clients, candidate.clients_at_most)
                 result = kind.measure(stage, candidate, clients=crowd, seconds=seconds)
             except Exception as error:  # noqa: BLE001  (the others go on)
-                failures.append({"candidate": name, "error": f"{type(error).__name__}: {error}"})
+                reason = f"{type(error).__name__}: {error}"
+                failures.append({"round": number + 1, "candidate": name, "error": reason})
                 say(f"{kind.name} {number + 1}: {name} FAILED\n{traceback.format_exc(limit=-2)}")
                 continue
             rounds[-1][name] = result

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +12,8 @@ from benchmarks.candidates import BARE, PEERS
 from benchmarks.candidates import BY_NAME as CANDIDATES
 from benchmarks.kinds import Kind
 
+# The whole of an error, which may be the end of a log, is in the file of the results.
+REASON_WIDTH = 100
 Rounds = Sequence[Mapping[str, dict[str, Any]]]
 """For each round, what was measured of each candidate, by its name."""
 
@@ -73,7 +77,7 @@ def _times_better(kind: Kind, rounds: Rounds, name: str) -> list[float]:
 def table(kind: Kind, result: Mapping[str, Any]) -> str:
     """Lines of text: the median, its ratio to the bare loop, and the ratio's range.
 
-    Below: the comparison with the peers.
+    Below: the comparison with the peers, and who was not measured in every round.
     """
     rows = [["", *(heading for heading, _, _ in kind.figures)]]
     for name, figures in result["summary"].items():
@@ -87,7 +91,7 @@ def table(kind: Kind, result: Mapping[str, Any]) -> str:
         )
         for row in rows
     ]
-    lines += _comparison(kind, result["summary"])
+    lines += [*_comparison(kind, result["summary"]), *_gaps(result)]
     return "\n".join([f"── {kind.name}: {kind.title}", *lines])
 
 
@@ -100,6 +104,19 @@ def _comparison(kind: Kind, summed: Mapping[str, Mapping[str, Any]]) -> list[str
     ]
     heading = [heading for heading, path, _ in kind.figures if path == kind.compared_by]
     return [f"{heading[0]}, times better than the best peer: {', '.join(found)}"] if found else []
+
+
+def _gaps(result: Mapping[str, Any]) -> list[str]:
+    """A line for each candidate that failed in a round, with the reasons."""
+    rounds, reasons = result["rounds"], defaultdict(list)
+    for failure in result["failures"]:
+        reason = textwrap.shorten(failure["error"], REASON_WIDTH, placeholder=" …")
+        reasons[failure["candidate"]].append(reason)
+    return [
+        f"{CANDIDATES[name].label}: measured in {sum(name in each for each in rounds)}"
+        f" of {len(rounds)} rounds: {'; '.join(dict.fromkeys(found))}"
+        for name, found in reasons.items()
+    ]
 
 
 def _cell(figure: Mapping[str, Any]) -> str:

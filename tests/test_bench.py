@@ -72,9 +72,10 @@ def paced(**cpu_us_per_frame: float) -> dict:
     }
 
 
-def printed(kind: str, rounds: list[dict]) -> list[str]:
+def printed(kind: str, rounds: list[dict], failures: list[dict] = ()) -> list[str]:
     summed = summary(KINDS[kind], rounds)
-    return table(KINDS[kind], {"summary": summed}).splitlines()
+    result = {"summary": summed, "rounds": rounds, "failures": failures}
+    return table(KINDS[kind], result).splitlines()
 
 
 class TestComparisonWithThePeers:
@@ -113,3 +114,28 @@ class TestComparisonWithThePeers:
     @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
     def test_it_is_by_a_figure_of_the_table(self, kind):
         assert kind.compared_by in ("", *(path for _, path, _ in kind.figures))
+
+
+class TestFailures:
+    def test_the_table_says_in_how_many_rounds_one_was_measured_and_why(self):
+        rounds = [paced(bare=5, fastapi=30), paced(bare=5)]
+        failures = [{"round": 2, "candidate": "fastapi", "error": "TooFewStreams: 9 of 10"}]
+        assert printed("paced", rounds, failures)[-1] == (
+            "FastAPI, a generator per client: measured in 1 of 2 rounds: TooFewStreams: 9 of 10"
+        )
+
+    def test_one_that_was_never_measured_is_named_with_each_reason_once(self):
+        errors = ["DidNotStart: no port", "TooFewStreams: 9 of 10", "DidNotStart: no port"]
+        failures = [{"candidate": "fastapi", "error": error} for error in errors]
+        assert printed("paced", [paced(bare=5)] * 3, failures)[-1].endswith(
+            "measured in 0 of 3 rounds: DidNotStart: no port; TooFewStreams: 9 of 10"
+        )
+
+    def test_a_reason_takes_no_more_than_its_part_of_a_line(self):
+        failures = [{"candidate": "fastapi", "error": "DidNotStart: " + "a line\n" * 300}]
+        (line,) = [line for line in printed("paced", [{}], failures) if "DidNotStart" in line]
+        assert line.endswith(" …")
+        assert len(line) < 200
+
+    def test_a_run_without_failures_says_nothing(self):
+        assert len(printed("paced", [paced(bare=5)])) == 3
