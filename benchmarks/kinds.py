@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from benchmarks.measures.arrivals import arrivals
 from benchmarks.measures.endings import departures, termination
 from benchmarks.measures.fan_out import full_speed, paced
 from benchmarks.measures.latency import latency
-from benchmarks.measures.queries import queries
+from benchmarks.measures.queries import CROWDS, queries
 
 EVERYBODY = tuple(candidate.name for candidate in CANDIDATES)
 OURS = tuple(candidate.name for candidate in CANDIDATES if candidate.is_ours)
@@ -33,6 +33,18 @@ class Kind:
     """Path of the figure in which ours is compared with the peers; empty: with none."""
     is_more_better: bool = False
     """Whether more of that figure is better; otherwise less is."""
+
+
+def by_crowd(crowds: Sequence[int]) -> tuple[tuple[str, str, bool], ...]:
+    """For each number of clients its queries a second, and the database's connections beside it."""
+    return tuple(
+        (heading, f"by_clients.{place}.{figure}", False)
+        for place, crowd in enumerate(crowds)
+        for heading, figure in (
+            (f"{crowd} clients", "queries_per_second"),
+            ("connections", "connections"),
+        )
+    )
 
 
 KINDS = (
@@ -136,10 +148,7 @@ KINDS = (
         measure=queries,
         candidates=("ours-uvicorn",),
         clients=5000,
-        figures=tuple(
-            (f"{crowd} clients", f"by_clients.{place}.queries_per_second", False)
-            for place, crowd in enumerate((0, 10, 100, 1000, 5000))
-        ),
+        figures=by_crowd(CROWDS),
     ),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}

@@ -116,6 +116,16 @@ class TestComparisonWithThePeers:
         assert kind.compared_by in ("", *(path for _, path, _ in kind.figures))
 
 
+def test_the_connections_of_each_crowd_are_printed_beside_its_queries():
+    crowds = [
+        {"clients": 0, "queries_per_second": 0.0, "connections": 2},
+        {"clients": 10, "queries_per_second": 6.5, "connections": 4},
+    ]
+    heading, row = printed("queries", [{"ours-uvicorn": {"by_clients": crowds}}])[1:]
+    assert heading.split()[:6] == ["0", "clients", "connections", "10", "clients", "connections"]
+    assert row.removeprefix("this project on uvicorn").split()[:5] == ["0", "2", "6.5", "4", "–"]
+
+
 class TestFailures:
     def test_the_table_says_in_how_many_rounds_one_was_measured_and_why(self):
         rounds = [paced(bare=5, fastapi=30), paced(bare=5)]
