@@ -24,6 +24,8 @@ from benchmarks.report import summary, table
 from benchmarks.stage import Stage
 
 ROUNDS = 3
+KEPT = Path("benchmarks/results")
+TRIED = Path("var/bench/results")
 
 
 def say(text: str) -> None:
@@ -43,11 +45,23 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--clients", type=int, help="instead of each kind's own number")
     parser.add_argument("--seconds", type=float, help="of each measurement")
     parser.add_argument("--rounds", type=int, help=f"default: {ROUNDS}")
-    parser.add_argument("--out", type=Path, help="folder of the JSON files; default: var/bench")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help=f"folder of the JSON files; default: {KEPT} of a run without any option, else {TRIED}",
+    )
     parser.add_argument(
         "--picture", type=Path, help="draws this SVG from the JSON files in --out; measures nothing"
     )
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    options.out = options.out or default_folder(options)
+    return options
+
+
+def default_folder(options: argparse.Namespace) -> Path:
+    """What is kept in the repository is not replaced by less than everything, as it is."""
+    changes = ("quick", "only", "kind", "clients", "seconds", "rounds")
+    return TRIED if any(getattr(options, name) for name in changes) else KEPT
 
 
 def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]:
@@ -87,7 +101,7 @@ def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]
 
 def main() -> int:
     options = arguments()
-    out: Path = options.out or Path("var/bench/results")
+    out: Path = options.out
     if options.picture:
         options.picture.write_text(picture.draw(out))
         return 0

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import KEPT, TRIED, arguments
 from benchmarks.kinds import BY_NAME as KINDS
 from benchmarks.report import summary, table
 from tests.live import ROOT
@@ -63,6 +64,25 @@ def test_each_figure_is_a_ratio_to_the_bare_loop_of_its_round(result):
 
 def test_it_is_written_down_on_what_it_was_measured(result):
     assert {"cpu", "kernel", "python", "packages", "load_client"} <= set(result["machine"])
+
+
+class TestFolder:
+    def test_a_run_of_everything_replaces_what_is_kept(self):
+        assert arguments([]).out == KEPT
+        assert (ROOT / KEPT).is_dir()
+
+    @pytest.mark.parametrize(
+        "part",
+        ["--quick", "--kind=paced", "--only=bare", "--clients=10", "--seconds=1", "--rounds=1"],
+    )
+    def test_a_run_of_less_or_of_other_numbers_leaves_it_alone(self, part):
+        assert arguments([part]).out == TRIED
+
+    def test_a_folder_that_is_named_is_used(self):
+        assert arguments(["--quick", "--out=elsewhere"]).out == Path("elsewhere")
+
+    def test_the_picture_is_of_what_is_kept(self):
+        assert arguments(["--picture=fan-out.svg"]).out == KEPT
 
 
 def paced(**cpu_us_per_frame: float) -> dict:
