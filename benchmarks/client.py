@@ -65,11 +65,21 @@ class LoadClient:
 
 @contextlib.contextmanager
 def streams(
-    command: list[str], port: int, path: str, count: int, *, in_flight: int = IN_FLIGHT
+    command: list[str],
+    port: int,
+    path: str,
+    count: int,
+    *,
+    in_flight: int = IN_FLIGHT,
+    headers: Path | None = None,
 ) -> Iterator[LoadClient]:
-    """So many clients of a server, all at once where `in_flight` is as large."""
+    """So many clients of a server, all at once where `in_flight` is as large.
+
+    Each sends a line of `headers` beside its own, where that is given.
+    """
+    numbers = [str(each) for each in (count, in_flight, SOURCE_ADDRESSES)]
     process = subprocess.Popen(
-        [*command, "127.0.0.1", str(port), path, str(count), str(in_flight), str(SOURCE_ADDRESSES)],
+        [*command, "127.0.0.1", str(port), path, *numbers, *([headers] if headers else [])],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -11,7 +11,13 @@ from benchmarks.measures.arrivals import arrivals
 from benchmarks.measures.endings import departures, termination
 from benchmarks.measures.fan_out import full_speed, paced
 from benchmarks.measures.latency import latency
-from benchmarks.measures.queries import CROWDS, queries
+from benchmarks.measures.queries import (
+    CROWDS,
+    RECHECK_SECONDS,
+    SIGNED_IN_CROWDS,
+    queries,
+    queries_of_signed_in,
+)
 
 EVERYBODY = tuple(candidate.name for candidate in CANDIDATES)
 OURS = tuple(candidate.name for candidate in CANDIDATES if candidate.is_ours)
@@ -149,6 +155,15 @@ KINDS = (
         candidates=("ours-uvicorn",),
         clients=5000,
         figures=by_crowd(CROWDS),
+    ),
+    Kind(
+        name="signed-in",
+        title="queries a second of a closed site by the number of clients, each signed in",
+        measure=queries_of_signed_in,
+        candidates=("ours-uvicorn",),
+        seconds=RECHECK_SECONDS,
+        quick_seconds=RECHECK_SECONDS,
+        figures=by_crowd(SIGNED_IN_CROWDS),
     ),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}

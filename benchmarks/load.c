@@ -1,11 +1,12 @@
 /* The load client: N streams on one thread, drained as fast as the kernel hands them over.
  *
- *   load HOST PORT PATH CLIENTS IN_FLIGHT SOURCES
+ *   load HOST PORT PATH CLIENTS IN_FLIGHT SOURCES [HEADERS]
  *
  * Opens CLIENTS connections, at most IN_FLIGHT of them without a first byte at a time, from
  * SOURCES addresses of 127.0.0.0/8, and prints a line of JSON when each has a first frame, was
  * refused, or 60 s are over. Then it obeys lines on stdin: `start` begins to count, `stop`
- * prints what was counted, and its end ends the client.
+ * prints what was counted, and its end ends the client. HEADERS is a file with a line of HTTP for
+ * each client, such as a cookie's, which its request has beside the others.
  *
  * A message ends with an empty line. A frame is a message with `"started_at":` and
  * `"elapsed_ms":` in it: their sum is the moment of its state. `@` and a number, somewhere before
@@ -57,6 +58,8 @@ static double started_at, cpu_at;
 static histogram ages, writes;
 static struct sockaddr_in target;
 static char request[4096], *buffer;
+static size_t request_size; /* without what differs from client to client */
+static FILE *headers;
 static double began;
 
 static double now(clockid_t which) {
@@ -118,6 +121,13 @@ static void open_one(client *c, int index) {
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
 }
 
+/* Of the next client: each sends one. */
+static void complete_request(void) {
+    char line[1024] = "";
+    if (headers && !fgets(line, sizeof line, headers)) line[0] = 0;
+    snprintf(request + request_size, sizeof request - request_size, "%s\r\n", line);
+}
+
 static void message(client *c, const char *at, size_t length, double received) {
     static const char started[] = "\"started_at\":", elapsed[] = "\"elapsed_ms\":";
     const char *a = memmem(at, length, started, sizeof started - 1), *e;
@@ -164,6 +174,7 @@ static void on_event(client *c, unsigned events) {
         int error = 0;
         socklen_t size = sizeof error;
         getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+        complete_request();
         if (error || send(c->fd, request, strlen(request), MSG_NOSIGNAL) < 0) { end(c, 4); return; }
         c->state = 1;
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
@@ -231,7 +242,8 @@ static void obey(void) {
 int main(int argc, char **argv) {
     struct epoll_event events[512], event = {.events = EPOLLIN, .data.ptr = NULL};
     struct rlimit limit;
-    if (argc != 7) return 2;
+    if (argc != 7 && argc != 8) return 2;
+    if (argc == 8 && !(headers = fopen(argv[7], "r"))) return 2;
     count = atoi(argv[4]);
     in_flight_max = atoi(argv[5]);
     sources = atoi(argv[6]);
@@ -241,8 +253,8 @@ int main(int argc, char **argv) {
     target.sin_family = AF_INET;
     target.sin_port = htons(atoi(argv[2]));
     inet_pton(AF_INET, argv[1], &target.sin_addr);
-    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: text/event-stream\r\n\r\n",
-             argv[3], argv[1], argv[2]);
+    request_size = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: %s:%s\r\nAccept: text/event-stream\r\n",
+                            argv[3], argv[1], argv[2]);
     setvbuf(stdin, NULL, _IONBF, 0);
     clients = calloc(count, sizeof *clients);
     buffer = malloc(BUFFER + CARRY_MAX);

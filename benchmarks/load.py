@@ -14,7 +14,9 @@ import selectors
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 BUFFER_BYTES = 256 * 1024
@@ -57,11 +59,19 @@ def distribution(seconds: list[float]) -> dict[str, float] | None:
 
 
 class Load:
-    def __init__(self, address: tuple[str, int], path: str, total: int, in_flight: int) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        path: str,
+        total: int,
+        in_flight: int,
+        headers: Iterator[bytes],
+    ) -> None:
         self.address, self.total, self.in_flight_max = address, total, in_flight
+        self.headers = headers
         self.request = (
             f"GET {path} HTTP/1.1\r\nHost: {address[0]}:{address[1]}\r\n"
-            "Accept: text/event-stream\r\n\r\n"
+            "Accept: text/event-stream\r\n"
         ).encode()
         self.selector = selectors.DefaultSelector()
         self.selector.register(0, selectors.EVENT_READ)
@@ -112,7 +122,7 @@ class Load:
     def on_event(self, client: Client) -> None:
         try:
             if client.state == "connecting":
-                client.sock.send(self.request)
+                client.sock.send(self.request + next(self.headers, b"") + b"\r\n")
                 client.state = "waiting"
                 self.selector.modify(client.sock, selectors.EVENT_READ, client)
                 return
@@ -208,7 +218,8 @@ class Load:
 
 
 if __name__ == "__main__":
-    host, port, path, clients, in_flight, sources = sys.argv[1:]
+    host, port, path, clients, in_flight, sources, *files = sys.argv[1:]
+    lines = iter(Path(files[0]).read_bytes().splitlines(keepends=True) if files else [])
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-    Load((host, int(port)), path, int(clients), int(in_flight)).run(int(sources))
+    Load((host, int(port)), path, int(clients), int(in_flight), lines).run(int(sources))

@@ -66,6 +66,19 @@ class Stage:
         )
         return url
 
+    def signed_in(self, count: int) -> Path:
+        """So many users with a session each, in PostgreSQL: a file with a header of each."""
+        path = self.folder / "headers"
+        with path.open("wb") as headers:
+            subprocess.run(
+                [sys.executable, "-m", "benchmarks.viewers", str(count)],
+                cwd=ROOT,
+                env=os.environ | self.environment("postgresql"),
+                stdout=headers,
+                check=True,
+            )
+        return path
+
     @contextlib.contextmanager
     def serve(
         self,
@@ -111,7 +124,13 @@ class Stage:
             path.unlink(missing_ok=True)
 
     def clients(
-        self, candidate: Candidate, server: Server, count: int, *, at_once: bool = False
+        self,
+        candidate: Candidate,
+        server: Server,
+        count: int,
+        *,
+        at_once: bool = False,
+        headers: Path | None = None,
     ) -> contextlib.AbstractContextManager[LoadClient]:
         more = {"in_flight": count} if at_once else {}
-        return streams(self.load, server.port, candidate.path, count, **more)
+        return streams(self.load, server.port, candidate.path, count, headers=headers, **more)

@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.models import User
 
+from benchmarks import viewers
 from benchmarks.__main__ import KEPT, TRIED, arguments
+from benchmarks.client import load_command
 from benchmarks.kinds import BY_NAME as KINDS
 from benchmarks.report import summary, table
+from tests.api import JOBS
 from tests.live import ROOT
 
 pytestmark = pytest.mark.once
@@ -144,6 +151,66 @@ def test_the_connections_of_each_crowd_are_printed_beside_its_queries():
     heading, row = printed("queries", [{"ours-uvicorn": {"by_clients": crowds}}])[1:]
     assert heading.split()[:6] == ["0", "clients", "connections", "10", "clients", "connections"]
     assert row.removeprefix("this project on uvicorn").split()[:5] == ["0", "2", "6.5", "4", "–"]
+
+
+class Frames(BaseHTTPRequestHandler):
+    """Answers each request with one frame, and keeps its cookie."""
+
+    def do_GET(self):
+        self.server.cookies.append(self.headers["Cookie"])
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'data: {"started_at":1,"elapsed_ms":2,"more":0}\n\n')
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def frames():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Frames) as server:
+        server.cookies = []
+        thread = threading.Thread(target=server.serve_forever, args=[0.01])
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("language", ["C, where there is a compiler", "Python"])
+class TestLoadClient:
+    @pytest.fixture
+    def command(self, language, tmp_path, frames):
+        in_python = [sys.executable, ROOT / "benchmarks" / "load.py"]
+        command = in_python if language == "Python" else load_command(tmp_path)
+        return [*command, "127.0.0.1", str(frames.server_port), "/", "3", "1", "8"]
+
+    def run(self, command):
+        """What it says once each client has its frame; it ends with its input."""
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            return json.loads(process.stdout.readline())
+
+    def test_each_client_sends_a_header_of_its_own(self, command, frames, tmp_path):
+        headers = tmp_path / "headers"
+        headers.write_bytes(b"Cookie: a=1\r\nCookie: b=2\r\nCookie: c=3\r\n")
+        assert self.run([*command, headers])["first_frame_ms"]["count"] == 3
+        assert sorted(frames.cookies) == ["a=1", "b=2", "c=3"]
+
+    def test_clients_without_headers_send_none(self, command, frames):
+        assert self.run(command)["first_frame_ms"]["count"] == 3
+        assert frames.cookies == [None] * 3
+
+
+@pytest.mark.django_db
+def test_viewers_are_signed_in_as_users_who_may_watch(client, settings):
+    settings.INGESTION_PROGRESS_PUBLIC = False
+    assert client.get(JOBS).status_code == 401
+    headers = list(viewers.headers(2))
+    assert list(viewers.headers(2)) != headers, "the same users, with sessions of their own"
+    assert User.objects.count() == 2
+    for header in headers:
+        cookie = header.removeprefix("Cookie: ")
+        assert client.get(JOBS, headers={"Cookie": cookie}).status_code == 200
 
 
 class TestFailures:

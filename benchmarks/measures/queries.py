@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -14,8 +17,11 @@ from benchmarks.measures.fan_out import SETTLE_SECONDS, wait_for_all
 from benchmarks.stage import Stage
 
 CROWDS = (0, 10, 100, 1000, 5000)
+SIGNED_IN_CROWDS = CROWDS[:-1]
 # PostgreSQL's backends tell their counts at most once a second.
 STATISTICS_SECONDS = 1.2
+# As it ships. Given to the server, so that what is measured are whole periods of it.
+RECHECK_SECONDS = 20.0
 
 
 def queries(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -> dict[str, Any]:
@@ -23,19 +29,54 @@ def queries(stage: Stage, candidate: Candidate, *, clients: int, seconds: float)
 
     `clients` bounds the crowds. The writer changes the job twice in each poll interval.
     """
+    crowds = [crowd for crowd in CROWDS if crowd <= clients]
+    return _by_crowd(stage, candidate, crowds, seconds)
+
+
+def queries_of_signed_in(
+    stage: Stage, candidate: Candidate, *, clients: int, seconds: float
+) -> dict[str, Any]:
+    """The same of a closed site, whose viewers are users with a session each.
+
+    Whether they still may watch is asked again in each period, of which each number of clients
+    gets whole ones: from the middle between two of those inquiries on.
+    """
+    crowds = [crowd for crowd in SIGNED_IN_CROWDS if crowd <= clients]
+    return _by_crowd(
+        stage,
+        candidate,
+        crowds,
+        RECHECK_SECONDS * max(1, math.ceil(seconds / RECHECK_SECONDS)),
+        settle_seconds=RECHECK_SECONDS / 2,
+        headers=stage.signed_in(max(crowds)),
+        PUBLIC="false",
+        RECHECK_SECONDS=str(RECHECK_SECONDS),
+    )
+
+
+def _by_crowd(
+    stage: Stage,
+    candidate: Candidate,
+    crowds: Sequence[int],
+    seconds: float,
+    *,
+    settle_seconds: float = SETTLE_SECONDS,
+    headers: Path | None = None,
+    **env: str,
+) -> dict[str, Any]:
     lines = []
     base = 0.0
     with (
         _Database(stage.environment("postgresql")["DATABASE_URL"]) as database,
         stage.writer(candidate),
-        stage.serve(candidate) as server,
+        stage.serve(candidate, **env) as server,
     ):
-        for crowd in [each for each in CROWDS if each <= clients]:
+        for crowd in crowds:
             with contextlib.ExitStack() as watching:
                 if crowd:
-                    load = watching.enter_context(stage.clients(candidate, server, crowd))
-                    wait_for_all(load, crowd)
-                time.sleep(SETTLE_SECONDS)
+                    watchers = stage.clients(candidate, server, crowd, headers=headers)
+                    wait_for_all(watching.enter_context(watchers), crowd)
+                time.sleep(settle_seconds)
                 rate = database.transactions_per_second(seconds)
                 base = rate if crowd == 0 else base
                 lines.append(
@@ -45,6 +86,7 @@ def queries(stage: Stage, candidate: Candidate, *, clients: int, seconds: float)
                         "connections": database.connections(),
                     }
                 )
+            time.sleep(SETTLE_SECONDS)  # until the last of them has left
     return {"writer_alone_per_second": round(base, 2), "by_clients": lines}
 
 
