@@ -10,7 +10,7 @@ from benchmarks.candidates import CANDIDATES
 from benchmarks.measures.arrivals import arrivals
 from benchmarks.measures.endings import departures, termination
 from benchmarks.measures.fan_out import full_speed, paced
-from benchmarks.measures.latency import latency
+from benchmarks.measures.latency import WAYS, latency
 from benchmarks.measures.queries import (
     CROWDS,
     RECHECK_SECONDS,
@@ -139,12 +139,8 @@ KINDS = (
         seconds=20.0,
         quick_seconds=5.0,
         figures=tuple(
-            (f"{way}, {which} ms", f"write_to_browser_ms.{way}.{which}", False)
-            for way in (
-                "other process, wake-ups on",
-                "other process, wake-ups off",
-                "same process, wake-ups on",
-            )
+            (f"{way.name}, {which} ms", f"write_to_browser_ms.{way.name}.{which}", False)
+            for way in WAYS
             for which in ("p50", "p99")
         ),
     ),

@@ -22,6 +22,7 @@ PACKAGES = (
     "starlette",
     "sse-starlette",
     "django-eventstream",
+    "channels-redis",
 )
 
 

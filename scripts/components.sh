@@ -16,13 +16,14 @@ install_components() {
         echo "Without ${missing}some tests are skipped, and fail under CI=true."
 }
 
-# install_benchmark_components: nginx with nchan, which is left out where it cannot be had.
+# install_benchmark_components: nginx with nchan, and Redis; each is left out where it cannot be had.
 install_benchmark_components() {
     missing=
     command -v nginx >/dev/null || missing="nginx-light "
     [ -e /usr/lib/nginx/modules/ngx_nchan_module.so ] || missing="${missing}libnginx-mod-nchan "
+    command -v redis-server >/dev/null || missing="${missing}redis-server "
     install_packages "$missing" var "for the benchmark" ||
-        echo "Without ${missing}nginx + nchan is not measured."
+        echo "Without ${missing}not everything is measured."
 }
 
 # install_packages NAMES FOLDER PURPOSE: from the package manager, where we may ask it, which is

@@ -153,6 +153,13 @@ def test_the_connections_of_each_crowd_are_printed_beside_its_queries():
     assert row.removeprefix("this project on uvicorn").split()[:5] == ["0", "2", "6.5", "4", "–"]
 
 
+def test_each_way_of_a_wake_up_has_its_columns_and_one_that_was_not_there_a_dash():
+    by_notify = {"other process, wake-ups on": {"p50": 20.4, "p99": 35.1}}
+    heading, row = printed("latency", [{"ours-uvicorn": {"write_to_browser_ms": by_notify}}])[1:]
+    assert "other process, wake-ups by Redis, p50 ms" in heading
+    assert row.removeprefix("this project on uvicorn").split()[:3] == ["20.4", "35.1", "–"]
+
+
 class Frames(BaseHTTPRequestHandler):
     """Answers each request with one frame, and keeps its cookie."""
 

@@ -3,45 +3,65 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.candidates import Candidate
 from benchmarks.measures.fan_out import SETTLE_SECONDS, wait_for_all
 from benchmarks.stage import Stage
+from tests.servers import redis_server
 
 # Longer than the throttle and the flush interval, so that neither holds anything back.
 WRITE_INTERVAL_SECONDS = 0.8
-WAYS = (("other process", "auto"), ("other process", "off"), ("same process", "auto"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """Of a wake-up, from who writes to who serves."""
+
+    name: str
+    is_inside: bool = False
+    """Both are one process."""
+    wakeups: str
+
+
+WAYS = (
+    Way(name="other process, wake-ups on", wakeups="notify"),
+    Way(name="other process, wake-ups by Redis", wakeups="channels"),
+    Way(name="other process, wake-ups off", wakeups="off"),
+    Way(name="same process, wake-ups on", wakeups="auto", is_inside=True),
+)
 
 
 def latency(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -> dict[str, Any]:
-    """Milliseconds from the tracker's call; wake-ups between processes are PostgreSQL's NOTIFY."""
-    found = {}
-    for writer, wakeups in WAYS:
-        name = f"{writer}, wake-ups {'off' if wakeups == 'off' else 'on'}"
-        found[name] = _once(stage, candidate, writer, wakeups, clients=clients, seconds=seconds)
+    """Milliseconds from the tracker's call, each way; without Redis where it is not installed."""
+    ways = [way for way in WAYS if way.wakeups != "channels" or shutil.which("redis-server")]
+    found = {
+        way.name: _once(stage, candidate, way, clients=clients, seconds=seconds) for way in ways
+    }
     return {"streams": clients, "write_to_browser_ms": found}
 
 
 def _once(
     stage: Stage,
     candidate: Candidate,
-    writer: str,
-    wakeups: str,
+    way: Way,
     *,
     clients: int,
     seconds: float,
 ) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
-        env = {"WAKEUPS": wakeups}
-        if writer == "same process":
+        env = {"WAKEUPS": way.wakeups}
+        if way.wakeups == "channels":
+            env["REDIS_URL"] = stack.enter_context(redis_server()).url
+        if way.is_inside:
             env["BENCH_WRITER"] = str(WRITE_INTERVAL_SECONDS)
         else:
             stack.enter_context(stage.writer(candidate, WRITE_INTERVAL_SECONDS, **env))
-        is_inside = writer == "same process"
-        server = stack.enter_context(stage.serve(candidate, instrumented=is_inside, **env))
-        if is_inside:
+        server = stack.enter_context(stage.serve(candidate, instrumented=way.is_inside, **env))
+        if way.is_inside:
             with stage.clients(candidate, server, 1) as first:  # starts the writer
                 first.wait_until_ready()
             time.sleep(SETTLE_SECONDS)
