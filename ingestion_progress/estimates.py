@@ -21,12 +21,16 @@ DEFAULT_WEIGHTS = {
 MIN_PERCENT_FOR_ESTIMATE = 1.0
 MIN_ELAPSED_MS_FOR_ESTIMATE = 1000
 
+# In tenths: more than a mean of many floats is off by, less than one item of a billion adds.
+FLOAT_ERROR = 1e-9
+
 
 def stage_percent(*, processed: int, total: int, is_completed: bool) -> float:
     """0 to 100. A completed stage is at 100; one whose total is unknown (0) is at 0."""
     if is_completed:
         return 100.0
-    return min(100.0, processed / total * 100) if total else 0.0
+    # Multiplied first: as floats, 29 / 100 * 100 is below 29.
+    return min(100.0, processed * 100 / total) if total else 0.0
 
 
 def overall_percent(stages: Iterable[tuple[float, float]]) -> float:
@@ -43,7 +47,9 @@ def overall_percent(stages: Iterable[tuple[float, float]]) -> float:
 
 def shown_percent(percent: float) -> float:
     """One decimal, rounded down, so that only what is done reads 100."""
-    return math.floor(percent * 10) / 10
+    if percent >= 100:
+        return 100.0
+    return min(99.9, math.floor(percent * 10 + FLOAT_ERROR) / 10)
 
 
 def remaining_ms(*, elapsed_ms: int, percent: float) -> int:

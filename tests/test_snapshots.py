@@ -48,6 +48,11 @@ def test_everything_counted_is_not_yet_success():
     assert counted.overall_percent == 99.9
 
 
+def test_stage_and_job_show_the_tenth_that_they_have_reached():
+    counted = snapshot(stage(processed=29, total=100)).progress(NOW)
+    assert counted.stages["one"].progress_percent == counted.overall_progress_percent == 29
+
+
 def test_success_is_100_percent_and_ends_the_clock():
     ended = snapshot(
         stage(status=StageStatus.COMPLETED),
