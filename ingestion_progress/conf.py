@@ -110,7 +110,7 @@ class AppSettings:
 
     @property
     def write_timeout_seconds(self) -> float:
-        """How long a start or a finish waits for the database before it raises."""
+        """How long a start, a finish or a flush waits for the database before it raises."""
         return float(self._get("WRITE_TIMEOUT_SECONDS", 30.0))
 
     @property

@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from ingestion_progress import attach, track
@@ -511,3 +511,12 @@ def test_inside_a_sqlite_transaction_the_tracker_writes_on_the_callers_connectio
             stage.advance(3)
         assert progress(job.job_id).stages["one"].processed == 3
     assert progress(job.job_id).overall_progress_percent == 100
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="only SQLite locks the whole file")
+def test_a_guests_own_exception_goes_on_where_its_transaction_takes_no_more():
+    with track("a.pdf", stages=["one"]) as job:
+        with pytest.raises(IntegrityError), transaction.atomic(), attach(job.job_id) as guest:
+            guest.stage("one").advance()
+            Job.objects.create(pk=job.job_id)
+        eventually(lambda: load_snapshot(job.job_id).stages[0].processed == 1)

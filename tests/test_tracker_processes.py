@@ -252,6 +252,53 @@ def test_a_finish_that_the_database_does_not_take_raises_a_clear_error(
         assert finished(process) == 7, sqlite_project.log.read_text()
 
 
+def test_leaving_a_guests_block_raises_nothing_of_its_own_while_the_database_is_away(
+    sqlite_project, job_id
+):
+    process = sqlite_project.python(
+        """
+        import asyncio, sqlite3, sys
+        from django.conf import settings
+        settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 0.3
+        settings.DATABASES["default"]["OPTIONS"]["timeout"] = 0.1
+        from ingestion_progress import attach, track
+        def leave(guest, error=None):
+            with guest:
+                guest.stage("one").advance()
+                if error is not None:
+                    raise error
+        async def aleave(guest, error=None):
+            async with guest:
+                guest.stage("one").advance()
+                if error is not None:
+                    raise error
+        def raised_by(act):
+            try:
+                act()
+            except Exception as error:
+                return error
+        track("a.pdf", job_id=sys.argv[1], stages=["one"]).start()
+        guests = [attach(sys.argv[1]) for _ in range(4)]
+        [guest.start() for guest in guests]
+        lock = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        own = KeyError("c-9")
+        raised = [
+            raised_by(lambda: leave(guests[0])),
+            raised_by(lambda: asyncio.run(aleave(guests[1]))),
+            raised_by(lambda: leave(guests[2], own)),
+            raised_by(lambda: asyncio.run(aleave(guests[3], own))),
+        ]
+        lock.close()
+        assert raised == [None, None, own, own], raised
+        """,
+        job_id,
+    )
+    assert finished(process) == 0, sqlite_project.log.read_text()
+    assert "tracker_left_unwritten" in sqlite_project.log.read_text()
+    assert read(sqlite_project, job_id)["stages"] == {"one": 4}
+
+
 def test_a_sqlite_file_of_its_own_shows_progress_inside_the_callers_transaction(tmp_path, job_id):
     main, progress = (f"sqlite:///{tmp_path / name}.sqlite3" for name in ("main", "progress"))
     with live_project(tmp_path, main, PROGRESS_DATABASE_URL=progress) as live:

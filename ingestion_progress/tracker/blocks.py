@@ -6,7 +6,12 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ingestion_progress.exceptions import IngestionProgressError, JobCancelled, JobSuperseded
+from ingestion_progress.exceptions import (
+    IngestionProgressError,
+    JobCancelled,
+    JobSuperseded,
+    ProgressUnavailable,
+)
 from ingestion_progress.statuses import EventLevel, JobStatus
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
@@ -39,7 +44,7 @@ class OwnedJob(JobTracker):
         traceback: TracebackType | None,
     ) -> None:
         if not self.has_ended:
-            with self._without_masking(error):
+            with _without_masking(error, self.job_id):
                 self._finish(*_ending(error))
 
     async def __aexit__(
@@ -49,18 +54,8 @@ class OwnedJob(JobTracker):
         traceback: TracebackType | None,
     ) -> None:
         if not self.has_ended:
-            with self._without_masking(error):
+            with _without_masking(error, self.job_id):
                 await self._afinish(*_ending(error))
-
-    @contextmanager
-    def _without_masking(self, error: BaseException | None) -> Iterator[None]:
-        """The task's own exception is the one to go on, even if its end cannot be recorded."""
-        try:
-            yield
-        except Exception:
-            if error is None:
-                raise
-            logger.exception("tracker_end_not_recorded", extra={"job_id": self.job_id})
 
 
 class JoinedJob(JobTracker):
@@ -95,12 +90,27 @@ class JoinedJob(JobTracker):
     def _leaving(self, error: BaseException | None) -> Iterator[None]:
         if error is not None and not isinstance(error, JobCancelled):
             self.log(reason_of(error), level=EventLevel.ERROR)
-        try:
-            yield
-        except JobSuperseded:
-            logger.warning("tracker_superseded", extra={"job_id": self.job_id})
-        finally:
-            self.leave()
+        with _without_masking(error, self.job_id):
+            try:
+                yield
+            except JobSuperseded:
+                logger.warning("tracker_superseded", extra={"job_id": self.job_id})
+            except ProgressUnavailable:
+                # The writer's thread has it still, and tries again.
+                logger.warning("tracker_left_unwritten", extra={"job_id": self.job_id})
+            finally:
+                self.leave()
+
+
+@contextmanager
+def _without_masking(error: BaseException | None, job_id: str) -> Iterator[None]:
+    """The task's own exception is the one to go on, even if its end cannot be recorded."""
+    try:
+        yield
+    except Exception:
+        if error is None:
+            raise
+        logger.exception("tracker_end_not_recorded", extra={"job_id": job_id})
 
 
 def reason_of(error: BaseException) -> str:
