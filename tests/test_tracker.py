@@ -117,6 +117,67 @@ def test_counts_below_zero_or_above_the_total_are_refused():
             job.count(tables=-2)
 
 
+def test_a_total_that_has_grown_bounds_what_may_be_set():
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one", total=5)
+        stage.grow(5)
+        with pytest.raises(InvalidCount, match="processed is 11, above its total of 10"):
+            stage.set(processed=11)
+        stage.set(processed=10)
+    assert load_snapshot(job.job_id).stages[0].processed == 10
+
+
+def test_a_total_below_what_was_set_as_processed_is_refused_and_changes_nothing():
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one")
+        stage.set(processed=6)
+        with pytest.raises(InvalidCount, match="processed is 6, above its total of 5"):
+            job.stage("one", total=5)
+        stage.set(total=0)  # unknown again
+        stage.set(processed=2, total=5)
+        stage.set(total=3)
+    state = load_snapshot(job.job_id).stages[0]
+    assert (state.processed, state.total) == (2, 3)
+
+
+def test_a_total_that_only_grew_or_that_another_process_knows_bounds_nothing():
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one")
+        stage.grow(5)
+        stage.set(processed=6)
+        job.flush()
+        with attach(job.job_id) as other:
+            other.stage("one").set(total=4)
+            other.stage("one").set(processed=4)
+            other.stage("one").advance(3)
+        shown = progress(job.job_id).stages["one"]
+        assert (shown.processed, shown.total, shown.progress_percent) == (7, 7, 100)
+
+
+def test_what_threads_grow_at_once_is_all_known():
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one", total=1)
+        threads = [
+            threading.Thread(target=lambda: [stage.grow(1) for _ in range(1000)]) for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stage.set(processed=4001)
+        with pytest.raises(InvalidCount):
+            stage.set(processed=4002)
+
+
+def test_what_was_set_as_processed_counts_towards_the_total_of_an_iteration():
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one")
+        stage.set(processed=60)
+        assert len(list(stage.iterate(range(40)))) == 40
+    state = load_snapshot(job.job_id).stages[0]
+    assert (state.processed, state.total) == (100, 100)
+
+
 def test_more_done_than_expected_raises_the_shown_total():
     with track("a.pdf", stages=["one"]) as job:
         job.stage("one", total=2).advance(5)

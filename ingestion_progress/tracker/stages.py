@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -35,7 +35,8 @@ class StageTracker(BothContexts):
         self.name = name
         self._buffer: Buffer = job.buffer
         self._is_started = False
-        self._known_total = 0
+        # As they were set here, the total with what it has grown here since; 0: not known.
+        self._known = {"processed": 0, "total": 0}
 
     # Counts
 
@@ -58,28 +59,28 @@ class StageTracker(BothContexts):
         total: int | None = None,
         in_flight: int | None = None,
     ) -> None:
-        """Replaces counts, for whoever counts alone. Raises InvalidCount."""
+        """Replaces counts, for whoever counts alone.
+
+        Raises InvalidCount where `processed` is then above the total, as far as both are known
+        from this tracker.
+        """
         given = {"processed": processed, "total": total, "in_flight": in_flight}
         counts = {name: checked_count(name, n) for name, n in given.items() if n is not None}
-        known_total = counts.get("total", self._known_total)
-        if known_total and counts.get("processed", 0) > known_total:
-            raise InvalidCount(
-                f"Stage {self.name!r}: processed is {processed}, above its total of {known_total}. "
-                "Set or grow the total first."
-            )
+        self._check(self._known | counts)
         if any(counts.values()):
             self.start()
-        self._known_total = known_total
         with self._buffer.change() as changes:
+            self._known |= counts
             for name, value in counts.items():
                 changes.stages[self.name].counters[name].set(value)
 
     def grow(self, n: int) -> None:
         """`n` more items are to be done: a total that is discovered late, by several if need be."""
         checked_count("n", n)
-        self._known_total = 0  # others may grow it, too
         with self._buffer.change() as changes:
             changes.stages[self.name].counters["total"].delta += n
+            if self._known["total"]:
+                self._known["total"] += n
 
     @contextmanager
     def in_flight(self, n: int = 1) -> Iterator[None]:
@@ -95,7 +96,8 @@ class StageTracker(BothContexts):
     def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items, each counted when the next is asked for. Raises JobCancelled.
 
-        A collection that knows its length sets the total, unless it has been given.
+        A collection that knows its length sets the total, unless it has been given; what was
+        set as processed before counts towards it.
         """
         self._expect(items)
         for item in items:
@@ -168,8 +170,15 @@ class StageTracker(BothContexts):
 
     def _expect(self, items: Iterable[Item]) -> None:
         self.start()
-        if not self._known_total and isinstance(items, Sized):
-            self.set(total=len(items))
+        if not self._known["total"] and isinstance(items, Sized):
+            self.set(total=self._known["processed"] + len(items))
+
+    def _check(self, known: Mapping[str, int]) -> None:
+        if 0 < known["total"] < known["processed"]:
+            raise InvalidCount(
+                f"Stage {self.name!r}: processed is {known['processed']}, above its total of "
+                f"{known['total']}. Set both, or grow the total first."
+            )
 
     def _add_in_flight(self, n: int) -> None:
         with self._buffer.change() as changes:
