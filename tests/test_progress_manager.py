@@ -129,6 +129,15 @@ async def test_a_stage_that_errs_says_so_and_does_not_end_the_job(manager):
     assert (await Job.objects.aget()).job_status is JobStatus.RUNNING
 
 
+async def test_a_stage_whose_total_is_told_stays_pending_until_it_counts(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    await manager.update_stage("job", "one", 0, 32, status=StageStatus.PENDING)
+    waiting = manager.get_progress("job").stages["one"]
+    assert (waiting.status, waiting.total, waiting.duration_ms) == ("pending", 32, 0)
+    await manager.update_stage("job", "one", processed=1)
+    assert manager.get_progress("job").stages["one"].status == "in_progress"
+
+
 async def test_starting_again_begins_a_new_attempt(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     await manager.update_stage("job", "one", processed=5, total=9)

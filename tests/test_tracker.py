@@ -80,6 +80,18 @@ def test_the_first_count_starts_a_stage():
         assert progress(job.job_id).stages["one"].status == "in_progress"
 
 
+def test_a_total_alone_starts_no_stage():
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one", total=5)
+        stage.grow(3)
+        job.flush()
+        waiting = progress(job.job_id).stages["one"]
+        assert (waiting.status, waiting.total, waiting.duration_ms) == ("pending", 8, 0)
+        stage.set(in_flight=1)
+        job.flush()
+        assert progress(job.job_id).stages["one"].status == "in_progress"
+
+
 def test_what_never_ran_leaves_the_plan_when_the_job_succeeds():
     with track("a.pdf", stages=["one", "two"]) as job, job.stage("one"):
         pass

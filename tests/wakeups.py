@@ -20,6 +20,7 @@ WRITE = """
     notes = open(path, "a", buffering=1)
     with notes, track("a.pdf", job_id=job_id, stages=["parsing"]) as job:
         stage = job.stage("parsing", total=int(count))
+        stage.start()
         time.sleep(1.5)
         for number in range(1, int(count) + 1):
             stage.advance()

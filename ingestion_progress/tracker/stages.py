@@ -27,7 +27,8 @@ class StageTracker(BothContexts):
     """One stage as an ingestion task sees it. Thread-safe, and never waits for the database.
 
     As a context manager (sync or async) it starts the stage, completes it on a normal leave
-    and fails it on an exception, which goes on. Used without one, the first count starts it.
+    and fails it on an exception, which goes on. Used without one, the first count starts it;
+    a total alone does not.
     """
 
     def __init__(self, job: JobTracker, name: str) -> None:
@@ -67,7 +68,7 @@ class StageTracker(BothContexts):
         given = {"processed": processed, "total": total, "in_flight": in_flight}
         counts = {name: checked_count(name, n) for name, n in given.items() if n is not None}
         self._check(self._known | counts)
-        if any(counts.values()):
+        if counts.get("processed") or counts.get("in_flight"):
             self.start()
         with self._buffer.change() as changes:
             self._known |= counts
