@@ -254,6 +254,25 @@ def test_html_pictures_are_described_by_their_surroundings_and_never_fetched():
     ]
 
 
+MALFORMED = ["http://[broken/bee.png", "//bees]/bee.png", "http://\u2100.example/bee.png"]
+
+
+@pytest.mark.parametrize("address", MALFORMED)
+def test_a_malformed_address_costs_neither_its_picture_nor_the_others(address: str):
+    image = f'<img src="{address}" alt="A bee">'
+    page = html(f"<p>Bees make honey.</p>{image}<img src=hive.jpg>")
+    found = [(p.format, p.alt, p.source) for p in page.pictures]
+    assert found == [("PNG", "A bee", "bee.png"), ("JPEG", "", "hive.jpg")]
+    assert "honey" in page.text
+
+
+@pytest.mark.parametrize("address", MALFORMED)
+@pytest.mark.parametrize("form", ['<img src="{}">', 'Bees <img src="{}">', "![A bee](<{}>)"])
+def test_markdown_with_a_malformed_address_is_read(form: str, address: str):
+    (page,) = read(MediaType.MARKDOWN, form.format(address).encode(), "a.md")
+    assert [(p.format, p.source) for p in page.pictures] == [("PNG", "bee.png")]
+
+
 def test_html_nested_without_end_is_read_or_refused_but_does_not_crash():
     deep = "<div>" * 5000 + "bottom"
     try:

@@ -38,13 +38,13 @@ class PictureList:
         if source.startswith("data:"):
             self.add_bytes(_data_of(source), **text)
             return
-        path = urlsplit(source).path if "//" in source else source
-        suffix = PurePosixPath(path).suffix.lstrip(".").upper()
+        path = _path_of(source)
+        suffix = path.suffix.lstrip(".").upper()
         self._append(
             format={"JPG": "JPEG"}.get(suffix, suffix)[:16],
             width=width,
             height=height,
-            source=PurePosixPath(path).name[:MAX_SOURCE_LENGTH],
+            source=path.name[:MAX_SOURCE_LENGTH],
             **text,
         )
 
@@ -70,6 +70,14 @@ def image_header(data: bytes) -> tuple[str, int, int]:
                 return image.format or "", image.width, image.height
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, ValueError):
         return "", 0, 0
+
+
+def _path_of(address: str) -> PurePosixPath:
+    """Without host and query; the whole of an address that is malformed."""
+    try:
+        return PurePosixPath(urlsplit(address).path if "//" in address else address)
+    except ValueError:
+        return PurePosixPath(address)
 
 
 def _data_of(address: str) -> bytes:
