@@ -7,14 +7,20 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django_tasks_db.models import DBTaskResult
 
 from ingestion_progress.models import Job
+from ingestion_progress.pipeline.chunking import SemanticChunker
+from ingestion_progress.pipeline.documents import Chunk, Page
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.worker import IngestionWorker
 from tests.documents import GUIDE, storage  # noqa: F401
@@ -42,6 +48,34 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return home
+
+
+class Sting(Exception):
+    """An error that no code anticipates."""
+
+    def __init__(self) -> None:
+        super().__init__("a wasp")
+
+
+class Storage(FileSystemStorage):
+    """One that breaks in a way of its own."""
+
+    def _save(self, name: str, content: File) -> str:
+        if b"Wasps" in b"".join(content.chunks()):
+            raise Sting
+        return super()._save(name, content)
+
+
+def stung_by(error: Exception) -> Callable[..., Iterator[Chunk]]:
+    """A way to cut that has never heard of wasps."""
+    cut = SemanticChunker.chunks
+
+    def chunks(self: SemanticChunker, page: Page, first_number: int) -> Iterator[Chunk]:
+        if "Wasps" in page.text:
+            raise error
+        return cut(self, page, first_number)
+
+    return chunks
 
 
 def run(*args: object, **options: object) -> str:
@@ -79,6 +113,29 @@ class TestInThisProcess:
             run(folder)
         assert Job.objects.filter(status="succeeded").count() == 3
         assert "is damaged" in Job.objects.get(status="failed").error
+
+    def test_an_error_that_nobody_foresaw_costs_one_document(self, folder: Path, monkeypatch):
+        monkeypatch.setattr(SemanticChunker, "chunks", stung_by(Sting()))
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="1 of 3 documents were not ingested"):
+            call_command("ingest", folder, stdout=out)
+        assert Job.objects.filter(status="succeeded").count() == 2
+        assert Job.objects.get(status="failed").error == "Sting: a wasp"
+        assert out.getvalue().count("Sting: a wasp") == 1
+
+    def test_an_error_before_there_is_a_job_costs_one_document(self, folder: Path, settings):
+        settings.STORAGES = settings.STORAGES | {"default": {"BACKEND": f"{__name__}.Storage"}}
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="1 of 3 documents were not ingested"):
+            call_command("ingest", folder, stdout=out)
+        assert list(Job.objects.values_list("status", flat=True)) == ["succeeded"] * 2
+        assert f"{folder / 'sub' / 'a.md'}: Sting: a wasp" in out.getvalue()
+
+    def test_a_database_that_is_gone_ends_it(self, folder: Path, monkeypatch):
+        monkeypatch.setattr(SemanticChunker, "chunks", stung_by(OperationalError("gone")))
+        with pytest.raises(OperationalError, match="gone"):
+            run(folder)
+        assert Job.objects.count() == 2
 
     def test_a_path_that_is_not_there_is_said(self, tmp_path: Path):
         with pytest.raises(CommandError, match="There is no"):

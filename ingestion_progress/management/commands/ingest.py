@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
 from ingestion_progress.management.bars import console_for, live_bars, watch
@@ -14,6 +16,7 @@ from ingestion_progress.pipeline.intake import receive
 from ingestion_progress.pipeline.media import EXTENSIONS
 from ingestion_progress.pipeline.names import clean_name, stable_id
 from ingestion_progress.statuses import JobStatus
+from ingestion_progress.tracker import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ingestion_progress.models import Job
+
+logger = logging.getLogger("ingestion_progress.pipeline")
+
+# A database that is gone is gone for the documents that follow, too.
+GONE = (OperationalError, InterfaceError)
 
 
 class Command(BaseCommand):
@@ -81,10 +89,18 @@ class Command(BaseCommand):
                         is_enqueued=is_enqueued,
                     )
             except (IngestionProgressError, OSError) as error:
-                self.refused += 1
-                self.console.print(f"{path}: {error}", style="red", markup=False)
+                self._refuse(path, str(error))
+            except GONE:
+                raise
+            except Exception as error:
+                logger.exception("document_not_received", extra={"path": str(path)})
+                self._refuse(path, reason_of(error))
             else:
                 yield job
+
+    def _refuse(self, path: Path, reason: str) -> None:
+        self.refused += 1
+        self.console.print(f"{path}: {reason}", style="red", markup=False)
 
 
 def _documents(path: Path) -> Iterator[tuple[Path, str]]:
@@ -114,5 +130,10 @@ def _run(job: Job, console: Console) -> bool:
     except IngestionStopped:
         raise CommandError("Stopped.", returncode=130) from None
     except (IngestionProgressError, JobCancelled):
+        return False
+    except GONE:
+        raise
+    except Exception:
+        logger.exception("document_not_ingested", extra={"job_id": job.pk})
         return False
     return True
