@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import transaction
+from django.db import connections, transaction
+from django_tasks_db.compat import BaseTaskBackend
 from django_tasks_db.models import DBTaskResult
 
 from ingestion_progress.exceptions import InvalidJobId, JobExists
@@ -29,13 +31,42 @@ pytestmark = [
 ]
 
 
-class BrokenTask:
-    @staticmethod
-    def enqueue(job_id: str) -> None:
+class AwayBroker(BaseTaskBackend):
+    """A queue outside of the database that is not there."""
+
+    def enqueue(self, task, args, kwargs):
         raise ConnectionError("no broker")
 
 
-broken_task = BrokenTask()
+class QuickBroker(BaseTaskBackend):
+    """A queue outside of the database, whose worker looks for the job at once."""
+
+    def enqueue(self, task, args, kwargs):
+        self.options["seen"].append(seen_by_others())
+
+
+def seen_by_others() -> tuple[int, int]:
+    """How many jobs and tasks there are for another connection."""
+
+    def look() -> tuple[int, int]:
+        try:
+            return Job.objects.count(), DBTaskResult.objects.count()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(look).result()
+
+
+closed_queues = pytest.mark.parametrize(
+    "queue",
+    [
+        pytest.param({"BACKEND": f"{__name__}.AwayBroker"}, id="outside"),
+        pytest.param(
+            {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["another"]}, id="inside"
+        ),
+    ],
+)
 
 
 def text(content: str = "Bees make honey.") -> io.BytesIO:
@@ -142,18 +173,64 @@ def test_a_job_id_that_is_taken_leaves_the_earlier_document_alone(storage):  # n
     assert Job.objects.count() == DBTaskResult.objects.count() == 1
 
 
-def test_a_task_queue_that_is_away_leaves_nothing(storage, settings):  # noqa: F811
-    settings.INGESTION_PROGRESS_TASK = f"{__name__}.broken_task"
+@closed_queues
+def test_a_task_queue_that_takes_nothing_leaves_nothing(storage, settings, queue):  # noqa: F811
+    settings.TASKS = {"default": queue}
     with pytest.raises(TaskNotQueued, match="did not take the document"):
         receive(text(), name="a.txt")
     assert nothing_is_left(storage)
 
 
-def test_the_task_waits_for_the_transaction_of_the_caller(storage):  # noqa: F811
+@closed_queues
+def test_nothing_is_left_of_an_upload_in_a_transaction_of_the_caller(storage, settings, queue):  # noqa: F811
+    settings.TASKS = {"default": queue}
+    with pytest.raises(TaskNotQueued), transaction.atomic():
+        receive(text(), name="a.txt")
+    assert nothing_is_left(storage)
+
+
+@closed_queues
+def test_a_task_queue_that_takes_nothing_leaves_the_earlier_document_as_it_was(
+    storage,  # noqa: F811
+    settings,
+    queue,
+):
+    receive(text("first"), name="a.txt")
+    row, files = Document.objects.values().get(), stored_files(storage)
+    settings.TASKS = {"default": queue}
+    with pytest.raises(TaskNotQueued):
+        receive(text("the second"), name="a.txt")
+    assert Document.objects.values().get() == row
+    assert stored_files(storage) == files
+    assert files[0].read_text() == "first"
+    assert Job.objects.count() == DBTaskResult.objects.count() == 1
+
+
+def test_job_and_task_are_seen_together_once_the_caller_has_committed(storage):  # noqa: F811
     with transaction.atomic():
         receive(text(), name="a.txt")
-        assert DBTaskResult.objects.count() == 0
-    assert DBTaskResult.objects.count() == 1
+        assert seen_by_others() == (0, 0)
+    assert seen_by_others() == (1, 1)
+
+
+def test_a_process_that_dies_at_the_commit_leaves_no_job_without_a_task(storage):  # noqa: F811
+    def die() -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit), transaction.atomic():
+        transaction.on_commit(die)
+        receive(text(), name="a.txt")
+    assert seen_by_others() == (1, 1)
+
+
+def test_a_queue_outside_of_the_database_is_told_once_the_job_can_be_seen(storage, settings):  # noqa: F811
+    seen: list[tuple[int, int]] = []
+    broker = {"BACKEND": f"{__name__}.QuickBroker", "OPTIONS": {"seen": seen}}
+    settings.TASKS = {"default": broker}
+    with transaction.atomic():
+        receive(text(), name="a.txt")
+        assert seen == []
+    assert seen == [(1, 0)]
 
 
 def test_a_job_may_be_left_to_the_caller(storage):  # noqa: F811

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
+from django.apps import apps
 from django.core.files import File
 from django.db import router, transaction
 from django.utils.module_loading import import_string
 
 from ingestion_progress.conf import conf as app_conf
-from ingestion_progress.models import clean_batch, clean_job_id
+from ingestion_progress.models import Job, clean_batch, clean_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
     DocumentTooLarge,
@@ -28,8 +29,6 @@ from ingestion_progress.tracker import delete_job, queue_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from ingestion_progress.models import Job
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
@@ -60,7 +59,7 @@ def receive(
     batch: str | None = None,
     is_enqueued: bool = True,
 ) -> Job:
-    """Stores a document and queues its ingestion; the task starts when the transaction commits.
+    """Stores a document and queues its ingestion, which starts once the transaction is committed.
 
     `file`: anything with `read`, such as an upload or an open file; `name`: the user's name for
     it, by default the file's own. `document_id`: what it replaces; by default the same name is
@@ -69,7 +68,8 @@ def receive(
 
     Raises UnreadableDocument (EmptyDocument, DocumentTooLarge, UnsupportedDocument,
     MislabelledDocument, DamagedDocument), JobExists, InvalidJobId, InvalidBatch or
-    TaskNotQueued; then nothing is left behind.
+    TaskNotQueued; then nothing is left behind, and what was to be replaced stays as it was. In a
+    transaction of the caller, TaskNotQueued may come from its commit.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
     key = clean_job_id(document_id) if document_id is not None else stable_id(cleaned)
@@ -121,15 +121,11 @@ def _store(
                 batch=batch,
                 workers=conf.extraction_workers,
             )
-            if earlier is not None:
-                transaction.on_commit(partial(_remove_file, earlier), using=using)
             if is_enqueued:
-                transaction.on_commit(partial(_enqueue, job.pk), using=using)
-    except TaskNotQueued:
-        if earlier is None:
-            document.delete(using=using)
-            _remove_file(document)
-        raise
+                _hand_over(job.pk, document, earlier, using)
+            if earlier is not None:
+                # Not reached where the task could not be queued at the commit.
+                transaction.on_commit(partial(_remove_file, earlier), using=using)
     except BaseException:
         # The row went with the transaction, a file does not.
         _remove_file(document)
@@ -151,14 +147,56 @@ def _save(document: Document, upload: Upload, using: str) -> None:
     )
 
 
+def _hand_over(job_id: str, document: Document, earlier: Document | None, using: str) -> None:
+    """Queues the task in the job's own transaction where that is possible: then both are there or
+    neither, whenever this process dies. Another queue's worker might look for the job too early.
+    """
+    if _is_queue_in(using):
+        _enqueue(job_id)
+    else:
+        enqueue = partial(_enqueue_or_take_back, job_id, document, earlier, using)
+        transaction.on_commit(enqueue, using=using)
+
+
+def _is_queue_in(using: str) -> bool:
+    """Is the task queue a table of this database, as the jobs are?"""
+    if not apps.is_installed("django_tasks_db"):
+        return False
+    from django_tasks_db import DatabaseBackend
+    from django_tasks_db.models import DBTaskResult
+
+    is_table = isinstance(import_string(conf.task).get_backend(), DatabaseBackend)
+    return is_table and {router.db_for_write(model) for model in (DBTaskResult, Job)} == {using}
+
+
 def _enqueue(job_id: str) -> None:
     try:
         import_string(conf.task).enqueue(job_id)
     except Exception as error:
-        delete_job(job_id)
         raise TaskNotQueued(
             "The task queue did not take the document. Is its database or broker reachable?"
         ) from error
+
+
+def _enqueue_or_take_back(
+    job_id: str, document: Document, earlier: Document | None, using: str
+) -> None:
+    try:
+        _enqueue(job_id)
+    except TaskNotQueued:
+        delete_job(job_id)
+        _take_back(document, earlier, using)
+        raise
+
+
+def _take_back(document: Document, earlier: Document | None, using: str) -> None:
+    """Undoes what is committed already, unless another upload has replaced it since."""
+    mine = Document.objects.using(using).filter(pk=document.pk, file=document.file.name)
+    if earlier is None:
+        mine.delete()
+    else:
+        mine.update(**{name: getattr(earlier, name) for name in REPLACED})
+    _remove_file(document)
 
 
 def _remove_file(document: Document) -> None:
