@@ -15,7 +15,7 @@ from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job
 from tests.api import JOBS, refusal
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 HOSTILE_IDS = [
     "nobody",
@@ -121,6 +121,9 @@ class TestList:
             ("status=done", "status.0"),
             ("status=", "status.0"),
             ("status=queued,%00", "status.1"),
+            ("batch=a%00b", "batch"),
+            ("batch=a/b", "batch"),
+            (f"batch={'x' * 256}", "batch"),
         ],
     )
     def test_impossible_parameters_are_named(self, client, query, field):

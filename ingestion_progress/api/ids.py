@@ -27,11 +27,17 @@ def possible_id(text: str) -> str:
         ) from impossible
 
 
+def id_or_nothing(text: str | None) -> str | None:
+    """The id; None for an empty one. Raises what becomes an entry of a 422."""
+    return possible_id(text) if text else None
+
+
 def _described(pattern: str) -> WithJsonSchema:
     schema: dict[str, Any] = {"type": "string", "pattern": f"^{pattern}$", "maxLength": 255}
     return WithJsonSchema(schema)
 
 
 Id = Annotated[str, AfterValidator(possible_id), _described(_ID)]
-# A field of a form that may be left empty; whoever takes it checks it.
+# What may be left empty. The first is checked by whoever takes it, with an error of its own.
 FormId = Annotated[str | None, _described(f"(?:{_ID})?")]
+OptionalId = Annotated[FormId, AfterValidator(id_or_nothing)]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ingestion_progress.api.ids import OptionalId
 from ingestion_progress.api.links import JobLinksSchema, job_links
 from ingestion_progress.models import Job
 from ingestion_progress.schemas import JobStateEventData, PipelineProgressEventData
@@ -38,7 +39,7 @@ class JobListQuery(PageQuery):
     status: Annotated[list[StatusWord], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these statuses: repeated, or with commas between them."
     )
-    batch: str = Field(default="", max_length=255, description="Only the jobs of this batch.")
+    batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
 
 
 class JobEventListQuery(PageQuery):

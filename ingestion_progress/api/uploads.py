@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from ninja import File, Form, Router, Status
 from ninja.decorators import decorate_view
 from ninja.files import UploadedFile
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from ingestion_progress.api.errors import ApiError, error_responses
 from ingestion_progress.api.guards import MayStart
-from ingestion_progress.api.ids import FormId, possible_id
+from ingestion_progress.api.ids import FormId, OptionalId
 from ingestion_progress.api.jobs import JOBS, SEEING
 from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job
 from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
@@ -37,22 +37,18 @@ REFUSALS: dict[type[Exception], str] = {
 View = Callable[..., HttpResponseBase]
 
 
-def id_or_nothing(text: str | None) -> str | None:
-    return possible_id(text) if text else None
-
-
 class UploadForm(BaseModel):
     job_id: FormId = Field(
         default=None,
         description="1 to 255 printable characters, no slash. One that cannot be guessed is "
         "made where it is left out.",
     )
-    document_id: Annotated[FormId, AfterValidator(id_or_nothing)] = Field(
+    document_id: OptionalId = Field(
         default=None,
         description="What the document replaces, and is replaced by. By default the same name "
         "is the same document.",
     )
-    batch: Annotated[FormId, AfterValidator(id_or_nothing)] = Field(
+    batch: OptionalId = Field(
         default=None,
         description="A name for uploads that belong together, to list and to watch them by.",
     )
