@@ -9,10 +9,14 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from pypdf import PdfWriter
 
 from ingestion_progress.models import Job
+from ingestion_progress.pipeline.exceptions import UnreadableDocument
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.tasks import ingest_document
 from tests.api import JOBS, refusal
+from tests.documents import pdf, written
 
 TEXT = b"Grace Hopper wrote the first compiler. Ada Lovelace wrote the first program.\n"
 
@@ -41,6 +45,7 @@ def assert_refused(response, status, code):
     return error
 
 
+@pytest.mark.database
 class TestAccepted:
     def test_document_becomes_a_queued_job_with_links(self, client):
         response = client.post(JOBS, {"file": document()})
@@ -115,6 +120,7 @@ class TestAccepted:
 
 
 class TestRefused:
+    @pytest.mark.database
     def test_id_that_is_taken_changes_nothing(self, client):
         first = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "d"})
         assert first.status_code == 201
@@ -195,6 +201,34 @@ class TestRefused:
     def test_too_many_fields(self, client):
         fields = {f"field-{number}": "x" for number in range(1100)}
         assert_refused(client.post(JOBS, {"file": document(), **fields}), 400, "bad_request")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.database
+class TestFoundOutLater:
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            pytest.param(
+                pdf(1, password="owner", user="secret"),
+                "“report.pdf” is protected by a password. Save it without one and try again.",
+                id="locked",
+            ),
+            pytest.param(
+                pdf(2)[:-3000],
+                "“report.pdf” is cut off: its end is missing. Download it again.",
+                id="truncated",
+            ),
+            pytest.param(written(PdfWriter()), "“report.pdf” has 0 pages.", id="empty"),
+        ],
+    )
+    def test_pdf_that_cannot_be_read_is_taken_and_its_job_says_why(self, client, content, sentence):
+        response = client.post(JOBS, {"file": document("report.pdf", content, "application/pdf")})
+        assert response.status_code == 201, response.content
+        with pytest.raises(UnreadableDocument):
+            ingest_document.call(response.json()["job_id"])
+        job = client.get(response.json()["links"]["job"]).json()
+        assert (job["status"], job["error"]) == ("failed", sentence)
 
 
 class TestTooLarge:

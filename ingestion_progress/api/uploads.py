@@ -29,7 +29,6 @@ REFUSALS: dict[type[Exception], str] = {
     exceptions.EmptyDocument: "empty_document",
     exceptions.UnsupportedDocument: "unsupported_document",
     exceptions.DocumentTooLarge: "too_large",
-    exceptions.DocumentBusy: "document_busy",
     exceptions.TaskNotQueued: "unavailable",
     exceptions.VectorStoreUnavailable: "unavailable",
 }
@@ -132,8 +131,10 @@ def create_job(
 ) -> Status[CreatedJobSchema]:
     """Keeps the document and queues its job; the answer says where to watch it.
 
-    A document that is empty, damaged, locked, or of a kind without a parser is refused, and
-    leaves nothing behind. The limit is the setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`.
+    A document that is empty, not what its name says, or of a kind without a parser is refused, as
+    is a Word document that cannot be unpacked; nothing of it is left behind. What shows only when
+    a document is read, such as a password, a missing end or 0 pages in a PDF, fails its job, whose
+    `error` says so. The limit is the setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`.
     """
     if len(request.FILES.getlist("file")) > 1:
         raise ApiError("invalid_request", "file: send one document per request.")
