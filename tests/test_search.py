@@ -27,6 +27,7 @@ def run(*args: object) -> str:
     return out.getvalue()
 
 
+@pytest.mark.database
 def test_a_hit_says_where_it_stands_and_what_it_speaks_about():
     document_id = ingested(pdf(4, first=86), "guide.pdf")
     ingested((EXAMPLES / "redis-readme.md").read_bytes(), "redis.md")
