@@ -26,11 +26,13 @@ pytestmark = pytest.mark.once
 
 CONFIG = ROOT / "tests" / "schemathesis.toml"
 SEED = """
+from datetime import UTC, datetime
 from ingestion_progress.statuses import JobStatus
 from tests.page_jobs import job_with
 for status in JobStatus:
     error = "" if status in {"queued", "running", "succeeded"} else "Something broke."
-    job_with(status, job_id=status.value, counters={"tables": 4}, error=error, epoch="0123456789ab")
+    resume_point = {"epoch": "0123456789ab", "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    job_with(status, job_id=status.value, counters={"tables": 4}, error=error, **resume_point)
 for number in range(1, 6):
     job_with(JobStatus.FAILED, job_id=f"gone-{number}", error="Something broke.")
     job_with(JobStatus.QUEUED, job_id=f"stopped-{number}")
