@@ -36,7 +36,7 @@ MIGRATED = "migrated"
 _spawned: list[subprocess.Popen[bytes]] = []
 
 
-@dataclass
+@dataclass(eq=False)
 class LiveProject:
     """A folder, a migrated database and the environment that every process of it gets."""
 

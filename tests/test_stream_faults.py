@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import faults
 from tests.event_streams import progress_url
 from tests.live import SERVERS, LiveProject, LiveServer, live_project
-from tests.servers import free_port
+from tests.servers import free_port, postgresql
 from tests.test_stream_drain import documented_command
 
 pytestmark = pytest.mark.once
@@ -89,21 +89,26 @@ class Siege:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
-    """One of its own, whose log is of nothing else."""
-    folder = tmp_path_factory.mktemp("faults")
-    with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}", **SETTINGS) as live:
-        yield live
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, LiveProject]]:
+    """By server, some on each database; of their own, whose logs are of nothing else."""
+    folders = [tmp_path_factory.mktemp("faults") for _ in range(2)]
+    file, database_url = folders[0] / "progress.sqlite3", postgresql().create_database()
+    with (
+        live_project(folders[0], f"sqlite:///{file}", **SETTINGS) as on_sqlite,
+        live_project(folders[1], database_url, **SETTINGS) as on_postgresql,
+    ):
+        yield {name: on_sqlite if name == "daphne" else on_postgresql for name in SERVERS}
 
 
 @pytest.fixture(scope="module")
-def sieges(project: LiveProject) -> dict[str, Siege]:
+def sieges(projects: dict[str, LiveProject]) -> dict[str, Siege]:
     """What became of each server."""
     job_id = uuid.uuid4().hex
-    project.python(faults.RUN_LARGE_FOR_EVER, job_id)
-    project.wait_for_job(job_id)
+    for project in set(projects.values()):
+        project.python(faults.RUN_LARGE_FOR_EVER, job_id)
+        project.wait_for_job(job_id)
     found = {}
-    for name in SERVERS:
+    for name, project in projects.items():
         port = free_port()
         command = documented_command(name, port)
         command = [word.replace("127.0.0.1", "0.0.0.0") for word in command]
@@ -238,7 +243,7 @@ def test_reader_beside_them_is_on_time(siege):
     assert statistics.quantiles(siege.gaps, n=10)[-1] < 5 * calm
 
 
-def test_nobody_logged_a_traceback(sieges, project):
-    log = project.log.read_text()
+def test_nobody_logged_a_traceback(sieges, projects):
+    log = "".join(project.log.read_text() for project in set(projects.values()))
     assert log.count("sse_stream_started") > len(sieges) * 10
     assert "Traceback" not in log
