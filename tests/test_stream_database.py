@@ -25,6 +25,17 @@ STREAM = "text/event-stream; charset=utf-8"
 QUICK = {"LOG_FORMAT": "json", "KEEPALIVE_SECONDS": "1", "LOST_AFTER_SECONDS": "600"}
 
 
+# Which values the driver cannot read.
+NO_UTF_8, NO_DATE = "error = CAST(x'ff' AS TEXT)", "heartbeat_at = 'infinity'"
+DAMAGE = """
+    import sys
+    from django.db import connection
+    with connection.cursor() as cursor:
+        query = f"UPDATE ingestion_progress_job SET {sys.argv[2]} WHERE id = %s"
+        cursor.execute(query, [sys.argv[1]])
+"""
+
+
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgreSQL]:
     server = start_postgresql()
@@ -79,6 +90,23 @@ def assert_moves_on(connection) -> None:
         received += connection.recv(65536)
         seen = set(re.findall(rb"^id: (\S+)$", received, re.MULTILINE))
     assert len(seen) >= 3
+
+
+def assert_damage_ends_its_own_stream(server: LiveServer, job_id: str, damage: str) -> None:
+    damaged = server.project.queue_job()
+    with (
+        raw_stream(progress_url(server.url, damaged)) as ending,
+        raw_stream(progress_url(server.url, job_id)) as going_on,
+    ):
+        read_until(ending, b"event: job_state")
+        server.project.ask(DAMAGE, damaged, damage)
+        assert b'"code":"stream_error"' in read_until(ending, b"\r\n0\r\n\r\n")
+        assert_moves_on(going_on)
+
+
+@on("granian")
+def test_corrupt_row_ends_its_own_stream(server, job_id):
+    assert_damage_ends_its_own_stream(server, job_id, NO_DATE)
 
 
 @on("daphne")
@@ -171,7 +199,7 @@ def test_process_leaves_although_the_database_does_not_answer(server, database, 
     assert seconds < 3
 
 
-def test_streams_outlive_a_locked_sqlite_file(tmp_path):
+def test_streams_outlive_a_locked_sqlite_file_and_a_corrupt_row_in_it(tmp_path):
     """Without WAL, whose readers no lock keeps out."""
     file = tmp_path / "progress.sqlite3"
     options = "timeout=1&init_command=PRAGMA%20journal_mode%3DDELETE"
@@ -185,5 +213,6 @@ def test_streams_outlive_a_locked_sqlite_file(tmp_path):
                 for _ in range(4):
                     read_until(connection, b": keepalive\n\n")
             assert_moves_on(connection)
+        assert_damage_ends_its_own_stream(live, job_id, NO_UTF_8)
         assert logged(project, "feed_poll_failed") == 1
         assert logged(project, "feed_poll_recovered") == 1
