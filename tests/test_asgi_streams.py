@@ -321,6 +321,21 @@ async def test_rule_that_gets_no_answer_is_given_up_and_the_client_comes_back(
     assert b"not_found" in later.body
 
 
+async def test_body_that_a_request_brings_is_read_and_one_that_breaks_off_ends_it(feed):
+    await make_job(JobStatus.SUCCEEDED)
+    length = ("content-length", "4")
+    brought = Exchange(url_of("job"), [b"no", b"pe"], [length], method="GET")
+    unasked = Exchange(url_of("job"), [b"", b""], [], method="GET")
+    gone = Exchange(url_of("job"), [], [], method="GET")
+    gone.has_left.set()
+    for exchange in (brought, unasked, gone):
+        await exchange.through(streams_application())
+
+    assert brought.body == unasked.body
+    assert b"event: complete" in brought.body
+    assert gone.sent == []
+
+
 async def test_server_that_cancels_is_obeyed(feed, finished):
     await make_job()
     exchange = get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import json
@@ -10,9 +11,10 @@ import socket
 
 import pytest
 from django.core.management import CommandError, call_command
+from rich.console import Console
 
 from ingestion_progress.compression import GzipMember, deflate
-from ingestion_progress.management.diagnosis import deliveries
+from ingestion_progress.management.diagnosis import deliveries, report, resumptions
 from ingestion_progress.management.diagnosis.arrivals import arrivals, has_several_members
 from ingestion_progress.management.diagnosis.findings import Check, Finding, Level
 from ingestion_progress.management.diagnosis.hops import InvalidAddress, hop_behind, public_hop
@@ -28,6 +30,7 @@ from ingestion_progress.management.diagnosis.verdicts import Verdict, origins
 from tests.servers import free_port
 
 STREAM = [("Content-Type", "text/event-stream")]
+GZIP = ("Content-Encoding", "gzip")
 PATH = "/api/v1/admin/ingestion/jobs/job-1/progress"
 
 
@@ -42,6 +45,11 @@ def observation(*pieces: tuple[float, bytes], **fields) -> Observation:
     written = {0: 0.0, 1: 1.0, 2: 2.0}
     hop = public_hop("https://progress.example.org")
     return Observation(hop=hop, greeting=Reading(), plain=plain, written=written, **fields)
+
+
+def refusal(code: str) -> Reading:
+    body = f'event: error\ndata: {{"message": "No.", "code": "{code}"}}\n\n'
+    return Reading(status=200, headers=STREAM, pieces=[(1.0, body.encode())])
 
 
 # Addresses
@@ -284,8 +292,8 @@ def test_stream_that_never_completes_is_a_problem():
 BUFFERING = Check("buffering", "Handed on at once")
 
 
-def verdict(url: str, finding: Finding) -> Verdict:
-    return Verdict(hop=public_hop(url), server="", via="", findings=(finding,))
+def verdict(url: str, *findings: Finding) -> Verdict:
+    return Verdict(hop=public_hop(url), server="", via="", findings=findings)
 
 
 @pytest.mark.parametrize(
@@ -307,6 +315,59 @@ def test_fault_is_where_the_next_hop_is_right(inner, sentence):
     ]
     (said,) = origins(hops)
     assert sentence in said
+
+
+@pytest.mark.parametrize(
+    ("plain", "level", "evidence", "fix"),
+    [
+        (refusal("too_many_streams"), Level.PROBLEM, "too_many_streams: No.", "MAX_STREAMS"),
+        (refusal("of_another_day"), Level.PROBLEM, "of_another_day: No.", "log of the application"),
+        (Reading(status=200, headers=[*STREAM, GZIP]), Level.SKIPPED, "compressed", ""),
+        (Reading(), Level.PROBLEM, "nothing of it came", "buffering"),
+        (Reading(status=404, headers=[("Content-Type", "text/html")]), Level.PROBLEM, "404", "log"),
+    ],
+    ids=["known refusal", "other refusal", "compressed", "silence", "a page"],
+)
+def test_job_that_was_not_seen_comes_with_the_reason(plain, level, evidence, fix):
+    found = deliveries.job(dataclasses.replace(observation(), plain=plain))
+    assert found.level is level
+    assert evidence in found.evidence
+    assert fix in found.fix
+
+
+@pytest.mark.parametrize(
+    ("resumed", "queried", "level", "evidence"),
+    [
+        (204, 204, Level.OK, "arrives"),
+        (200, 204, Level.PROBLEM, "is lost on the way"),
+        (200, 200, Level.PROBLEM, "with the header and with the URL"),
+        (0, 0, Level.PROBLEM, "cut off instead of 204"),
+    ],
+)
+def test_return_that_is_not_told_apart_is_a_problem(resumed, queried, level, evidence):
+    seen = observation(
+        state(1, 1.0),
+        resumed=Reading(status=resumed, error="cut off"),
+        queried=Reading(status=queried),
+    )
+    found = resumptions.resume(seen)
+    assert found.level is level
+    assert evidence in found.evidence
+    assert (resumptions.query(seen).level is Level.OK) == (queried == 204)
+
+
+@pytest.mark.parametrize(
+    ("findings", "summary"),
+    [
+        ([BUFFERING.ok("")], "All is well."),
+        ([BUFFERING.warning("", ""), BUFFERING.ok("")], "No problem, 1 warning."),
+        ([BUFFERING.problem("", "do so"), BUFFERING.problem("", "")], "2 problems, 0 warnings."),
+    ],
+)
+def test_report_ends_with_how_much_was_found(findings, summary):
+    out = io.StringIO()
+    report.show([verdict("http://a", *findings)], Console(file=out, width=100))
+    assert summary in out.getvalue()
 
 
 def test_single_hop_is_not_compared():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,13 +12,18 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from rich.console import Console
 
+from ingestion_progress.management import bars
 from ingestion_progress.management.commands import follow
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.schemas import PipelineProgressEventData
+from ingestion_progress.snapshots import load_snapshot
+from ingestion_progress.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_cancellation, track
 from tests.live import LiveProject
+from tests.page_jobs import job_with
 from tests.simulated import following, simulated, states
 
 pytestmark = [pytest.mark.once, pytest.mark.django_db]
@@ -218,3 +224,31 @@ def test_reader_that_goes_away_ends_it_quietly(sqlite_project: LiveProject) -> N
         process.stdout.close()
         assert process.wait(10) == 1
         assert process.stderr.read() == ""
+
+
+def test_terminal_shows_all_that_is_known_of_a_job():
+    job = job_with(JobStatus.RUNNING, error_count=1, total_chunks=320, queue_depth=7)
+    Stage.objects.filter(name="in_progress_stage").update(in_flight=4)
+    Worker.objects.bulk_create(Worker(job=job, number=n) for n in range(10, 25))
+    out = io.StringIO()
+    snapshot = load_snapshot(job.pk)
+    Console(file=out, width=100).print(bars.render(snapshot, timezone.now()))
+    text = out.getvalue()
+
+    assert "running, working" in text.replace("[/]", "")
+    assert re.search(r"report\.pdf .* so far, .* left", text)
+    assert "1200/4800 (+4)" in text
+    assert re.search(r"skipped_stage +skipped", text)
+    assert re.search(r"worker 2 +processing +chunk-2", text)
+    assert re.search(r"and +6 more", text)
+    assert re.search(r"queue +7 +waiting", text)
+    assert "320 chunks" in text
+
+
+def test_terminal_shows_why_a_job_failed():
+    job = job_with(JobStatus.FAILED, error="The file is empty.")
+    out = io.StringIO()
+    Console(file=out, width=100).print(bars.render(load_snapshot(job.pk), timezone.now()))
+    assert "The file is empty." in out.getvalue()
+    assert "so far" not in out.getvalue()
+    assert "worker" not in out.getvalue()

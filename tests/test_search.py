@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -73,6 +74,15 @@ def test_command_prints_document_page_text_and_entities():
     assert "span" in second.lower()
     assert third.startswith("  entities: ")
     assert out.count("guide.pdf") == 2
+
+
+def test_command_prints_the_heading_and_nothing_that_there_is_not():
+    ingested(b"# Bees\n\nIt is so.", "bees.md")
+    assert re.fullmatch(
+        r"bees\.md, Bees  \S+\n  # Bees It is so\.\n  entities: Bees\n", run("bees")
+    )
+    ingested(b"4711", "plain.txt")
+    assert re.fullmatch(r"plain\.txt  \S+\n  4711\n", run("4711"))
 
 
 def test_command_says_when_nothing_was_found():
