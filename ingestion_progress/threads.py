@@ -73,7 +73,7 @@ class WorkerThread:
                 try:
                     _settle_soon(future, asyncio.Future.set_result, call())
                 except BaseException as error:  # noqa: BLE001  (it is the caller's to handle)
-                    _settle_soon(future, asyncio.Future.set_exception, error)
+                    _settle_soon(future, asyncio.Future.set_exception, _settable(error))
             del item, call, future  # what they hold is not needed while the thread waits
         connections.close_all()
 
@@ -120,6 +120,15 @@ def _moved_here(context: contextvars.Context, call: Callable[[], T]) -> T:
     """
     _restore_context(context)
     return call()
+
+
+def _settable(error: BaseException) -> BaseException:
+    """StopIteration is the one that no Future takes."""
+    if not isinstance(error, StopIteration):
+        return error
+    stopped = RuntimeError("The function raised StopIteration.")
+    stopped.__cause__ = error
+    return stopped
 
 
 def _settle_soon(future: asyncio.Future[Any], settle: Callable[..., None], value: object) -> None:

@@ -41,6 +41,12 @@ async def test_what_is_raised_comes_back(worker):
     assert await worker.run(lambda: "goes on") == "goes on"
 
 
+async def test_iterator_that_has_ended_does_not_leave_the_caller_waiting(worker):
+    async with asyncio.timeout(5):
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await worker.run(lambda: next(iter([])))
+
+
 async def test_context_is_the_callers_there_and_back(worker):
     word.set("asked")
 
