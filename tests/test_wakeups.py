@@ -14,6 +14,7 @@ from django.db import transaction
 from ingestion_progress import track, wakeups
 from ingestion_progress.checks import check_wakeups
 from ingestion_progress.feed import Feed, poller
+from ingestion_progress.models import Job
 from ingestion_progress.tracker import delete_job, queue_job, request_cancellation
 from ingestion_progress.wakeups import local
 
@@ -140,6 +141,18 @@ async def test_crowd_of_hints_is_read_together(feed, reads):
     await asyncio.sleep(0.05)
     assert set().union(*reads) == job_ids
     assert len(reads) <= 2
+
+
+async def test_what_is_written_stays_written_where_the_hint_about_it_fails(
+    job_id, monkeypatch, caplog
+):
+    def fail(*_, **__):
+        raise RuntimeError("no wake-up today")
+
+    monkeypatch.setattr(wakeups, "publish", fail)
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    assert await Job.objects.filter(pk=job_id).aexists()
+    assert "no wake-up today" in caplog.text
 
 
 async def test_hint_that_names_no_job_is_for_all(feed, job_id, reads):
