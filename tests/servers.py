@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -149,6 +150,24 @@ class Redis:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    @contextmanager
+    def slow(self) -> Iterator[None]:
+        """It answers three times a second."""
+        is_over = threading.Event()
+
+        def falter() -> None:
+            while not is_over.wait(0.03):
+                with self.frozen():
+                    is_over.wait(0.3)
+
+        thread = threading.Thread(target=falter)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
 
 @contextmanager

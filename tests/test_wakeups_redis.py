@@ -126,7 +126,10 @@ def test_killed_client_of_redis_comes_back(sqlite_project, broker, job_id):
         assert time.monotonic() - began_at < SOON_SECONDS
 
 
-def test_frozen_redis_slows_neither_writers_nor_streams(sqlite_project, broker, job_id, tmp_path):
+@pytest.mark.parametrize("ailing", [Redis.frozen, Redis.slow], ids=["frozen", "slow"])
+def test_ailing_redis_slows_neither_writers_nor_streams(
+    sqlite_project, broker, job_id, tmp_path, ailing
+):
     carrier = {"REDIS_URL": broker.url}
     server = sqlite_project.serve("uvicorn", **POLLS, **carrier)
     notes = tmp_path / "notes.json"
@@ -145,7 +148,7 @@ def test_frozen_redis_slows_neither_writers_nor_streams(sqlite_project, broker, 
     with open_stream(progress_url(server.url, job_id)) as response:
         next(events(response))
         wait_for_listener(broker)
-        with broker.frozen():
+        with ailing(broker):
             began_at = time.monotonic()
             assert sqlite_project.python(source, str(notes), **carrier).wait(20) == 0
             assert time.monotonic() - began_at < 15
