@@ -101,7 +101,7 @@ def test_curl_gets_rising_states_and_complete_at_the_end(ingestion: Ingestion):
     assert_whole_way(percentages(ingestion.streamed))
     assert (ingestion.streamed[-1].name, ingestion.streamed[-1].data) == ("complete", {})
     ids = [event.resume_id for event in ingestion.streamed if event.name == "pipeline_progress"]
-    revisions = [int(resume_id.rpartition("-")[2]) for resume_id in ids]
+    revisions = [int(resume_id.split("-")[1]) for resume_id in ids]
     assert revisions == sorted(set(revisions))
 
 
