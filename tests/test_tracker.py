@@ -152,6 +152,17 @@ def test_a_total_below_what_was_set_as_processed_is_refused_and_changes_nothing(
     assert (state.processed, state.total) == (2, 3)
 
 
+def test_who_grows_a_total_and_iterates_leaves_what_others_have_grown():
+    with track("a.pdf", stages=["one"]) as job:
+        for part in ([1, 2], [3, 4, 5]):
+            with attach(job.job_id) as worker:
+                stage = worker.stage("one")
+                stage.grow(len(part))
+                assert list(stage.iterate(part)) == part
+        recorded = load_snapshot(job.job_id).stages[0]
+        assert (recorded.processed, recorded.total) == (5, 5)
+
+
 def test_a_total_that_only_grew_or_that_another_process_knows_bounds_nothing():
     with track("a.pdf", stages=["one"]) as job:
         stage = job.stage("one")

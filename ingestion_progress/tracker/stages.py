@@ -38,6 +38,7 @@ class StageTracker(BothContexts):
         self._is_started = False
         # As they were set here, the total with what it has grown here since; 0: not known.
         self._known = {"processed": 0, "total": 0}
+        self._has_grown = False
 
     # Counts
 
@@ -80,6 +81,7 @@ class StageTracker(BothContexts):
         checked_count("n", n)
         with self._buffer.change() as changes:
             changes.stages[self.name].counters["total"].delta += n
+            self._has_grown = True
             if self._known["total"]:
                 self._known["total"] += n
 
@@ -97,8 +99,8 @@ class StageTracker(BothContexts):
     def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
         """The items, each counted when the next is asked for. Raises JobCancelled.
 
-        A collection that knows its length sets the total, unless it has been given; what was
-        set as processed before counts towards it.
+        A collection that knows its length sets the total, unless it was given or has grown here;
+        what was set as processed before counts towards it.
         """
         self._expect(items)
         for item in items:
@@ -171,7 +173,8 @@ class StageTracker(BothContexts):
 
     def _expect(self, items: Iterable[Item]) -> None:
         self.start()
-        if not self._known["total"] and isinstance(items, Sized):
+        is_known = self._known["total"] or self._has_grown
+        if not is_known and isinstance(items, Sized):
             self.set(total=self._known["processed"] + len(items))
 
     def _check(self, known: Mapping[str, int]) -> None:
