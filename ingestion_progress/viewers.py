@@ -46,7 +46,7 @@ def _keys(user_ids: Iterable[str]) -> Iterator[Any]:
     key = get_user_model()._meta.pk
     for user_id in user_ids:
         try:
-            yield key.to_python(user_id)
+            yield key.clean(user_id, None)  # no number too long for a column either
         except (ValidationError, ValueError, TypeError):
             continue
 

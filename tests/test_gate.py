@@ -260,7 +260,7 @@ class TestRecheck:
         assert await sync_to_async(codes)() == ["forbidden"]
 
     async def test_token_of_another_service_names_nobody_here(self):
-        assert await sync_to_async(viewers.read)(["no number", "", "4711"]) == {}
+        assert await sync_to_async(viewers.read)(["no number", "", "4711", "9" * 30]) == {}
 
 
 def make_viewers(count: int, given: str = "themselves") -> list[User]:
