@@ -21,8 +21,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db import InterfaceError, OperationalError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+"""What Django raises where its database cannot be reached or is busy."""
 
 
 class IngestionProgressError(Exception):

@@ -7,7 +7,6 @@ from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.signals import got_request_exception
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.utils.log import log_response
@@ -16,6 +15,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from ingestion_progress.api.errors import ApiError, FieldErrorSchema
 from ingestion_progress.exceptions import (
+    DATABASE_AWAY,
     AccessRefused,
     InvalidJobId,
     InvalidTokenRequest,
@@ -48,8 +48,7 @@ SILENT: dict[type[Exception], str] = {
     UnreadablePostError: "bad_request",
 }
 LOGGED: dict[type[Exception], str] = {
-    OperationalError: "unavailable",
-    InterfaceError: "unavailable",
+    **dict.fromkeys(DATABASE_AWAY, "unavailable"),
     Exception: "server_error",
 }
 

@@ -21,10 +21,11 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connections, reset_queries
+from django.db import connections, reset_queries
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import DATABASE_AWAY
 from ingestion_progress.metrics import WriterCounts
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
@@ -190,7 +191,7 @@ class BackgroundWriter:
     def _work_or_back_off(self) -> None:
         try:
             self._work()
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_AWAY as error:
             self._back_off(error)
         except Exception:
             # The last line of defence: without this thread nothing is ever written.
@@ -259,7 +260,7 @@ class BackgroundWriter:
                 continue
             try:
                 result = call.write()
-            except (OperationalError, InterfaceError) as error:
+            except DATABASE_AWAY as error:
                 if is_transient(error) and time.monotonic() < call.deadline:
                     raise
                 self._answer(call, error=TimeoutError() if is_transient(error) else error)
@@ -289,7 +290,7 @@ class BackgroundWriter:
             try:
                 flush_buffer(buffer)
                 self.counts.flushes += 1
-            except (OperationalError, InterfaceError):
+            except DATABASE_AWAY:
                 with self._lock:
                     self._dirty |= {buffer, *buffers}
                 raise

@@ -10,14 +10,14 @@ from http import HTTPStatus
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress import access
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import AccessRefused
+from ingestion_progress.exceptions import DATABASE_AWAY, AccessRefused
 from ingestion_progress.feed import Feed, Subscriber
 from ingestion_progress.feed.partings import come_back_after
 from ingestion_progress.threads import release_connections
@@ -33,7 +33,6 @@ from ingestion_progress.views.event_stream import (
 
 logger = logging.getLogger(__name__)
 
-DATABASE_IS_AWAY = (OperationalError, InterfaceError)
 RETRY_WHILE_AWAY_SECONDS = (2.0, 10.0)
 
 REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
@@ -88,7 +87,7 @@ def answer(request: HttpRequest, job_ids: Sequence[str], subscribe: Subscribe) -
         grant = _grant(request, job_ids)
     except AccessRefused as refused:
         return refusal(request, refused.code)
-    except DATABASE_IS_AWAY:
+    except DATABASE_AWAY:
         return unavailable(request)
     return _stream(request, job_ids, grant, subscribe)
 

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import InterfaceError, OperationalError
 
-from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
+from ingestion_progress.exceptions import DATABASE_AWAY, IngestionProgressError, JobCancelled
 from ingestion_progress.management.bars import console_for, live_bars, watch
 from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.exceptions import IngestionStopped
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     from ingestion_progress.models import Job
 
 logger = logging.getLogger("ingestion_progress.pipeline")
-
-# A database that is gone is gone for the documents that follow, too.
-GONE = (OperationalError, InterfaceError)
 
 
 class Command(BaseCommand):
@@ -90,7 +86,7 @@ class Command(BaseCommand):
                     )
             except (IngestionProgressError, OSError) as error:
                 self._refuse(path, str(error))
-            except GONE:
+            except DATABASE_AWAY:  # it is away for the documents that follow, too
                 raise
             except Exception as error:
                 logger.exception("document_not_received", extra={"path": str(path)})
@@ -131,7 +127,7 @@ def _run(job: Job, console: Console) -> bool:
         raise CommandError("Stopped.", returncode=130) from None
     except (IngestionProgressError, JobCancelled):
         return False
-    except GONE:
+    except DATABASE_AWAY:
         raise
     except Exception:
         logger.exception("document_not_ingested", extra={"job_id": job.pk})
