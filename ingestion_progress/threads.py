@@ -8,9 +8,9 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import SyncToAsync, _restore_context, sync_to_async
@@ -148,19 +148,6 @@ def run_aside(function: Callable[[], Coroutine[Any, Any, T]]) -> T:
     with ThreadPoolExecutor(max_workers=1) as executor:
         run = executor.submit(context.run, _moved_here, context, lambda: asyncio.run(function()))
         return run.result()
-
-
-@contextmanager
-def loop_hidden() -> Iterator[None]:
-    """For Django, no event loop runs in this thread: it has the connections from before the loop,
-    and they may be used. Nothing in the block may wait for the loop.
-    """
-    loop = asyncio.get_running_loop()
-    asyncio._set_running_loop(None)  # noqa: SLF001  (there is no public word for it)
-    try:
-        yield
-    finally:
-        asyncio._set_running_loop(loop)  # noqa: SLF001
 
 
 def release_connections() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import TestCase
@@ -8,7 +10,7 @@ from ingestion_progress import attach, track
 from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.progress_manager import PipelineProgressManager, StageStatus
-from ingestion_progress.testing import SynchronousTrackingMixin, synchronous_tracking
+from ingestion_progress.testing import SynchronousTrackingMixin, loop_hidden, synchronous_tracking
 from ingestion_progress.tracker.background import background_writer, current_writer
 
 pytestmark = pytest.mark.database
@@ -97,3 +99,13 @@ class PlainBlockTests(TestCase):
             my_task()
         assert Job.objects.count() == 1
         assert current_writer() is background_writer
+
+
+async def test_a_hidden_loop_is_back_after_the_block():
+    loop = asyncio.get_running_loop()
+    with pytest.raises(ZeroDivisionError), loop_hidden():
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        raise ZeroDivisionError
+    assert asyncio.get_running_loop() is loop
+    await asyncio.sleep(0)

@@ -9,7 +9,7 @@ from asgiref.local import Local
 from asgiref.sync import async_to_sync
 from django.utils import translation
 
-from ingestion_progress.threads import WorkerThread, loop_hidden, run_aside
+from ingestion_progress.threads import WorkerThread, run_aside
 
 word = contextvars.ContextVar("word", default="")
 
@@ -152,13 +152,3 @@ async def test_a_coroutine_runs_aside_to_its_end_with_what_the_context_holds():
     assert run_aside(answer) == ("de", False)
     with pytest.raises(ZeroDivisionError):
         run_aside(fail)
-
-
-async def test_a_hidden_loop_is_back_after_the_block():
-    loop = asyncio.get_running_loop()
-    with pytest.raises(ZeroDivisionError), loop_hidden():
-        with pytest.raises(RuntimeError):
-            asyncio.get_running_loop()
-        raise ZeroDivisionError
-    assert asyncio.get_running_loop() is loop
-    await asyncio.sleep(0)

@@ -1,22 +1,19 @@
 """Who carries changes from memory to the database, and when.
 
-`BackgroundWriter` (in `background`) is what a process uses; `InlineWriter` writes at once, in
-the test's transaction, and `ingestion_progress.testing` puts it in place.
+`BackgroundWriter` (in `background`) is what a process uses; `ingestion_progress.testing` puts one
+in its place that writes at once, in the test's transaction.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, connections
+from django.db import InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import JobSuperseded
-from ingestion_progress.threads import loop_hidden, run_aside
-from ingestion_progress.tracker.records import progress_alias, write_changes
+from ingestion_progress.tracker.records import write_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,35 +70,6 @@ def is_transient(error: Exception) -> bool:
     # SQLite reports a mistake in the statement, such as a missing table, as operational too.
     code = getattr(error.__cause__, "sqlite_errorname", "")
     return isinstance(error, OperationalError) and code != "SQLITE_ERROR"
-
-
-class InlineWriter:
-    """Writes at once, on the connection of the test's transaction.
-
-    A running event loop stands still meanwhile. The transaction is that of the loop's own thread
-    if it was opened there before the loop ran; otherwise it is in the thread to which
-    `sync_to_async` goes, as are the test's own queries.
-    """
-
-    def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None:
-        self.call(functools.partial(flush_buffer, buffer))
-
-    def open(self, buffer: Buffer) -> None:
-        """Nothing to keep alive: a test is over before a heartbeat is due."""
-
-    def close(self, buffer: Buffer) -> None:
-        """Nothing was opened."""
-
-    def call(self, write: Callable[[], Result]) -> Result:
-        if not is_in_event_loop():
-            return write()
-        with loop_hidden():
-            if connections[progress_alias()].in_atomic_block:
-                return write()
-        return run_aside(sync_to_async(write))
-
-    async def acall(self, write: Callable[[], Result]) -> Result:
-        return self.call(write)
 
 
 def is_in_event_loop() -> bool:
