@@ -39,7 +39,8 @@ class Candidate:
             "uvicorn": ["uvicorn", *address, "--no-access-log", app],
             # One open stream is one of the backpressure's 1,024.
             "granian": [
-                "granian", *address, "--interface", "asginl", "--backpressure", "20000", app
+                "granian", *address, "--interface", "asginl", "--http", "1",
+                "--backpressure", "20000", app
             ],
             "daphne": ["progress_project.web", "-v", "0", "-b", "127.0.0.1", "-p", str(port), app],
         }[self.server]  # fmt: skip

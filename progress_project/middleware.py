@@ -107,7 +107,7 @@ def _begin(request: HttpRequest) -> float:
 
 
 def _log(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
-    if getattr(response, "logs_itself", False):
+    if getattr(response, "is_live", False):
         return
     logger.info(
         "request_finished",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import logging
 import re
@@ -16,6 +17,7 @@ from django.apps import apps
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.db import connections
+from django.http.response import ResponseHeaders
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import async_only_middleware, sync_only_middleware
@@ -78,6 +80,16 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.005)
 
 
+def set_cookies(get_response: Any) -> Any:
+    def middleware(request: Any) -> Any:
+        response = get_response(request)
+        response.set_cookie("first", "1", max_age=60)
+        response.set_cookie("second", "2", httponly=True)
+        return response
+
+    return middleware
+
+
 @pytest.mark.parametrize(
     "exchange",
     [
@@ -123,6 +135,31 @@ async def test_answer_is_the_one_of_djangos_own_handler(settings, exchange, is_p
     }
     assert RETRY.sub(b"", ours.body) == RETRY.sub(b"", theirs.body)
     assert not ours.sent[-1].get("more_body")
+
+
+async def test_cookies_and_headers_are_those_of_djangos_own_handler(settings):
+    settings.MIDDLEWARE = [f"{__name__}.set_cookies", *settings.MIDDLEWARE]
+    await make_job(JobStatus.SUCCEEDED)
+
+    ours = await get().through(streams_application())
+    theirs = await get().through(ASGIHandler())
+
+    assert sorted(ours.sent[0]["headers"]) == sorted(theirs.sent[0]["headers"])
+    assert [name for name, _ in ours.sent[0]["headers"]].count(b"Set-Cookie") == 2
+
+
+async def test_open_stream_keeps_nothing_of_its_head(feed):
+    """Some kilobytes, for each of thousands of streams."""
+    await make_job()
+    exchange = get()
+    answering = asyncio.create_task(exchange.through(streams_application()))
+    await until(lambda: len(exchange.sent) == 2)
+    gc.collect()  # what earlier requests left in cycles
+    kept = [each for each in gc.get_objects() if isinstance(each, ResponseHeaders)]
+
+    assert not any("text/event-stream" in each.get("Content-Type", "") for each in kept)
+    exchange.has_left.set()
+    await answering
 
 
 async def test_frames_after_the_first_are_written_by_the_feed(monkeypatch):

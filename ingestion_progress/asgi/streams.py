@@ -52,28 +52,28 @@ class EventStreams(ASGIHandler):
             await self._application(scope, receive, send)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        from ingestion_progress.views.event_stream import SEND, EventStreamResponse
+        from ingestion_progress.views.event_stream import EventStreamResponse
         from ingestion_progress.views.stream import unavailable
 
         try:
             body = await self._body_of(scope, receive)
         except RequestAborted:
             return
-        # Not in a copy: a token is taken out of the scope, before the server logs the address.
-        scope[SEND] = send
         thread = next(self._threads)
         try:
             response = await thread.run(self._decide, scope, body)
         except TimeoutError:  # a database that accepts and never answers
             response = unavailable(self.request_class(scope, io.BytesIO()))
-        del scope[SEND]  # of which the server's `send` may be a part
         body.close()
         del body
         try:
             with _until_disconnect(receive):
                 is_stream = isinstance(response, EventStreamResponse)
                 answer = await response.begin() if is_stream else response
-                await self.send_response(answer, send)
+                if isinstance(answer, EventStreamResponse) and answer.is_live:
+                    await answer.send_by(send)
+                else:
+                    await self.send_response(answer, send)
         finally:
             # A server that leaves cancels what is left, and would log a traceback for each stream
             # that has said everything and waits for its turn in a thread.
@@ -124,6 +124,8 @@ class _until_disconnect:  # noqa: N801  (read as a word, as those of contextlib 
     """Cancels what is in the block once the client leaves, and is left without a word then; so it
     is when the feed cancels a reader that takes nothing.
     """
+
+    __slots__ = ("_has_left", "_leaving", "_task")
 
     def __init__(self, receive: Receive) -> None:
         self._leaving = asyncio.ensure_future(receive())

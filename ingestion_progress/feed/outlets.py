@@ -23,8 +23,8 @@ class Outlet:
     def __init__(
         self, send: Send, loop: asyncio.AbstractEventLoop, *, on_idle: Callable[[], None]
     ) -> None:
-        self.ended: asyncio.Future[bytes] = loop.create_future()
-        """Done at the end of the stream, as the last step of an iteration would be."""
+        self.ended: asyncio.Future[None] = loop.create_future()
+        """Done at the end of the stream, or with what kept it from being sent."""
         self._send = send
         self._on_idle = on_idle
         self._is_busy = False
@@ -53,7 +53,11 @@ class Outlet:
 
     def set_exception(self, error: Exception) -> None:
         self._is_busy = True  # from now on
-        if not self.ended.done():
+        if self.ended.done():
+            return
+        if isinstance(error, StopAsyncIteration):
+            self.ended.set_result(None)
+        else:
             self.ended.set_exception(error)
 
     def _on_sent(self, rest: asyncio.Task[None]) -> None:
@@ -68,7 +72,7 @@ class Outlet:
             self._is_busy = False
             self._on_idle()
 
-    def _stop(self, ended: asyncio.Future[bytes]) -> None:
+    def _stop(self, ended: asyncio.Future[None]) -> None:
         self._is_busy = True
         if self._rest is not None:
             self._rest.cancel()

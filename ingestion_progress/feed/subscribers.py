@@ -36,12 +36,12 @@ class Subscriber(AsyncIterator[bytes]):
 
     __slots__ = (
         "_counts",
-        "_create_future",
         "_goodbye",
         "_is_closed",
         "_is_concluding",
         "_is_ending",
         "_is_sealed",
+        "_loop",
         "_member",
         "_unsent",
         "_waiter",
@@ -102,11 +102,11 @@ class Subscriber(AsyncIterator[bytes]):
         self._counts = FeedCounts() if counts is None else counts
         self._is_ending = False
         self._is_concluding = False
-        self._create_future = loop.create_future
+        self._loop = loop
 
     def __anext__(self) -> asyncio.Future[bytes]:
         # A bare Future: an Event, a Queue or a wait_for per client costs up to twice as much.
-        future: asyncio.Future[bytes] = self._create_future()
+        future: asyncio.Future[bytes] = self._loop.create_future()
         self.attach(future)
         return future
 

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SEND = "ingestion_progress.send"
-"""In the scope of a request that came through `EventStreams`: the server's own `send`."""
 # Of the headers of a stream, those that speak of a body.
 OF_A_BODY = ("Content-Type", "Content-Encoding", "Cache-Control", "X-Accel-Buffering", "Connection")
 
@@ -69,6 +67,16 @@ class Admission:
 class EventStream(AsyncIterator[bytes]):
     """What the ASGI handler iterates: the subscriber, and what belongs around it."""
 
+    __slots__ = (
+        "_admission",
+        "_app",
+        "_encoding",
+        "_is_closed",
+        "_seat",
+        "_subscriber",
+        "_viewer",
+    )
+
     def __init__(self, admission: Admission, *, encoding: str) -> None:
         request = admission.request
         self._admission: Admission | None = admission
@@ -76,7 +84,6 @@ class EventStream(AsyncIterator[bytes]):
         self._viewer = Viewer(
             job_id=",".join(admission.job_ids), client_ip=request.META.get("REMOTE_ADDR", "")
         )
-        self._send: Send | None = request.scope.get(SEND)
         self._seat: Seat | None = None
         self._is_closed = False
 
@@ -112,18 +119,16 @@ class EventStream(AsyncIterator[bytes]):
         return True
 
     def __anext__(self) -> Awaitable[bytes]:
-        if self._send is not None:
-            return self._send_all(self._send)
         return self._subscriber.__anext__() if self._subscriber.is_open else self._begin_to_read()
 
-    async def _send_all(self, send: Send) -> bytes:
-        """Everything goes by ASGI's own `send`, the same bytes in the same order: the iteration has
-        no part, and waits for the end. Whoever iterates would keep its last part until the next.
+    async def send_by(self, send: Send) -> asyncio.Future[None]:
+        """What an iteration yields, the same bytes in the same order, by ASGI's own `send`, which
+        the feed calls. Returns what is done at the end: there is nothing to do but to wait for it.
         """
         await send({"type": "http.response.body", "body": self._open(), "more_body": True})
         outlet = Outlet(send, asyncio.get_running_loop(), on_idle=self._subscriber.hand_out)
         self._subscriber.attach(outlet)
-        return await outlet.ended
+        return outlet.ended
 
     async def _begin_to_read(self) -> bytes:
         # Here and not in the view, because middleware may touch the ORM on its way out.
@@ -181,11 +186,30 @@ class EventStreamResponse(StreamingHttpResponse):
             },
         )
         self._stream = stream
-        self.logs_itself = isinstance(stream, EventStream)
-        """What becomes of it is said in the log by others than whoever logs requests."""
+        self.is_live = isinstance(stream, EventStream)
+        """The feed writes it, and it says in the log itself what becomes of it."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream
+
+    async def send_by(self, send: Send) -> None:
+        """The messages that Django's handler makes of a response, for one whose stream is live."""
+        assert isinstance(self._stream, EventStream)  # noqa: S101  (for mypy)
+        try:
+            await send(self._start())
+            # It has been sent, and would be some kilobytes for as long as the stream lives.
+            del self.headers, self.cookies
+            ended = await self._stream.send_by(send)
+            await ended
+        finally:
+            await self._stream.aclose()
+        await send({"type": "http.response.body"})
+
+    def _start(self) -> dict[str, Any]:
+        headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in self.items()]
+        cookies = [cookie.output(header="").strip() for cookie in self.cookies.values()]
+        headers += [(b"Set-Cookie", cookie.encode("ascii")) for cookie in cookies]
+        return {"type": "http.response.start", "status": self.status_code, "headers": headers}
 
     async def begin(self) -> HttpResponseBase:
         """The response to send, to be awaited in the event loop: this one, or 204, which tells a
