@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -116,6 +117,17 @@ def test_upload_of_200_mb_is_refused_with_the_limit_and_not_held_in_memory(own_p
     assert response.json()["code"] == "too_large"
     assert "50 MB (52428800 bytes)" in response.json()["message"]
     assert peak_memory_bytes(server) - before < 40 * MEBIBYTE
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_upload_that_goes_to_disk_arrives_whole(own_project, name):
+    live = own_project.serve(name)
+    file_name, content = f"{uuid4().hex}.txt", os.urandom(2 * MEBIBYTE).hex().encode()
+    response = httpx.post(live.url + JOBS, files={"file": (file_name, content)}, timeout=60)
+    assert response.status_code == 201, response.text
+    media = own_project.folder / "media"
+    stored = [file for file in media.rglob("*") if file.is_file() and file.read_bytes() == content]
+    assert len(stored) == 1
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -8,12 +8,18 @@ import asyncio
 import contextlib
 import functools
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.conf import settings
 
 from ingestion_progress.asgi_types import Application, Message, Receive, Scope, Send
 from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
+
+if TYPE_CHECKING:
+    from ingestion_progress.inquiries import Inquiry
+
+Answer: TypeAlias = list[dict[str, Any]]
+"""The messages of ASGI that make a response."""
 
 NO_CONTENT = 204
 # A client that is still sending would see a broken connection instead of the answer, so what it
@@ -52,27 +58,35 @@ class BodyLimit:
         if scope["type"] != "http" or not may_have_body(scope):
             await self._application(scope, receive, send)
             return
+        body = self.body_of(scope, receive)
+        if body.is_questionable and (refusal := await self.refusal(scope, body)):
+            await _refuse(refusal, body, send)
+            return
+        await self._application(scope, body.receive, send)
+        if body.is_too_long:
+            await _refuse(await self._ask(scope, body, "too_large"), body, send)
+
+    def body_of(self, scope: Scope, receive: Receive) -> Body:
+        """What the request is about to send, of which nothing is read yet."""
         from ingestion_progress import inquiries
 
         is_upload = inquiries.is_upload(scope)
-        limit = upload_limit_bytes() if is_upload else self._limit_elsewhere_bytes()
-        body = Body(scope, receive, limit)
-        if body.problem(is_upload=is_upload) or (is_upload and body.is_for_the_disk):
-            problem = body.problem(is_upload=is_upload)
-            answer = await self._inquiry.ask(scope, problem=problem, limit_bytes=limit)
-            if answer[0]["status"] != NO_CONTENT:
-                await _refuse(answer, body, send)
-                return
-        await self._application(scope, body.receive, send)
-        if body.is_too_long:
-            answer = await self._inquiry.ask(scope, problem="too_large", limit_bytes=limit)
-            await _refuse(answer, body, send)
+        limit_bytes = upload_limit_bytes() if is_upload else self._limit_elsewhere_bytes()
+        return Body(scope, receive, limit_bytes, is_upload=is_upload)
+
+    async def refusal(self, scope: Scope, body: Body) -> Answer | None:
+        """What to answer instead of reading the body; None: it may come."""
+        answer = await self._ask(scope, body, body.problem)
+        return None if answer[0]["status"] == NO_CONTENT else answer
+
+    async def _ask(self, scope: Scope, body: Body, problem: str) -> Answer:
+        return await self._inquiry.ask(scope, problem=problem, limit_bytes=body.limit_bytes)
 
     def _limit_elsewhere_bytes(self) -> int:
         return other_limit_bytes() if self._elsewhere_bytes is None else self._elsewhere_bytes
 
     @functools.cached_property
-    def _inquiry(self) -> Any:
+    def _inquiry(self) -> Inquiry:
         from ingestion_progress.inquiries import Inquiry
 
         return Inquiry()
@@ -81,10 +95,13 @@ class BodyLimit:
 class Body:
     """What a request sends, counted."""
 
-    def __init__(self, scope: Scope, receive: Receive, limit_bytes: int) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, limit_bytes: int, *, is_upload: bool
+    ) -> None:
         headers = dict(scope["headers"])
+        self.limit_bytes = limit_bytes
+        self._is_upload = is_upload
         self._receive = receive
-        self._limit_bytes = limit_bytes
         self._length = _declared_bytes(headers.get(b"content-length"))
         self._is_chunked = b"transfer-encoding" in headers
         self._waits_for_leave = headers.get(b"expect", b"").lower() == b"100-continue"
@@ -93,20 +110,23 @@ class Body:
         self.is_http_1 = scope.get("http_version", "1.1").startswith("1")
 
     @property
-    def is_for_the_disk(self) -> bool:
+    def is_questionable(self) -> bool:
+        """Something is wrong with it, or it would go to disk, for whoever may start jobs."""
         in_memory_bytes = settings.FILE_UPLOAD_MAX_MEMORY_SIZE
-        return self._length is None or self._length > in_memory_bytes
+        is_for_the_disk = self._length is None or self._length > in_memory_bytes
+        return bool(self.problem) or (self._is_upload and is_for_the_disk)
 
     @property
     def is_too_long(self) -> bool:
-        return self._received_bytes > self._limit_bytes
+        return self._received_bytes > self.limit_bytes
 
-    def problem(self, *, is_upload: bool) -> str:
+    @property
+    def problem(self) -> str:
         """What the headers alone say: a code of the API's errors, or ""."""
-        if self._length is not None and self._length > self._limit_bytes:
+        if self._length is not None and self._length > self.limit_bytes:
             return "too_large"
         # Django finds nothing in a form that does not say how long it is.
-        return "length_required" if is_upload and self._is_chunked else ""
+        return "length_required" if self._is_upload and self._is_chunked else ""
 
     async def receive(self) -> Message:
         """Counts. To the application, a client that sends too much has left."""
@@ -127,7 +147,7 @@ class Body:
                         await self.receive()
 
 
-async def _refuse(answer: list[dict[str, Any]], body: Body, send: Send) -> None:
+async def _refuse(answer: Answer, body: Body, send: Send) -> None:
     start, *parts = answer
     headers = [(name, value) for name, value in start["headers"] if name.lower() != b"connection"]
     if body.is_http_1:  # elsewhere the header is malformed
