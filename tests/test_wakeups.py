@@ -133,14 +133,33 @@ async def test_crowd_of_hints_is_read_together(feed, reads):
     job_ids = {uuid.uuid4().hex for _ in range(50)}
     for job_id in job_ids:
         await sync_to_async(queue_job)("report.pdf", job_id=job_id)
-    for job_id in job_ids:
-        await watch(feed, job_id)
+    await asyncio.gather(*(watch(feed, job_id) for job_id in job_ids))
     reads.clear()
     for job_id in job_ids:
         wakeups.publish(job_id, is_end=True)  # for which the throttle does not wait
     await asyncio.sleep(0.05)
     assert set().union(*reads) == job_ids
     assert len(reads) <= 2
+
+
+async def test_jobs_that_change_out_of_step_are_read_little_more_often_than_at_ticks(
+    feed, reads, settings
+):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.25
+    jobs = [await sync_to_async(queue_job)("report.pdf") for _ in range(40)]
+    for job in jobs:
+        feed.subscribe(job.pk)
+    await asyncio.sleep(0.1)
+    reads.clear()
+    began = time.monotonic()
+    for job in 5 * jobs:
+        wakeups.publish(job.pk, is_end=True)  # for which the throttle does not wait
+        await asyncio.sleep(0.02)
+    seconds = time.monotonic() - began
+
+    often = poller.LOADS_IN_A_ROW + seconds / poller.LASTING_LOAD_INTERVAL_SECONDS
+    assert len(reads) <= often + seconds / 0.25 + 2
+    assert set().union(*reads) == {job.pk for job in jobs}
 
 
 async def test_what_is_written_stays_written_where_the_hint_about_it_fails(

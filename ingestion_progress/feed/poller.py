@@ -19,9 +19,13 @@ from ingestion_progress.metrics import FeedCounts
 
 logger = logging.getLogger(__name__)
 
-# New jobs are read at once, but not more often than this: a crowd that arrives together
+# New jobs and hints are read at once, but not more often than this: a crowd that arrives together
 # is read together.
 LOAD_INTERVAL_SECONDS = 0.02
+# Nor is that kept up. After so many in a row they are as rare as ticks by default, or many jobs
+# that change out of step would be read without a pause.
+LOADS_IN_A_ROW = 20
+LASTING_LOAD_INTERVAL_SECONDS = 0.25
 # So do newcomers of the streams of all jobs, each of which may need a reading of all.
 LOOK_INTERVAL_SECONDS = 0.25
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -49,6 +53,8 @@ class Poller:
         self._waiting: set[str] = set()
         """Jobs with something that the throttle holds back."""
         self._next_tick_at = self._next_load_at = self._next_welcome_at = clock()
+        self._loads_paid_until = clock()
+        """When as many loads as there were would have been the lasting interval apart."""
         self._is_hinted = False
         """A job was written that nobody watches by name, and somebody watches all."""
         self._asleep_until = -math.inf
@@ -111,7 +117,8 @@ class Poller:
 
     async def _read_what_is_due(self) -> None:
         clock = self._clock()
-        if clock >= min(self._next_tick_at, self._next_look_at):
+        is_tick = clock >= self._next_tick_at
+        if is_tick or clock >= self._next_look_at:
             await self._read(self._asked_at_a_tick(clock), looks_around=True)
             self._next_tick_at = clock + conf.poll_interval_seconds
         elif self._unread and clock >= self._next_load_at:
@@ -120,7 +127,15 @@ class Poller:
             await self._read(self._unread)
         else:
             return
-        self._next_load_at = self._clock() + LOAD_INTERVAL_SECONDS
+        self._next_load_at = self._load_after(clock, costs_one=not is_tick)
+
+    def _load_after(self, clock: float, *, costs_one: bool) -> float:
+        """When the next one may come after a reading that began then; ticks cost none."""
+        if costs_one:
+            paid_until = max(self._loads_paid_until, clock) + LASTING_LOAD_INTERVAL_SECONDS
+            self._loads_paid_until = paid_until
+        in_advance = LOADS_IN_A_ROW * LASTING_LOAD_INTERVAL_SECONDS
+        return max(self._clock() + LOAD_INTERVAL_SECONDS, self._loads_paid_until - in_advance)
 
     def _asked_at_a_tick(self, clock: float) -> Collection[str]:
         """All that are watched, but for those that are read within an interval anyway, at the end
