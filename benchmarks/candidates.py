@@ -36,7 +36,7 @@ class Candidate:
         address = ["--host", "127.0.0.1", "--port", str(port)]
         arguments = {
             "": [app, str(port)],
-            "uvicorn": ["uvicorn", *address, "--no-access-log", app],
+            "uvicorn": ["uvicorn", *address, "--no-access-log", *self._protocol, app],
             # One open stream is one of the backpressure's 1,024.
             "granian": [
                 "granian", *address, "--interface", "asginl", "--http", "1",
@@ -45,6 +45,12 @@ class Candidate:
             "daphne": ["progress_project.web", "-v", "0", "-b", "127.0.0.1", "-p", str(port), app],
         }[self.server]  # fmt: skip
         return [sys.executable, "-m", *arguments]
+
+    @property
+    def _protocol(self) -> list[str]:
+        """As docs/deployment.md starts ours on uvicorn."""
+        path = "progress_project.uvicorn_protocol:PatientProtocol"
+        return ["--http", path] if self.is_ours else []
 
 
 def _ours(server: str) -> Candidate:
