@@ -169,7 +169,7 @@ class AppSettings:
 
     @property
     def max_jobs_per_stream(self) -> int:
-        """So many jobs may be named for one stream; streams of all jobs have no limit."""
+        """So many jobs may be named for one stream or to `follow`; all jobs have no limit."""
         return int(self._get("MAX_JOBS_PER_STREAM", 200))
 
     @property

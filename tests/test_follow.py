@@ -15,47 +15,19 @@ from django.utils import timezone
 from rich.console import Console
 
 from ingestion_progress.management import bars
-from ingestion_progress.management.commands import follow
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.schemas import PipelineProgressEventData
 from ingestion_progress.snapshots import load_snapshot
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_cancellation, track
+from tests.following import exit_code, read_until, running
 from tests.live import LiveProject
 from tests.page_jobs import job_with
 from tests.simulated import following, simulated, states
 
+pytest_plugins = ["tests.polls"]
 pytestmark = [pytest.mark.once, pytest.mark.django_db]
-
-
-@pytest.fixture
-def steps(monkeypatch):
-    """Performs what it is given, one per poll, in place of waiting for the next poll."""
-    pending = []
-
-    def sleep(seconds: float) -> None:
-        assert pending, "follow waits for something that does not happen"
-        pending.pop(0)()
-
-    monkeypatch.setattr(follow.time, "sleep", sleep)
-    with synchronous_tracking():
-        yield pending
-
-
-def exit_code(*args: str) -> int:
-    try:
-        call_command("follow", *args)
-    except SystemExit as leaving:
-        return leaving.code
-    return 0
-
-
-def running(job_id: str = "job-1", **fields) -> None:
-    queue_job("report.pdf", job_id=job_id, stages=["parsing"])
-    long_enough = timezone.now() - timedelta(hours=1)
-    times = {"started_at": long_enough, "heartbeat_at": timezone.now()}
-    Job.objects.filter(pk=job_id).update(status="running", **times | fields)
 
 
 def test_lines_appear_only_when_something_changed(steps, capsys) -> None:
@@ -198,21 +170,6 @@ def test_terminal_gets_bars_that_are_redrawn(sqlite_project: LiveProject) -> Non
     assert re.search(r"worker 2 +processing +page-\d+", plain)
     assert "Traceback" not in plain
     assert screen.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
-
-
-def read_until(descriptor: int, wanted: bytes = rb"(?!)") -> bytes:
-    """What a terminal shows until it shows `wanted`, or until nobody writes to it any more."""
-    screen = b""
-    while not re.search(wanted, screen, re.DOTALL):
-        try:
-            piece = os.read(descriptor, 65536)
-        except OSError:  # Linux's end of file
-            piece = b""
-        if not piece:
-            os.close(descriptor)
-            break
-        screen += piece
-    return screen
 
 
 def test_reader_that_goes_away_ends_it_quietly(sqlite_project: LiveProject) -> None:

@@ -83,7 +83,7 @@ class Bars:
         if self._live:
             self._live.update(render(snapshot, now), refresh=True)
             return
-        step = _step(snapshot, now)
+        step = step_of(snapshot, now)
         if step != self._last_line:
             self._last_line = step
             self.console.print(line(snapshot, now), markup=False)
@@ -192,7 +192,8 @@ def _since(start: datetime, now: datetime) -> str:
     return _duration(round((now - start).total_seconds() * 1000))
 
 
-def _step(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
+def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
+    """What a line is worth printing for, when it changes."""
     job = snapshot.job
     statuses = tuple(stage.status for stage in snapshot.stages)
     percent_step = snapshot.overall_percent // PERCENT_PER_LINE
@@ -232,7 +233,7 @@ def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> Table:
                 finished_style=STYLES[stage.status],
             ),
             f"{stage.progress_percent:5.1f}%",
-            _counts(stage),
+            counts(stage),
             Text(stage.status.replace("_", " "), style=STYLES[stage.status]),
         )
     for skipped in snapshot.state(timezone.now()).skipped_stages:
@@ -240,7 +241,7 @@ def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> Table:
     return table
 
 
-def _counts(stage: StageProgressSchema) -> str:
+def counts(stage: StageProgressSchema) -> str:
     counts = f"{stage.processed}/{stage.total or '?'}"
     return f"{counts} (+{stage.in_flight})" if stage.in_flight else counts
 

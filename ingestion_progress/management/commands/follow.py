@@ -9,10 +9,15 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import JobNotFound
+from ingestion_progress.exceptions import InvalidBatch, JobNotFound
+from ingestion_progress.feed import Selection
 from ingestion_progress.management.bars import Bars, concern, console_for
+from ingestion_progress.management.json_lines import JsonLines
+from ingestion_progress.management.lookout import ACTIVE, Lookout, News, has_no_future, in_words
+from ingestion_progress.management.panel import Panel
+from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.snapshots import Snapshot, load_snapshot
-from ingestion_progress.statuses import JobStatus, Liveness
+from ingestion_progress.statuses import JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,22 +29,29 @@ UNSUCCESSFUL, UNKNOWN_JOB, INTERRUPTED = 1, 2, 130
 
 class Command(BaseCommand):
     help = (
-        "Watches a job until it ends. Leaving does not touch the job. Exit code: 0 succeeded, "
-        "1 failed, cancelled or lost, 2 unknown job."
+        "Watches jobs until none of them is active. Leaving does not touch them. Exit code: "
+        "0 all succeeded, 1 one failed, was cancelled or lost, 2 unknown job."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("job_id", metavar="JOB_ID")
-        parser.add_argument("--once", action="store_true", help="Show it as it is now, and leave.")
         parser.add_argument(
-            "--json", action="store_true", help="One JSON object per change, as the stream has it."
+            "jobs", nargs="*", metavar="JOB_ID", help="One is shown with all its stages."
+        )
+        parser.add_argument("--batch", help="The jobs that were started together, also later ones.")
+        parser.add_argument("--all", action="store_true", help="Every active job, also later ones.")
+        parser.add_argument("--once", action="store_true", help="Show how it is now, and leave.")
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="One JSON object per change, as the stream has it; of many jobs with job_id.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        snapshots = changes(options["job_id"])
-        show = self._print_json if options["json"] else self._draw
+        selection = selected(options["jobs"], options["batch"], is_all=options["all"])
+        single = selection.names is not None and len(selection.names) == 1
+        follow = self._follow_one if single else self._follow_many
         try:
-            last = show(snapshots, is_once=options["once"])
+            is_good = follow(selection, is_json=options["json"], is_once=options["once"])
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
@@ -48,8 +60,15 @@ class Command(BaseCommand):
             sys.exit(UNSUCCESSFUL)
         except JobNotFound as error:
             raise CommandError(str(error), returncode=UNKNOWN_JOB) from error
-        if has_no_future(last):
+        if not is_good:
             sys.exit(UNSUCCESSFUL)
+
+    # One job
+
+    def _follow_one(self, selection: Selection, *, is_json: bool, is_once: bool) -> bool:
+        (job_id,) = selection.names or ()
+        show = self._print_json if is_json else self._draw
+        return not has_no_future(show(changes(job_id), is_once=is_once))
 
     def _draw(self, snapshots: Iterator[Snapshot], *, is_once: bool) -> Snapshot:
         with Bars(console_for(self.stdout)) as bars:
@@ -75,6 +94,49 @@ class Command(BaseCommand):
             self.stderr.write(snapshot.job.error)
         return snapshot
 
+    # Many jobs
+
+    def _follow_many(self, selection: Selection, *, is_json: bool, is_once: bool) -> bool:
+        """Has none of those that were watched ended badly?"""
+        lookout = Lookout(selection)
+        printer: JsonLines | Panel = (
+            JsonLines(self.stdout, self.stderr) if is_json else Panel(console_for(self.stdout))
+        )
+        with printer:
+            for news in looks(lookout):
+                printer.show(lookout, news)
+                if is_once:
+                    break
+        tally = lookout.tally()
+        printer.conclude(in_words(tally) or "No job is active.")
+        return tally.keys() <= {ACTIVE, JobStatus.SUCCEEDED.value}
+
+
+def selected(names: list[str], batch: str | None, *, is_all: bool) -> Selection:
+    """The jobs that were asked for. Raises CommandError where the question has no answer."""
+    chosen = tuple(dict.fromkeys(names))
+    if [bool(chosen), batch is not None, is_all].count(True) != 1:
+        raise _refused("Name the jobs, or their --batch, or say --all.")
+    if len(chosen) > conf.max_jobs_per_stream:
+        most = conf.max_jobs_per_stream
+        raise _refused(f"{most} jobs may be named, and these are {len(chosen)}.")
+    if batch is not None:
+        _check_batch(batch)
+    return Selection(names=chosen or None, batch=batch or "")
+
+
+def _check_batch(batch: str) -> None:
+    try:
+        clean_batch(batch)
+    except InvalidBatch as invalid:
+        raise _refused(str(invalid)) from invalid
+    if not Job.objects.of_batch(batch).exists():
+        raise _refused(f"Batch not found: {batch}")
+
+
+def _refused(problem: str) -> CommandError:
+    return CommandError(problem, returncode=UNKNOWN_JOB)
+
 
 def changes(job_id: str) -> Iterator[Snapshot]:
     """A snapshot per poll, at least one, until the job has no future. Raises JobNotFound."""
@@ -88,9 +150,10 @@ def changes(job_id: str) -> Iterator[Snapshot]:
         time.sleep(conf.poll_interval_seconds)
 
 
-def has_no_future(snapshot: Snapshot) -> bool:
-    """Ended without success, or running without a sign of life: nobody need wait any longer."""
-    job = snapshot.job
-    return (job.is_finished and job.job_status is not JobStatus.SUCCEEDED) or (
-        job.liveness(timezone.now()) is Liveness.LOST
-    )
+def looks(lookout: Lookout) -> Iterator[News]:
+    """What is news per poll, at least once, until no job is left to wait for."""
+    while True:
+        yield lookout.look()
+        if lookout.is_idle:
+            return
+        time.sleep(conf.poll_interval_seconds)
