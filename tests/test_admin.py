@@ -145,15 +145,31 @@ def test_list_costs_the_same_queries_for_1_job_and_for_100(admin_client: Client)
         ({"q": "doc-beta"}, {"beta"}),
         ({"q": "Gamma report"}, {"gamma"}),
         ({"status__exact": "failed"}, {"beta"}),
+        ({"batch": "import & more"}, {"beta", "gamma"}),
+        ({"batch": "import & more", "status__exact": "failed"}, {"beta"}),
+        ({"batch": "nothing"}, set()),
+        ({"batch": "\x00"}, set()),
+        ({"batch": ""}, {"alpha", "beta", "gamma"}),
         ({"created_at__gte": "2100-01-01 00:00:00+00:00"}, set()),
     ],
 )
 def test_list_searches_and_filters(admin_client: Client, query, found) -> None:
     make_job("alpha")
-    make_job("beta", JobStatus.FAILED)
-    make_job("gamma", document_name="Gamma report")
+    make_job("beta", JobStatus.FAILED, batch="import & more")
+    make_job("gamma", document_name="Gamma report", batch="import & more")
     jobs = admin_client.get(LIST, query).context["cl"].queryset
     assert {job.pk for job in jobs} == found
+
+
+def test_page_leads_to_the_jobs_of_its_batch_and_their_list_says_which_it_is(
+    admin_client: Client,
+) -> None:
+    html = admin_client.get(page(make_job(batch="<b>&"))).content.decode()
+    assert f'<a href="{LIST}?batch=%3Cb%3E%26">&lt;b&gt;&amp;</a>' in html
+    html = admin_client.get(LIST, {"batch": "<b>&"}).content.decode()
+    assert "By batch" in html
+    assert "&lt;b&gt;&amp;</a>" in html
+    assert "By batch" not in admin_client.get(LIST).content.decode()
 
 
 @pytest.mark.parametrize("status", JobStatus)

@@ -18,16 +18,31 @@ pytestmark = pytest.mark.browser
 STREAM = "**/api/v1/admin/ingestion/progress"
 NETWORK = ("Failed to load resource", "net::ERR")
 LONG_NAME = "\u202e" + "an_unbreakable_name_" * 11 + ".pdf"
+BATCH_END = """
+from ingestion_progress.tracker import fail_job
+fail_job("of-the-batch", "No text.")
+"""
 SEED = """
 import sys
 from ingestion_progress.statuses import JobStatus
 from tests.page_jobs import job_with
 for status in JobStatus:
-    job_with(status, job_id=f"looks-{status}", document_name=sys.argv[1], error="e" * 300)
+    job_with(
+        status,
+        job_id=f"looks-{status}",
+        document_name=sys.argv[1],
+        error="e" * 300,
+        batch="b" * 255,
+    )
 """
-PAGES = ["/", "/?status=lost", "/login/", "/jobs/nobody/"] + [
-    f"/jobs/looks-{status}/" for status in ("queued", "running", "succeeded", "failed", "lost")
-]
+BATCH_JOB = """
+from tests.page_jobs import job_with
+job_with(job_id="of-the-batch", batch="import & more")
+"""
+LONG_BATCH = "/?batch=" + "b" * 255
+STATUSES = ("queued", "running", "succeeded", "failed", "lost")
+LISTS = ["/", "/?status=lost", LONG_BATCH, "/?batch=none", "/?batch=/"]
+PAGES = [*LISTS, "/login/", "/jobs/nobody/", *(f"/jobs/looks-{status}/" for status in STATUSES)]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,6 +100,29 @@ def test_row_of_a_running_job_follows_the_stream_between_two_lists(
         bar, before = row.locator("progress"), row.locator("progress").get_attribute("value")
         expect(bar).not_to_have_attribute("value", before or "")
         page.unroute_all()
+
+
+def test_list_of_a_batch_follows_that_batch_alone(open_page: OpenPage, sqlite_project: LiveProject):
+    page = open_page("/?batch=import+%26+more")
+    expect(page.get_by_text("There is no job of this batch.")).to_be_visible()
+    polls = []
+    page.on("request", lambda request: polls.append(request) if "jobs?" in request.url else None)
+    page.wait_for_timeout(3_000)  # lists that were asked for at the start have come
+    polls.clear()
+    with simulated(sqlite_project, "--seconds=60") as other:
+        expect(open_page("/").locator(f'[data-job="{other}"]')).to_be_visible()
+        assert polls == []  # the stream has told of no job
+        sqlite_project.ask(BATCH_JOB)
+        row = page.locator('[data-job="of-the-batch"]')
+        expect(row).to_have_attribute("data-status", "running")
+        expect(page.locator(".job")).to_have_count(1)
+        expect(page.get_by_text("There is no job of this batch.")).to_be_hidden()
+    sqlite_project.ask(BATCH_END)
+    expect(row).to_have_attribute("data-status", "failed")
+    row.get_by_role("link").click()
+    page.get_by_role("link", name="Batch import & more").click()
+    page.get_by_role("link", name="Show jobs of all batches").click()
+    expect(page.locator(f'[data-job="{other}"]')).to_be_visible()
 
 
 def test_documents_upload_each_with_its_own_outcome(
@@ -157,7 +195,7 @@ def test_phone_needs_no_horizontal_scroll(open_page: OpenPage, path: str):
     assert not has_horizontal_scroll(page)
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs/looks-running/"])
+@pytest.mark.parametrize("path", ["/", LONG_BATCH, "/jobs/looks-running/"])
 def test_everything_to_press_is_large_enough_for_a_finger(open_page: OpenPage, path: str):
     page = open_page(path, viewport=PHONE)
     sizes = page.locator("main :is(.button, .filters a, .back, .job):visible").evaluate_all(

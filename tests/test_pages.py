@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
+from urllib.parse import parse_qs, quote
 
 import pytest
 from django.urls import reverse
@@ -21,13 +23,14 @@ LIST = reverse("ingestion_progress:job_list")
 
 
 @pytest.mark.parametrize("count", [1, PAGE_SIZE])
+@pytest.mark.parametrize("query", [{}, {"batch": "import", "status": "running"}])
 def test_list_asks_the_database_four_times_however_long_it_is(
-    client, django_assert_num_queries, count
+    client, django_assert_num_queries, count, query
 ):
     for number in range(count):
-        job_with(job_id=f"job-{number}")
+        job_with(job_id=f"job-{number}", batch="import")
     with django_assert_num_queries(4):
-        client.get(LIST)
+        assert len(client.get(LIST, query).context["rows"]) == count
 
 
 def test_list_shows_the_newest_job_first(client):
@@ -76,7 +79,96 @@ def test_empty_filter_says_so(client):
     assert "No job is lost." in text_of(client, f"{LIST}?status=lost")
 
 
+# The list of a batch
+
+
+def test_list_shows_one_batch_only_and_says_which(client):
+    job_with(job_id="mine", batch="import")
+    job_with(job_id="other", batch="import-2")
+    job_with(job_id="alone")
+    html = text_of(client, f"{LIST}?batch=import")
+    assert re.findall(r'data-job="([\w-]+)"', html) == ["mine"]
+    assert "Only the jobs of the batch <bdi>import</bdi>." in html
+
+
+def test_list_of_a_batch_is_kept_up_to_date_by_that_batch_alone(client):
+    job_with(batch="a & b")
+    html = text_of(client, f"{LIST}?batch=a+%26+b&status=running")
+    assert 'progress?batch=a+%26+b"' in html
+    assert "limit=25&amp;offset=0&amp;batch=a+%26+b&amp;status=running" in html
+
+
+def test_batch_is_kept_by_every_link_but_the_one_that_leaves_it(client):
+    for number in range(PAGE_SIZE + 1):
+        job_with(job_id=f"job-{number}", batch="a & b", status=JobStatus.FAILED)
+    html = text_of(client, f"{LIST}?batch=a+%26+b&status=failed")
+    assert 'href="?batch=a+%26+b&amp;status=failed&amp;page=2"' in html  # older
+    assert 'href="?batch=a+%26+b&amp;status=lost"' in html  # another status
+    assert f'href="{LIST}?batch=a+%26+b"' in html  # any status
+    assert f'<a href="{LIST}?status=failed">Show jobs of all batches</a>' in html
+    older = text_of(client, f"{LIST}?batch=a+%26+b&page=2")
+    assert 'href="?batch=a+%26+b&amp;page=1"' in older
+    assert older.count('class="job"') == 2  # one of them is the template
+
+
+def test_empty_batch_says_so_and_how_to_leave(client):
+    job_with()
+    html = text_of(client, f"{LIST}?batch=nothing")
+    assert "There is no job of this batch." in html
+    assert f'<a href="{LIST}">Show all jobs</a>' in html
+
+
+def test_batch_without_a_job_of_that_status_says_so_and_leads_to_the_others(client):
+    job_with(batch="import")
+    html = text_of(client, f"{LIST}?batch=import&status=lost")
+    assert "No job of this batch is lost." in html
+    assert f'<a href="{LIST}?batch=import">Show all jobs of this batch</a>' in html
+
+
+@pytest.mark.parametrize("batch", ["\x00", "a/b", " a", "x" * 256])
+def test_name_that_no_batch_can_have_is_a_page_with_404(client, django_assert_num_queries, batch):
+    with django_assert_num_queries(0):
+        response = client.get(LIST, {"batch": batch})
+    assert response.status_code == 404
+    assert "Batch not found" in response.content.decode()
+
+
+def test_empty_name_of_a_batch_shows_all_jobs(client):
+    job_with(batch="import")
+    html = text_of(client, f"{LIST}?batch=")
+    assert 'data-job="job-1"' in html
+    assert "batch" not in html
+
+
+@pytest.mark.parametrize("url", [f"{LIST}?batch=", page_of("job-1")])
+def test_hostile_name_of_a_batch_is_text_and_an_argument(client, url):
+    batch = '"><script>alert(1)<&status=lost#%00'
+    job_with(batch=batch)
+    html = text_of(client, url + quote(batch) if url.endswith("=") else url)
+    assert "<script>alert" not in html
+    assert "<bdi>&quot;&gt;&lt;script&gt;alert" in html
+    links = re.findall(r'href="[^"]*\?(batch=[^"]*)"', html)
+    assert links
+    assert all(parse_qs(unescape(link))["batch"] == [batch] for link in links)
+
+
+def test_list_of_a_batch_takes_no_uploads(client):
+    assert 'id="upload"' in text_of(client, LIST)
+    assert "upload" not in text_of(client, f"{LIST}?batch=import")
+
+
 # One job
+
+
+def test_job_page_leads_to_the_other_jobs_of_its_batch(client):
+    job_with(batch="a & b")
+    html = text_of(client, page_of("job-1"))
+    assert f'href="{LIST}?batch=a%20%26%20b"><span>Batch <bdi>a &amp; b</bdi></span></a>' in html
+
+
+def test_page_of_a_job_without_a_batch_names_none(client):
+    job_with()
+    assert "Batch" not in text_of(client, page_of("job-1"))
 
 
 @pytest.mark.parametrize("status", JobStatus)

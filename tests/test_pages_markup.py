@@ -63,8 +63,8 @@ def test_modules_and_style_sheet_load_nothing_foreign():
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", JobStatus)
 def test_pages_are_well_formed_with_unique_ids_and_named_bars(client, status):
-    job_with(status)
-    for url in (LIST, page_of("job-1"), page_of("nobody")):
+    job_with(status, batch="b")
+    for url in (LIST, f"{LIST}?batch=b", f"{LIST}?batch=/", page_of("job-1"), page_of("nobody")):
         page = Outline(client.get(url).content.decode())
         assert page.open == []
         assert len(page.ids) == len(set(page.ids))

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from ingestion_progress import tracker, wording
@@ -23,6 +25,7 @@ from ingestion_progress.admin.display import (
     snapshot,
     span,
 )
+from ingestion_progress.admin.filters import BatchFilter
 from ingestion_progress.admin.inlines import EventInline, StageInline, WorkerInline
 from ingestion_progress.exceptions import InvalidTransition
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
@@ -48,7 +51,7 @@ class JobAdmin(JobModelAdmin):
         "started",
         "elapsed",
     )
-    list_filter = ("status", "created_at")
+    list_filter = ("status", "created_at", BatchFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = "By job id, document id, document name or batch."
     date_hierarchy = "created_at"
@@ -61,7 +64,7 @@ class JobAdmin(JobModelAdmin):
             None,
             {
                 "fields": (
-                    ("document_name", "document_id", "id"),
+                    ("document_name", "document_id", "id", "jobs_of_its_batch"),
                     ("shown_status", "progress", "liveness_explained"),
                     "error",
                 )
@@ -98,7 +101,14 @@ class JobAdmin(JobModelAdmin):
             },
         ),
     )
-    readonly_fields = ("shown_status", "progress", "liveness_explained", "elapsed", "remaining")
+    readonly_fields = (
+        "jobs_of_its_batch",
+        "shown_status",
+        "progress",
+        "liveness_explained",
+        "elapsed",
+        "remaining",
+    )
     inlines = (StageInline, WorkerInline, EventInline)
 
     class Media:
@@ -113,6 +123,14 @@ class JobAdmin(JobModelAdmin):
     @admin.display(description="document", ordering="document_name")
     def document(self, job: Job) -> str:
         return job.document_name or job.document_id or job.pk
+
+    @admin.display(description="batch")
+    def jobs_of_its_batch(self, job: Job) -> str:
+        if not job.batch:
+            return EMPTY
+        query = {BatchFilter.parameter_name: job.batch}
+        jobs = reverse("admin:ingestion_progress_job_changelist", current_app=self.admin_site.name)
+        return format_html('<a href="{}?{}">{}</a>', jobs, urlencode(query), job.batch)
 
     @admin.display(description="status", ordering="status")
     def shown_status(self, job: Job) -> SafeString:

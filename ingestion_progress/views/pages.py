@@ -13,7 +13,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -23,11 +23,12 @@ from ingestion_progress import access, tracker, wording
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import (
     IngestionProgressError,
+    InvalidBatch,
     InvalidJobId,
     InvalidTransition,
     JobNotFound,
 )
-from ingestion_progress.models import Job, JobEvent, clean_job_id, new_job_id
+from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id, new_job_id
 from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.views.presentation import job_view
@@ -45,23 +46,25 @@ def job_list(request: HttpRequest) -> HttpResponse:
         return refusal(request)
     if request.method == "POST":
         return upload(request)
-    status = request.GET.get("status", "")
-    jobs = Job.objects.order_by("-created_at", "id")
-    if status in JobStatus.values:
-        jobs = jobs.filter(status=status)
-    else:
-        status = ""
-    page = Paginator(jobs, PAGE_SIZE).get_page(request.GET.get("page"))
+    try:
+        filters = _filters(request.GET)
+    except InvalidBatch:  # a database may choke on such a name
+        return no_batch(request)
+    page = Paginator(_filtered(filters), PAGE_SIZE).get_page(request.GET.get("page"))
     now = timezone.now()
     context = {
         "rows": job_rows(load_snapshots(page.object_list).values(), now),
         "blank_row": BLANK_ROW,
         "page": page,
-        "status": status,
+        "filters": filters,
+        "status": filters.get("status"),
+        "batch": filters.get("batch"),
         "statuses": JobStatus.choices,
-        "poll_url": _poll_url(status, page.number),
+        "poll_url": _poll_url(filters, page.number),
+        "stream_url": _stream_url(filters),
         "upload_url": reverse("ingestion_progress:api:jobs"),
-        "may_upload": apps.is_installed(PIPELINE) and access.may_start(request),
+        # What is uploaded here is of no batch, or of one of its own.
+        "may_upload": "batch" not in filters and _may_upload(request),
         "max_upload_bytes": conf.max_upload_bytes,
         "max_upload": wording.file_size(conf.max_upload_bytes),
     }
@@ -70,7 +73,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
 
 def upload(request: HttpRequest) -> HttpResponse:
     """The form without JavaScript: a job per file, and what became of each as a message."""
-    if not (apps.is_installed(PIPELINE) and access.may_start(request)):
+    if not _may_upload(request):
         return refusal(request)
     from ingestion_progress.pipeline import intake
 
@@ -135,6 +138,11 @@ def missing(request: HttpRequest, job_id: str) -> HttpResponse:
     return render(request, "ingestion_progress/job_missing.html", context, status=404)
 
 
+def no_batch(request: HttpRequest) -> HttpResponse:
+    """404 for a name that no batch can have."""
+    return render(request, "ingestion_progress/batch_missing.html", status=404)
+
+
 def refusal(request: HttpRequest) -> HttpResponse:
     """To the login for somebody unknown; PermissionDenied (403) for a user."""
     if access.refusal_status(request) == 403:
@@ -155,11 +163,39 @@ def _newest_events(job: Job) -> QuerySet[JobEvent]:
     return events.order_by("-id")[:EVENTS_SHOWN]
 
 
-def _poll_url(status: str, page_number: int) -> str:
-    query: dict[str, object] = {"limit": PAGE_SIZE, "offset": (page_number - 1) * PAGE_SIZE}
-    if status:
-        query["status"] = status
-    return f"{reverse('ingestion_progress:api:jobs')}?{urlencode(query)}"
+def _may_upload(request: HttpRequest) -> bool:
+    return apps.is_installed(PIPELINE) and access.may_start(request)
+
+
+def _filters(query: QueryDict) -> QueryDict:
+    """Those of the list that apply, as its links carry them on. Raises InvalidBatch."""
+    filters = QueryDict(mutable=True)
+    if batch := query.get("batch"):
+        filters["batch"] = clean_batch(batch)
+    if (status := query.get("status")) in JobStatus.values:
+        filters["status"] = status
+    return filters
+
+
+def _filtered(filters: QueryDict) -> QuerySet[Job]:
+    jobs = Job.objects.order_by("-created_at", "id")
+    if batch := filters.get("batch"):
+        jobs = jobs.of_batch(batch)
+    if status := filters.get("status"):
+        jobs = jobs.filter(status=status)
+    return jobs
+
+
+def _poll_url(filters: QueryDict, page_number: int) -> str:
+    page = {"limit": PAGE_SIZE, "offset": (page_number - 1) * PAGE_SIZE}
+    return f"{reverse('ingestion_progress:api:jobs')}?{urlencode(page | filters.dict())}"
+
+
+def _stream_url(filters: QueryDict) -> str:
+    """Of the jobs whatever their status: one may be about to have that of the list."""
+    stream_url = reverse("ingestion_progress:jobs_progress")
+    batch = filters.get("batch")
+    return f"{stream_url}?{urlencode({'batch': batch})}" if batch else stream_url
 
 
 def _admin_url(job_id: str) -> str:

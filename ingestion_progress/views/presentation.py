@@ -79,6 +79,8 @@ class JobView:
     id: str
     document_id: str
     document_name: str
+    batch: str
+    """Empty where it was started by itself."""
     attempt: int
     status: str
     status_label: str
@@ -117,6 +119,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> JobView:
         id=job.id,
         document_id=job.document_id,
         document_name=job.document_name or job.document_id or job.id,
+        batch=job.batch,
         attempt=job.attempt,
         status=state.status,
         status_label=job.job_status.label,
