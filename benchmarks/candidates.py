@@ -49,7 +49,7 @@ class Candidate:
     @property
     def _protocol(self) -> list[str]:
         """As docs/deployment.md starts ours on uvicorn."""
-        path = "progress_project.uvicorn_protocol:PatientProtocol"
+        path = "progress_project.uvicorn_protocol:Protocol"
         return ["--http", path] if self.is_ours else []
 
 

@@ -10,3 +10,10 @@ Message: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+WRITE = "ingestion_progress.write"
+"""In the `extensions` of a scope, where a server offers it: a function that writes a part of a body
+that has begun, which many responses have in common, for less than `send` would.
+"""
+Write: TypeAlias = Callable[[bytes], bool]
+"""False: it has written nothing, for it has to wait for the client; `send` does that."""

@@ -25,9 +25,18 @@ class Server:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.written: list[bytes] = []
+        """Those of the bodies that came by the shorter way."""
         self.may_write = asyncio.Event()
         self.may_write.set()
         self.error: Exception | None = None
+
+    def write(self, part: bytes) -> bool:
+        if not self.may_write.is_set():
+            return False
+        self.written.append(part)
+        self.bodies.append(part)
+        return True
 
     async def send(self, message: Any) -> None:
         assert message["type"] == "http.response.body"
@@ -51,6 +60,15 @@ async def subscriber() -> Subscriber:
 @pytest.fixture
 async def outlet(subscriber, server) -> Outlet:
     outlet = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    subscriber.attach(outlet)
+    return outlet
+
+
+@pytest.fixture
+async def writing_outlet(subscriber, server) -> Outlet:
+    """Of a server that has a shorter way than `send`."""
+    loop = asyncio.get_running_loop()
+    outlet = Outlet(server.send, loop, on_idle=subscriber.hand_out, write=server.write)
     subscriber.attach(outlet)
     return outlet
 
@@ -123,6 +141,28 @@ async def test_error_after_a_wait_is_raised_too(subscriber, server, outlet):
 
     with pytest.raises(OSError, match="broke"):
         await outlet.ended
+
+
+async def test_server_with_a_shorter_way_gets_everything_by_it(subscriber, server, writing_outlet):
+    subscriber.put("job", frame(1))
+    subscriber.keep_alive()
+    subscriber.put("job", frame(100, is_final=True))
+
+    assert server.written == [frame(1).body, KEEPALIVE, frame(100, is_final=True).body]
+    await asyncio.wait_for(writing_outlet.ended, 5)
+
+
+async def test_client_that_is_behind_is_waited_for_by_send(subscriber, server, writing_outlet):
+    server.may_write.clear()
+    for number in (1, 2, 3):
+        subscriber.put("job", frame(number))
+    await turns()
+    server.may_write.set()
+    await turns()
+    subscriber.put("job", frame(4))
+
+    assert server.bodies == [frame(1).body, frame(3).body, frame(4).body]
+    assert server.written == [frame(3).body, frame(4).body]
 
 
 async def test_who_stops_waiting_stops_what_is_being_sent(subscriber, server, outlet):

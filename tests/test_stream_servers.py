@@ -77,6 +77,16 @@ QUICK = {
 }
 
 
+def chunks_of(body: bytes) -> Iterator[bytes]:
+    """What the chunks of a body hold; it has to consist of them."""
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        length = int(size, 16)
+        assert rest[length : length + 2] == b"\r\n"
+        yield rest[:length]
+        body = rest[length + 2 :]
+
+
 @pytest.fixture(scope="module", params=SERVERS)
 def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Iterator[LiveServer]:
     live = sqlite_project.serve(request.param, **QUICK)
@@ -247,6 +257,22 @@ def test_reconnecting_client_gets_only_what_moved(server, job_id):
 
     assert second.resume_id != first.resume_id
     assert second.resume_id.split("-")[0] == first.resume_id.split("-")[0]
+
+
+def test_request_behind_an_open_stream_is_answered_after_its_end(server, job_id):
+    start(server, f"{job_id}:succeeded:10")
+    with raw_stream(progress_url(server.url, job_id)) as connection:
+        received = read_until(connection, b"\n\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        while part := connection.recv(65536):
+            received += part
+
+    stream, answer = received.split(b"\r\n0\r\n\r\n", 1)
+    body = b"".join(chunks_of(stream.partition(b"\r\n\r\n")[2] + b"\r\n"))
+    assert body.count(b"event: pipeline_progress") >= 2
+    assert body.endswith(b"event: complete\ndata: {}\n\n")
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b'"alive"' in answer
 
 
 def test_silent_stream_is_kept_alive(server, job_id):

@@ -20,7 +20,7 @@ from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import ResolverMatch, reverse, set_script_prefix
 
 from ingestion_progress.asgi.bodies import may_have_body
-from ingestion_progress.asgi_types import Application, Receive, Scope, Send
+from ingestion_progress.asgi_types import WRITE, Application, Receive, Scope, Send
 from ingestion_progress.threads import PatientThread, WorkerThread, release_connections
 
 # A crowd that comes back at once makes as many threads of Django's handler, which wait for each
@@ -71,7 +71,7 @@ class EventStreams(ASGIHandler):
                 is_stream = isinstance(response, EventStreamResponse)
                 answer = await response.begin() if is_stream else response
                 if isinstance(answer, EventStreamResponse) and answer.is_live:
-                    await answer.send_by(send)
+                    await answer.send_by(send, scope.get("extensions", {}).get(WRITE))
                 else:
                     await self.send_response(answer, send)
         finally:

@@ -6,7 +6,7 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from ingestion_progress.asgi_types import Send
+from ingestion_progress.asgi_types import Send, Write
 
 IDLE = object()
 
@@ -18,14 +18,20 @@ class Outlet:
     then sleeps until the end; to wake it for each frame costs more than to write the frame.
     """
 
-    __slots__ = ("_is_busy", "_on_idle", "_rest", "_send", "ended")
+    __slots__ = ("_is_busy", "_on_idle", "_rest", "_send", "_write", "ended")
 
     def __init__(
-        self, send: Send, loop: asyncio.AbstractEventLoop, *, on_idle: Callable[[], None]
+        self,
+        send: Send,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_idle: Callable[[], None],
+        write: Write | None = None,
     ) -> None:
         self.ended: asyncio.Future[None] = loop.create_future()
         """Done at the end of the stream, or with what kept it from being sent."""
         self._send = send
+        self._write = write
         self._on_idle = on_idle
         self._is_busy = False
         self._rest: asyncio.Task[None] | None = None
@@ -37,6 +43,8 @@ class Outlet:
         return self._is_busy
 
     def set_result(self, body: bytes) -> None:
+        if self._write is not None and self._write(body):
+            return
         steps = _idle.pop() if _idle else _new_steps()
         message = {"type": "http.response.body", "body": body, "more_body": True}
         try:

@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from ingestion_progress.access import Grant
-from ingestion_progress.asgi_types import Send
+from ingestion_progress.asgi_types import Send, Write
 from ingestion_progress.feed import Feed, Outlet, Subscriber
 from ingestion_progress.frames import refused_frame
 from ingestion_progress.threads import release_thread
@@ -121,13 +121,15 @@ class EventStream(AsyncIterator[bytes]):
     def __anext__(self) -> Awaitable[bytes]:
         return self._subscriber.__anext__() if self._subscriber.is_open else self._begin_to_read()
 
-    async def send_by(self, send: Send) -> asyncio.Future[None]:
-        """What an iteration yields, the same bytes in the same order, by ASGI's own `send`, which
-        the feed calls. Returns what is done at the end: there is nothing to do but to wait for it.
+    async def send_by(self, send: Send, write: Write | None) -> asyncio.Future[None]:
+        """What an iteration yields, the same bytes in the same order, by ASGI's own `send` or what
+        the server has for the purpose; the feed calls it. Returns what is done at the end: there is
+        nothing to do but to wait for it.
         """
         await send({"type": "http.response.body", "body": self._open(), "more_body": True})
-        outlet = Outlet(send, asyncio.get_running_loop(), on_idle=self._subscriber.hand_out)
-        self._subscriber.attach(outlet)
+        subscriber, loop = self._subscriber, asyncio.get_running_loop()
+        outlet = Outlet(send, loop, on_idle=subscriber.hand_out, write=write)
+        subscriber.attach(outlet)
         return outlet.ended
 
     async def _begin_to_read(self) -> bytes:
@@ -192,14 +194,14 @@ class EventStreamResponse(StreamingHttpResponse):
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream
 
-    async def send_by(self, send: Send) -> None:
+    async def send_by(self, send: Send, write: Write | None = None) -> None:
         """The messages that Django's handler makes of a response, for one whose stream is live."""
         assert isinstance(self._stream, EventStream)  # noqa: S101  (for mypy)
         try:
             await send(self._start())
             # It has been sent, and would be some kilobytes for as long as the stream lives.
             del self.headers, self.cookies
-            ended = await self._stream.send_by(send)
+            ended = await self._stream.send_by(send, write)
             await ended
         finally:
             await self._stream.aclose()
