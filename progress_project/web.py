@@ -97,7 +97,6 @@ class Request(WebRequest):
     def _scope(self, method: bytes, target: bytes) -> dict[str, Any]:
         """What ASGI says of the request, as far as it is known from its head."""
         path, _, query = target.partition(b"?")
-        client, host = self.getClientAddress(), self.getHost()
         return {
             "type": "http",
             "http_version": "1.1",
@@ -112,9 +111,14 @@ class Request(WebRequest):
                 for value in values
                 if b"_" not in name
             ],
-            "client": [getattr(client, "host", None), getattr(client, "port", None)],
-            "server": [getattr(host, "host", None), getattr(host, "port", None)],
+            "client": _host_and_port(self.getClientAddress()),
+            "server": _host_and_port(self.getHost()),
         }
+
+
+def _host_and_port(address: Any) -> list[Any] | None:
+    """None: it is that of a Unix socket."""
+    return [address.host, address.port] if hasattr(address, "port") else None
 
 
 async def _nothing() -> dict[str, Any]:
