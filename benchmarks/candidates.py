@@ -42,14 +42,16 @@ class Candidate:
                 "granian", *address, "--interface", "asginl", "--http", "1",
                 "--backpressure", "20000", app
             ],
-            "daphne": ["progress_project.web", "-v", "0", "-b", "127.0.0.1", "-p", str(port), app],
+            "daphne": [
+                "ingestion_progress.asgi.daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port), app
+            ],
         }[self.server]  # fmt: skip
         return [sys.executable, "-m", *arguments]
 
     @property
     def _protocol(self) -> list[str]:
         """As docs/deployment.md starts ours on uvicorn."""
-        path = "progress_project.uvicorn_protocol:Protocol"
+        path = "ingestion_progress.asgi.uvicorn:Protocol"
         return ["--http", path] if self.is_ours else []
 
 

@@ -113,7 +113,7 @@ async def _serve(address: str) -> int:
         Program(
             "web",
             # -v 0: Daphne's own access log has the query string in it, where tokens travel.
-            (python, "-m", "progress_project.web", "-v", "0",
+            (python, "-m", "ingestion_progress.asgi.daphne", "-v", "0",
              "-b", address, "-p", str(settings.PORT), "progress_project.asgi:application"),
         ),
         Program("worker", (python, "manage.py", "ingestion_worker")),

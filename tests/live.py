@@ -200,7 +200,7 @@ def server_command(server: str, port: int, application: str = APPLICATION) -> li
     """The module and arguments that serve the project on a port of this machine."""
     return {
         "daphne": [
-            "progress_project.web",
+            "ingestion_progress.asgi.daphne",
             "-v",
             "0",
             "-b",
@@ -220,7 +220,7 @@ def server_command(server: str, port: int, application: str = APPLICATION) -> li
             "--timeout-graceful-shutdown",
             "1",
             "--http",
-            "progress_project.uvicorn_protocol:Protocol",
+            "ingestion_progress.asgi.uvicorn:Protocol",
             application,
         ],
         "granian": [

@@ -21,14 +21,14 @@ PATIENCE_SECONDS = 1.0
 SOON_SECONDS = 15.0
 # The documented commands, with less patience.
 DAPHNE = f"""
-from progress_project import web
-web.PATIENCE_SECONDS = {PATIENCE_SECONDS}
-web.WebCommand.entrypoint()
+from ingestion_progress.asgi import daphne
+daphne.PATIENCE_SECONDS = {PATIENCE_SECONDS}
+daphne.WebCommand.entrypoint()
 """
 UVICORN = f"""
 import uvicorn
-from progress_project import uvicorn_protocol
-uvicorn_protocol.PATIENCE_SECONDS = {PATIENCE_SECONDS}
+from ingestion_progress.asgi import uvicorn as ours
+ours.PATIENCE_SECONDS = {PATIENCE_SECONDS}
 uvicorn.main()
 """
 IMPATIENT = {

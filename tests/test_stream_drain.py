@@ -41,9 +41,9 @@ def documented_command(server: str, port: int) -> list[str]:
     """As docs/deployment.md has it."""
     address = ["--host", "127.0.0.1", "--port", str(port)]
     return {
-        "daphne": ["progress_project.web", "-v", "0", "-b", "127.0.0.1", "-p", str(port)],
+        "daphne": ["ingestion_progress.asgi.daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port)],
         "uvicorn": ["uvicorn", *address, "--no-access-log", "--timeout-graceful-shutdown", "1",
-                    "--http", "progress_project.uvicorn_protocol:Protocol"],
+                    "--http", "ingestion_progress.asgi.uvicorn:Protocol"],
         "granian": ["granian", *address, "--interface", "asginl", "--http", "1",
                     "--backpressure", "20000", "--workers-kill-timeout", "2"],
     }[server] + [APPLICATION]  # fmt: skip

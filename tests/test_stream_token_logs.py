@@ -22,7 +22,7 @@ def chatty_daphne(project) -> LiveServer:
     port = free_port()
     arguments = ["-v", "1", "-b", "127.0.0.1", "-p", str(port), APPLICATION]
     process = project.spawn(
-        sys.executable, "-m", "progress_project.web", *arguments, PUBLIC="false"
+        sys.executable, "-m", "ingestion_progress.asgi.daphne", *arguments, PUBLIC="false"
     )
     live = LiveServer(url=f"http://127.0.0.1:{port}", process=process, project=project)
     live.wait_until_ready()

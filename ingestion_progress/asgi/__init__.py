@@ -2,6 +2,11 @@
 
 bodies   are counted, and refused before Django stores them
 streams  go through Django's middleware in one step, and are written by the feed
+
+And what is needed of the servers themselves, to be named in the commands that start them:
+
+uvicorn  time for the head of a request, and chunks that streams share
+daphne   the same time, a backlog, and bodies that are left to Django
 """
 
 from ingestion_progress.asgi.bodies import BodyLimit, other_limit_bytes, upload_limit_bytes

@@ -1,4 +1,4 @@
-"""Daphne as this project starts it: `python -m progress_project.web`, with Daphne's arguments.
+"""Daphne, as it should be started: `python -m ingestion_progress.asgi.daphne` with its arguments.
 
 Twisted parses every form before an application sees it, and keeps
 the whole of it in memory several times over: an upload of 200 MB took 2.4 GB, and 0.2 GB when

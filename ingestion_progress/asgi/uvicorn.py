@@ -1,5 +1,5 @@
-"""HTTP on uvicorn as this project wants it:
-`uvicorn --http progress_project.uvicorn_protocol:Protocol`.
+"""HTTP on uvicorn, as it should be started:
+`uvicorn --http ingestion_progress.asgi.uvicorn:Protocol`.
 """
 
 from __future__ import annotations
