@@ -41,6 +41,7 @@ class Channel(HTTPChannel):
 
     def allHeadersReceived(self) -> None:  # noqa: N802  (Twisted's name)
         self._is_in_body = True
+        self.resetTimeout()
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
         self.requests[-1].ask_first(self._command, self._path)
 
