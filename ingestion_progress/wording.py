@@ -13,6 +13,8 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 ABBREVIATION_LENGTH = 3
+# Their singular takes more than an "s" away.
+OTHER_PLURALS = ("ss", "ies", "sses", "xes", "ches", "shes")
 
 
 def label(name: str) -> str:
@@ -26,6 +28,12 @@ def label(name: str) -> str:
 def count(number: int) -> str:
     """1234567 as "1,234,567"."""
     return f"{number:,}"
+
+
+def unit(plural: str, number: int) -> str:
+    """What is counted, as its number wants it: "pages", but "page" after 1."""
+    has_singular = plural.endswith("s") and not plural.endswith(OTHER_PLURALS)
+    return plural[:-1] if number == 1 and has_singular else plural
 
 
 def number(value: float) -> str:

@@ -242,6 +242,13 @@ def test_stage_of_unknown_length_claims_no_percentage(client):
     assert re.search(r'<progress class="bar" max="100" aria-label="In progress stage"></', html)
 
 
+def test_one_of_what_a_stage_counts_is_singular(client):
+    job_with().stages.update(processed=1, total=1)
+    html = text_of(client, page_of("job-1"))
+    for text in (">1 page<", ">1 of 1 page<", ">1 page to do<", ">Stopped at 1 of 1 page<"):
+        assert text in html
+
+
 def test_job_that_succeeded_in_part_says_so(client):
     job_with(JobStatus.SUCCEEDED, error_count=2)
     assert "Errors on the way: 2" in text_of(client, page_of("job-1"))

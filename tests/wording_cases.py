@@ -11,6 +11,16 @@ CASES = {
         ([""], ""),
     ],
     ("count", "count"): [([0], "0"), ([999], "999"), ([1234567], "1,234,567")],
+    ("unit", "unit"): [
+        (["pages", 0], "pages"),
+        (["pages", 1], "page"),
+        (["pages", 2], "pages"),
+        (["entries", 1], "entries"),
+        (["boxes", 1], "boxes"),
+        (["glass", 1], "glass"),
+        (["MB", 1], "MB"),
+        (["", 1], ""),
+    ],
     ("percent", "percent"): [([0], "0%"), ([99.9], "99%"), ([100], "100%"), ([46.8], "46%")],
     ("exact_percent", "exactPercent"): [
         ([0], "0%"),

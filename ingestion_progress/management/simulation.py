@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ingestion_progress import track
+from ingestion_progress import track, wording
 from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
 from ingestion_progress.management.schedule import Schedule, State, Work, schedule_of
 
@@ -110,7 +110,8 @@ class Player:
             if plan.name not in self.begun:
                 self.begun.add(plan.name)
                 stage.start()
-                self.job.log(f"{plan.total} {plan.unit} to do", stage=plan.name)
+                counted = wording.unit(plan.unit, plan.total)
+                self.job.log(f"{plan.total} {counted} to do", stage=plan.name)
             stage.set(processed=shown.processed, in_flight=shown.in_flight)
             if shown.is_complete:
                 self.completed.add(plan.name)

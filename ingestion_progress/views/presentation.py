@@ -43,6 +43,9 @@ class StageView:
     in_flight: str
     """Empty where nothing is in flight."""
     unit: str
+    """In plural, as the stage names it."""
+    counted: str
+    """The unit, as the number before it wants it."""
     duration: str
 
     @property
@@ -179,6 +182,7 @@ def _stage(stage: StageProgressSchema, unit: str) -> StageView:
         total=wording.count(stage.total) if stage.total else "",
         in_flight=wording.count(stage.in_flight) if stage.in_flight else "",
         unit=unit,
+        counted=wording.unit(unit, stage.total or stage.processed),
         duration="" if stage.status == "pending" else wording.duration(stage.duration_ms),
     )
 
@@ -196,6 +200,7 @@ def _skipped(name: str) -> StageView:
         total="",
         in_flight="",
         unit="",
+        counted="",
         duration="",
     )
 

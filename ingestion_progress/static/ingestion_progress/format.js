@@ -7,6 +7,8 @@ const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 const ABBREVIATION_LENGTH = 3;
+/** Their singular takes more than an "s" away. */
+const OTHER_PLURALS = /(ss|ies|sses|xes|ches|shes)$/;
 
 const thousands = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const localTime = new Intl.DateTimeFormat("en-GB", {
@@ -28,6 +30,15 @@ export function label(name) {
 /** @param {number} number */
 export function count(number) {
   return thousands.format(number);
+}
+
+/**
+ * What is counted, as its number wants it: "pages", but "page" after 1.
+ * @param {string} plural
+ * @param {number} number
+ */
+export function unit(plural, number) {
+  return number === 1 && !OTHER_PLURALS.test(plural) ? plural.replace(/s$/, "") : plural;
 }
 
 /** Whole percent, rounded down: only what is done reads 100. @param {number} value */

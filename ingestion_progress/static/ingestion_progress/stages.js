@@ -79,7 +79,7 @@ function renderSkippedStage(row) {
  * @param {string} [unit] what is counted, in plural; not on the wire
  */
 function stageDetail(stage, unit) {
-  const counted = unit ? ` ${unit}` : "";
+  const counted = unit ? ` ${format.unit(unit, stage.total || stage.processed)}` : "";
   const processed = format.count(stage.processed);
   const total = stage.total ? format.count(stage.total) : "";
   const of = total && `${processed} of ${total}${counted}`;
