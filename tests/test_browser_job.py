@@ -216,12 +216,20 @@ def test_503_ends_a_plain_event_source_for_good_and_not_the_page(
     expect(plain).to_have_attribute("data-plain", "closed")
 
 
-def test_session_that_ended_is_named_as_such(open_page: OpenPage, running: str):
-    page = open_page(errors=NETWORK)
+def test_session_that_ended_is_named_as_such(
+    open_page: OpenPage, sqlite_project: LiveProject, running: str
+):
+    server = sqlite_project.serve("daphne")
+    page = open_page(f"{server.url}/jobs/{running}/", errors=NETWORK)
+    wait_until_connected(page, "live")
     page.route("**/progress", lambda route: route.fulfill(status=401))
-    page.goto(f"/jobs/{running}/")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
     wait_until_connected(page, "refused")
-    expect(page.get_by_text("Access refused: log in again")).to_be_visible()
+    expect(
+        page.get_by_text(re.compile(r"Access refused: log in again\. As of \d\d:"))
+    ).to_be_visible()
+    expect(page.locator(".badge")).to_have_css("filter", "grayscale(1)")
 
 
 def test_hidden_page_gives_its_connection_back(open_page: OpenPage, running: str):

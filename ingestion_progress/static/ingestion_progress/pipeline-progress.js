@@ -163,7 +163,8 @@ export class PipelineProgress extends HTMLElement {
   /** @param {ConnectionState} connection */
   #connectionText(connection) {
     const words = CONNECTION_LABELS[connection];
-    if (connection !== "reconnecting" || !this.progress) return words;
+    const isCutOff = connection === "reconnecting" || connection === "refused";
+    if (!isCutOff || !this.progress) return words;
     const age = performance.now() - this.#receivedAt;
     return `${words}. As of ${clock(new Date(Date.now() - age))}`;
   }
