@@ -69,7 +69,7 @@ const stream = new ProgressConnection(
 localiseTimes(document);
 document.addEventListener("visibilitychange", schedule);
 document.addEventListener("uploaded", () => void poll());
-setInterval(() => document.hidden || renderJobs(), TICK_MS);
+setInterval(tick, TICK_MS);
 stream.open();
 
 /** @param {import("./connection.js").ConnectionState} state */
@@ -151,11 +151,15 @@ async function poll() {
     if (isLate()) return;
     failures += 1;
   }
-  // One missed answer is nothing to talk about.
   /** @type {HTMLElement | null} */
   const notice = section.querySelector('[data-notice="poll-failed"]');
-  if (notice) notice.hidden = failures < 2;
+  if (notice) notice.hidden = !isOld();
   schedule();
+}
+
+/** One missed answer is nothing to talk about. */
+function isOld() {
+  return failures >= 2;
 }
 
 /** @param {string} body */
@@ -171,6 +175,11 @@ function render(body) {
   /** @type {HTMLElement | null} */
   const empty = section.querySelector(".empty-list");
   if (empty) empty.hidden = jobs.size > 0;
+}
+
+/** A clock that goes on beside a state that may be old would be a claim. */
+function tick() {
+  if (!document.hidden && !isOld()) renderJobs();
 }
 
 function renderJobs() {
