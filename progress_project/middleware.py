@@ -128,14 +128,20 @@ def content_security_policy(get_response: Any) -> Any:
 
         async def add_policy_async(request: HttpRequest) -> HttpResponseBase:
             response: HttpResponseBase = await get_response(request)
-            response.headers.setdefault("Content-Security-Policy", POLICY)
+            _add_policy(response)
             return response
 
         return add_policy_async
 
     def add_policy(request: HttpRequest) -> HttpResponseBase:
         response: HttpResponseBase = get_response(request)
-        response.headers.setdefault("Content-Security-Policy", POLICY)
+        _add_policy(response)
         return response
 
     return add_policy
+
+
+def _add_policy(response: HttpResponseBase) -> None:
+    # Django's own pages for developers have their styles and scripts inline.
+    if not (settings.DEBUG and response.status_code in (404, 500)):
+        response.headers.setdefault("Content-Security-Policy", POLICY)

@@ -67,6 +67,12 @@ def test_every_page_carries_the_strict_policy_and_nothing_that_it_forbids(produc
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>|<style|\bstyle=|\bon\w+=", login.text)
 
 
+def test_only_the_error_pages_of_a_developer_may_be_inline(development, production):
+    assert "Content-Security-Policy" in httpx.get(development.url).headers
+    assert "Content-Security-Policy" not in httpx.get(f"{development.url}/nowhere").headers
+    assert "Content-Security-Policy" in httpx.get(f"{production.url}/nowhere").headers
+
+
 @pytest.mark.parametrize("path", ["/admin/login/", "/nowhere", "/api/v1/jobs/nothing"])
 def test_requests_are_logged_without_their_query_string(development, path):
     httpx.get(f"{development.url}{path}", params={"token": "a-secret"})
