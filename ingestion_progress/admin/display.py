@@ -33,18 +33,18 @@ def bar(percent: float, label: str) -> SafeString:
     """A progress bar with its percentage beside it; `label` says of what it is."""
     return format_html(
         '<span class="progress-bar"><progress max="100" value="{}" aria-label="{}"></progress>'
-        " <span>{} %</span></span>",
+        " <span>{}</span></span>",
         f"{percent:.1f}",  # as HTML wants it, whatever the locale
         label,
-        f"{percent:.1f}".removesuffix(".0"),
+        wording.exact_percent(percent),
     )
 
 
 def clock(at: datetime | None) -> str:
-    """A short date and time of the viewer's time zone."""
+    """As the pages show a time, and to the second: a log is read for its order."""
     if at is None:
         return EMPTY
-    shown = date_format(timezone.localtime(at), "SHORT_DATETIME_FORMAT")
+    shown = date_format(timezone.localtime(at), "j M Y, H:i:s")
     return format_html('<time datetime="{}">{}</time>', at.isoformat(), shown)
 
 
