@@ -39,6 +39,9 @@ class DocumentAdmin(ReadOnlyAdmin):
     list_filter = ("media_type", "updated_at")
     search_fields = ("id", "name", "sha256")
 
+    class Media:
+        css = {"all": ["ingestion_progress/admin.css"]}
+
 
 @admin.register(Entity)
 class EntityAdmin(ReadOnlyAdmin):
