@@ -313,6 +313,7 @@ def test_a_cancelled_job_stops_at_the_next_item():
     assert 3 <= len(seen) < 10_000
     row = Job.objects.get()
     assert (row.job_status, row.error) == (JobStatus.CANCELLED, "Cancelled on request.")
+    assert not JobEvent.objects.filter(level="error").exists()  # it was wanted
 
 
 def test_a_request_to_stop_is_noticed_by_a_job_that_reports_nothing():

@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 
     from ingestion_progress.tracker.buffers import Attempt
 
+LEVELS_OF_ENDINGS = {
+    JobStatus.SUCCEEDED: EventLevel.INFO,
+    JobStatus.CANCELLED: EventLevel.WARNING,  # somebody wanted it
+    JobStatus.FAILED: EventLevel.ERROR,
+    JobStatus.LOST: EventLevel.ERROR,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
@@ -109,8 +116,7 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
     _close_stages(job, now, has_succeeded=has_succeeded)
     free_workers(job)
     message = f"{status.label}: {error}" if error else status.label
-    level = EventLevel.INFO if has_succeeded else EventLevel.ERROR
-    write_milestone(job, message, level)
+    write_milestone(job, message, LEVELS_OF_ENDINGS[status])
     job.status, job.finished_at = status, now
 
 
