@@ -14,7 +14,7 @@ from ingestion_progress.api.wire import wire_schemas
 from ingestion_progress.tokens import PARAMETER
 
 DESCRIPTION = """\
-Ingest documents, and watch it live.
+Ingest documents, and watch each job live.
 
 **Access.** Where the site is public (the default while `DEBUG` is on) no login is needed.
 Otherwise a Django session with the permission is, and the CSRF token in `X-CSRFToken` for
