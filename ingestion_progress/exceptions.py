@@ -2,6 +2,7 @@
 
 IngestionProgressError
 ├── InvalidJobId        a job id that cannot be one (also a ValueError)
+├── InvalidBatch        a name that no batch can have (also a ValueError)
 ├── JobNotFound         no job has this id (also a LookupError)
 ├── JobExists           the id is taken
 ├── UnknownStage        the job declares no such stage (also a LookupError)
