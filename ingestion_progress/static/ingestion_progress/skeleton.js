@@ -88,7 +88,7 @@ export function skeleton(level) {
         <p class="card-note"><span data-field="job.busy"></span><span data-field="job.waiting"></span></p>
       </div>
       <ul class="worker-list" role="list" data-list="workers"></ul>
-      <p class="empty" data-empty="workers">No workers yet.</p>
+      <p class="empty" data-empty="workers">No workers.</p>
     </section>
     <section class="card metrics">
       <${section}>Metrics</${section}>
