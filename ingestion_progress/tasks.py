@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from ingestion_progress.exceptions import JobCancelled
+import logging
+
+from ingestion_progress.exceptions import JobCancelled, JobNotFound
 
 try:
     from django.tasks import task
 except ImportError:  # before Django 6.0
     from django_tasks import task  # type: ignore[no-redef]
 
+logger = logging.getLogger("ingestion_progress.pipeline")
+
 
 @task(queue_name="default")
 def ingest_document(job_id: str) -> None:
-    """Ingests the document of a queued job. A job that was cancelled is no failure of the task."""
+    """Ingests the document of a queued job.
+
+    A job that was cancelled, or deleted while it waited, is no failure of the task.
+    """
     # A web process enqueues tasks, and has no need of the libraries that do the work.
     from ingestion_progress.pipeline.ingestion import ingest
 
@@ -20,3 +27,5 @@ def ingest_document(job_id: str) -> None:
         ingest(job_id)
     except JobCancelled:
         return
+    except JobNotFound:
+        logger.warning("job_deleted_before_it_began", extra={"job_id": job_id})

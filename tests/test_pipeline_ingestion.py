@@ -35,7 +35,7 @@ from ingestion_progress.pipeline.vectors import QdrantStore
 from ingestion_progress.snapshots import Snapshot, load_snapshot
 from ingestion_progress.statuses import StageStatus, WorkerStatus
 from ingestion_progress.tasks import ingest_document
-from ingestion_progress.tracker import request_cancellation, track
+from ingestion_progress.tracker import delete_job, request_cancellation, track
 from tests.documents import EXAMPLES, docx, pdf, storage, written  # noqa: F401
 from tests.test_pipeline_parsers import broken_page_pdf
 
@@ -397,6 +397,15 @@ def test_a_job_cancelled_while_it_waited_never_starts():
         ingest(job.pk)
     ingest_document.call(job.pk)
     assert QdrantStore().count(job.document_id) == 0
+
+
+@pytest.mark.database
+def test_a_job_deleted_while_it_waited_is_a_line_in_the_log_and_no_failure(caplog):
+    job = queued(b"text", "a.txt")
+    delete_job(job.pk)
+    ingest_document.call(job.pk)
+    said = [(record.levelname, record.message) for record in caplog.records]
+    assert said[-1] == ("WARNING", "job_deleted_before_it_began")
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit("The worker was stopped.")])

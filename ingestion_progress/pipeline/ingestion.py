@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from django.db import router, transaction
 
+from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
@@ -35,9 +36,11 @@ def ingest(job_id: str) -> None:
     """Runs a queued job to its end.
 
     Raises what ended it: JobCancelled, UnreadableDocument or another error, which the job has
-    recorded; JobExists where it runs or has ended already.
+    recorded; JobExists where it runs or has ended already, JobNotFound where there is none.
     """
-    job = Job.objects.get(pk=job_id)
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        raise JobNotFound(job_id)
     document = Document.objects.filter(pk=job.document_id).first()
     if document is None:
         missing = DocumentNotFound(job.document_id)
