@@ -139,6 +139,17 @@ def test_documents_upload_each_with_its_own_outcome(
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"one\.txt|two\.md"))
 
 
+def test_documents_that_are_chosen_together_are_a_batch(
+    open_page: OpenPage, documents: dict[str, Path]
+):
+    page = open_page("/", errors=NETWORK)
+    upload(page, *documents.values())
+    page.get_by_role("link", name="Watch").nth(1).click()
+    page.get_by_role("link", name="Batch").click()
+    expect(page.locator(".job-name")).to_have_count(2)
+    assert sorted(page.locator(".job-name").all_inner_texts()) == ["one.txt", "two.md"]
+
+
 def test_upload_shows_how_far_it_is(open_page: OpenPage, tmp_path: Path):
     large = tmp_path / "large.txt"
     large.write_bytes(b"words of a large document, again and again. " * 200_000)

@@ -17,7 +17,7 @@ const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const input = /** @type {HTMLInputElement} */ (document.getElementById("upload-files"));
 const list = /** @type {HTMLElement} */ (form.querySelector(".upload-list"));
 
-/** @type {{file: File, item: HTMLElement}[]} */
+/** @type {{file: File, item: HTMLElement, batch: string}[]} */
 const waiting = [];
 let running = 0;
 
@@ -40,6 +40,7 @@ addEventListener("beforeunload", (event) => {
 
 /** @param {FileList | null} files */
 function add(files) {
+  const batch = files && files.length > 1 ? newBatch() : "";
   for (const file of files ?? []) {
     const item = element(ITEM);
     fill(item, { "upload.name": file.name });
@@ -48,7 +49,7 @@ function add(files) {
     const limit = Number(form.dataset.maxBytes);
     if (file.size > limit) {
       end(item, "failed", `Not sent: ${fileSize(file.size)} is more than the ${fileSize(limit)} that are allowed.`);
-    } else waiting.push({ file, item });
+    } else waiting.push({ file, item, batch });
   }
   next();
 }
@@ -58,20 +59,24 @@ function next() {
     const upload = waiting.shift();
     if (!upload) return;
     running += 1;
-    void send(upload.file, upload.item).finally(() => {
+    void send(upload).finally(() => {
       running -= 1;
       next();
     });
   }
 }
 
+/** A name that nobody else has given. `randomUUID` is there with HTTPS only. */
+function newBatch() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("");
+}
+
 /**
  * fetch() does not tell how much has been sent, XMLHttpRequest does.
- * @param {File} file
- * @param {HTMLElement} item
+ * @param {{file: File, item: HTMLElement, batch: string}} upload
  * @returns {Promise<void>}
  */
-function send(file, item) {
+function send({ file, item, batch }) {
   const request = new XMLHttpRequest();
   item.dataset.status = "running";
   request.upload.addEventListener("progress", ({ loaded, total }) => {
@@ -85,6 +90,7 @@ function send(file, item) {
   request.setRequestHeader("Accept", "application/json");
   const body = new FormData();
   body.append("file", file);
+  if (batch) body.append("batch", batch);
   return new Promise((resolve) => {
     request.addEventListener("loadend", () => {
       finish(request, item);
