@@ -13,7 +13,7 @@ IngestionProgressError
 ├── AccessRefused       who asks may not see the job, or brought a token that does not count
 ├── InvalidTokenRequest a token for too many jobs or too long a time (also a ValueError)
 ├── TokenKeyMissing     tokens can be checked here, but not signed
-└── ProgressUnavailable the database did not take a start or a finish in time
+└── ProgressUnavailable the database did not answer in time where somebody waits for it
 
 Every message says what is the case and what to do about it, and may be shown to a user.
 """
@@ -117,7 +117,7 @@ class TokenKeyMissing(IngestionProgressError):
 class ProgressUnavailable(IngestionProgressError):
     def __init__(self, job_id: str, action: str) -> None:
         super().__init__(
-            f"The database did not record the {action} of job {job_id} in time. "
+            f"The database did not confirm the {action} of job {job_id} in time. "
             "Is it reachable and not locked by a long transaction?"
         )
         self.job_id = job_id

@@ -7,6 +7,7 @@
 
 `document_id` is the job's id in the URL. Every call works from any process: a document that
 another one started is joined on first use. Coroutines have a twin for sync code, `…_sync`.
+Whatever waits for the database raises ProgressUnavailable where it does not answer in time.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from ingestion_progress.tracker import JobTracker, Stages, delete_job, track
 from ingestion_progress.tracker.background import current_writer
 from ingestion_progress.tracker.blocks import JoinedJob
 from ingestion_progress.tracker.records import Recorded, progress_alias
+from ingestion_progress.tracker.writers import in_time
 
 __all__ = ["PipelineProgressManager", "StageStatus", "get_progress_manager"]
 
@@ -107,7 +109,8 @@ class PipelineProgressManager:
         if tracker is not None:
             tracker.leave()
         delete = functools.partial(delete_job, document_id, even_if_running=True)
-        current_writer().call(delete)
+        with in_time(document_id, "removal"):
+            current_writer().call(delete)
 
     def complete_document(self, document_id: str) -> Done:
         """The job succeeded. Nothing happens if it has succeeded already."""
@@ -232,7 +235,9 @@ class PipelineProgressManager:
         try:
             tracker.start()
         except JobNotFound:
-            raise JobNotFound(document_id, current_writer().call(_running)) from None
+            with in_time(document_id, "start"):
+                running = current_writer().call(_running)
+            raise JobNotFound(document_id, running) from None
         return self._keep(tracker)
 
     def _keep(self, tracker: JobTracker) -> JobTracker:
@@ -252,7 +257,8 @@ class PipelineProgressManager:
             tracker = self._trackers.get(document_id)
         if tracker is not None:
             tracker.flush_pending()
-        snapshot = current_writer().call(functools.partial(load_snapshot, document_id))
+        with in_time(document_id, "progress"):
+            snapshot = current_writer().call(functools.partial(load_snapshot, document_id))
         if snapshot is None:
             raise JobNotFound(document_id)
         return snapshot

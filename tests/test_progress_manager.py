@@ -4,8 +4,15 @@ import json
 import uuid
 
 import pytest
+from django.db import connections
 
-from ingestion_progress.exceptions import InvalidCount, InvalidTransition, JobNotFound, UnknownStage
+from ingestion_progress.exceptions import (
+    InvalidCount,
+    InvalidTransition,
+    JobNotFound,
+    ProgressUnavailable,
+    UnknownStage,
+)
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.progress_manager import (
     PipelineProgressManager,
@@ -22,6 +29,14 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 def manager():
     yield PipelineProgressManager()
     background_writer.stop()
+
+
+def take_the_database_away() -> None:
+    """In the writer's thread, until its end."""
+    connection = connections["default"]
+    connection.close()
+    nowhere = {"NAME": "/no/such/folder/database", "HOST": "127.0.0.1", "PORT": "9"}
+    connection.settings_dict = connection.settings_dict | nowhere
 
 
 async def test_the_specifications_script_runs_as_written(manager):
@@ -206,6 +221,23 @@ def test_mistakes_are_errors_that_say_what_exists(manager):
         manager.update_stage_sync("job", "one", processed=33, total=32)
     with pytest.raises(InvalidCount):
         manager.update_stage_sync("job", "one", processed=-1)
+
+
+@pytest.mark.parametrize(
+    ("ask", "action"),
+    [
+        (PipelineProgressManager.get_progress, "progress"),
+        (PipelineProgressManager.get_sse_event, "progress"),
+        (PipelineProgressManager.remove_document, "removal"),
+        (PipelineProgressManager.complete_document, "end"),
+    ],
+)
+def test_who_asks_while_the_database_is_away_gets_a_clear_error(manager, settings, ask, action):
+    manager.start_document("job", "a.pdf")
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 0.05
+    background_writer.call(take_the_database_away)
+    with pytest.raises(ProgressUnavailable, match=f"did not confirm the {action} of job job in"):
+        ask(manager, "job")
 
 
 def test_what_is_removed_is_gone(manager):

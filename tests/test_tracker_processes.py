@@ -240,7 +240,7 @@ def test_a_finish_that_the_database_does_not_take_raises_a_clear_error(
         try:
             job.complete()
         except ProgressUnavailable as error:
-            assert "did not record the end of job" in str(error), error
+            assert "did not confirm the end of job" in str(error), error
             sys.exit(7)
         """,
         job_id,

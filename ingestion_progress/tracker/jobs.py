@@ -8,7 +8,6 @@ from django.utils import timezone
 from ingestion_progress.exceptions import (
     JobCancelled,
     JobSuperseded,
-    ProgressUnavailable,
     UnknownStage,
 )
 from ingestion_progress.statuses import EventLevel, JobStatus
@@ -19,6 +18,7 @@ from ingestion_progress.tracker.plans import MAX_POOL_SIZE
 from ingestion_progress.tracker.records import Recorded, finish_attempt, write_changes
 from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot
+from ingestion_progress.tracker.writers import in_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -186,16 +186,12 @@ class JobTracker:
         raise NotImplementedError
 
     def _call(self, write: Callable[[], Result], action: str) -> Result:
-        try:
+        with in_time(self.job_id, action):
             return self._writer.call(write)
-        except TimeoutError:
-            raise ProgressUnavailable(self.job_id, action) from None
 
     async def _acall(self, write: Callable[[], Result], action: str) -> Result:
-        try:
+        with in_time(self.job_id, action):
             return await self._writer.acall(write)
-        except TimeoutError:
-            raise ProgressUnavailable(self.job_id, action) from None
 
     def _opened(self, attempt: Attempt) -> None:
         self._buffer = Buffer(attempt, self._writer)

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
-from ingestion_progress.exceptions import JobSuperseded
+from ingestion_progress.exceptions import JobSuperseded, ProgressUnavailable
 from ingestion_progress.tracker.records import write_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ingestion_progress.tracker.buffers import Buffer
 
@@ -40,6 +41,15 @@ class Writer(Protocol):
 
     async def acall(self, write: Callable[[], Result]) -> Result:
         """The same for async code, without blocking the loop."""
+
+
+@contextmanager
+def in_time(job_id: str, action: str) -> Iterator[None]:
+    """Around a writer's call: what it could not do for the job in time is ProgressUnavailable."""
+    try:
+        yield
+    except TimeoutError:
+        raise ProgressUnavailable(job_id, action) from None
 
 
 def flush_buffer(buffer: Buffer) -> None:
