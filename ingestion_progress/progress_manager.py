@@ -85,8 +85,6 @@ class PipelineProgressManager:
             restart=True,
         )
         tracker.start()
-        with self._lock:
-            self._forget_ended()
         self._keep(tracker)
         return self._snapshot(document_id).progress(timezone.now())
 
@@ -243,7 +241,8 @@ class PipelineProgressManager:
     def _keep(self, tracker: JobTracker) -> JobTracker:
         """The one that stays, the other is left: of the same attempt the first, else the newest."""
         with self._lock:
-            other = self._trackers.get(tracker.job_id)
+            other = self._trackers.pop(tracker.job_id, None)
+            self._forget_ended()
             if other is not None and other.buffer.attempt.epoch == tracker.buffer.attempt.epoch:
                 tracker, other = other, tracker
             self._trackers[tracker.job_id] = tracker

@@ -256,6 +256,13 @@ def test_a_manager_that_drives_many_documents_forgets_the_ended_ones(manager):
     assert len(manager._trackers) <= 2
 
 
+def test_a_manager_that_joins_many_documents_forgets_the_ended_ones(manager):
+    for n in range(5):
+        PipelineProgressManager().start_document(f"job-{n}", "a.pdf", stages=["one"])
+        manager.update_stage_sync(f"job-{n}", "one", status="completed")
+    assert len(manager._trackers) <= 2
+
+
 def test_another_process_drives_the_same_document(project):
     job_id = uuid.uuid4().hex
     source = """
