@@ -239,12 +239,23 @@ def test_database_that_cannot_be_used_is_said(results):
     assert "Traceback" not in results["no tables"].errors + results["no database"].errors
 
 
-def test_interrupt_removes_the_job(server):
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+        # Two at once, as from a session that ends.
+        ([signal.SIGSTOP, signal.SIGHUP, signal.SIGTERM, signal.SIGCONT], 129),
+    ],
+)
+def test_interrupt_removes_the_job(server, numbers, code):
     process = doctor(server.project, server.url, KEEPALIVE_SECONDS="60")
     assert server.project.ask(WAIT_FOR_ONE)
-    process.send_signal(signal.SIGINT)
+    for number in numbers:
+        process.send_signal(number)
     interrupted = examined(process)
-    assert interrupted.code == 130
+    assert interrupted.code == code
     assert interrupted.errors == ""
     assert server.project.ask(DOCTORS_JOBS) == 0
 

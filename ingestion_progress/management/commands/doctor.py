@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -23,11 +26,14 @@ from ingestion_progress.management.diagnosis.verdicts import Verdict, verdict_on
 from ingestion_progress.models import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from django.core.management.base import CommandParser
 
 PROBLEMS, INTERRUPTED = 1, 130
+# What says “stop” beside Ctrl-C: a supervisor, and a terminal that closes.
+STOPS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(BaseCommand):
@@ -66,7 +72,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         _require_tables()
         try:
-            verdicts = self._examine(hops, options)
+            with _stops_unwind():
+                verdicts = self._examine(hops, options)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except (IngestionProgressError, DatabaseFailure) as error:
@@ -93,6 +100,31 @@ class Command(BaseCommand):
         if not self.stderr.isatty():
             return lambda text: None
         return lambda text: self.stderr.write(f"… {text}", str)  # as it is: not as an error
+
+
+@contextmanager
+def _stops_unwind() -> Iterator[None]:
+    """A signal leaves the block as Ctrl-C does, with what there is to clean up, and the process
+    with the exit code that a shell expects. Those that are ignored, as by `nohup`, stay so.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other can set a handler
+        yield
+        return
+    ours = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in ours:  # a terminal that closes sends more than one
+            # Not SIG_IGN: of one that has come already Python would complain.
+            signal.signal(each, lambda number, frame: None)
+        sys.exit(128 + number)
+
+    for number in ours:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _token_for(job: MarkedJob) -> str:
