@@ -6,11 +6,14 @@ import dataclasses
 import gzip
 import io
 import json
+import os
 import re
+import signal
 import socket
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models.signals import post_save
 from rich.console import Console
 
 from ingestion_progress.compression import GzipMember, deflate
@@ -18,6 +21,7 @@ from ingestion_progress.management.diagnosis import deliveries, report, resumpti
 from ingestion_progress.management.diagnosis.arrivals import arrivals, has_several_members
 from ingestion_progress.management.diagnosis.findings import Check, Finding, Level
 from ingestion_progress.management.diagnosis.hops import InvalidAddress, hop_behind, public_hop
+from ingestion_progress.management.diagnosis.marked_job import MarkedJob
 from ingestion_progress.management.diagnosis.observations import Observation, lateness
 from ingestion_progress.management.diagnosis.probing import (
     End,
@@ -27,7 +31,10 @@ from ingestion_progress.management.diagnosis.probing import (
     describe,
 )
 from ingestion_progress.management.diagnosis.verdicts import Verdict, origins
+from ingestion_progress.models import Job
+from ingestion_progress.tracker.background import background_writer
 from tests.servers import free_port
+from tests.tracking import eventually
 
 STREAM = [("Content-Type", "text/event-stream")]
 GZIP = ("Content-Encoding", "gzip")
@@ -438,3 +445,21 @@ def test_person_is_told_what_is_being_done(capsys):
 def test_plain_port_asked_for_tls_is_said(httpserver, capsys):
     url = httpserver.url_for("").replace("http:", "https:")
     assert "no TLS" in faults(capsys, url)["reachable"]["evidence"]
+
+
+# The marked job
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.database
+def test_interrupt_while_the_job_is_being_started_removes_it():
+    def interrupt(**told: object) -> None:
+        post_save.disconnect(interrupt, sender=Job)
+        os.kill(os.getpid(), signal.SIGINT)
+        eventually(lambda: not background_writer._inbox.empty())  # who waited has other wishes
+
+    post_save.connect(interrupt, sender=Job)
+    with pytest.raises(KeyboardInterrupt), MarkedJob() as job:
+        job.start()
+    background_writer.stop()
+    assert not Job.objects.exists()

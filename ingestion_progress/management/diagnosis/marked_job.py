@@ -27,7 +27,8 @@ class MarkedJob:
         self.written: dict[int, float] = {}
         """When each step was in the database, in the time of `time.monotonic`."""
         self._has_begun = False
-        self._tracker = track("manage.py doctor", job_id=self.id, stages=[STAGE])
+        # An interrupted start may have been carried out: then leaving begins another attempt.
+        self._tracker = track("manage.py doctor", job_id=self.id, stages=[STAGE], restart=True)
 
     def __enter__(self) -> Self:
         return self
