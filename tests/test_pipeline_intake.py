@@ -38,6 +38,13 @@ class AwayBroker(BaseTaskBackend):
         raise ConnectionError("no broker")
 
 
+class StoppedBroker(BaseTaskBackend):
+    """A queue outside of the database at which the process is told to stop."""
+
+    def enqueue(self, task, args, kwargs):
+        raise KeyboardInterrupt
+
+
 class QuickBroker(BaseTaskBackend):
     """A queue outside of the database, whose worker looks for the job at once."""
 
@@ -204,6 +211,14 @@ def test_a_task_queue_that_takes_nothing_leaves_the_earlier_document_as_it_was(
     assert stored_files(storage) == files
     assert files[0].read_text() == "first"
     assert Job.objects.count() == DBTaskResult.objects.count() == 1
+
+
+def test_an_upload_that_is_stopped_at_the_task_queue_keeps_its_file(storage, settings):  # noqa: F811
+    settings.TASKS = {"default": {"BACKEND": f"{__name__}.StoppedBroker"}}
+    with pytest.raises(KeyboardInterrupt):
+        receive(text("one"), name="a.txt")
+    (path,) = stored_files(storage)
+    assert Document.objects.get().file.name == f"documents/{path.name}"
 
 
 def test_job_and_task_are_seen_together_once_the_caller_has_committed(storage):  # noqa: F811

@@ -25,6 +25,7 @@ from ingestion_progress.pipeline.exceptions import (
 from ingestion_progress.pipeline.media import MediaType, media_type_of
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.names import clean_name, stable_id
+from ingestion_progress.pipeline.replacements import Replacement
 from ingestion_progress.tracker import delete_job, queue_job
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 PIECE_BYTES = 256 * 1024
 # Larger uploads are looked at on disk.
 IN_MEMORY_BYTES = 1024 * 1024
-# What uploading a document again changes.
-REPLACED = ["name", "file", "media_type", "size_bytes", "sha256", "updated_at"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +108,11 @@ def _store(
     upload: Upload, key: str, job_id: str | None, batch: str | None, *, is_enqueued: bool
 ) -> Job:
     using = router.db_for_write(Document)
-    document = Document(id=key)
+    document = _stored(upload, key)
+    replacement = Replacement(document)
     try:
         with transaction.atomic(using=using):
-            earlier = Document.objects.using(using).select_for_update().filter(pk=key).first()
-            _save(document, upload, using)
+            replacement.make()
             job = queue_job(
                 upload.name,
                 job_id=job_id,
@@ -122,39 +121,40 @@ def _store(
                 workers=conf.extraction_workers,
             )
             if is_enqueued:
-                _hand_over(job.pk, document, earlier, using)
-            if earlier is not None:
-                # Not reached where the task could not be queued at the commit.
-                transaction.on_commit(partial(_remove_file, earlier), using=using)
+                _hand_over(job.pk, replacement, using)
+            # Not reached where the task could not be queued at the commit.
+            transaction.on_commit(replacement.keep, using=using, robust=True)
     except BaseException:
-        # The row went with the transaction, a file does not.
-        _remove_file(document)
+        if not replacement.is_committed:
+            # The row went with the transaction, a file does not.
+            document.file.delete(save=False)
         raise
     logger.info("document_received", extra={"job_id": job.pk, "document_id": key})
     return job
 
 
-def _save(document: Document, upload: Upload, using: str) -> None:
-    document.name = upload.name
-    document.media_type = upload.media_type.value
-    document.size_bytes = upload.size_bytes
-    document.sha256 = upload.sha256
+def _stored(upload: Upload, key: str) -> Document:
+    """The file, and what its row is to be."""
+    document = Document(
+        id=key,
+        name=upload.name,
+        media_type=upload.media_type.value,
+        size_bytes=upload.size_bytes,
+        sha256=upload.sha256,
+    )
     upload.file.seek(0)
     document.file.save(upload.name, File(upload.file), save=False)
-    # One statement, so that two uploads of one document at a time do not collide.
-    Document.objects.using(using).bulk_create(
-        [document], update_conflicts=True, unique_fields=["id"], update_fields=REPLACED
-    )
+    return document
 
 
-def _hand_over(job_id: str, document: Document, earlier: Document | None, using: str) -> None:
+def _hand_over(job_id: str, replacement: Replacement, using: str) -> None:
     """Queues the task in the job's own transaction where that is possible: then both are there or
     neither, whenever this process dies. Another queue's worker might look for the job too early.
     """
     if _is_queue_in(using):
         _enqueue(job_id)
     else:
-        enqueue = partial(_enqueue_or_take_back, job_id, document, earlier, using)
+        enqueue = partial(_enqueue_or_take_back, job_id, replacement)
         transaction.on_commit(enqueue, using=using)
 
 
@@ -178,30 +178,14 @@ def _enqueue(job_id: str) -> None:
         ) from error
 
 
-def _enqueue_or_take_back(
-    job_id: str, document: Document, earlier: Document | None, using: str
-) -> None:
+def _enqueue_or_take_back(job_id: str, replacement: Replacement) -> None:
+    """Undoes what is committed already where the queue does not take it."""
     try:
         _enqueue(job_id)
     except TaskNotQueued:
         delete_job(job_id)
-        _take_back(document, earlier, using)
+        replacement.undo()
         raise
-
-
-def _take_back(document: Document, earlier: Document | None, using: str) -> None:
-    """Undoes what is committed already, unless another upload has replaced it since."""
-    mine = Document.objects.using(using).filter(pk=document.pk, file=document.file.name)
-    if earlier is None:
-        mine.delete()
-    else:
-        mine.update(**{name: getattr(earlier, name) for name in REPLACED})
-    _remove_file(document)
-
-
-def _remove_file(document: Document) -> None:
-    if document.file.name:
-        document.file.storage.delete(document.file.name)
 
 
 def _pieces(file: Any) -> Iterator[bytes]:

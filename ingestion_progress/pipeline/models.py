@@ -32,6 +32,11 @@ class Document(models.Model):
         editable=False,
         help_text="Id of the job that may replace its vectors and graph, for as long as it runs.",
     )
+    replaced = models.JSONField(
+        default=list,
+        editable=False,
+        help_text="What it was before, the newest last, while no task queue has taken what it is.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
