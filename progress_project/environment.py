@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,7 +41,8 @@ class InvalidVariable(ImproperlyConfigured):
 class Environment:
     """Reads variables by name; an empty one counts as absent. `NAME_FILE` names a file to read.
 
-    What `.env` in the `base` folder says comes second to the environment; the file may be absent.
+    What `.env` in the `base` folder says is put into the environment where that says nothing; the
+    file may be absent.
     `asked` remembers every name, so that a test can compare it with `.env.example`.
     """
 
@@ -48,7 +50,7 @@ class Environment:
         self._base = base
         self._values = environ.FileAwareEnv()
         self.asked: set[str] = set()
-        environ.Env.read_env(self.path("ENV_FILE", ".env"))
+        self._read_file(self.path("ENV_FILE", ".env"))
 
     def text(self, name: str, default: str = "") -> str:
         self.asked.add(name)
@@ -122,6 +124,16 @@ class Environment:
             if self.text(name):
                 found[PREFIX + name] = readers[kind](name)
         return found
+
+    @staticmethod
+    def _read_file(path: Path) -> None:
+        # By itself, django-environ lets an empty variable hide what the file says.
+        empty = {name: value for name, value in os.environ.items() if not value.strip()}
+        for name in empty:
+            del os.environ[name]
+        environ.Env.read_env(path)
+        for name, value in empty.items():
+            os.environ.setdefault(name, value)
 
     def _number(
         self, name: str, kind: Callable[[str], Value], default: Value, expected: str

@@ -101,6 +101,14 @@ def test_env_file_counts_unless_the_environment_says_otherwise(tmp_path):
     assert found["INGESTION_PROGRESS_KEEPALIVE_SECONDS"] == 3
 
 
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_leaves_it_to_the_env_file_and_then_to_the_default(tmp_path, value):
+    (tmp_path / ".env").write_text("PORT=9001\nKEEPALIVE_SECONDS=3\nTIME_ZONE=\n")
+    found = deployed(tmp_path, PORT=value, KEEPALIVE_SECONDS=value, TIME_ZONE=value)
+    assert (found["PORT"], found["INGESTION_PROGRESS_KEEPALIVE_SECONDS"]) == (9001, 3)
+    assert found["TIME_ZONE"] == "UTC"
+
+
 def test_a_log_in_a_terminal_is_for_people_unless_told_otherwise(tmp_path):
     in_terminal = "import sys; sys.stderr.isatty = lambda: True" + SHOW
 
