@@ -10,6 +10,7 @@ from ingestion_progress.management.commands.search import snippet
 from ingestion_progress.pipeline import vectors
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.intake import receive
+from ingestion_progress.pipeline.models import Document, Entity
 from ingestion_progress.pipeline.search import SearchHit, search
 from tests.documents import EXAMPLES, pdf, storage  # noqa: F401
 
@@ -42,6 +43,22 @@ def test_a_hit_says_where_it_stands_and_what_it_speaks_about():
     assert best.entities
     assert all(name.lower() in " ".join(best.text.lower().split()) for name in best.entities)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.database
+def test_entities_are_those_of_the_hits_in_the_order_in_which_they_were_found():
+    for name in ("a.txt", "b.txt"):
+        ingested(b"Bees and Wasps like Honey.", name)
+    for document in Document.objects.all():
+        Entity.objects.create(
+            document=document, key="late", name="Late", evidence=[{"chunk": "c-1", "page": 2}]
+        )
+        # What stands elsewhere is not read: it could not be.
+        Entity.objects.create(document=document, key="other", name="Other", evidence=[{"page": 1}])
+    for hit in search("honey"):
+        names = Entity.objects.filter(document_id=hit.document_id).order_by("pk")
+        assert hit.entities == [*names.exclude(key="other").values_list("name", flat=True)]
+        assert len(hit.entities) > 2
 
 
 def test_pictures_are_found_by_their_descriptions():

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
+from django.db.models import Q
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingestion_progress.pipeline.evidence import StandsInAny
 from ingestion_progress.pipeline.models import Entity
 
 if TYPE_CHECKING:
@@ -42,7 +46,7 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
     vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
     matches = QdrantStore().search(vector, max(1, min(limit, MAX_LIMIT)))
     payloads = [(match.payload or {}, match.score) for match in matches]
-    entities = _entities({payload["document_id"] for payload, _score in payloads})
+    entities = _entities((payload["document_id"], payload["chunk"]) for payload, _score in payloads)
     return [
         SearchHit(
             document_id=payload["document_id"],
@@ -58,10 +62,17 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
     ]
 
 
-def _entities(document_ids: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+def _entities(places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
     """Names of entities by document and chunk, in the order in which they were found."""
+    chunks: dict[str, list[str]] = {}
+    for document_id, chunk in places:
+        chunks.setdefault(document_id, []).append(chunk)
+    if not chunks:
+        return {}
+    # In this order: within an OR, PostgreSQL asks in the order in which it is told.
+    of_each = (Q(document_id=key) & Q(StandsInAny(keys)) for key, keys in chunks.items())
+    rows = Entity.objects.filter(reduce(or_, of_each)).order_by("pk")
     found: dict[tuple[str, str], list[str]] = {}
-    rows = Entity.objects.filter(document_id__in=list(document_ids)).order_by("pk")
     for document_id, name, evidence in rows.values_list("document_id", "name", "evidence"):
         for place in evidence:
             found.setdefault((document_id, place["chunk"]), []).append(name)
