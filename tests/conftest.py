@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from django.apps import apps
 
 from tests.live import LiveProject, live_project, none_outlives
 from tests.servers import postgresql
+
+if TYPE_CHECKING:
+    from ingestion_progress.feed import Feed
 
 # A shell that starts the tests in the background has interrupts ignored, here and in all that the
 # tests start and interrupt.
@@ -40,6 +46,18 @@ def django_db_keepdb() -> bool:
 def _processes_end_with_their_test() -> Iterator[None]:
     with none_outlives():
         yield
+
+
+@pytest.fixture
+async def feed(settings) -> AsyncIterator[Feed]:
+    """The process's own, at a test's speed; nobody is left in it."""
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
+    feed = apps.get_app_config("ingestion_progress").feed
+    yield feed
+    assert feed.subscriber_count == 0
+    assert feed.watched_job_count == 0
+    await asyncio.sleep(0)
 
 
 # `TEST_PROJECT_DATABASES=sqlite` leaves one out, where the other has been tried already.

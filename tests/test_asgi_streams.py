@@ -29,23 +29,13 @@ from ingestion_progress.views.event_stream import EventStreamResponse
 from tests import rules
 from tests.exchanges import Exchange
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("feed")]
 
 ALL_JOBS = "/api/v1/admin/ingestion/progress"
 WRITTEN_AT = datetime(2026, 1, 1, tzinfo=UTC)
 # Of the job that `make_job` makes.
 VERSION = "e-5-1767225600000"
 RETRY = re.compile(rb"retry: \d+\n\n")
-
-
-@pytest.fixture(autouse=True)
-async def feed(settings):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    feed = apps.get_app_config("ingestion_progress").feed
-    yield feed
-    assert feed.subscriber_count == 0
-    await asyncio.sleep(0)
 
 
 def streams_application() -> EventStreams:

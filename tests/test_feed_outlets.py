@@ -8,16 +8,8 @@ from typing import Any
 import pytest
 
 from ingestion_progress.feed import Outlet, Subscriber
-from ingestion_progress.frames import KEEPALIVE, Frame
-
-
-def frame(number: int, *, is_final: bool = False) -> Frame:
-    return Frame(
-        body=f"data: {number}\n\n".encode(),
-        resume_id=f"epoch-{number}",
-        percent=float(number),
-        is_final=is_final,
-    )
+from ingestion_progress.frames import KEEPALIVE
+from tests.frames import frame
 
 
 class Server:

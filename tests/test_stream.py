@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.db import connections, transaction
 from django.test import AsyncClient, Client
@@ -28,16 +27,6 @@ from ingestion_progress.statuses import JobStatus
 from ingestion_progress.threads import release_connections
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def feed(settings):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    feed = apps.get_app_config("ingestion_progress").feed
-    yield feed
-    assert feed.subscriber_count == 0
-    await asyncio.sleep(0)
 
 
 @pytest.fixture

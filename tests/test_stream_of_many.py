@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import re
 
 import pytest
-from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.test import AsyncClient
 from django.urls import reverse
@@ -21,17 +19,6 @@ from tests.test_stream import body_of, first_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/v1/admin/ingestion/progress"
-
-
-@pytest.fixture
-async def feed(settings):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    feed = apps.get_app_config("ingestion_progress").feed
-    yield feed
-    assert feed.subscriber_count == 0
-    assert feed.watched_job_count == 0
-    await asyncio.sleep(0)
 
 
 @pytest.fixture
