@@ -6,7 +6,7 @@ import re
 import pytest
 from django.core.management import CommandError, call_command
 
-from ingestion_progress.management.commands.search import snippet
+from ingestion_progress.pipeline.management.commands.search import snippet
 from ingestion_progress.pipeline import vectors
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.intake import receive
