@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PROBLEMS, INTERRUPTED = 1, 130
 # What says “stop” beside Ctrl-C: a supervisor, and a terminal that closes.
 STOPS = (signal.SIGTERM, signal.SIGHUP)
+# Ignored, or handled by something else than Python.
+UNTOUCHED = (signal.SIG_IGN, None)
 
 
 class Command(BaseCommand):
@@ -110,21 +112,22 @@ def _stops_unwind() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no other can set a handler
         yield
         return
-    ours = [number for number in STOPS if signal.getsignal(number) is signal.SIG_DFL]
+    handlers = {number: signal.getsignal(number) for number in STOPS}
+    before = {number: each for number, each in handlers.items() if each not in UNTOUCHED}
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in ours:  # a terminal that closes sends more than one
+        for each in before:  # a terminal that closes sends more than one
             # Not SIG_IGN: of one that has come already Python would complain.
             signal.signal(each, lambda number, frame: None)
         sys.exit(128 + number)
 
-    for number in ours:
+    for number in before:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _token_for(job: MarkedJob) -> str:
