@@ -20,4 +20,4 @@ importlib.import_module(settings.ROOT_URLCONF)
 # makes an idle server take 0.6 s to leave). And what comes later is mostly streams, which live long
 # and make no cycles: looking for some after every 700 objects took an eighth of the CPU.
 gc.freeze()
-gc.set_threshold(50_000, 20, 50)
+gc.set_threshold(10_000, 20, 50)

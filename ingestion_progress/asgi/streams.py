@@ -46,39 +46,48 @@ class EventStreams(ASGIHandler):
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._is_for_a_stream(scope):
-            await self.handle(scope, receive, send)
-        else:
+        if not self._is_for_a_stream(scope):
             await self._application(scope, receive, send)
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+            return
         from ingestion_progress.views.event_stream import EventStreamResponse
+
+        thread = next(self._threads)
+        response = await self._decided(scope, receive, thread)
+        if response is None:
+            return
+        stream = response if isinstance(response, EventStreamResponse) else None
+        try:
+            with _until_disconnect(receive):
+                answer = await stream.begin() if stream else response
+                if stream and answer is stream and stream.is_live:
+                    write = scope.get("extensions", {}).get(WRITE)
+                    # Awaited here: each coroutine between would be kept as long as the stream.
+                    await (await stream.send_by(send, write))
+                    await send({"type": "http.response.body"})
+                else:
+                    await self.send_response(answer, send)
+        finally:
+            if stream:
+                stream.end()
+            # A server that leaves cancels what is left, and would log a traceback for each stream
+            # that has said everything and waits for its turn in a thread.
+            with suppress(asyncio.CancelledError, TimeoutError):
+                await thread.run(response.close)
+
+    async def _decided(self, scope: Scope, receive: Receive, thread: PatientThread) -> Any:
+        """The response; None: the client has left before its request was over."""
         from ingestion_progress.views.stream import unavailable
 
         try:
             body = await self._body_of(scope, receive)
         except RequestAborted:
-            return
-        thread = next(self._threads)
+            return None
         try:
-            response = await thread.run(self._decide, scope, body)
+            return await thread.run(self._decide, scope, body)
         except TimeoutError:  # a database that accepts and never answers
-            response = unavailable(self.request_class(scope, io.BytesIO()))
-        body.close()
-        del body
-        try:
-            with _until_disconnect(receive):
-                is_stream = isinstance(response, EventStreamResponse)
-                answer = await response.begin() if is_stream else response
-                if isinstance(answer, EventStreamResponse) and answer.is_live:
-                    await answer.send_by(send, scope.get("extensions", {}).get(WRITE))
-                else:
-                    await self.send_response(answer, send)
+            return unavailable(self.request_class(scope, io.BytesIO()))
         finally:
-            # A server that leaves cancels what is left, and would log a traceback for each stream
-            # that has said everything and waits for its turn in a thread.
-            with suppress(asyncio.CancelledError, TimeoutError):
-                await thread.run(response.close)
+            body.close()
 
     def load_middleware(self, is_async: bool = False) -> None:  # noqa: FBT002  (Django's signature)
         super().load_middleware(is_async=False)

@@ -108,9 +108,10 @@ class EventStream(AsyncIterator[bytes]):
         try:
             await subscriber.ready
         except BaseException:  # the client left before there was an answer
-            await self.aclose()
+            self.end()
             raise
         if subscriber.is_up_to_date:
+            self._is_closed = True
             self._leave()
             self._log("sse_stream_up_to_date")
             return False
@@ -150,7 +151,11 @@ class EventStream(AsyncIterator[bytes]):
             self._app.gate.release(self._seat)
 
     async def aclose(self) -> None:
-        """Called by the handler at the end of the stream and when the client has gone."""
+        """Called by Django's handler at the end of the stream and when the client has gone."""
+        self.end()
+
+    def end(self) -> None:
+        """Leaves the feed, and says in the log how it went. May be called twice."""
         if self._is_closed or self._seat is None:
             return
         self._is_closed = True
@@ -194,18 +199,20 @@ class EventStreamResponse(StreamingHttpResponse):
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream
 
-    async def send_by(self, send: Send, write: Write | None = None) -> None:
-        """The messages that Django's handler makes of a response, for one whose stream is live."""
+    async def send_by(self, send: Send, write: Write | None = None) -> asyncio.Future[None]:
+        """The messages that Django's handler makes of it, but for the last, where the stream is
+        live. Returns what is done when that is due.
+        """
         assert isinstance(self._stream, EventStream)  # noqa: S101  (for mypy)
-        try:
-            await send(self._start())
-            # It has been sent, and would be some kilobytes for as long as the stream lives.
-            del self.headers, self.cookies
-            ended = await self._stream.send_by(send, write)
-            await ended
-        finally:
-            await self._stream.aclose()
-        await send({"type": "http.response.body"})
+        await send(self._start())
+        # It has been sent, and would be some kilobytes for as long as the stream lives.
+        del self.headers, self.cookies
+        return await self._stream.send_by(send, write)
+
+    def end(self) -> None:
+        """Gives back what a live stream has taken. May be called twice."""
+        if isinstance(self._stream, EventStream):
+            self._stream.end()
 
     def _start(self) -> dict[str, Any]:
         headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in self.items()]
