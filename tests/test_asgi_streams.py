@@ -348,6 +348,15 @@ async def test_rule_that_gets_no_answer_is_given_up_and_the_client_comes_back(
     assert b"not_found" in later.body
 
 
+async def test_error_of_the_feed_is_what_the_server_hears(feed, monkeypatch):
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("The feed is in use in another event loop of this process.")
+
+    monkeypatch.setattr(type(feed), "subscribe", refuse)
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await get().through(streams_application())
+
+
 async def test_body_that_a_request_brings_is_read_and_one_that_breaks_off_ends_it(feed):
     await make_job(JobStatus.SUCCEEDED)
     length = ("content-length", "4")

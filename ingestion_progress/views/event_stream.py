@@ -156,7 +156,8 @@ class EventStream(AsyncIterator[bytes]):
 
     def end(self) -> None:
         """Leaves the feed, and says in the log how it went. May be called twice."""
-        if self._is_closed or self._seat is None:
+        # One that has no place in the feed has not begun.
+        if self._is_closed or self._seat is None or self._seat.subscriber is None:
             return
         self._is_closed = True
         self._leave()
