@@ -43,7 +43,8 @@ class Channel(HTTPChannel):
         self._is_in_body = True
         self.resetTimeout()
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
-        self.requests[-1].ask_first(self._command, self._path)
+        if self.length != 0:
+            self.requests[-1].ask_first(self._command, self._path)
 
     def allContentReceived(self) -> None:  # noqa: N802  (Twisted's name)
         self._is_in_body = False
