@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.models import Job, clean_batch
-
-if TYPE_CHECKING:
-    JobModelAdmin = admin.ModelAdmin[Job]
-else:
-    JobModelAdmin = admin.ModelAdmin
 
 
 class BatchFilter(admin.SimpleListFilter):
@@ -21,7 +14,9 @@ class BatchFilter(admin.SimpleListFilter):
     title = "batch"
     parameter_name = "batch"
 
-    def lookups(self, request: HttpRequest, model_admin: JobModelAdmin) -> list[tuple[str, str]]:
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
+    ) -> list[tuple[str, str]]:
         batch = self.value()
         return [(batch, batch)] if batch else []
 
