@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -28,7 +28,6 @@ LOADS_IN_A_ROW = 20
 LASTING_LOAD_INTERVAL_SECONDS = 0.25
 # So do newcomers of the streams of all jobs, each of which may need a reading of all.
 LOOK_INTERVAL_SECONDS = 0.25
-NEVER = datetime.max.replace(tzinfo=UTC)
 MAX_BACK_OFF_SECONDS = 5.0
 
 
@@ -181,7 +180,7 @@ class Poller:
         for job_id, error in changes.broken.items():
             logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
         # Ends first and in their order: what follows carries an `id` that says they were sent.
-        for job_id, state in sorted(changes.states.items(), key=_end_of):
+        for job_id, state in sorted(changes.states.items(), key=_active_until):
             self._offer(job_id, state, look, is_broken=job_id in changes.broken)
         for job_id in changes.held_back & self._watches.keys():
             self._watches[job_id].is_behind = True
@@ -310,5 +309,5 @@ def _known(watch: Watch, clock: float) -> Known | None:
     return Known.of(watch.state, is_paused=watch.due_at > clock)
 
 
-def _end_of(item: tuple[str, State]) -> datetime:
-    return item[1].ended_at or NEVER
+def _active_until(item: tuple[str, State]) -> datetime:
+    return item[1].active_until

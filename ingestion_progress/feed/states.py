@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ingestion_progress.feed.selections import bookmark
 from ingestion_progress.frames import Frame, joint_frame, state_frame
 from ingestion_progress.snapshots import Snapshot
 from ingestion_progress.statuses import Liveness
+
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -90,6 +92,11 @@ class State:
     @property
     def ended_at(self) -> datetime | None:
         return None if self.snapshot is None else self.snapshot.job.finished_at
+
+    @property
+    def active_until(self) -> datetime:
+        """Sorts ends first and in their order."""
+        return self.ended_at or NEVER
 
 
 def refreshed(states: Mapping[str, State], now: datetime, covered_at: datetime) -> dict[str, State]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.db.models import Count
 from django.utils import timezone
@@ -12,13 +12,12 @@ from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.feed import Selection
 from ingestion_progress.feed.reading import Known, Scope, read_changes
 from ingestion_progress.feed.selections import OVERLAP
-from ingestion_progress.feed.states import State
+from ingestion_progress.feed.states import NEVER, State
 from ingestion_progress.models import Job
 from ingestion_progress.snapshots import Snapshot
 from ingestion_progress.statuses import JobStatus, Liveness
 
 ACTIVE, DELETED, UNREADABLE = "active", "deleted", "unreadable"
-NEVER = datetime.max.replace(tzinfo=UTC)
 
 News = dict[str, Snapshot | None]
 """By job id, ends first and in their order; None: the job was deleted or cannot be read."""
@@ -85,7 +84,7 @@ class Lookout:
         self._ended = {
             job_id: state
             for job_id, state in self._ended.items()
-            if (state.ended_at or NEVER) >= told_since
+            if state.active_until >= told_since
         }
         return Scope(
             singly=(),
@@ -150,4 +149,4 @@ def _check_found(states: dict[str, State], broken: dict[str, Exception]) -> None
 
 def _end_and_beginning(item: tuple[str, State]) -> tuple[datetime, datetime]:
     _, state = item
-    return state.ended_at or NEVER, state.snapshot.job.created_at if state.snapshot else NEVER
+    return state.active_until, state.snapshot.job.created_at if state.snapshot else NEVER
