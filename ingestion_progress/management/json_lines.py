@@ -1,4 +1,4 @@
-"""Many jobs as JSON: an object per change, as the stream of many jobs has it."""
+"""Jobs as JSON: an object per change, as the stream of one or of many has it."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ from django.utils import timezone
 
 from ingestion_progress.management.bars import concern
 from ingestion_progress.management.lookout import Lookout, News
-from ingestion_progress.schemas import JobPipelineProgressEventData
+from ingestion_progress.schemas import JobPipelineProgressEventData, WireModel
 from ingestion_progress.snapshots import Snapshot
 
 
 class JsonLines:
     """States to the one output, and what is said beside them to the other."""
 
-    def __init__(self, states: OutputWrapper, remarks: OutputWrapper) -> None:
+    def __init__(
+        self, states: OutputWrapper, remarks: OutputWrapper, *, names_jobs: bool = True
+    ) -> None:
         self._states = states
         self._remarks = remarks
+        self._names_jobs = names_jobs
         self._said: dict[str, tuple[str, str]] = {}
         """The resume point and the concern of each active job, as they were last told."""
 
@@ -34,20 +37,22 @@ class JsonLines:
                 self._said.pop(job_id, None)
                 self._remarks.write(f"{job_id}  {lookout.unsuccessful[job_id]}")
             else:
-                self._show(snapshot)
+                self.tell(snapshot)
 
     def conclude(self, words: str) -> None:
         self._remarks.write(words)
 
-    def _show(self, snapshot: Snapshot) -> None:
+    def tell(self, snapshot: Snapshot) -> None:
         job, now = snapshot.job, timezone.now()
         resume_id, note = self._said.pop(job.pk, ("", ""))
         if snapshot.resume_id != resume_id:
-            data = JobPipelineProgressEventData(job_id=job.pk, **dict(snapshot.progress(now)))
+            data: WireModel = snapshot.progress(now)
+            if self._names_jobs:
+                data = JobPipelineProgressEventData(job_id=job.pk, **dict(data))
             self._states.write(data.model_dump_json())
             self._states.flush()
         concerning = concern(snapshot, now)
         if worry := job.error or (concerning if concerning != note else ""):
-            self._remarks.write(f"{job.pk}  {worry}")
+            self._remarks.write(f"{job.pk}  {worry}" if self._names_jobs else worry)
         if not job.is_finished:
             self._said[job.pk] = (snapshot.resume_id, concerning)

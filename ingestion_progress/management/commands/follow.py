@@ -6,12 +6,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidBatch, JobNotFound
 from ingestion_progress.feed import Selection
-from ingestion_progress.management.bars import Bars, concern, console_for
+from ingestion_progress.management.bars import Bars, console_for
 from ingestion_progress.management.json_lines import JsonLines
 from ingestion_progress.management.lookout import ACTIVE, Lookout, News, has_no_future, in_words
 from ingestion_progress.management.panel import Panel
@@ -79,19 +78,11 @@ class Command(BaseCommand):
         return snapshot
 
     def _print_json(self, snapshots: Iterator[Snapshot], *, is_once: bool) -> Snapshot:
-        resume_id = note = ""
+        lines = JsonLines(self.stdout, self.stderr, names_jobs=False)
         for snapshot in snapshots:
-            now = timezone.now()
-            if snapshot.resume_id != resume_id:
-                resume_id = snapshot.resume_id
-                self.stdout.write(snapshot.progress(now).model_dump_json())
-                self.stdout.flush()
-            if (concerning := concern(snapshot, now)) != note and (note := concerning):
-                self.stderr.write(note)
+            lines.tell(snapshot)
             if is_once:
                 break
-        if snapshot.job.error:
-            self.stderr.write(snapshot.job.error)
         return snapshot
 
     # Many jobs
