@@ -6,6 +6,7 @@ import threading
 
 from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 
 released = threading.Event()
 NOT_A_FUNCTION = "rule"
@@ -23,6 +24,11 @@ def asked_in_person(request, job_id):
 def when_released(request, job_id):
     """Waits for a database, as it were, that has accepted the question."""
     return released.wait(20)
+
+
+def without_database(request, job_id):
+    """Asks a database that is down."""
+    raise OperationalError
 
 
 async def later(request, job_id):

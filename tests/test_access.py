@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
 
-from ingestion_progress import access
+from ingestion_progress import access, tokens
 
 pytestmark = pytest.mark.django_db
 
@@ -104,3 +104,10 @@ class TestRuleOfTheProject:
         request = visitor(django_user_model.objects.create_user("ada"))
 
         assert not access.may_start(request, "ada-1")
+
+    @pytest.mark.parametrize("is_active", [True, False])
+    def test_token_is_valid_while_its_issuer_is_active(self, rf, django_user_model, is_active):
+        issuer = django_user_model.objects.create_user("ada", is_active=is_active)
+        token, _ = tokens.mint(["ada-1"], minted_by=str(issuer.pk))
+
+        assert access.may_view(rf.get("/", {"token": token}), "ada-1") is is_active

@@ -181,6 +181,16 @@ async def test_every_address_has_a_limit(application, method, path, content_type
     assert exchange.read_before_the_answer == (0 if is_declared else 140 * 1024)
 
 
+@pytest.mark.parametrize("is_declared", [True, False], ids=["declared", "chunked"])
+@pytest.mark.parametrize(("excess_bytes", "status"), [(0, 404), (1, 413)])
+async def test_body_of_exactly_the_limit_is_allowed(application, is_declared, excess_bytes, status):
+    parts = [b"x" * 64 * 1024, b"x" * (64 * 1024 + excess_bytes)]
+    header = length(parts) if is_declared else ("transfer-encoding", "chunked")
+    exchange = await Exchange("/no/such/page", parts, [header]).through(application)
+
+    assert exchange.status == status
+
+
 async def test_project_with_other_uploads_sets_its_own_limit():
     application = BodyLimit(get_asgi_application(), elsewhere_bytes=MEBIBYTE)
     parts = [b"x" * 200 * 1024]

@@ -33,6 +33,14 @@ def handled():
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.fixture
+def ignored():
+    """The parent process has SIGTERM ignored, which its children inherit."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 def milliseconds(parting: bytes) -> int:
     return int(re.fullmatch(rb"retry: (\d+)\n\n", parting)[1])
 
@@ -102,6 +110,18 @@ async def test_sigterm_waits_for_the_streams_and_reaches_the_server(handled):
     feed.unsubscribe(subscriber)
     await asyncio.sleep(0.2)
     assert handled == [signal.SIGTERM]
+
+
+async def test_sigterm_that_is_ignored_stays_ignored(ignored, feed):
+    await make_job()
+    subscriber = feed.subscribe("job")
+    await opened(subscriber)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+
+    assert not feed.is_draining
+    assert not subscriber.is_parted
 
 
 async def test_sigterm_does_not_wait_for_a_reader_that_takes_nothing(handled, monkeypatch):

@@ -190,6 +190,50 @@ class TestRecheck:
 
         assert b'"code":"forbidden"' in await last_word(seat)
 
+    @pytest.mark.parametrize("by_token", [False, True], ids=["session", "token"])
+    async def test_deactivated_user_is_refused_although_the_rule_of_the_project_agrees(
+        self, admit, rf, settings, by_token
+    ):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.asked_in_person"
+        user = await User.objects.acreate_user("ada")
+        token, _ = tokens.mint(["job"], minted_by=str(user.pk))
+        request = rf.get("/", {"token": token} if by_token else {}, headers={"X-Job": "job"})
+        request.user = AnonymousUser() if by_token else user
+        seat = admit(str(user.pk), request=request)
+        assert not await self.ends(seat)
+        await User.objects.filter(pk=user.pk).aupdate(is_active=False)
+
+        assert b'"code":"forbidden"' in await last_word(seat)
+
+    async def test_database_error_in_the_rule_of_the_project_ends_no_stream(
+        self, admit, rf, settings, caplog
+    ):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.without_database"
+        request = rf.get("/")
+        request.user = AnonymousUser()
+        seat = admit(request=request)
+        assert not await self.ends(seat)
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.own_jobs_only"
+
+        assert b'"code":"forbidden"' in await last_word(seat)
+        assert caplog.text.count("access_recheck_failed") == 1
+
+    async def test_failed_recheck_is_repeated_long_before_the_next_one_is_due(
+        self, gate, admit, rf, settings, caplog
+    ):
+        settings.INGESTION_PROGRESS_RECHECK_SECONDS = 600
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.without_database"
+        request = rf.get("/")
+        request.user = AnonymousUser()
+        seat = admit(request=request)
+        gate.tick(time.time(), time.monotonic() + 601)
+        async with asyncio.timeout(5):
+            while "access_recheck_failed" not in caplog.text:  # noqa: ASYNC110  (nothing says so)
+                await asyncio.sleep(0.01)
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.own_jobs_only"
+
+        assert b'"code":"forbidden"' in await last_word(seat)
+
     async def test_rule_that_fails_refuses_and_is_logged(self, admit, rf, settings, caplog):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.missing"
 
