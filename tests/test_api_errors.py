@@ -89,6 +89,6 @@ assert not any("search" in path for path in document["paths"])
 assert "Search" not in [tag["name"] for tag in document["tags"]]
 assert Client().get("/api/v1/search?q=a").json()["code"] == "not_found"
 assert Client().post("/api/v1/admin/ingestion/jobs").json()["code"] == "method_not_allowed"
-assert "ingestion_progress.pipeline.intake" not in sys.modules
+assert "ingestion_progress.pipeline.uploads.receive" not in sys.modules
 """
         subprocess.run([sys.executable, "-c", source], cwd=ROOT, check=True)

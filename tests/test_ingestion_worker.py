@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ingestion_progress.pipeline.names import stable_id
+from ingestion_progress.pipeline.uploads.names import stable_id
 from tests.documents import EXAMPLES, GUIDE
 from tests.live import LiveProject, live_project
 

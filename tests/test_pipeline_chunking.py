@@ -11,8 +11,8 @@ from ingestion_progress.pipeline.chunking import (
     _headings,
 )
 from ingestion_progress.pipeline.documents import Page
-from ingestion_progress.pipeline.media import MediaType
 from ingestion_progress.pipeline.parsers import parser_for
+from ingestion_progress.pipeline.uploads.media_types import MediaType
 from tests.documents import EXAMPLES, GUIDE
 
 CHUNKER = SemanticChunker()

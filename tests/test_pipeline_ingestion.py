@@ -28,9 +28,9 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.ingestion import claim, ingest
-from ingestion_progress.pipeline.intake import receive
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.streaming import Tools
+from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.vectors import QdrantStore
 from ingestion_progress.snapshots import Snapshot, load_snapshot
 from ingestion_progress.statuses import StageStatus, WorkerStatus

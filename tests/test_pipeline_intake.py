@@ -19,9 +19,9 @@ from ingestion_progress.pipeline.exceptions import (
     TaskNotQueued,
     UnsupportedDocument,
 )
-from ingestion_progress.pipeline.intake import receive
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.names import stable_id
+from ingestion_progress.pipeline.uploads.names import stable_id
+from ingestion_progress.pipeline.uploads.receive import receive
 from tests.documents import storage, stored_files, zip_bomb  # noqa: F401
 
 pytestmark = [

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from ingestion_progress.pipeline.archives import END_OF_DIRECTORY, open_archive
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     DocumentTooLarge,
@@ -15,7 +14,8 @@ from ingestion_progress.pipeline.exceptions import (
     UnreadableDocument,
     UnsupportedDocument,
 )
-from ingestion_progress.pipeline.media import EXTENSIONS, MediaType, media_type_of
+from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS, MediaType, media_type_of
+from ingestion_progress.pipeline.uploads.zip_safety import END_OF_DIRECTORY, open_archive
 from tests.documents import EXAMPLES, archive, docx, pdf, zip_bomb
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion_progress.pipeline.names import UNNAMED, clean_name, extension, stable_id
+from ingestion_progress.pipeline.uploads.names import UNNAMED, clean_name, extension, stable_id
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from ingestion_progress.pipeline.exceptions import (
     ProtectedDocument,
     UnreadablePage,
 )
-from ingestion_progress.pipeline.media import MediaType
 from ingestion_progress.pipeline.parsers import parser_for
+from ingestion_progress.pipeline.uploads.media_types import MediaType
 from tests.documents import EXAMPLES, GUIDE, docx, pdf, written
 
 

@@ -12,8 +12,8 @@ from django.db import connections, transaction
 from django_tasks_db.compat import BaseTaskBackend
 
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.intake import receive
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.uploads.receive import receive
 from tests.documents import storage, stored_files  # noqa: F401
 from tests.tracking import eventually
 

@@ -12,7 +12,7 @@ from django_tasks_db.models import DBTaskResult
 from ingestion_progress.exceptions import InvalidTransition
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline import worker as worker_module
-from ingestion_progress.pipeline.intake import receive
+from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.worker import IngestionWorker, give_back, keep_house
 from ingestion_progress.tracker import delete_job, track
 from tests.documents import storage  # noqa: F401

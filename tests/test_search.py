@@ -8,10 +8,10 @@ from django.core.management import CommandError, call_command
 
 from ingestion_progress.pipeline import vectors
 from ingestion_progress.pipeline.ingestion import ingest
-from ingestion_progress.pipeline.intake import receive
 from ingestion_progress.pipeline.management.commands.search import snippet
 from ingestion_progress.pipeline.models import Document, Entity
 from ingestion_progress.pipeline.search import SearchHit, search
+from ingestion_progress.pipeline.uploads.receive import receive
 from tests.documents import EXAMPLES, pdf, storage  # noqa: F401
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]

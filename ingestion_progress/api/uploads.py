@@ -19,7 +19,8 @@ from ingestion_progress.api.ids import FormId, OptionalId
 from ingestion_progress.api.jobs import JOBS, SEEING
 from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job
 from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
-from ingestion_progress.pipeline import exceptions, intake
+from ingestion_progress.pipeline import exceptions
+from ingestion_progress.pipeline.uploads.receive import receive
 
 MEBIBYTE = 1024 * 1024
 
@@ -140,7 +141,7 @@ def create_job(
         raise ApiError("invalid_request", "file: send one document per request.")
     if (file.size or 0) > conf.max_upload_bytes:
         raise too_large()
-    job = intake.receive(
+    job = receive(
         file,
         name=file.name or "",
         job_id=form.job_id or None,

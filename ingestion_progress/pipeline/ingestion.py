@@ -19,11 +19,11 @@ from ingestion_progress.pipeline.exceptions import (
     DocumentNotFound,
     IngestionStopped,
 )
-from ingestion_progress.pipeline.media import MediaType
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.parsers import parser_for
 from ingestion_progress.pipeline.reading import read_document
 from ingestion_progress.pipeline.streaming import ChunkStream, Tools
+from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.tracker import fail_job, track
 
 if TYPE_CHECKING:

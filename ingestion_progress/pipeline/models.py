@@ -7,7 +7,7 @@ import uuid
 from django.db import models
 from django.db.models import F, Q
 
-from ingestion_progress.pipeline.names import MAX_NAME_LENGTH, extension
+from ingestion_progress.pipeline.uploads.names import MAX_NAME_LENGTH, extension
 
 MAX_KEY_LENGTH = 200
 

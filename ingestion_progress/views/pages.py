@@ -75,7 +75,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     """The form without JavaScript: a job per file, and what became of each as a message."""
     if not _may_upload(request):
         return refusal(request)
-    from ingestion_progress.pipeline import intake
+    from ingestion_progress.pipeline.uploads.receive import receive
 
     files = request.FILES.getlist("file")
     batch = new_job_id() if len(files) > 1 else None
@@ -83,7 +83,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         messages.error(request, "Choose at least one document.", fail_silently=True)
     for file in files:
         try:
-            job = intake.receive(file, batch=batch)
+            job = receive(file, batch=batch)
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
         else:

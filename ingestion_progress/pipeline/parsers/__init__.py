@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingestion_progress.pipeline.media import MediaType
+from ingestion_progress.pipeline.uploads.media_types import MediaType
 
 if TYPE_CHECKING:
     from ingestion_progress.pipeline.documents import Parser

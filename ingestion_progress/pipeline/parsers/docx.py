@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import mammoth
 
-from ingestion_progress.pipeline.archives import open_archive
 from ingestion_progress.pipeline.documents import Pages
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
 from ingestion_progress.pipeline.parsers.html import html_page
+from ingestion_progress.pipeline.uploads.zip_safety import open_archive
 
 if TYPE_CHECKING:
     from ingestion_progress.pipeline.documents import Source

@@ -11,9 +11,9 @@ from ingestion_progress.management.bars import console_for, live_bars, watch
 from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.exceptions import IngestionStopped
 from ingestion_progress.pipeline.ingestion import ingest
-from ingestion_progress.pipeline.intake import receive
-from ingestion_progress.pipeline.media import EXTENSIONS
-from ingestion_progress.pipeline.names import clean_name, stable_id
+from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
+from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
+from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.tracker import reason_of
 

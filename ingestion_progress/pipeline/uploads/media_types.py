@@ -6,13 +6,13 @@ import codecs
 from enum import StrEnum
 from typing import BinaryIO
 
-from ingestion_progress.pipeline.archives import open_archive
 from ingestion_progress.pipeline.exceptions import (
     EmptyDocument,
     MislabelledDocument,
     UnsupportedDocument,
 )
-from ingestion_progress.pipeline.names import extension
+from ingestion_progress.pipeline.uploads.names import extension
+from ingestion_progress.pipeline.uploads.zip_safety import open_archive
 
 HEAD_BYTES = 8192
 WORD_PART = "word/document.xml"

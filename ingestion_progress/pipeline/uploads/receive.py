@@ -22,10 +22,10 @@ from ingestion_progress.pipeline.exceptions import (
     EmptyDocument,
     TaskNotQueued,
 )
-from ingestion_progress.pipeline.media import MediaType, media_type_of
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.names import clean_name, stable_id
-from ingestion_progress.pipeline.replacements import Replacement
+from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
+from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
+from ingestion_progress.pipeline.uploads.replacement import Replacement
 from ingestion_progress.tracker import delete_job, queue_job
 
 if TYPE_CHECKING:
