@@ -64,8 +64,12 @@ def encode_event(event: str, data: WireModel, resume_id: str = "") -> bytes:
 
 
 def encode_retry(milliseconds: int) -> bytes:
-    """How long the client waits before it comes back; no event of its own."""
-    return f"retry: {milliseconds}\n\n".encode()
+    """How long the client waits before it reconnects, which takes effect without a block.
+
+    The line goes in front of an event or at the end of the stream: httpx-sse dispatches a block
+    of its own as an empty `message`.
+    """
+    return f"retry: {milliseconds}\n".encode()
 
 
 def encode_error(job_id: str, message: str, code: str) -> bytes:

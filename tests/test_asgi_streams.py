@@ -35,7 +35,7 @@ ALL_JOBS = "/api/v1/admin/ingestion/progress"
 WRITTEN_AT = datetime(2026, 1, 1, tzinfo=UTC)
 # Of the job that `make_job` makes.
 VERSION = "e-5-1767225600000"
-RETRY = re.compile(rb"retry: \d+\n\n")
+RETRY = re.compile(rb"retry: \d+\n")
 
 
 def streams_application() -> EventStreams:

@@ -42,7 +42,7 @@ def ignored():
 
 
 def milliseconds(parting: bytes) -> int:
-    return int(re.fullmatch(rb"retry: (\d+)\n\n", parting)[1])
+    return int(re.fullmatch(rb"retry: (\d+)\n", parting)[1])
 
 
 def test_ages_and_returns_are_spread_out(settings):

@@ -147,26 +147,26 @@ class TestWelcome:
 
 async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscriber):
     subscriber.put("job", frame(1))
-    subscriber.part(b"retry: 700\n\n")
+    subscriber.part(b"retry: 700\n")
     subscriber.put("job", frame(2))
 
-    assert [part async for part in subscriber] == [frame(1).body, b"retry: 700\n\n"]
+    assert [part async for part in subscriber] == [frame(1).body, b"retry: 700\n"]
     assert not subscriber.has_ended
 
 
 async def test_waiting_stream_is_parted_with_at_once(subscriber):
     waiter = subscriber.__anext__()
-    subscriber.part(b"retry: 700\n\n")
-    subscriber.part(b"retry: 900\n\n")
+    subscriber.part(b"retry: 700\n")
+    subscriber.part(b"retry: 900\n")
 
-    assert await waiter == b"retry: 700\n\n"
+    assert await waiter == b"retry: 700\n"
     with pytest.raises(StopAsyncIteration):
         await anext(subscriber)
 
 
 async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
     subscriber.put("job", frame(1, is_final=True))
-    subscriber.part(b"retry: 700\n\n")
+    subscriber.part(b"retry: 700\n")
 
     assert [part async for part in subscriber] == [frame(1, is_final=True).body]
     assert subscriber.has_ended
@@ -185,10 +185,10 @@ class TestCompressed:
         return zlib.decompressobj(wbits=31)
 
     async def test_every_part_is_read_as_it_comes(self, compressed, decoder):
-        compressed.greeting = b"retry: 1234\n\n"
+        compressed.greeting = b"retry: 1234\n"
         compressed.put("job", frame(1))
 
-        assert decoder.decompress(compressed.open()) == frame(1).body + b"retry: 1234\n\n"
+        assert decoder.decompress(compressed.open()) == b"retry: 1234\n" + frame(1).body
         waiter = compressed.__anext__()
         compressed.keep_alive()
         assert decoder.decompress(await waiter) == KEEPALIVE
@@ -204,7 +204,7 @@ class TestCompressed:
     @pytest.mark.parametrize("ending", ["final", "end", "part"])
     async def test_it_is_complete_at_each_end(self, compressed, decoder, ending):
         if ending == "part":
-            compressed.part(b"retry: 99\n\n")
+            compressed.part(b"retry: 99\n")
         elif ending == "end":
             compressed.end(frame(7))
         else:
@@ -212,5 +212,5 @@ class TestCompressed:
 
         received = b"".join([decoder.decompress(part) async for part in compressed])
 
-        assert received in {b"retry: 99\n\n", frame(7).body, frame(100).body}
+        assert received in {b"retry: 99\n", frame(7).body, frame(100).body}
         assert decoder.eof

@@ -18,6 +18,8 @@ from tests.servers import free_port
 pytest_plugins = ["tests.browser"]
 pytestmark = pytest.mark.browser
 
+# What Chromium waits that was told nothing.
+CHROMIUM_RETRY_MS = 3000
 RUN = """
     import sys, time
     from ingestion_progress import track
@@ -145,3 +147,30 @@ def test_seventh_stream_of_an_origin_waits_for_one_of_six_over_http_1_1(
     assert page.evaluate("more[5].readyState === EventSource.CONNECTING")
     page.evaluate("source.close()")
     page.wait_for_function("more[5].readyState === EventSource.OPEN")
+
+
+def test_stream_that_is_ended_for_its_age_is_resumed_by_its_retry_without_an_empty_message(
+    elsewhere, sqlite_project, job_id
+):
+    live = sqlite_project.serve("uvicorn", MAX_STREAM_SECONDS="1")
+    sqlite_project.queue_job(job_id, "parsing")
+    page = elsewhere("about:blank")
+    page.evaluate(
+        """(url) => {
+            window.events = [];
+            window.stream = new EventSource(url);
+            for (const name of ["open", "error", "message"]) {
+                stream.addEventListener(name, () => events.push([name, performance.now()]));
+            }
+        }""",
+        progress_url(live.url, job_id),
+    )
+    page.wait_for_function("events.filter(([name]) => name === 'open').length === 3")
+    seen = page.evaluate("events")
+    page.evaluate("stream.close()")
+    live.process.terminate()
+    live.process.wait(5)
+
+    assert [name for name, _ in seen] == ["open", "error", "open", "error", "open"]
+    waited = [after[1] - before[1] for before, after in zip(seen[1::2], seen[2::2], strict=True)]
+    assert max(waited) < CHROMIUM_RETRY_MS

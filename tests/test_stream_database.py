@@ -142,7 +142,7 @@ def test_who_signed_in_comes_back_after_the_database(project, database, job_id):
         assert next(events(back)).name == "pipeline_progress"
 
     assert (away.status_code, away.headers["content-type"]) == (200, STREAM)
-    assert re.fullmatch(rb"retry: \d+\n\n", answer)
+    assert re.fullmatch(rb"retry: \d+\n", answer)
     assert logged(project, "sse_stream_refused") == 1
     assert "Internal Server Error" not in project.log.read_text()
 

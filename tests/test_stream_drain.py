@@ -20,7 +20,7 @@ from tests.live import APPLICATION, SERVERS, LiveProject, LiveServer
 from tests.servers import free_port
 
 STREAMS = 200
-ENDING = re.compile(rb"\n\n\r\n[0-9a-fA-F]+\r\nretry: (\d+)\n\n\r\n0\r\n\r\n\Z")
+ENDING = re.compile(rb"\n\n\r\n[0-9a-fA-F]+\r\nretry: (\d+)\n\r\n0\r\n\r\n\Z")
 RUN_FOR_EVER = """
     import itertools, sys, time
     from ingestion_progress import track

@@ -110,7 +110,7 @@ class Viewers:
         )
         received = bytearray()
         self.received.append(received)
-        while not (b"event: job_state" in received or (last_id and b"retry: " in received)):
+        while not (b"event: job_state" in received or (last_id and b": keepalive" in received)):
             received += await reader.read(65536)
             assert b" 200 OK" in received, received
         self.tasks.append(asyncio.create_task(self._read(reader, received)))

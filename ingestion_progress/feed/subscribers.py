@@ -86,7 +86,7 @@ class Subscriber(AsyncIterator[bytes]):
         self.not_before = 0.0
         """Clock time of the feed before which no further state may be sent."""
         self.greeting = b""
-        """What follows on the first state, where the stream goes on."""
+        """A line that the block of the first event begins with, where the stream goes on."""
         self.ends_at = math.inf
         """Clock time of the feed when the stream is parted with."""
         self.reader: asyncio.Task[object] | None = None
@@ -137,8 +137,7 @@ class Subscriber(AsyncIterator[bytes]):
         daphne sends the response's headers with the first byte of its body.
         """
         self.is_open = True
-        first = self._take() if self._unsent else self._packed(SILENCE)
-        return first if self._is_closed else first + self._packed(Part(body=self.greeting))
+        return self._take() if self._unsent else self._packed(SILENCE)
 
     def welcome(self, frame: Frame, *, not_before: float = 0.0) -> None:
         """Takes the first state that is known, unless the client has it already."""
@@ -262,9 +261,14 @@ class Subscriber(AsyncIterator[bytes]):
         self._unsent = None
 
     def _leave(self, goodbye: Part) -> bytes:
+        greeting = self._greet() if self.greeting and self._is_concluding else b""
         self._is_closed = True
         self.has_ended = self._is_concluding
-        return self._packed(goodbye)
+        return greeting + self._packed(goodbye)
+
+    def _greet(self) -> bytes:
+        greeting, self.greeting = Part(body=self.greeting), b""
+        return b"" if self._is_closed else self._packed(greeting)
 
     def _take(self) -> bytes:
         frame = self._mailbox().take()
@@ -275,12 +279,13 @@ class Subscriber(AsyncIterator[bytes]):
         return self._hand(frame)
 
     def _hand(self, frame: Frame) -> bytes:
+        greeting = self._greet() if self.greeting else b""
         sent = frame.body if self._member is None else self._packed(frame)
         self.frames_sent += 1
         self.last_percent = frame.percent
         self._counts.frames += 1
         self._counts.frame_bytes += len(sent)
-        return sent
+        return greeting + sent  # where there is none, the very same bytes
 
     def _packed(self, part: Part) -> bytes:
         """As it goes out: as it is, or as a piece of this client's gzip."""
