@@ -38,7 +38,7 @@ def main() -> int:
     os.chdir(BASE_DIR)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "progress_project.settings")
     try:
-        if not Environment(BASE_DIR).text("DEBUG"):
+        if not Environment()("DEBUG", str, default=""):
             os.environ["DEBUG"] = "true"
         django.setup()
         address = free_address(settings.HOST, settings.PORT)

@@ -10,38 +10,32 @@ import ipaddress
 import secrets
 import sys
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any
 
 from corsheaders.defaults import default_headers
+from django.core import checks
 
-from progress_project.environment import Environment, InvalidVariable, sqlite_file
+from progress_project import casts
+from progress_project.casts import BASE_DIR, boolean, integer
+from progress_project.environment import Environment, InvalidVariable
 from progress_project.log_records import FORMATS, LEVELS, logging_config
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment(BASE_DIR)
+env = Environment()
 
-VAR_DIR = env.path("VAR_DIR", "var")
+VAR_DIR: Path = env("VAR_DIR", casts.path, default=BASE_DIR / "var")
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
-    """From the environment, or made once and kept beside the data for this deployment."""
-    if given := env.text("SECRET_KEY"):
+    """The variable, or a key that is made once and kept in VAR_DIR."""
+    given: str = env("SECRET_KEY", str, default="")
+    if given:
         return given
     kept = VAR_DIR / "secret_key"
     if not kept.exists():
         kept.touch(mode=0o600)
         kept.write_text(secrets.token_urlsafe(50))
     return kept.read_text()
-
-
-def _time_zone() -> str:
-    name = env.text("TIME_ZONE", "UTC")
-    try:
-        ZoneInfo(name)
-    except (ValueError, ZoneInfoNotFoundError, OSError):
-        raise InvalidVariable("TIME_ZONE", f"a name like Europe/Berlin, not {name!r}") from None
-    return name
 
 
 def _is_loopback(host: str) -> bool:
@@ -56,12 +50,12 @@ def _log_format() -> str:
     return "console" if DEBUG or sys.stderr.isatty() else "json"
 
 
-DEBUG = env.boolean("DEBUG", default=False)
+DEBUG = env("DEBUG", boolean, default=False)
 SECRET_KEY = _secret_key()
 
 # Where scripts/run serves.
-HOST = env.text("HOST", "127.0.0.1")
-PORT = env.integer("PORT", 8000)
+HOST = env("HOST", str, default="127.0.0.1")
+PORT = env("PORT", integer, default=8000)
 if not 0 < PORT < 65536:
     raise InvalidVariable("PORT", f"between 1 and 65535, not {PORT}")
 
@@ -69,8 +63,8 @@ _hosts = ["localhost", "127.0.0.1", "[::1]"]
 if DEBUG and not _is_loopback(HOST):
     # A phone on the same network asks for whatever address this machine has there.
     _hosts = ["*"]
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", _hosts)
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+ALLOWED_HOSTS = env("ALLOWED_HOSTS", casts.words, default=_hosts)
+CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS", casts.words, default=[])
 
 INSTALLED_APPS = [
     # Daphne makes `runserver` speak ASGI. Every other process would pay for its imports, which
@@ -122,9 +116,10 @@ TEMPLATES = [
 # The databases
 
 DATABASES = {
-    "default": env.database("DATABASE_URL") or sqlite_file(VAR_DIR / "progress.sqlite3"),
+    "default": env("DATABASE_URL", casts.database, default=None)
+    or casts.sqlite_file(VAR_DIR / "progress.sqlite3"),
 }
-if _progress_database := env.database("PROGRESS_DATABASE_URL"):
+if _progress_database := env("PROGRESS_DATABASE_URL", casts.database, default=None):
     DATABASES["progress"] = _progress_database
     DATABASE_ROUTERS = ["ingestion_progress.routers.ProgressRouter"]
     INGESTION_PROGRESS_DATABASE = "progress"
@@ -132,7 +127,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default"]}}
 
 # Wake-ups between processes. Redis would keep a connection that died half-open, if nobody asked.
-if _redis_url := env.text("REDIS_URL"):
+if _redis_url := env("REDIS_URL", str, default=""):
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -159,18 +154,19 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 
-HTTPS = env.boolean("HTTPS", default=not DEBUG)
+HTTPS = env("HTTPS", boolean, default=not DEBUG)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # Orchestrators ask the process itself, without TLS; a redirect would count as an answer.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
-SECURE_HSTS_SECONDS = env.integer("HSTS_SECONDS", 3600) if HTTPS else 0
-if env.boolean("BEHIND_PROXY", default=False):
+_hsts_seconds = env("HSTS_SECONDS", integer, default=3600)
+SECURE_HSTS_SECONDS = _hsts_seconds if HTTPS else 0
+if env("BEHIND_PROXY", boolean, default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Other subdomains, and browsers' preload lists, are for the owner of the whole domain to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
-INGESTION_PROGRESS_PUBLIC = env.boolean("PUBLIC", default=DEBUG)
-INGESTION_PROGRESS_CORS_ORIGINS = env.words("CORS_ORIGINS")
+INGESTION_PROGRESS_PUBLIC = env("PUBLIC", boolean, default=DEBUG)
+INGESTION_PROGRESS_CORS_ORIGINS = env("CORS_ORIGINS", casts.words, default=[])
 # Streams answer for themselves: a rule of the project's own makes them less than public.
 CORS_URLS_REGEX = r"^/api/(?!v1/admin/ingestion/(jobs/[^/]+/)?progress$)"
 CORS_ALLOW_ALL_ORIGINS = INGESTION_PROGRESS_PUBLIC
@@ -196,13 +192,19 @@ STORAGES = {
 # Words and times
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = _time_zone()
+TIME_ZONE = env("TIME_ZONE", casts.time_zone, default="UTC")
 USE_TZ = True
 LOGGING = logging_config(
-    level=env.choice("LOG_LEVEL", LEVELS, "INFO"),
-    log_format=env.choice("LOG_FORMAT", FORMATS, _log_format()),
+    level=env("LOG_LEVEL", casts.one_of(LEVELS), default="INFO"),
+    log_format=env("LOG_FORMAT", casts.one_of(FORMATS), default=_log_format()),
 )
 
 # KEEPALIVE_SECONDS in the environment is INGESTION_PROGRESS_KEEPALIVE_SECONDS here; and so on.
 
 globals().update(env.app_settings())
+
+
+@checks.register()
+def check_names(**kwargs: Any) -> list[checks.CheckMessage]:
+    """A name in `.env` that no setting above has read is a mistake."""
+    return env.check_names()

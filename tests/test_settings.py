@@ -26,7 +26,7 @@ SHOW = """
 import json
 from progress_project import settings
 shown = {name: value for name, value in vars(settings).items() if name.isupper()}
-print(json.dumps(shown | {"asked": sorted(settings.env.asked)}, default=str))
+print(json.dumps(shown | {"asked": sorted(settings.env.names_read)}, default=str))
 """
 MANAGE_CHECK = """
 import runpy, sys
@@ -101,6 +101,33 @@ def test_env_file_counts_unless_the_environment_says_otherwise(tmp_path):
     assert found["INGESTION_PROGRESS_KEEPALIVE_SECONDS"] == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("THROTLE_SECONDS", "Did you mean THROTTLE_SECONDS?"),
+        ("INGESTION_PROGRESS_THROTTLE_SECONDS", "Did you mean THROTTLE_SECONDS?"),
+        ("throttle_seconds", "Did you mean THROTTLE_SECONDS?"),
+        ("SECRETKEY_FILE", "Did you mean SECRET_KEY?"),
+        ("FAVOURITE_COLOUR", ".env.example lists all names."),
+    ],
+)
+def test_unknown_name_in_the_env_file_is_a_warning_with_a_suggestion(tmp_path, name, hint):
+    (tmp_path / ".env").write_text(f"{name}=3\n")
+    done = run(tmp_path, MANAGE_CHECK)
+    assert done.returncode == 0
+    assert f"(progress_project.W001) {tmp_path}/.env: {name} is unknown." in done.stderr
+    assert f"HINT: {hint}" in done.stderr
+
+
+def test_every_name_that_something_reads_is_known(tmp_path):
+    (tmp_path / "key").write_text("out of a vault")
+    lines = [f"{name}=" for name in EXAMPLES]
+    lines += ["DJANGO_SUPERUSER_PASSWORD=x", "NO_COLOR=1", f"SECRET_KEY_FILE={tmp_path / 'key'}"]
+    (tmp_path / ".env").write_text("\n".join(lines))
+    for debug in ("true", "false"):
+        assert "no issues" in run(tmp_path, MANAGE_CHECK, DEBUG=debug).stdout
+
+
 @pytest.mark.parametrize("value", ["", " "])
 def test_an_empty_variable_leaves_it_to_the_env_file_and_then_to_the_default(tmp_path, value):
     (tmp_path / ".env").write_text("PORT=9001\nKEEPALIVE_SECONDS=3\nTIME_ZONE=\n")
@@ -139,9 +166,11 @@ def test_secret_key_is_made_once_and_only_its_owner_reads_it(tmp_path):
     ("name", "value", "sentence"),
     [
         ("DEBUG", "maybe", "must be true or false, not 'maybe'."),
+        ("HTTPS", "ture", "must be true or false, not 'ture'."),
         ("PORT", "http", "must be a whole number, not 'http'."),
         ("PORT", "70000", "must be between 1 and 65535, not 70000."),
         ("THROTTLE_SECONDS", "soon", "must be a number, not 'soon'."),
+        ("THROTTLE_SECONDS", "1,5", "must be a number, not '1,5'."),
         ("TIME_ZONE", "Mars/Olympus", "must be a name like Europe/Berlin, not 'Mars/Olympus'."),
         ("TIME_ZONE", "../../etc", "must be a name like Europe/Berlin, not '../../etc'."),
         ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'loud'."),
