@@ -101,11 +101,17 @@ class StageChanges:
         self.finished_at: datetime | None = None
         self.unit = ""
 
+    @property
+    def is_final(self) -> bool:
+        """No status may follow the pending one, as none would once it was written."""
+        return self.status is not None and self.status.is_final
+
     def follow(self, later: StageChanges) -> None:
         self.counters.follow(later.counters)
-        self.status = later.status or self.status
-        self.started_at = self.started_at or later.started_at
-        self.finished_at = later.finished_at or self.finished_at
+        if not self.is_final:
+            self.status = later.status or self.status
+            self.started_at = self.started_at or later.started_at
+            self.finished_at = later.finished_at or self.finished_at
         self.unit = later.unit or self.unit
 
 

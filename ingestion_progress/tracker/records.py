@@ -188,6 +188,8 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
     if is_open:
         updates["heartbeat_at"] = now
         updates["reached_percent"] = max(job.reached_percent, plan_percent(stages))
+    else:
+        updates.pop("queue_depth", None)  # nobody would set it back to 0
     Job.objects.using(progress_alias()).filter(pk=job.pk).update(
         revision=F("revision") + 1, updated_at=now, **updates
     )
@@ -197,6 +199,8 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
 def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -> None:
     stage = Stage.objects.using(progress_alias()).filter(job=job, name=name)
     updates: dict[str, Any] = changes.counters.expressions()
+    if not is_open:
+        updates.pop("in_flight", None)  # its process may be killed before it subtracts them
     if changes.unit:
         updates["unit"] = changes.unit
     if updates:

@@ -192,9 +192,10 @@ class StageTracker(BothContexts):
         now = timezone.now()
         with self._buffer.change(is_urgent=True) as changes:
             stage = changes.stages[self.name]
-            stage.status = status
-            stage.started_at = stage.started_at or now
-            if status.is_ending:
-                stage.finished_at = now
+            if not stage.is_final:
+                stage.status = status
+                stage.started_at = stage.started_at or now
+                if status.is_ending:
+                    stage.finished_at = now
         if status is StageStatus.ERROR:
             self._is_started = False  # a further count means another try
