@@ -126,11 +126,11 @@ def wait_for_log(project: LiveProject, job_id: str, event: str, seconds: float =
     raise AssertionError(f"no {event} in the log")
 
 
-def raw_stream(url: str, *headers: str) -> socket.socket:
+def raw_stream(url: str, *headers: str, version: str = "1.1") -> socket.socket:
     """A socket that has asked for the stream and read nothing yet."""
     parts = urlsplit(url)
     connection = socket.create_connection((parts.hostname, parts.port), timeout=10)
-    lines = [f"GET {parts.path} HTTP/1.1", f"Host: {parts.netloc}", *headers, "", ""]
+    lines = [f"GET {parts.path} HTTP/{version}", f"Host: {parts.netloc}", *headers, "", ""]
     connection.sendall("\r\n".join(lines).encode())
     return connection
 
@@ -273,6 +273,38 @@ def test_request_behind_an_open_stream_is_answered_after_its_end(server, job_id)
     assert body.endswith(b"event: complete\ndata: {}\n\n")
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert b'"alive"' in answer
+
+
+@pytest.mark.parametrize("asked", [(), ("Connection: keep-alive",)], ids=["close", "keep-alive"])
+def test_http_1_0_client_gets_a_body_that_ends_with_the_connection(server, job_id, asked):
+    start(server, f"{job_id}:succeeded:10")
+    with raw_stream(progress_url(server.url, job_id), *asked, version="1.0") as connection:
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"200"
+    assert b"transfer-encoding" not in head.lower()
+    assert re.match(rb"retry: \d+\nevent: pipeline_progress\n", body)
+    assert body.count(b"event: pipeline_progress") >= 2
+    assert body.endswith(b"event: complete\ndata: {}\n\n")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_other_answers_to_http_1_0_end_where_their_length_says(server, method, path):
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as connection:
+        connection.sendall(f"{method} {path} HTTP/1.0\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        received = b""
+        while part := connection.recv(65536):
+            received += part
+
+    head, _, body = received.partition(b"\r\n\r\n")
+    assert head.split()[1] == b"200"
+    length = int(re.search(rb"(?i)content-length: (\d+)", head)[1])
+    assert len(body) == (length if method == "GET" else 0)
 
 
 def test_silent_stream_is_kept_alive(server, job_id):

@@ -10,7 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from ingestion_progress.asgi_types import WRITE
+from ingestion_progress.asgi_types import WRITE, Send
 
 # For the head of a request, which uvicorn gives for ever. granian's is the same.
 PATIENCE_SECONDS = 30.0
@@ -44,6 +44,12 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         super().on_message_begin()
         self.scope["extensions"] = {WRITE: self._write}
 
+    def on_headers_complete(self) -> None:
+        """Of httptools; h11 does the same without help."""
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.0" and self.cycle is not None:
+            self.cycle.send = CloseDelimited(self.cycle)
+
     def _write(self, part: bytes) -> bool:
         cycle = self.cycle  # another one's, should the client have asked again meanwhile
         if self.flow.write_paused or cycle.disconnected or not (part and cycle.chunked_encoding):
@@ -63,6 +69,27 @@ class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def _give_up(self) -> None:
         if self in self.connections:  # and not a WebSocket's by now
             self.transport.close()
+
+
+class CloseDelimited:
+    """The `send` of a response to HTTP/1.0, which has no chunks: a body of unknown length ends with
+    the connection.
+    """
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self._send: Send = cycle.send
+        self._has_length = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._has_length = b"content-length" in names
+            if not self._has_length:
+                self._cycle.chunked_encoding = False
+        elif not self._has_length:  # uvicorn then expects what is announced, and it is this
+            self._cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
 
 
 @functools.lru_cache(maxsize=8)
