@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # A shell that starts the tests in the background has interrupts ignored, here and in all that the
 # tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Under nohup, programs that the tests start would inherit that hang-ups are ignored. A signal that
+# has a handler has its default in a new program, and this one still outlives its terminal.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 LIVE_PROJECTS = {"project", "sqlite_project", "own_project"}
