@@ -165,7 +165,7 @@ class Poller:
         }
         # What is asked for from here on may have been written after it was read.
         asked_for, self._unread = self._unread, set()
-        now, look = timezone.now(), None
+        now, look, was_hinted = timezone.now(), None, self._is_hinted
         if looks_around:
             self._is_hinted = False
             if self._overview.is_watched:
@@ -176,6 +176,7 @@ class Poller:
             changes = await self._query(known, now, self._scope(known, look))
         except Exception:
             self._unread |= asked_for
+            self._is_hinted |= was_hinted
             raise
         for job_id, error in changes.broken.items():
             logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
@@ -233,7 +234,8 @@ class Poller:
     def _offer(self, job_id: str, state: State, look: Look | None, *, is_broken: bool) -> None:
         watch, overview = self._watches.get(job_id), self._overview
         was_active = watch is not None and watch.state is not None and not watch.state.is_final
-        if watch is None and look is not None and not state.is_final:
+        # The last stream of all jobs may have left during the read.
+        if watch is None and look is not None and overview.is_watched and not state.is_final:
             watch = self._watches[job_id] = Watch(job_id, overview.crowd)
         if watch is not None:
             watch.offer(state, self._clock())
