@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from ingestion_progress.feed import Subscriber
-from ingestion_progress.frames import KEEPALIVE
+from ingestion_progress.feed import Selection, Subscriber
+from ingestion_progress.frames import KEEPALIVE, refused_frame
 from tests.frames import frame
 
 
@@ -170,6 +170,28 @@ async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
 
     assert [part async for part in subscriber] == [frame(1, is_final=True).body]
     assert subscriber.has_ended
+
+
+class TestStreamOfManyJobs:
+    @pytest.fixture
+    async def subscriber(self) -> Subscriber:
+        return Subscriber("", asyncio.get_running_loop(), selection=Selection())
+
+    async def test_end_overtakes_the_unsent_states_of_other_jobs(self, subscriber):
+        subscriber.put("a", frame(1))
+        subscriber.put("b", frame(2))
+        subscriber.put("b", frame(3, is_final=True))
+
+        assert [await anext(subscriber) for _ in "ab"] == [frame(3).body, frame(1).body]
+
+    async def test_refused_viewer_gets_the_refusal_and_no_unsent_state(self, subscriber):
+        refusal = refused_frame("", "forbidden")
+        subscriber.put("a", frame(1))
+        subscriber.put("b", frame(2, is_final=True))
+        subscriber.end(refusal)
+
+        assert [body async for body in subscriber] == [refusal.body]
+        assert subscriber.has_ended
 
 
 class TestCompressed:

@@ -5,13 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ingestion_progress.feed import Subscriber
+from ingestion_progress.feed import Feed, Selection, Subscriber
 from ingestion_progress.feed.states import State
 from ingestion_progress.feed.watches import Watch
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.models import Job
 from ingestion_progress.snapshots import Snapshot
 from ingestion_progress.statuses import JobStatus
+from tests.clocks import ManualClock
+from tests.test_feed import make_job, opened, write
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -186,3 +188,30 @@ async def test_stream_of_a_job_that_was_never_read_is_kept_alive(watch):
     watch.keep_alive(15.0)
 
     assert reader.waiter.result() == KEEPALIVE
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("names", [None, ("job",)], ids=["all jobs", "named"])
+async def test_late_stream_of_many_jobs_gets_no_second_state_within_the_interval(settings, names):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
+    clock = ManualClock()
+    feed = Feed(clock=clock)
+    await make_job("job")
+    early = feed.subscribe("job")
+    await opened(early)
+    clock.now += 0.4
+    late = feed.subscribe_to_many(Selection(names=names))
+    await opened(late)
+    await write("job", neo4j_writes=3)
+    early_waiter, late_waiter = early.__anext__(), late.__anext__()
+    clock.now += 0.2
+
+    async with asyncio.timeout(5):
+        assert b'"neo4j_writes":3' in await early_waiter
+    await asyncio.sleep(0.03)
+    assert not late_waiter.done()
+    clock.now += 0.5
+    async with asyncio.timeout(5):
+        assert b'"neo4j_writes":3' in await late_waiter
+    for subscriber in (early, late):
+        feed.unsubscribe(subscriber)
