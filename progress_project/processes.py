@@ -1,4 +1,4 @@
-"""Several processes run as one: their output on one terminal, and one end for all of them."""
+"""Runs several programs as one command: their output on one terminal, and one end for all."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-# Streams are given 0.8 s to end; what has not left by then is not going to.
+# Streams get 0.8 s to end; a program that still runs after this is killed.
 STOP_SECONDS = 2.5
-# What dies younger than this would die again: the cause is in its last lines.
-RESTART_AFTER_SECONDS = 5.0
+# A program that ran for longer is restarted at once.
+HEALTHY_AFTER_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 1.0
+MAX_PAUSE_SECONDS = 30.0
 READ_BYTES = 65536
 
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
@@ -25,37 +27,41 @@ LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 @dataclass(frozen=True)
 class Program:
-    """A command that is kept running, and the name that its lines carry."""
+    """A command that is restarted when it exits. Its output lines start with its name.
+
+    If it `must_start` and never runs for HEALTHY_AFTER_SECONDS, all programs are stopped.
+    """
 
     name: str
     command: Sequence[str]
+    must_start: bool = False
 
 
 class Supervisor:
-    """Runs programs until a signal or a hopeless death; then none of them is left."""
+    """Runs programs until a signal, or until one that must start does not; leaves none behind."""
 
     def __init__(self, programs: Sequence[Program], env: Mapping[str, str]) -> None:
         self._programs = programs
         self._env = env
         self._width = max(len(program.name) for program in programs)
-        self._groups: dict[str, int] = {}
+        self._groups: set[int] = set()
         self._stopping = asyncio.Event()
         self._exit_code = 0
 
     async def run(self, greet: Callable[[], Awaitable[None]]) -> int:
         """Starts the programs and awaits `greet` beside them.
 
-        Returns an exit code: 0 after a signal, 1 where a program could not be kept running.
+        Returns the exit code: 0 after a signal, 1 if a program that must start did not.
         """
         self._on_signal(self._stopping.set)
         keepers = [asyncio.create_task(self._keep(program)) for program in self._programs]
         greeting = asyncio.ensure_future(greet())
         await self._stopping.wait()
         greeting.cancel()
-        self._on_signal(lambda: self._send(signal.SIGKILL))  # a second Ctrl-C does not wait
-        self._send(signal.SIGTERM)
+        self._on_signal(lambda: self._kill(signal.SIGKILL))  # a second Ctrl-C does not wait
+        self._kill(signal.SIGTERM)
         await asyncio.wait(keepers, timeout=STOP_SECONDS)
-        self._send(signal.SIGKILL)
+        self._kill(signal.SIGKILL)
         await asyncio.wait(keepers)
         return self._exit_code
 
@@ -69,50 +75,57 @@ class Supervisor:
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # unless started by nohup
             loop.add_signal_handler(signal.SIGHUP, act)
 
-    def _send(self, number: signal.Signals) -> None:
-        for name in self._groups:
-            self._send_to(name, number)
-
-    def _send_to(self, name: str, number: signal.Signals) -> None:
-        """To the program's process and to whatever that one started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._groups[name], number)
+    def _kill(self, number: signal.Signals) -> None:
+        for group in self._groups:
+            _kill_group(group, number)
 
     async def _keep(self, program: Program) -> None:
-        """Starts a program, and starts it again where that may help."""
+        """Runs a program again and again, with growing pauses while it exits soon."""
+        pause, has_been_healthy = 0.0, False
         while not self._stopping.is_set():
             started = time.monotonic()
-            process = await self._start(program)
-            relay = asyncio.create_task(self._relay(program, process))
-            reason = _reason(await process.wait())
-            if not self._stopping.is_set():
-                self._send_to(program.name, signal.SIGKILL)
-            await asyncio.wait([relay], timeout=0.5)  # its last words
+            reason = await self._run_once(program)
             if self._stopping.is_set():
                 return
-            if time.monotonic() - started > RESTART_AFTER_SECONDS:
+            if time.monotonic() - started > HEALTHY_AFTER_SECONDS:
+                pause, has_been_healthy = 0.0, True
                 self.say(f"The {program.name} ended ({reason}) and is started again.")
-            else:
+            elif program.must_start and not has_been_healthy:
                 self.say(f"The {program.name} ended ({reason}) soon after its start: stopping.")
                 self._exit_code = 1
                 self._stopping.set()
+            else:
+                pause = min(max(2 * pause, FIRST_PAUSE_SECONDS), MAX_PAUSE_SECONDS)
+                self.say(
+                    f"The {program.name} ended ({reason}) soon after its start. "
+                    f"It is started again in {pause:g} s."
+                )
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), pause)
 
-    async def _start(self, program: Program) -> asyncio.subprocess.Process:
+    async def _run_once(self, program: Program) -> str:
+        """Returns why it ended."""
         process = await asyncio.create_subprocess_exec(
             *program.command,
             env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # A group of its own: Ctrl-C reaches the supervisor alone, which ends each group.
+            # Ctrl-C then reaches the supervisor alone, which ends each process group.
             start_new_session=True,
             preexec_fn=_end_with_parent,
         )
-        self._groups[program.name] = process.pid
-        return process
+        self._groups.add(process.pid)
+        relay = asyncio.create_task(self._relay(program, process))
+        code = await process.wait()
+        if not self._stopping.is_set():
+            _kill_group(process.pid, signal.SIGKILL)
+            self._groups.remove(process.pid)
+        await asyncio.wait([relay], timeout=0.5)  # its last lines
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     async def _relay(self, program: Program, process: asyncio.subprocess.Process) -> None:
-        """Its output, line by line, under its name."""
+        """Prints its output line by line, after its name."""
         if process.stdout is None:
             return
         head = f"{program.name:{self._width}} | ".encode()
@@ -127,15 +140,17 @@ class Supervisor:
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        except OSError:  # the terminal, or who read the pipe, has gone
+        except OSError:  # the terminal, or the reader of the pipe, has gone
             self._stopping.set()
 
 
+def _kill_group(group: int, number: signal.Signals) -> None:
+    """Sends a signal to a program and to the processes that it has started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
 def _end_with_parent() -> None:
-    """Linux ends this process if the supervisor is killed without a chance to do it."""
+    """Asks Linux to send SIGTERM to this process when the supervisor is killed with SIGKILL."""
     if LIBC:
         LIBC.prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-
-
-def _reason(code: int) -> str:
-    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

@@ -1,6 +1,6 @@
-"""What `scripts/run` starts once the requirements are there: `python -m progress_project.serve`.
+"""`scripts/run` installs the requirements, then runs `python -m progress_project.serve`.
 
-Prepares the database, then runs the web server and the ingestion worker until Ctrl-C.
+It migrates the database, then runs the web server and the ingestion worker until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ADMIN = "admin"
 
 
 class CannotServe(Exception):
-    """Why it cannot start: a sentence for whoever typed the command."""
+    """Why it cannot start, in a sentence for the terminal."""
 
 
 def main() -> int:
@@ -43,7 +43,7 @@ def main() -> int:
         django.setup()
         address = free_address(settings.HOST, settings.PORT)
         prepare()
-        # Python would take apart at the end what has been loaded: 0.6 s of somebody's Ctrl-C.
+        # Otherwise Python frees all loaded modules at exit, which delays Ctrl-C by 0.6 s.
         gc.freeze()
         return asyncio.run(_serve(address))
     except (CannotServe, InvalidVariable) as error:
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def free_address(host: str, port: int) -> str:
-    """The IPv4 address to listen on. Raises CannotServe where that is impossible."""
+    """The IPv4 address to listen on. Raises CannotServe if the port cannot be opened."""
     try:
         address = str(socket.getaddrinfo(host, port, socket.AF_INET)[0][4][0])
         with socket.socket() as probe:
@@ -75,7 +75,7 @@ def free_address(host: str, port: int) -> str:
 
 
 def prepare() -> None:
-    """Brings the database up to date. On the first run, queues the examples and makes an admin."""
+    """Checks and migrates. On the first run, also queues the examples and creates an admin."""
     from django.contrib.auth import get_user_model
     from django.db import OperationalError, connections
 
@@ -112,11 +112,12 @@ async def _serve(address: str) -> int:
     programs = [
         Program(
             "web",
-            # -v 0: Daphne's own access log has the query string in it, where tokens travel.
+            # -v 0: Daphne's access log shows the query string, which may hold a token.
             (python, "-m", "ingestion_progress.asgi.daphne", "-v", "0",
              "-b", address, "-p", str(settings.PORT), "progress_project.asgi:application"),
+            must_start=True,
         ),
-        Program("worker", (python, "manage.py", "ingestion_worker")),
+        Program("worker", (python, "manage.py", "ingestion_worker", "--skip-checks")),
     ]  # fmt: skip
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
     if sys.stdout.isatty():
@@ -140,7 +141,7 @@ async def _until_listening(address: str, port: int) -> None:
 
 
 def greeting(address: str, port: int) -> str:
-    """The addresses, and what the user had better know."""
+    """The addresses, and a warning where the settings call for one."""
     from ingestion_progress.conf import conf
 
     is_local = ipaddress.ip_address(address).is_loopback
@@ -167,17 +168,17 @@ def greeting(address: str, port: int) -> str:
 
 
 def say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads it any more
+    with contextlib.suppress(OSError):  # the terminal, or the reader of the pipe, has gone
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 
 
 def _network_address(address: str) -> str:
-    """Where others find a server that listens everywhere."""
+    """The address by which other machines reach a server that listens on all addresses."""
     if not ipaddress.ip_address(address).is_unspecified:
         return address
     with contextlib.suppress(OSError), socket.socket(type=socket.SOCK_DGRAM) as probe:
-        # Sends nothing: the kernel only chooses the interface that leads outside.
+        # Sends nothing: the kernel only chooses the network interface with the default route.
         probe.connect(("192.0.2.1", 9))
         return str(probe.getsockname()[0])
     return socket.gethostname()

@@ -1,4 +1,4 @@
-"""Several processes as one: nothing is left of them, however it ends."""
+"""Several processes as one command: none of them is left, however it ends."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ pytestmark = pytest.mark.once
 DRIVER = """
 import asyncio, os, sys
 from progress_project import processes
-processes.RESTART_AFTER_SECONDS = 0.2
-programs = [processes.Program(name, ("sh", "-c", script))
+processes.HEALTHY_AFTER_SECONDS = 0.2
+processes.FIRST_PAUSE_SECONDS = 0.1
+programs = [processes.Program(name, ("sh", "-c", script), must_start=name == "web")
             for name, script in zip(sys.argv[1::2], sys.argv[2::2])]
 async def run():
     supervisor = processes.Supervisor(programs, os.environ)
@@ -138,11 +139,42 @@ def test_lines_carry_the_name_of_their_program(supervise, tmp_path):
     assert "hello" in lines
 
 
-def test_death_right_after_the_start_ends_everything_and_says_so(supervise, tmp_path):
-    process = supervise("web", STEADY, "worker", "echo no database >&2; exit 3")
+def test_website_that_does_not_start_ends_everything_and_says_so(supervise, tmp_path):
+    process = supervise("web", "echo no database >&2; exit 3", "worker", STEADY)
     assert process.wait(timeout=5) == 1
-    assert "worker | no database" in output(tmp_path)
-    assert "The worker ended (exit code 3) soon after its start: stopping." in output(tmp_path)
+    assert "web    | no database" in output(tmp_path)
+    assert "The web ended (exit code 3) soon after its start: stopping." in output(tmp_path)
+
+
+def test_worker_that_does_not_start_is_tried_again_after_growing_pauses_and_the_website_stays(
+    supervise, tmp_path
+):
+    process = supervise("web", STEADY, "worker", "echo no database >&2; exit 3")
+    until(lambda: output(tmp_path).count("worker | no database") == 3)
+    ended = "The worker ended (exit code 3) soon after its start. It is started again in"
+    said = [line for line in output(tmp_path).splitlines() if "ended" in line]
+    assert said[:2] == [f"{ended} 0.1 s.", f"{ended} 0.2 s."]
+    assert output(tmp_path).count("ready") == 1
+    assert [child.cmdline() for child in descendants(process)].count(["sleep", "60"]) == 1
+    process.terminate()
+    assert process.wait(timeout=5) == 0
+
+
+def test_website_that_has_run_is_started_again_however_soon_it_dies_next(supervise, tmp_path):
+    once = f"[ -e {tmp_path}/run ] && exit 3; touch {tmp_path}/run; sleep 0.4; exit 3"
+    process = supervise("web", once, "worker", STEADY)
+    until(lambda: "The web ended (exit code 3) soon after its start. It is" in output(tmp_path))
+    process.terminate()
+    assert process.wait(timeout=5) == 0
+
+
+def test_signal_during_a_pause_ends_it(supervise, tmp_path):
+    process = supervise("web", STEADY, "worker", "exit 3")
+    until(lambda: "started again in 1.6 s" in output(tmp_path))
+    started = time.monotonic()
+    process.terminate()
+    assert process.wait(timeout=5) == 0
+    assert time.monotonic() - started < 1
 
 
 def test_death_later_on_is_a_new_start(supervise, tmp_path):

@@ -287,6 +287,29 @@ def test_stopping_takes_open_connections_and_all_processes_along(deployment):
         httpx.get(deployment.url)
 
 
+def test_website_stays_when_the_worker_dies_twice_within_seconds(deployment):
+    deployment.start()
+    supervisor = psutil.Process(deployment.process.pid)
+
+    def workers() -> list[psutil.Process]:
+        return [child for child in supervisor.children() if "ingestion_worker" in child.cmdline()]
+
+    for _ in range(2):
+        until(workers, 10)
+        workers()[0].kill()
+        until(lambda: not workers(), 10)
+    until(workers, 10)
+    assert httpx.get(deployment.url, timeout=30).status_code == 200
+    assert deployment.process.poll() is None
+
+
+def test_unknown_name_in_the_env_file_is_said_at_the_start(deployment):
+    (deployment.folder / ".env").write_text("THROTLE_SECONDS=3\n")
+    said = deployment.start()
+    assert f"{deployment.folder}/.env: THROTLE_SECONDS is unknown." in said
+    assert "HINT: Did you mean THROTTLE_SECONDS?" in said
+
+
 def test_port_in_use_is_one_sentence_before_anything_is_done(empty_deployment):
     deployment = empty_deployment
     with socket.create_server(("127.0.0.1", deployment.port)):
