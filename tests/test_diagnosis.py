@@ -416,6 +416,20 @@ def test_answer_of_something_else_comes_with_what_to_set(httpserver, capsys, sta
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("prefix", ["", "/below"])
+def test_address_with_the_path_of_the_urlconf_is_to_be_given_without(
+    httpserver, capsys, settings, prefix
+):
+    settings.ROOT_URLCONF = "tests.mounted_urls"
+    httpserver.expect_request(re.compile("/")).respond_with_data("<html>", status=404)
+    base = httpserver.url_for(prefix)
+    (found,) = faults(capsys, f"{base}/progress/").values()
+    assert f"below progress/, and the doctor adds that: give {base} instead." in found["fix"]
+    (found,) = faults(capsys, base or httpserver.url_for("")).values()
+    assert "FORCE_SCRIPT_NAME" in found["fix"]
+
+
+@pytest.mark.django_db
 def test_address_where_nothing_listens_is_said(capsys):
     (found,) = faults(capsys, f"http://127.0.0.1:{free_port()}").values()
     assert found["check"] == "reachable"

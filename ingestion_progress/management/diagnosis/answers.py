@@ -5,6 +5,7 @@ from __future__ import annotations
 from ingestion_progress import access
 from ingestion_progress.management.diagnosis.arrivals import arrivals
 from ingestion_progress.management.diagnosis.findings import Check, Finding
+from ingestion_progress.management.diagnosis.hops import mount_path
 from ingestion_progress.management.diagnosis.observations import Observation
 from ingestion_progress.management.diagnosis.probing import End, Reading
 
@@ -73,7 +74,7 @@ def application(seen: Observation) -> Finding:
             if target
             else "Look at what answers there.",
         )
-    return APPLICATION.problem(shown, _status_fix(answer))
+    return APPLICATION.problem(shown, _mount_fix(seen) or _status_fix(answer))
 
 
 def _token_fix(seen: Observation) -> str:
@@ -81,6 +82,17 @@ def _token_fix(seen: Observation) -> str:
         "Run the doctor with the settings of the site (SECRET_KEY, TOKEN_KEY), or give it a token "
         "for all jobs: manage.py stream_token --all. "
         "If a proxy asks for a login of its own, let the stream pass."
+    )
+
+
+def _mount_fix(seen: Observation) -> str:
+    """Empty where the path of the address is not the one of the URLconf."""
+    url = seen.hop.url_without_mount
+    if not url:
+        return ""
+    return (
+        f"The project's URLconf has the app below {mount_path()}/, and the doctor adds that: give "
+        f"{url} instead."
     )
 
 

@@ -55,8 +55,24 @@ class Hop:
         path = reverse("ingestion_progress:job_progress", args=[job_id])
         return f"{self.prefix}/{path.removeprefix(get_script_prefix())}"
 
+    @property
+    def url_without_mount(self) -> str:
+        """The address to give instead where this one ends with the path that the project's URLconf
+        has for the app, which `stream_path` adds; empty where it does not.
+        """
+        mount = mount_path()
+        if not mount or not self.prefix.endswith(f"/{mount}"):
+            return ""
+        return self.url.removesuffix(f"/{mount}")
+
     def snapshot_path(self, job_id: str) -> str:
         return self.stream_path(job_id).removesuffix("progress") + "snapshot"
+
+
+def mount_path() -> str:
+    """Where the URLconf has the app, without slashes around it; empty at the root."""
+    root = reverse("ingestion_progress:job_list")
+    return root.removeprefix(get_script_prefix()).strip("/")
 
 
 def public_hop(url: str) -> Hop:
