@@ -254,6 +254,12 @@ def test_job_that_waits_too_long_names_the_command(open_page: OpenPage):
     expect(page.get_by_text("manage.py ingestion_worker")).to_be_visible()
 
 
+def test_job_that_runs_names_no_command(open_page: OpenPage, running: str):
+    page = open_page(f"/jobs/{running}/")
+    wait_until_connected(page, "live")
+    expect(page.get_by_text("manage.py ingestion_worker")).to_be_hidden()
+
+
 def test_job_that_is_deleted_meanwhile_is_said_to_be_gone(open_page: OpenPage, site: LiveServer):
     page = open_page("/jobs/to-delete/", errors=NETWORK)
     wait_until_connected(page, "live")

@@ -223,6 +223,17 @@ def test_one_notice_says_how_the_job_is(client, status, fields, notice):
     assert visible_notice(text_of(client, page_of("job-1"))) == notice
 
 
+def test_waiting_job_names_the_command_of_a_worker_where_it_is_installed(client, settings):
+    job_with(JobStatus.QUEUED, created_at=timezone.now() - timedelta(minutes=10))
+    assert "<code>manage.py ingestion_worker</code>" in text_of(client, page_of("job-1"))
+    settings.INSTALLED_APPS = [
+        app for app in settings.INSTALLED_APPS if app != "ingestion_progress.pipeline"
+    ]
+    html = text_of(client, page_of("job-1"))
+    assert "No worker has taken the job yet." in html
+    assert "manage.py" not in html
+
+
 def test_failed_job_gives_its_reason(client):
     job_with(JobStatus.FAILED, error="Qdrant did not answer. Is it running?")
     assert "Qdrant did not answer. Is it running?" in text_of(client, page_of("job-1"))

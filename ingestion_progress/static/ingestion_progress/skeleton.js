@@ -38,7 +38,7 @@ export const COUNTER = `
 
 const NOTICES = `
 <p class="notice" data-notice="liveness-queued" hidden>Waiting for a worker to take the job.</p>
-<p class="notice" data-notice="liveness-starved" hidden><strong>No worker has taken the job yet.</strong> If none is running, start one: <code>manage.py ingestion_worker</code></p>
+<p class="notice" data-notice="liveness-starved" hidden><strong>No worker has taken the job yet.</strong> If none is running, start one.</p>
 <p class="notice" data-notice="liveness-working" hidden data-field="job.activity"></p>
 <p class="notice" data-notice="liveness-stalled" hidden><strong>No progress for a while.</strong> The job is alive; a large item or a slow service may hold it up.</p>
 <p class="notice" data-notice="liveness-lost" hidden><strong>No sign of life.</strong> The process that ran the job seems to be gone.</p>
