@@ -10,6 +10,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import structlog
@@ -107,9 +108,14 @@ def _begin(request: HttpRequest) -> float:
 
 
 def _log(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
-    if getattr(response, "is_live", False):
+    if getattr(response, "is_logged", False):
         return
-    logger.info(
+    is_refused = HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+    if is_refused:
+        # Django's own line would say the same.
+        response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
+    logger.log(
+        logging.WARNING if is_refused else logging.INFO,
         "request_finished",
         extra={
             "method": request.method,

@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
-from django.db import connections
+from django.db import OperationalError, connections
 from django.http.response import ResponseHeaders
 from django.urls import reverse
 from django.utils import timezone
@@ -442,6 +442,36 @@ async def test_stream_that_does_not_begin_says_why_in_the_log(settings, feed, ca
         "sse_stream_refused",
         "sse_client_disconnected",
     ]
+
+
+def away(*args: Any) -> None:
+    raise OperationalError
+
+
+@pytest.mark.parametrize("handler", [ASGIHandler, streams_application], ids=["django", "ours"])
+@pytest.mark.parametrize(
+    "refused",
+    [
+        (get, None, "request_finished 401"),
+        (lambda: get(ALL_JOBS), None, "request_finished 401"),
+        (lambda: get(method="DELETE"), None, "request_finished 405"),
+        (get, away, "sse_stream_refused unavailable"),
+    ],
+    ids=["job", "jobs", "method", "database"],
+)
+async def test_refused_stream_has_one_line_in_the_log(
+    settings, caplog, monkeypatch, handler, refused
+):
+    exchange, rule, line = refused
+    settings.INGESTION_PROGRESS_PUBLIC = False
+    if rule:
+        monkeypatch.setattr("ingestion_progress.access.grant_view_of_each", rule)
+    caplog.set_level(logging.INFO)
+    await exchange().through(handler())
+
+    (record,) = [each for each in caplog.records if each.name != "asyncio"]
+    assert f"{record.getMessage()} {getattr(record, 'status', None) or record.code}" == line
+    assert record.levelno == (logging.INFO if rule else logging.WARNING)
 
 
 @pytest.mark.parametrize(("encoding", "decoded"), [("gzip", gzip.decompress), ("identity", bytes)])

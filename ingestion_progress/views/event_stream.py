@@ -196,6 +196,8 @@ class EventStreamResponse(StreamingHttpResponse):
         self._stream = stream
         self.is_live = isinstance(stream, EventStream)
         """The feed writes it, and it says in the log itself what becomes of it."""
+        self.is_logged = self.is_live
+        """The log has its line, and needs no other of the request."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream

@@ -121,7 +121,9 @@ def unavailable(request: ASGIRequest) -> EventStreamResponse:
     fields = {"path": request.path, "client_ip": client_ip, "code": "unavailable"}
     logger.info("sse_stream_refused", extra=fields)
     body = b"" if request.method == "HEAD" else come_back_after(RETRY_WHILE_AWAY_SECONDS)
-    return EventStreamResponse(whole(body), _headers(request))
+    response = EventStreamResponse(whole(body), _headers(request))
+    response.is_logged = True
+    return response
 
 
 def refusal(request: HttpRequest, code: str, message: str = "") -> HttpResponse:
