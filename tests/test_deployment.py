@@ -33,8 +33,12 @@ def test_documented_nginx_hands_on_each_event_at_once(sqlite_project: LiveProjec
     assert "s3cret" not in access_log
 
 
+def one_line_each(shell: str) -> str:
+    return re.sub(r" \\\n +", " ", shell)
+
+
 def test_documented_commands_are_those_that_the_tests_start():
-    shell = re.search(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)[1]
+    shell = one_line_each(re.search(r"```sh\n(.*?)```", DOCUMENT, re.DOTALL)[1])
     for server in ("daphne", "uvicorn", "granian"):
         words = [word for word in documented_command(server, 8000) if word != APPLICATION]
         line = next(line for line in shell.splitlines() if words[0] in line)
@@ -42,8 +46,8 @@ def test_documented_commands_are_those_that_the_tests_start():
 
 
 def test_commands_of_the_settings_page_are_the_documented_ones():
-    settings = (ROOT / "docs" / "settings.md").read_text()
+    settings = one_line_each((ROOT / "docs" / "settings.md").read_text())
     commands = re.findall(r"^(?:uvicorn|python) .+$", settings, re.MULTILINE)
     assert len(commands) == 2
-    assert all(f"\n{command}\n" in DOCUMENT for command in commands)
+    assert all(f"\n{command}\n" in one_line_each(DOCUMENT) for command in commands)
     assert "`daphne " not in settings
