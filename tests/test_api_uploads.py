@@ -14,7 +14,7 @@ from pypdf import PdfWriter
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.exceptions import UnreadableDocument
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.tasks import ingest_document
+from ingestion_progress.pipeline.tasks import ingest_document
 from tests.api import JOBS, refusal
 from tests.documents import pdf, written
 

@@ -30,11 +30,11 @@ from ingestion_progress.pipeline.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.ingestion import claim, ingest
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.streaming import Tools
+from ingestion_progress.pipeline.tasks import ingest_document
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.vectors import QdrantStore
 from ingestion_progress.snapshots import Snapshot, load_snapshot
 from ingestion_progress.statuses import StageStatus, WorkerStatus
-from ingestion_progress.tasks import ingest_document
 from ingestion_progress.tracker import delete_job, request_cancellation, track
 from tests.documents import EXAMPLES, docx, pdf, storage, written  # noqa: F401
 from tests.test_pipeline_parsers import broken_page_pdf

@@ -98,7 +98,7 @@ def test_an_upload_becomes_a_document_a_job_and_a_task(storage):  # noqa: F811
     assert path.suffix == ".md"
     assert "Bees" not in path.name
     task = DBTaskResult.objects.get()
-    assert task.task_path == "ingestion_progress.tasks.ingest_document"
+    assert task.task_path == "ingestion_progress.pipeline.tasks.ingest_document"
     assert task.args_kwargs["args"] == ["mine"]
 
 

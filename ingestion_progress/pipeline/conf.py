@@ -19,7 +19,7 @@ class PipelineSettings:
     @property
     def task(self) -> str:
         """Dotted path of the Django Task that ingests an upload; it takes the job's id."""
-        return str(self._get("TASK", "ingestion_progress.tasks.ingest_document"))
+        return str(self._get("TASK", "ingestion_progress.pipeline.tasks.ingest_document"))
 
     @property
     def extraction_workers(self) -> int:

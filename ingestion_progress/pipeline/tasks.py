@@ -1,4 +1,4 @@
-"""What a task worker runs."""
+"""The task that a worker runs: one ingestion of one document."""
 
 from __future__ import annotations
 
