@@ -109,7 +109,7 @@ def _problem(request: HttpRequest, name: str, code: str, limit_bytes: int) -> Ht
         messages.error(request, text, fail_silently=True)
         return redirect(UPLOAD_FORM)
     if name == UPLOAD:
-        from ingestion_progress.api.uploads import too_large
+        from ingestion_progress.pipeline.uploads.api import too_large
 
         return too_large().response()
     text = f"The body of this request is larger than the limit of {limit_bytes} bytes."

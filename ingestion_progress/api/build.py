@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
+from django.core.exceptions import ImproperlyConfigured
 from django.db.transaction import non_atomic_requests
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, re_path
 from ninja import NinjaAPI, Router
+from ninja.constants import NOT_SET
 from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import PathView
 
+from ingestion_progress import extensions
 from ingestion_progress.api import jobs, stream_tokens
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.api.guards import MayView
 from ingestion_progress.api.handlers import add_handlers, add_speaking
 from ingestion_progress.api.openapi import DESCRIPTION, complete
-
-PIPELINE = "ingestion_progress.pipeline"
 
 View = Callable[..., HttpResponseBase]
 
@@ -43,7 +44,7 @@ class ProgressAPI(NinjaAPI):
 
 
 def build_api() -> ProgressAPI:
-    """The API with its operations; upload and search belong to the reference ingestion."""
+    """The API with its own operations and those that installed apps add (`extensions`)."""
     api = ProgressAPI(
         title="Ingestion progress",
         version="1",
@@ -52,17 +53,29 @@ def build_api() -> ProgressAPI:
         auth=[MayView()],
     )
     add_handlers(api)
-    router = Router()
-    if apps.is_installed(PIPELINE):
-        from ingestion_progress.api import search, uploads
-
-        add_speaking(api, uploads.REFUSALS)
-        uploads.add_operations(router)
-        search.add_operations(router)
-    jobs.add_operations(router)
-    stream_tokens.add_operations(router)
-    api.add_router("", router)
+    for codes in extensions.api_errors():
+        add_speaking(api, codes)
+    routers = (*extensions.api_routers(), jobs.router, stream_tokens.router)
+    api.add_router("", merged(routers))
     return api
+
+
+def merged(routers: Iterable[Router]) -> Router:
+    """One router with the operations of all.
+
+    ninja makes a view per router and address: where two routers share one, the first would refuse
+    the methods of the second. Raises ImproperlyConfigured for `auth` on a router, which would get
+    lost; it belongs on the operations.
+    """
+    together = Router()
+    for router in routers:
+        if router.auth is not NOT_SET:
+            raise ImproperlyConfigured("Name `auth` on each operation instead of on its Router.")
+        for path, view in router.path_operations.items():
+            shared = together.path_operations.setdefault(path, PathView())
+            shared.operations += view.operations
+            shared.is_async |= view.is_async
+    return together
 
 
 def answer_in_json(view: View) -> View:

@@ -30,68 +30,17 @@ JOBS = "/admin/ingestion/jobs"
 JOB = JOBS + "/{job_id}"
 SEEING = ("unauthorized", "forbidden")
 
-
-def add_operations(router: Router) -> None:
-    tags = ["Jobs"]
-    router.get(
-        JOBS,
-        response={200: JobListSchema, **error_responses(*SEEING, "invalid_request")},
-        summary="List jobs, newest first",
-        operation_id="list_jobs",
-        url_name="jobs",
-        tags=tags,
-    )(list_jobs)
-    router.get(
-        JOB,
-        response={200: JobDetailSchema, **error_responses(*SEEING, "not_found")},
-        summary="All about one job",
-        operation_id="get_job",
-        url_name="job",
-        tags=tags,
-    )(get_job)
-    router.get(
-        JOB + "/snapshot",
-        response={
-            200: PipelineProgressEventData,
-            304: None,
-            **error_responses(*SEEING, "not_found"),
-        },
-        summary="The newest progress as plain JSON",
-        operation_id="get_snapshot",
-        url_name="job_snapshot",
-        tags=["Progress"],
-    )(get_snapshot)
-    router.get(
-        JOB + "/events",
-        response={
-            200: JobEventListSchema,
-            **error_responses(*SEEING, "not_found", "invalid_request"),
-        },
-        summary="A job's log",
-        operation_id="list_job_events",
-        url_name="job_events",
-        tags=tags,
-    )(list_job_events)
-    router.post(
-        JOB + "/cancellation",
-        response={202: JobSchema, **error_responses(*SEEING, "not_found", "job_finished")},
-        summary="Stop a job",
-        operation_id="cancel_job",
-        url_name="job_cancellation",
-        tags=tags,
-        auth=MayStart(),
-    )(cancel_job)
-    router.delete(
-        JOB,
-        response={204: None, **error_responses(*SEEING, "not_found", "job_running")},
-        summary="Delete a job that does not run",
-        operation_id="delete_job",
-        url_name="job",
-        tags=tags,
-        auth=MayStart(),
-    )(delete_job)
+router = Router()
 
 
+@router.get(
+    JOBS,
+    response={200: JobListSchema, **error_responses(*SEEING, "invalid_request")},
+    summary="List jobs, newest first",
+    operation_id="list_jobs",
+    url_name="jobs",
+    tags=["Jobs"],
+)
 def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
     """A page of the jobs, the newest first, with how far each has come.
 
@@ -113,6 +62,14 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
     )
 
 
+@router.get(
+    JOB,
+    response={200: JobDetailSchema, **error_responses(*SEEING, "not_found")},
+    summary="All about one job",
+    operation_id="get_job",
+    url_name="job",
+    tags=["Jobs"],
+)
 def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
     """The job's record, its links, and all that its stream would say now.
 
@@ -121,6 +78,18 @@ def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
     return describe_job_in_detail(_snapshot(job_id), timezone.now())
 
 
+@router.get(
+    JOB + "/snapshot",
+    response={
+        200: PipelineProgressEventData,
+        304: None,
+        **error_responses(*SEEING, "not_found"),
+    },
+    summary="The newest progress as plain JSON",
+    operation_id="get_snapshot",
+    url_name="job_snapshot",
+    tags=["Progress"],
+)
 def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     """Exactly the data of the stream's newest `pipeline_progress`, for polling.
 
@@ -140,6 +109,17 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     return response
 
 
+@router.get(
+    JOB + "/events",
+    response={
+        200: JobEventListSchema,
+        **error_responses(*SEEING, "not_found", "invalid_request"),
+    },
+    summary="A job's log",
+    operation_id="list_job_events",
+    url_name="job_events",
+    tags=["Jobs"],
+)
 def list_job_events(
     request: HttpRequest, job_id: str, query: Query[JobEventListQuery]
 ) -> JobEventListSchema:
@@ -155,6 +135,15 @@ def list_job_events(
     )
 
 
+@router.post(
+    JOB + "/cancellation",
+    response={202: JobSchema, **error_responses(*SEEING, "not_found", "job_finished")},
+    summary="Stop a job",
+    operation_id="cancel_job",
+    url_name="job_cancellation",
+    tags=["Jobs"],
+    auth=MayStart(),
+)
 def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     """Asks a running job to stop; it does so at its next step. A queued job ends at once."""
     try:
@@ -164,6 +153,15 @@ def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     return Status(202, describe_job(_snapshot(job_id), timezone.now()))
 
 
+@router.delete(
+    JOB,
+    response={204: None, **error_responses(*SEEING, "not_found", "job_running")},
+    summary="Delete a job that does not run",
+    operation_id="delete_job",
+    url_name="job",
+    tags=["Jobs"],
+    auth=MayStart(),
+)
 def delete_job(request: HttpRequest, job_id: str) -> Status[None]:
     """Removes the job's record and its log, for good. A running job is refused: cancel it first."""
     try:

@@ -23,6 +23,8 @@ CURL = (
     f"""-d '{{"jobs": ["JOB_ID"]}}' http://localhost:8000/api/v1{PATH}"""
 )
 
+router = Router()
+
 Ids = Annotated[list[Id], Field(min_length=1, max_length=tokens.MAX_JOBS)]
 
 
@@ -58,24 +60,21 @@ class StreamTokenSchema(BaseModel):
     expires_at: datetime = Field(description="A stream that it opened ends then, too.")
 
 
-def add_operations(router: Router) -> None:
-    router.post(
-        PATH,
-        response={
-            200: StreamTokenSchema,
-            **error_responses(*SEEING, "bad_request", "invalid_request", "tokens_unavailable"),
-        },
-        summary="Get a token to watch jobs with",
-        operation_id="create_stream_token",
-        url_name="stream_tokens",
-        tags=["Progress"],
-        auth=MayMint(),
-        openapi_extra={
-            "x-codeSamples": [{"lang": "Shell", "label": "curl", "source": CURL}],
-        },
-    )(create_stream_token)
-
-
+@router.post(
+    PATH,
+    response={
+        200: StreamTokenSchema,
+        **error_responses(*SEEING, "bad_request", "invalid_request", "tokens_unavailable"),
+    },
+    summary="Get a token to watch jobs with",
+    operation_id="create_stream_token",
+    url_name="stream_tokens",
+    tags=["Progress"],
+    auth=MayMint(),
+    openapi_extra={
+        "x-codeSamples": [{"lang": "Shell", "label": "curl", "source": CURL}],
+    },
+)
 def create_stream_token(
     request: HttpRequest, response: HttpResponse, wanted: StreamTokenRequest
 ) -> StreamTokenSchema:

@@ -1,3 +1,5 @@
+"""The app of the reference ingestion, and what it adds to the API and the pages."""
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,9 @@ class PipelineConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
     worker_command = "ingestion_worker"
     """What the page of a job that waits too long says to start."""
+
+    progress_api_routers = (
+        "ingestion_progress.pipeline.uploads.api.router",
+        "ingestion_progress.pipeline.search_api.router",
+    )
+    progress_api_errors = ("ingestion_progress.pipeline.uploads.api.PUBLIC_ERRORS",)

@@ -1,4 +1,4 @@
-"""Asks the ingested documents. Belongs to the reference ingestion."""
+"""The operation of the API that searches the ingested documents."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ingestion_progress.api.jobs import SEEING
 from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
 
 MAX_QUERY_LENGTH = 200
+
+router = Router()
 
 
 # Anything but control characters, and something beside spaces. Characters that join or part others
@@ -46,20 +48,17 @@ class SearchResultSchema(BaseModel):
     items: list[SearchHit] = Field(description="Best first.")
 
 
-def add_operations(router: Router) -> None:
-    router.get(
-        "/search",
-        response={
-            200: SearchResultSchema,
-            **error_responses(*SEEING, "invalid_request", "unavailable"),
-        },
-        summary="Search the ingested documents",
-        operation_id="search",
-        url_name="search",
-        tags=["Search"],
-    )(search_documents)
-
-
+@router.get(
+    "/search",
+    response={
+        200: SearchResultSchema,
+        **error_responses(*SEEING, "invalid_request", "unavailable"),
+    },
+    summary="Search the ingested documents",
+    operation_id="search",
+    url_name="search",
+    tags=["Search"],
+)
 def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchResultSchema:
     """The passages that answer best, with document, page, text and the entities in them.
 

@@ -1,4 +1,4 @@
-"""One document in, one job out. Belongs to the reference ingestion."""
+"""The operation of the API that takes a document and starts its job."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ingestion_progress.pipeline.uploads.receive import receive
 MEBIBYTE = 1024 * 1024
 
 # Exceptions whose text may be shown, and the code they become.
-REFUSALS: dict[type[Exception], str] = {
+PUBLIC_ERRORS: dict[type[Exception], str] = {
     exceptions.UnreadableDocument: "unreadable_document",
     exceptions.EmptyDocument: "empty_document",
     exceptions.UnsupportedDocument: "unsupported_document",
@@ -33,6 +33,8 @@ REFUSALS: dict[type[Exception], str] = {
     exceptions.TaskNotQueued: "unavailable",
     exceptions.VectorStoreUnavailable: "unavailable",
 }
+
+router = Router()
 
 View = Callable[..., HttpResponseBase]
 
@@ -52,41 +54,6 @@ class UploadForm(BaseModel):
         default=None,
         description="A name for uploads that belong together, to list and to watch them by.",
     )
-
-
-def add_operations(router: Router) -> None:
-    codes = ("job_exists", "length_required", "too_large", "unsupported_document", "unavailable")
-    router.post(
-        JOBS,
-        response={
-            201: CreatedJobSchema,
-            **error_responses(*SEEING, *codes, "bad_request", "invalid_request"),
-        },
-        summary="Upload a document and start its ingestion",
-        operation_id="create_job",
-        url_name="jobs",
-        tags=["Jobs"],
-        auth=MayStart(),
-        openapi_extra={
-            "responses": {
-                201: {
-                    "headers": {
-                        "Location": {
-                            "description": "The job's address.",
-                            "schema": {"type": "string"},
-                        }
-                    }
-                }
-            },
-            "x-codeSamples": [
-                {
-                    "lang": "Shell",
-                    "label": "curl",
-                    "source": f"curl -F file=@report.pdf http://localhost:8000/api/v1{JOBS}",
-                }
-            ],
-        },
-    )(create_job)
 
 
 def limit_body(run: View) -> View:
@@ -123,6 +90,38 @@ def too_large() -> ApiError:
     )
 
 
+@router.post(
+    JOBS,
+    response={
+        201: CreatedJobSchema,
+        **error_responses(*SEEING, "bad_request", "invalid_request", *PUBLIC_ERRORS.values()),
+        **error_responses("job_exists", "length_required"),
+    },
+    summary="Upload a document and start its ingestion",
+    operation_id="create_job",
+    url_name="jobs",
+    tags=["Jobs"],
+    auth=MayStart(),
+    openapi_extra={
+        "responses": {
+            201: {
+                "headers": {
+                    "Location": {
+                        "description": "The job's address.",
+                        "schema": {"type": "string"},
+                    }
+                }
+            }
+        },
+        "x-codeSamples": [
+            {
+                "lang": "Shell",
+                "label": "curl",
+                "source": f"curl -F file=@report.pdf http://localhost:8000/api/v1{JOBS}",
+            }
+        ],
+    },
+)
 @decorate_view(limit_body)
 def create_job(
     request: HttpRequest,
