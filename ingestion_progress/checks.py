@@ -51,13 +51,16 @@ def check_database_alias(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_intervals(**kwargs: Any) -> list[CheckMessage]:
-    names = [
-        name
-        for name in dir(type(conf))
-        if name.endswith(("_seconds", "_minutes", "_bytes", "_per_job"))
-    ]
+    return not_positive(conf)
+
+
+def not_positive(conf: object) -> list[CheckMessage]:
+    """An error for each setting that counts seconds, minutes, bytes or items and is not above 0."""
+    units = ("_seconds", "_minutes", "_bytes", "_per_job")
     messages: list[CheckMessage] = []
-    for name in names:
+    for name in dir(type(conf)):
+        if not name.endswith(units):
+            continue
         try:
             is_positive = getattr(conf, name) > 0
         except (TypeError, ValueError):

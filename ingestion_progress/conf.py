@@ -10,8 +10,6 @@ from django.core.signals import setting_changed
 PREFIX = "INGESTION_PROGRESS_"
 UNSET = object()
 WAKEUPS = ("auto", "channels", "notify", "off")
-# What the parts around a document may take: boundaries, names, the other fields.
-MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 
 class AppSettings:
@@ -191,13 +189,6 @@ class AppSettings:
     def max_streams_per_address(self) -> int:
         """Open streams of one address in a process; 0 for any number."""
         return int(self._get("MAX_STREAMS_PER_ADDRESS", 0))
-
-    # Uploads
-
-    @property
-    def max_upload_bytes(self) -> int:
-        """Larger documents are refused with 413."""
-        return int(self._get("MAX_UPLOAD_BYTES", 50 * 1024 * 1024))
 
 
 conf = AppSettings()

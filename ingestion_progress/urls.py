@@ -1,7 +1,10 @@
+"""The addresses of the app, and those that installed apps add in front of its pages."""
+
 from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
+from ingestion_progress import extensions
 from ingestion_progress.api.build import build_api
 from ingestion_progress.views import health, pages
 from ingestion_progress.views.metrics import metrics
@@ -13,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
+    *extensions.url_patterns(),
     path("", pages.job_list, name="job_list"),
     path("jobs/<str:job_id>/", pages.job_detail, name="job_detail"),
     path("jobs/<str:job_id>/cancellation/", pages.job_cancellation, name="job_cancellation"),

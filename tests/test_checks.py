@@ -44,6 +44,13 @@ def test_a_setting_that_is_no_positive_number_is_an_error_that_names_it(settings
     assert "INGESTION_PROGRESS_KEEPALIVE_SECONDS" in message.msg
 
 
+@pytest.mark.parametrize("value", [0, -1, "large", None])
+def test_a_limit_of_uploads_that_is_no_positive_number_is_an_error_that_names_it(settings, value):
+    settings.INGESTION_PROGRESS_MAX_UPLOAD_BYTES = value
+    (message,) = (found for found in run_checks() if found.id == "ingestion_progress.E002")
+    assert "INGESTION_PROGRESS_MAX_UPLOAD_BYTES" in message.msg
+
+
 def test_a_public_deployment_is_pointed_out(settings):
     settings.INGESTION_PROGRESS_PUBLIC = True
     assert ids(check_public()) == ["ingestion_progress.W002"]

@@ -128,14 +128,6 @@ def test_operator_may_upload_and_cancel(client, closed):
     assert "Cancel job" in text_of(client, page_of("job-1"))
 
 
-def test_upload_form_is_not_shown_without_the_reference_ingestion(client, settings):
-    settings.INSTALLED_APPS = [
-        app for app in settings.INSTALLED_APPS if app != "ingestion_progress.pipeline"
-    ]
-    assert 'type="file"' not in text_of(client, LIST)
-    assert client.post(LIST).status_code == 302
-
-
 def test_reader_without_staff_rights_can_log_in_and_out(client, closed):
     user_who_may("view_job")
     response = client.post(

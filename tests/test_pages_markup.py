@@ -20,6 +20,7 @@ CSS = (APP / "static/ingestion_progress/progress.css").read_text()
 ROOT = APP.parent
 TEMPLATES = [
     *(APP / "templates/ingestion_progress").rglob("*.html"),
+    *(APP / "pipeline/templates/ingestion_pipeline").rglob("*.html"),
     *(ROOT / "templates").rglob("*.html"),
 ]
 LIST = reverse("ingestion_progress:job_list")
@@ -56,7 +57,10 @@ def test_template_has_nothing_inline_and_nothing_foreign(path):
 
 
 def test_modules_and_style_sheet_load_nothing_foreign():
-    for path in (APP / "static/ingestion_progress").glob("*.*s"):
+    folders = ("static/ingestion_progress", "pipeline/static/ingestion_pipeline")
+    paths = [path for folder in folders for path in (APP / folder).glob("*.*s")]
+    assert {"dom.js", "upload.js"} <= {path.name for path in paths}
+    for path in paths:
         assert not re.search(r"https?://(?!www\.w3\.org)", path.read_text()), path.name
 
 

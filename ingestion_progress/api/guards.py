@@ -36,7 +36,7 @@ class SessionGuard(AuthBase):
 
     def __call__(self, request: HttpRequest) -> bool:
         if not self.permits(request):
-            raise ApiError("forbidden" if is_logged_in(request) else "unauthorized")
+            raise not_permitted(request)
         if request.method not in SAFE_METHODS:
             refuse_forgery(request)
         return True
@@ -78,6 +78,11 @@ def job_id_of(request: HttpRequest) -> str:
     """The job in the address; empty where it names none."""
     match = request.resolver_match
     return match.kwargs.get("job_id", "") if match else ""
+
+
+def not_permitted(request: HttpRequest) -> ApiError:
+    """403 for a user, 401 for anybody else."""
+    return ApiError("forbidden" if is_logged_in(request) else "unauthorized")
 
 
 def is_logged_in(request: HttpRequest) -> bool:

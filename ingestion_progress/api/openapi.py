@@ -72,9 +72,8 @@ def complete(document: OpenAPISchema) -> OpenAPISchema:
     schemas.update(wire_schemas(REF_TEMPLATE))
     schemas.update({stream.item_name: stream.item_schema() for stream in STREAMS})
     document["components"]["schemas"] = _referenced(document)
-    used = {
-        tag for path in document["paths"].values() for op in path.values() for tag in op["tags"]
-    }
+    operations = (op for path in document["paths"].values() for op in path.values())
+    used = {tag for operation in operations for tag in operation.get("tags", ())}
     document["tags"] = [tag for tag in TAGS if tag["name"] in used]
     document.pop("servers", None)
     return document

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.conf import settings
 
+from ingestion_progress.api.body_length import declared_bytes, length_problem
 from ingestion_progress.asgi_types import Application, Message, Receive, Scope, Send
-from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
+from ingestion_progress.extensions import UploadRules, upload_rules
 
 if TYPE_CHECKING:
     from ingestion_progress.inquiries import Inquiry
@@ -26,11 +27,6 @@ NO_CONTENT = 204
 # sends is read and dropped for a while. The times are nginx's for the same purpose.
 LINGER_SECONDS = 30.0
 SILENCE_SECONDS = 5.0
-
-
-def upload_limit_bytes() -> int:
-    """For one document, or a form with several, and what is around them."""
-    return conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
 
 
 def other_limit_bytes() -> int:
@@ -46,8 +42,9 @@ class BodyLimit:
     that many bytes. An upload that would go to disk is answered with 401 or 403 before it is read,
     if whoever sends it may not start jobs.
 
-    `elsewhere_bytes` is the limit for everything that is not an upload of ours, by default
-    DATA_UPLOAD_MAX_MEMORY_SIZE; a project with uploads of its own has to raise it.
+    Installed apps name the limits of their uploads (`extensions.UploadRules`). `elsewhere_bytes` is
+    the limit for everything else, by default DATA_UPLOAD_MAX_MEMORY_SIZE; a project with other
+    uploads has to raise it.
     """
 
     def __init__(self, application: Application, *, elsewhere_bytes: int | None = None) -> None:
@@ -68,11 +65,10 @@ class BodyLimit:
 
     def body_of(self, scope: Scope, receive: Receive) -> Body:
         """What the request is about to send, of which nothing is read yet."""
-        from ingestion_progress import inquiries
-
-        is_upload = inquiries.is_upload(scope)
-        limit_bytes = upload_limit_bytes() if is_upload else self._limit_elsewhere_bytes()
-        return Body(scope, receive, limit_bytes, is_upload=is_upload)
+        for rules in upload_rules():
+            if (limit_bytes := rules.limit_for(scope)) is not None:
+                return Body(scope, receive, limit_bytes, rules)
+        return Body(scope, receive, self._limit_elsewhere_bytes())
 
     async def refusal(self, scope: Scope, body: Body) -> Answer | None:
         """What to answer instead of reading the body; None: it may come."""
@@ -80,7 +76,9 @@ class BodyLimit:
         return None if answer[0]["status"] == NO_CONTENT else answer
 
     async def _ask(self, scope: Scope, body: Body, problem: str) -> Answer:
-        return await self._inquiry.ask(scope, problem=problem, limit_bytes=body.limit_bytes)
+        return await self._inquiry.ask(
+            scope, problem=problem, limit_bytes=body.limit_bytes, rules=body.rules
+        )
 
     def _limit_elsewhere_bytes(self) -> int:
         return other_limit_bytes() if self._elsewhere_bytes is None else self._elsewhere_bytes
@@ -96,14 +94,22 @@ class Body:
     """What a request sends, counted."""
 
     def __init__(
-        self, scope: Scope, receive: Receive, limit_bytes: int, *, is_upload: bool
+        self, scope: Scope, receive: Receive, limit_bytes: int, rules: UploadRules | None = None
     ) -> None:
         headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"").decode("latin1")
         self.limit_bytes = limit_bytes
-        self._is_upload = is_upload
+        self.rules = rules
+        self.problem = length_problem(
+            length,
+            is_chunked=b"transfer-encoding" in headers,
+            limit_bytes=limit_bytes,
+            # Django finds nothing in a form that does not say how long it is.
+            must_declare=rules is not None,
+        )
+        """What the headers alone say: a code of the API's errors, or ""."""
+        self._length = declared_bytes(length)
         self._receive = receive
-        self._length = _declared_bytes(headers.get(b"content-length"))
-        self._is_chunked = b"transfer-encoding" in headers
         self._waits_for_leave = headers.get(b"expect", b"").lower() == b"100-continue"
         self._received_bytes = 0
         self._has_ended = False
@@ -114,19 +120,11 @@ class Body:
         """Something is wrong with it, or it would go to disk, for whoever may start jobs."""
         in_memory_bytes = settings.FILE_UPLOAD_MAX_MEMORY_SIZE
         is_for_the_disk = self._length is None or self._length > in_memory_bytes
-        return bool(self.problem) or (self._is_upload and is_for_the_disk)
+        return bool(self.problem) or (self.rules is not None and is_for_the_disk)
 
     @property
     def is_too_long(self) -> bool:
         return self._received_bytes > self.limit_bytes
-
-    @property
-    def problem(self) -> str:
-        """What the headers alone say: a code of the API's errors, or ""."""
-        if self._length is not None and self._length > self.limit_bytes:
-            return "too_large"
-        # Django finds nothing in a form that does not say how long it is.
-        return "length_required" if self._is_upload and self._is_chunked else ""
 
     async def receive(self) -> Message:
         """Counts. To the application, a client that sends too much has left."""
@@ -168,10 +166,3 @@ def may_have_body(scope: Scope) -> bool:
         name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
         for name, value in scope["headers"]
     )
-
-
-def _declared_bytes(value: bytes | None) -> int | None:
-    if value is None:
-        return None
-    # Servers refuse what is no number; one that Python would take long to read is too large.
-    return int(value) if value.isdigit() and len(value) < 20 else sys.maxsize

@@ -9,6 +9,7 @@ gives the head of one as long as bytes of it come.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable
 from tempfile import SpooledTemporaryFile
 from typing import Any
@@ -20,7 +21,7 @@ from daphne.server import Server
 from django.conf import settings
 from twisted.web.http import HTTPChannel
 
-from ingestion_progress.asgi import BodyLimit, other_limit_bytes, upload_limit_bytes
+from ingestion_progress.asgi import BodyLimit
 
 # As many as uvicorn has; the kernel's own limit is net.core.somaxconn, 4096 on Linux.
 BACKLOG = 2048
@@ -56,16 +57,12 @@ class Request(WebRequest):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
-        self._room_bytes = 0
+        self._room_bytes = sys.maxsize
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802  (Twisted's name)
         # As Django's handler has it; a file of Twisted's is on the disk from 100 kB on.
         in_memory_bytes = settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1
         self.content = SpooledTemporaryFile(in_memory_bytes)  # noqa: SIM115  (closed with us)
-        limit_bytes = max(upload_limit_bytes(), other_limit_bytes())
-        # One byte more than any body may have shows `BodyLimit` that it was too long. Where the
-        # header says so, nothing has to be kept.
-        self._room_bytes = limit_bytes + 1 if (length or 0) <= limit_bytes else 0
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  (Twisted's name)
         super().handleContentChunk(data[: self._room_bytes])
@@ -80,7 +77,9 @@ class Request(WebRequest):
             return
         scope = self._scope(method, target)
         body = limit.body_of(scope, _nothing)
-        self._room_bytes = min(self._room_bytes, body.limit_bytes + 1)
+        # One byte more than the body may have shows `BodyLimit` that it was too long. Where the
+        # header says so, nothing has to be kept.
+        self._room_bytes = 0 if body.problem == "too_large" else body.limit_bytes + 1
         if self._room_bytes and body.is_questionable:
             self.channel.pauseProducing()
             self._asking = asyncio.ensure_future(self._ask(limit.refusal(scope, body)))

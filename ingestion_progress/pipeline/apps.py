@@ -11,8 +11,14 @@ class PipelineConfig(AppConfig):
     worker_command = "ingestion_worker"
     """What the page of a job that waits too long says to start."""
 
+    # What it adds: see ingestion_progress/extensions.py
     progress_api_routers = (
         "ingestion_progress.pipeline.uploads.api.router",
         "ingestion_progress.pipeline.search_api.router",
     )
     progress_api_errors = ("ingestion_progress.pipeline.uploads.api.PUBLIC_ERRORS",)
+    progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)
+    progress_urls = ("ingestion_progress.pipeline.urls.urlpatterns",)
+
+    def ready(self) -> None:
+        from ingestion_progress.pipeline import checks  # noqa: F401  (registers the system checks)

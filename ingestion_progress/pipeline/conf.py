@@ -22,6 +22,11 @@ class PipelineSettings:
         return str(self._get("TASK", "ingestion_progress.pipeline.tasks.ingest_document"))
 
     @property
+    def max_upload_bytes(self) -> int:
+        """Larger documents are refused with 413."""
+        return int(self._get("MAX_UPLOAD_BYTES", 50 * 1024 * 1024))
+
+    @property
     def extraction_workers(self) -> int:
         """Threads that extract entities and relations: the size of a job's worker pool."""
         return int(self._get("EXTRACTION_WORKERS", 4))

@@ -4,7 +4,8 @@ IngestionProgressError
 └── PipelineError
     ├── UnreadableDocument      nothing can be made of this document
     │   ├── EmptyDocument           it has no bytes, no pages or no content
-    │   ├── DocumentTooLarge        above the limit for uploads, or once unpacked
+    │   ├── DocumentTooLarge        it would unpack to too much
+    │   │   └── UploadTooLarge          it is above the limit for uploads
     │   ├── UnsupportedDocument     a kind of document that no parser reads
     │   ├── MislabelledDocument     its extension says one thing, its content another
     │   ├── ProtectedDocument       it needs a password
@@ -39,6 +40,10 @@ class EmptyDocument(UnreadableDocument):
 
 
 class DocumentTooLarge(UnreadableDocument):
+    pass
+
+
+class UploadTooLarge(DocumentTooLarge):
     pass
 
 

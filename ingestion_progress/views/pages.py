@@ -1,13 +1,13 @@
-"""The pages for people: the jobs with their upload form, and one job, live.
+"""The pages for people: the jobs, and one job, live.
 
 Complete without JavaScript; the modules in `static/` make them come alive.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
-from django.apps import apps
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
@@ -17,18 +17,16 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from ingestion_progress import access, tracker, wording
-from ingestion_progress.conf import conf
+from ingestion_progress import access, tracker
 from ingestion_progress.exceptions import (
-    IngestionProgressError,
     InvalidBatch,
     InvalidJobId,
     InvalidTransition,
     JobNotFound,
 )
-from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id, new_job_id
+from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.views.presentation import job_view
@@ -36,16 +34,17 @@ from ingestion_progress.views.rows import BLANK_ROW, event_rows, job_rows
 
 PAGE_SIZE = 25
 EVENTS_SHOWN = 50
-PIPELINE = "ingestion_progress.pipeline"
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-def job_list(request: HttpRequest) -> HttpResponse:
-    """The jobs, newest first, and where the reference ingestion is installed its upload form."""
+@require_safe
+def job_list(
+    request: HttpRequest,
+    template_name: str = "ingestion_progress/job_list.html",
+    extra_context: Mapping[str, object] | None = None,
+) -> HttpResponse:
+    """The jobs, newest first. An extension shows the page with a template of its own."""
     if not access.may_view(request, "", by_token=False):
         return refusal(request)
-    if request.method == "POST":
-        return upload(request)
     try:
         filters = _filters(request.GET)
     except InvalidBatch:  # a database may choke on such a name
@@ -62,33 +61,9 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "statuses": JobStatus.choices,
         "poll_url": _poll_url(filters, page.number),
         "stream_url": _stream_url(filters),
-        "upload_url": reverse("ingestion_progress:api:jobs"),
-        # What is uploaded here is of no batch, or of one of its own.
-        "may_upload": "batch" not in filters and _may_upload(request),
-        "max_upload_bytes": conf.max_upload_bytes,
-        "max_upload": wording.file_size(conf.max_upload_bytes),
+        **(extra_context or {}),
     }
-    return render(request, "ingestion_progress/job_list.html", context)
-
-
-def upload(request: HttpRequest) -> HttpResponse:
-    """The form without JavaScript: a job per file, and what became of each as a message."""
-    if not _may_upload(request):
-        return refusal(request)
-    from ingestion_progress.pipeline.uploads.receive import receive
-
-    files = request.FILES.getlist("file")
-    batch = new_job_id() if len(files) > 1 else None
-    if not files:
-        messages.error(request, "Choose at least one document.", fail_silently=True)
-    for file in files:
-        try:
-            job = receive(file, batch=batch)
-        except IngestionProgressError as refused:
-            messages.error(request, str(refused), fail_silently=True)
-        else:
-            messages.success(request, f"{job.document_name} is queued.", fail_silently=True)
-    return redirect("ingestion_progress:job_list")
+    return render(request, template_name, context)
 
 
 @require_safe
@@ -168,10 +143,6 @@ def _newest_events(job: Job) -> QuerySet[JobEvent]:
     """Of this attempt, the newest first."""
     events = JobEvent.objects.filter(job=job, attempt=job.attempt)
     return events.order_by("-id")[:EVENTS_SHOWN]
-
-
-def _may_upload(request: HttpRequest) -> bool:
-    return apps.is_installed(PIPELINE) and access.may_start(request)
 
 
 def _filters(query: QueryDict) -> QueryDict:

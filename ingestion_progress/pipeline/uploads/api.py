@@ -13,16 +13,16 @@ from ninja.decorators import decorate_view
 from ninja.files import UploadedFile
 from pydantic import BaseModel, Field
 
+from ingestion_progress.api.body_length import length_problem
 from ingestion_progress.api.errors import ApiError, error_responses
 from ingestion_progress.api.guards import MayStart
 from ingestion_progress.api.ids import FormId, OptionalId
 from ingestion_progress.api.jobs import JOBS, SEEING
 from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job
-from ingestion_progress.conf import MULTIPART_OVERHEAD_BYTES, conf
 from ingestion_progress.pipeline import exceptions
+from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
-
-MEBIBYTE = 1024 * 1024
+from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
 
 # Exceptions whose text may be shown, and the code they become.
 PUBLIC_ERRORS: dict[type[Exception], str] = {
@@ -57,37 +57,19 @@ class UploadForm(BaseModel):
 
 
 def limit_body(run: View) -> View:
-    """Answers a body that says it is too long before anything is read of it."""
+    """Refuses by its headers a body that is too long: not every server has `BodyLimit` in front."""
 
     @functools.wraps(run)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            check_length(request)
-        except ApiError as refusal:
-            return refusal.response()
-        return run(request, *args, **kwargs)
+        problem = length_problem(
+            request.META.get("CONTENT_LENGTH") or "",
+            is_chunked="HTTP_TRANSFER_ENCODING" in request.META,
+            limit_bytes=max_body_bytes(),
+            must_declare=True,
+        )
+        return api_refusal(request, problem) if problem else run(request, *args, **kwargs)
 
     return limited
-
-
-def check_length(request: HttpRequest) -> None:
-    """Raises ApiError for a body that is too long, or that does not say how long it is."""
-    length = request.META.get("CONTENT_LENGTH") or ""
-    if length.isdecimal():
-        allowed = conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
-        if len(length) > len(str(allowed)) or int(length) > allowed:
-            raise too_large()
-    elif length or "HTTP_TRANSFER_ENCODING" in request.META:
-        raise ApiError("length_required")
-
-
-def too_large() -> ApiError:
-    limit = conf.max_upload_bytes
-    return ApiError(
-        "too_large",
-        f"The document is larger than the limit of {limit / MEBIBYTE:g} MB ({limit} bytes).",
-        limit_bytes=limit,
-    )
 
 
 @router.post(
@@ -138,15 +120,16 @@ def create_job(
     """
     if len(request.FILES.getlist("file")) > 1:
         raise ApiError("invalid_request", "file: send one document per request.")
-    if (file.size or 0) > conf.max_upload_bytes:
-        raise too_large()
-    job = receive(
-        file,
-        name=file.name or "",
-        job_id=form.job_id or None,
-        document_id=form.document_id,
-        batch=form.batch,
-    )
+    try:
+        job = receive(
+            file,
+            name=file.name or "",
+            job_id=form.job_id or None,
+            document_id=form.document_id,
+            batch=form.batch,
+        )
+    except UploadTooLarge as refused:  # this answer names the limit for programs too
+        raise too_large() from refused
     created = describe_created_job(job)
     response["Location"] = created.links.job
     return Status(201, created)

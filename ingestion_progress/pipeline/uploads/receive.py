@@ -14,13 +14,12 @@ from django.core.files import File
 from django.db import router, transaction
 from django.utils.module_loading import import_string
 
-from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.models import Job, clean_batch, clean_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
-    DocumentTooLarge,
     EmptyDocument,
     TaskNotQueued,
+    UploadTooLarge,
 )
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
@@ -65,7 +64,7 @@ def receive(
     the same document. `batch`: a name for what comes together. `is_enqueued=False` leaves it to
     the caller to run the job.
 
-    Raises UnreadableDocument (EmptyDocument, DocumentTooLarge, UnsupportedDocument,
+    Raises UnreadableDocument (EmptyDocument, UploadTooLarge, DocumentTooLarge, UnsupportedDocument,
     MislabelledDocument, DamagedDocument), JobExists, InvalidJobId, InvalidBatch or
     TaskNotQueued; then nothing is left behind, and what was to be replaced stays as it was. In a
     transaction of the caller, TaskNotQueued may come from its commit.
@@ -86,9 +85,9 @@ def _inspect(file: Any, name: str, spool: IO[bytes]) -> Upload:
     size = 0
     for piece in _pieces(file):
         size += len(piece)
-        if size > app_conf.max_upload_bytes:
-            raise DocumentTooLarge(
-                f"“{name}” is larger than {_megabytes(app_conf.max_upload_bytes)}, "
+        if size > conf.max_upload_bytes:
+            raise UploadTooLarge(
+                f"“{name}” is larger than {_megabytes(conf.max_upload_bytes)}, "
                 "the limit for a document."
             )
         digest.update(piece)

@@ -1,8 +1,8 @@
 // @ts-check
 /** Sends the chosen documents one by one, with a bar for each. Without it the form posts itself. */
 
-import { element, fill, setBar } from "./dom.js";
-import { fileSize, percent } from "./format.js";
+import { element, fill, setBar } from "../ingestion_progress/dom.js";
+import { fileSize, percent } from "../ingestion_progress/format.js";
 
 const AT_ONCE = 2;
 

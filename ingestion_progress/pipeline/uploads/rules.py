@@ -1,0 +1,76 @@
+"""How large an upload may be, who may send one, and the answers to those that are refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from ingestion_progress import access, wording
+from ingestion_progress.api.errors import ApiError
+from ingestion_progress.api.guards import not_permitted
+from ingestion_progress.extensions import NOT_PERMITTED, view_name
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.views import pages
+
+if TYPE_CHECKING:
+    from ingestion_progress.asgi_types import Scope
+
+OPERATION = "ingestion_progress:api:jobs"
+FORM = "ingestion_progress:job_list"
+
+MEBIBYTE = 1024 * 1024
+# What the parts around a document may take: boundaries, names, the other fields.
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
+
+
+class DocumentUploadRules:
+    """Implements `extensions.UploadRules` for the operation of the API and the form of the page."""
+
+    def limit_for(self, scope: Scope) -> int | None:
+        is_upload = scope["method"] == "POST" and view_name(scope) in {OPERATION, FORM}
+        return max_body_bytes() if is_upload else None
+
+    def may_upload(self, request: HttpRequest) -> bool:
+        return access.may_start(request)
+
+    def refusal(self, request: HttpRequest, problem: str) -> HttpResponse:
+        if view_name(request.scope) == FORM:  # type: ignore[attr-defined]
+            return _form_refusal(request, problem)
+        return api_refusal(request, problem)
+
+
+rules = DocumentUploadRules()
+
+
+def max_body_bytes() -> int:
+    """For one document, or a form with several, and what is around them."""
+    return conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
+
+
+def api_refusal(request: HttpRequest, problem: str) -> HttpResponse:
+    if problem == NOT_PERMITTED:
+        return not_permitted(request).response()
+    return (too_large() if problem == "too_large" else ApiError(problem)).response()
+
+
+def too_large() -> ApiError:
+    limit = conf.max_upload_bytes
+    return ApiError(
+        "too_large",
+        f"The document is larger than the limit of {limit / MEBIBYTE:g} MB ({limit} bytes).",
+        limit_bytes=limit,
+    )
+
+
+def _form_refusal(request: HttpRequest, problem: str) -> HttpResponse:
+    if problem == NOT_PERMITTED:
+        return pages.refusal(request)
+    if problem != "too_large":  # browsers say how long a form is
+        return ApiError(problem).response()
+    size = wording.file_size(conf.max_upload_bytes)
+    text = f"That was more than {size}, the limit for a document and for all of a form."
+    messages.error(request, text, fail_silently=True)
+    return redirect(FORM)

@@ -1,0 +1,50 @@
+"""The list of jobs with a form that uploads documents."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from ingestion_progress import access, wording
+from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.models import new_job_id
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.uploads.receive import receive
+from ingestion_progress.pipeline.uploads.rules import rules
+from ingestion_progress.views import pages
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def job_list(request: HttpRequest) -> HttpResponse:
+    """The page of the app, and the form for those who may start jobs."""
+    if request.method == "POST":
+        return upload(request)
+    context = {
+        # A list of one batch has no form: what is uploaded belongs to no batch or to a new one.
+        "may_upload": not request.GET.get("batch") and rules.may_upload(request),
+        "upload_url": reverse("ingestion_progress:api:jobs"),
+        "max_upload_bytes": conf.max_upload_bytes,
+        "max_upload": wording.file_size(conf.max_upload_bytes),
+    }
+    return pages.job_list(request, "ingestion_pipeline/job_list.html", context)
+
+
+def upload(request: HttpRequest) -> HttpResponse:
+    """The form without JavaScript: a job per file, and a message that says what became of it."""
+    if not (access.may_view(request, "", by_token=False) and rules.may_upload(request)):
+        return pages.refusal(request)
+    files = request.FILES.getlist("file")
+    batch = new_job_id() if len(files) > 1 else None
+    if not files:
+        messages.error(request, "Choose at least one document.", fail_silently=True)
+    for file in files:
+        try:
+            job = receive(file, batch=batch)
+        except IngestionProgressError as refused:
+            messages.error(request, str(refused), fail_silently=True)
+        else:
+            messages.success(request, f"{job.document_name} is queued.", fail_silently=True)
+    return redirect("ingestion_progress:job_list")

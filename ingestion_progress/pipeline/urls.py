@@ -1,0 +1,11 @@
+"""The pages of the reference ingestion, in front of those of the app (`extensions`)."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from ingestion_progress.pipeline.uploads.views import job_list
+
+urlpatterns = [
+    path("", job_list, name="job_list"),
+]
