@@ -7,6 +7,7 @@ An app config names it by dotted paths, which are imported when they are used:
         progress_api_errors = ["….uploads.api.PUBLIC_ERRORS"]  {exception: code of the API's errors}
         progress_urls = ["….urls.urlpatterns"]                 lists of URL patterns
         progress_upload_rules = ["….uploads.rules.rules"]      objects like `UploadRules`
+        progress_worker_command = "ingestion_worker"           the command that starts a worker
 """
 
 from __future__ import annotations
@@ -64,6 +65,12 @@ def url_patterns() -> Iterator[URLPattern | URLResolver]:
 
 def upload_rules() -> Iterator[UploadRules]:
     return _named("progress_upload_rules")
+
+
+def worker_command() -> str:
+    """The management command that pages name for a job that waits; empty without one."""
+    commands = (getattr(app, "progress_worker_command", "") for app in apps.get_app_configs())
+    return next(filter(None, commands), "")
 
 
 def view_name(scope: Scope) -> str:

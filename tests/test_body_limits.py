@@ -118,3 +118,17 @@ def test_stranger_has_nothing_stored_that_others_might_send(server, is_declared)
 
     assert response.status_code == 401
     costs.assert_small()
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_uploads_of_the_project_may_be_larger_than_those_of_the_pipeline(name, sqlite_project):
+    live = sqlite_project.serve(
+        name, application="tests.other_uploads_asgi:application", MAX_UPLOAD_BYTES="100000"
+    )
+    taken = httpx.post(live.url + "/count", content=b"x" * 4 * MEBIBYTE, timeout=30)
+    refused = httpx.post(live.url + "/count", content=b"x" * 9 * MEBIBYTE, timeout=30)
+    live.process.terminate()
+    live.process.wait(5)
+
+    assert (taken.status_code, taken.text) == (200, str(4 * MEBIBYTE))
+    assert refused.status_code == 413

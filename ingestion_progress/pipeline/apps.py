@@ -8,8 +8,6 @@ class PipelineConfig(AppConfig):
     label = "ingestion_pipeline"
     verbose_name = "Reference ingestion"
     default_auto_field = "django.db.models.BigAutoField"
-    worker_command = "ingestion_worker"
-    """What the page of a job that waits too long says to start."""
 
     # What it adds: see ingestion_progress/extensions.py
     progress_api_routers = (
@@ -19,6 +17,7 @@ class PipelineConfig(AppConfig):
     progress_api_errors = ("ingestion_progress.pipeline.uploads.api.PUBLIC_ERRORS",)
     progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)
     progress_urls = ("ingestion_progress.pipeline.urls.urlpatterns",)
+    progress_worker_command = "ingestion_worker"
 
     def ready(self) -> None:
         from ingestion_progress.pipeline import checks  # noqa: F401  (registers the system checks)

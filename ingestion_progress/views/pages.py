@@ -19,7 +19,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from ingestion_progress import access, tracker
+from ingestion_progress import access, extensions, tracker
 from ingestion_progress.exceptions import (
     InvalidBatch,
     InvalidJobId,
@@ -89,7 +89,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
         "admin_url": _admin_url(job_id),
-        "worker_command": _worker_command(),
+        "worker_command": extensions.worker_command(),
     }
     return render(request, "ingestion_progress/job_detail.html", context)
 
@@ -124,12 +124,6 @@ def refusal(request: HttpRequest) -> HttpResponse:
     if access.refusal_status(request) == 403:
         raise PermissionDenied
     return redirect_to_login(request.get_full_path())
-
-
-def _worker_command() -> str:
-    """Of the installed app that runs jobs; empty where a project runs them in a way of its own."""
-    commands = (getattr(app, "worker_command", "") for app in apps.get_app_configs())
-    return next(filter(None, commands), "")
 
 
 def _find(job_id: str) -> Snapshot | None:
