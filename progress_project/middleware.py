@@ -1,11 +1,12 @@
-"""What every request of this deployment gets: static files, a log line, a strict policy.
+"""Middleware of this deployment: static files, a log line, a strict Content-Security-Policy.
 
-Each is for a chain of either kind: `EventStreams` runs the whole of it in one thread.
+Each works synchronously and asynchronously: `EventStreams` runs all middleware in one thread.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import time
 import uuid
@@ -26,15 +27,16 @@ from servestatic.responders import MissingFileError
 from ingestion_progress import tokens
 
 AsyncView: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+Finish: TypeAlias = Callable[[HttpResponseBase], None]
 
 logger = logging.getLogger(__name__)
 
-# Nothing in our pages is inline, so the strict policy needs no exception; Django's
-# `SECURE_CSP` does the same from 6.0 on.
+# The pages have nothing inline, so the policy needs no exception. Django 6.0 has `SECURE_CSP` for
+# the same; Django 5.2 has not.
 POLICY = "; ".join(
     (
         "default-src 'self'",
-        "img-src 'self' data:",  # the admin's and the API docs' icons
+        "img-src 'self' data:",  # icons of the admin and of the API's docs
         "object-src 'none'",
         "base-uri 'none'",
         "form-action 'self'",
@@ -45,7 +47,7 @@ POLICY = "; ".join(
 
 @sync_and_async_middleware
 def static_files(get_response: Any) -> Any:
-    """A static file that does not exist is a 404 in development too, not a traceback."""
+    """Serves static files. A missing one is a 404, in development too: no traceback."""
     if iscoroutinefunction(get_response):
         return _static_files(get_response)
     find_static_file = async_to_sync(_static_files(sync_to_async(get_response)))
@@ -71,83 +73,73 @@ def _static_files(get_response: AsyncView) -> AsyncView:
     return find_static_file
 
 
-@sync_and_async_middleware
-def request_log(get_response: Any) -> Any:
-    """One line per request, without its query string: that is where tokens travel. None for a
-    stream, which says itself when it starts and ends, or why it does not.
+def around(begin: Callable[[HttpRequest], Finish]) -> Any:
+    """A middleware: `begin` gets the request, and what it returns gets the response."""
 
-    A token is taken out of the URL before anything else could show or log it.
-
-    What is logged while the request is handled, its stream included, shares the `request_id`.
-    """
-    if iscoroutinefunction(get_response):
-
-        async def log_request_async(request: HttpRequest) -> HttpResponseBase:
-            started = _begin(request)
+    @sync_and_async_middleware
+    @functools.wraps(begin)
+    def middleware(get_response: Any) -> Any:
+        async def handle_async(request: HttpRequest) -> HttpResponseBase:
+            finish = begin(request)
             response: HttpResponseBase = await get_response(request)
-            _log(request, response, started)
+            finish(response)
             return response
 
-        return log_request_async
+        def handle(request: HttpRequest) -> HttpResponseBase:
+            finish = begin(request)
+            response: HttpResponseBase = get_response(request)
+            finish(response)
+            return response
 
-    def log_request(request: HttpRequest) -> HttpResponseBase:
-        started = _begin(request)
-        response: HttpResponseBase = get_response(request)
-        _log(request, response, started)
-        return response
+        return handle_async if iscoroutinefunction(get_response) else handle
 
-    return log_request
+    return middleware
 
 
-def _begin(request: HttpRequest) -> float:
+@around
+def request_log(request: HttpRequest) -> Finish:
+    """Logs one line per request, without its query string, which may hold a token.
+
+    A stream has no line here: the app logs when it starts and ends, or why it does not start.
+    All records of a request, those of its stream included, share a `request_id`.
+    """
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=uuid.uuid4().hex)
-    with contextlib.suppress(SuspiciousOperation):  # whoever reads the query next refuses it
+    # Takes the token out of the URL before anything can show or log it.
+    with contextlib.suppress(SuspiciousOperation):  # the next reader of the query refuses it
         tokens.presented(request)
-    return time.perf_counter()
+    started = time.perf_counter()
 
-
-def _log(request: HttpRequest, response: HttpResponseBase, started: float) -> None:
-    if getattr(response, "is_logged", False):
-        return
-    is_refused = HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
-    if is_refused:
-        # Django's own line would say the same.
-        response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
-    logger.log(
-        logging.WARNING if is_refused else logging.INFO,
-        "request_finished",
-        extra={
+    def log(response: HttpResponseBase) -> None:
+        if getattr(response, "is_logged", False):
+            return
+        is_refused = (
+            HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
+        )
+        if is_refused:
+            # Django would log the same in a line of its own.
+            response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
+        fields = {
             "method": request.method,
             "path": request.path,
             "status": response.status_code,
             "duration_ms": round((time.perf_counter() - started) * 1000),
             "client_ip": request.META.get("REMOTE_ADDR"),
-        },
-    )
+        }
+        logger.log(
+            logging.WARNING if is_refused else logging.INFO, "request_finished", extra=fields
+        )
+
+    return log
 
 
-@sync_and_async_middleware
-def content_security_policy(get_response: Any) -> Any:
-    """The policy on every response that does not bring one of its own."""
-    if iscoroutinefunction(get_response):
+@around
+def content_security_policy(request: HttpRequest) -> Finish:
+    """Adds the policy to every response that has none."""
 
-        async def add_policy_async(request: HttpRequest) -> HttpResponseBase:
-            response: HttpResponseBase = await get_response(request)
-            _add_policy(response)
-            return response
-
-        return add_policy_async
-
-    def add_policy(request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase = get_response(request)
-        _add_policy(response)
-        return response
+    def add_policy(response: HttpResponseBase) -> None:
+        # Django's debug pages have inline styles and scripts.
+        if not (settings.DEBUG and response.status_code in (404, 500)):
+            response.headers.setdefault("Content-Security-Policy", POLICY)
 
     return add_policy
-
-
-def _add_policy(response: HttpResponseBase) -> None:
-    # Django's own pages for developers have their styles and scripts inline.
-    if not (settings.DEBUG and response.status_code in (404, 500)):
-        response.headers.setdefault("Content-Security-Policy", POLICY)
