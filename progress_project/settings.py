@@ -1,7 +1,6 @@
-"""One deployment of `ingestion_progress`: embedded by default, servers by environment.
+"""Settings of the project: SQLite and local folders by default, servers by environment variables.
 
-Every variable that is read here is in `.env.example` (a test compares them) and explained in
-docs/settings.md.
+Every variable is in `.env.example` (a test compares them) and is explained in docs/settings.md.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _log_format() -> str:
-    """Whoever types a command reads its log; what collects one wants to parse it."""
+    """Console for people at a terminal, JSON for programs that collect the log."""
     return "console" if DEBUG or sys.stderr.isatty() else "json"
 
 
@@ -61,14 +60,14 @@ if not 0 < PORT < 65536:
 
 _hosts = ["localhost", "127.0.0.1", "[::1]"]
 if DEBUG and not _is_loopback(HOST):
-    # A phone on the same network asks for whatever address this machine has there.
+    # A phone on the same network requests the address that this machine has there.
     _hosts = ["*"]
 ALLOWED_HOSTS = env("ALLOWED_HOSTS", casts.words, default=_hosts)
 CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS", casts.words, default=[])
 
 INSTALLED_APPS = [
-    # Daphne makes `runserver` speak ASGI. Every other process would pay for its imports, which
-    # are 40 % of Django's start-up here.
+    # Daphne's `runserver` serves ASGI. Other commands do without: its imports are 40 % of the
+    # start-up time.
     *(["daphne"] if "runserver" in sys.argv else []),
     "django.contrib.admin",
     "django.contrib.auth",
@@ -126,7 +125,7 @@ if _progress_database := env("PROGRESS_DATABASE_URL", casts.database, default=No
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default"]}}
 
-# Wake-ups between processes. Redis would keep a connection that died half-open, if nobody asked.
+# Wake-ups between processes. The time-outs detect a connection to Redis that is half-open.
 if _redis_url := env("REDIS_URL", str, default=""):
     CHANNEL_LAYERS = {
         "default": {
@@ -145,7 +144,7 @@ if _redis_url := env("REDIS_URL", str, default=""):
         }
     }
 
-# Who may come in, and how
+# Access and security
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -156,18 +155,18 @@ LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 
 HTTPS = env("HTTPS", boolean, default=not DEBUG)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-# Orchestrators ask the process itself, without TLS; a redirect would count as an answer.
+# Probes reach the process without TLS and would take a redirect for success.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 _hsts_seconds = env("HSTS_SECONDS", integer, default=3600)
 SECURE_HSTS_SECONDS = _hsts_seconds if HTTPS else 0
 if env("BEHIND_PROXY", boolean, default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Other subdomains, and browsers' preload lists, are for the owner of the whole domain to decide.
+# HSTS for subdomains and preload lists concern the whole domain, so its owner decides.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 INGESTION_PROGRESS_PUBLIC = env("PUBLIC", boolean, default=DEBUG)
 INGESTION_PROGRESS_CORS_ORIGINS = env("CORS_ORIGINS", casts.words, default=[])
-# Streams answer for themselves: a rule of the project's own makes them less than public.
+# Streams set their own CORS headers: with CAN_VIEW they are not public even if the rest is.
 CORS_URLS_REGEX = r"^/api/(?!v1/admin/ingestion/(jobs/[^/]+/)?progress$)"
 CORS_ALLOW_ALL_ORIGINS = INGESTION_PROGRESS_PUBLIC
 CORS_ALLOWED_ORIGINS = INGESTION_PROGRESS_CORS_ORIGINS
@@ -189,7 +188,7 @@ STORAGES = {
     },
 }
 
-# Words and times
+# Language, time zone and logs
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = env("TIME_ZONE", casts.time_zone, default="UTC")
@@ -199,12 +198,11 @@ LOGGING = logging_config(
     log_format=env("LOG_FORMAT", casts.one_of(FORMATS), default=_log_format()),
 )
 
-# KEEPALIVE_SECONDS in the environment is INGESTION_PROGRESS_KEEPALIVE_SECONDS here; and so on.
-
+# The app's settings: KEEPALIVE_SECONDS sets INGESTION_PROGRESS_KEEPALIVE_SECONDS, and so on.
 globals().update(env.app_settings())
 
 
 @checks.register()
 def check_names(**kwargs: Any) -> list[checks.CheckMessage]:
-    """A name in `.env` that no setting above has read is a mistake."""
+    """Warns of names in `.env` that nothing above has read."""
     return env.check_names()

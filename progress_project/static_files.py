@@ -1,9 +1,11 @@
+"""The storage of static files in production."""
+
 from __future__ import annotations
 
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
 class ModuleStaticFilesStorage(CompressedManifestStaticFilesStorage):
-    """Also renames what JavaScript modules import, so that browsers may keep all of it for ever."""
+    """Also adds hashes to what JavaScript modules import, so that browsers may cache all files."""
 
     support_js_module_import_aggregation = True

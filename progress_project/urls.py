@@ -1,10 +1,12 @@
+"""URLs of the project: the admin, login and logout, and the app at the root."""
+
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import include, path
 
 urlpatterns = [
     path("admin/", admin.site.urls),
-    # People who watch jobs need not be staff, which the admin's own login asks for.
+    # The admin's login is for staff only; viewers of jobs need not be staff.
     path("login/", LoginView.as_view(), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("", include("ingestion_progress.urls")),

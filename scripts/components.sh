@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Sourced by scripts/test and scripts/bench after environment.sh: what they need from the system.
 
-# install_components: a browser, Redis, nginx and curl from the package manager, where we may ask
-# it. Tests without their component are skipped with a reason, or fail under CI=true.
+# install_components: a browser, Redis, nginx and curl from the package manager, if we are root or
+# have sudo. Tests without their component are skipped with a reason, or fail under CI=true.
 install_components() {
     missing=
     command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
@@ -10,13 +10,13 @@ install_components() {
     command -v redis-server >/dev/null || missing="${missing}redis-server "
     command -v nginx >/dev/null || missing="${missing}nginx-light "
     command -v curl >/dev/null || missing="${missing}curl "
-    # Root can make a network of its own, from which a client vanishes.
+    # As root, tests create a network and cut it under a client.
     [ "$(id -u)" != 0 ] || command -v ip >/dev/null || missing="${missing}iproute2 "
     install_packages "$missing" .venv "for the tests" ||
         echo "Without ${missing}some tests are skipped, and fail under CI=true."
 }
 
-# install_benchmark_components: nginx with nchan, and Redis; each is left out where it cannot be had.
+# install_benchmark_components: nginx with nchan, and Redis, if they can be installed.
 install_benchmark_components() {
     missing=
     command -v nginx >/dev/null || missing="nginx-light "
@@ -26,8 +26,8 @@ install_benchmark_components() {
         echo "Without ${missing}not everything is measured."
 }
 
-# install_packages NAMES FOLDER PURPOSE: from the package manager, where we may ask it, which is
-# not asked twice: the answer does not change. Succeeds where nothing is missing any more.
+# install_packages NAMES FOLDER PURPOSE: from the package manager, if we are root or have sudo. It
+# runs once per list of names. Succeeds if nothing is missing any more.
 install_packages() {
     if [ -z "$1" ]; then
         return
@@ -44,7 +44,7 @@ install_packages() {
     return 1
 }
 
-# Prints what to put before a command that root must run; fails where we are not allowed to.
+# Prints the prefix for a command that needs root; fails without sudo.
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         return
@@ -52,7 +52,7 @@ as_root() {
     sudo -n true 2>/dev/null && echo "sudo -n"
 }
 
-# Prints a Python on the other side of 3.12, where the locks change to another Django; or nothing.
+# Prints a Python for which the locks have another Django (they change at 3.12), or nothing.
 find_other_python() {
     if .venv/bin/python -c "import sys; sys.exit(sys.version_info >= (3, 12))"; then
         names="python3.13 python3.12" versions="3.13* 3.12*"

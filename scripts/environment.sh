@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# Sourced by the scripts beside it, which run in the project's folder: Python environments made
-# from nothing but a Python, and brought up to date only when a lock has changed.
+# Sourced by the other scripts, in the project's folder: creates Python environments and installs
+# the locks into them, again only when a lock has changed.
 
 fail() {
     echo "$*" >&2
     exit 1
 }
 
-# is_python COMMAND: does it run (a version manager's shim may not), and is it new enough?
+# is_python COMMAND: whether it runs (a version manager's shim may not) and is new enough.
 is_python() {
     "$1" -c "import sys; sys.exit(sys.version_info < (3, 11))" >/dev/null 2>&1
 }
@@ -20,7 +20,7 @@ has_uv() {
     command -v uv >/dev/null
 }
 
-# Prints the first Python that will do.
+# Prints the first Python that is new enough.
 find_python() {
     for candidate in python3 python3.13 python3.12 python3.11; do
         if is_python "$candidate"; then
@@ -39,7 +39,7 @@ make_environment() {
         uv venv --quiet --python "$2" "$1" && return
     elif "$2" -m venv "$1" >/dev/null 2>&1; then
         return
-    # Debian has the pip of new environments in a package of its own; Python's own pip will do.
+    # Debian has the pip for new environments in a separate package; the pip of Python works too.
     elif has_pip "$2" && "$2" -m venv --without-pip "$1" >/dev/null 2>&1; then
         return
     fi
@@ -48,13 +48,13 @@ make_environment() {
         "incomplete: install it (on Debian and Ubuntu: apt install python3-venv)."
 }
 
-# install FOLDER PYTHON LOCK: what the lock pins, checked by its hashes.
+# install FOLDER PYTHON LOCK: installs what the lock pins and checks the hashes.
 install() {
     if has_uv; then
         uv pip install --python "$1/bin/python" --require-hashes -r "$3"
         return
     fi
-    # POSIX has no pipefail: pip's own result travels in a file.
+    # POSIX has no pipefail, so a file says whether pip succeeded.
     { pip_install "$@" && : >"$1/.pip-succeeded"; } | show_progress "$3"
     rm "$1/.pip-succeeded" 2>/dev/null
 }
@@ -70,7 +70,7 @@ pip_install() {
     "$@" install --disable-pip-version-check --progress-bar off --require-hashes -r "$lock"
 }
 
-# show_progress LOCK: of all that pip says, how far it is. Errors go past it, to stderr.
+# show_progress LOCK: reduces pip's output to a count. Errors go to stderr.
 show_progress() {
     packages=$(grep -v "win32'" "$1" | sed -n 's/==.*//p' | sort -u | wc -l)
     count=0
@@ -88,8 +88,8 @@ show_progress() {
     done
 }
 
-# environment FOLDER PYTHON LOCK...: an environment that holds what the locks pin. An empty PYTHON
-# is the first that will do.
+# environment FOLDER PYTHON LOCK...: creates or updates an environment with what the locks pin. An
+# empty PYTHON stands for the first that is new enough.
 environment() {
     folder=$1
     python=$2

@@ -1,4 +1,4 @@
-"""Prints a digest of the dependencies in pyproject.toml: what a lock is made from."""
+"""Prints a digest of the dependencies in pyproject.toml, from which the locks are made."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the suite in all the ways that are supported, and says at the end how each one went.
+"""Runs the suite on each supported database and Python, then prints one result per run.
 
 Usage: python scripts/test_everything.py [OTHER_PYTHON]
 """
@@ -18,7 +18,7 @@ CLOSING_LINE = re.compile(r"=* ?(no tests ran|\d+ \w+).* in [\d.]+s.*")
 
 @dataclass
 class Run:
-    """One call of pytest; `closing_line` is the last thing it said."""
+    """One call of pytest; `closing_line` is the last line of its output."""
 
     title: str
     args: list[str]
@@ -45,10 +45,10 @@ class Run:
 
 
 def runs(other_python: str | None) -> list[Run]:
-    # One more than cores: they often wait for the processes that they have started.
+    # One more than cores, because tests often wait for processes that they have started.
     workers = str(1 + (os.cpu_count() or 1))
-    # By file: what a module starts for its tests is started once. (Groups are not honoured: pytest
-    # 9.2 keeps ids where pytest-xdist 3.8 cannot mark them.) In the order of tests/conftest.py.
+    # By file, because the servers of a module are started once, in the order of tests/conftest.py.
+    # (`--dist loadgroup` has no effect with pytest 9.2 and pytest-xdist 3.8.)
     parallel = ["-q", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     main = Run(
         "everything, on SQLite, with coverage",
