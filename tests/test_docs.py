@@ -1,4 +1,4 @@
-"""The documentation: its links lead somewhere, its commands exist, and its code runs."""
+"""The documentation: short lines, links that lead somewhere, real commands, and code that runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 HOWTO = ROOT / "docs" / "howto"
+MAX_LENGTH = 99
+MAX_ROW_LENGTH = 180
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PRINTED = re.compile(r"^```text\n.*?^```$", re.MULTILINE | re.DOTALL)
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
@@ -36,6 +39,13 @@ def anchors(page: Path) -> set[str]:
     """As GitHub makes them of headings."""
     headings = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@every_page
+def test_lines_are_under_100_characters(page: Path):
+    """Rows of tables cannot be broken, and output is shown as it was printed."""
+    for line in PRINTED.sub("", page.read_text()).splitlines():
+        assert len(line) <= (MAX_ROW_LENGTH if line.startswith("|") else MAX_LENGTH), line
 
 
 @every_page
