@@ -3,6 +3,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from ingestion_progress.exceptions import (
@@ -14,7 +15,7 @@ from ingestion_progress.exceptions import (
     JobNotFound,
 )
 from ingestion_progress.models import Job, Stage, Worker
-from ingestion_progress.statuses import JobStatus, StageStatus
+from ingestion_progress.statuses import JobStatus, Liveness, StageStatus
 from ingestion_progress.tracker import (
     delete_job,
     fail_job,
@@ -25,13 +26,17 @@ from ingestion_progress.tracker import (
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plans import JobPlan
-from ingestion_progress.tracker.records import finish_attempt
+from ingestion_progress.tracker.records import finish_attempt, write_changes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def start(job_id="job", **plan):
     return start_attempt(JobPlan.of("a.pdf", job_id=job_id, **plan))
+
+
+def restart(job_id="job", **plan):
+    return start_attempt(JobPlan.of("a.pdf", job_id=job_id, **plan), restart=True)
 
 
 def silence(job_id):
@@ -109,6 +114,23 @@ def test_starting_a_queued_job_keeps_what_was_declared():
     assert job.pool_size == Worker.objects.count() == 2
 
 
+def test_readers_see_that_a_queued_job_has_started():
+    queued = queue_job("a.pdf", job_id="job")
+    start()
+    job = Job.objects.get()
+    assert (job.epoch, job.revision) == (queued.epoch, queued.revision + 1)
+    assert job.updated_at == job.started_at
+
+
+def test_a_start_before_the_creation_by_another_hosts_clock_is_moved_to_it():
+    queue_job("a.pdf", job_id="job")
+    ahead = timezone.now() + timedelta(minutes=5)
+    Job.objects.update(created_at=ahead)
+    start()
+    job = Job.objects.get()
+    assert job.started_at == job.heartbeat_at == job.updated_at == ahead
+
+
 def test_starting_may_declare_the_stages_anew():
     queue_job("a.pdf", job_id="job")
     assert start(stages=["only"]).stage_names == ("only",)
@@ -136,6 +158,45 @@ def test_a_restart_begins_afresh_with_a_new_epoch_and_keeps_the_log():
         (1, "Failed: broken"),
         (2, "Started again, attempt 2"),
     ]
+
+
+def test_a_restart_resets_all_that_the_attempt_before_has_reached():
+    first = start(stages=["one"], workers=1, total_chunks=5, total_images=6)
+    request_cancellation("job")
+    finish_attempt(first, JobChanges(), JobStatus.CANCELLED, "stopped")
+    reached = {
+        "entities_total": 1,
+        "relations_total": 2,
+        "neo4j_writes": 3,
+        "qdrant_writes": 4,
+        "total_chunks": 5,
+        "total_images": 6,
+        "queue_depth": 7,
+        "error_count": 8,
+        "reached_percent": 50.0,
+        "counters": {"tables": 9},
+    }
+    Job.objects.update(event_count=100, **reached)  # more than the log had room for
+    Stage.objects.update(processed=3, total=4, failed=1, in_flight=2, status=StageStatus.COMPLETED)
+    restart()
+    job, stage = Job.objects.get(), Stage.objects.get()
+    fresh = dict.fromkeys(reached, 0) | {"counters": {}}
+    assert {name: getattr(job, name) for name in reached} == fresh
+    assert job.event_count == job.events.count() == 4
+    assert (job.finished_at, job.cancel_requested_at, job.error) == (None, None, "")
+    assert (stage.processed, stage.total, stage.failed, stage.in_flight) == (0, 0, 0, 0)
+    assert (stage.started_at, stage.finished_at) == (None, None)
+    assert (job.pool_size, stage.stage_status) == (1, StageStatus.PENDING)
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_restart_of_a_job_that_was_to_stop_is_not_to_stop(has_ended):
+    first = start()
+    request_cancellation("job")
+    if has_ended:
+        finish_attempt(first, JobChanges(), JobStatus.CANCELLED)
+    second = restart()
+    assert not write_changes(second, JobChanges()).is_cancel_requested
 
 
 def test_a_restart_frees_the_workers_of_an_attempt_that_was_running():
@@ -188,6 +249,59 @@ def test_a_running_job_cannot_be_deleted_but_a_silent_one_can():
     silence("job")
     delete_job("job")
     assert not Stage.objects.exists()
+
+
+def test_a_stalled_job_is_not_deleted_under_its_writer_unless_that_is_wanted():
+    start()
+    now = timezone.now()
+    Job.objects.update(heartbeat_at=now, updated_at=now - timedelta(hours=1))
+    assert Job.objects.get().liveness(now) is Liveness.STALLED
+    with pytest.raises(InvalidTransition, match="cancel it first"):
+        delete_job("job")
+    delete_job("job", even_if_running=True)
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("status", sorted(JobStatus.final() | {JobStatus.QUEUED}))
+def test_a_job_that_does_not_run_can_be_deleted(status):
+    queue_job("a.pdf", job_id="job")
+    if status.is_final:
+        finish_attempt(start(), JobChanges(), status)
+    delete_job("job")
+    assert not Job.objects.exists()
+
+
+def once_after_the_first_query(act):
+    """For `connection.execute_wrapper`: what another process does meanwhile."""
+    is_done = False
+
+    def execute_and_act(execute, *args):
+        nonlocal is_done
+        result = execute(*args)
+        if not is_done:
+            is_done = True
+            act()
+        return result
+
+    return execute_and_act
+
+
+@pytest.mark.parametrize("comes", ["heartbeat", "end"])
+def test_a_job_that_comes_back_or_ends_while_silent_ones_are_looked_for_is_not_lost(comes):
+    def beat():
+        Job.objects.update(heartbeat_at=timezone.now())
+
+    def end():
+        finish_attempt(attempt, JobChanges(), JobStatus.SUCCEEDED)
+        silence("job")
+
+    attempt = start()
+    silence("job")
+    act = {"heartbeat": beat, "end": end}[comes]
+    with connection.execute_wrapper(once_after_the_first_query(act)):
+        assert lose_silent_jobs() == 0
+    expected = {"heartbeat": JobStatus.RUNNING, "end": JobStatus.SUCCEEDED}[comes]
+    assert Job.objects.get().job_status is expected
 
 
 def test_silent_jobs_are_lost_and_the_others_are_not():

@@ -73,6 +73,14 @@ def test_a_failed_job_keeps_what_it_had_reached():
     assert failed.state(NOW).liveness is None
 
 
+@pytest.mark.parametrize("status", sorted(JobStatus.final()))
+def test_a_job_that_has_ended_has_no_time_left(status):
+    ended_at = NOW + timedelta(seconds=10)
+    ended = snapshot(stage(processed=5), status=status, finished_at=ended_at)
+    timing = ended.progress(NOW + timedelta(hours=1)).timing
+    assert (timing.elapsed_ms, timing.estimated_remaining_ms) == (10_000, 0)
+
+
 def test_the_percentage_never_falls_below_what_was_reached():
     assert snapshot(stage(processed=1), reached_percent=55.5).overall_percent == 55.5
 
