@@ -65,6 +65,23 @@ async def test_named_job_that_runs_again_keeps_its_stream_open(feed):
     assert (await following(subscriber))[0][0] == "idle"
 
 
+async def test_client_that_brings_the_idle_id_of_an_earlier_attempt_gets_the_new_end(feed):
+    await make_job("retried", JobStatus.FAILED)
+    await make_job("other", JobStatus.FAILED)
+    names = ("retried", "other")
+    subscriber = await ready(watch_named(feed, *names, is_until_idle=True))
+    await jobs_of(subscriber, 2)
+    ((_, idle_id, _),) = await following(subscriber)
+    await finish("retried", epoch="again", attempt=2)  # started and ended meanwhile
+    back = await ready(watch_named(feed, *names, is_until_idle=True, last_event_id=idle_id))
+
+    assert not back.is_up_to_date
+    assert set(await jobs_of(back, 2)) == set(names)
+    ((_, new_id, _),) = await following(back)
+    same = watch_named(feed, *reversed(names), is_until_idle=True, last_event_id=new_id)
+    assert (await ready(same)).is_up_to_date
+
+
 async def test_silent_stream_gets_one_comment_per_interval(feed, clock):
     subscriber = await ready(watch_all(feed))
     began_at = clock.now

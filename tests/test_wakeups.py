@@ -6,16 +6,26 @@ import asyncio
 import threading
 import time
 import uuid
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.db import transaction
+from django.utils import timezone
 
 from ingestion_progress import track, wakeups
 from ingestion_progress.checks import check_wakeups
-from ingestion_progress.feed import Feed, poller
+from ingestion_progress.feed import Feed, Selection, poller
 from ingestion_progress.models import Job
-from ingestion_progress.tracker import delete_job, queue_job, request_cancellation
+from ingestion_progress.tracker import (
+    delete_job,
+    fail_job,
+    lose_silent_jobs,
+    queue_job,
+    request_cancellation,
+)
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plans import JobPlan
 from ingestion_progress.wakeups import local
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,10 +68,14 @@ def reads(monkeypatch):
 
 
 async def watch(feed, job_id):
-    subscriber = feed.subscribe(job_id)
+    subscriber = await ready(feed.subscribe(job_id))
+    subscriber.open()
+    return subscriber
+
+
+async def ready(subscriber):
     async with asyncio.timeout(SOON_SECONDS):
         await subscriber.ready
-    subscriber.open()
     return subscriber
 
 
@@ -82,6 +96,47 @@ async def test_deletion_wakes_up_too(feed, job_id):
     subscriber = await watch(feed, job_id)
     await sync_to_async(delete_job)(job_id)
     assert b'"code":"not_found"' in await following(subscriber)
+
+
+async def test_start_of_a_queued_job_wakes_up_too(feed, job_id):
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    subscriber = await watch(feed, job_id)
+    await sync_to_async(start_attempt)(JobPlan.of("report.pdf", job_id=job_id))
+    assert b'"status":"running"' in await following(subscriber)
+
+
+@pytest.mark.parametrize("is_ended", [True, False])
+async def test_another_attempt_wakes_up_too(feed, job_id, is_ended):
+    first = JobPlan.of("report.pdf", job_id=job_id)
+    await sync_to_async(start_attempt)(first)
+    if is_ended:
+        await sync_to_async(fail_job)(job_id, "unreadable")
+    subscriber = await ready(feed.subscribe_to_many(Selection(names=[job_id])))
+    assert b'"attempt":1' in await following(subscriber)
+    await sync_to_async(start_attempt)(first, restart=True)
+    assert b'"attempt":2' in await following(subscriber)
+
+
+async def test_request_to_stop_a_running_job_wakes_up_too(feed, job_id):
+    await sync_to_async(start_attempt)(JobPlan.of("report.pdf", job_id=job_id))
+    subscriber = await watch(feed, job_id)
+    await sync_to_async(request_cancellation)(job_id)
+    assert b'"cancel_requested":true' in await following(subscriber)
+
+
+async def test_sweep_that_finds_a_silent_job_wakes_up_too(feed, job_id):
+    await sync_to_async(start_attempt)(JobPlan.of("report.pdf", job_id=job_id))
+    long_ago = timezone.now() - timedelta(hours=1)
+    await Job.objects.filter(pk=job_id).aupdate(heartbeat_at=long_ago)
+    subscriber = await watch(feed, job_id)
+    await sync_to_async(lose_silent_jobs)()
+    assert b'"code":"lost"' in await following(subscriber)
+
+
+async def test_queued_job_wakes_up_the_streams_of_all(feed, job_id):
+    subscriber = await ready(feed.subscribe_to_many(Selection()))
+    await sync_to_async(queue_job)("report.pdf", job_id=job_id)
+    assert job_id.encode() in await following(subscriber)
 
 
 async def test_the_writer_thread_wakes_the_loop_after_each_flush(feed, job_id, settings):
