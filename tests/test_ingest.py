@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import sqlite3
 import sys
@@ -140,6 +141,26 @@ class TestInThisProcess:
     def test_a_path_that_is_not_there_is_said(self, tmp_path: Path):
         with pytest.raises(CommandError, match="There is no"):
             run(tmp_path / "nowhere")
+
+    def test_a_folder_without_documents_is_said(self, folder: Path, tmp_path: Path):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty" / ".hidden.md").write_text("Bees make honey.")
+        with pytest.raises(CommandError, match=r"There is no document in .*empty, of \.") as found:
+            run(folder, tmp_path / "empty")
+        assert found.value.returncode == 1
+        assert not Job.objects.exists()
+
+    def test_names_that_are_not_utf_8_do_not_end_a_batch(self, folder: Path):
+        latin = os.fsencode(folder) + b"/caf\xe9"
+        Path(os.fsdecode(latin)).mkdir()
+        for name, text in {b"men\xfc.txt": b"Bees make honey.", b"\xe9mpty.txt": b""}.items():
+            Path(os.fsdecode(latin + b"/" + name)).write_bytes(text)
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        with pytest.raises(CommandError, match="1 of 5 documents were not ingested"):
+            call_command("ingest", folder, stdout=out)
+        assert Job.objects.filter(status="succeeded").count() == 4
+        assert Document.objects.filter(name="men.txt").exists()
+        assert "caf\ufffd/\ufffdmpty.txt: “mpty.txt” is empty." in out.buffer.getvalue().decode()
 
     def test_a_file_of_another_kind_is_refused_by_name(self, folder: Path):
         with pytest.raises(CommandError, match="1 of 1"):

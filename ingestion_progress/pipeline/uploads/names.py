@@ -37,7 +37,8 @@ def extension(name: str) -> str:
 
 def stable_id(name: str) -> str:
     """The same 32 hex digits for the same name: what is ingested again replaces itself."""
-    return hashlib.sha256(name.encode()).hexdigest()[:32]
+    # Names of folders that are not UTF-8 have surrogates in them.
+    return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
 
 
 def _is_visible(char: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         parser.add_argument("--batch", help="A name for the jobs together; several get one anyhow.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = [entry for path in options["paths"] for entry in _documents(path)]
+        found = [entry for path in options["paths"] for entry in _found(path)]
         if options["job_id"] and len(found) != 1:
             raise CommandError(f"--job-id is for one document, and these are {len(found)}.")
         self.console = console_for(self.stdout)
@@ -89,14 +90,30 @@ class Command(BaseCommand):
             except DATABASE_AWAY:  # it is away for the documents that follow, too
                 raise
             except Exception as error:
-                logger.exception("document_not_received", extra={"path": str(path)})
+                logger.exception("document_not_received", extra={"path": _printable(path)})
                 self._refuse(path, reason_of(error))
             else:
                 yield job
 
     def _refuse(self, path: Path, reason: str) -> None:
         self.refused += 1
-        self.console.print(f"{path}: {reason}", style="red", markup=False)
+        self.console.print(f"{_printable(path)}: {reason}", style="red", markup=False)
+
+
+def _found(path: Path) -> list[tuple[Path, str]]:
+    """As `_documents`. Raises CommandError where there is none."""
+    if not path.exists():
+        raise CommandError(f"There is no {_printable(path)}.")
+    documents = list(_documents(path))
+    if not documents:
+        kinds = ", ".join(EXTENSIONS)
+        raise CommandError(f"There is no document in {_printable(path)}, of {kinds}.")
+    return documents
+
+
+def _printable(path: Path) -> str:
+    """A file system may have names that are not UTF-8, and a terminal takes none."""
+    return os.fsencode(path).decode(errors="replace")
 
 
 def _documents(path: Path) -> Iterator[tuple[Path, str]]:
@@ -105,8 +122,6 @@ def _documents(path: Path) -> Iterator[tuple[Path, str]]:
     A file is the document of its name, wherever it lies. Below a folder the way down belongs to
     the name, since folders may hold files of one name.
     """
-    if not path.exists():
-        raise CommandError(f"There is no {path}.")
     if path.is_file():
         yield path, stable_id(clean_name(path.name))
         return
