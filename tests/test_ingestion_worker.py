@@ -17,7 +17,7 @@ import pytest
 
 from ingestion_progress.pipeline.uploads.names import stable_id
 from tests.documents import EXAMPLES, GUIDE
-from tests.live import LiveProject, live_project
+from tests.live import ROOT, LiveProject, live_project
 
 pytestmark = pytest.mark.once
 
@@ -184,3 +184,55 @@ def test_cancelled_job_stops_and_the_worker_goes_on(project: LiveProject):
     assert time.monotonic() - asked < 8
     detach(project, EXAMPLES / "README.md", "next")
     assert wait_for(ended(project, "next"))["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"TASKS": {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["a"]}}},
+            "TASKS does not take ingestion_progress.tasks.ingest_document: Queue 'default' is not",
+        ),
+        (
+            {"TASKS": {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}},
+            "and TASKS names django_tasks.backends.dummy.DummyBackend: start the worker of that",
+        ),
+        ({"INSTALLED_APPS": "without django_tasks_db"}, "is not in INSTALLED_APPS"),
+        ({"INGESTION_PROGRESS_TASK": "nowhere.ingest"}, "nowhere.ingest cannot be loaded"),
+        (
+            {"INGESTION_PROGRESS_TASK": "elsewhere_tasks.ingest"},
+            "elsewhere_tasks.ingest is in slow: run manage.py db_worker --queue-name slow.",
+        ),
+    ],
+    ids=["queue", "backend", "app", "missing", "own"],
+)
+def test_worker_that_cannot_serve_the_queue_says_so_in_a_sentence(
+    project, tmp_path, changes, sentence
+):
+    settings = ["from progress_project.settings import *", ""]
+    for name, value in changes.items():
+        is_left_out = name == "INSTALLED_APPS"
+        kept = "[app for app in INSTALLED_APPS if app != 'django_tasks_db']"
+        settings.append(f"{name} = {kept if is_left_out else repr(value)}")
+    if "elsewhere_tasks.ingest" in changes.values():
+        queues = {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default", "slow"]}
+        settings.append(f"TASKS = {{'default': {queues!r}}}")
+    (tmp_path / "elsewhere_settings.py").write_text("\n".join(settings))
+    (tmp_path / "elsewhere_tasks.py").write_text(
+        "from ingestion_progress.tasks import task\n\n"
+        "@task(queue_name='slow')\ndef ingest(job_id): pass\n"
+    )
+    worker = subprocess.run(
+        [sys.executable, "manage.py", "ingestion_worker", "--batch"],
+        cwd=ROOT,
+        env=project.env
+        | {"DJANGO_SETTINGS_MODULE": "elsewhere_settings", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert worker.returncode == 1
+    assert sentence in worker.stderr
+    assert worker.stderr.startswith("CommandError: ")
+    assert worker.stderr.count("\n") == 1

@@ -3,13 +3,19 @@ from __future__ import annotations
 import gc
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.utils.module_loading import import_string
 
 from ingestion_progress.pipeline import ingestion
-from ingestion_progress.pipeline.worker import IngestionWorker
+from ingestion_progress.pipeline.conf import conf
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
+
+
+TASK_QUEUE = "django_tasks_db.DatabaseBackend"
 
 
 class Command(BaseCommand):
@@ -29,6 +35,9 @@ class Command(BaseCommand):
         parser.add_argument("--batch", action="store_true", help="Stop when there is no more work.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        _require_queue()
+        from ingestion_progress.pipeline.worker import IngestionWorker
+
         # Its libraries take a second to load; the first document shall not wait for them.
         ingestion.warm_up()
         # They stay: a worker that is told to stop does not take them apart first (0.6 s).
@@ -38,3 +47,44 @@ class Command(BaseCommand):
         )
         worker.run()
         self.stdout.write("The worker has stopped.")
+
+
+def _require_queue() -> None:
+    """Raises CommandError where the task that ingests is queued elsewhere."""
+    if not apps.is_installed("django_tasks_db"):
+        raise CommandError(
+            f"This worker serves {TASK_QUEUE}, and django_tasks_db is not in INSTALLED_APPS: "
+            "start the worker of the task queue that the site uses."
+        )
+    from django_tasks_db import DatabaseBackend
+
+    from ingestion_progress.pipeline.worker import QUEUE
+
+    task = _task()
+    backend = task.get_backend()
+    if not isinstance(backend, DatabaseBackend):
+        kind = type(backend)
+        raise CommandError(
+            f"This worker serves {TASK_QUEUE}, and TASKS names {kind.__module__}.{kind.__name__}: "
+            "start the worker of that one."
+        )
+    if task.queue_name != QUEUE:
+        raise CommandError(
+            f"This worker serves the queue {QUEUE}, and {conf.task} is in {task.queue_name}: run "
+            f"manage.py db_worker --queue-name {task.queue_name}."
+        )
+
+
+def _task() -> Any:
+    try:
+        from django.tasks.exceptions import InvalidTask
+    except ImportError:  # before Django 6.0
+        from django_tasks.exceptions import (  # type: ignore[assignment]
+            InvalidTaskError as InvalidTask,
+        )
+    try:
+        return import_string(conf.task)
+    except InvalidTask as error:
+        raise CommandError(f"TASKS does not take {conf.task}: {error}") from error
+    except (ImportError, ImproperlyConfigured) as error:
+        raise CommandError(f"The task {conf.task} cannot be loaded: {error}") from error
