@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion_progress.exceptions import InvalidCount
-from ingestion_progress.statuses import EventLevel, StageStatus
+from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
 from ingestion_progress.tracker.changes import (
     MAX_PENDING_EVENTS,
     Counter,
     EventEntry,
     JobChanges,
     StageChanges,
+    WorkerChange,
     checked_count,
 )
 
@@ -71,3 +72,22 @@ def test_a_log_that_cannot_be_written_stays_bounded_and_is_counted():
 
 def test_nothing_to_write_is_false():
     assert not JobChanges()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda changes: changes.counters["queue_depth"].set(0),
+        lambda changes: changes.own_counters["tables"].set(0),
+        lambda changes: changes.stages["one"],
+        lambda changes: changes.workers.update({1: WorkerChange(status=WorkerStatus.IDLE)}),
+        lambda changes: changes.add_event(
+            EventEntry(at=datetime(2026, 1, 1, tzinfo=UTC), level=EventLevel.INFO, message="m")
+        ),
+    ],
+    ids=["counters", "own_counters", "stages", "workers", "events"],
+)
+def test_one_change_of_any_kind_is_something_to_write(change):
+    changes = JobChanges()
+    change(changes)
+    assert changes

@@ -8,6 +8,7 @@ import pytest
 
 from ingestion_progress import attach, track
 from ingestion_progress.exceptions import InvalidCount
+from ingestion_progress.models import Stage
 from ingestion_progress.snapshots import load_snapshot
 from tests.tracking import eventually, progress, quick_writer  # noqa: F401  (the fixture of all)
 
@@ -129,3 +130,25 @@ def test_items_in_flight_are_counted_while_their_block_runs():
             assert progress(job.job_id).stages["one"].in_flight == 3
         job.flush()
         assert progress(job.job_id).stages["one"].in_flight == 0
+
+
+def test_counters_of_the_pipeline_are_written_when_nothing_else_has_changed():
+    with track("a.pdf", stages=["one"]) as job:
+        for n in (1, 2):
+            job.count(tables=1)
+            eventually(lambda n=n: load_snapshot(job.job_id).job.counters == {"tables": n})
+
+
+def test_item_that_leaves_a_stage_completed_elsewhere_takes_nothing_below_zero(settings):
+    settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 60
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one")
+        with stage.in_flight():
+            job.flush()
+            with attach(job.job_id) as other:
+                other.stage("one").complete()
+            assert Stage.objects.get().in_flight == 0
+        stage.advance(3)
+        job.flush()
+        row = Stage.objects.get()
+        assert (row.in_flight, row.processed) == (0, 3)
