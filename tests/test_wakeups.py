@@ -229,6 +229,22 @@ async def test_what_is_written_stays_written_where_the_hint_about_it_fails(
     assert "no wake-up today" in caplog.text
 
 
+async def test_hint_about_the_end_of_a_job_says_so(job_id):
+    hints: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+
+    def collect(job_ids, ended):
+        hints.append((tuple(job_ids), tuple(ended)))
+
+    with local.listening(collect):
+        async with track("report.pdf", job_id=job_id, stages=["parsing"]) as job:
+            job.stage("parsing").advance()
+            await job.aflush()
+            await asyncio.sleep(0.01)
+            assert set(hints) == {((job_id,), ())}
+        await asyncio.sleep(0.01)
+    assert ((job_id,), (job_id,)) in hints
+
+
 async def test_hint_that_names_no_job_is_for_all(feed, job_id, reads):
     await watch(feed, job_id := (await sync_to_async(queue_job)("a.pdf")).pk)
     reads.clear()

@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from ingestion_progress.wakeups.hints import Hint
 from tests.event_streams import events, open_stream, progress_url
 from tests.live import SERVERS, LiveProject, live_project
 from tests.servers import postgresql
@@ -127,6 +128,29 @@ def test_writer_that_never_pauses_notifies_no_more_often_than_the_interval(postg
     # One per 50 ms, and those at its start and exit.
     assert 1 <= len(received) <= 25
     assert max(len(notification.payload) for notification in received) < 7000
+
+
+def test_hint_to_other_processes_says_which_jobs_have_ended(postgresql_project):
+    source = """
+        import sys, time
+        from ingestion_progress import track
+        for name in sys.argv[1:]:
+            job = track("a.pdf", job_id=name, stages=["one"])
+            job.start()
+            time.sleep(0.1)  # so that its start is in a hint of its own
+            if name.startswith("ended"):
+                job.complete()
+            time.sleep(0.1)
+    """
+    ended, running = (f"{word}-{uuid.uuid4().hex}" for word in ("ended", "running"))
+    with connected(postgresql_project.env["DATABASE_URL"]) as listener:
+        listener.execute("LISTEN ingestion_progress")
+        assert postgresql_project.python(source, ended, running).wait(30) == 0
+        received = [Hint.decoded(each.payload) for each in listener.notifies(timeout=0.5)]
+    hints = [hint for hint in received if hint and {ended, running} & set(hint.job_ids)]
+    assert hints[0].ended == ()
+    assert {job_id for hint in hints for job_id in hint.job_ids} == {ended, running}
+    assert {job_id for hint in hints for job_id in hint.ended} == {ended}
 
 
 def connected(database_url: str) -> psycopg.Connection:
