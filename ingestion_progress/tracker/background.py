@@ -246,8 +246,8 @@ class BackgroundWriter:
             self._flush_at = now + conf.flush_interval_seconds
             self._flush()
         if self._live and now >= self._heartbeat_at:
+            self._beat()  # due again after the pause if it fails
             self._heartbeat_at = now + conf.heartbeat_seconds
-            self._beat()
         if self._retry_seconds:
             logger.info("tracker_database_back")
             self._retry_seconds = 0.0
@@ -293,6 +293,7 @@ class BackgroundWriter:
             except DATABASE_AWAY:
                 with self._lock:
                     self._dirty |= {buffer, *buffers}
+                self._flush_at = 0.0  # due again after the pause, not after an interval
                 raise
 
     def _beat(self) -> None:
