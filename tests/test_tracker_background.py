@@ -287,3 +287,10 @@ def test_end_by_another_process_is_noticed_with_the_next_flush(writer):
     with pytest.raises(JobSuperseded):
         job.raise_if_cancelled()
     job.leave()
+
+
+def test_cancellation_is_noticed_by_an_explicit_flush(writer):
+    with track("a.pdf", stages=["one"]) as job:
+        request_cancellation(job.job_id)
+        job.flush()
+        assert job.cancel_requested

@@ -12,6 +12,7 @@ from ingestion_progress.tracker.changes import JobChanges
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ingestion_progress.tracker.records import Recorded
     from ingestion_progress.tracker.writers import Writer
 
 
@@ -69,3 +70,8 @@ class Buffer:
         with self.lock:
             taken.follow(self.changes)
             self.changes = taken
+
+    def learn(self, recorded: Recorded) -> None:
+        """A write has found out how the job stands."""
+        self.is_cancel_requested = recorded.is_cancel_requested
+        self.is_over = recorded.status.is_final

@@ -23,6 +23,7 @@ from ingestion_progress.tracker.writers import in_time
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ingestion_progress.tracker.changes import JobChanges
     from ingestion_progress.tracker.writers import Writer
 
 logger = logging.getLogger("ingestion_progress.tracker")
@@ -255,15 +256,17 @@ class JobTracker:
         return self
 
 
-def _write_of(buffer: Buffer, write: Callable[..., Result]) -> Callable[[], Result]:
+def _write_of(buffer: Buffer, write: Callable[[JobChanges], Recorded]) -> Callable[[], Recorded]:
     """A write of all that is pending when it is performed; put back where it fails."""
 
-    def perform() -> Result:
+    def perform() -> Recorded:
         changes = buffer.take()
         try:
-            return write(changes)
+            recorded = write(changes)
         except Exception:
             buffer.put_back(changes)
             raise
+        buffer.learn(recorded)
+        return recorded
 
     return perform

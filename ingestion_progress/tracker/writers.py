@@ -69,8 +69,7 @@ def flush_buffer(buffer: Buffer) -> None:
         buffer.put_back(changes)
         raise
     else:
-        buffer.is_cancel_requested = recorded.is_cancel_requested
-        buffer.is_over = recorded.status.is_final
+        buffer.learn(recorded)
 
 
 def is_transient(error: Exception) -> bool:
