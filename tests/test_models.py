@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import importlib
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.apps import apps
+from django.contrib.auth.models import Permission
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidJobId
@@ -162,3 +166,15 @@ class TestRowsBy:
             rows_by(Job, "pk", [str(number) for number in range(500)])
         with django_assert_num_queries(0):
             assert rows_by(Job, "pk", []) == []
+
+
+def test_permission_of_an_older_database_gets_its_new_name():
+    migration = importlib.import_module(
+        "ingestion_progress.migrations.0004_permission_to_start_and_cancel"
+    )
+    permission = Permission.objects.get(codename="start_job")
+    assert permission.name == "Can start and cancel jobs"
+    Permission.objects.filter(codename="start_job").update(name="Can start, cancel and retry jobs")
+    migration.rename(apps, SimpleNamespace(connection=connection))
+    renamed = Permission.objects.filter(name="Can start and cancel jobs")
+    assert list(renamed) == [permission]

@@ -109,7 +109,14 @@ def test_closed_page_sends_strangers_to_the_login(client, closed, url):
 @pytest.mark.parametrize("url", [LIST, page_of("job-1")])
 def test_closed_page_refuses_users_without_the_permission(client, closed, url):
     client.force_login(user_who_may())
-    assert "You may not see this" in text_of(client, url, status=403)
+    page = text_of(client, url, status=403)
+    assert "You may not see this" in page
+    named = set(re.findall("“(.+?)”", page))
+    assert named == set(
+        Permission.objects.filter(codename__in=["view_job", "start_job"]).values_list(
+            "name", flat=True
+        )
+    )
 
 
 def test_reader_sees_jobs_but_can_neither_upload_nor_cancel(client, closed):

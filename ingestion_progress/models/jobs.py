@@ -100,7 +100,7 @@ class Job(models.Model):
     )
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     attempt = models.PositiveIntegerField(
-        default=1, help_text="One try at the job; a retry is the next one."
+        default=1, help_text="One try at the job; starting it again is the next one."
     )
     epoch = models.CharField(
         max_length=16,
@@ -178,7 +178,7 @@ class Job(models.Model):
                 | Q(finished_at__gte=F("started_at")),
             ),
         ]
-        permissions = [("start_job", "Can start, cancel and retry jobs")]
+        permissions = [("start_job", "Can start and cancel jobs")]
 
     def __str__(self) -> str:
         return f"{self.document_name or self.document_id} ({self.id})"

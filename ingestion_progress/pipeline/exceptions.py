@@ -80,7 +80,7 @@ class DocumentNotFound(PipelineError, LookupError):
 class DocumentBusy(PipelineError):
     def __init__(self, name: str, job_id: str) -> None:
         super().__init__(
-            f"“{name}” is being ingested by job {job_id}. Start again when that has ended."
+            f"“{name}” is being ingested by job {job_id}. Ingest it again when that has ended."
         )
         self.job_id = job_id
 
