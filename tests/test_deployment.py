@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import threading
 import uuid
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -11,6 +15,7 @@ import pytest
 from tests.event_streams import events, open_stream, progress_url
 from tests.live import APPLICATION, ROOT, LiveProject
 from tests.nginx import DOCUMENT, needs_nginx, nginx
+from tests.servers import free_port
 from tests.test_stream_drain import documented_command
 
 pytestmark = pytest.mark.once
@@ -51,3 +56,32 @@ def test_commands_of_the_settings_page_are_the_documented_ones():
     assert len(commands) == 2
     assert all(f"\n{command}\n" in one_line_each(DOCUMENT) for command in commands)
     assert "`daphne " not in settings
+
+
+@needs_nginx
+def test_documented_nginx_finds_servers_again_right_after_a_restart(tmp_path):
+    ports = [free_port(), free_port()]
+    (documented,) = re.findall(r"server 127\.0\.0\.1:8000[^;]*;", DOCUMENT)
+    servers = "\n".join(documented.replace("8000", str(port)) for port in ports)
+    with nginx(tmp_path, "http://127.0.0.1:8000", changes={documented: servers}) as site:
+        for _ in ports:
+            assert httpx.get(site, timeout=10).status_code == 502
+        with contextlib.ExitStack() as running:
+            for port in ports:
+                running.enter_context(serving(port))
+            statuses = [httpx.get(site, timeout=10).status_code for _ in range(4)]
+
+    assert statuses == [200] * 4
+
+
+@contextlib.contextmanager
+def serving(port: int) -> Iterator[None]:
+    server = ThreadingHTTPServer(("127.0.0.1", port), SimpleHTTPRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
