@@ -35,7 +35,7 @@ REFUSALS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Message:
     """Bytes that may stand between any two others of a stream."""
 
     body: bytes
@@ -47,7 +47,7 @@ class Part:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frame(Part):
+class Frame(Message):
     """The bytes of one state of a job, and what a stream must know of it."""
 
     resume_id: str

@@ -6,10 +6,9 @@ from django.urls import URLPattern, URLResolver, path, re_path
 
 from ingestion_progress import extensions
 from ingestion_progress.api.build import build_api
+from ingestion_progress.streams.views import job_progress, jobs_progress
 from ingestion_progress.views import health, pages
 from ingestion_progress.views.metrics import metrics
-from ingestion_progress.views.stream import job_progress
-from ingestion_progress.views.stream_of_many import jobs_progress
 
 app_name = "ingestion_progress"
 urlpatterns: list[URLPattern | URLResolver] = [

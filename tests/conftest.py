@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.apps import apps
 
+from ingestion_progress.feed import get_feed
 from tests.live import LiveProject, live_project, none_outlives
 from tests.servers import postgresql
 
@@ -57,7 +57,7 @@ async def feed(settings) -> AsyncIterator[Feed]:
     """The process's own, at a test's speed; nobody is left in it."""
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    feed = apps.get_app_config("ingestion_progress").feed
+    feed = get_feed()
     yield feed
     assert feed.subscriber_count == 0
     assert feed.watched_job_count == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingestion_progress.feed import AlreadyCurrent, Subscription
 from ingestion_progress.frames import Frame
 
 
@@ -12,3 +13,9 @@ def frame(number: int, *, is_final: bool = False) -> Frame:
         percent=float(number),
         is_final=is_final,
     )
+
+
+def is_current(subscription: Subscription) -> bool:
+    """Was the client answered that it has everything there will be?"""
+    ready = subscription.ready
+    return ready.done() and isinstance(ready.result(), AlreadyCurrent)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.db import OperationalError, connections
@@ -22,10 +21,12 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import async_only_middleware, sync_only_middleware
 
-from ingestion_progress.asgi import EventStreams, streams
+from ingestion_progress.asgi import EventStreams
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
-from ingestion_progress.views.event_stream import EventStreamResponse
+from ingestion_progress.streams import asgi
+from ingestion_progress.streams.limits import get_connection_limits
+from ingestion_progress.streams.response import EventStreamResponse
 from tests import rules
 from tests.exchanges import Exchange
 
@@ -73,7 +74,7 @@ async def until(condition: Any) -> None:
 def set_cookies(get_response: Any) -> Any:
     def middleware(request: Any) -> Any:
         response = get_response(request)
-        response.set_cookie("first", "1", max_age=60)
+        response.set_cookie("first", "1", expires="Fri, 01 Jan 2027 00:00:00 GMT")
         response.set_cookie("second", "2", httponly=True)
         return response
 
@@ -180,12 +181,12 @@ async def test_frames_after_the_first_are_written_by_the_feed(monkeypatch):
 async def test_middleware_view_and_signals_take_two_steps_of_one_thread(settings, monkeypatch):
     steps: list[str] = []
 
-    class Counted(streams.WorkerThread):
+    class Counted(asgi.WorkerThread):
         async def run(self, *args: Any, **kwargs: Any) -> Any:
             steps.append("step")
             return await super().run(*args, **kwargs)
 
-    monkeypatch.setattr(streams, "WorkerThread", Counted)
+    monkeypatch.setattr(asgi, "WorkerThread", Counted)
     settings.MIDDLEWARE = [
         "django.middleware.security.SecurityMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -225,9 +226,9 @@ async def test_crowd_shares_a_few_threads_and_holds_no_connection(settings):
     answers = [asyncio.create_task(exchange.through(application)) for exchange in crowd]
     await until(lambda: all(exchange.sent[1:] for exchange in crowd))
 
-    assert len(set(seen_threads)) == streams.THREADS
+    assert len(set(seen_threads)) == asgi.THREADS
     assert all("streams" in thread.name for thread in seen_threads)
-    for _ in range(streams.THREADS):
+    for _ in range(asgi.THREADS):
         thread = next(application._threads)
         held = await thread.run(lambda: [each.connection for each in connections.all()])
         assert held == [None] * len(held)
@@ -328,17 +329,17 @@ async def test_client_that_leaves_before_the_first_state_leaves_nothing(feed, mo
     frozen.set()
 
     assert exchange.sent == []
-    assert apps.get_app_config("ingestion_progress").gate.stream_count == 0
+    assert get_connection_limits().stream_count == 0
 
 
 async def test_rule_that_gets_no_answer_is_given_up_and_the_client_comes_back(
     settings, monkeypatch
 ):
-    monkeypatch.setattr(streams, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(asgi, "PATIENCE_SECONDS", 0.05)
     settings.INGESTION_PROGRESS_CAN_VIEW = "tests.rules.when_released"
     await make_job()
     application = streams_application()
-    crowd = [get() for _ in range(2 * streams.THREADS)]
+    crowd = [get() for _ in range(2 * asgi.THREADS)]
     await asyncio.gather(*(each.through(application) for each in crowd))
     rules.released.set()
     later = await get(url_of("nothing")).through(application)
@@ -352,7 +353,7 @@ async def test_error_of_the_feed_is_what_the_server_hears(feed, monkeypatch):
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("The feed is in use in another event loop of this process.")
 
-    monkeypatch.setattr(type(feed), "subscribe", refuse)
+    monkeypatch.setattr(type(feed), "join", refuse)
     with pytest.raises(RuntimeError, match="another event loop"):
         await get().through(streams_application())
 
@@ -415,7 +416,7 @@ async def test_reader_that_is_given_up_ends_without_an_error(feed):
         streams_application()(exchange.scope, exchange.receive, exchange.send)
     )
     await until(lambda: exchange.body)
-    (subscriber,) = feed._subscribers
+    (subscriber,) = feed._subscriptions
     subscriber.abort()
 
     await answering

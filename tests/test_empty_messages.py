@@ -30,17 +30,18 @@ async def make_job(status: JobStatus = JobStatus.RUNNING) -> Job:
 @pytest.fixture
 async def feed(feed):
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
     feed._draining = None
 
 
 def subscribe(feed, kind: str, last_event_id: str = ""):
     if kind == "one":
-        return feed.subscribe("job", resume_id=last_event_id)
-    names = ("job",) if kind == "named" else None
-    selection = Selection(names=names, is_until_idle=True, last_event_id=last_event_id)
-    return feed.subscribe_to_many(selection)
+        return feed.join(Selection.one("job", last_event_id=last_event_id))
+    resume = {"is_until_idle": True, "last_event_id": last_event_id}
+    if kind == "named":
+        return feed.join(Selection.named(["job"], **resume))
+    return feed.join(Selection.active(**resume))
 
 
 def read_by_httpx_sse(body: bytes) -> list[tuple[str, int | None]]:
@@ -69,7 +70,7 @@ async def test_retry_waits_behind_comments_for_the_first_event(feed):
     await subscriber.ready
     body = subscriber.open()
     waiter = anext(subscriber)
-    subscriber.keep_alive()
+    subscriber.send_comment()
     body += await waiter
     await Job.objects.aupdate(revision=job.revision + 1)
     body += await anext(subscriber)
@@ -86,7 +87,7 @@ async def test_stream_that_is_ended_early_dispatches_nothing_at_its_end(feed, ki
     await subscriber.ready
     body = subscriber.open()
     if end == "age":
-        feed.part_with_the_old(subscriber.ends_at)
+        feed.rotate(subscriber.ends_at)
     else:
         feed.drain(lambda: None)
     body += b"".join([part async for part in subscriber])

@@ -14,7 +14,7 @@ from django.db import OperationalError
 from django.db.models import F
 from django.utils import timezone
 
-from ingestion_progress.feed import Feed, Subscriber, poller, reader
+from ingestion_progress.feed import Feed, Selection, Subscription, poller, reader
 from ingestion_progress.feed import feed as feed_module
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.models import Job, Stage
@@ -35,7 +35,7 @@ def quick_settings(settings):
 async def feed():
     feed = Feed()
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
 
 
@@ -73,20 +73,20 @@ async def write(job_id: str = "job", **fields: Any) -> None:
     await Job.objects.filter(pk=job_id).aupdate(revision=F("revision") + 1, **fields)
 
 
-async def opened(subscriber: Subscriber) -> bytes:
+async def opened(subscriber: Subscription) -> bytes:
     async with asyncio.timeout(5):
         await subscriber.ready
     return subscriber.open()
 
 
-async def following(subscriber: Subscriber) -> bytes:
+async def following(subscriber: Subscription) -> bytes:
     async with asyncio.timeout(5):
         return await anext(subscriber)
 
 
 async def test_state_at_once_then_every_change_then_the_end(feed):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     assert b'"revision"' not in (first := await opened(subscriber))
     assert re.match(rb"retry: \d+\nevent: pipeline_progress\nid: ", first)
 
@@ -100,7 +100,7 @@ async def test_state_at_once_then_every_change_then_the_end(feed):
 
 async def test_job_deleted_while_watched_ends_its_streams(feed):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     await Job.objects.all().adelete()
 
@@ -110,7 +110,7 @@ async def test_job_deleted_while_watched_ends_its_streams(feed):
 
 @pytest.mark.parametrize("job_id", ["", "a/b", "nul\x00", "x" * 256, "..", " a", "line\nbreak"])
 async def test_impossible_id_is_an_unknown_job_without_a_query(feed, reads, job_id):
-    subscriber = feed.subscribe(job_id)
+    subscriber = feed.join(Selection.one(job_id))
 
     assert subscriber.ready.done()
     assert b'"code":"not_found"' in subscriber.open()
@@ -120,7 +120,7 @@ async def test_impossible_id_is_an_unknown_job_without_a_query(feed, reads, job_
 
 async def test_thousand_clients_of_one_job_are_read_once(feed, reads):
     await make_job()
-    subscribers = [feed.subscribe("job") for _ in range(1000)]
+    subscribers = [feed.join(Selection.one("job")) for _ in range(1000)]
     bodies = [await opened(subscriber) for subscriber in subscribers]
 
     assert reads.calls[0] == 1
@@ -130,7 +130,7 @@ async def test_thousand_clients_of_one_job_are_read_once(feed, reads):
 async def test_thousand_clients_of_many_jobs_are_read_in_one_batch(feed, reads, settings):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     await Job.objects.abulk_create(Job(id=f"job-{n}") for n in range(100))
-    subscribers = [feed.subscribe(f"job-{n % 100}") for n in range(1000)]
+    subscribers = [feed.join(Selection.one(f"job-{n % 100}")) for n in range(1000)]
     for subscriber in subscribers:
         await opened(subscriber)
 
@@ -141,9 +141,9 @@ async def test_new_job_does_not_wait_for_the_next_tick(feed, reads, settings):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     await make_job("first")
     await make_job("second")
-    await opened(feed.subscribe("first"))
+    await opened(feed.join(Selection.one("first")))
 
-    await opened(feed.subscribe("second"))
+    await opened(feed.join(Selection.one("second")))
 
     assert reads.calls == [1, 1]
 
@@ -151,8 +151,8 @@ async def test_new_job_does_not_wait_for_the_next_tick(feed, reads, settings):
 async def test_late_joiner_costs_no_query(feed, reads, settings):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     await make_job()
-    await opened(feed.subscribe("job"))
-    late = feed.subscribe("job")
+    await opened(feed.join(Selection.one("job")))
+    late = feed.join(Selection.one("job"))
 
     assert late.ready.done()
     assert len(reads.calls) == 1
@@ -161,7 +161,7 @@ async def test_late_joiner_costs_no_query(feed, reads, settings):
 async def test_job_whose_clients_left_is_not_read_any_more(feed, reads):
     await make_job()
     await make_job("other")
-    gone, stays = feed.subscribe("job"), feed.subscribe("other")
+    gone, stays = feed.join(Selection.one("job")), feed.join(Selection.one("other"))
     await opened(gone)
     await opened(stays)
     feed.unsubscribe(gone)
@@ -174,7 +174,7 @@ async def test_job_whose_clients_left_is_not_read_any_more(feed, reads):
 
 async def test_last_one_out_stops_tasks_and_thread(feed):
     await make_job()
-    first, second = feed.subscribe("job"), feed.subscribe("job")
+    first, second = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
     await opened(first)
     tasks = list(feed._tasks)
     feed.unsubscribe(first)
@@ -196,7 +196,7 @@ async def test_last_one_out_stops_tasks_and_thread(feed):
 async def test_feed_starts_again_after_it_stopped(feed):
     await make_job()
     for _ in range(3):
-        subscriber = feed.subscribe("job")
+        subscriber = feed.join(Selection.one("job"))
         assert b"pipeline_progress" in await opened(subscriber)
         feed.unsubscribe(subscriber)
 
@@ -205,7 +205,7 @@ def test_feed_follows_into_another_event_loop():
     feed = Feed()
 
     async def visit(*, leaves: bool) -> bytes:
-        subscriber = feed.subscribe("job")
+        subscriber = feed.join(Selection.one("job"))
         body = await opened(subscriber)
         if leaves:
             feed.unsubscribe(subscriber)
@@ -219,10 +219,10 @@ def test_feed_follows_into_another_event_loop():
 
 async def test_feed_refuses_a_second_running_loop(feed):
     await make_job()
-    await opened(feed.subscribe("job"))
+    await opened(feed.join(Selection.one("job")))
 
     async def intrude() -> None:
-        feed.subscribe("job")
+        feed.join(Selection.one("job"))
 
     with pytest.raises(RuntimeError, match="another event loop"):
         await asyncio.to_thread(asyncio.run, intrude())
@@ -234,12 +234,12 @@ async def test_tasks_do_not_inherit_the_context_of_the_first_request(feed, monke
     request_id.set("first visitor")
     seen: dict[str, str] = {}
     monkeypatch.setattr(
-        poller, "_known", lambda *args: seen.setdefault("poller", request_id.get("")) or None
+        poller, "_last_seen", lambda *args: seen.setdefault("poller", request_id.get("")) or None
     )
     monkeypatch.setattr(
         feed, "keep_alive", lambda clock: seen.setdefault("keepalive", request_id.get(""))
     )
-    feed.subscribe("job")
+    feed.join(Selection.one("job"))
     for _ in range(200):
         await asyncio.sleep(0 if len(seen) == 2 else 0.01)
 
@@ -248,7 +248,7 @@ async def test_tasks_do_not_inherit_the_context_of_the_first_request(feed, monke
 
 async def test_failing_poll_is_logged_once_and_tried_again(feed, reads, caplog):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     failures = 0
 
@@ -271,7 +271,7 @@ async def test_failing_poll_is_logged_once_and_tried_again(feed, reads, caplog):
 async def test_streams_are_kept_alive_while_a_poll_hangs(feed, reads, settings):
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 0.02
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     frozen = threading.Event()
     reads.before = lambda: frozen.wait(5) and None
@@ -291,7 +291,7 @@ async def test_stream_opens_without_a_state_while_the_database_hangs(feed, reads
     frozen = threading.Event()
     reads.before = lambda: frozen.wait(5) and None
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     feed.keep_alive(feed._clock() + feed_module.PATIENCE_SECONDS + 1)
 
     assert (await opened(subscriber)).startswith(KEEPALIVE)
@@ -301,7 +301,7 @@ async def test_stream_opens_without_a_state_while_the_database_hangs(feed, reads
 
 async def test_stream_that_nobody_opens_is_forgotten(feed):
     await make_job()
-    abandoned, reading = feed.subscribe("job"), feed.subscribe("job")
+    abandoned, reading = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
     await opened(reading)
     feed.keep_alive(feed._clock() + feed_module.ABANDONED_AFTER_SECONDS + 1)
 
@@ -313,7 +313,7 @@ async def test_stream_that_nobody_opens_is_forgotten(feed):
 async def test_corrupt_row_ends_its_own_stream_and_is_logged_once(feed, caplog):
     await make_job("good")
     await make_job("bad")
-    good, bad = feed.subscribe("good"), feed.subscribe("bad")
+    good, bad = feed.join(Selection.one("good")), feed.join(Selection.one("bad"))
     await opened(good)
     await opened(bad)
     await write("bad", counters={"pages": "many"})
@@ -332,7 +332,7 @@ async def test_many_changes_reach_a_client_at_the_pace_of_the_throttle(feed, set
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.005
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.1
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     loop = asyncio.get_running_loop()
     await opened(subscriber)
     arrivals, until = [loop.time()], loop.time() + 0.55
@@ -358,13 +358,13 @@ async def test_job_that_changes_all_the_time_is_read_when_a_state_may_be_sent(
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.1
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.2
     await make_job()
-    await opened(feed.subscribe("job"))
+    await opened(feed.join(Selection.one("job")))
     reads.calls.clear()
     loop = asyncio.get_running_loop()
     until, hints = loop.time() + 0.62, 0
     while loop.time() < until:
         await write(neo4j_writes=F("neo4j_writes") + 1)
-        feed._poller.look_now(("job",))
+        feed._poller.on_notification(("job",))
         hints += 1
         await asyncio.sleep(0.005)
 
@@ -377,7 +377,7 @@ async def test_hints_that_can_wait_wake_nobody(feed, reads, settings, monkeypatc
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.5
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 1.0
     await make_job()
-    await opened(feed.subscribe("job"))
+    await opened(feed.join(Selection.one("job")))
     reads.calls.clear()
     wakes = 0
     read_what_is_due = feed._poller._read_what_is_due
@@ -388,10 +388,8 @@ async def test_hints_that_can_wait_wake_nobody(feed, reads, settings, monkeypatc
         await read_what_is_due()
 
     monkeypatch.setattr(feed._poller, "_read_what_is_due", counted)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + 0.7  # on a busy machine too, before the throttle's end
-    while loop.time() < until:
-        feed._poller.look_now(("job",))
+    for _ in range(40):
+        feed._poller.on_notification(("job",))
         await asyncio.sleep(0.02)
 
     assert wakes <= 2  # at the first tick; the next one would find nothing that is not read anyway
@@ -402,18 +400,18 @@ async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_ha
     feed, settings
 ):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 60
     await write(neo4j_writes=3)
-    feed._poller.look_now(("job",))
+    feed._poller.on_notification(("job",))
     waiter = subscriber.__anext__()
     await asyncio.sleep(0.05)
     assert not waiter.done()
 
     await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
-    feed._poller.look_now(("job",), ("job",))
+    feed._poller.on_notification(("job",), ("job",))
 
     async with asyncio.timeout(5):
         assert b"event: complete" in await waiter
@@ -421,13 +419,13 @@ async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_ha
 
 async def test_hint_of_an_end_is_followed_at_a_tick_too(feed, settings):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 30
     await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
-    feed._poller.look_now(("job",))
-    feed._poller.look_now(("job",), ("job",))
+    feed._poller.on_notification(("job",))
+    feed._poller.on_notification(("job",), ("job",))
     feed._poller._next_tick_at = feed._clock()
 
     assert b"event: complete" in await following(subscriber)
@@ -435,9 +433,9 @@ async def test_hint_of_an_end_is_followed_at_a_tick_too(feed, settings):
 
 async def test_hint_of_what_was_read_already_is_forgotten(feed):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
-    feed._poller.look_now(("job",))
+    feed._poller.on_notification(("job",))
     await asyncio.sleep(0.05)
     await write(neo4j_writes=3)
 
@@ -448,7 +446,7 @@ async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads,
     monkeypatch.setattr(reader, "POLL_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     release = threading.Event()
     reads.before = lambda: release.wait(20)
@@ -471,18 +469,18 @@ async def test_nobody_is_sent_away_while_nobody_could_come_back(feed, reads, mon
 
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     subscriber.ends_at = feed._clock()
     reads.before = fail
     async with asyncio.timeout(5):
         while not feed.is_failing:  # noqa: ASYNC110  (nothing says so)
             await asyncio.sleep(0.01)
-    feed.part_with_the_old(feed._clock())
-    was_sent_away = subscriber.is_parted
+    feed.rotate(feed._clock())
+    was_sent_away = subscriber.is_ending
     reads.before = lambda: None
     await write(neo4j_writes=3)
 
     assert b'"neo4j_writes":3' in await following(subscriber)
-    feed.part_with_the_old(feed._clock())
-    assert (was_sent_away, subscriber.is_parted) == (False, True)
+    feed.rotate(feed._clock())
+    assert (was_sent_away, subscriber.is_ending) == (False, True)

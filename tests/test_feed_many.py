@@ -16,11 +16,21 @@ from django.db.models import F
 from django.utils import timezone
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Feed, Selection, Subscriber, overview, poller, reading
-from ingestion_progress.feed.selections import BEGINNING, OVERLAP, bookmark, ended_since
+from ingestion_progress.feed import (
+    Feed,
+    Selection,
+    Subscription,
+    active_jobs,
+    poller,
+    read_schedule,
+)
+from ingestion_progress.feed import queries as queries_module
+from ingestion_progress.feed.selection import BEGINNING, OVERLAP, cursor_at
+from ingestion_progress.feed.subscription import Phase
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.statuses import JobStatus
+from tests.frames import is_current
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -30,14 +40,14 @@ def quick_settings(settings, monkeypatch):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
-    monkeypatch.setattr(poller, "LOOK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(read_schedule, "SCAN_INTERVAL_SECONDS", 0.0)
 
 
 @pytest.fixture
 async def feed():
     feed = Feed()
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
 
 
@@ -59,22 +69,23 @@ async def finish(job_id: str, status: JobStatus = JobStatus.SUCCEEDED, **fields:
     await write(job_id, status=status, **{"finished_at": timezone.now()} | fields)
 
 
-def watch_all(feed: Feed, **fields: Any) -> Subscriber:
-    return feed.subscribe_to_many(Selection(**fields))
+def watch_all(feed: Feed, **fields: Any) -> Subscription:
+    return feed.join(Selection.active(**fields))
 
 
-def watch_named(feed: Feed, *names: str, **fields: Any) -> Subscriber:
-    return feed.subscribe_to_many(Selection(names=names, **fields))
+def watch_named(feed: Feed, *names: str, **fields: Any) -> Subscription:
+    return feed.join(Selection.named(names, **fields))
 
 
-async def ready(subscriber: Subscriber) -> Subscriber:
+async def ready(subscriber: Subscription) -> Subscription:
     async with asyncio.timeout(5):
         await subscriber.ready
-    subscriber.is_open = True
+    if not subscriber.is_ending:
+        subscriber.phase = Phase.STREAMING
     return subscriber
 
 
-async def following(subscriber: Subscriber) -> list[tuple[str, str, dict]]:
+async def following(subscriber: Subscription) -> list[tuple[str, str, dict]]:
     """The events of the next bytes that are no comment: name, id, data."""
     while True:
         async with asyncio.timeout(5):
@@ -88,12 +99,12 @@ def events_of(body: bytes) -> list[tuple[str, str, dict]]:
     return [(name, at, json.loads(data)) for name, at, data in re.findall(pattern, body.decode())]
 
 
-async def jobs_of(subscriber: Subscriber, count: int) -> list[str]:
+async def jobs_of(subscriber: Subscription, count: int) -> list[str]:
     """The jobs that the next so many bytes are about."""
     return [(await following(subscriber))[0][2]["job_id"] for _ in range(count)]
 
 
-async def is_silent(subscriber: Subscriber, seconds: float = 0.08) -> bool:
+async def is_silent(subscriber: Subscription, seconds: float = 0.08) -> bool:
     waiter = asyncio.ensure_future(subscriber.__anext__())
     await asyncio.wait([waiter], timeout=seconds)
     has_come = waiter.done()
@@ -186,8 +197,8 @@ class TestAllJobs:
     async def test_what_one_viewer_asks_for_by_name_is_not_news_to_the_others(self, feed):
         await make_job("old", JobStatus.FAILED, finished_at=timezone.now() - timedelta(hours=1))
         subscriber = await ready(watch_all(feed))
-        await ready(feed.subscribe("old"))
-        await ready(feed.subscribe("nobody"))
+        await ready(feed.join(Selection.one("old")))
+        await ready(feed.join(Selection.one("nobody")))
         await ready(watch_named(feed, "old", "nobody"))
 
         assert await is_silent(subscriber)
@@ -217,7 +228,7 @@ class TestAllJobs:
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
         subscriber = await ready(watch_all(feed))
         await make_job("new")
-        feed._poller.look_now(())
+        feed._poller.on_notification(())
 
         assert await jobs_of(subscriber, 1) == ["new"]
 
@@ -226,9 +237,9 @@ class TestAllJobs:
     ):
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
         await make_job("single")
-        await ready(feed.subscribe("single"))
+        await ready(feed.join(Selection.one("single")))
         everything = await ready(watch_all(feed))
-        feed._poller.look_now(("unknown",))
+        feed._poller.on_notification(("unknown",))
         feed.unsubscribe(everything)
         await asyncio.sleep(0.1)
         reads.clear()
@@ -239,7 +250,10 @@ class TestAllJobs:
     async def test_last_one_out_leaves_the_jobs_that_others_watch(self, feed):
         await make_job("single")
         await make_job("other")
-        single, everything = await ready(feed.subscribe("single")), await ready(watch_all(feed))
+        single, everything = (
+            await ready(feed.join(Selection.one("single"))),
+            await ready(watch_all(feed)),
+        )
         assert feed.watched_job_count == 2
         feed.unsubscribe(everything)
 
@@ -248,11 +262,15 @@ class TestAllJobs:
         assert feed.watched_job_count == 0
 
 
+def ended_since(last_event_id: str, now: datetime) -> datetime | None:
+    return Selection.active(last_event_id=last_event_id).ended_since(now)
+
+
 class TestResume:
-    def test_bookmark_is_a_time_with_an_overlap(self):
+    def test_cursor_is_a_time_with_an_overlap(self):
         moment = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-        assert ended_since(bookmark(moment), moment) == moment - OVERLAP
+        assert ended_since(cursor_at(moment), moment) == moment - OVERLAP
         assert ended_since("", moment) is None
 
     @pytest.mark.parametrize("text", ["e-5", "٣", "9" * 13, "9" * 5000, "-1", "1.5", "\x00", " "])
@@ -281,8 +299,8 @@ class TestResume:
                 f"{hours}-hours-ago", JobStatus.FAILED, finished_at=now - timedelta(hours=hours)
             )
         watching = await ready(watch_all(feed))
-        after_two = watch_all(feed, last_event_id=bookmark(now - timedelta(hours=2)))
-        after_four = watch_all(feed, last_event_id=bookmark(now - timedelta(hours=4)))
+        after_two = watch_all(feed, last_event_id=cursor_at(now - timedelta(hours=2)))
+        after_four = watch_all(feed, last_event_id=cursor_at(now - timedelta(hours=4)))
         await ready(after_two)
         await ready(after_four)
 
@@ -297,7 +315,7 @@ class TestResume:
             ended_at = now - timedelta(minutes=minutes)
             await make_job(f"{minutes}", JobStatus.SUCCEEDED, finished_at=ended_at)
         await make_job("active")
-        since = bookmark(now - timedelta(hours=2))
+        since = cursor_at(now - timedelta(hours=2))
         cut = await ready(watch_all(feed, last_event_id=since))
         first = await following(cut)
         feed.unsubscribe(cut)
@@ -329,13 +347,13 @@ class TestResume:
         await write("a-goes-on", neo4j_writes=1)
         await write("z-goes-on", neo4j_writes=1)
         await finish("ends")
-        feed._poller.look_now(())
+        feed._poller.on_notification(())
 
         assert (await waiter)[-1][2] == {"job_id": "ends"}
         assert set(await jobs_of(waiting, 2)) == {"a-goes-on", "z-goes-on"}
 
     async def test_so_many_ends_are_sent_at_most_and_those_are_the_newest(self, feed, monkeypatch):
-        monkeypatch.setattr(reading, "MAX_ENDED", 3)
+        monkeypatch.setattr(queries_module, "MAX_ENDED", 3)
         now = timezone.now()
         for hours in range(1, 6):
             ended_at = now - timedelta(hours=hours)
@@ -349,7 +367,7 @@ class TestResume:
         await make_job("quiet")
         first = await ready(watch_all(feed))
         early = int((await following(first))[0][1])
-        feed._watches["quiet"].encoded_at -= 10
+        feed._jobs["quiet"].encoded_at -= 10
         late = int((await following(await ready(watch_all(feed))))[0][1])
 
         assert late > early
@@ -388,7 +406,7 @@ class TestNamedJobs:
     async def test_late_viewer_of_a_watched_job_waits_for_no_query(self, feed, settings, reads):
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
         await make_job("job")
-        await ready(feed.subscribe("job"))
+        await ready(feed.join(Selection.one("job")))
         late = watch_named(feed, "job")
 
         assert late.ready.done()
@@ -428,21 +446,21 @@ class TestUntilIdle:
         with pytest.raises(StopAsyncIteration):
             await following(subscriber)
         assert subscriber.has_ended
-        assert not endless.is_parted
+        assert not endless.is_ending
 
     async def test_nothing_to_wait_for_ends_at_once(self, feed):
         subscriber = await ready(watch_all(feed, is_until_idle=True))
 
-        assert not subscriber.is_up_to_date
+        assert not is_current(subscriber)
         assert (await following(subscriber))[0][0] == "idle"
 
     async def test_who_was_told_and_missed_nothing_has_nothing_to_stream(self, feed):
         ended_at = timezone.now() - timedelta(minutes=5)
         await make_job("old", JobStatus.SUCCEEDED, finished_at=ended_at)
-        idle_id = bookmark(timezone.now())
+        idle_id = cursor_at(timezone.now())
         back = await ready(watch_all(feed, is_until_idle=True, last_event_id=idle_id))
 
-        assert back.is_up_to_date
+        assert is_current(back)
 
     async def test_stream_of_named_jobs_ends_with_them(self, feed):
         await make_job("named")
@@ -455,11 +473,11 @@ class TestUntilIdle:
         ((name, idle_id, data),) = await following(subscriber)
         assert (name, data) == ("idle", {})
         again = watch_named(feed, "nobody", "named", is_until_idle=True, last_event_id=idle_id)
-        assert (await ready(again)).is_up_to_date
+        assert is_current(await ready(again))
         await write("named", status=JobStatus.RUNNING, finished_at=None, epoch="again")
         await asyncio.sleep(0.05)  # a tick
         anew = watch_named(feed, "nobody", "named", is_until_idle=True, last_event_id=idle_id)
-        assert not (await ready(anew)).is_up_to_date
+        assert not is_current(await ready(anew))
 
 
 class TestCorruptRows:
@@ -493,7 +511,7 @@ class TestCorruptRows:
         assert await jobs_of(late, 2) == ["bad", "good"]
 
     async def test_row_that_was_mended_comes_back(self, feed, monkeypatch):
-        monkeypatch.setattr(overview, "BROKEN_FOR_SECONDS", 0.05)
+        monkeypatch.setattr(active_jobs, "BROKEN_FOR_SECONDS", 0.05)
         await make_job("bad", counters={"pages": "many"})
         subscriber = await ready(watch_all(feed))
         assert (await following(subscriber))[0][2]["code"] == "stream_error"
@@ -546,12 +564,12 @@ class TestMailbox:
             await anext(subscriber)
         late = watch_all(feed)
         assert late.ready.done()
-        assert late.is_parted
+        assert late.is_ending
 
     async def test_old_stream_is_parted_with(self, feed):
         subscriber = await ready(watch_all(feed))
         assert subscriber.ends_at < float("inf")
-        feed.part_with_the_old(subscriber.ends_at)
+        feed.rotate(subscriber.ends_at)
 
         assert (await anext(subscriber)).startswith(b"retry: ")
 
@@ -592,9 +610,9 @@ def queries(monkeypatch):
 async def test_tick_takes_three_queries_at_most_whatever_is_watched(feed, queries, count):
     await Job.objects.abulk_create(Job(id=f"job-{n}") for n in range(count))
     names = [f"job-{n}" for n in range(min(count, 200))]
-    last_event_ids = ("", "nonsense", bookmark(timezone.now()))
+    last_event_ids = ("", "nonsense", cursor_at(timezone.now()))
     subscribers = [watch_all(feed, last_event_id=at) for at in last_event_ids]
-    subscribers += [watch_named(feed, *names), feed.subscribe("job-0")]
+    subscribers += [watch_named(feed, *names), feed.join(Selection.one("job-0"))]
     async with asyncio.timeout(20):
         for subscriber in subscribers:
             await subscriber.ready

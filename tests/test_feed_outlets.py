@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from ingestion_progress.feed import Outlet, Subscriber
+from ingestion_progress.feed import Selection, Subscription
 from ingestion_progress.frames import KEEPALIVE
+from ingestion_progress.streams.writer import FrameWriter
 from tests.frames import frame
 
 
@@ -45,22 +46,22 @@ async def server() -> Server:
 
 
 @pytest.fixture
-async def subscriber() -> Subscriber:
-    return Subscriber("job", asyncio.get_running_loop())
+async def subscriber() -> Subscription:
+    return Subscription(Selection.one("job"), asyncio.get_running_loop())
 
 
 @pytest.fixture
-async def outlet(subscriber, server) -> Outlet:
-    outlet = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+async def outlet(subscriber, server) -> FrameWriter:
+    outlet = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
     subscriber.attach(outlet)
     return outlet
 
 
 @pytest.fixture
-async def writing_outlet(subscriber, server) -> Outlet:
+async def writing_outlet(subscriber, server) -> FrameWriter:
     """Of a server that has a shorter way than `send`."""
     loop = asyncio.get_running_loop()
-    outlet = Outlet(server.send, loop, on_idle=subscriber.hand_out, write=server.write)
+    outlet = FrameWriter(server.send, loop, on_idle=subscriber.hand_out, write=server.write)
     subscriber.attach(outlet)
     return outlet
 
@@ -80,9 +81,9 @@ async def test_frame_is_sent_in_the_step_that_brings_it(subscriber, server, outl
 
 async def test_what_was_unsent_goes_first(subscriber, server):
     subscriber.put("job", frame(1))
-    outlet = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    outlet = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
     subscriber.attach(outlet)
-    subscriber.keep_alive()
+    subscriber.send_comment()
 
     assert server.bodies == [frame(1).body, KEEPALIVE]
 
@@ -93,7 +94,7 @@ async def test_client_that_takes_nothing_gets_only_the_newest_frame_later(
     server.may_write.clear()
     for number in range(100):
         subscriber.put("job", frame(number))
-    subscriber.keep_alive()
+    subscriber.send_comment()
     await turns()
     assert server.bodies == []
 
@@ -137,7 +138,7 @@ async def test_error_after_a_wait_is_raised_too(subscriber, server, outlet):
 
 async def test_server_with_a_shorter_way_gets_everything_by_it(subscriber, server, writing_outlet):
     subscriber.put("job", frame(1))
-    subscriber.keep_alive()
+    subscriber.send_comment()
     subscriber.put("job", frame(100, is_final=True))
 
     assert server.written == [frame(1).body, KEEPALIVE, frame(100, is_final=True).body]
@@ -179,8 +180,8 @@ async def test_closing_ends_it(subscriber, server, outlet):
 
 async def test_nothing_of_a_client_is_kept_after_its_frame(subscriber):
     server = Server()
-    outlet = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
-    outlet.set_result(b"data: 1\n\n")
+    outlet = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    outlet.write(b"data: 1\n\n")
     assert server.bodies == [b"data: 1\n\n"]
 
     left = weakref.ref(server)
@@ -191,17 +192,17 @@ async def test_nothing_of_a_client_is_kept_after_its_frame(subscriber):
 
 async def test_send_may_bring_about_another(subscriber, server, outlet):
     """As a middleware does that tells a second client what it sends to the first."""
-    relayed = Outlet(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    relayed = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
 
     async def relay(message: Any) -> None:
-        relayed.set_result(message["body"])
+        relayed.write(message["body"])
         await asyncio.sleep(0)  # a wait for nothing in particular
 
-    first = Outlet(relay, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
-    first.set_result(b"data: 1\n\n")
-    assert first.done()
+    first = FrameWriter(relay, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    first.write(b"data: 1\n\n")
+    assert first.is_busy
     await turns()
-    first.set_result(b"data: 2\n\n")
+    first.write(b"data: 2\n\n")
 
     assert server.bodies == [b"data: 1\n\n", b"data: 2\n\n"]
 
@@ -219,7 +220,7 @@ async def test_awaitable_that_is_no_coroutine_is_driven_too(subscriber):
         return Written()
 
     subscriber.attach(
-        Outlet(send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)  # type: ignore[arg-type]
+        FrameWriter(send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)  # type: ignore[arg-type]
     )
     subscriber.put("job", frame(1))
     subscriber.put("job", frame(2))

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Feed, poller
+from ingestion_progress.feed import Feed, Selection, read_schedule
 from ingestion_progress.statuses import JobStatus
 from tests.test_feed import CountedReads
 from tests.test_feed_many import (
@@ -28,14 +28,14 @@ def quick_settings(settings, monkeypatch):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
-    monkeypatch.setattr(poller, "LOOK_INTERVAL_SECONDS", 0.0)
+    monkeypatch.setattr(read_schedule, "SCAN_INTERVAL_SECONDS", 0.0)
 
 
 @pytest.fixture
 async def feed():
     feed = Feed()
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
 
 
@@ -75,7 +75,7 @@ async def test_viewer_who_leaves_during_the_first_read_is_forgotten(feed, settin
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     for job_id in ("first", "second", "third", "unwatched"):
         await make_job(job_id)
-    await ready(feed.subscribe("first"))
+    await ready(feed.join(Selection.one("first")))
     loop, leaving = asyncio.get_running_loop(), []
     reads = CountedReads(monkeypatch)
 
@@ -91,8 +91,8 @@ async def test_viewer_who_leaves_during_the_first_read_is_forgotten(feed, settin
     async with asyncio.timeout(5):
         while leaving:  # noqa: ASYNC110  (the read is in a thread)
             await asyncio.sleep(0.01)
-    await ready(feed.subscribe("second"))  # the read after that one
+    await ready(feed.join(Selection.one("second")))  # the read after that one
     wakeups.publish("unwatched")
-    await ready(feed.subscribe("third"))
+    await ready(feed.join(Selection.one("third")))
 
     assert feed.watched_job_count == 3

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from ingestion_progress.feed import Feed, partings
-from ingestion_progress.feed.partings import Termination, come_back_after, stream_age_seconds
+from ingestion_progress.feed import EndReason, Feed, Selection, shutdown
+from ingestion_progress.feed.shutdown import Termination, retry_between, stream_age_seconds
 from ingestion_progress.frames import KEEPALIVE, refused_frame
 from tests.test_feed import following, make_job, opened
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def feed():
     feed = Feed()
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
 
 
@@ -48,7 +48,7 @@ def milliseconds(parting: bytes) -> int:
 def test_ages_and_returns_are_spread_out(settings):
     settings.INGESTION_PROGRESS_MAX_STREAM_SECONDS = 100
     ages = [stream_age_seconds() for _ in range(500)]
-    returns = [milliseconds(come_back_after((0.5, 5.0))) for _ in range(500)]
+    returns = [milliseconds(retry_between((0.5, 5.0))) for _ in range(500)]
 
     assert 90 <= min(ages) < 92
     assert 108 < max(ages) <= 110
@@ -58,50 +58,50 @@ def test_ages_and_returns_are_spread_out(settings):
 
 async def test_old_stream_is_told_to_come_back_and_young_ones_stay(feed):
     await make_job()
-    old, young = feed.subscribe("job"), feed.subscribe("job")
+    old, young = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
     await opened(old)
     await opened(young)
     old.ends_at, young.ends_at = 10.0, 11.0
-    feed.part_with_the_old(10.0)
+    feed.rotate(10.0)
 
     assert 200 <= milliseconds(await following(old)) <= 1000
     with pytest.raises(StopAsyncIteration):
         await following(old)
-    assert not young.is_parted
+    assert not young.is_ending
 
 
 async def test_reader_that_takes_nothing_is_cancelled_after_a_while(feed):
     await make_job()
-    stalled = feed.subscribe("job")
+    stalled = feed.join(Selection.one("job"))
     await opened(stalled)
     stalled.reader = asyncio.create_task(asyncio.sleep(60))
     stalled.ends_at = 10.0
-    feed.part_with_the_old(10.0)
-    feed.part_with_the_old(10.0 + partings.STALLED_AFTER_SECONDS - 0.1)
+    feed.rotate(10.0)
+    feed.rotate(10.0 + shutdown.STALLED_AFTER_SECONDS - 0.1)
     assert not stalled.reader.cancelling()
 
-    feed.part_with_the_old(10.0 + partings.STALLED_AFTER_SECONDS)
+    feed.rotate(10.0 + shutdown.STALLED_AFTER_SECONDS)
     assert stalled.reader.cancelling()
 
 
 async def test_reader_that_does_not_take_how_it_ends_is_cancelled_at_its_age(feed):
     await make_job()
-    stalled = feed.subscribe("job")
+    stalled = feed.join(Selection.one("job"))
     await opened(stalled)
     stalled.reader = asyncio.create_task(asyncio.sleep(60))
-    stalled.end(refused_frame("job", "token_expired"))
+    stalled.end(refused_frame("job", "token_expired"), EndReason.REFUSED)
     stalled.ends_at = 10.0
-    feed.part_with_the_old(9.9)
+    feed.rotate(9.9)
     assert not stalled.reader.cancelling()
 
-    feed.part_with_the_old(10.0)
+    feed.rotate(10.0)
     assert stalled.reader.cancelling()
 
 
 async def test_sigterm_waits_for_the_streams_and_reaches_the_server(handled):
     feed = Feed()
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -114,21 +114,21 @@ async def test_sigterm_waits_for_the_streams_and_reaches_the_server(handled):
 
 async def test_sigterm_that_is_ignored_stays_ignored(ignored, feed):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0.05)
 
     assert not feed.is_draining
-    assert not subscriber.is_parted
+    assert not subscriber.is_ending
 
 
 async def test_sigterm_does_not_wait_for_a_reader_that_takes_nothing(handled, monkeypatch):
     monkeypatch.setattr("ingestion_progress.feed.feed.DRAIN_SECONDS", 0.05)
     feed = Feed()
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     subscriber.reader = reader = asyncio.create_task(asyncio.sleep(60))
     os.kill(os.getpid(), signal.SIGTERM)
@@ -143,7 +143,7 @@ async def test_stream_that_comes_during_the_drain_is_sent_away_at_once(handled):
     feed = Feed()
     await make_job()
     feed.drain(lambda: None)
-    late = feed.subscribe("job")
+    late = feed.join(Selection.one("job"))
 
     assert await opened(late) == KEEPALIVE
     assert milliseconds(await following(late)) >= 500

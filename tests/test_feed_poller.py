@@ -37,7 +37,7 @@ async def feed(request):
     uses_clock = "clock" in request.fixturenames
     feed = Feed(clock=request.getfixturevalue("clock")) if uses_clock else Feed()
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
 
 
@@ -64,16 +64,16 @@ def fail_next(monkeypatch):
 async def test_new_job_is_read_again_right_after_a_failed_read(feed, fail_next):
     await make_job("first")
     await make_job("second")
-    await opened(feed.subscribe("first"))
+    await opened(feed.join(Selection.one("first")))
     fail_next(1)
 
-    assert b"event: pipeline_progress" in await opened(feed.subscribe("second"))
+    assert b"event: pipeline_progress" in await opened(feed.join(Selection.one("second")))
     assert feed.counts.poll_failures == 1
 
 
 async def test_hint_is_followed_right_after_a_failed_read(feed, fail_next):
     await make_job("first")
-    subscriber = feed.subscribe_to_many(Selection())
+    subscriber = feed.join(Selection.active())
     await opened(subscriber)
     await make_job("second")
     fail_next(1)
@@ -88,7 +88,7 @@ async def test_outage_of_any_length_is_survived_with_bounded_pauses(feed, fail_n
     await make_job()
     fail_next(1100)  # 2 ** 1100 is too large for a float
 
-    assert b"event: pipeline_progress" in await opened(feed.subscribe("job"))
+    assert b"event: pipeline_progress" in await opened(feed.join(Selection.one("job")))
     assert feed.counts.poll_failures == 1100
 
 
@@ -96,11 +96,11 @@ async def test_state_that_another_viewer_makes_the_feed_skip_is_sent_after_the_t
     feed, clock
 ):
     await make_job()
-    subscriber = feed.subscribe("job")
+    subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
     await write(neo4j_writes=3)
     polls = feed.counts.polls
-    newcomer = feed.subscribe_to_many(Selection())
+    newcomer = feed.join(Selection.active())
     await opened(newcomer)
     assert feed.counts.polls == polls + 1
     waiter = subscriber.__anext__()
@@ -114,7 +114,7 @@ async def test_state_that_another_viewer_makes_the_feed_skip_is_sent_after_the_t
 
 async def test_hint_of_what_was_read_already_leads_to_one_read(feed, clock):
     await make_job()
-    await opened(feed.subscribe("job"))
+    await opened(feed.join(Selection.one("job")))
     polls = feed.counts.polls
     wakeups.publish("job")
     for _ in range(5):
@@ -126,13 +126,13 @@ async def test_hint_of_what_was_read_already_leads_to_one_read(feed, clock):
 
 async def test_viewer_who_comes_while_frames_are_renewed_gets_the_state(feed, monkeypatch):
     await make_job()
-    first = feed.subscribe("job")
+    first = feed.join(Selection.one("job"))
     await opened(first)
     loop, late = asyncio.get_running_loop(), []
 
     async def replace_the_viewer() -> None:
         feed.unsubscribe(first)
-        late.append(feed.subscribe("job"))
+        late.append(feed.join(Selection.one("job")))
 
     original = poller.refreshed
 
@@ -142,7 +142,7 @@ async def test_viewer_who_comes_while_frames_are_renewed_gets_the_state(feed, mo
         return original(*args)
 
     monkeypatch.setattr(poller, "refreshed", refreshed)
-    newcomer = feed.subscribe_to_many(Selection())
+    newcomer = feed.join(Selection.active())
     await opened(newcomer)
 
     assert b"event: pipeline_progress" in await opened(late[0])

@@ -8,9 +8,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from ingestion_progress.feed import reading
+from ingestion_progress.feed import queries
+from ingestion_progress.feed.queries import BROKEN_MESSAGE, LastSeen, read_changes
 from ingestion_progress.feed.reader import Reader
-from ingestion_progress.feed.reading import BROKEN_MESSAGE, Known, read_changes
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.statuses import JobStatus, Liveness
 
@@ -28,9 +28,9 @@ def make_jobs(count: int) -> list[str]:
     return [job.pk for job in jobs]
 
 
-def known(job_id: str, *, is_paused: bool = False) -> Known:
+def known(job_id: str, *, is_paused: bool = False) -> LastSeen:
     job = Job.objects.get(pk=job_id)
-    return Known(
+    return LastSeen(
         epoch=job.epoch,
         revision=job.revision,
         liveness=job.liveness(timezone.now()),
@@ -96,26 +96,26 @@ def test_job_that_goes_silent_is_news_without_a_write():
     changes = read_changes(seen, timezone.now() + timedelta(seconds=61))
 
     assert changes.states["job-0"].liveness is Liveness.LOST
-    assert b'"liveness":"lost"' in changes.states["job-0"].frame.body
+    assert b'"liveness":"lost"' in changes.states["job-0"].single_frame.body
 
 
 def test_paused_job_is_loaded_only_for_its_end():
     make_jobs(1)
-    seen: dict[str, Known | None] = {"job-0": known("job-0", is_paused=True)}
+    seen: dict[str, LastSeen | None] = {"job-0": known("job-0", is_paused=True)}
     Job.objects.update(revision=7)
     assert not read_changes(seen, timezone.now()).states
 
     Job.objects.update(revision=8, status=JobStatus.FAILED, finished_at=timezone.now())
 
-    assert read_changes(seen, timezone.now()).states["job-0"].frame.is_final
+    assert read_changes(seen, timezone.now()).states["job-0"].single_frame.is_final
 
 
 def test_vanished_job_is_not_found():
     make_jobs(1)
-    seen: dict[str, Known | None] = {"job-0": known("job-0")}
+    seen: dict[str, LastSeen | None] = {"job-0": known("job-0")}
     Job.objects.all().delete()
 
-    frame = read_changes(seen, timezone.now()).states["job-0"].frame
+    frame = read_changes(seen, timezone.now()).states["job-0"].single_frame
 
     assert frame.is_final
     assert error_of(frame.body) == {
@@ -140,14 +140,16 @@ def test_corrupt_row_breaks_only_its_own_job(damage):
     changes = read_changes(dict.fromkeys(job_ids), timezone.now())
 
     assert list(changes.broken) == ["job-1"]
-    frame = changes.states["job-1"].frame
+    frame = changes.states["job-1"].single_frame
     assert frame.is_final
     assert error_of(frame.body) == {
         "message": BROKEN_MESSAGE,
         "job_id": "job-1",
         "code": "stream_error",
     }
-    assert not any(changes.states[job_id].frame.is_final for job_id in job_ids if job_id != "job-1")
+    assert not any(
+        changes.states[job_id].single_frame.is_final for job_id in job_ids if job_id != "job-1"
+    )
 
 
 @pytest.mark.database
@@ -163,7 +165,7 @@ def test_value_that_the_driver_cannot_read_breaks_only_its_own_job():
     changes = read_changes(dict.fromkeys(job_ids), timezone.now())
 
     assert list(changes.broken) == ["job-2"]
-    assert changes.states["job-2"].frame.is_final
+    assert changes.states["job-2"].single_frame.is_final
     assert len(changes.states) == 5
 
 
@@ -186,7 +188,7 @@ def test_failing_database_breaks_no_job(monkeypatch):
     def fail(*args):
         raise OperationalError("gone")
 
-    monkeypatch.setattr(reading, "load_snapshots", fail)
+    monkeypatch.setattr(queries, "load_snapshots", fail)
     make_jobs(2)
 
     with pytest.raises(OperationalError):

@@ -8,6 +8,7 @@ from ingestion_progress.feed import Feed
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.statuses import JobStatus
 from tests.clocks import ManualClock
+from tests.frames import is_current
 from tests.test_feed_many import (
     finish,
     following,
@@ -43,7 +44,7 @@ async def feed(request):
     uses_clock = "clock" in request.fixturenames
     feed = Feed(clock=request.getfixturevalue("clock")) if uses_clock else Feed()
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
 
 
@@ -76,11 +77,11 @@ async def test_client_that_brings_the_idle_id_of_an_earlier_attempt_gets_the_new
     await finish("retried", epoch="again", attempt=2)  # started and ended meanwhile
     back = await ready(watch_named(feed, *names, is_until_idle=True, last_event_id=idle_id))
 
-    assert not back.is_up_to_date
+    assert not is_current(back)
     assert set(await jobs_of(back, 2)) == set(names)
     ((_, new_id, _),) = await following(back)
     same = watch_named(feed, *reversed(names), is_until_idle=True, last_event_id=new_id)
-    assert (await ready(same)).is_up_to_date
+    assert is_current(await ready(same))
 
 
 async def test_silent_stream_gets_one_comment_per_interval(feed, clock):

@@ -5,14 +5,14 @@ import zlib
 
 import pytest
 
-from ingestion_progress.feed import Selection, Subscriber
-from ingestion_progress.frames import KEEPALIVE, refused_frame
-from tests.frames import frame
+from ingestion_progress.feed import EndReason, Selection, Subscription
+from ingestion_progress.frames import KEEPALIVE, Message, refused_frame
+from tests.frames import frame, is_current
 
 
 @pytest.fixture
-async def subscriber() -> Subscriber:
-    return Subscriber("job", asyncio.get_running_loop())
+async def subscriber() -> Subscription:
+    return Subscription(Selection.one("job"), asyncio.get_running_loop())
 
 
 async def test_slow_subscriber_gets_only_the_newest_frame(subscriber):
@@ -34,7 +34,8 @@ async def test_waiting_subscriber_is_handed_the_very_same_bytes(subscriber):
 async def test_anext_returns_a_bare_future(subscriber):
     waiter = subscriber.__anext__()
 
-    assert type(waiter) is type(asyncio.get_running_loop().create_future())
+    assert isinstance(waiter, asyncio.Future)
+    assert not isinstance(waiter, asyncio.Task)
     waiter.cancel()
 
 
@@ -71,17 +72,17 @@ async def test_frame_after_a_cancelled_wait_is_kept_for_the_next_one(subscriber)
         await waiter
 
     subscriber.put("job", frame(1))
-    subscriber.keep_alive()
+    subscriber.send_comment()
 
     assert await anext(subscriber) == frame(1).body
 
 
 async def test_keepalive_reaches_only_who_waits(subscriber):
-    subscriber.keep_alive()
+    subscriber.send_comment()
     waiter = subscriber.__anext__()
     assert not waiter.done()
 
-    subscriber.keep_alive()
+    subscriber.send_comment()
 
     assert await waiter == KEEPALIVE
     assert subscriber.frames_sent == 0
@@ -103,26 +104,31 @@ async def test_closing_ends_a_waiting_iteration(subscriber):
     assert not subscriber.has_ended
 
 
+def resuming(last_event_id: str) -> Subscription:
+    selection = Selection.one("job", last_event_id=last_event_id)
+    return Subscription(selection, asyncio.get_running_loop())
+
+
 class TestWelcome:
     async def test_who_brings_no_id_gets_the_state(self, subscriber):
-        subscriber.welcome(frame(1))
+        subscriber.put("job", frame(1))
 
         assert subscriber.ready.done()
         assert subscriber.open() == frame(1).body
 
     @pytest.mark.parametrize("resume_id", ["epoch-2", "other-1", "\x00", "epoch-1 ", "9" * 5000])
     async def test_unknown_id_gets_the_full_state(self, resume_id):
-        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id=resume_id)
-        subscriber.welcome(frame(1))
+        subscriber = resuming(resume_id)
+        subscriber.put("job", frame(1))
 
         assert subscriber.open() == frame(1).body
 
     async def test_who_has_the_state_gets_nothing_until_it_moves(self):
-        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id="epoch-1")
-        subscriber.welcome(frame(1))
+        subscriber = resuming("epoch-1")
+        subscriber.put("job", frame(1))
 
         assert subscriber.ready.done()
-        assert not subscriber.is_up_to_date
+        assert not is_current(subscriber)
         assert subscriber.open() == KEEPALIVE
         waiter = subscriber.__anext__()
         assert not waiter.done()
@@ -130,24 +136,24 @@ class TestWelcome:
         assert await waiter == frame(2).body
 
     async def test_who_has_the_final_state_has_nothing_to_stream(self):
-        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id="epoch-100")
-        subscriber.welcome(frame(100, is_final=True))
+        subscriber = resuming("epoch-100")
+        subscriber.put("job", frame(100, is_final=True))
 
-        assert subscriber.is_up_to_date
+        assert is_current(subscriber)
 
     async def test_stream_that_opened_before_the_final_state_was_known_gets_its_ending(self):
-        subscriber = Subscriber("job", asyncio.get_running_loop(), resume_id="epoch-100")
+        subscriber = resuming("epoch-100")
         subscriber.set_ready()  # the database was away
         assert subscriber.open() == KEEPALIVE
-        subscriber.welcome(frame(100, is_final=True))
+        subscriber.put("job", frame(100, is_final=True))
 
-        assert not subscriber.is_up_to_date
+        assert not is_current(subscriber)
         assert [body async for body in subscriber] == [frame(100, is_final=True).body]
 
 
 async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscriber):
     subscriber.put("job", frame(1))
-    subscriber.part(b"retry: 700\n")
+    subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
     subscriber.put("job", frame(2))
 
     assert [part async for part in subscriber] == [frame(1).body, b"retry: 700\n"]
@@ -156,8 +162,8 @@ async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscribe
 
 async def test_waiting_stream_is_parted_with_at_once(subscriber):
     waiter = subscriber.__anext__()
-    subscriber.part(b"retry: 700\n")
-    subscriber.part(b"retry: 900\n")
+    subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
+    subscriber.end(Message(body=b"retry: 900\n"), EndReason.SHUTDOWN)
 
     assert await waiter == b"retry: 700\n"
     with pytest.raises(StopAsyncIteration):
@@ -166,7 +172,7 @@ async def test_waiting_stream_is_parted_with_at_once(subscriber):
 
 async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
     subscriber.put("job", frame(1, is_final=True))
-    subscriber.part(b"retry: 700\n")
+    subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
 
     assert [part async for part in subscriber] == [frame(1, is_final=True).body]
     assert subscriber.has_ended
@@ -174,8 +180,8 @@ async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
 
 class TestStreamOfManyJobs:
     @pytest.fixture
-    async def subscriber(self) -> Subscriber:
-        return Subscriber("", asyncio.get_running_loop(), selection=Selection())
+    async def subscriber(self) -> Subscription:
+        return Subscription(Selection.active(), asyncio.get_running_loop())
 
     async def test_end_overtakes_the_unsent_states_of_other_jobs(self, subscriber):
         subscriber.put("a", frame(1))
@@ -188,7 +194,7 @@ class TestStreamOfManyJobs:
         refusal = refused_frame("", "forbidden")
         subscriber.put("a", frame(1))
         subscriber.put("b", frame(2, is_final=True))
-        subscriber.end(refusal)
+        subscriber.end(refusal, EndReason.REFUSED)
 
         assert [body async for body in subscriber] == [refusal.body]
         assert subscriber.has_ended
@@ -198,7 +204,7 @@ class TestCompressed:
     """What a client that takes gzip gets of all that a stream may hand out."""
 
     @pytest.fixture
-    async def compressed(self, subscriber) -> Subscriber:
+    async def compressed(self, subscriber) -> Subscription:
         subscriber.compress()
         return subscriber
 
@@ -207,12 +213,12 @@ class TestCompressed:
         return zlib.decompressobj(wbits=31)
 
     async def test_every_part_is_read_as_it_comes(self, compressed, decoder):
-        compressed.greeting = b"retry: 1234\n"
+        compressed.initial_retry = b"retry: 1234\n"
         compressed.put("job", frame(1))
 
         assert decoder.decompress(compressed.open()) == b"retry: 1234\n" + frame(1).body
         waiter = compressed.__anext__()
-        compressed.keep_alive()
+        compressed.send_comment()
         assert decoder.decompress(await waiter) == KEEPALIVE
         compressed.put("job", frame(2))
         assert decoder.decompress(await anext(compressed)) == frame(2).body
@@ -226,9 +232,9 @@ class TestCompressed:
     @pytest.mark.parametrize("ending", ["final", "end", "part"])
     async def test_it_is_complete_at_each_end(self, compressed, decoder, ending):
         if ending == "part":
-            compressed.part(b"retry: 99\n")
+            compressed.end(Message(body=b"retry: 99\n"), EndReason.SHUTDOWN)
         elif ending == "end":
-            compressed.end(frame(7))
+            compressed.end(frame(7), EndReason.REFUSED)
         else:
             compressed.put("job", frame(100, is_final=True))
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ingestion_progress.feed import Feed, Selection, Subscriber
-from ingestion_progress.feed.states import State
-from ingestion_progress.feed.watches import Watch
+from ingestion_progress.feed import Feed, Selection, Subscription
+from ingestion_progress.feed.job_state import JobState
+from ingestion_progress.feed.watched_job import WatchedJob
 from ingestion_progress.frames import KEEPALIVE
 from ingestion_progress.models import Job
 from ingestion_progress.snapshots import Snapshot
@@ -24,19 +24,21 @@ def settings_of_the_throttle(settings):
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 15
 
 
-def state(revision: int, status: JobStatus = JobStatus.RUNNING) -> State:
+def state(revision: int, status: JobStatus = JobStatus.RUNNING) -> JobState:
     job = Job(
         id="job", epoch="e", revision=revision, status=status, started_at=NOW, heartbeat_at=NOW,
         updated_at=NOW, finished_at=NOW if status.is_final else None,
     )  # fmt: skip
-    return State.of(Snapshot(job=job, stages=[], workers=[]), NOW)
+    return JobState(Snapshot(job=job, stages=[], workers=[]), NOW, NOW)
 
 
 class Reader:
     """A stream that reads at once, and remembers when it got what."""
 
-    def __init__(self, watch: Watch, clock: float, *, resume_id: str = "") -> None:
-        self.subscriber = Subscriber(watch.job_id, asyncio.get_running_loop(), resume_id=resume_id)
+    def __init__(self, watch: WatchedJob, clock: float, *, resume_id: str = "") -> None:
+        self.subscriber = Subscription(
+            Selection.one(watch.job_id, last_event_id=resume_id), asyncio.get_running_loop()
+        )
         watch.join(self.subscriber, clock=clock, now=NOW)
         self.bodies: list[bytes] = []
         if self.subscriber.ready.done():
@@ -53,8 +55,8 @@ class Reader:
 
 
 @pytest.fixture
-async def watch() -> Watch:
-    return Watch("job")
+async def watch() -> WatchedJob:
+    return WatchedJob("job")
 
 
 async def test_leading_edge_is_sent_at_once(watch):
@@ -96,7 +98,7 @@ async def test_all_subscribers_are_handed_the_same_bytes(watch):
     published = state(1)
     watch.offer(published, 0.0)
 
-    assert all(reader.waiter.result() is published.frame.body for reader in readers)
+    assert all(reader.waiter.result() is published.single_frame.body for reader in readers)
 
 
 async def test_late_joiner_gets_the_cached_state_at_once(watch):
@@ -104,7 +106,7 @@ async def test_late_joiner_gets_the_cached_state_at_once(watch):
     published = state(1)
     watch.offer(published, 0.0)
 
-    assert Reader(watch, 0.9).bodies[0] is published.frame.body
+    assert Reader(watch, 0.9).bodies[0] is published.single_frame.body
 
 
 async def test_late_joiners_of_a_quiet_job_share_a_fresh_frame(watch):
@@ -114,7 +116,7 @@ async def test_late_joiners_of_a_quiet_job_share_a_fresh_frame(watch):
 
     first, second = Reader(watch, 30.0), Reader(watch, 30.5)
 
-    assert first.bodies[0] is not published.frame.body
+    assert first.bodies[0] is not published.single_frame.body
     assert first.bodies[0] is second.bodies[0]
     assert first.revisions == [1]
 
@@ -172,20 +174,22 @@ async def test_silent_stream_gets_a_comment_and_a_busy_one_does_not(watch):
     reader = Reader(watch, 0.0)
     watch.offer(state(1), 10.0)
     assert reader.revisions == [1]
-    watch.keep_alive(24.9)
+    reader.subscriber.keep_alive(10.0, 15)
+    reader.subscriber.keep_alive(24.9, 15)
     assert not reader.waiter.done()
 
-    watch.keep_alive(25.0)
+    reader.subscriber.keep_alive(25.0, 15)
     assert reader.waiter.result() == KEEPALIVE
 
     reader.waiter = reader.subscriber.__anext__()
-    watch.keep_alive(26.0)
+    reader.subscriber.keep_alive(26.0, 15)
     assert not reader.waiter.done()
 
 
 async def test_stream_of_a_job_that_was_never_read_is_kept_alive(watch):
     reader = Reader(watch, 0.0)
-    watch.keep_alive(15.0)
+    reader.subscriber.keep_alive(0.0, 15)
+    reader.subscriber.keep_alive(15.0, 15)
 
     assert reader.waiter.result() == KEEPALIVE
 
@@ -197,10 +201,10 @@ async def test_late_stream_of_many_jobs_gets_no_second_state_within_the_interval
     clock = ManualClock()
     feed = Feed(clock=clock)
     await make_job("job")
-    early = feed.subscribe("job")
+    early = feed.join(Selection.one("job"))
     await opened(early)
     clock.now += 0.4
-    late = feed.subscribe_to_many(Selection(names=names))
+    late = feed.join(Selection.named(names) if names else Selection.active())
     await opened(late)
     await write("job", neo4j_writes=3)
     early_waiter, late_waiter = early.__anext__(), late.__anext__()

@@ -264,7 +264,7 @@ def test_look_costs_three_queries_with_news_and_one_without(
     names = [f"job-{number}" for number in range(count)]
     for job_id in names:
         job_with(job_id=job_id)
-    lookout = Lookout(Selection(names=names if is_named else None))
+    lookout = Lookout(Selection.named(names) if is_named else Selection.active())
     with django_assert_num_queries(3):
         assert len(lookout.look()) == count
     with django_assert_num_queries(1):
@@ -276,7 +276,7 @@ def test_tally_of_a_batch_is_one_query_however_large_it_is(django_assert_num_que
     for number, status in enumerate([*JobStatus, JobStatus.SUCCEEDED]):
         job_with(status, job_id=f"job-{number}", batch="import")
     job_with(JobStatus.FAILED, job_id="other")
-    lookout = Lookout(Selection(batch="import"))
+    lookout = Lookout(Selection.active(batch="import"))
     lookout.look()
     with django_assert_num_queries(1):
         tally = lookout.tally()

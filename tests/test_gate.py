@@ -11,19 +11,19 @@ from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.db import OperationalError, connections
 
 from ingestion_progress import access, tokens, viewers
-from ingestion_progress.feed import Subscriber
-from ingestion_progress.views.gate import ABANDONED_AFTER_SECONDS, Gate, network_of
+from ingestion_progress.feed import Selection, Subscription
+from ingestion_progress.streams.limits import ABANDONED_AFTER_SECONDS, ConnectionLimits, network_of
 
 
 @pytest.fixture
 async def gate(settings):
     settings.INGESTION_PROGRESS_PUBLIC = False
-    gate = Gate()
+    gate = ConnectionLimits()
     yield gate
-    for seat in list(gate._seats):
+    for seat in list(gate._connections):
         gate.release(seat)
     assert gate.stream_count == 0
-    assert gate._held == {}
+    assert gate._counts == {}
     await asyncio.sleep(0)
 
 
@@ -36,8 +36,8 @@ def admit(gate, rf):
         grant = access.Grant(user_id=user_id, expires_at=expires_at)
         seat = gate.admit(request, ["job"], grant)
         if seat is not None:
-            seat.subscriber = Subscriber("job", asyncio.get_running_loop())
-            seat.subscriber.open()
+            seat.subscription = Subscription(Selection.one("job"), asyncio.get_running_loop())
+            seat.subscription.open()
         return seat
 
     return admit
@@ -46,7 +46,7 @@ def admit(gate, rf):
 async def last_word(seat) -> bytes:
     """The end of the stream."""
     async with asyncio.timeout(5):
-        return b"".join([part async for part in seat.subscriber])
+        return b"".join([part async for part in seat.subscription])
 
 
 class TestLimits:
@@ -87,7 +87,7 @@ class TestLimits:
         taken = admit()
         gate.tick(time.time(), time.monotonic() + ABANDONED_AFTER_SECONDS + 1)
         assert gate.stream_count == 1
-        assert taken in gate._seats
+        assert taken in gate._connections
 
     @pytest.mark.parametrize("address", ["", "unix:", "192.0.2.1"])
     def test_what_is_no_ipv6_stays_as_it_is(self, address):
@@ -106,13 +106,13 @@ class TestExpiry:
         gate.tick(now + 5, 0)
 
         assert b'"code":"token_expired"' in await last_word(soon)
-        assert later.subscriber.frames_sent == 0
+        assert later.subscription.frames_sent == 0
 
     async def test_nothing_follows_the_end(self, gate, admit, make_frame):
         seat = admit(expires_at=1)
-        seat.subscriber.put("job", make_frame(b"unsent"))
+        seat.subscription.put("job", make_frame(b"unsent"))
         gate.tick(2, 0)
-        seat.subscriber.put("job", make_frame(b"late"))
+        seat.subscription.put("job", make_frame(b"late"))
 
         word = await last_word(seat)
         assert b"token_expired" in word
@@ -136,8 +136,8 @@ class TestRecheck:
 
     @pytest.fixture(autouse=True)
     def _ticking(self, monkeypatch):
-        monkeypatch.setattr("ingestion_progress.views.gate.TICK_SECONDS", 0.02)
-        monkeypatch.setattr("ingestion_progress.views.gate.RETRY_RECHECK_SECONDS", 0.02)
+        monkeypatch.setattr("ingestion_progress.streams.limits.TICK_SECONDS", 0.02)
+        monkeypatch.setattr("ingestion_progress.streams.limits.RETRY_RECHECK_SECONDS", 0.02)
 
     @pytest.fixture
     async def watching(self, admit, rf):
@@ -151,7 +151,7 @@ class TestRecheck:
 
     async def ends(self, seat) -> bool:
         await asyncio.sleep(0.3)
-        return seat.subscriber.frames_sent > 0 or bool(seat.subscriber._unsent)
+        return seat.subscription.frames_sent > 0 or bool(seat.subscription._unsent)
 
     async def test_who_may_watches_on(self, watching):
         assert not await self.ends(watching[1])

@@ -9,13 +9,12 @@ import time
 import httpx
 import pytest
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.db import connection
 from django.test import AsyncClient
 
-from ingestion_progress.feed import Feed
+from ingestion_progress.feed import get_feed
 from ingestion_progress.views import questions
-from ingestion_progress.views.health import Readiness
+from ingestion_progress.views.health import Readiness, get_readiness
 from ingestion_progress.views.questions import Question
 from tests.live import live_project
 from tests.servers import start_postgresql
@@ -24,12 +23,12 @@ pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch):
-    """A process that has just begun."""
-    config = apps.get_app_config("ingestion_progress")
-    monkeypatch.setattr(config, "_readiness", Readiness())
-    monkeypatch.setattr(config, "_feed", Feed())
-    return config
+def _process_that_has_just_begun():
+    get_feed.cache_clear()
+    get_readiness.cache_clear()
+    yield
+    get_feed.cache_clear()
+    get_readiness.cache_clear()
 
 
 async def answer(path: str) -> tuple[int, dict]:
@@ -96,7 +95,7 @@ def test_database_of_progress_is_not_the_only_one_to_be_migrated(tmp_path):
     source = """
         import json
         from django.db import connection
-        from ingestion_progress.views.health import Readiness
+        from ingestion_progress.views.health import Readiness, get_readiness
         before = Readiness().ask()
         connection.cursor().execute("DELETE FROM django_migrations WHERE app = 'sessions'")
         print(json.dumps([before, Readiness().ask()]))
@@ -105,7 +104,7 @@ def test_database_of_progress_is_not_the_only_one_to_be_migrated(tmp_path):
         assert project.ask(source) == ["", "migrations_missing"]
 
 
-async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch, process):
+async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch):
     asked, release = [], threading.Event()
 
     def hang(self) -> str:
@@ -115,7 +114,7 @@ async def test_database_that_never_answers_is_asked_once_and_named_in_time(monke
 
     monkeypatch.setattr(Readiness, "ask", hang)
     monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(process, "_readiness", Readiness())
+    get_readiness.cache_clear()
     started = time.monotonic()
     answers = [await answer("/readyz") for _ in range(3)]
     release.set()
@@ -142,8 +141,8 @@ async def test_database_that_fails_after_all_is_no_complaint_of_the_loop(monkeyp
     assert complaints == []
 
 
-async def test_process_that_drains_is_not_ready(process):
-    process.feed.drain(lambda: None)
+async def test_process_that_drains_is_not_ready():
+    get_feed().drain(lambda: None)
     status, body = await answer("/readyz")
 
     assert (status, codes(body)) == (503, ["draining"])

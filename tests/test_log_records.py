@@ -21,7 +21,7 @@ def formatted(request, monkeypatch):
     formatter = options.pop("()")(**options)
 
     def format_record(message, *args, exc_info=None, **extra):
-        logger = logging.getLogger("ingestion_progress.views.stream")
+        logger = logging.getLogger("ingestion_progress.streams.views")
         record = logger.makeRecord(
             logger.name, logging.INFO, __file__, 1, message, args, exc_info, extra=extra
         )
@@ -37,7 +37,7 @@ def test_fields_of_extra_become_fields_of_the_object(formatted):
     assert record == {
         "event": "sse_stream_started",
         "level": "info",
-        "logger": "ingestion_progress.views.stream",
+        "logger": "ingestion_progress.streams.views",
         "job_id": "j-1",
         "client_ip": "10.0.0.1",
     }
@@ -49,7 +49,7 @@ def test_what_is_bound_to_the_request_is_on_its_records(formatted):
         assert json.loads(formatted("ingested %s", "a.pdf")) | {"timestamp": ""} == {
             "event": "ingested a.pdf",
             "level": "info",
-            "logger": "ingestion_progress.views.stream",
+            "logger": "ingestion_progress.streams.views",
             "request_id": "r-1",
             "timestamp": "",
         }

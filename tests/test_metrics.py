@@ -7,7 +7,6 @@ import threading
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.contrib.auth.models import Permission
 from django.test import AsyncClient
 from django.utils import timezone
@@ -16,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ingestion_progress import metrics as numbers
 from ingestion_progress import track
 from ingestion_progress.checks import check_metrics
-from ingestion_progress.feed import Feed, Subscriber
+from ingestion_progress.feed import Selection, Subscription, get_feed
 from ingestion_progress.metrics import (
     WAKEUP_CARRIERS,
     FeedCounts,
@@ -28,6 +27,7 @@ from ingestion_progress.statuses import JobStatus
 from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.tracker.background import background_writer
 from ingestion_progress.views import questions
+from ingestion_progress.views.metrics import get_job_counts
 from ingestion_progress.views.questions import Question
 from ingestion_progress.wakeups.carriers import CARRIERS
 from tests.test_feed import following, make_job, opened, write
@@ -38,12 +38,12 @@ NAME = "ingestion_progress"
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch):
-    """A process that has just begun."""
-    config = apps.get_app_config("ingestion_progress")
-    monkeypatch.setattr(config, "_feed", Feed())
-    monkeypatch.setattr(config, "_job_counts", None)
-    return config
+def _process_that_has_just_begun():
+    get_feed.cache_clear()
+    get_job_counts.cache_clear()
+    yield
+    get_feed.cache_clear()
+    get_job_counts.cache_clear()
 
 
 async def scrape(**headers: str) -> dict[str, float]:
@@ -62,18 +62,18 @@ def samples(body: bytes) -> dict[str, float]:
     }
 
 
-async def test_scrape_tells_what_the_feed_did(process, settings):
+async def test_scrape_tells_what_the_feed_did(settings):
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.01
     await make_job()
     ended = timezone.now()
     await make_job("other", status=JobStatus.FAILED, started_at=ended, finished_at=ended)
-    first, second = process.feed.subscribe("job"), process.feed.subscribe("job")
+    first, second = get_feed().join(Selection.one("job")), get_feed().join(Selection.one("job"))
     frames = [await opened(first), await opened(second)]
     await write(neo4j_writes=3)
     frames.append(await following(first))
     found = await scrape()
-    process.feed.unsubscribe(first)
-    process.feed.unsubscribe(second)
+    get_feed().unsubscribe(first)
+    get_feed().unsubscribe(second)
 
     assert (found["streams_open"], found["subscribers"], found["watched_jobs"]) == (2, 2, 1)
     assert found["frames_total"] == 3
@@ -89,16 +89,16 @@ async def test_scrape_tells_what_the_feed_did(process, settings):
     assert (after["streams_open"], after["subscribers"], after["poll_lag_seconds"]) == (0, 0, 0)
 
 
-async def test_wakeups_are_counted_by_what_brought_them(process):
+async def test_wakeups_are_counted_by_what_brought_them():
     assert set(WAKEUP_CARRIERS) == {"local", *CARRIERS}
     await make_job()
-    subscriber = process.feed.subscribe("job")
+    subscriber = get_feed().join(Selection.one("job"))
     await opened(subscriber)
     before = await scrape()
     await sync_to_async(request_cancellation)("job")
     await following(subscriber)
     after = await scrape()
-    process.feed.unsubscribe(subscriber)
+    get_feed().unsubscribe(subscriber)
 
     assert (before["wakeups_totallocal"], after["wakeups_totallocal"]) == (0, 1)
     assert after["wakeups_totalnotify"] == after["wakeups_totalchannels"] == 0
@@ -106,7 +106,7 @@ async def test_wakeups_are_counted_by_what_brought_them(process):
 
 async def test_replaced_frames_are_counted():
     counts = FeedCounts()
-    subscriber = Subscriber("job", asyncio.get_running_loop(), counts=counts)
+    subscriber = Subscription(Selection.one("job"), asyncio.get_running_loop(), counts=counts)
     for number in range(5):
         subscriber.put("job", frame(number))
     await anext(subscriber)
@@ -124,10 +124,11 @@ def test_flushes_of_the_tracker_are_counted():
     assert background_writer.counts.flushes > before
 
 
-async def test_database_that_never_answers_costs_the_jobs_only(process, monkeypatch):
+async def test_database_that_never_answers_costs_the_jobs_only(monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(process, "_job_counts", Question(lambda: release.wait(20) and {}))
+    counts = Question(lambda: release.wait(20) and {})
+    monkeypatch.setattr("ingestion_progress.views.metrics.get_job_counts", lambda: counts)
     found = await scrape()
     release.set()
 

@@ -26,8 +26,8 @@ from ingestion_progress.frames import Frame, idle_body, joint_frame, missing_fra
 from ingestion_progress.schemas import ErrorEventData, JobStateEventData
 from ingestion_progress.snapshots import load_snapshot
 from ingestion_progress.statuses import EventLevel, JobStatus, Liveness, StageStatus, WorkerStatus
+from ingestion_progress.streams.views import REFUSALS
 from ingestion_progress.testing import synchronous_tracking
-from ingestion_progress.views.stream import REFUSALS
 
 URL = "/api/v1/openapi.json"
 STREAM = "/api/v1/admin/ingestion/jobs/{job_id}/progress"

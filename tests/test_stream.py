@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from ingestion_progress import tokens
 from ingestion_progress.feed import poller
-from ingestion_progress.feed.reading import Changes
+from ingestion_progress.feed.queries import Changes
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.threads import release_connections

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from ingestion_progress import tokens
 from ingestion_progress.statuses import JobStatus
-from ingestion_progress.views.stream_of_many import named_jobs
+from ingestion_progress.streams.parameters import named_jobs
 from tests.test_feed_many import make_job
 from tests.test_stream import body_of, first_of
 
@@ -164,7 +164,7 @@ class TestAccess:
     ):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.test_stream_of_many.sees_own_jobs"
         settings.INGESTION_PROGRESS_RECHECK_SECONDS = 0.01
-        monkeypatch.setattr("ingestion_progress.views.gate.TICK_SECONDS", 0.01)
+        monkeypatch.setattr("ingestion_progress.streams.limits.TICK_SECONDS", 0.01)
         await make_job("mine-1")
         response = await client.get(URL, {"jobs": "mine-1,mine-2"})
         monkeypatch.setitem(OWN, "prefix", "mine-1")

@@ -351,7 +351,7 @@ def test_old_stream_ends_with_a_retry_and_its_client_resumes(sqlite_project, job
     assert len(ids) >= 2
     assert re.search(r"\n\nretry: \d+\n\Z", text)
     assert after.resume_id not in ids
-    assert wait_for_log(live.project, job_id, "sse_stream_parted")
+    assert wait_for_log(live.project, job_id, "sse_stream_rotated")
 
 
 @pytest.fixture(scope="module", params=SERVERS)

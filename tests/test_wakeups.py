@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from ingestion_progress import track, wakeups
 from ingestion_progress.checks import check_wakeups
-from ingestion_progress.feed import Feed, Selection, poller
+from ingestion_progress.feed import Feed, Selection, poller, read_schedule
 from ingestion_progress.models import Job
 from ingestion_progress.tracker import (
     delete_job,
@@ -49,7 +49,7 @@ def job_id() -> str:
 async def feed():
     feed = Feed()
     yield feed
-    for subscriber in list(feed._subscribers):
+    for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
 
 
@@ -68,7 +68,7 @@ def reads(monkeypatch):
 
 
 async def watch(feed, job_id):
-    subscriber = await ready(feed.subscribe(job_id))
+    subscriber = await ready(feed.join(Selection.one(job_id)))
     subscriber.open()
     return subscriber
 
@@ -111,7 +111,7 @@ async def test_another_attempt_wakes_up_too(feed, job_id, is_ended):
     await sync_to_async(start_attempt)(first)
     if is_ended:
         await sync_to_async(fail_job)(job_id, "unreadable")
-    subscriber = await ready(feed.subscribe_to_many(Selection(names=[job_id])))
+    subscriber = await ready(feed.join(Selection.named([job_id])))
     assert b'"attempt":1' in await following(subscriber)
     await sync_to_async(start_attempt)(first, restart=True)
     assert b'"attempt":2' in await following(subscriber)
@@ -134,7 +134,7 @@ async def test_sweep_that_finds_a_silent_job_wakes_up_too(feed, job_id):
 
 
 async def test_queued_job_wakes_up_the_streams_of_all(feed, job_id):
-    subscriber = await ready(feed.subscribe_to_many(Selection()))
+    subscriber = await ready(feed.join(Selection.active()))
     await sync_to_async(queue_job)("report.pdf", job_id=job_id)
     assert job_id.encode() in await following(subscriber)
 
@@ -203,7 +203,7 @@ async def test_jobs_that_change_out_of_step_are_read_little_more_often_than_at_t
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.25
     jobs = [await sync_to_async(queue_job)("report.pdf") for _ in range(40)]
     for job in jobs:
-        feed.subscribe(job.pk)
+        feed.join(Selection.one(job.pk))
     await asyncio.sleep(0.1)
     reads.clear()
     began = time.monotonic()
@@ -212,7 +212,7 @@ async def test_jobs_that_change_out_of_step_are_read_little_more_often_than_at_t
         await asyncio.sleep(0.02)
     seconds = time.monotonic() - began
 
-    often = poller.LOADS_IN_A_ROW + seconds / poller.LASTING_LOAD_INTERVAL_SECONDS
+    often = read_schedule.BURST_SIZE + seconds / read_schedule.SUSTAINED_INTERVAL_SECONDS
     assert len(reads) <= often + seconds / 0.25 + 2
     assert set().union(*reads) == {job.pk for job in jobs}
 
@@ -248,7 +248,7 @@ async def test_hint_about_the_end_of_a_job_says_so(job_id):
 async def test_hint_that_names_no_job_is_for_all(feed, job_id, reads):
     await watch(feed, job_id := (await sync_to_async(queue_job)("a.pdf")).pk)
     reads.clear()
-    feed._poller.look_now()
+    feed._poller.on_notification()
     await asyncio.sleep(0.05)
     assert reads == [{job_id}]
 

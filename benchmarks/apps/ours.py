@@ -32,7 +32,7 @@ class Flood:
         self.feed: Any = apps.get_app_config("ingestion_progress").feed
         self._sent_before = 0
         # Its modules are imported once Django is set up.
-        from ingestion_progress.feed.states import State
+        from ingestion_progress.feed.job_state import State
 
         self._state_of = State.of
 

@@ -10,6 +10,6 @@ daphne   the same time, a backlog, and bodies that are left to Django
 """
 
 from ingestion_progress.asgi.bodies import BodyLimit
-from ingestion_progress.asgi.streams import EventStreams
+from ingestion_progress.streams.asgi import EventStreams
 
 __all__ = ["BodyLimit", "EventStreams"]

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from django.conf import settings
 
 from ingestion_progress.api.body_length import declared_bytes, length_problem
-from ingestion_progress.asgi_types import Application, Message, Receive, Scope, Send
 from ingestion_progress.extensions import UploadRules, upload_rules
+from ingestion_progress.streams.asgi_types import (
+    Application,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    may_have_body,
+)
 
 if TYPE_CHECKING:
     from ingestion_progress.inquiries import Inquiry
@@ -156,13 +163,3 @@ async def _refuse(answer: Answer, body: Body, send: Send) -> None:
     await send({"type": "http.response.body", "body": content, "more_body": True})
     await body.drop()
     await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-def may_have_body(scope: Scope) -> bool:
-    """Do its headers say so, or leave it open?"""
-    if not scope.get("http_version", "1.1").startswith("1"):
-        return True  # HTTP/2 frames bodies without a header that announces them
-    return any(
-        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
-        for name, value in scope["headers"]
-    )

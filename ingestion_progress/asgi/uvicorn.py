@@ -10,7 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from ingestion_progress.asgi_types import WRITE, Send
+from ingestion_progress.streams.asgi_types import WRITE, Send
 
 # For the head of a request, which uvicorn gives for ever. granian's is the same.
 PATIENCE_SECONDS = 30.0

@@ -1,21 +1,24 @@
 """The one source of frames in a process: rows are read once, however many people watch.
 
-subscribers  a mailbox per open stream
-outlets      what empties a mailbox without waking the stream's task
-selections   which jobs a stream of many is about, and where its client resumes
-states       what was read of a job, encoded once for all who get it
-watches      one watched job: its newest state, who gets it, and when
-overview     who watches all active jobs, and what they were told of those that ended
-reading      what changed in the database, encoded
-reader       the thread in which that happens
-poller       when to read and when to publish
-partings     streams that end before their job does: their age, SIGTERM
-feed         who is here; starts and stops the rest
+selection      which jobs a stream is about, its encoder, where it resumes, when it ends
+subscription   one open stream: a mailbox, its phase, how it ends
+watched_job    one job's newest state, its subscribers and its throttle
+active_jobs    the streams of all active jobs, and which ends were sent to them
+queries        what changed in the database, encoded
+reader         the thread in which queries run
+poller         the loop: reads what is due, publishes what has changed
+read_schedule  when the poller reads next
+shutdown       streams that end before their job does: rotation, SIGTERM
+feed           who is subscribed; starts and stops the rest
 """
 
-from ingestion_progress.feed.feed import Feed
-from ingestion_progress.feed.outlets import Outlet
-from ingestion_progress.feed.selections import Selection
-from ingestion_progress.feed.subscribers import Subscriber
+from ingestion_progress.feed.feed import Feed, get_feed
+from ingestion_progress.feed.selection import Selection
+from ingestion_progress.feed.subscription import (
+    AlreadyCurrent,
+    EndReason,
+    Sink,
+    Subscription,
+)
 
-__all__ = ["Feed", "Outlet", "Selection", "Subscriber"]
+__all__ = ["AlreadyCurrent", "EndReason", "Feed", "Selection", "Sink", "Subscription", "get_feed"]

@@ -1,7 +1,10 @@
+"""Who is subscribed in this process; starts and stops everything else."""
+
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
@@ -11,26 +14,26 @@ from django.utils import timezone
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
-from ingestion_progress.feed.overview import Overview
-from ingestion_progress.feed.partings import (
+from ingestion_progress.feed.active_jobs import ActiveJobs
+from ingestion_progress.feed.poller import Poller
+from ingestion_progress.feed.selection import Selection
+from ingestion_progress.feed.shutdown import (
     DRAIN_SECONDS,
-    RETRY_AFTER_AGE_SECONDS,
     RETRY_AFTER_CUT_SECONDS,
-    RETRY_AFTER_DRAIN_SECONDS,
+    RETRY_AFTER_ROTATION_SECONDS,
+    RETRY_AFTER_SHUTDOWN_SECONDS,
     STALLED_AFTER_SECONDS,
     Termination,
-    come_back_after,
+    retry_between,
     stream_age_seconds,
 )
-from ingestion_progress.feed.poller import Poller
-from ingestion_progress.feed.selections import Selection
-from ingestion_progress.feed.subscribers import Subscriber
-from ingestion_progress.feed.watches import Watch
-from ingestion_progress.frames import missing_frame
+from ingestion_progress.feed.subscription import AlreadyCurrent, EndReason, Subscription
+from ingestion_progress.feed.watched_job import WatchedJob
+from ingestion_progress.frames import Message, missing_frame
 from ingestion_progress.metrics import FeedCounts
 from ingestion_progress.models import clean_job_id
 
-# How long a new stream waits for its first state before it opens without one.
+# A new stream opens without a state when none is known after this long.
 PATIENCE_SECONDS = 5.0
 # A stream that nobody has begun to read by then was given up before its response started.
 ABANDONED_AFTER_SECONDS = 30.0
@@ -39,8 +42,8 @@ ABANDONED_AFTER_SECONDS = 30.0
 class Feed:
     """The one source of frames in a process. To be used in one event loop at a time.
 
-    Three tasks run while there are subscribers: the poller, a listener for hints that wake it
-    up, and one tick that keeps all silent streams alive even while a poll hangs.
+    Three tasks run while there are subscriptions: the poller, a listener for notifications that
+    wake it up, and one tick that keeps silent streams alive even while a poll hangs.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -49,25 +52,24 @@ class Feed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._watches: dict[str, Watch] = {}
-        self._overview = Overview()
-        self._subscribers: set[Subscriber] = set()
-        self._many: dict[Subscriber, Selection] = {}
-        self._unopened: dict[Subscriber, float] = {}
+        self._jobs: dict[str, WatchedJob] = {}
+        self._active_jobs = ActiveJobs()
+        self._subscriptions: set[Subscription] = set()
+        self._unopened: dict[Subscription, float] = {}
         self._termination = Termination(self.drain)
         self._draining: asyncio.Task[None] | None = None
 
     @property
     def subscriber_count(self) -> int:
-        return len(self._subscribers)
+        return len(self._subscriptions)
 
     @property
     def open_stream_count(self) -> int:
-        return sum(subscriber.is_open for subscriber in self._subscribers)
+        return sum(subscription.is_open for subscription in self._subscriptions)
 
     @property
     def watched_job_count(self) -> int:
-        return len(self._watches)
+        return len(self._jobs)
 
     @property
     def poll_lag_seconds(self) -> float:
@@ -76,131 +78,131 @@ class Feed:
 
     @property
     def is_draining(self) -> bool:
-        """The process is about to end."""
+        """The process is about to stop."""
         return self._draining is not None
 
     @property
     def is_failing(self) -> bool:
-        """The last poll failed or has hung for too long. False while nobody watches."""
+        """The last poll failed, or has hung for too long. False while nobody watches."""
         return self._poller is not None and self._poller.is_failing
 
-    def subscribe(self, job_id: str, *, resume_id: str = "") -> Subscriber:
-        """A mailbox that gets the state of the job as soon as it is known, and every change.
+    async def subscribe(self, selection: Selection) -> Subscription | AlreadyCurrent:
+        """A subscription whose first state is known, or was waited for long enough.
 
-        `resume_id` is the one of the state that the client has already. Whoever subscribes
-        must unsubscribe.
+        AlreadyCurrent: the client has everything there will be. `unsubscribe` ends it.
         """
-        loop = asyncio.get_running_loop()
-        subscriber = Subscriber(job_id, loop, resume_id=resume_id, counts=self.counts)
-        try:
-            clean_job_id(job_id)
-        except InvalidJobId:
-            subscriber.welcome(missing_frame(job_id))
-            return subscriber
-        if poller := self._enter(subscriber, loop):
-            watch = self._watch(job_id, poller)
-            watch.join(subscriber, clock=self._clock(), now=timezone.now())
-        return subscriber
+        return await self.opened(self.join(selection))
 
-    def subscribe_to_many(self, selection: Selection) -> Subscriber:
-        """A mailbox that gets the states of many jobs, those of all at once that are known."""
-        loop = asyncio.get_running_loop()
-        subscriber = Subscriber("", loop, selection=selection, counts=self.counts)
-        if poller := self._enter(subscriber, loop):
-            self._many[subscriber] = selection
-            if selection.names is None:
-                self._overview.newcomers.add(subscriber)
-                poller.welcome_soon()
-            for job_id in selection.names or ():
-                self._join_many(subscriber, job_id, poller)
-        return subscriber
-
-    def _join_many(self, subscriber: Subscriber, job_id: str, poller: Poller) -> None:
+    async def opened(self, subscription: Subscription) -> Subscription | AlreadyCurrent:
+        """The second half of `subscribe`."""
         try:
-            clean_job_id(job_id)
-        except InvalidJobId:
-            subscriber.inform(job_id, missing_frame(job_id))
+            answer = await subscription.ready
+        except BaseException:  # the client has left before there was an answer
+            self.unsubscribe(subscription)
+            raise
+        if answer is None:
+            return subscription
+        self.unsubscribe(subscription)
+        return answer
+
+    def join(self, selection: Selection) -> Subscription:
+        """The first half of `subscribe`: states that are known are in its mailbox at once."""
+        loop = asyncio.get_running_loop()
+        subscription = Subscription(selection, loop, counts=self.counts)
+        job_ids = selection.job_ids or ()
+        if selection.is_single and not _is_possible(job_ids[0]):
+            subscription.put(job_ids[0], missing_frame(job_ids[0]))
+            return subscription
+        poller = self._enter(subscription, loop)
+        if poller is None:
+            return subscription
+        if selection.job_ids is None:
+            self._active_jobs.joining.add(subscription)
+            poller.scan_soon()
+        clock, now = self._clock(), timezone.now()
+        for job_id in job_ids:
+            if _is_possible(job_id):
+                self._watch(job_id, poller).join(subscription, clock=clock, now=now)
+            else:
+                subscription.put(job_id, missing_frame(job_id))
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Forgets the subscription, and stops with the last one. May be called twice."""
+        subscription.close()
+        if subscription not in self._subscriptions:
             return
-        watch = self._watch(job_id, poller)
-        watch.join_many(subscriber, clock=self._clock(), now=timezone.now())
+        self._subscriptions.discard(subscription)
+        self._unopened.pop(subscription, None)
+        job_ids = subscription.selection.job_ids
+        if not self._subscriptions:
+            self._stop()
+        elif job_ids is None:
+            self._active_jobs.leave(subscription)
+            if not self._active_jobs.is_watched:
+                self._forget_unwanted(self._jobs)
+        else:
+            for job_id in job_ids:
+                if job := self._jobs.get(job_id):
+                    job.leave(subscription)
+            self._forget_unwanted(job_ids)
 
-    def _enter(self, subscriber: Subscriber, loop: asyncio.AbstractEventLoop) -> Poller | None:
-        """Counts the subscriber in; None: it was told to go, for the process is about to."""
+    def drain(self, then: Callable[[], None]) -> None:
+        """Ends every stream, and each that joins from now on. Calls `then` once all clients were
+        told, or after `DRAIN_SECONDS`.
+        """
+        for subscription in self._subscriptions:
+            _end_for_now(subscription, EndReason.SHUTDOWN)
+        self._draining = self._start(asyncio.get_running_loop(), self._await_drain(then))
+
+    def rotate(self, clock: float) -> None:
+        """Ends the streams that have reached their maximum age, and cancels those whose client
+        has not read the closing event.
+        """
+        for subscription in [each for each in self._subscriptions if each.ends_at <= clock]:
+            if subscription.is_ending:
+                subscription.abort()
+            elif not self.is_failing:  # with the database down nobody could admit it again
+                _end_for_now(subscription, EndReason.ROTATION)
+                subscription.ends_at = clock + STALLED_AFTER_SECONDS
+
+    def keep_alive(self, clock: float) -> None:
+        """Sends comments on silent streams, and opens or drops those that wait for too long."""
+        after_seconds = conf.keepalive_seconds
+        for subscription in self._subscriptions:
+            subscription.keep_alive(clock, after_seconds)
+        for subscription, since in list(self._unopened.items()):
+            if subscription.is_open:
+                del self._unopened[subscription]
+            elif clock - since > ABANDONED_AFTER_SECONDS:
+                self.unsubscribe(subscription)
+            elif clock - since > PATIENCE_SECONDS:
+                subscription.set_ready()
+
+    def _enter(self, subscription: Subscription, loop: asyncio.AbstractEventLoop) -> Poller | None:
+        """Adds the subscription; None: the process is about to stop, and the stream ends."""
         if self._draining is not None and self._draining.get_loop() is loop:
-            subscriber.part(come_back_after(RETRY_AFTER_DRAIN_SECONDS))
+            _end_for_now(subscription, EndReason.SHUTDOWN)
             return None
         poller = self._running_poller(loop)
         clock = self._clock()
-        subscriber.greeting = come_back_after(RETRY_AFTER_CUT_SECONDS)
-        subscriber.ends_at = clock + stream_age_seconds()
-        self._subscribers.add(subscriber)
-        self._unopened[subscriber] = clock
+        subscription.initial_retry = retry_between(RETRY_AFTER_CUT_SECONDS)
+        subscription.ends_at = clock + stream_age_seconds()
+        self._subscriptions.add(subscription)
+        self._unopened[subscription] = clock
         return poller
 
-    def _watch(self, job_id: str, poller: Poller) -> Watch:
-        watch = self._watches.get(job_id)
-        if watch is None:
-            watch = self._watches[job_id] = Watch(job_id, self._overview.crowd)
+    def _watch(self, job_id: str, poller: Poller) -> WatchedJob:
+        job = self._jobs.get(job_id)
+        if job is None:
+            job = self._jobs[job_id] = WatchedJob(job_id, self._active_jobs.subscribers)
             poller.read_soon(job_id)
-        return watch
+        return job
 
-    def unsubscribe(self, subscriber: Subscriber) -> None:
-        """Forgets the subscriber, and stops with the last one. May be called twice."""
-        subscriber.close()
-        if subscriber not in self._subscribers:
-            return
-        self._subscribers.discard(subscriber)
-        self._unopened.pop(subscriber, None)
-        self._many.pop(subscriber, None)
-        if not self._subscribers:
-            self._stop()
-        elif subscriber.selection is None:
-            self._leave(subscriber, (subscriber.job_id,))
-        elif subscriber.selection.names is not None:
-            self._leave(subscriber, subscriber.selection.names)
-        else:
-            self._overview.leave(subscriber)
-            if not self._overview.is_watched:
-                self._leave(subscriber, tuple(self._watches))
-
-    def _leave(self, subscriber: Subscriber, job_ids: Iterable[str]) -> None:
-        for job_id in job_ids:
-            if watch := self._watches.get(job_id):
-                watch.leave(subscriber)
-                if not watch.is_wanted:
-                    del self._watches[job_id]
-
-    def drain(self, then: Callable[[], None]) -> None:
-        """Ends every stream, and each that comes from now on; calls `then` once all have gone,
-        or have had the time to.
-        """
-        for subscriber in self._subscribers:
-            subscriber.part(come_back_after(RETRY_AFTER_DRAIN_SECONDS))
-        self._draining = self._start(asyncio.get_running_loop(), self._await_drain(then))
-
-    def part_with_the_old(self, clock: float) -> None:
-        """Ends the streams whose time has come, and cancels those that cannot be told."""
-        for subscriber in [each for each in self._subscribers if each.ends_at <= clock]:
-            if subscriber.is_sealed:  # it was told how it ends, and its client has not taken it
-                subscriber.abort()
-            elif not self.is_failing:  # nobody could say whether it may come back
-                subscriber.part(come_back_after(RETRY_AFTER_AGE_SECONDS))
-                subscriber.ends_at = clock + STALLED_AFTER_SECONDS
-
-    def keep_alive(self, clock: float) -> None:
-        """Sends comments on silent streams, and looks after those that have not opened."""
-        for watch in self._watches.values():
-            watch.keep_alive(clock)
-        for subscriber, selection in self._many.items():
-            if selection.is_silent(subscriber.frames_sent, clock):
-                subscriber.keep_alive()
-        for subscriber, since in list(self._unopened.items()):
-            if subscriber.is_open:
-                del self._unopened[subscriber]
-            elif clock - since > ABANDONED_AFTER_SECONDS:
-                self.unsubscribe(subscriber)
-            elif clock - since > PATIENCE_SECONDS:
-                subscriber.set_ready()
+    def _forget_unwanted(self, job_ids: Iterable[str]) -> None:
+        for job_id in list(job_ids):
+            if (job := self._jobs.get(job_id)) and not job.is_wanted:
+                del self._jobs[job_id]
 
     def _running_poller(self, loop: asyncio.AbstractEventLoop) -> Poller:
         if self._poller is not None and self._loop is not loop:
@@ -209,13 +211,11 @@ class Feed:
             self._loop = loop
             self._termination.listen(loop)
             self._poller = Poller(
-                self._watches, overview=self._overview, clock=self._clock, counts=self.counts
+                self._jobs, active_jobs=self._active_jobs, clock=self._clock, counts=self.counts
             )
-            self._tasks = [
-                self._start(loop, self._poller.run()),
-                self._start(loop, self._keep_alive()),
-                self._start(loop, wakeups.listen(self._poller.look_now, self.counts.wakeups)),
-            ]
+            listener = wakeups.listen(self._poller.on_notification, self.counts.wakeups)
+            work = (self._poller.run(), self._keep_alive(), listener)
+            self._tasks = [self._start(loop, each) for each in work]
         return self._poller
 
     @staticmethod
@@ -231,14 +231,14 @@ class Feed:
             await asyncio.sleep(min(1.0, conf.keepalive_seconds / 4))
             clock = self._clock()
             self.keep_alive(clock)
-            self.part_with_the_old(clock)
+            self.rotate(clock)
 
     async def _await_drain(self, then: Callable[[], None]) -> None:
         deadline = self._clock() + DRAIN_SECONDS
-        while self._subscribers and self._clock() < deadline:  # noqa: ASYNC110  (once per process)
+        while self._subscriptions and self._clock() < deadline:  # noqa: ASYNC110  (once per process)
             await asyncio.sleep(0.02)
-        for subscriber in list(self._subscribers):
-            subscriber.abort()
+        for subscription in list(self._subscriptions):
+            subscription.abort()
         await asyncio.sleep(0.1)  # the last bytes leave a server's own buffers
         then()
 
@@ -258,8 +258,28 @@ class Feed:
             self._poller.close()
         self._poller = self._loop = None
         self._tasks = []
-        self._watches = {}
-        self._overview = Overview()
-        self._subscribers.clear()
-        self._many.clear()
+        self._jobs = {}
+        self._active_jobs = ActiveJobs()
+        self._subscriptions.clear()
         self._unopened.clear()
+
+
+@functools.cache
+def get_feed() -> Feed:
+    """The process's own, made on first use."""
+    return Feed()
+
+
+def _is_possible(job_id: str) -> bool:
+    try:
+        clean_job_id(job_id)
+    except InvalidJobId:
+        return False
+    return True
+
+
+def _end_for_now(subscription: Subscription, reason: EndReason) -> None:
+    seconds = RETRY_AFTER_ROTATION_SECONDS
+    if reason is EndReason.SHUTDOWN:
+        seconds = RETRY_AFTER_SHUTDOWN_SECONDS
+    subscription.end(Message(body=retry_between(seconds)), reason)

@@ -1,3 +1,5 @@
+"""The loop that reads the watched jobs and publishes what has changed."""
+
 from __future__ import annotations
 
 import asyncio
@@ -10,24 +12,16 @@ from datetime import datetime
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
-from ingestion_progress.feed.overview import Look, Overview
+from ingestion_progress.feed.active_jobs import ActiveJobs, Scan
+from ingestion_progress.feed.job_state import JobState, NoState, State, refreshed
+from ingestion_progress.feed.queries import Changes, LastSeen, Scope, read_changes
+from ingestion_progress.feed.read_schedule import LOAD_INTERVAL_SECONDS, ReadSchedule
 from ingestion_progress.feed.reader import patient_reader
-from ingestion_progress.feed.reading import Changes, Known, Scope, read_changes
-from ingestion_progress.feed.states import State, refreshed
-from ingestion_progress.feed.watches import Watch
+from ingestion_progress.feed.watched_job import WatchedJob
 from ingestion_progress.metrics import FeedCounts
 
 logger = logging.getLogger(__name__)
 
-# New jobs and hints are read at once, but not more often than this: a crowd that arrives together
-# is read together.
-LOAD_INTERVAL_SECONDS = 0.02
-# Nor is that kept up. After so many in a row they are as rare as ticks by default, or many jobs
-# that change out of step would be read without a pause.
-LOADS_IN_A_ROW = 20
-LASTING_LOAD_INTERVAL_SECONDS = 0.25
-# So do newcomers of the streams of all jobs, each of which may need a reading of all.
-LOOK_INTERVAL_SECONDS = 0.25
 MAX_BACK_OFF_SECONDS = 5.0
 
 
@@ -36,26 +30,25 @@ class Poller:
 
     def __init__(
         self,
-        watches: dict[str, Watch],
+        jobs: dict[str, WatchedJob],
         *,
-        overview: Overview | None = None,
+        active_jobs: ActiveJobs | None = None,
         clock: Callable[[], float] = time.monotonic,
         counts: FeedCounts | None = None,
     ) -> None:
-        self._watches = watches
-        self._overview = Overview() if overview is None else overview
+        self._jobs = jobs
+        self._active_jobs = ActiveJobs() if active_jobs is None else active_jobs
         self._clock = clock
         self._counts = FeedCounts() if counts is None else counts
         self._reader = patient_reader()
+        self._schedule = ReadSchedule(clock())
         self._wake = asyncio.Event()
         self._unread: set[str] = set()
+        """Jobs to be read at the next load."""
         self._waiting: set[str] = set()
         """Jobs with something that the throttle holds back."""
-        self._next_tick_at = self._next_load_at = self._next_welcome_at = clock()
-        self._loads_paid_until = clock()
-        """When as many loads as there were would have been the lasting interval apart."""
-        self._is_hinted = False
-        """A job was written that nobody watches by name, and somebody watches all."""
+        self._is_scan_due = False
+        """A job was written that no stream names, and there are streams of all jobs."""
         self._asleep_until = -math.inf
         """Clock time; in the past while it is awake."""
         self._failures = 0
@@ -67,31 +60,30 @@ class Poller:
         return self._failures > 0
 
     def read_soon(self, job_id: str) -> None:
-        """Has a job that is watched from now on read before the next tick."""
+        """Reads a job that is watched from now on before the next tick."""
         self._unread.add(job_id)
         self._wake.set()
 
-    def welcome_soon(self) -> None:
-        """Somebody watches all jobs from now on."""
+    def scan_soon(self) -> None:
+        """A stream of all jobs is joining."""
         self._wake.set()
 
-    def look_now(self, job_ids: Collection[str] = (), ended: Collection[str] = ()) -> None:
-        """Jobs were written, says a hint: those, or some that it does not name. Those that have
-        ended are read at once, others once their next state may be sent.
+    def on_notification(self, job_ids: Collection[str] = (), ended: Collection[str] = ()) -> None:
+        """These jobs were written; none: some that are not named. Those that have ended are read
+        at once, others once their next state may be sent.
         """
-        watched = self._watches.keys()
-        hinted = watched & job_ids if job_ids else set(watched)
+        named = self._jobs.keys() & job_ids if job_ids else set(self._jobs)
         wanted_at = math.inf
-        if self._overview.is_watched and (not job_ids or len(hinted) < len(job_ids)):
-            self._is_hinted = True
+        if self._active_jobs.is_watched and (not job_ids or len(named) < len(job_ids)):
+            self._is_scan_due = True
             wanted_at = -math.inf
         clock = self._clock()
-        for job_id in hinted:
-            watch = self._watches[job_id]
-            if job_ids and job_id not in ended and watch.state and watch.due_at > clock:
-                watch.is_behind = True
+        for job_id in named:
+            job = self._jobs[job_id]
+            if job_ids and job_id not in ended and job.is_paused(clock):
+                job.is_behind = True
                 self._waiting.add(job_id)
-                wanted_at = min(wanted_at, watch.due_at)
+                wanted_at = min(wanted_at, job.due_at)
             else:
                 self._unread.add(job_id)
                 wanted_at = -math.inf
@@ -115,115 +107,110 @@ class Poller:
         self._reader.close()
 
     async def _read_what_is_due(self) -> None:
-        clock = self._clock()
-        is_tick = clock >= self._next_tick_at
-        if is_tick or clock >= self._next_look_at:
-            await self._read(self._asked_at_a_tick(clock), looks_around=True)
-            self._next_tick_at = clock + conf.poll_interval_seconds
-        elif self._unread and clock >= self._next_load_at:
-            if not self._overview.is_watched and self._unread >= self._watches.keys():
-                self._next_tick_at = clock + conf.poll_interval_seconds
+        clock, schedule = self._clock(), self._schedule
+        is_tick = clock >= schedule.next_tick_at
+        if is_tick or clock >= self._next_scan_at:
+            await self._read(self._asked_at_a_tick(clock), is_scan=True)
+            schedule.tick(clock)
+        elif self._unread and clock >= schedule.next_load_at:
+            if not self._active_jobs.is_watched and self._unread >= self._jobs.keys():
+                schedule.tick(clock)
             await self._read(self._unread)
         else:
             return
-        self._next_load_at = self._load_after(clock, costs_one=not is_tick)
-
-    def _load_after(self, clock: float, *, costs_one: bool) -> float:
-        """When the next one may come after a reading that began then; ticks cost none."""
-        if costs_one:
-            paid_until = max(self._loads_paid_until, clock) + LASTING_LOAD_INTERVAL_SECONDS
-            self._loads_paid_until = paid_until
-        in_advance = LOADS_IN_A_ROW * LASTING_LOAD_INTERVAL_SECONDS
-        return max(self._clock() + LOAD_INTERVAL_SECONDS, self._loads_paid_until - in_advance)
+        schedule.loaded(clock, self._clock(), is_tick=is_tick)
 
     def _asked_at_a_tick(self, clock: float) -> Collection[str]:
-        """All that are watched, but for those that are read within an interval anyway, at the end
-        of their throttle's.
+        """All watched jobs, except those that are read within an interval anyway, when their
+        throttle's interval ends.
         """
-        if self._overview.is_watched:
-            return self._watches
+        if self._active_jobs.is_watched:
+            return self._jobs
         soon = clock + conf.poll_interval_seconds + LOAD_INTERVAL_SECONDS
         return [
             job_id
-            for job_id, watch in self._watches.items()
-            if job_id in self._unread or not (watch.is_behind and watch.due_at <= soon)
+            for job_id, job in self._jobs.items()
+            if job_id in self._unread or not (job.is_behind and job.due_at <= soon)
         ]
 
     @property
-    def _next_look_at(self) -> float:
+    def _next_scan_at(self) -> float:
         """When all active jobs are to be read, should that be before the next tick."""
-        hinted_at = self._next_load_at if self._is_hinted else math.inf
-        welcome_at = self._next_welcome_at if self._overview.newcomers else math.inf
-        return min(hinted_at, welcome_at)
+        due_at = self._schedule.next_load_at if self._is_scan_due else math.inf
+        joining_at = self._schedule.next_scan_at if self._active_jobs.joining else math.inf
+        return min(due_at, joining_at)
 
-    async def _read(self, job_ids: Iterable[str], *, looks_around: bool = False) -> None:
+    async def _read(self, job_ids: Iterable[str], *, is_scan: bool = False) -> None:
         clock = self._clock()
         known = {
-            job_id: _known(watch, clock)
-            for job_id in job_ids
-            if (watch := self._watches.get(job_id))
+            job_id: _last_seen(job, clock) for job_id in job_ids if (job := self._jobs.get(job_id))
         }
         # What is asked for from here on may have been written after it was read.
         asked_for, self._unread = self._unread, set()
-        now, look, was_hinted = timezone.now(), None, self._is_hinted
-        if looks_around:
-            self._is_hinted = False
-            if self._overview.is_watched:
-                look = self._overview.look(now, clock)
-        if not known and look is None:
+        now, scan, was_scan_due = timezone.now(), None, self._is_scan_due
+        if is_scan:
+            self._is_scan_due = False
+            if self._active_jobs.is_watched:
+                scan = self._active_jobs.scan(now, clock)
+        if not known and scan is None:
             return
         try:
-            changes = await self._query(known, now, self._scope(known, look))
+            changes = await self._query(known, now, self._scope(known, scan))
         except Exception:
             self._unread |= asked_for
-            self._is_hinted |= was_hinted
+            self._is_scan_due |= was_scan_due
             raise
         for job_id, error in changes.broken.items():
             logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
         # Ends first and in their order: what follows carries an `id` that says they were sent.
         for job_id, state in sorted(changes.states.items(), key=_active_until):
-            self._offer(job_id, state, look, is_broken=job_id in changes.broken)
-        for job_id in changes.held_back & self._watches.keys():
-            self._watches[job_id].is_behind = True
-        read = self._watches.keys() & (known.keys() | changes.states.keys())
-        self._waiting |= {job_id for job_id in read if self._watches[job_id].is_waiting}
-        if look is not None:
-            await self._complete(look)
+            self._offer(job_id, state, scan, is_broken=job_id in changes.broken)
+        for job_id in changes.held_back & self._jobs.keys():
+            self._jobs[job_id].is_behind = True
+        read = self._jobs.keys() & (known.keys() | changes.states.keys())
+        self._waiting |= {job_id for job_id in read if self._jobs[job_id].is_waiting}
+        if scan is not None:
+            await self._complete(scan)
 
-    def _scope(self, known: Iterable[str], look: Look | None) -> Scope:
-        watches = [self._watches[job_id] for job_id in known]
-        is_for_all = look is not None or bool(self._overview.crowd)
+    def _scope(self, known: Iterable[str], scan: Scan | None) -> Scope:
+        jobs, active_jobs = [self._jobs[job_id] for job_id in known], self._active_jobs
+        is_for_all = scan is not None or bool(active_jobs.subscribers)
         return Scope(
-            singly={watch.job_id for watch in watches if watch.subscribers},
-            jointly=None if is_for_all else {w.job_id for w in watches if w.named_by},
-            ended_since=None if look is None else look.ended_since,
-            told=self._overview.told if look else {},
-            broken=self._overview.broken(look.clock) if look else (),
+            single={job.job_id for job in jobs if job.has_single},
+            multi=None if is_for_all else {job.job_id for job in jobs if job.has_named},
+            ended_since=None if scan is None else scan.ended_since,
+            sent=active_jobs.sent if scan else {},
+            broken=active_jobs.broken(scan.clock) if scan else (),
         )
 
-    async def _complete(self, look: Look) -> None:
-        """Gives newcomers what is known of all active jobs, with clocks that are right."""
+    async def _complete(self, scan: Scan) -> None:
+        """Sends the states of all active jobs to new streams, with clocks that are right."""
         clock = self._clock()
-        if look.newcomers:
-            self._next_welcome_at = clock + LOOK_INTERVAL_SECONDS
-            stale = {
-                job_id: watch.state
-                for job_id, watch in self._watches.items()
-                if watch.state is not None and watch.needs_encoding(clock)
-            }
-            fresh = await self._reader.run(refreshed, stale, timezone.now(), look.now)
-            for job_id, state in fresh.items():
-                watch = self._watches.get(job_id)
-                if watch is not None and watch.state is stale[job_id]:
-                    watch.state, watch.encoded_at = state, clock
+        if scan.joining:
+            self._schedule.scanned(clock)
+            await self._refresh(scan, clock)
         active = [
-            (job_id, watch.state)
-            for job_id, watch in self._watches.items()
-            if watch.state is not None and not watch.state.is_final
+            (job_id, job.state)
+            for job_id, job in self._jobs.items()
+            if job.state is not None and not job.state.is_final
         ]
-        self._overview.complete(look, active, not_before=clock + conf.throttle_seconds)
+        self._active_jobs.complete(scan, active, not_before=clock + conf.throttle_seconds)
 
-    async def _query(self, known: dict[str, Known | None], now: datetime, scope: Scope) -> Changes:
+    async def _refresh(self, scan: Scan, clock: float) -> None:
+        stale = {
+            job_id: job.state
+            for job_id, job in self._jobs.items()
+            if isinstance(job.state, JobState) and job.needs_encoding(clock)
+        }
+        fresh = await self._reader.run(refreshed, stale, timezone.now(), scan.now)
+        for job_id, state in fresh.items():
+            job = self._jobs.get(job_id)
+            if job is not None and job.state is stale[job_id]:
+                job.state, job.encoded_at = state, clock
+
+    async def _query(
+        self, known: dict[str, LastSeen | None], now: datetime, scope: Scope
+    ) -> Changes:
         since = self._clock()
         changes = await self._reader.run(read_changes, known, now, scope)
         self.polled_at = self._clock()
@@ -231,55 +218,56 @@ class Poller:
         self._counts.poll_seconds += self.polled_at - since
         return changes
 
-    def _offer(self, job_id: str, state: State, look: Look | None, *, is_broken: bool) -> None:
-        watch, overview = self._watches.get(job_id), self._overview
-        was_active = watch is not None and watch.state is not None and not watch.state.is_final
+    def _offer(self, job_id: str, state: State, scan: Scan | None, *, is_broken: bool) -> None:
+        job, active_jobs = self._jobs.get(job_id), self._active_jobs
+        was_active = job is not None and job.is_active
         # The last stream of all jobs may have left during the read.
-        if watch is None and look is not None and overview.is_watched and not state.is_final:
-            watch = self._watches[job_id] = Watch(job_id, overview.crowd)
-        if watch is not None:
-            watch.offer(state, self._clock())
-            # Streams of many jobs go on, and want to know of a new attempt.
-            if is_broken or (state.is_final and not watch.named_by):
-                del self._watches[job_id]
-        if not overview.is_watched:
+        if job is None and scan is not None and active_jobs.is_watched and not state.is_final:
+            job = self._jobs[job_id] = WatchedJob(job_id, active_jobs.subscribers)
+        if job is not None:
+            job.offer(state, self._clock())
+            # Streams of many jobs go on, and are sent the states of a new attempt.
+            if is_broken or (state.is_final and not job.has_named):
+                del self._jobs[job_id]
+        if not active_jobs.is_watched:
             return
-        if is_broken:
-            overview.breaks(job_id, state, clock=self._clock())
+        if is_broken and isinstance(state, NoState):
+            active_jobs.breaks(job_id, state, clock=self._clock())
         elif state.is_final:
-            overview.ends(job_id, state, was_active=was_active, look=look)
+            active_jobs.ends(job_id, state, was_active=was_active, scan=scan)
         else:
-            overview.goes_on(job_id)
+            active_jobs.goes_on(job_id)
 
     def _release_what_is_due(self) -> None:
         clock = self._clock()
         for job_id in list(self._waiting):
-            watch = self._watches.get(job_id)
-            if watch is not None and watch.is_to_be_read(clock):
-                watch.is_behind = False
+            job = self._jobs.get(job_id)
+            if job is not None and job.is_to_be_read(clock):
+                job.is_behind = False
                 self._unread.add(job_id)
                 self._waiting.discard(job_id)
                 continue
-            if watch is not None:
-                watch.release(clock)
-            if watch is None or not watch.is_waiting:
+            if job is not None:
+                job.release(clock)
+            if job is None or not job.is_waiting:
                 self._waiting.discard(job_id)
 
     async def _sleep(self) -> None:
-        due = [self._next_look_at, math.inf if self._is_tick_idle else self._next_tick_at]
-        due += [watch.due_at for each in self._waiting if (watch := self._watches.get(each))]
+        schedule = self._schedule
+        due = [self._next_scan_at, math.inf if self._is_tick_idle else schedule.next_tick_at]
+        due += [job.due_at for each in self._waiting if (job := self._jobs.get(each))]
         if self._unread:
-            due.append(self._next_load_at)
-        await self._nap_until(min(due))
+            due.append(schedule.next_load_at)
+        await self._sleep_until(min(due))
 
     @property
     def _is_tick_idle(self) -> bool:
-        """Is all that the next tick would ask for read soon after it?"""
-        if self._overview.is_watched or len(self._waiting) < len(self._watches):
+        """Is everything that the next tick would read due soon after it anyway?"""
+        if self._active_jobs.is_watched or len(self._waiting) < len(self._jobs):
             return False
-        return not self._asked_at_a_tick(self._next_tick_at)
+        return not self._asked_at_a_tick(self._schedule.next_tick_at)
 
-    async def _nap_until(self, clock: float) -> None:
+    async def _sleep_until(self, clock: float) -> None:
         """Returns at that clock time, or once there is something new to read."""
         self._asleep_until = clock
         try:
@@ -294,7 +282,7 @@ class Poller:
         self._failures += 1
         self._counts.poll_failures += 1
         if self._failures == 1:
-            logger.error("feed_poll_failed", exc_info=error, extra={"watched": len(self._watches)})
+            logger.error("feed_poll_failed", exc_info=error, extra={"watched": len(self._jobs)})
         await asyncio.sleep(
             min(MAX_BACK_OFF_SECONDS, conf.poll_interval_seconds * 2 ** min(self._failures, 10))
         )
@@ -305,10 +293,8 @@ class Poller:
         self._failures = 0
 
 
-def _known(watch: Watch, clock: float) -> Known | None:
-    if watch.state is None:
-        return None
-    return Known.of(watch.state, is_paused=watch.due_at > clock)
+def _last_seen(job: WatchedJob, clock: float) -> LastSeen | None:
+    return None if job.state is None else LastSeen.of(job.state, is_paused=job.is_paused(clock))
 
 
 def _active_until(item: tuple[str, State]) -> datetime:

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.feed import Selection
-from ingestion_progress.feed.reading import Known, Scope, read_changes
-from ingestion_progress.feed.selections import OVERLAP
-from ingestion_progress.feed.states import NEVER, State
+from ingestion_progress.feed.job_state import NEVER, JobState, State
+from ingestion_progress.feed.queries import LastSeen, Scope, read_changes
+from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.models import Job
 from ingestion_progress.snapshots import Snapshot
 from ingestion_progress.statuses import JobStatus, Liveness
@@ -36,7 +36,7 @@ class Lookout:
         self.unsuccessful: dict[str, str] = {}
         """By id, how each that was watched ended or got lost from sight."""
         self._succeeded = 0
-        self._known: dict[str, Known | None] = dict.fromkeys(selection.names or ())
+        self._known: dict[str, LastSeen | None] = dict.fromkeys(selection.job_ids or ())
         """What the next look asks for by id: the named, or all that are active."""
         self._ended: dict[str, State] = {}
         """Of those that were not named: ends that the next look finds again."""
@@ -54,7 +54,7 @@ class Lookout:
         """
         now, is_first = timezone.now(), self._looked_at is None
         changes = read_changes(self._known, now, self._scope(now))
-        if is_first and self.selection.names is not None:
+        if is_first and self.selection.job_ids is not None:
             _check_found(changes.states, changes.broken)
         self._looked_at = now
         self._broken.update(changes.broken)
@@ -62,9 +62,9 @@ class Lookout:
         for job_id, state in sorted(changes.states.items(), key=_end_and_beginning):
             self._remember(job_id, state)
             is_past = self._is_past(job_id, state, is_first=is_first)
-            if self.selection.admits(state.batch) and not is_past:
-                self._count(job_id, state.snapshot)
-                news[job_id] = state.snapshot
+            if self.selection.includes(state.batch) and not is_past:
+                self._count(job_id, snapshot_of(state))
+                news[job_id] = snapshot_of(state)
         return news
 
     def tally(self) -> Counter[str]:
@@ -87,17 +87,17 @@ class Lookout:
             if state.active_until >= told_since
         }
         return Scope(
-            singly=(),
-            ended_since=told_since if self.selection.names is None else None,
-            told={job_id: Known.of(state) for job_id, state in self._ended.items()},
+            single=(),
+            ended_since=told_since if self.selection.job_ids is None else None,
+            sent={job_id: LastSeen.of(state) for job_id, state in self._ended.items()},
             broken=self._broken,
         )
 
     def _is_past(self, job_id: str, state: State, *, is_first: bool) -> bool:
         """Is this no news: deleted after its end, or not named and ended before this began?"""
-        if state.snapshot is None:
+        if not isinstance(state, JobState):
             return job_id not in self.active and job_id not in self._broken
-        return is_first and self.selection.names is None and state.snapshot.job.is_finished
+        return is_first and self.selection.job_ids is None and state.snapshot.job.is_finished
 
     def _remember(self, job_id: str, state: State) -> None:
         """What the next look compares with, whoever's job it is."""
@@ -105,9 +105,9 @@ class Lookout:
         self._ended.pop(job_id, None)
         if job_id in self._broken:
             return
-        if self.selection.names is not None or not state.is_final:
-            self._known[job_id] = Known.of(state)
-        elif state.snapshot is not None:
+        if self.selection.job_ids is not None or not state.is_final:
+            self._known[job_id] = LastSeen.of(state)
+        elif isinstance(state, JobState):
             self._ended[job_id] = state
 
     def _count(self, job_id: str, snapshot: Snapshot | None) -> None:
@@ -137,11 +137,15 @@ def in_words(tally: Counter[str]) -> str:
     return ", ".join(f"{tally[word]} {word}" for word in words if word in tally)
 
 
+def snapshot_of(state: State) -> Snapshot | None:
+    return state.snapshot if isinstance(state, JobState) else None
+
+
 def _check_found(states: dict[str, State], broken: dict[str, Exception]) -> None:
     missing = [
         job_id
         for job_id, state in states.items()
-        if state.snapshot is None and job_id not in broken
+        if not isinstance(state, JobState) and job_id not in broken
     ]
     if missing:
         raise JobNotFound(", ".join(missing))
@@ -149,4 +153,5 @@ def _check_found(states: dict[str, State], broken: dict[str, Exception]) -> None
 
 def _end_and_beginning(item: tuple[str, State]) -> tuple[datetime, datetime]:
     _, state = item
-    return state.active_until, state.snapshot.job.created_at if state.snapshot else NEVER
+    snapshot = snapshot_of(state)
+    return state.active_until, snapshot.job.created_at if snapshot else NEVER

@@ -5,20 +5,17 @@ Open to everybody, so they tell what is wrong, and nothing of why: no host, no n
 
 from __future__ import annotations
 
+import functools
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
 
-from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
 from django.db import DEFAULT_DB_ALIAS, Error, connections, router, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from ingestion_progress.feed import get_feed
 from ingestion_progress.models import Job
 from ingestion_progress.views.questions import ANSWER_SECONDS, Question
-
-if TYPE_CHECKING:
-    from ingestion_progress.apps import IngestionProgressConfig
 
 PROBLEMS = {
     "database_unreachable": "The database refuses connections or queries.",
@@ -41,11 +38,11 @@ async def healthz(request: HttpRequest) -> JsonResponse:
 @transaction.non_atomic_requests
 async def readyz(request: HttpRequest) -> JsonResponse:
     """200 where requests are welcome; else 503 with what is wrong, in two seconds at the latest."""
-    config = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
-    codes = [code] if (code := await config.readiness.database_problem()) else []
-    if config.feed.is_failing:
+    feed = get_feed()
+    codes = [code] if (code := await get_readiness().database_problem()) else []
+    if feed.is_failing:
         codes.append("poller_failing")
-    if config.feed.is_draining:
+    if feed.is_draining:
         codes.append("draining")
     if not codes:
         return JsonResponse({"status": "ready"}, headers=HEADERS)
@@ -87,3 +84,9 @@ class Readiness:
 def _is_migrated(alias: str) -> bool:
     executor = MigrationExecutor(connections[alias])
     return not executor.migration_plan(executor.loader.graph.leaf_nodes())
+
+
+@functools.cache
+def get_readiness() -> Readiness:
+    """The process's own, made on first use."""
+    return Readiness()

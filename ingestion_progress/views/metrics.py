@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
 
 from asgiref.sync import sync_to_async
-from django.apps import apps
 from django.contrib.auth.decorators import login_not_required
 from django.db import Error, transaction
 from django.db.models import Count
@@ -14,14 +13,12 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from ingestion_progress import access
 from ingestion_progress import metrics as numbers
+from ingestion_progress.feed import Feed, get_feed
 from ingestion_progress.models import Job
 from ingestion_progress.statuses import JobStatus
 from ingestion_progress.threads import release_connections
 from ingestion_progress.tracker.background import background_writer
-
-if TYPE_CHECKING:
-    from ingestion_progress.apps import IngestionProgressConfig
-    from ingestion_progress.feed import Feed
+from ingestion_progress.views.questions import Question
 
 REFUSALS = {
     401: ("unauthorized", "Metrics need METRICS_TOKEN as a bearer token, or a login."),
@@ -41,12 +38,11 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     if not numbers.is_available():
         answer = {"code": "not_installed", "message": NOT_INSTALLED}
         return JsonResponse(answer, status=HTTPStatus.NOT_FOUND)
-    config = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
     try:
-        jobs = await config.job_counts.answer()
+        jobs = await get_job_counts().answer()
     except (TimeoutError, Error):
         jobs = None
-    body, content_type = numbers.exposition(_readings(config.feed, jobs))
+    body, content_type = numbers.exposition(_readings(get_feed(), jobs))
     return HttpResponse(body, content_type=content_type, headers={"Cache-Control": "no-store"})
 
 
@@ -64,6 +60,12 @@ def count_jobs() -> dict[str, int]:
     """By status, those without a job included."""
     found = dict(Job.objects.order_by().values_list("status").annotate(Count("pk")))
     return {status: found.get(status, 0) for status in JobStatus.values}
+
+
+@functools.cache
+def get_job_counts() -> Question[dict[str, int]]:
+    """The process's own, made on first use."""
+    return Question(count_jobs)
 
 
 def _readings(feed: Feed, jobs: dict[str, int] | None) -> numbers.Readings:

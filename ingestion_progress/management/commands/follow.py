@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         selection = selected(options["jobs"], options["batch"], is_all=options["all"])
-        single = selection.names is not None and len(selection.names) == 1
+        single = selection.job_ids is not None and len(selection.job_ids) == 1
         follow = self._follow_one if single else self._follow_many
         try:
             is_good = follow(selection, is_json=options["json"], is_once=options["once"])
@@ -65,7 +65,7 @@ class Command(BaseCommand):
     # One job
 
     def _follow_one(self, selection: Selection, *, is_json: bool, is_once: bool) -> bool:
-        (job_id,) = selection.names or ()
+        (job_id,) = selection.job_ids or ()
         show = self._print_json if is_json else self._draw
         return not has_no_future(show(changes(job_id), is_once=is_once))
 
@@ -113,7 +113,7 @@ def selected(names: list[str], batch: str | None, *, is_all: bool) -> Selection:
         raise _refused(f"{most} jobs may be named, and these are {len(chosen)}.")
     if batch is not None:
         _check_batch(batch)
-    return Selection(names=chosen or None, batch=batch or "")
+    return Selection.named(chosen) if chosen else Selection.active(batch=batch or "")
 
 
 def _check_batch(batch: str) -> None:

@@ -16,7 +16,7 @@ from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.views import pages
 
 if TYPE_CHECKING:
-    from ingestion_progress.asgi_types import Scope
+    from ingestion_progress.streams.asgi_types import Scope
 
 OPERATION = "ingestion_progress:api:jobs"
 FORM = "ingestion_progress:job_list"

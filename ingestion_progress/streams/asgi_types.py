@@ -17,3 +17,13 @@ that has begun, which many responses have in common, for less than `send` would.
 """
 Write: TypeAlias = Callable[[bytes], bool]
 """False: it has written nothing, for it has to wait for the client; `send` does that."""
+
+
+def may_have_body(scope: Scope) -> bool:
+    """Do its headers say so, or leave it open?"""
+    if not scope.get("http_version", "1.1").startswith("1"):
+        return True  # HTTP/2 frames bodies without a header that announces them
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+        for name, value in scope["headers"]
+    )

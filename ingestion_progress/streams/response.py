@@ -1,137 +1,143 @@
-"""The life of one stream as an HTTP response: its first byte, its end, its logs."""
+"""The life of one stream as an HTTP response: its first byte, its end, its log lines."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from asgiref.sync import markcoroutinefunction, sync_to_async
-from django.apps import apps
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from ingestion_progress.access import Grant
-from ingestion_progress.asgi_types import Send, Write
-from ingestion_progress.feed import Feed, Outlet, Subscriber
+from ingestion_progress.feed import (
+    AlreadyCurrent,
+    EndReason,
+    Feed,
+    Selection,
+    Subscription,
+    get_feed,
+)
 from ingestion_progress.frames import refused_frame
+from ingestion_progress.streams.asgi_types import Send, Write
+from ingestion_progress.streams.limits import (
+    Connection,
+    ConnectionLimits,
+    get_connection_limits,
+)
+from ingestion_progress.streams.writer import FrameWriter
 from ingestion_progress.threads import release_thread
-
-if TYPE_CHECKING:
-    from ingestion_progress.apps import IngestionProgressConfig
-    from ingestion_progress.views.gate import Seat
 
 logger = logging.getLogger(__name__)
 
-# Of the headers of a stream, those that speak of a body.
+# Of the headers of a stream, those that describe a body.
 OF_A_BODY = ("Content-Type", "Content-Encoding", "Cache-Control", "X-Accel-Buffering", "Connection")
 
-Subscribe = Callable[[Feed], Subscriber]
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """A request for a stream that was granted."""
+
+    request: ASGIRequest
+    selection: Selection
+    grant: Grant
+
+    @property
+    def client_ip(self) -> str:
+        return str(self.request.META.get("REMOTE_ADDR", ""))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Viewer:
-    """What the logs may know of who watches: never a query string, for it may hold a secret."""
+    """What log lines may contain about a viewer: never a query string, which may hold a secret."""
 
     job_id: str
     client_ip: str
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        # Whoever writes the URL chooses the id; a line break in it would forge a log line.
+        # The id comes from the URL; a line break in it would forge a log line.
         printable = self.job_id if self.job_id.isprintable() else repr(self.job_id)[1:-1]
         return {"job_id": printable[:255], "client_ip": self.client_ip}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Admission:
-    """What was decided of a request that may watch these jobs; the id `""` stands for all."""
-
-    request: ASGIRequest
-    job_ids: Sequence[str]
-    grant: Grant
-    subscribe: Subscribe
-
-    @property
-    def only_job(self) -> str:
-        """The job in the address; empty on a stream of many."""
-        match = self.request.resolver_match
-        return str(match.kwargs.get("job_id", "")) if match else ""
-
-
 class EventStream(AsyncIterator[bytes]):
-    """What the ASGI handler iterates: the subscriber, and what belongs around it."""
+    """What the ASGI handler iterates: a subscription, and the connection that it counts as."""
 
     __slots__ = (
-        "_admission",
-        "_app",
+        "_connection",
         "_encoding",
+        "_feed",
         "_is_closed",
-        "_seat",
-        "_subscriber",
+        "_limits",
+        "_stream_request",
+        "_subscription",
         "_viewer",
     )
 
-    def __init__(self, admission: Admission, *, encoding: str) -> None:
-        request = admission.request
-        self._admission: Admission | None = admission
+    def __init__(self, stream_request: StreamRequest, *, encoding: str) -> None:
+        self._stream_request: StreamRequest | None = stream_request
         self._encoding = encoding
         self._viewer = Viewer(
-            job_id=",".join(admission.job_ids), client_ip=request.META.get("REMOTE_ADDR", "")
+            job_id=",".join(stream_request.selection.access_ids),
+            client_ip=stream_request.client_ip,
         )
-        self._seat: Seat | None = None
+        self._connection: Connection | None = None
         self._is_closed = False
 
-    async def begin(self) -> bool:
-        """Joins the feed, in whose event loop it is to be awaited, and waits for the first state.
-
-        False: the client has the final state already, and there is nothing to stream.
-        """
-        assert self._admission is not None  # noqa: S101  (for mypy)
-        admission, self._admission = self._admission, None
-        app = cast("IngestionProgressConfig", apps.get_app_config("ingestion_progress"))
-        self._app = app
-        seat = self._seat = app.gate.admit(admission.request, admission.job_ids, admission.grant)
-        if seat is None:
+    async def begin(self) -> AlreadyCurrent | None:
+        """Subscribes in the running event loop, and waits for the first state."""
+        assert self._stream_request is not None  # noqa: S101  (for mypy)
+        granted, self._stream_request = self._stream_request, None
+        self._feed: Feed = get_feed()
+        self._limits: ConnectionLimits = get_connection_limits()
+        selection = granted.selection
+        connection = self._connection = self._limits.admit(
+            granted.request, selection.access_ids, granted.grant
+        )
+        if connection is None:
             # Not a 4xx, which ends an EventSource for good.
-            subscriber = Subscriber(admission.only_job, asyncio.get_running_loop())
-            subscriber.end(refused_frame(admission.only_job, "too_many_streams"))
+            self._subscription = Subscription(selection, asyncio.get_running_loop())
+            frame = refused_frame(selection.error_job_id, "too_many_streams")
+            self._subscription.end(frame, EndReason.REFUSED)
             self._log("sse_stream_refused", code="too_many_streams")
         else:
-            subscriber = seat.subscriber = admission.subscribe(app.feed)
-        self._subscriber = subscriber
+            self._subscription = connection.subscription = self._feed.join(selection)
         try:
-            await subscriber.ready
-        except BaseException:  # the client left before there was an answer
+            answer = await self._feed.opened(self._subscription)
+        except BaseException:  # the client has left before there was an answer
             self.end()
             raise
-        if subscriber.is_up_to_date:
+        if isinstance(answer, AlreadyCurrent):
             self._is_closed = True
             self._leave()
             self._log("sse_stream_up_to_date")
-            return False
+            return answer
         if self._encoding == "gzip":
-            subscriber.compress()
-        return True
+            self._subscription.compress()
+        return None
 
     def __anext__(self) -> Awaitable[bytes]:
-        return self._subscriber.__anext__() if self._subscriber.is_open else self._begin_to_read()
+        if self._subscription.is_open:
+            return self._subscription.__anext__()
+        return self._begin_to_read()
 
     async def send_by(self, send: Send, write: Write | None) -> asyncio.Future[None]:
-        """What an iteration yields, the same bytes in the same order, by ASGI's own `send` or what
-        the server has for the purpose; the feed calls it. Returns what is done at the end: there is
-        nothing to do but to wait for it.
+        """Sends the same bytes in the same order as the iteration, by ASGI's own `send` or the
+        server's shorter way; the feed calls it. Returns a future that is done at the end: until
+        then there is nothing to do.
         """
         await send({"type": "http.response.body", "body": self._open(), "more_body": True})
-        subscriber, loop = self._subscriber, asyncio.get_running_loop()
-        outlet = Outlet(send, loop, on_idle=subscriber.hand_out, write=write)
-        subscriber.attach(outlet)
-        return outlet.ended
+        subscription, loop = self._subscription, asyncio.get_running_loop()
+        writer = FrameWriter(send, loop, on_idle=subscription.hand_out, write=write)
+        subscription.attach(writer)
+        return writer.ended
 
     async def _begin_to_read(self) -> bytes:
         # Here and not in the view, because middleware may touch the ORM on its way out.
@@ -139,35 +145,35 @@ class EventStream(AsyncIterator[bytes]):
         return self._open()
 
     def _open(self) -> bytes:
-        self._subscriber.reader = asyncio.current_task()
-        if self._seat is not None:
+        self._subscription.reader = asyncio.current_task()
+        if self._connection is not None:
             self._log("sse_stream_started")
-        return self._subscriber.open()
+        return self._subscription.open()
 
     def _leave(self) -> None:
         """May be called twice."""
-        if self._seat is not None:
-            self._app.feed.unsubscribe(self._subscriber)
-            self._app.gate.release(self._seat)
+        if self._connection is not None:
+            self._feed.unsubscribe(self._subscription)
+            self._limits.release(self._connection)
 
     async def aclose(self) -> None:
-        """Called by Django's handler at the end of the stream and when the client has gone."""
+        """Called by Django's handler at the end of the stream and when the client has left."""
         self.end()
 
     def end(self) -> None:
-        """Leaves the feed, and says in the log how it went. May be called twice."""
-        # One that has no place in the feed has not begun.
-        if self._is_closed or self._seat is None or self._seat.subscriber is None:
+        """Leaves the feed, and logs how the stream ended. May be called twice."""
+        # Without a place in the feed it has not begun.
+        if self._is_closed or self._connection is None or self._connection.subscription is None:
             return
         self._is_closed = True
         self._leave()
+        subscription, reason = self._subscription, self._subscription.end_reason
         event = "sse_client_disconnected"
-        if self._subscriber.has_ended:
+        if reason is not None and reason.is_for_now:
+            event = "sse_stream_rotated"
+        elif subscription.has_ended:
             event = "sse_stream_completed"
-        elif self._subscriber.is_parted:
-            event = "sse_stream_parted"
-        subscriber = self._subscriber
-        self._log(event, percent=subscriber.last_percent, frames_sent=subscriber.frames_sent)
+        self._log(event, percent=subscription.last_percent, frames_sent=subscription.frames_sent)
 
     def _log(self, event: str, **fields: Any) -> None:
         logger.info(event, extra=self._viewer.log_fields | fields)
@@ -227,7 +233,7 @@ class EventStreamResponse(StreamingHttpResponse):
         """The response to send, to be awaited in the event loop: this one, or 204, which tells a
         client that has the final state to stop reconnecting.
         """
-        if not isinstance(self._stream, EventStream) or await self._stream.begin():
+        if not isinstance(self._stream, EventStream) or await self._stream.begin() is None:
             # Nothing of a request that was read whole is left to close, and it is some kilobytes.
             closers: list[Callable[[], None]] = self._resource_closers  # type: ignore[attr-defined]
             closers[:] = [close for close in closers if not _is_of_a_request(close)]

@@ -1,7 +1,7 @@
-"""Streams that the server ends although their job has not: too old, or the process leaves.
+"""Rotation and shutdown: streams that the server ends although their job goes on.
 
-Each ends between two frames and tells the client when to come back, which it does with its
-`Last-Event-ID`. The moments are spread out, so that a crowd does not return as one.
+Each ends between two frames and says when to reconnect, which the client does with its
+`Last-Event-ID`. The delays are random, so that thousands of clients do not reconnect at once.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ Handler: TypeAlias = Callable[[int, FrameType | None], object]
 Previous: TypeAlias = Handler | signal.Handlers | int
 
 AGE_JITTER = 0.1
-# What a client does whose connection was cut without a word: said at the beginning.
+# For a connection that is cut without a closing event: sent when the stream begins.
 RETRY_AFTER_CUT_SECONDS = (1.0, 5.0)
-RETRY_AFTER_AGE_SECONDS = (0.2, 1.0)
-# A process that replaces this one needs a moment, and every client at once would be a storm.
-RETRY_AFTER_DRAIN_SECONDS = (0.5, 5.0)
-# A reader that takes no bytes cannot be told; after this long its response is cancelled.
+RETRY_AFTER_ROTATION_SECONDS = (0.2, 1.0)
+# The process that replaces this one needs a moment to start.
+RETRY_AFTER_SHUTDOWN_SECONDS = (0.5, 5.0)
+# A client that does not read its closing event for this long is disconnected.
 STALLED_AFTER_SECONDS = 10.0
 DRAIN_SECONDS = 0.8
 
 
 def stream_age_seconds() -> float:
-    """How old a stream that begins now may become."""
+    """The maximum age of a stream that begins now."""
     jitter = random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER)  # noqa: S311  (no secret)
     return conf.max_stream_seconds * jitter
 
 
-def come_back_after(seconds: tuple[float, float]) -> bytes:
-    """Tells one client to wait for a time between these two before it connects again."""
+def retry_between(seconds: tuple[float, float]) -> bytes:
+    """A `retry:` of a random time between these two."""
     return encode_retry(round(random.uniform(*seconds) * 1000))  # noqa: S311  (no secret)
 
 
 class Termination:
-    """Lets a SIGTERM wait until `begin` has called back; then it goes where it would have gone.
+    """Delays SIGTERM until `begin` has called back; then the previous handler is called.
 
-    Servers wait for open streams for ever (uvicorn, granian) or cut them (daphne). A handler
-    that was set with `loop.add_signal_handler` is called beside ours: a loop reads signals from
-    a file descriptor, whatever handler is set.
+    Without it servers wait for open streams for ever (uvicorn, granian) or cut them (daphne). A
+    handler that was set with `loop.add_signal_handler` is called beside ours: a loop reads signals
+    from a file descriptor, whatever handler is set.
     """
 
     def __init__(self, begin: Callable[[Callable[[], None]], None]) -> None:
@@ -58,7 +58,7 @@ class Termination:
         self._handler: Handler | None = None
 
     def listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """From the loop's own thread; handlers can be set in the main thread only."""
+        """To be called in the loop's thread; handlers can be set in the main thread only."""
         if loop is self._loop or threading.current_thread() is not threading.main_thread():
             return
         self._loop = loop

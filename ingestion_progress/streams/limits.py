@@ -1,4 +1,4 @@
-"""Which streams of a process are open: how many may be, and who may go on watching."""
+"""The open streams of a process: how many there may be, and whether each viewer may still watch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from django.http import HttpRequest
 
 from ingestion_progress import access
 from ingestion_progress.conf import conf
-from ingestion_progress.feed import Subscriber
+from ingestion_progress.feed import EndReason, Subscription
 from ingestion_progress.frames import refused_frame
 from ingestion_progress.threads import PatientThread, WorkerThread, release_connections
 
@@ -25,48 +25,49 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 RETRY_RECHECK_SECONDS = 2.0
-# A response that nobody has begun to read by then never will be; the feed has given it up before.
+# A response that nobody has begun to read by then never will be; the feed dropped it before.
 ABANDONED_AFTER_SECONDS = 35.0
-# A project's own rule may ask the database about each of thousands of streams.
+# A project's own rule may query the database for each of thousands of streams.
 RECHECK_PATIENCE_SECONDS = 60.0
 # One user's home is a /64, with 2⁶⁴ addresses.
 IPV6_PREFIX = 64
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
-class Seat:
-    """One stream's leave to be open."""
+class Connection:
+    """One admitted stream."""
 
     job_ids: Sequence[str]
     """What was asked for; `("",)` for all jobs together."""
-    holders: tuple[str, ...]
-    """Who it counts for: a user, an address."""
+    counted_for: tuple[str, ...]
+    """The user and the address whose limits it counts for."""
     request: HttpRequest | None
-    """What is judged again and again; None where everybody may watch."""
+    """Checked again and again; None where everybody may watch."""
     expires_at: float | None
     """Unix seconds."""
-    taken_at: float
-    subscriber: Subscriber | None = None
+    opened_at: float
+    subscription: Subscription | None = None
 
     def end(self, code: str) -> None:
-        if self.subscriber is not None:
-            self.subscriber.end(refused_frame(self.subscriber.job_id, code))
+        if self.subscription is not None:
+            job_id = self.subscription.selection.error_job_id
+            self.subscription.end(refused_frame(job_id, code), EndReason.REFUSED)
 
     def is_abandoned(self, clock: float) -> bool:
-        is_read = self.subscriber is not None and self.subscriber.is_open
-        return not is_read and clock - self.taken_at > ABANDONED_AFTER_SECONDS
+        is_read = self.subscription is not None and self.subscription.is_open
+        return not is_read and clock - self.opened_at > ABANDONED_AFTER_SECONDS
 
 
-class Gate:
-    """Lets streams in, and ends those whose leave has ended. In one event loop at a time.
+class ConnectionLimits:
+    """Admits streams, and ends those whose viewer may no longer watch. In one event loop at a time.
 
-    One task for all of them, while there are any; the database is asked in a thread of its own,
+    One task checks all of them, while there are any. The database is asked in a dedicated thread,
     which holds no connection in between.
     """
 
     def __init__(self) -> None:
-        self._seats: set[Seat] = set()
-        self._held: Counter[str] = Counter()
+        self._connections: set[Connection] = set()
+        self._counts: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._thread: PatientThread | None = None
@@ -76,55 +77,55 @@ class Gate:
 
     @property
     def stream_count(self) -> int:
-        return len(self._seats)
+        return len(self._connections)
 
     def admit(
         self, request: HttpRequest, job_ids: Sequence[str], grant: access.Grant
-    ) -> Seat | None:
-        """A seat, to be released at the end; None where there are too many streams already."""
+    ) -> Connection | None:
+        """A connection, to be released at the end; None where too many streams are open."""
         self._enter_loop(asyncio.get_running_loop())
         limits = _limits(request, grant)
-        is_full = 0 < conf.max_streams <= len(self._seats)
-        if is_full or any(limit <= self._held[holder] for holder, limit in limits.items()):
+        is_full = 0 < conf.max_streams <= len(self._connections)
+        if is_full or any(limit <= self._counts[name] for name, limit in limits.items()):
             return None
-        seat = Seat(
+        connection = Connection(
             job_ids=job_ids,
-            holders=tuple(limits),
+            counted_for=tuple(limits),
             request=None if access.is_open() else request,
             expires_at=grant.expires_at,
-            taken_at=time.monotonic(),
+            opened_at=time.monotonic(),
         )
-        self._seats.add(seat)
-        self._held.update(seat.holders)
+        self._connections.add(connection)
+        self._counts.update(connection.counted_for)
         if self._task is None:
             self._start()
-        return seat
+        return connection
 
-    def release(self, seat: Seat) -> None:
+    def release(self, connection: Connection) -> None:
         """May be called twice."""
-        if seat not in self._seats:
+        if connection not in self._connections:
             return
-        self._seats.discard(seat)
-        for holder in seat.holders:
-            self._held[holder] -= 1
-            if not self._held[holder]:
-                del self._held[holder]
-        if not self._seats:
+        self._connections.discard(connection)
+        for name in connection.counted_for:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name]
+        if not self._connections:
             self._stop()
 
     def tick(self, now: float, clock: float) -> float:
-        """Ends what has expired; returns the seconds until there is something to do again.
+        """Ends streams whose token has expired; returns the seconds until the next call is due.
 
         `now` is Unix time, `clock` that of `time.monotonic`.
         """
         next_in = TICK_SECONDS
-        for seat in list(self._seats):
-            if seat.is_abandoned(clock):
-                self.release(seat)
-            elif seat.expires_at is not None and seat.expires_at <= now:
-                seat.end("token_expired")
-            elif seat.expires_at is not None:
-                next_in = min(next_in, seat.expires_at - now)
+        for connection in list(self._connections):
+            if connection.is_abandoned(clock):
+                self.release(connection)
+            elif connection.expires_at is not None and connection.expires_at <= now:
+                connection.end("token_expired")
+            elif connection.expires_at is not None:
+                next_in = min(next_in, connection.expires_at - now)
         if clock >= self._recheck_at and self._recheck is None:
             self._start_recheck(clock)
         return next_in
@@ -132,15 +133,15 @@ class Gate:
     def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Starts afresh where the event loop was replaced; its streams ended with it."""
         if self._loop is not loop:
-            self._seats.clear()
-            self._held.clear()
+            self._connections.clear()
+            self._counts.clear()
             self._forget()
             self._loop = loop
 
     def _start(self) -> None:
         assert self._loop is not None  # noqa: S101  (for mypy)
         self._recheck_at = time.monotonic() + conf.recheck_seconds
-        # An empty context: the first visitor's ends with that visitor.
+        # An empty context: that of the first request ends with it.
         self._task = self._loop.create_task(self._run(), context=contextvars.Context())
 
     async def _run(self) -> None:
@@ -150,22 +151,26 @@ class Gate:
 
     def _start_recheck(self, clock: float) -> None:
         self._recheck_at = clock + conf.recheck_seconds
-        seats = [seat for seat in self._seats if seat.request is not None]
-        if not seats or self._loop is None:
+        connections = [
+            connection for connection in self._connections if connection.request is not None
+        ]
+        if not connections or self._loop is None:
             return
         if self._thread is None:
-            start = functools.partial(WorkerThread, "ingestion-progress-gate")
+            start = functools.partial(WorkerThread, "ingestion-progress-limits")
             self._thread = PatientThread(start, patience_seconds=RECHECK_PATIENCE_SECONDS)
-        self._recheck = self._loop.create_task(self._thread.run(_refusals, seats))
-        self._recheck.add_done_callback(lambda done: self._on_rechecked(done, seats))
+        self._recheck = self._loop.create_task(self._thread.run(_refusals, connections))
+        self._recheck.add_done_callback(lambda done: self._on_rechecked(done, connections))
 
-    def _on_rechecked(self, done: asyncio.Future[list[str]], seats: Sequence[Seat]) -> None:
+    def _on_rechecked(
+        self, done: asyncio.Future[list[str]], connections: Sequence[Connection]
+    ) -> None:
         if self._recheck is done:
             self._recheck = None
         if done.cancelled():
             return
         if error := done.exception():
-            # The database is away: streams stay open, and are judged once it is back.
+            # The database is down: streams stay open, and are checked once it is back.
             self._recheck_at = time.monotonic() + RETRY_RECHECK_SECONDS
             if not self._has_failed:
                 logger.error("access_recheck_failed", exc_info=error)
@@ -174,9 +179,9 @@ class Gate:
         if self._has_failed:
             logger.warning("access_recheck_recovered")
         self._has_failed = False
-        for seat, code in zip(seats, done.result(), strict=True):
+        for connection, code in zip(connections, done.result(), strict=True):
             if code:
-                seat.end("token_expired" if code == "token_expired" else "forbidden")
+                connection.end("token_expired" if code == "token_expired" else "forbidden")
 
     def _stop(self) -> None:
         if self._task is not None:
@@ -189,24 +194,35 @@ class Gate:
         self._task = self._thread = self._recheck = None
 
 
-def _refusals(seats: Sequence[Seat]) -> list[str]:
-    """In the gate's own thread."""
-    judged = [seat for seat in seats if seat.request is not None]
-    asked = [(seat.request, job_id) for seat in judged for job_id in seat.job_ids if seat.request]
+@functools.cache
+def get_connection_limits() -> ConnectionLimits:
+    """The process's own, made on first use."""
+    return ConnectionLimits()
+
+
+def _refusals(connections: Sequence[Connection]) -> list[str]:
+    """The code that refuses each stream, or empty. Runs in the dedicated thread."""
+    checked = [connection for connection in connections if connection.request is not None]
+    asked = [
+        (connection.request, job_id)
+        for connection in checked
+        for job_id in connection.job_ids
+        if connection.request
+    ]
     try:
         codes = iter(access.refusals(asked))
-        return [_worst(islice(codes, len(seat.job_ids))) for seat in judged]
+        return [_worst(islice(codes, len(connection.job_ids))) for connection in checked]
     finally:
         release_connections()
 
 
 def _worst(codes: Iterable[str]) -> str:
-    """The code that refuses one of a stream's jobs, and so the stream."""
+    """A stream is refused with the code of any of its jobs."""
     return max(codes, default="")
 
 
 def _limits(request: HttpRequest, grant: access.Grant) -> dict[str, int]:
-    """Who a stream counts for, and how many each may have; only where there is a limit."""
+    """The user and the address that a stream counts for, and how many each may have."""
     limits = {}
     if conf.max_streams_per_address:
         network = network_of(request.META.get("REMOTE_ADDR", ""))

@@ -19,8 +19,14 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import ResolverMatch, reverse, set_script_prefix
 
-from ingestion_progress.asgi.bodies import may_have_body
-from ingestion_progress.asgi_types import WRITE, Application, Receive, Scope, Send
+from ingestion_progress.streams.asgi_types import (
+    WRITE,
+    Application,
+    Receive,
+    Scope,
+    Send,
+    may_have_body,
+)
 from ingestion_progress.threads import PatientThread, WorkerThread, release_connections
 
 # A crowd that comes back at once makes as many threads of Django's handler, which wait for each
@@ -49,7 +55,7 @@ class EventStreams(ASGIHandler):
         if not self._is_for_a_stream(scope):
             await self._application(scope, receive, send)
             return
-        from ingestion_progress.views.event_stream import EventStreamResponse
+        from ingestion_progress.streams.response import EventStreamResponse
 
         thread = next(self._threads)
         response = await self._decided(scope, receive, thread)
@@ -76,7 +82,7 @@ class EventStreams(ASGIHandler):
 
     async def _decided(self, scope: Scope, receive: Receive, thread: PatientThread) -> Any:
         """The response; None: the client has left before its request was over."""
-        from ingestion_progress.views.stream import unavailable
+        from ingestion_progress.streams.views import unavailable
 
         try:
             body = await self._body_of(scope, receive)
@@ -147,7 +153,7 @@ class _until_disconnect:  # noqa: N801  (read as a word, as those of contextlib 
         self._leaving.add_done_callback(self._leave)
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> bool:
-        from ingestion_progress.feed.subscribers import aborted
+        from ingestion_progress.feed.subscription import aborted
 
         self._leaving.remove_done_callback(self._leave)
         self._leaving.cancel()

@@ -1,3 +1,13 @@
+"""Sends what a subscription hands out by ASGI's `send`, in the step that publishes it.
+
+feed publishes ─► Subscription ─► FrameWriter.write(bytes)
+                                    server offers a shorter way ─► Write(bytes), done
+                                    else one step of send(message)
+                                      returned ─► done          (the client keeps up)
+                                      waits    ─► a task finishes it; is_busy until then,
+                                                  and newer frames replace unsent ones
+"""
+
 from __future__ import annotations
 
 import asyncio
@@ -6,19 +16,19 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from ingestion_progress.asgi_types import Send, Write
+from ingestion_progress.streams.asgi_types import Send, Write
 
 IDLE = object()
 
 
-class Outlet:
-    """Sends by ASGI's own `send` what a subscriber hands out, in the very step in which it does.
+class FrameWriter:
+    """The sink of a stream that is sent by ASGI's `send`.
 
-    It stands where the Future of an iteration would, and takes again and again. A stream's task
-    then sleeps until the end; to wake it for each frame costs more than to write the frame.
+    The stream's task sleeps until the end: to wake it for each frame costs more than to write the
+    frame.
     """
 
-    __slots__ = ("_is_busy", "_on_idle", "_rest", "_send", "_write", "ended")
+    __slots__ = ("_on_idle", "_rest", "_send", "_write", "ended", "is_busy")
 
     def __init__(
         self,
@@ -29,20 +39,17 @@ class Outlet:
         write: Write | None = None,
     ) -> None:
         self.ended: asyncio.Future[None] = loop.create_future()
-        """Done at the end of the stream, or with what kept it from being sent."""
+        """Done at the end of the stream, or with the error that kept it from being sent."""
+        self.is_busy = False
+        """It takes nothing now: a `send` waits for the client, or the stream has ended."""
         self._send = send
         self._write = write
         self._on_idle = on_idle
-        self._is_busy = False
         self._rest: asyncio.Task[None] | None = None
-        """What is left to do of a `send` that had to wait for the client."""
+        """What is left to do of a `send` that had to wait."""
         self.ended.add_done_callback(self._stop)
 
-    def done(self) -> bool:
-        """Can it take nothing now?"""
-        return self._is_busy
-
-    def set_result(self, body: bytes) -> None:
+    def write(self, body: bytes) -> None:
         if self._write is not None and self._write(body):
             return
         steps = _idle.pop() if _idle else _new_steps()
@@ -50,46 +57,48 @@ class Outlet:
         try:
             blocker = steps.send((self._send, message))
         except Exception as error:  # noqa: BLE001  (it is the response's to handle)
-            self.set_exception(error)
+            self._fail(error)
             return
         if blocker is IDLE:  # servers write at once, as long as the client keeps up
             _idle.append(steps)
             return
-        loop, self._is_busy = self.ended.get_loop(), True
+        loop, self.is_busy = self.ended.get_loop(), True
         self._rest = loop.create_task(_finish(steps, blocker), context=contextvars.Context())
         self._rest.add_done_callback(self._on_sent)
 
-    def set_exception(self, error: Exception) -> None:
-        self._is_busy = True  # from now on
-        if self.ended.done():
-            return
-        if isinstance(error, StopAsyncIteration):
+    def close(self) -> None:
+        """The stream has ended, and everything was sent."""
+        self.is_busy = True  # from now on
+        if not self.ended.done():
             self.ended.set_result(None)
-        else:
+
+    def _fail(self, error: Exception) -> None:
+        self.is_busy = True
+        if not self.ended.done():
             self.ended.set_exception(error)
 
     def _on_sent(self, rest: asyncio.Task[None]) -> None:
         self._rest = None
         if self.ended.done():
-            rest.cancelled() or rest.exception()  # nobody is left to hear of it
+            rest.cancelled() or rest.exception()  # nobody awaits it any more
         elif rest.cancelled():
             self.ended.cancel()
         elif error := rest.exception():
             self.ended.set_exception(error)
         else:
-            self._is_busy = False
+            self.is_busy = False
             self._on_idle()
 
     def _stop(self, ended: asyncio.Future[None]) -> None:
-        self._is_busy = True
+        self.is_busy = True
         if self._rest is not None:
             self._rest.cancel()
 
 
 Steps = Generator[object, Any, None]
 _idle: list[Steps] = []
-"""Those that wait for something to send, mostly one: a coroutine's first step costs half as much
-from within another one as it does alone, where its end is an exception.
+"""Generators that wait for something to send, mostly one. The first step of a coroutine costs half
+as much inside a running generator as alone, where its end raises an exception.
 """
 
 
@@ -101,7 +110,7 @@ def _new_steps() -> Steps:
 
 @types.coroutine
 def _send_each() -> Steps:
-    """Sends what it is given, and yields what `send` waits for; IDLE in between."""
+    """Sends what it receives, and yields what `send` waits for; IDLE in between."""
     while True:
         send, message = yield IDLE
         sending: Any = send(message)
@@ -112,7 +121,7 @@ def _send_each() -> Steps:
 
 
 async def _finish(steps: Steps, blocker: object) -> None:
-    """What is left of a `send` whose first step was taken elsewhere."""
+    """Completes a `send` whose first step was taken elsewhere."""
     await _resume(steps, blocker)
 
 

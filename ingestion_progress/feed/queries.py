@@ -11,31 +11,31 @@ from django.db import DataError, InternalError, connections, router
 from django.db import Error as DatabaseFailure
 from django.db.models import QuerySet
 
-from ingestion_progress.feed.states import State
+from ingestion_progress.feed.job_state import JobState, NoState, State
 from ingestion_progress.frames import Frame, encode_error, missing_frame
 from ingestion_progress.models import Job, rows_by
 from ingestion_progress.snapshots import Snapshot, load_snapshots
 from ingestion_progress.statuses import Liveness
 
-# A client that comes back after more ends than these is told of the newest.
+# A client that resumes after more ends than these gets the newest.
 MAX_ENDED = 1000
 BROKEN_MESSAGE = "The progress of this job cannot be read."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
-    """What the feed has of a job, to be compared with its row."""
+class LastSeen:
+    """What the feed knows of a job, to be compared with its row."""
 
     epoch: str
     revision: int
     liveness: Liveness | None
     is_paused: bool = False
-    """A change is not wanted yet, unless it is the last one."""
+    """The throttle holds back every change but the job's end."""
     batch: str = ""
 
     @classmethod
-    def of(cls, state: State, *, is_paused: bool = False) -> Known:
-        if state.snapshot is None:  # there was no such job
+    def of(cls, state: State, *, is_paused: bool = False) -> LastSeen:
+        if isinstance(state, NoState):
             return cls(epoch="", revision=-1, liveness=None, batch=state.batch)
         job = state.snapshot.job
         return cls(
@@ -53,33 +53,34 @@ class Known:
     def is_behind(self, job: Job) -> bool:
         return (job.epoch, job.revision) != (self.epoch, self.revision)
 
-    def is_news(self, job: Job, now: datetime) -> bool:
+    def is_outdated(self, job: Job, now: datetime) -> bool:
+        """Is the row to be sent?"""
         if self.is_paused:
             return job.is_finished and self.is_behind(job)
-        # Time passes without a write: a job may have stalled or gone silent.
+        # Liveness changes without a write: a job may have stalled, or lost its heartbeat.
         return self.is_behind(job) or job.liveness(now) != self.liveness
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """What is wanted of a poll beside the jobs that it names."""
+    """What a poll reads and encodes beside the jobs that it names."""
 
-    singly: Collection[str] | None = None
-    """The jobs to encode for streams of their own; None: all."""
-    jointly: Collection[str] | None = ()
-    """Those to encode for streams of many jobs; None: all."""
+    single: Collection[str] | None = None
+    """Jobs to encode for streams of one job; None: all."""
+    multi: Collection[str] | None = ()
+    """Jobs to encode for streams of many jobs; None: all."""
     ended_since: datetime | None = None
     """Also all active jobs, and the newest of those that ended since."""
-    told: Mapping[str, Known] = field(default_factory=dict)
-    """Ended jobs of which this is known already."""
+    sent: Mapping[str, LastSeen] = field(default_factory=dict)
+    """Ended jobs that are known already."""
     broken: Collection[str] = ()
-    """Jobs that cannot be read: to be left out unless they are named."""
+    """Unreadable jobs: left out unless they are named."""
 
-    def encode(self, state: State) -> State:
-        job_id = "" if state.snapshot is None else state.snapshot.job.id
+    def encode(self, state: JobState) -> JobState:
+        job_id = state.snapshot.job.id
         return state.encode(
-            singly=self.singly is None or job_id in self.singly,
-            jointly=self.jointly is None or job_id in self.jointly,
+            single=self.single is None or job_id in self.single,
+            multi=self.multi is None or job_id in self.multi,
         )
 
 
@@ -89,31 +90,31 @@ NAMED_ONLY = Scope()
 @dataclass(frozen=True, slots=True)
 class Changes:
     states: dict[str, State] = field(default_factory=dict)
-    """By job id: only of jobs with news."""
+    """By job id: only of jobs that have changed."""
     held_back: set[str] = field(default_factory=set)
-    """Jobs that have moved, while no change is wanted yet."""
+    """Jobs that have changed while the throttle pauses them."""
     broken: dict[str, Exception] = field(default_factory=dict)
-    """Why the rows of a job made no state; its state says so without a reason."""
+    """Why the rows of a job made no state; its `NoState` gives no reason."""
 
 
 def read_changes(
-    known: Mapping[str, Known | None], now: datetime, scope: Scope = NAMED_ONLY
+    known: Mapping[str, LastSeen | None], now: datetime, scope: Scope = NAMED_ONLY
 ) -> Changes:
-    """One query for all the jobs, and two more if some of them have news.
+    """One query for all the jobs, and two more if some of them have changed.
 
     `None` asks for a job's state in any case. Raises Django's database errors.
     """
     changes = Changes()
-    look = _Look(known=known, now=now, scope=scope, changes=changes)
-    looks_around = scope.ended_since is not None
-    size = _parameters(reserve=2 * len(scope.broken) + 10 if looks_around else 0)
-    # Those that looking around should find come last: they need not be asked for then.
-    job_ids = sorted(known, key=look.is_active) if looks_around else list(known)
-    while job_ids or looks_around:
+    poll = _Poll(known=known, now=now, scope=scope, changes=changes)
+    is_scan = scope.ended_since is not None
+    size = _parameters(reserve=2 * len(scope.broken) + 10 if is_scan else 0)
+    # Jobs that the scan should find come last: they need not be named then.
+    job_ids = sorted(known, key=poll.is_active) if is_scan else list(known)
+    while job_ids or is_scan:
         asked, rest = job_ids[:size], job_ids[size:]
-        look.read(asked, looks_around=looks_around)
-        job_ids = [job_id for job_id in rest if job_id not in look.seen]
-        looks_around = False
+        poll.read(asked, is_scan=is_scan)
+        job_ids = [job_id for job_id in rest if job_id not in poll.seen]
+        is_scan = False
     return changes
 
 
@@ -124,10 +125,10 @@ def _parameters(*, reserve: int = 0) -> int:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Look:
+class _Poll:
     """One call of `read_changes`."""
 
-    known: Mapping[str, Known | None]
+    known: Mapping[str, LastSeen | None]
     now: datetime
     scope: Scope
     changes: Changes
@@ -139,14 +140,14 @@ class _Look:
         at = self.known[job_id]
         return at is not None and at.liveness is not None
 
-    def read(self, job_ids: Sequence[str], *, looks_around: bool) -> None:
+    def read(self, job_ids: Sequence[str], *, is_scan: bool) -> None:
         try:
-            states = self._states(job_ids, looks_around=looks_around)
+            states = self._states(job_ids, is_scan=is_scan)
         except Exception as error:
             if isinstance(error, DatabaseFailure) and not _is_about_a_row(error):
                 raise
             # Otherwise it is a row that no field can read, whatever that raises.
-            if looks_around:
+            if is_scan:
                 job_ids = list(dict.fromkeys([*job_ids, *self._found()]))
             elif len(job_ids) == 1:
                 _give_up(job_ids[0], error, self.changes, batch=self._batch_of(job_ids[0]))
@@ -154,42 +155,42 @@ class _Look:
             middle = len(job_ids) // 2
             for half in (job_ids[:middle], job_ids[middle:]):
                 if half:
-                    self.read(half, looks_around=False)
+                    self.read(half, is_scan=False)
         else:
             self.changes.states.update(states)
 
-    def _states(self, job_ids: Sequence[str], *, looks_around: bool) -> dict[str, State]:
-        found = self._wanted(job_ids) if looks_around else rows_by(Job, "pk", job_ids)
+    def _states(self, job_ids: Sequence[str], *, is_scan: bool) -> dict[str, State]:
+        found = self._wanted(job_ids) if is_scan else rows_by(Job, "pk", job_ids)
         jobs = {job.pk: job for job in found}
         self.seen.update(jobs)
         missing = {
-            job_id: State.closing(missing_frame(job_id), batch=self._batch_of(job_id))
+            job_id: NoState(missing_frame(job_id), batch=self._batch_of(job_id))
             for job_id in job_ids
             if job_id not in jobs and not self._is_known_missing(job_id)
         }
         moved = []
         for job in jobs.values():
             at = self._at(job)
-            if at is None or at.is_news(job, self.now):
+            if at is None or at.is_outdated(job, self.now):
                 moved.append(job)
             elif at.is_behind(job):
                 self.changes.held_back.add(job.pk)
         return missing | {job_id: self._state(found) for job_id, found in _snapshots(moved).items()}
 
-    def _state(self, snapshot: Snapshot) -> State:
-        return self.scope.encode(State.of(snapshot, self.now))
+    def _state(self, snapshot: Snapshot) -> JobState:
+        return self.scope.encode(JobState(snapshot, self.now, self.now))
 
     def _is_known_missing(self, job_id: str) -> bool:
         at = self.known.get(job_id)
         return at is not None and at.is_missing
 
     def _batch_of(self, job_id: str) -> str:
-        """Of a job whose row says nothing, as it was known."""
+        """Of a job without a readable row, as it was last seen."""
         at = self.known.get(job_id)
         return "" if at is None else at.batch
 
-    def _at(self, job: Job) -> Known | None:
-        return self.known[job.pk] if job.pk in self.known else self.scope.told.get(job.pk)
+    def _at(self, job: Job) -> LastSeen | None:
+        return self.known[job.pk] if job.pk in self.known else self.scope.sent.get(job.pk)
 
     def _wanted(self, job_ids: Sequence[str]) -> QuerySet[Job]:
         """What is named, active or ended, each by an index of its own: SQLite uses none for a
@@ -205,7 +206,7 @@ class _Look:
         return newest.values_list("pk", flat=True)[:MAX_ENDED]
 
     def _found(self) -> Iterator[str]:
-        """What looking around finds, without reading more of it than the ids."""
+        """The ids that a scan finds."""
         yield from (
             Job.objects.active().exclude(pk__in=self.scope.broken).values_list("pk", flat=True)
         )
@@ -228,5 +229,5 @@ def _snapshots(jobs: Sequence[Job]) -> dict[str, Snapshot]:
 def _give_up(job_id: str, error: Exception, changes: Changes, *, batch: str) -> None:
     body = encode_error(job_id, BROKEN_MESSAGE, "stream_error")
     frame = Frame(body=body, resume_id="", percent=0.0, is_final=True)
-    changes.states[job_id] = State.closing(frame, batch=batch)
+    changes.states[job_id] = NoState(frame, batch=batch)
     changes.broken[job_id] = error

@@ -1,0 +1,161 @@
+"""The streams of all active jobs, and what was sent to them about jobs that are not active."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ingestion_progress.feed.job_state import JobState, NoState, State
+from ingestion_progress.feed.queries import LastSeen
+from ingestion_progress.feed.selection import OVERLAP, cursor_at
+from ingestion_progress.feed.subscription import Subscription
+from ingestion_progress.feed.watched_job import including
+from ingestion_progress.frames import Frame
+
+# A job that cannot be read is tried again after this long, at the cost of some queries.
+BROKEN_FOR_SECONDS = 60.0
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class Scan:
+    """One reading of all active jobs: for which new streams, and which ends it asks for."""
+
+    now: datetime
+    clock: float
+    sent_since: datetime
+    """Ends from here on are sent to the streams that are open, unless they were sent already."""
+    joining: dict[Subscription, datetime | None]
+    """New streams, and the moment from which on ends are resumed; None: it resumes none."""
+    missed: dict[str, State] = field(default_factory=dict)
+    """Earlier ends, which only a stream that resumes may have missed."""
+
+    @property
+    def ended_since(self) -> datetime:
+        return min(filter(None, self.joining.values()), default=self.sent_since)
+
+
+class ActiveJobs:
+    """While such streams are open every tick scans all active jobs, and the ends since the last
+    scan with an overlap: what began and ended in between, or was dated by a slow clock.
+    """
+
+    def __init__(self) -> None:
+        self.subscribers: set[Subscription] = set()
+        """Streams that have their first states. One set for ever: watched jobs hold it."""
+        self.joining: set[Subscription] = set()
+        """Streams that wait for the next scan."""
+        self._sent: dict[str, State] = {}
+        """Ended jobs whose end was sent, of the last minute."""
+        self._broken: dict[str, tuple[NoState, float]] = {}
+        """Jobs that cannot be read, and the clock time until which they are not tried."""
+        self._covered_at: datetime | None = None
+
+    @property
+    def is_watched(self) -> bool:
+        return bool(self.subscribers or self.joining)
+
+    @property
+    def sent(self) -> dict[str, LastSeen]:
+        return {
+            job_id: LastSeen.of(state)
+            for job_id, state in self._sent.items()
+            if isinstance(state, JobState)
+        }
+
+    def broken(self, clock: float) -> frozenset[str]:
+        """The jobs that are not to be tried now."""
+        return frozenset(job_id for job_id, (_, until) in self._broken.items() if clock < until)
+
+    def leave(self, subscription: Subscription) -> None:
+        self.subscribers.discard(subscription)
+        self.joining.discard(subscription)
+        if not self.is_watched:
+            self._sent, self._broken, self._covered_at = {}, {}, None
+
+    def scan(self, now: datetime, clock: float) -> Scan:
+        sent_since = min(self._covered_at or now, now) - OVERLAP
+        self._sent = {
+            job_id: state
+            for job_id, state in self._sent.items()
+            if state.ended_at and state.ended_at >= sent_since
+        }
+        joining = {each: each.selection.ended_since(now) for each in self.joining}
+        return Scan(now=now, clock=clock, sent_since=sent_since, joining=joining)
+
+    def goes_on(self, job_id: str) -> None:
+        """The job is active, perhaps again."""
+        self._sent.pop(job_id, None)
+        self._broken.pop(job_id, None)
+
+    def ends(self, job_id: str, state: State, *, was_active: bool, scan: Scan | None) -> None:
+        """Sends the end of a job that has ended or vanished, unless it was sent or is too old."""
+        self._broken.pop(job_id, None)
+        ended_at = state.ended_at
+        if ended_at is None:
+            if was_active:
+                self._send(job_id, state)
+        elif was_active or (scan is not None and ended_at >= scan.sent_since):
+            sent = self._sent.get(job_id)
+            self._sent[job_id] = state
+            if sent is None or sent.version != state.version:
+                self._send(job_id, state)
+        elif scan is not None:
+            scan.missed[job_id] = state
+
+    def breaks(self, job_id: str, state: NoState, *, clock: float) -> None:
+        """Sends that the job cannot be read."""
+        self._sent.pop(job_id, None)
+        if job_id not in self._broken:
+            self._send(job_id, state)
+        self._broken[job_id] = (state, clock + BROKEN_FOR_SECONDS)
+
+    def complete(
+        self, scan: Scan, active: Iterable[tuple[str, State]], *, not_before: float
+    ) -> None:
+        """Sends initial states to the new streams, and closes those that wait for no job."""
+        self._covered_at = scan.now
+        self._broken = {
+            job_id: at for job_id, at in self._broken.items() if at[1] > scan.clock
+        }  # what was tried again is either readable now or gone
+        states = dict(active)
+        broken = {job_id: state for job_id, (state, _) in self._broken.items()}
+        ended = sorted((scan.missed | self._sent).items(), key=_active_until)
+        for subscription, since in scan.joining.items():
+            if subscription not in self.joining:  # it has left meanwhile
+                continue
+            self.joining.discard(subscription)
+            self.subscribers.add(subscription)
+            subscription.not_before = not_before
+            late = {job_id: each for job_id, each in ended if since and each.active_until >= since}
+            missed = _frames_for(subscription, late)
+            ends = missed | _frames_for(subscription, broken)
+            subscription.fill(ends, _frames_for(subscription, states))
+            if _is_idle(subscription, states):
+                is_known = since is not None and not missed
+                subscription.conclude(cursor_at(scan.now), is_known=is_known)
+            subscription.set_ready()
+        for subscription in list(self.subscribers):
+            if _is_idle(subscription, states):
+                subscription.conclude(cursor_at(scan.now), is_known=False)
+
+    def _send(self, job_id: str, state: State) -> None:
+        for subscription in including(self.subscribers, state.batch):
+            subscription.put(job_id, state.multi_frame)
+
+
+def _active_until(item: tuple[str, State]) -> datetime:
+    return item[1].active_until
+
+
+def _frames_for(subscription: Subscription, states: Mapping[str, State]) -> dict[str, Frame]:
+    includes = subscription.selection.includes
+    return {job_id: state.multi_frame for job_id, state in states.items() if includes(state.batch)}
+
+
+def _is_idle(subscription: Subscription, active: Mapping[str, State]) -> bool:
+    """Does the stream wait for the end of jobs of which none is active?"""
+    selection = subscription.selection
+    return selection.is_until_idle and not any(
+        selection.includes(state.batch) for state in active.values()
+    )

@@ -1,0 +1,127 @@
+"""Which jobs a stream is about, how they are encoded for it, where it resumes and when it ends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ingestion_progress.feed.job_state import JobState, NoState
+    from ingestion_progress.frames import Frame
+
+# A job's end is dated by its writer and becomes visible at its COMMIT. A client that resumes misses
+# no end while the hosts' clocks differ, and a COMMIT takes, no more than this.
+OVERLAP = timedelta(seconds=60)
+BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+# Longer numbers lie beyond the year 2286, or are not Unix milliseconds.
+MAX_CURSOR_DIGITS = 13
+
+
+def cursor_at(moment: datetime) -> str:
+    """The `id:` on a stream of many jobs: ends up to here were sent. Unix milliseconds."""
+    return str(int(moment.timestamp() * 1000))
+
+
+@dataclass(eq=False, kw_only=True, slots=True)
+class Selection:
+    """The jobs of one stream. Made by `one`, `named` or `active`; each stream needs its own."""
+
+    job_ids: tuple[str, ...] | None
+    """None: all active jobs, or those of the batch."""
+    is_single: bool = False
+    """One job in the URL: single-job frames, and the stream ends with the job."""
+    batch: str = ""
+    """Only jobs of this batch; empty: any."""
+    is_until_idle: bool = False
+    """A stream of many jobs ends once none of them is active."""
+    last_event_id: str = ""
+    """The cursor that the client brought; empty for a new client."""
+    unanswered: set[str] = field(default_factory=set)
+    """Named jobs of which no state has been sent yet."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """Epoch and revision, by id, of the named jobs that have ended or do not exist."""
+
+    def __post_init__(self) -> None:
+        self.unanswered.update(self.job_ids or ())
+
+    @classmethod
+    def one(cls, job_id: str, *, last_event_id: str = "") -> Selection:
+        return cls(job_ids=(job_id,), is_single=True, last_event_id=last_event_id)
+
+    @classmethod
+    def named(
+        cls, job_ids: Iterable[str], *, is_until_idle: bool = False, last_event_id: str = ""
+    ) -> Selection:
+        """Several jobs; ids that occur twice count once."""
+        return cls(
+            job_ids=tuple(dict.fromkeys(job_ids)),
+            is_until_idle=is_until_idle,
+            last_event_id=last_event_id,
+        )
+
+    @classmethod
+    def active(
+        cls, *, batch: str = "", is_until_idle: bool = False, last_event_id: str = ""
+    ) -> Selection:
+        """All active jobs, now and later, or those of the batch."""
+        return cls(
+            job_ids=None, batch=batch, is_until_idle=is_until_idle, last_event_id=last_event_id
+        )
+
+    @property
+    def error_job_id(self) -> str:
+        """The `job_id` of an error about the stream itself; empty on a stream of many jobs."""
+        return self.job_ids[0] if self.is_single and self.job_ids else ""
+
+    @property
+    def access_ids(self) -> tuple[str, ...]:
+        """The jobs that the viewer must be allowed to watch; the id `""` stands for all."""
+        return ("",) if self.job_ids is None else self.job_ids
+
+    def includes(self, batch: str) -> bool:
+        """Does a stream of active jobs show a job of this batch?"""
+        return not self.batch or self.batch == batch
+
+    def frame_of(self, state: JobState | NoState) -> Frame:
+        return state.single_frame if self.is_single else state.multi_frame
+
+    def has(self, frame: Frame) -> bool:
+        """Did the client bring the cursor of this very state?"""
+        return self.is_single and frame.resume_id != "" and frame.resume_id == self.last_event_id
+
+    def ended_since(self, now: datetime) -> datetime | None:
+        """A stream of active jobs is sent the ends from here on; None: a new client gets none.
+
+        A cursor that is malformed, or ahead of this host's clock, stands for all ends.
+        """
+        if not self.last_event_id:
+            return None
+        is_number = self.last_event_id.isascii() and self.last_event_id.isdigit()
+        if not is_number or len(self.last_event_id) > MAX_CURSOR_DIGITS:
+            return BEGINNING
+        moment = datetime.fromtimestamp(int(self.last_event_id) / 1000, UTC)
+        return BEGINNING if moment > now + OVERLAP else moment - OVERLAP
+
+    def note(self, job_id: str, frame: Frame) -> None:
+        """Records the state that is sent of a named job."""
+        self.unanswered.discard(job_id)
+        if self.job_ids is None:
+            return
+        if frame.is_final:
+            self.ended[job_id] = frame.resume_id
+        else:
+            self.ended.pop(job_id, None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Has every named job ended?"""
+        return self.job_ids is not None and len(self.ended) == len(self.job_ids)
+
+    @property
+    def idle_cursor(self) -> str:
+        """Identifies this end of the named jobs: a client that has it has missed nothing."""
+        versions = "\n".join(f"{job_id} {at}" for job_id, at in sorted(self.ended.items()))
+        return "idle-" + hashlib.sha256(versions.encode()).hexdigest()[:24]

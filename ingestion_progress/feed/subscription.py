@@ -1,0 +1,337 @@
+"""One open stream's place in the feed."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Protocol
+from weakref import WeakSet
+
+from ingestion_progress.compression import GzipMember
+from ingestion_progress.feed.mailbox import Mailbox
+from ingestion_progress.feed.selection import Selection
+from ingestion_progress.frames import KEEPALIVE, Frame, Message, idle_body
+from ingestion_progress.metrics import FeedCounts
+
+aborted: WeakSet[asyncio.Task[object]] = WeakSet()
+"""Tasks that `Subscription.abort` cancelled."""
+
+KEEPALIVE_MESSAGE = Message(body=KEEPALIVE)
+
+
+class Phase(Enum):
+    """Where a subscription stands; it only moves forward."""
+
+    OPENING = 1
+    """Nobody reads yet; the first state may be known."""
+    STREAMING = 2
+    ENDING = 3
+    """The closing message is known, and not sent yet."""
+    CLOSED = 4
+
+
+class EndReason(StrEnum):
+    """Why a stream ends."""
+
+    COMPLETED = "completed"
+    """Its one job has ended, or does not exist."""
+    REFUSED = "refused"
+    """The viewer may no longer watch, or too many streams are open."""
+    IDLE = "idle"
+    """No job is left to wait for."""
+    ROTATION = "rotation"
+    """The stream has reached its maximum age."""
+    SHUTDOWN = "shutdown"
+    """The process is about to stop."""
+
+    @property
+    def is_for_now(self) -> bool:
+        """The client comes back and resumes."""
+        return self in {EndReason.ROTATION, EndReason.SHUTDOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    message: Message
+    reason: EndReason
+
+
+class Sink(Protocol):
+    """Takes the bytes of a stream: a Future of an iteration takes once, a `FrameWriter` until the
+    end.
+    """
+
+    @property
+    def is_busy(self) -> bool:
+        """It takes nothing now."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+    def close(self) -> None:
+        """The stream has ended."""
+
+
+class NextBytes(asyncio.Future[bytes]):
+    """The sink of one step of an iteration."""
+
+    @property
+    def is_busy(self) -> bool:
+        return self.done()  # also once it was cancelled: what is due stays in the mailbox
+
+    def write(self, data: bytes) -> None:
+        self.set_result(data)
+
+    def close(self) -> None:
+        self.set_exception(StopAsyncIteration())
+
+
+class AlreadyCurrent:
+    """The answer to a client that has everything there will be: nothing is left to stream."""
+
+
+class Subscription(AsyncIterator[bytes]):
+    """A mailbox with one slot per job, and the sink that empties it.
+
+    A newer frame replaces an unsent one, so a slow reader skips states and nothing grows. Among
+    many jobs, final frames are sent before others. One consumer at a time; no timer and no task.
+    """
+
+    __slots__ = (
+        "_counts", "_ending", "_loop", "_member", "_quiet_since", "_seen_frames", "_sink",
+        "_unsent", "ends_at", "frames_sent", "has_ended", "initial_retry", "last_percent",
+        "not_before", "phase", "reader", "ready", "selection",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        selection: Selection,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        counts: FeedCounts | None = None,
+    ) -> None:
+        self.selection = selection
+        self.phase = Phase.OPENING
+        self.ready: asyncio.Future[AlreadyCurrent | None] = loop.create_future()
+        """Done once the first state is known, or was waited for long enough."""
+        self.has_ended = False
+        """The closing message was handed out, and the client need not come back."""
+        self.not_before = 0.0
+        """Clock time of the feed before which the throttle allows no further state."""
+        self.initial_retry = b""
+        """A `retry:` line for the block of the first event, where the stream goes on."""
+        self.ends_at = math.inf
+        """Clock time of the feed at which the stream is rotated."""
+        self.reader: asyncio.Task[object] | None = None
+        """The task that sends the response, once it has begun."""
+        self.frames_sent = 0
+        self.last_percent = 0.0
+        self._unsent: Mailbox | None = None  # mostly nothing is unsent, in thousands of streams
+        self._sink: Sink | None = None
+        self._ending: Ending | None = None
+        self._member: GzipMember | None = None
+        self._seen_frames = -1
+        self._quiet_since = 0.0
+        self._counts = FeedCounts() if counts is None else counts
+        self._loop = loop
+
+    @property
+    def is_open(self) -> bool:
+        """Somebody reads, or has read."""
+        return self.phase is not Phase.OPENING
+
+    @property
+    def is_ending(self) -> bool:
+        """It takes no more states: at most the closing message is left to send."""
+        return self._ending is not None or self.phase is Phase.CLOSED
+
+    @property
+    def end_reason(self) -> EndReason | None:
+        return None if self._ending is None else self._ending.reason
+
+    def __anext__(self) -> asyncio.Future[bytes]:
+        # A bare Future: an Event, a Queue or a wait_for per client costs up to twice as much.
+        future = NextBytes(loop=self._loop)
+        self.attach(future)
+        return future
+
+    def attach(self, sink: Sink) -> None:
+        """Hands out to this sink from now on, beginning with what is unsent."""
+        self._sink = sink
+        self.hand_out()
+
+    def hand_out(self) -> None:
+        """Writes what is due, as much as the sink takes."""
+        while self._sink is not None and not self._sink.is_busy:
+            if self._unsent:
+                self._sink.write(self._hand(self._take()))
+            elif self.phase is Phase.CLOSED:
+                self._sink.close()
+            elif self._ending is not None:
+                self._sink.write(self._close_with(self._ending))
+            else:
+                return
+
+    def compress(self) -> None:
+        """Hands out gzip instead of plain bytes. To be called before the first of them."""
+        self._member = GzipMember()
+
+    def open(self) -> bytes:
+        """The first bytes of the stream. Where no state is known, a comment: daphne sends the
+        response's headers with the first byte of its body.
+        """
+        ending = self._ending
+        if self.phase is Phase.OPENING:
+            self.phase = Phase.STREAMING if ending is None else Phase.ENDING
+        if self._unsent:
+            first = self._hand(self._take())
+        elif ending is not None and isinstance(ending.message, Frame):
+            return self._close_with(ending)
+        else:
+            first = self._packed(KEEPALIVE_MESSAGE)
+        return first
+
+    def set_ready(self, answer: AlreadyCurrent | None = None) -> None:
+        if not self.ready.done():
+            self.ready.set_result(answer)
+
+    def put(self, job_id: str, frame: Frame) -> bool:
+        """Sends the newest state of a job, or leaves it in the job's slot.
+
+        False: it is not needed, because the client has it or the stream ends.
+        """
+        if self._ending is not None or self.phase is Phase.CLOSED:
+            return False
+        selection, sink = self.selection, self._sink
+        if frame.is_final or selection.unanswered or selection.ended:
+            return self._put_and_note(job_id, frame)
+        if self._unsent or sink is None or sink.is_busy:
+            self._store(job_id, frame)
+        else:  # what happens for each viewer in each tick; so it is short
+            sink.write(self._hand(frame))
+        return True
+
+    def fill(self, ends: dict[str, Frame], states: dict[str, Frame]) -> None:
+        """Takes the first states of many jobs at once, into a mailbox that is new."""
+        if self.is_ending:
+            return
+        self._mailbox().fill(ends, states)
+        self.hand_out()
+
+    def conclude(self, cursor: str, *, is_known: bool) -> None:
+        """Ends a stream of many jobs after all that is unsent, since no job is left; `is_known`:
+        the client was told so before.
+        """
+        if is_known and not self.ready.done():
+            self.set_ready(AlreadyCurrent())
+        else:
+            self.end(Message(body=idle_body(cursor)), EndReason.IDLE)
+
+    def end(self, message: Message, reason: EndReason) -> None:
+        """Ends the stream with this message. The first reason counts, but that a refused viewer
+        gets no final state either.
+        """
+        is_refused_late = reason is EndReason.REFUSED and self.end_reason is EndReason.COMPLETED
+        if self.phase is Phase.CLOSED or not (self._ending is None or is_refused_late):
+            return
+        # Of many jobs much may be unsent, and a client that comes back resumes.
+        if reason is not EndReason.IDLE and not (reason.is_for_now and self.selection.is_single):
+            self._unsent = None
+        self._ending = Ending(message, reason)
+        if self.phase is Phase.STREAMING:
+            self.phase = Phase.ENDING
+        self.set_ready()
+        self.hand_out()
+
+    def abort(self) -> None:
+        """Cancels a response that does not end because its client takes no bytes."""
+        if self.reader is not None:
+            aborted.add(self.reader)
+            self.reader.cancel()
+
+    def keep_alive(self, clock: float, after_seconds: float) -> None:
+        """Sends a comment once no frame was sent for so long. To be called again and again."""
+        if self.frames_sent != self._seen_frames:
+            self._seen_frames, self._quiet_since = self.frames_sent, clock
+        elif clock - self._quiet_since >= after_seconds:
+            self._quiet_since = clock
+            self.send_comment()
+
+    def send_comment(self) -> None:
+        """Only to a sink that waits: one that has bytes to send is not silent."""
+        if self._sink is not None and not self._sink.is_busy:
+            self._sink.write(self._packed(KEEPALIVE_MESSAGE))
+
+    def close(self) -> None:
+        """Ends the iteration; what is unsent is dropped."""
+        self.phase = Phase.CLOSED
+        self.reader = self._unsent = None
+        self.set_ready()
+        self.hand_out()
+
+    def _put_and_note(self, job_id: str, frame: Frame) -> bool:
+        selection = self.selection
+        is_current = job_id in selection.unanswered and selection.has(frame)
+        selection.note(job_id, frame)
+        # An open stream can no longer be answered with "nothing new": it gets its ending.
+        if is_current and frame.is_final and not self.ready.done():
+            self.set_ready(AlreadyCurrent())
+        elif not is_current or frame.is_final:
+            self._store(job_id, frame)
+        if selection.is_until_idle and selection.is_idle:
+            cursor = selection.idle_cursor
+            self.conclude(cursor, is_known=cursor == selection.last_event_id)
+        elif not selection.unanswered:
+            self.set_ready()
+        return not is_current
+
+    def _store(self, job_id: str, frame: Frame) -> None:
+        if frame.is_final and self.selection.is_single:
+            self._counts.conflated += self._unsent is not None
+            self.end(frame, EndReason.COMPLETED)
+            return
+        # The cursor of any other frame says that all ends before it were sent.
+        self._counts.conflated += self._mailbox().put(job_id, frame, goes_first=frame.is_final)
+        self.hand_out()
+
+    def _mailbox(self) -> Mailbox:
+        if self._unsent is None:
+            self._unsent = Mailbox()
+        return self._unsent
+
+    def _take(self) -> Frame:
+        frame = self._mailbox().take()
+        if not self._unsent:
+            self._unsent = None
+        return frame
+
+    def _close_with(self, ending: Ending) -> bytes:
+        is_event = ending.reason is EndReason.IDLE
+        retry = self._take_retry() if self.initial_retry and is_event else b""
+        self.phase, self.has_ended = Phase.CLOSED, not ending.reason.is_for_now
+        message = ending.message
+        return retry + (
+            self._hand(message) if isinstance(message, Frame) else self._packed(message)
+        )
+
+    def _take_retry(self) -> bytes:
+        line, self.initial_retry = Message(body=self.initial_retry), b""
+        return b"" if self.phase is Phase.CLOSED else self._packed(line)
+
+    def _hand(self, frame: Frame) -> bytes:
+        retry = self._take_retry() if self.initial_retry else b""
+        sent = frame.body if self._member is None else self._packed(frame)
+        self.frames_sent += 1
+        self.last_percent = frame.percent
+        self._counts.frames += 1
+        self._counts.frame_bytes += len(sent)
+        return retry + sent  # without a retry the very same bytes, not a copy
+
+    def _packed(self, message: Message) -> bytes:
+        """As it is, or as a piece of this client's gzip."""
+        if self._member is None:
+            return message.body
+        packed = self._member.add(message.body, message.deflated)
+        return packed + self._member.end() if self.phase is Phase.CLOSED else packed

@@ -1,0 +1,161 @@
+"""The two streams of Server-Sent Events: the progress of one job, and of many jobs.
+
+    GET …/jobs/{job_id}/progress     one job
+    GET …/progress                   all active jobs, those in ?jobs=a,b, or those of a ?batch=
+
+Both answer a request with the stream, or refuse it as JSON before any stream starts.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+
+from django.contrib.auth.decorators import login_not_required
+from django.core.handlers.asgi import ASGIRequest
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
+
+from ingestion_progress import access
+from ingestion_progress.exceptions import DATABASE_AWAY, AccessRefused
+from ingestion_progress.feed import Selection
+from ingestion_progress.feed.shutdown import retry_between
+from ingestion_progress.streams.cors import cors_headers, preflight_headers
+from ingestion_progress.streams.parameters import (
+    encoding_for,
+    last_event_id,
+    named_jobs,
+    problem_with,
+)
+from ingestion_progress.streams.response import (
+    EventStream,
+    EventStreamResponse,
+    StreamRequest,
+    StreamView,
+    whole,
+)
+from ingestion_progress.threads import release_connections
+
+logger = logging.getLogger(__name__)
+
+RETRY_WHILE_DOWN_SECONDS = (2.0, 10.0)
+ALLOWED_METHODS = "GET, HEAD, OPTIONS"
+READING_METHODS = frozenset({"GET", "HEAD"})
+
+# Behind Django's own handler each request has a thread and a connection of its own: of 200 users
+# who reconnected at once, 40 found PostgreSQL's 100 connections taken.
+AUTHORISING = threading.BoundedSemaphore(10)
+
+# Status and message by code, in the shape of the API's errors.
+REFUSALS = {
+    "unauthorized": (HTTPStatus.UNAUTHORIZED, "Log in: this is not public."),
+    "token_invalid": (HTTPStatus.UNAUTHORIZED, "The token does not count here."),
+    "token_expired": (HTTPStatus.UNAUTHORIZED, "The token has expired; get a new one."),
+    "forbidden": (HTTPStatus.FORBIDDEN, "This user or token may not watch this."),
+    "bad_request": (HTTPStatus.BAD_REQUEST, "The request is malformed."),
+    "method_not_allowed": (HTTPStatus.METHOD_NOT_ALLOWED, "A stream is read with GET."),
+    "asgi_required": (
+        HTTPStatus.NOT_IMPLEMENTED,
+        "Streams need an ASGI server: run daphne, uvicorn or granian instead of WSGI.",
+    ),
+}
+
+
+def stream_view(decide: Callable[..., HttpResponseBase]) -> StreamView:
+    """A view that decides for itself who may read, in JSON that an EventSource understands."""
+    view = transaction.non_atomic_requests(decide)
+    view = csrf_exempt(view)  # it only reads
+    return StreamView(login_not_required(view))  # a login page is no answer to an EventSource
+
+
+@stream_view
+def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
+    """An id that cannot be a job's is that of an unknown job."""
+    return _answer(request, Selection.one(job_id, last_event_id=last_event_id(request)))
+
+
+@stream_view
+def jobs_progress(request: HttpRequest) -> HttpResponseBase:
+    """`?until=idle` ends the stream with the last of its jobs."""
+    names, until = named_jobs(request.GET.get("jobs")), request.GET.get("until", "")
+    batch = request.GET.get("batch", "")
+    if request.method in READING_METHODS and (problem := problem_with(names, batch, until)):
+        return refusal(request, "bad_request", problem)
+    is_until_idle, cursor = until == "idle", last_event_id(request)
+    if names is None:
+        selection = Selection.active(batch=batch, is_until_idle=is_until_idle, last_event_id=cursor)
+    else:
+        selection = Selection.named(names, is_until_idle=is_until_idle, last_event_id=cursor)
+    return _answer(request, selection)
+
+
+def _answer(request: HttpRequest, selection: Selection) -> HttpResponseBase:
+    if request.method not in READING_METHODS:
+        return _other_method(request)
+    if not isinstance(request, ASGIRequest):
+        return refusal(request, "asgi_required")
+    try:
+        grant = _grant(request, selection)
+    except AccessRefused as refused:
+        return refusal(request, refused.code)
+    except DATABASE_AWAY:
+        return unavailable(request)
+    encoding, headers = encoding_for(request), _headers(request)
+    if request.method == "HEAD":
+        return EventStreamResponse(whole(b""), headers, encoding=encoding)
+    stream = EventStream(StreamRequest(request, selection, grant), encoding=encoding)
+    return EventStreamResponse(stream, headers, encoding=encoding)
+
+
+def _other_method(request: HttpRequest) -> HttpResponse:
+    if request.method != "OPTIONS":
+        return refusal(request, "method_not_allowed")
+    headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
+    return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
+
+
+def _grant(request: HttpRequest, selection: Selection) -> access.Grant:
+    job_ids = selection.access_ids
+    if access.is_open():  # nothing to ask of the database
+        return access.grant_view_of_each(request, job_ids)
+    with AUTHORISING:
+        try:
+            return access.grant_view_of_each(request, job_ids)
+        finally:
+            release_connections()
+
+
+def unavailable(request: ASGIRequest) -> EventStreamResponse:
+    """While the database is down nobody can say whether this viewer may watch. Not a 5xx, which
+    ends an EventSource for good, but a stream that ends at once and has the client reconnect.
+    """
+    client_ip = request.META.get("REMOTE_ADDR", "")
+    fields = {"path": request.path, "client_ip": client_ip, "code": "unavailable"}
+    logger.info("sse_stream_refused", extra=fields)
+    body = b"" if request.method == "HEAD" else retry_between(RETRY_WHILE_DOWN_SECONDS)
+    response = EventStreamResponse(whole(body), _headers(request))
+    response.is_logged = True
+    return response
+
+
+def refusal(request: HttpRequest, code: str, message: str = "") -> HttpResponse:
+    """As JSON, in the shape of the API's errors."""
+    status, meaning = REFUSALS[code]
+    headers = cors_headers(request)
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ALLOWED_METHODS
+    body = {"code": code, "message": message or meaning}
+    return JsonResponse(body, status=status, headers=headers)
+
+
+def _headers(request: ASGIRequest) -> dict[str, str]:
+    headers = cors_headers(request)
+    headers["Vary"] = ", ".join(filter(None, [headers.get("Vary"), "Accept-Encoding"]))
+    # A hop-by-hop header: malformed on HTTP/2, and an error of a WSGI server.
+    if request.scope.get("http_version") == "1.1":
+        headers["Connection"] = "keep-alive"
+    return headers
