@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import tempfile
 from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from pypdf import PdfWriter
@@ -205,6 +208,19 @@ class TestRefused:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
+@pytest.mark.parametrize("place", ["storage", "spool"])
+def test_full_disk_is_said_and_leaves_nothing_behind(client, monkeypatch, place):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/site/media/notes.txt")
+
+    owner = FileSystemStorage if place == "storage" else tempfile.SpooledTemporaryFile
+    monkeypatch.setattr(owner, "_save" if place == "storage" else "write", full)
+    response = client.post(JOBS, {"file": document()})
+    assert_refused(response, 503, "unavailable")
+    assert response.json()["message"] == "“notes.txt” could not be stored. The disk is full."
+    assert not Job.objects.exists()
+
+
 class TestFoundOutLater:
     @pytest.mark.parametrize(
         ("content", "sentence"),

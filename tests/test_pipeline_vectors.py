@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 import textwrap
@@ -174,3 +175,28 @@ def test_a_server_that_refuses_is_a_clear_error(settings, httpserver: HTTPServer
     httpserver.expect_request("/collections/chunks/exists").respond_with_data("no", status=403)
     with pytest.raises(VectorStoreUnavailable, match="403"):
         QdrantStore().count("d")
+
+
+@pytest.mark.parametrize("name", ["meta.json", "storage.sqlite"])
+def test_a_broken_local_store_is_said_in_a_sentence(name):
+    store = QdrantStore()
+    store.write("d", "bees.md", pairs("Bees make honey"))
+    (path,) = conf.qdrant_path.rglob(name)
+    path.write_bytes(b"neither of the two" * 1000)
+
+    with pytest.raises(VectorStoreUnavailable) as broken:
+        ask("honey")
+    assert str(broken.value) == (
+        "The search index cannot be used. Its files may be damaged: delete its folder and ingest "
+        "the documents again."
+    )
+
+
+def test_a_full_disk_under_the_local_store_is_said(monkeypatch):
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/site/var/qdrant")
+
+    monkeypatch.setattr(vectors, "QdrantClient", full)
+    with pytest.raises(VectorStoreUnavailable) as broken:
+        ask("honey")
+    assert str(broken.value) == "The search index cannot be used. The disk is full."

@@ -118,6 +118,14 @@ def test_command_says_when_the_index_is_in_use(storage, monkeypatch):  # noqa: F
             run("honey")
 
 
+def test_command_says_when_the_index_is_damaged(storage):  # noqa: F811
+    ingested(b"Bees make honey.", "bees.md")
+    (path,) = (storage / "qdrant").rglob("storage.sqlite")
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(CommandError, match=r"^The search index cannot be used\. Its files may"):
+        run("honey")
+
+
 def test_snippet_shows_the_text_around_the_first_word():
     text = "start " + "x " * 300 + "honey " + "y " * 300
     part = snippet(text, "the honey")

@@ -330,4 +330,4 @@ def test_a_sqlite_file_of_its_own_shows_progress_inside_the_callers_transaction(
         (tmp_path / "go").touch()
         assert finished(process) == 0, live.log.read_text()
         state = read(live, job_id)
-        assert (state["status"], state["error"]) == ("failed", "RuntimeError: rolled back")
+        assert (state["status"], state["error"]) == ("failed", "rolled back")

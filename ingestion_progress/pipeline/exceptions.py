@@ -13,11 +13,13 @@ IngestionProgressError
     ├── UnreadablePage          one page of it; the others go on
     ├── UnreadableImage         one picture of it; the others go on
     ├── DocumentNotFound        no upload has this id (also a LookupError)
+    ├── StoredFileMissing       the file of an upload is gone
+    ├── DocumentNotStored       the disk is full, or the storage is broken
     ├── DocumentBusy            another job is ingesting it right now
     ├── NothingIngested         every single part failed
     ├── IngestionStopped        its process was told to stop
     ├── TaskNotQueued           the task queue did not take the job
-    └── VectorStoreUnavailable  Qdrant does not answer, or its folder stays locked
+    └── VectorStoreUnavailable  Qdrant does not answer, or its folder is locked or damaged
 
 Every message is a sentence for a person and may be shown to a user.
 """
@@ -75,6 +77,15 @@ class DocumentNotFound(PipelineError, LookupError):
     def __init__(self, document_id: str) -> None:
         super().__init__(f"There is no upload for document {document_id}. Upload it again.")
         self.document_id = document_id
+
+
+class StoredFileMissing(PipelineError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The file of “{name}” is gone from the server. Upload it again.")
+
+
+class DocumentNotStored(PipelineError):
+    pass
 
 
 class DocumentBusy(PipelineError):

@@ -18,6 +18,7 @@ from ingestion_progress.pipeline.exceptions import (
     DocumentBusy,
     DocumentNotFound,
     IngestionStopped,
+    StoredFileMissing,
 )
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.parsers import parser_for
@@ -60,12 +61,22 @@ def warm_up() -> None:
 def ingest_document(job: JobTracker, document: Document) -> None:
     """The stages of one document, reported to a job that runs."""
     tools = Tools.of(document.pk)
-    with document.file.open("rb") as file:
-        content = read_document(job, document, cast("BinaryIO", file), tools.describer)
+    with _opened(document) as file:
+        content = read_document(job, document, file, tools.describer)
     # From here on the old text is gone. A crash leaves less than there was, never twice.
     tools.vectors.clear(document.pk)
     tools.graph.clear()
     ChunkStream(job, document, tools).run(content)
+
+
+@contextmanager
+def _opened(document: Document) -> Iterator[BinaryIO]:
+    try:
+        document.file.open("rb")
+    except FileNotFoundError as error:
+        raise StoredFileMissing(document.name) from error
+    with document.file as file:
+        yield cast("BinaryIO", file)
 
 
 @contextmanager

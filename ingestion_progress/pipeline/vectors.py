@@ -7,6 +7,8 @@ not thread-safe. So it is opened late, for one batch or one question, and closed
 from __future__ import annotations
 
 import contextlib
+import logging
+import sqlite3
 import threading
 import uuid
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -18,6 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.tracker import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     from ingestion_progress.pipeline.documents import Chunk
     from ingestion_progress.pipeline.embedding import SparseVector
+
+logger = logging.getLogger("ingestion_progress.pipeline")
 
 Result = TypeVar("Result")
 
@@ -118,10 +123,18 @@ class QdrantStore:
     def _call(self, use: Callable[[QdrantClient], Result], patience_seconds: float) -> Result:
         if conf.qdrant_url:
             return self._call_server(use)
-        with _local_client(conf.qdrant_path, patience_seconds) as client:
-            self._prepare(client)
-            _spare_the_disk(client, self._collection)
-            return use(client)
+        try:
+            with _local_client(conf.qdrant_path, patience_seconds) as client:
+                self._prepare(client)
+                _spare_the_disk(client, self._collection)
+                return use(client)
+        except VectorStoreUnavailable:
+            raise
+        except Exception as error:
+            logger.exception("search_index_broken", extra={"folder": str(conf.qdrant_path)})
+            raise VectorStoreUnavailable(
+                f"The search index cannot be used. {_sentence(error)}"
+            ) from error
 
     def _call_server(self, use: Callable[[QdrantClient], Result]) -> Result:
         attempts = Retrying(
@@ -133,8 +146,11 @@ class QdrantStore:
         try:
             result: Result = attempts(self._ask_server, use)
         except (ApiException, ResponseHandlingException) as error:
+            logger.exception("qdrant_failed", extra={"url": conf.qdrant_url})
+            status = getattr(error, "status_code", None)
             raise VectorStoreUnavailable(
-                f"Qdrant at {conf.qdrant_url} does not answer as it should: {error}"
+                f"Qdrant does not answer as it should{f' (HTTP {status})' if status else ''}. "
+                "Does it run at the address in QDRANT_URL, and take QDRANT_API_KEY?"
             ) from error
         return result
 
@@ -172,8 +188,8 @@ def _local_client(folder: Path, patience_seconds: float) -> Iterator[QdrantClien
     import portalocker
 
     busy = VectorStoreUnavailable(
-        f"The search index in {folder} is in use by another process. Try again in a moment, or "
-        "set QDRANT_URL to a Qdrant server, which takes many at a time."
+        "The search index is in use by another process. Try again in a moment, or set QDRANT_URL "
+        "to a Qdrant server, which takes many at a time."
     )
     if not _in_this_process.acquire(timeout=patience_seconds):
         raise busy
@@ -208,6 +224,12 @@ def _opened(folder: Path, busy: VectorStoreUnavailable) -> Iterator[QdrantClient
         yield client
     finally:
         client.close()
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError | sqlite3.OperationalError):
+        return reason_of(error)
+    return "Its files may be damaged: delete its folder and ingest the documents again."
 
 
 def _spare_the_disk(client: QdrantClient, collection: str) -> None:

@@ -12,7 +12,7 @@ database; `records` and `lifecycle` are the SQL.
 
 from __future__ import annotations
 
-from ingestion_progress.tracker.blocks import JoinedJob, OwnedJob, reason_of
+from ingestion_progress.tracker.blocks import JoinedJob, OwnedJob
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import (
     delete_job,
@@ -22,6 +22,7 @@ from ingestion_progress.tracker.lifecycle import (
     request_cancellation,
 )
 from ingestion_progress.tracker.plans import JobPlan, Stages
+from ingestion_progress.tracker.reasons import reason_of
 from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import (
-    IngestionProgressError,
     JobCancelled,
     JobSuperseded,
     ProgressUnavailable,
@@ -15,6 +14,7 @@ from ingestion_progress.exceptions import (
 from ingestion_progress.statuses import EventLevel, JobStatus
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+from ingestion_progress.tracker.reasons import reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -111,15 +111,6 @@ def _without_masking(error: BaseException | None, job_id: str) -> Iterator[None]
         if error is None:
             raise
         logger.exception("tracker_end_not_recorded", extra={"job_id": job_id})
-
-
-def reason_of(error: BaseException) -> str:
-    """What to tell a person: our own errors speak for themselves, others say their kind."""
-    text = str(error)
-    if isinstance(error, IngestionProgressError) and text:
-        return text
-    kind = type(error).__name__
-    return f"{kind}: {text}" if text else kind
 
 
 def _ending(error: BaseException | None) -> tuple[JobStatus, str]:

@@ -31,6 +31,7 @@ PUBLIC_ERRORS: dict[type[Exception], str] = {
     exceptions.UnsupportedDocument: "unsupported_document",
     exceptions.DocumentTooLarge: "too_large",
     exceptions.TaskNotQueued: "unavailable",
+    exceptions.DocumentNotStored: "unavailable",
     exceptions.VectorStoreUnavailable: "unavailable",
 }
 

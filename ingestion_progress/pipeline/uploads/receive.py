@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
@@ -17,6 +18,7 @@ from django.utils.module_loading import import_string
 from ingestion_progress.models import Job, clean_batch, clean_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
+    DocumentNotStored,
     EmptyDocument,
     TaskNotQueued,
     UploadTooLarge,
@@ -25,7 +27,7 @@ from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.replacement import Replacement
-from ingestion_progress.tracker import delete_job, queue_job
+from ingestion_progress.tracker import delete_job, queue_job, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,8 +67,8 @@ def receive(
     the caller to run the job.
 
     Raises UnreadableDocument (EmptyDocument, UploadTooLarge, DocumentTooLarge, UnsupportedDocument,
-    MislabelledDocument, DamagedDocument), JobExists, InvalidJobId, InvalidBatch or
-    TaskNotQueued; then nothing is left behind, and what was to be replaced stays as it was. In a
+    MislabelledDocument, DamagedDocument), DocumentNotStored, JobExists, InvalidJobId, InvalidBatch
+    or TaskNotQueued; then nothing is left behind, and what was to be replaced stays as it was. In a
     transaction of the caller, TaskNotQueued may come from its commit.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
@@ -91,7 +93,8 @@ def _inspect(file: Any, name: str, spool: IO[bytes]) -> Upload:
                 "the limit for a document."
             )
         digest.update(piece)
-        spool.write(piece)
+        with _said(name):
+            spool.write(piece)
     if not size:
         raise EmptyDocument(f"“{name}” is empty.")
     return Upload(
@@ -142,8 +145,19 @@ def _stored(upload: Upload, key: str) -> Document:
         sha256=upload.sha256,
     )
     upload.file.seek(0)
-    document.file.save(upload.name, File(upload.file), save=False)
+    with _said(upload.name):
+        document.file.save(upload.name, File(upload.file), save=False)
     return document
+
+
+@contextmanager
+def _said(name: str) -> Iterator[None]:
+    """What the disk refuses is no fault of the document. Raises DocumentNotStored."""
+    try:
+        yield
+    except OSError as error:
+        logger.exception("document_not_stored")
+        raise DocumentNotStored(f"“{name}” could not be stored. {reason_of(error)}") from error
 
 
 def _hand_over(job_id: str, replacement: Replacement, using: str) -> None:

@@ -1,0 +1,81 @@
+"""Why a job or an item failed, in words for people: without class names and paths.
+
+The exception itself is raised on or logged where it happens, with its traceback.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import sqlite3
+
+from django.db import Error as DjangoDatabaseError
+from django.db import InterfaceError, OperationalError
+
+from ingestion_progress.exceptions import IngestionProgressError
+
+UNEXPECTED = "An unexpected error; the log has the details."
+DISK_FULL = "The disk is full."
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# How SQLite and PostgreSQL say it.
+FULL_DATABASE = ("disk is full", "No space left on device")
+
+OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], str], ...] = (
+    (FileNotFoundError, "A file is missing on the server."),
+    (PermissionError, "The server may not use a file or a service that it needs."),
+    (TimeoutError, "A service did not answer in time."),
+    ((ConnectionError, socket.gaierror), "A service cannot be reached."),
+    (OSError, "A file or a connection of the server failed."),
+)
+# Python's own for mistakes in code: their text names variables and types, or only a key.
+OF_CODE = frozenset(
+    {
+        AttributeError,
+        ImportError,
+        IndexError,
+        KeyError,
+        ModuleNotFoundError,
+        NameError,
+        NotImplementedError,
+        RecursionError,
+        TypeError,
+        UnboundLocalError,
+        UnicodeDecodeError,
+        UnicodeEncodeError,
+    }
+)
+# Not of a URL.
+FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^/\s'\"]+/){2,}")
+
+
+def reason_of(error: BaseException) -> str:
+    """The text of an exception that was raised on purpose; a sentence for any other."""
+    text = str(error)
+    if isinstance(error, IngestionProgressError) and text:
+        return text
+    if isinstance(error, OSError) and error.errno is not None:
+        return _of_system(error)
+    if isinstance(error, DjangoDatabaseError | sqlite3.Error):
+        return _of_database(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory."
+    if type(error) in OF_CODE or not text:
+        return UNEXPECTED
+    return FOLDERS.sub("", text)
+
+
+def _of_system(error: OSError) -> str:
+    if error.errno in FULL:
+        return DISK_FULL
+    return next(sentence for kinds, sentence in OF_SYSTEM if isinstance(error, kinds))
+
+
+def _of_database(error: Exception) -> str:
+    if any(sign in str(error) for sign in FULL_DATABASE):
+        return DISK_FULL
+    if isinstance(
+        error, OperationalError | InterfaceError | sqlite3.OperationalError | sqlite3.InterfaceError
+    ):
+        return "The database cannot be reached, or is busy."
+    return "The database is damaged, or does not take the data."

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import errno
+import sqlite3
+
+import pytest
+from django.db import DatabaseError, IntegrityError, OperationalError
+
+from ingestion_progress.tracker import reason_of
+from ingestion_progress.tracker.reasons import DISK_FULL, UNEXPECTED
+
+PATH = "/srv/site/media/documents/report.txt"
+
+
+def system_error(number: int) -> OSError:
+    return OSError(number, "as the system puts it", PATH)
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (system_error(errno.ENOENT), "A file is missing on the server."),
+        (system_error(errno.EACCES), "The server may not use a file or a service that it needs."),
+        (system_error(errno.ENOSPC), DISK_FULL),
+        (system_error(errno.EIO), "A file or a connection of the server failed."),
+        (system_error(errno.ECONNREFUSED), "A service cannot be reached."),
+        (system_error(errno.ETIMEDOUT), "A service did not answer in time."),
+        (OperationalError("database or disk is full"), DISK_FULL),
+        (OperationalError('could not extend file "base/1": No space left on device'), DISK_FULL),
+        (OperationalError("locked"), "The database cannot be reached, or is busy."),
+        (sqlite3.DatabaseError("file is not a database"), "The database is damaged, or does not"),
+        (DatabaseError(PATH), "The database is damaged, or does not take the data."),
+        (IntegrityError("key"), "The database is damaged, or does not take the data."),
+        (MemoryError(), "There is not enough memory."),
+        (KeyError("c-9"), UNEXPECTED),
+        (AttributeError("'NoneType' object has no attribute 'pages'"), UNEXPECTED),
+        (RuntimeError(), UNEXPECTED),
+    ],
+    ids=repr,
+)
+def test_error_that_nobody_foresaw_is_a_sentence_without_internals(error, says):
+    reason = reason_of(error)
+    assert reason.startswith(says)
+    assert "/" not in reason
+    assert type(error).__name__ not in reason
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (ValueError("the 4th page is upside down"), "the 4th page is upside down"),
+        (TimeoutError("The model took 30 s."), "The model took 30 s."),
+        (RuntimeError(f"cannot open '{PATH}' twice"), "cannot open 'report.txt' twice"),
+        (RuntimeError("https://host/a/b/c said 500"), "https://host/a/b/c said 500"),
+    ],
+    ids=repr,
+)
+def test_error_that_was_raised_with_a_text_gives_it_as_the_reason(error, says):
+    assert reason_of(error) == says
