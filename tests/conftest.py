@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingestion_progress.feed import get_feed
-from tests.live import LiveProject, live_project, none_outlives
+from tests.live import LiveProject, LiveServer, live_project, none_outlives
+from tests.recorder import QUICK, Recording
+from tests.scripted_jobs import ScriptedJobs
 from tests.servers import postgresql
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
-LIVE_PROJECTS = {"project", "sqlite_project", "own_project"}
+LIVE_PROJECTS = {"project", "sqlite_project", "own_project", "recorded_project"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -97,3 +99,31 @@ def own_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProjec
     folder: Path = tmp_path_factory.mktemp("own-project")
     with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as live:
         yield live
+
+
+@pytest.fixture(scope="session")
+def recorded_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
+    """The one whose streams are compared with recordings: no other test writes jobs there."""
+    folder: Path = tmp_path_factory.mktemp("recorded-project")
+    with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}", **QUICK) as live:
+        yield live
+
+
+@pytest.fixture(scope="session")
+def recorded_server(recorded_project: LiveProject) -> LiveServer:
+    """Open to everybody, and without comments: one in a slow step would be in the recording."""
+    return recorded_project.serve("uvicorn")
+
+
+@pytest.fixture
+def jobs(recorded_project: LiveProject) -> ScriptedJobs:
+    """None yet, in the project whose streams are compared."""
+    jobs = ScriptedJobs(recorded_project)
+    jobs.forget()
+    return jobs
+
+
+@pytest.fixture
+def recording(request: pytest.FixtureRequest) -> Recording:
+    """The one that the test compares with."""
+    return Recording(request.node.name.removeprefix("test_"))
