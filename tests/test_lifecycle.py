@@ -52,6 +52,17 @@ def test_a_queued_job_has_the_default_stages_in_order_and_its_pool():
     assert list(job.workers.values_list("number", flat=True)) == [1, 2]
 
 
+def test_stages_by_name_have_the_weights_of_their_kind():
+    named = queue_job("a.pdf", stages=["extraction", "proofreading", "vlm"])
+    weighed = queue_job("a.pdf", stages={"extraction": 1, "vlm": 2.5})
+    assert dict(named.stages.order_by("position").values_list("name", "weight")) == {
+        "extraction": 45,
+        "proofreading": 10,
+        "vlm": 15,
+    }
+    assert dict(weighed.stages.values_list("name", "weight")) == {"extraction": 1, "vlm": 2.5}
+
+
 def test_the_document_id_is_the_job_id_unless_given():
     assert queue_job("a.pdf", job_id="j").document_id == "j"
     assert queue_job("a.pdf", document_id="d").document_id == "d"

@@ -149,6 +149,14 @@ def test_made_id_is_no_option_of_a_command(monkeypatch):
     assert new_job_id() == "a-b"
 
 
+def test_jobs_without_a_batch_are_no_batch():
+    alone, first, second = make_job(), make_job(batch="monday"), make_job(batch="tuesday")
+    assert list(Job.objects.of_batch("monday")) == [first]
+    assert list(Job.objects.of_batch("tuesday")) == [second]
+    assert alone.batch == ""
+    assert not Job.objects.of_batch("").exists()
+
+
 class TestRowsBy:
     def test_rows_are_those_of_a_filter(self):
         for job_id in ("a", "b", "c"):

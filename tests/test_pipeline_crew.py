@@ -90,6 +90,40 @@ def test_a_failure_stops_all_and_is_raised_where_the_work_is_given():
     assert not [t for t in threading.enumerate() if t.name.startswith("failing")]
 
 
+def test_threads_beside_one_that_failed_take_nothing_more():
+    done: list[int] = []
+    are_busy = threading.Barrier(3)
+    has_failed = threading.Event()
+
+    def work(number, items):
+        (item,) = items
+        if item < 2:
+            are_busy.wait(5)
+        if item == 0:
+            raise ValueError("zero")
+        assert has_failed.wait(5)
+        done.append(item)
+
+    def running() -> list[threading.Thread]:
+        return [t for t in threading.enumerate() if t.name.startswith("pair")]
+
+    def wait_for(count: int) -> None:
+        deadline = time.monotonic() + 5
+        while len(running()) > count and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert len(running()) == count
+
+    crew = Crew(work, name="pair", size=2, capacity=10, check=fine)
+    with pytest.raises(ValueError, match="zero"), crew:
+        for item in range(8):
+            crew.put(item)
+        are_busy.wait(5)
+        wait_for(1)
+        has_failed.set()
+        wait_for(0)
+    assert done == [1]
+
+
 def test_a_failure_on_the_last_item_is_not_lost():
     def work(number, items):
         raise ValueError("last")

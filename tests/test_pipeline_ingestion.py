@@ -256,6 +256,54 @@ def test_a_bad_chunk_is_recorded_and_the_others_go_on(monkeypatch: pytest.Monkey
     )
     assert job.qdrant_writes == job.total_chunks - 6
     assert_counts_are_what_is_stored(job)
+    for stage in ("embedding", "extraction"):
+        assert stages(job)[stage] == ("completed", job.total_chunks, job.total_chunks, 0)
+
+
+class StoreThatGoesAway(QdrantStore):
+    """It takes the first chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, *args):
+        self.writes += 1
+        if self.writes > 1:
+            raise VectorStoreUnavailable("No answer from http://localhost:6333.")
+        return super().write(*args)
+
+
+class EmbedderThatAsksTheStore(Bm25Embedder):
+    """Its store takes the first chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts = 0
+
+    def embed(self, text):
+        self.texts += 1
+        if self.texts > 2:
+            raise VectorStoreUnavailable("No answer from http://localhost:6333.")
+        return super().embed(text)
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [{"vectors": StoreThatGoesAway}, {"embedder": EmbedderThatAsksTheStore}],
+    ids=["while writing", "while embedding"],
+)
+def test_a_vector_store_that_goes_away_fails_the_job_and_is_no_fault_of_a_chunk(monkeypatch, tools):
+    monkeypatch.setattr(streaming, "EMBEDDING_BATCH", 2)
+    with_tools(monkeypatch, **{name: make() for name, make in tools.items()})
+    job = queued(EXAMPLES / "mkdocs-getting-started.docx")
+    with pytest.raises(VectorStoreUnavailable):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert "No answer from" in job.error
+    assert job.error_count == 0
+    assert stages(job)["embedding"][0] == "error"
 
 
 class UselessEmbedder(Bm25Embedder):

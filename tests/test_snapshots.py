@@ -36,6 +36,17 @@ def test_a_running_stage_shows_its_time_so_far_and_an_ended_one_its_length():
     assert durations == [0, 5000, 2000]
 
 
+def test_duration_is_never_negative_where_a_clock_is_behind():
+    ahead = NOW + timedelta(seconds=2)
+    shown = snapshot(
+        stage("runs", started_at=ahead),
+        stage("ended", status=StageStatus.COMPLETED, started_at=ahead, finished_at=NOW),
+        started_at=ahead,
+    ).progress(NOW)
+    assert [stage.duration_ms for stage in shown.stages.values()] == [0, 0]
+    assert shown.timing.elapsed_ms == 0
+
+
 def test_stages_keep_their_order_and_skipped_ones_are_told_apart():
     taken = snapshot(stage("z"), stage("y", status=StageStatus.SKIPPED), stage("a"))
     assert list(taken.progress(NOW).stages) == ["z", "a"]
@@ -111,6 +122,13 @@ def test_active_workers_are_those_that_process():
     )
     assert (pool.active, pool.max) == (1, 3)
     assert [worker.current_chunk for worker in pool.workers] == ["c-1", None, None]
+
+
+def test_pool_is_never_smaller_than_its_workers():
+    workers = tuple(Worker(number=number) for number in (1, 2, 5))
+    for pool_size, size in ((0, 3), (2, 3), (4, 4)):
+        pool = snapshot(workers=workers, pool_size=pool_size).progress(NOW).worker_pool
+        assert (pool.max, len(pool.workers)) == (size, 3)
 
 
 def test_a_resume_point_moves_with_every_write_and_every_attempt_and_is_never_repeated():

@@ -1,15 +1,62 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from ingestion_progress.checks import check_wakeups
+from ingestion_progress.wakeups import outages, senders
 from ingestion_progress.wakeups.carriers import carrier_name
 from ingestion_progress.wakeups.hints import MAX_BYTES, Hint, this_process
 from ingestion_progress.wakeups.outages import LAST_PAUSE_SECONDS, Outage
+from ingestion_progress.wakeups.senders import MAX_JOBS, Sender
 
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "progress"}
+# Parent and child, in a process without threads.
+FORK = """
+import os
+import django
+django.setup()
+from ingestion_progress.wakeups.hints import this_process
+print(this_process(), flush=True)
+if child := os.fork():
+    os.waitpid(child, 0)
+print(this_process(), flush=True)
+"""
+
+
+class FakeCarrier:
+    """Keeps what is sent."""
+
+    def __init__(self, *, before_each: Callable[[], object] = bool) -> None:
+        self.sent: list[Hint] = []
+        self.is_closed = False
+        self._before_each = before_each
+
+    async def send(self, hint: Hint) -> None:
+        self._before_each()
+        self.sent.append(hint)
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+@contextmanager
+def sending_by(monkeypatch: pytest.MonkeyPatch, *carriers: FakeCarrier) -> Iterator[Sender]:
+    """A sender that gets these, one after the other; all is sent when the block is left."""
+    given = iter(carriers)
+    monkeypatch.setattr(senders, "carrier_name", lambda: "fake")
+    monkeypatch.setattr(senders, "new_carrier", lambda name: next(given))
+    sender = Sender()
+    try:
+        yield sender
+    finally:
+        sender.stop()
 
 
 def test_hint_arrives_as_it_was_sent():
@@ -22,6 +69,54 @@ def test_hint_about_more_than_a_carrier_takes_names_no_job():
     hint = Hint.about(["ü" * 255] * 20)
     assert hint.job_ids == ()
     assert len(Hint.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
+
+
+def test_forked_child_has_a_name_that_its_parent_has_not():
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=30, check=True
+    )
+    before, *after = done.stdout.split()
+    assert len(after) == len(set(after)) == 2
+    assert before in after
+
+
+@pytest.mark.parametrize(("count", "is_named"), [(MAX_JOBS, True), (MAX_JOBS + 100, False)])
+def test_jobs_beyond_the_limit_make_a_hint_about_all(monkeypatch, count, is_named):
+    is_sending, are_published = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        is_sending.set()
+        assert are_published.wait(10)
+
+    carrier = FakeCarrier(before_each=wait)
+    job_ids = {str(number) for number in range(count)}
+    with sending_by(monkeypatch, carrier) as sender:
+        sender.publish("first", is_end=False)
+        assert is_sending.wait(10)
+        for job_id in job_ids:
+            sender.publish(job_id, is_end=True)
+        are_published.set()
+    first, second = carrier.sent
+    assert first.job_ids == ("first",)
+    assert set(second.job_ids) == set(second.ended) == (job_ids if is_named else set())
+
+
+def test_carrier_that_failed_is_closed_and_replaced(monkeypatch):
+    has_failed = threading.Event()
+
+    def fail() -> None:
+        has_failed.set()
+        raise ConnectionError("reset by peer")
+
+    broken, fresh = FakeCarrier(before_each=fail), FakeCarrier()
+    monkeypatch.setattr(outages, "FIRST_PAUSE_SECONDS", 0.01)
+    with sending_by(monkeypatch, broken, fresh) as sender:
+        sender.publish("lost", is_end=False)
+        assert has_failed.wait(10)
+        sender.publish("sent", is_end=True)
+    assert broken.is_closed
+    assert [(hint.job_ids, hint.ended) for hint in fresh.sent] == [(("sent",), ("sent",))]
+    assert fresh.is_closed
 
 
 @pytest.mark.parametrize(
