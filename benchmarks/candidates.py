@@ -43,7 +43,8 @@ class Candidate:
                 "--backpressure", "20000", app
             ],
             "daphne": [
-                "ingestion_progress.asgi.daphne", "-v", "0", "-b", "127.0.0.1", "-p", str(port), app
+                "ingestion_progress.asgi.servers.daphne", "-v", "0", "-b", "127.0.0.1",
+                "-p", str(port), app
             ],
         }[self.server]  # fmt: skip
         return [sys.executable, "-m", *arguments]
@@ -51,7 +52,7 @@ class Candidate:
     @property
     def _protocol(self) -> list[str]:
         """As docs/deployment.md starts ours on uvicorn."""
-        path = "ingestion_progress.asgi.uvicorn:Protocol"
+        path = "ingestion_progress.asgi.servers.uvicorn:Protocol"
         return ["--http", path] if self.is_ours else []
 
 

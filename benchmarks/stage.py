@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.candidates import Candidate
 from benchmarks.client import LoadClient, load_command, streams
 from benchmarks.processes import ROOT, SERVER_CPU, Server, running
-from tests.servers import free_port, start_postgresql
+from tests.support.servers import free_port, start_postgresql
 
 WRITE_INTERVAL_SECONDS = 0.1
 """Several changes in a throttle interval, as a job at work makes them."""

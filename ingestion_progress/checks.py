@@ -11,8 +11,8 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import router
 from django.utils.module_loading import import_string
 
-from ingestion_progress import metrics
 from ingestion_progress.conf import WAKEUPS, conf
+from ingestion_progress.monitoring import metrics
 
 
 @register(Tags.database)
@@ -92,7 +92,7 @@ def check_metrics(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
-    from ingestion_progress.wakeups.carriers import problem_with
+    from ingestion_progress.wakeups.transports import problem_with
 
     if not (problem := problem_with(conf.wakeups)):
         return []
@@ -147,7 +147,7 @@ def check_can_view(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def check_token_keys(**kwargs: Any) -> list[CheckMessage]:
-    from ingestion_progress import tokens
+    from ingestion_progress.auth import tokens
 
     problem = tokens.key_problem()
     if not problem:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
     from ninja import Router
 
-    from ingestion_progress.streams.asgi_types import Scope
+    from ingestion_progress.wire.asgi_types import Scope
 
 NOT_PERMITTED = "not_permitted"
 

@@ -26,18 +26,18 @@ from ingestion_progress.exceptions import (
     UnknownStage,
 )
 from ingestion_progress.models import Job
-from ingestion_progress.schemas import (
+from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.tracker import JobTracker, Stages, delete_job, track
+from ingestion_progress.tracker.blocks import JoinedJob
+from ingestion_progress.tracker.sql import Recorded, progress_alias
+from ingestion_progress.tracker.writer import current_writer
+from ingestion_progress.tracker.writers import in_time
+from ingestion_progress.wire.schemas import (
     PipelineProgressEvent,
     PipelineProgressEventData,
     WorkerInfoSchema,
 )
-from ingestion_progress.snapshots import Snapshot, load_snapshot
-from ingestion_progress.statuses import JobStatus, StageStatus, WorkerStatus
-from ingestion_progress.tracker import JobTracker, Stages, delete_job, track
-from ingestion_progress.tracker.background import current_writer
-from ingestion_progress.tracker.blocks import JoinedJob
-from ingestion_progress.tracker.records import Recorded, progress_alias
-from ingestion_progress.tracker.writers import in_time
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
 
 __all__ = ["PipelineProgressManager", "StageStatus", "get_progress_manager"]
 

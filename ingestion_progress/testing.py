@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from ingestion_progress.threads import run_aside
-from ingestion_progress.tracker.background import use_writer
-from ingestion_progress.tracker.records import progress_alias
+from ingestion_progress.concurrency.threads import run_aside
+from ingestion_progress.tracker.sql import progress_alias
+from ingestion_progress.tracker.writer import use_writer
 from ingestion_progress.tracker.writers import flush_buffer, is_in_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ingestion_progress.tracker.buffers import Buffer
+    from ingestion_progress.tracker.buffer import Buffer
 
 Result = TypeVar("Result")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from ingestion_progress import extensions
-from ingestion_progress.api.build import build_api
+from ingestion_progress.api.api import build_api
+from ingestion_progress.monitoring import health
+from ingestion_progress.monitoring.views import metrics
 from ingestion_progress.streams.views import job_progress, jobs_progress
-from ingestion_progress.views import health, pages
-from ingestion_progress.views.metrics import metrics
+from ingestion_progress.web import views
 
 app_name = "ingestion_progress"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -16,9 +17,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("readyz", health.readyz, name="readyz"),
     path("metrics", metrics, name="metrics"),
     *extensions.url_patterns(),
-    path("", pages.job_list, name="job_list"),
-    path("jobs/<str:job_id>/", pages.job_detail, name="job_detail"),
-    path("jobs/<str:job_id>/cancellation/", pages.job_cancellation, name="job_cancellation"),
+    path("", views.job_list, name="job_list"),
+    path("jobs/<str:job_id>/", views.job_detail, name="job_detail"),
+    path("jobs/<str:job_id>/cancellation/", views.job_cancellation, name="job_cancellation"),
     # Anything is an id here, a slash or a line break too: the stream says that no job has it.
     re_path(
         r"^api/v1/admin/ingestion/jobs/(?P<job_id>[\s\S]+)/progress\Z",

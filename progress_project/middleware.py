@@ -24,7 +24,7 @@ from django.utils.decorators import sync_and_async_middleware
 from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
 
-from ingestion_progress import tokens
+from ingestion_progress.auth import tokens
 
 AsyncView: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 Finish: TypeAlias = Callable[[HttpResponseBase], None]

@@ -113,7 +113,7 @@ async def _serve(address: str) -> int:
         Program(
             "web",
             # -v 0: Daphne's access log shows the query string, which may hold a token.
-            (python, "-m", "ingestion_progress.asgi.daphne", "-v", "0",
+            (python, "-m", "ingestion_progress.asgi.servers.daphne", "-v", "0",
              "-b", address, "-p", str(settings.PORT), "progress_project.asgi:application"),
             must_start=True,
         ),

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingestion_progress.feed import get_feed
-from tests.live import LiveProject, LiveServer, live_project, none_outlives
-from tests.recorder import QUICK, Recording
-from tests.scripted_jobs import ScriptedJobs
-from tests.servers import postgresql
+from tests.support.live import LiveProject, LiveServer, live_project, none_outlives
+from tests.support.recorder import QUICK, Recording
+from tests.support.scripted_jobs import ScriptedJobs
+from tests.support.servers import postgresql
 
 if TYPE_CHECKING:
     from ingestion_progress.feed import Feed

@@ -14,7 +14,7 @@ atexit.register(shutil.rmtree, _var_dir, ignore_errors=True)
 os.environ |= {"VAR_DIR": str(_var_dir), "ENV_FILE": str(_var_dir / "no.env"), "DEBUG": "true"}
 os.environ.pop("DATABASE_URL", None)
 if os.environ.get("TEST_DATABASE") == "postgresql":
-    from tests.servers import postgresql
+    from tests.support.servers import postgresql
 
     os.environ["DATABASE_URL"] = postgresql().create_database()
 

@@ -63,9 +63,9 @@ def test_a_public_deployment_is_pointed_out(settings):
     [
         "nowhere.rule",
         "nodots",
-        "tests.rules.missing",
-        "tests.rules.NOT_A_FUNCTION",
-        "tests.rules.later",
+        "tests.support.rules.missing",
+        "tests.support.rules.NOT_A_FUNCTION",
+        "tests.support.rules.later",
     ],
 )
 def test_a_rule_that_cannot_be_called_is_an_error_that_names_it(settings, path):
@@ -75,7 +75,7 @@ def test_a_rule_that_cannot_be_called_is_an_error_that_names_it(settings, path):
     assert path in message.msg
 
 
-@pytest.mark.parametrize("path", ["", None, "tests.rules.own_jobs_only"])
+@pytest.mark.parametrize("path", ["", None, "tests.support.rules.own_jobs_only"])
 def test_a_rule_that_works_and_none_at_all_are_fine(settings, path):
     settings.INGESTION_PROGRESS_CAN_VIEW = path
     assert check_can_view() == []

@@ -8,11 +8,11 @@ from django.http import HttpResponse
 from ninja import Router
 
 from ingestion_progress import extensions
-from ingestion_progress.api.build import build_api
+from ingestion_progress.api.api import build_api
 from ingestion_progress.api.jobs import JOBS
 from ingestion_progress.asgi import BodyLimit
 from ingestion_progress.pipeline.apps import PipelineConfig
-from tests.exchanges import Exchange
+from tests.support.exchanges import Exchange
 
 router = Router()
 guarded = Router(auth=lambda request: None)

@@ -14,13 +14,13 @@ from ingestion_progress.exceptions import (
     UnknownStage,
 )
 from ingestion_progress.models import Job, Stage
+from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.progress_manager import (
     PipelineProgressManager,
     StageStatus,
     get_progress_manager,
 )
-from ingestion_progress.statuses import JobStatus
-from ingestion_progress.tracker.background import background_writer
+from ingestion_progress.tracker.writer import background_writer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

@@ -11,7 +11,7 @@ from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.progress_manager import PipelineProgressManager, StageStatus
 from ingestion_progress.testing import SynchronousTrackingMixin, loop_hidden, synchronous_tracking
-from ingestion_progress.tracker.background import background_writer, current_writer
+from ingestion_progress.tracker.writer import background_writer, current_writer
 
 pytestmark = pytest.mark.database
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import time
 
-from ingestion_progress.estimates import DEFAULT_WEIGHTS
-from ingestion_progress.frames import encode_event
-from ingestion_progress.schemas import (
+from ingestion_progress.wire.frames import encode_event
+from ingestion_progress.wire.percent import DEFAULT_WEIGHTS
+from ingestion_progress.wire.schemas import (
     JobStateEventData,
     MetricsSchema,
     PipelineProgressEventData,

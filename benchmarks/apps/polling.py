@@ -24,9 +24,9 @@ settings.ROOT_URLCONF = __name__
 
 @sync_to_async
 def read() -> bytes:
-    from ingestion_progress.frames import state_frame
     from ingestion_progress.models import Job
-    from ingestion_progress.snapshots import load_snapshots
+    from ingestion_progress.wire.frames import state_frame
+    from ingestion_progress.wire.snapshots import load_snapshots
 
     job = Job.objects.get(pk=JOB_ID)
     return state_frame(load_snapshots([job])[JOB_ID], timezone.now()).body

@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.candidates import Candidate
 from benchmarks.measures.fan_out import SETTLE_SECONDS, wait_for_all
 from benchmarks.stage import Stage
-from tests.servers import redis_server
+from tests.support.servers import redis_server
 
 # Longer than the throttle and the flush interval, so that neither holds anything back.
 WRITE_INTERVAL_SECONDS = 0.8

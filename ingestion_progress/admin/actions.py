@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from ingestion_progress import tracker
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import Job
-from ingestion_progress.statuses import JobStatus
+from ingestion_progress.models.statuses import JobStatus
 
 if TYPE_CHECKING:
     from ingestion_progress.admin.jobs import JobAdmin

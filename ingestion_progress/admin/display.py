@@ -11,9 +11,9 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from ingestion_progress import wording
 from ingestion_progress.models import Job, Stage
-from ingestion_progress.snapshots import Snapshot
+from ingestion_progress.web import formatting
+from ingestion_progress.wire.snapshots import Snapshot
 
 # As the admin shows a field that holds nothing.
 EMPTY = "-"
@@ -36,7 +36,7 @@ def bar(percent: float, label: str) -> SafeString:
         " <span>{}</span></span>",
         f"{percent:.1f}",  # as HTML wants it, whatever the locale
         label,
-        wording.exact_percent(percent),
+        formatting.exact_percent(percent),
     )
 
 
@@ -53,7 +53,7 @@ def span(start: datetime | None, end: datetime | None) -> str:
     if start is None:
         return EMPTY
     length = (end or timezone.now()) - start
-    return wording.duration(max(0, round(length.total_seconds() * 1000)))
+    return formatting.duration(max(0, round(length.total_seconds() * 1000)))
 
 
 def count(stage: Stage) -> str:

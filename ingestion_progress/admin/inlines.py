@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from ingestion_progress.admin.display import EMPTY, bar, clock, mark, span
-from ingestion_progress.estimates import shown_percent, stage_percent
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
-from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.wire.percent import shown_percent, stage_percent
 
 MAX_ROWS = 50
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from ingestion_progress import tracker, wording
+from ingestion_progress import tracker
 from ingestion_progress.admin import actions
 from ingestion_progress.admin.display import (
     EMPTY,
@@ -29,7 +29,8 @@ from ingestion_progress.admin.filters import BatchFilter
 from ingestion_progress.admin.inlines import EventInline, StageInline, WorkerInline
 from ingestion_progress.exceptions import InvalidTransition
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
-from ingestion_progress.statuses import StageStatus
+from ingestion_progress.models.statuses import StageStatus
+from ingestion_progress.web import formatting
 
 if TYPE_CHECKING:
     JobModelAdmin = admin.ModelAdmin[Job]
@@ -161,7 +162,7 @@ class JobAdmin(JobModelAdmin):
     @admin.display(description="remaining")
     def remaining(self, job: Job) -> str:
         left_ms = snapshot(job).progress(timezone.now()).timing.estimated_remaining_ms
-        return wording.remaining(left_ms) or EMPTY
+        return formatting.remaining(left_ms) or EMPTY
 
     @admin.display(description="liveness")
     def shown_liveness(self, job: Job) -> str:

@@ -8,8 +8,8 @@ from django.utils.cache import get_conditional_response
 from ninja import Query, Router, Status
 
 from ingestion_progress import tracker
+from ingestion_progress.api.auth import MayStart
 from ingestion_progress.api.errors import ApiError, error_responses
-from ingestion_progress.api.guards import MayStart
 from ingestion_progress.api.schemas import (
     JobDetailSchema,
     JobEventListQuery,
@@ -23,8 +23,8 @@ from ingestion_progress.api.schemas import (
 )
 from ingestion_progress.exceptions import InvalidJobId, InvalidTransition, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_job_id
-from ingestion_progress.schemas import PipelineProgressEventData
-from ingestion_progress.snapshots import Snapshot, load_snapshot, load_snapshots
+from ingestion_progress.wire.schemas import PipelineProgressEventData
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
 
 JOBS = "/admin/ingestion/jobs"
 JOB = JOBS + "/{job_id}"

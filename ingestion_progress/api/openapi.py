@@ -10,8 +10,8 @@ from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
 from ingestion_progress.api.errors import document_refusal
 from ingestion_progress.api.jobs import JOB
 from ingestion_progress.api.stream_operation import STREAMS, TOKEN_SECURITY
-from ingestion_progress.api.wire import wire_schemas
-from ingestion_progress.tokens import PARAMETER
+from ingestion_progress.auth.tokens import PARAMETER
+from ingestion_progress.wire.events import wire_schemas
 
 DESCRIPTION = """\
 Ingest documents, and watch each job live.

@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from ingestion_progress.api.ids import OptionalId
 from ingestion_progress.api.links import JobLinksSchema, job_links
 from ingestion_progress.models import Job
-from ingestion_progress.schemas import JobStateEventData, PipelineProgressEventData
-from ingestion_progress.snapshots import Snapshot
+from ingestion_progress.wire.schemas import JobStateEventData, PipelineProgressEventData
+from ingestion_progress.wire.snapshots import Snapshot
 
 StatusWord = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
 LivenessWord = Literal["queued", "starved", "working", "stalled", "lost"]

@@ -11,8 +11,8 @@ from typing import Any
 from ninja.openapi.schema import REF_TEMPLATE
 
 from ingestion_progress.api.errors import document_refusal
-from ingestion_progress.api.stream_texts import MANY_JOBS, ONE_JOB, StreamTexts
-from ingestion_progress.api.wire import MANY_JOBS_EVENTS, STREAM_EVENTS, StreamEvent
+from ingestion_progress.api.stream_docs import MANY_JOBS, ONE_JOB, StreamTexts
+from ingestion_progress.wire.events import MANY_JOBS_EVENTS, STREAM_EVENTS, StreamEvent
 
 TOKEN_SECURITY: list[dict[str, list[str]]] = [{"StreamToken": []}, {"StreamTokenInQuery": []}]
 

@@ -10,11 +10,11 @@ from ninja import Router
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
-from ingestion_progress import access, tokens
+from ingestion_progress.api.auth import MayMint
 from ingestion_progress.api.errors import error_responses
-from ingestion_progress.api.guards import MayMint
 from ingestion_progress.api.ids import Id
 from ingestion_progress.api.jobs import SEEING
+from ingestion_progress.auth import permissions, tokens
 from ingestion_progress.conf import conf
 
 PATH = "/admin/ingestion/stream-tokens"
@@ -85,8 +85,10 @@ def create_stream_token(
     """
     jobs = None if wanted.jobs == tokens.ALL_JOBS else list(wanted.jobs)
     for job_id in [""] if jobs is None else jobs:
-        access.grant_view(request, job_id, by_token=False)
-    text, token = tokens.mint(jobs, minutes=wanted.minutes, minted_by=access.user_id_of(request))
+        permissions.grant_view(request, job_id, by_token=False)
+    text, token = tokens.mint(
+        jobs, minutes=wanted.minutes, minted_by=permissions.user_id_of(request)
+    )
     response["Cache-Control"] = "no-store"
     return StreamTokenSchema(
         token=text,

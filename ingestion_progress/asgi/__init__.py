@@ -9,7 +9,7 @@ uvicorn  time for the head of a request, and chunks that streams share
 daphne   the same time, a backlog, and bodies that are left to Django
 """
 
-from ingestion_progress.asgi.bodies import BodyLimit
+from ingestion_progress.asgi.body_limit import BodyLimit
 from ingestion_progress.streams.asgi import EventStreams
 
 __all__ = ["BodyLimit", "EventStreams"]

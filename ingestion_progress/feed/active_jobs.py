@@ -11,7 +11,7 @@ from ingestion_progress.feed.queries import LastSeen
 from ingestion_progress.feed.selection import OVERLAP, cursor_at
 from ingestion_progress.feed.subscription import Subscription
 from ingestion_progress.feed.watched_job import including
-from ingestion_progress.frames import Frame
+from ingestion_progress.wire.frames import Frame
 
 # A job that cannot be read is tried again after this long, at the cost of some queries.
 BROKEN_FOR_SECONDS = 60.0

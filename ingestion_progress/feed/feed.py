@@ -15,6 +15,7 @@ from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.feed.active_jobs import ActiveJobs
+from ingestion_progress.feed.counts import FeedCounts
 from ingestion_progress.feed.poller import Poller
 from ingestion_progress.feed.selection import Selection
 from ingestion_progress.feed.shutdown import (
@@ -29,9 +30,8 @@ from ingestion_progress.feed.shutdown import (
 )
 from ingestion_progress.feed.subscription import AlreadyCurrent, EndReason, Subscription
 from ingestion_progress.feed.watched_job import WatchedJob
-from ingestion_progress.frames import Message, missing_frame
-from ingestion_progress.metrics import FeedCounts
 from ingestion_progress.models import clean_job_id
+from ingestion_progress.wire.frames import Message, missing_frame
 
 # A new stream opens without a state when none is known after this long.
 PATIENCE_SECONDS = 5.0

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from ingestion_progress.feed.selection import cursor_at
-from ingestion_progress.frames import Frame, joint_frame, state_frame
-from ingestion_progress.snapshots import Snapshot
-from ingestion_progress.statuses import Liveness
+from ingestion_progress.models.statuses import Liveness
+from ingestion_progress.wire.frames import Frame, joint_frame, state_frame
+from ingestion_progress.wire.snapshots import Snapshot
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ingestion_progress.frames import Frame
+from ingestion_progress.wire.frames import Frame
 
 
 class Mailbox:

@@ -13,12 +13,12 @@ from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed.active_jobs import ActiveJobs, Scan
+from ingestion_progress.feed.counts import FeedCounts
 from ingestion_progress.feed.job_state import JobState, NoState, State, refreshed
 from ingestion_progress.feed.queries import Changes, LastSeen, Scope, read_changes
 from ingestion_progress.feed.read_schedule import LOAD_INTERVAL_SECONDS, ReadSchedule
 from ingestion_progress.feed.reader import patient_reader
 from ingestion_progress.feed.watched_job import WatchedJob
-from ingestion_progress.metrics import FeedCounts
 
 logger = logging.getLogger(__name__)
 

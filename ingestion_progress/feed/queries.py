@@ -12,10 +12,10 @@ from django.db import Error as DatabaseFailure
 from django.db.models import QuerySet
 
 from ingestion_progress.feed.job_state import JobState, NoState, State
-from ingestion_progress.frames import Frame, encode_error, missing_frame
 from ingestion_progress.models import Job, rows_by
-from ingestion_progress.snapshots import Snapshot, load_snapshots
-from ingestion_progress.statuses import Liveness
+from ingestion_progress.models.statuses import Liveness
+from ingestion_progress.wire.frames import Frame, encode_error, missing_frame
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
 # A client that resumes after more ends than these gets the newest.
 MAX_ENDED = 1000

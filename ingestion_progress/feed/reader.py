@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from django.db import Error as DatabaseFailure
 from django.db import connections, reset_queries
 
-from ingestion_progress.threads import PatientThread, WorkerThread
+from ingestion_progress.concurrency.threads import PatientThread, WorkerThread
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ingestion_progress.feed.job_state import JobState, NoState
-    from ingestion_progress.frames import Frame
+    from ingestion_progress.wire.frames import Frame
 
 # A job's end is dated by its writer and becomes visible at its COMMIT. A client that resumes misses
 # no end while the hosts' clocks differ, and a COMMIT takes, no more than this.

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TypeAlias
 
 from ingestion_progress.conf import conf
-from ingestion_progress.frames import encode_retry
+from ingestion_progress.wire.frames import encode_retry
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 Previous: TypeAlias = Handler | signal.Handlers | int

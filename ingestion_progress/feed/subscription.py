@@ -10,11 +10,11 @@ from enum import Enum, StrEnum
 from typing import Protocol
 from weakref import WeakSet
 
-from ingestion_progress.compression import GzipMember
+from ingestion_progress.feed.counts import FeedCounts
 from ingestion_progress.feed.mailbox import Mailbox
 from ingestion_progress.feed.selection import Selection
-from ingestion_progress.frames import KEEPALIVE, Frame, Message, idle_body
-from ingestion_progress.metrics import FeedCounts
+from ingestion_progress.wire.frames import KEEPALIVE, Frame, Message, idle_body
+from ingestion_progress.wire.gzip import GzipMember
 
 aborted: WeakSet[asyncio.Task[object]] = WeakSet()
 """Tasks that `Subscription.abort` cancelled."""

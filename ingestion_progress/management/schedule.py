@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from ingestion_progress.estimates import DEFAULT_WEIGHTS, overall_percent, stage_percent
+from ingestion_progress.wire.percent import DEFAULT_WEIGHTS, overall_percent, stage_percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

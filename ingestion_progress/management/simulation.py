@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ingestion_progress import track, wording
+from ingestion_progress import track
 from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
 from ingestion_progress.management.schedule import Schedule, State, Work, schedule_of
+from ingestion_progress.web import formatting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -110,7 +111,7 @@ class Player:
             if plan.name not in self.begun:
                 self.begun.add(plan.name)
                 stage.start()
-                counted = wording.unit(plan.unit, plan.total)
+                counted = formatting.unit(plan.unit, plan.total)
                 self.job.log(f"{plan.total} {counted} to do", stage=plan.name)
             stage.set(processed=shown.processed, in_flight=shown.in_flight)
             if shown.is_complete:

@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ingestion_progress.models.jobs import Job
-from ingestion_progress.statuses import EventLevel
+from ingestion_progress.models.statuses import EventLevel
 
 MAX_MESSAGE_LENGTH = 2000
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidBatch, InvalidJobId
-from ingestion_progress.statuses import JobStatus, Liveness
+from ingestion_progress.models.statuses import JobStatus, Liveness
 
 MAX_NAME_LENGTH = 255
 

@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from ingestion_progress.models.jobs import Job
-from ingestion_progress.statuses import StageStatus
+from ingestion_progress.models.statuses import StageStatus
 
 MAX_STAGE_NAME_LENGTH = 64
 

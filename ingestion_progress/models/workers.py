@@ -4,7 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from ingestion_progress.models.jobs import Job
-from ingestion_progress.statuses import WorkerStatus
+from ingestion_progress.models.statuses import WorkerStatus
 
 
 class Worker(models.Model):

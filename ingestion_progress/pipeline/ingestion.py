@@ -13,6 +13,7 @@ from django.db import router, transaction
 
 from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job
+from ingestion_progress.pipeline.chunk_stream import ChunkStream, Tools
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
     DocumentBusy,
@@ -21,9 +22,8 @@ from ingestion_progress.pipeline.exceptions import (
     StoredFileMissing,
 )
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.parsers import parser_for
-from ingestion_progress.pipeline.reading import read_document
-from ingestion_progress.pipeline.streaming import ChunkStream, Tools
+from ingestion_progress.pipeline.stages.parsers import parser_for
+from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.tracker import fail_job, track
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 from pydantic import BaseModel, ConfigDict, Field
 
-from ingestion_progress.pipeline.evidence import StandsInAny
 from ingestion_progress.pipeline.models import Entity
+from ingestion_progress.pipeline.stores.evidence import StandsInAny
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,8 +40,8 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
     Raises VectorStoreUnavailable.
     """
     # Qdrant's client takes longer to load than all the rest of a web process.
-    from ingestion_progress.pipeline.embedding import Bm25Embedder
-    from ingestion_progress.pipeline.vectors import QdrantStore
+    from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+    from ingestion_progress.pipeline.stores.vectors import QdrantStore
 
     vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
     matches = QdrantStore().search(vector, max(1, min(limit, MAX_LIMIT)))

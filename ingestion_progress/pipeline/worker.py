@@ -18,8 +18,8 @@ from django_tasks_db.models import DBTaskResult
 
 from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.statuses import JobStatus
 from ingestion_progress.tracker import lose_silent_jobs
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import ResolverMatch, reverse, set_script_prefix
 
-from ingestion_progress.streams.asgi_types import (
+from ingestion_progress.concurrency.threads import PatientThread, WorkerThread, release_connections
+from ingestion_progress.wire.asgi_types import (
     WRITE,
     Application,
     Receive,
@@ -27,7 +28,6 @@ from ingestion_progress.streams.asgi_types import (
     Send,
     may_have_body,
 )
-from ingestion_progress.threads import PatientThread, WorkerThread, release_connections
 
 # A crowd that comes back at once makes as many threads of Django's handler, which wait for each
 # other longer than they work.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from ingestion_progress import access
+from ingestion_progress.auth import permissions
 from ingestion_progress.conf import conf
 
 
 def cors_headers(request: HttpRequest) -> dict[str, str]:
     """`*` where the stream is public; else the request's origin, if it is a configured one."""
-    if access.is_open():
+    if permissions.is_open():
         return {"Access-Control-Allow-Origin": "*"}
     origin = request.headers.get("Origin", "")
     if origin not in conf.cors_origins:

@@ -15,11 +15,11 @@ from itertools import islice
 
 from django.http import HttpRequest
 
-from ingestion_progress import access
+from ingestion_progress.auth import permissions
+from ingestion_progress.concurrency.threads import PatientThread, WorkerThread, release_connections
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import EndReason, Subscription
-from ingestion_progress.frames import refused_frame
-from ingestion_progress.threads import PatientThread, WorkerThread, release_connections
+from ingestion_progress.wire.frames import refused_frame
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ class ConnectionLimits:
         return len(self._connections)
 
     def admit(
-        self, request: HttpRequest, job_ids: Sequence[str], grant: access.Grant
+        self, request: HttpRequest, job_ids: Sequence[str], grant: permissions.Grant
     ) -> Connection | None:
         """A connection, to be released at the end; None where too many streams are open."""
         self._enter_loop(asyncio.get_running_loop())
@@ -91,7 +91,7 @@ class ConnectionLimits:
         connection = Connection(
             job_ids=job_ids,
             counted_for=tuple(limits),
-            request=None if access.is_open() else request,
+            request=None if permissions.is_open() else request,
             expires_at=grant.expires_at,
             opened_at=time.monotonic(),
         )
@@ -210,7 +210,7 @@ def _refusals(connections: Sequence[Connection]) -> list[str]:
         if connection.request
     ]
     try:
-        codes = iter(access.refusals(asked))
+        codes = iter(permissions.refusals(asked))
         return [_worst(islice(codes, len(connection.job_ids))) for connection in checked]
     finally:
         release_connections()
@@ -221,7 +221,7 @@ def _worst(codes: Iterable[str]) -> str:
     return max(codes, default="")
 
 
-def _limits(request: HttpRequest, grant: access.Grant) -> dict[str, int]:
+def _limits(request: HttpRequest, grant: permissions.Grant) -> dict[str, int]:
     """The user and the address that a stream counts for, and how many each may have."""
     limits = {}
     if conf.max_streams_per_address:

@@ -15,7 +15,8 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from ingestion_progress.access import Grant
+from ingestion_progress.auth.permissions import Grant
+from ingestion_progress.concurrency.threads import release_thread
 from ingestion_progress.feed import (
     AlreadyCurrent,
     EndReason,
@@ -24,15 +25,14 @@ from ingestion_progress.feed import (
     Subscription,
     get_feed,
 )
-from ingestion_progress.frames import refused_frame
-from ingestion_progress.streams.asgi_types import Send, Write
 from ingestion_progress.streams.limits import (
     Connection,
     ConnectionLimits,
     get_connection_limits,
 )
 from ingestion_progress.streams.writer import FrameWriter
-from ingestion_progress.threads import release_thread
+from ingestion_progress.wire.asgi_types import Send, Write
+from ingestion_progress.wire.frames import refused_frame
 
 logger = logging.getLogger(__name__)
 

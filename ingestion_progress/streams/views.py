@@ -20,7 +20,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
-from ingestion_progress import access
+from ingestion_progress.auth import permissions
+from ingestion_progress.concurrency.threads import release_connections
 from ingestion_progress.exceptions import DATABASE_AWAY, AccessRefused
 from ingestion_progress.feed import Selection
 from ingestion_progress.feed.shutdown import retry_between
@@ -38,7 +39,6 @@ from ingestion_progress.streams.response import (
     StreamView,
     whole,
 )
-from ingestion_progress.threads import release_connections
 
 logger = logging.getLogger(__name__)
 
@@ -118,13 +118,13 @@ def _other_method(request: HttpRequest) -> HttpResponse:
     return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
 
 
-def _grant(request: HttpRequest, selection: Selection) -> access.Grant:
+def _grant(request: HttpRequest, selection: Selection) -> permissions.Grant:
     job_ids = selection.access_ids
-    if access.is_open():  # nothing to ask of the database
-        return access.grant_view_of_each(request, job_ids)
+    if permissions.is_open():  # nothing to ask of the database
+        return permissions.grant_view_of_each(request, job_ids)
     with AUTHORISING:
         try:
-            return access.grant_view_of_each(request, job_ids)
+            return permissions.grant_view_of_each(request, job_ids)
         finally:
             release_connections()
 

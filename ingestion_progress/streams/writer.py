@@ -16,7 +16,7 @@ import types
 from collections.abc import Callable, Generator
 from typing import Any
 
-from ingestion_progress.streams.asgi_types import Send, Write
+from ingestion_progress.wire.asgi_types import Send, Write
 
 IDLE = object()
 

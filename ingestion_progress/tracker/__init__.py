@@ -21,7 +21,7 @@ from ingestion_progress.tracker.lifecycle import (
     queue_job,
     request_cancellation,
 )
-from ingestion_progress.tracker.plans import JobPlan, Stages
+from ingestion_progress.tracker.plan import JobPlan, Stages
 from ingestion_progress.tracker.reasons import reason_of
 from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot

@@ -11,7 +11,7 @@ from ingestion_progress.exceptions import (
     JobSuperseded,
     ProgressUnavailable,
 )
-from ingestion_progress.statuses import EventLevel, JobStatus
+from ingestion_progress.models.statuses import EventLevel, JobStatus
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.reasons import reason_of
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from ingestion_progress.tracker.buffers import Attempt
-    from ingestion_progress.tracker.plans import JobPlan
+    from ingestion_progress.tracker.buffer import Attempt
+    from ingestion_progress.tracker.plan import JobPlan
 
 logger = logging.getLogger("ingestion_progress.tracker")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from django.db.models.expressions import Combinable
 
-    from ingestion_progress.statuses import EventLevel, StageStatus, WorkerStatus
+    from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 
 # JavaScript's largest exact integer, and far below the limit of 8-byte columns.
 MAX_COUNT = 2**53 - 1

@@ -10,14 +10,14 @@ from ingestion_progress.exceptions import (
     JobSuperseded,
     UnknownStage,
 )
-from ingestion_progress.statuses import EventLevel, JobStatus
-from ingestion_progress.tracker.background import current_writer
-from ingestion_progress.tracker.buffers import Attempt, Buffer
+from ingestion_progress.models.statuses import EventLevel, JobStatus
+from ingestion_progress.tracker.buffer import Attempt, Buffer
 from ingestion_progress.tracker.changes import EventEntry, checked_count
-from ingestion_progress.tracker.plans import MAX_POOL_SIZE
-from ingestion_progress.tracker.records import Recorded, finish_attempt, write_changes
+from ingestion_progress.tracker.plan import MAX_POOL_SIZE
+from ingestion_progress.tracker.sql import Recorded, finish_attempt, write_changes
 from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot
+from ingestion_progress.tracker.writer import current_writer
 from ingestion_progress.tracker.writers import in_time
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from ingestion_progress.exceptions import (
     JobNotFound,
 )
 from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_job_id, new_epoch
-from ingestion_progress.statuses import EventLevel, JobStatus, Liveness
-from ingestion_progress.tracker.buffers import Attempt
-from ingestion_progress.tracker.plans import JobPlan, Stages
-from ingestion_progress.tracker.records import (
+from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
+from ingestion_progress.tracker.buffer import Attempt
+from ingestion_progress.tracker.plan import JobPlan, Stages
+from ingestion_progress.tracker.sql import (
     announce,
     end_locked_job,
     free_workers,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidCount
-from ingestion_progress.statuses import EventLevel, StageStatus
+from ingestion_progress.models.statuses import EventLevel, StageStatus
 from ingestion_progress.tracker.changes import checked_count
 from ingestion_progress.tracker.contexts import BothContexts
-from ingestion_progress.tracker.plans import clean_text
+from ingestion_progress.tracker.plan import clean_text
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ingestion_progress.tracker.buffers import Buffer
+    from ingestion_progress.tracker.buffer import Buffer
     from ingestion_progress.tracker.jobs import JobTracker
 
 Item = TypeVar("Item")

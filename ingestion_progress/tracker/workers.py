@@ -3,15 +3,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 from ingestion_progress.exceptions import InvalidCount
-from ingestion_progress.statuses import WorkerStatus
+from ingestion_progress.models.statuses import WorkerStatus
 from ingestion_progress.tracker.changes import WorkerChange
 from ingestion_progress.tracker.contexts import BothContexts
-from ingestion_progress.tracker.plans import clean_text
+from ingestion_progress.tracker.plan import clean_text
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from ingestion_progress.tracker.buffers import Buffer
+    from ingestion_progress.tracker.buffer import Buffer
 
 MAX_CHUNK_LENGTH = 255
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from django.db import InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import JobSuperseded, ProgressUnavailable
-from ingestion_progress.tracker.records import write_changes
+from ingestion_progress.tracker.sql import write_changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ingestion_progress.tracker.buffers import Buffer
+    from ingestion_progress.tracker.buffer import Buffer
 
 logger = logging.getLogger("ingestion_progress.tracker")
 

@@ -6,7 +6,7 @@ publish  what a writer calls after its COMMIT; it never waits and never fails
 listen   what a feed runs while somebody watches
 """
 
-from ingestion_progress.wakeups.listening import listen
-from ingestion_progress.wakeups.publishing import publish
+from ingestion_progress.wakeups.listener import listen
+from ingestion_progress.wakeups.publisher import publish
 
 __all__ = ["listen", "publish"]

@@ -10,19 +10,19 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseFailure
 from django.db import connections
 
-from ingestion_progress import tokens
+from ingestion_progress.auth import tokens
 from ingestion_progress.exceptions import IngestionProgressError, TokenKeyMissing
-from ingestion_progress.management.bars import console_for
-from ingestion_progress.management.diagnosis import report
-from ingestion_progress.management.diagnosis.examination import Examination
-from ingestion_progress.management.diagnosis.hops import (
+from ingestion_progress.management.doctor import report
+from ingestion_progress.management.doctor.endpoints import (
     Hop,
     InvalidAddress,
     hop_behind,
     public_hop,
 )
-from ingestion_progress.management.diagnosis.marked_job import MarkedJob
-from ingestion_progress.management.diagnosis.verdicts import Verdict, verdict_on
+from ingestion_progress.management.doctor.probe_job import MarkedJob
+from ingestion_progress.management.doctor.run import Examination
+from ingestion_progress.management.doctor.verdicts import Verdict, verdict_on
+from ingestion_progress.management.terminal.one_job import console_for
 from ingestion_progress.models import Job
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 import ingestion_progress
-from ingestion_progress.api.build import build_api
-from ingestion_progress.api.typescript import declaration
-from ingestion_progress.api.wire import events_json_schema
+from ingestion_progress.api.api import build_api
+from ingestion_progress.wire.events import events_json_schema
+from ingestion_progress.wire.typescript import declaration
 
 PATH_PREFIX = "/api/v1/"
 CHECKOUT = Path(ingestion_progress.__file__).resolve().parent.parent

@@ -10,13 +10,19 @@ from django.core.management.base import BaseCommand, CommandError
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidBatch, JobNotFound
 from ingestion_progress.feed import Selection
-from ingestion_progress.management.bars import Bars, console_for
-from ingestion_progress.management.json_lines import JsonLines
-from ingestion_progress.management.lookout import ACTIVE, Lookout, News, has_no_future, in_words
-from ingestion_progress.management.panel import Panel
+from ingestion_progress.management.terminal.json_lines import JsonLines
+from ingestion_progress.management.terminal.many_jobs import Panel
+from ingestion_progress.management.terminal.one_job import Bars, console_for
+from ingestion_progress.management.terminal.poll import (
+    ACTIVE,
+    Lookout,
+    News,
+    has_no_future,
+    in_words,
+)
 from ingestion_progress.models import Job, clean_batch
-from ingestion_progress.snapshots import Snapshot, load_snapshot
-from ingestion_progress.statuses import JobStatus
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

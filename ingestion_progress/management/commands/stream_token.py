@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ingestion_progress import tokens
+from ingestion_progress.auth import tokens
 from ingestion_progress.exceptions import IngestionProgressError
 
 if TYPE_CHECKING:

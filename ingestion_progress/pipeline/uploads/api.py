@@ -13,9 +13,9 @@ from ninja.decorators import decorate_view
 from ninja.files import UploadedFile
 from pydantic import BaseModel, Field
 
+from ingestion_progress.api.auth import MayStart
 from ingestion_progress.api.body_length import length_problem
 from ingestion_progress.api.errors import ApiError, error_responses
-from ingestion_progress.api.guards import MayStart
 from ingestion_progress.api.ids import FormId, OptionalId
 from ingestion_progress.api.jobs import JOBS, SEEING
 from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job

@@ -8,15 +8,15 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from ingestion_progress import access, wording
+from ingestion_progress.api.auth import not_permitted
 from ingestion_progress.api.errors import ApiError
-from ingestion_progress.api.guards import not_permitted
+from ingestion_progress.auth import permissions
 from ingestion_progress.extensions import NOT_PERMITTED, view_name
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.views import pages
+from ingestion_progress.web import formatting, views
 
 if TYPE_CHECKING:
-    from ingestion_progress.streams.asgi_types import Scope
+    from ingestion_progress.wire.asgi_types import Scope
 
 OPERATION = "ingestion_progress:api:jobs"
 FORM = "ingestion_progress:job_list"
@@ -34,7 +34,7 @@ class DocumentUploadRules:
         return max_body_bytes() if is_upload else None
 
     def may_upload(self, request: HttpRequest) -> bool:
-        return access.may_start(request)
+        return permissions.may_start(request)
 
     def refusal(self, request: HttpRequest, problem: str) -> HttpResponse:
         if view_name(request.scope) == FORM:  # type: ignore[attr-defined]
@@ -67,10 +67,10 @@ def too_large() -> ApiError:
 
 def _form_refusal(request: HttpRequest, problem: str) -> HttpResponse:
     if problem == NOT_PERMITTED:
-        return pages.refusal(request)
+        return views.refusal(request)
     if problem != "too_large":  # browsers say how long a form is
         return ApiError(problem).response()
-    size = wording.file_size(conf.max_upload_bytes)
+    size = formatting.file_size(conf.max_upload_bytes)
     text = f"That was more than {size}, the limit for a document and for all of a form."
     messages.error(request, text, fail_silently=True)
     return redirect(FORM)

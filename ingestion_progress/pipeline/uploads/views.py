@@ -8,13 +8,13 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from ingestion_progress import access, wording
+from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import rules
-from ingestion_progress.views import pages
+from ingestion_progress.web import formatting, views
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -27,15 +27,15 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "may_upload": not request.GET.get("batch") and rules.may_upload(request),
         "upload_url": reverse("ingestion_progress:api:jobs"),
         "max_upload_bytes": conf.max_upload_bytes,
-        "max_upload": wording.file_size(conf.max_upload_bytes),
+        "max_upload": formatting.file_size(conf.max_upload_bytes),
     }
-    return pages.job_list(request, "ingestion_pipeline/job_list.html", context)
+    return views.job_list(request, "ingestion_pipeline/job_list.html", context)
 
 
 def upload(request: HttpRequest) -> HttpResponse:
     """The form without JavaScript: a job per file, and a message that says what became of it."""
-    if not (access.may_view(request, "", by_token=False) and rules.may_upload(request)):
-        return pages.refusal(request)
+    if not (permissions.may_view(request, "", by_token=False) and rules.may_upload(request)):
+        return views.refusal(request)
     files = request.FILES.getlist("file")
     batch = new_job_id() if len(files) > 1 else None
     if not files:

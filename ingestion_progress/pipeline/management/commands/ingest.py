@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ingestion_progress.exceptions import DATABASE_AWAY, IngestionProgressError, JobCancelled
-from ingestion_progress.management.bars import console_for, live_bars, watch
+from ingestion_progress.management.terminal.one_job import console_for, live_bars, watch
 from ingestion_progress.models import new_job_id
+from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.exceptions import IngestionStopped
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
-from ingestion_progress.statuses import JobStatus
 from ingestion_progress.tracker import reason_of
 
 if TYPE_CHECKING:

@@ -1,0 +1,22 @@
+"""What the feed of a process counts, for `/metrics`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class FeedCounts:
+    """Written in the thread of the event loop only."""
+
+    frames: int = 0
+    frame_bytes: int = 0
+    conflated: int = 0
+    """Frames that a newer one replaced before their client took them."""
+    polls: int = 0
+    poll_seconds: float = 0.0
+    """In all polls together, the wait for the reading thread included."""
+    poll_failures: int = 0
+    wakeups: Counter[str] = field(default_factory=Counter)
+    """Hints heard, by what brought them: `local` is a writer in the same process."""

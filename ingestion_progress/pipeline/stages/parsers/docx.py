@@ -1,0 +1,51 @@
+"""Word documents: through mammoth to HTML, then read like any HTML."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import mammoth
+
+from ingestion_progress.pipeline.documents import Pages
+from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
+from ingestion_progress.pipeline.stages.parsers.html import html_page
+from ingestion_progress.pipeline.uploads.zip_safety import open_archive
+
+if TYPE_CHECKING:
+    from ingestion_progress.pipeline.documents import Source
+
+
+class DocxParser:
+    def open(self, file: BinaryIO, name: str) -> Source:
+        # Before mammoth: it unpacks whatever it is given.
+        open_archive(file, name).close()
+        file.seek(0)
+        embedded: dict[str, bytes] = {}
+        try:
+            html = mammoth.convert_to_html(
+                file, convert_image=mammoth.images.img_element(_collector(embedded))
+            ).value
+        # mammoth raises whatever the XML or ZIP reader below it raises.
+        except Exception as error:
+            raise DamagedDocument(
+                f"“{name}” is damaged: its parts cannot be read. Save or download it again."
+            ) from error
+        page = html_page(html, name, embedded)
+        if not page.text and not page.pictures:
+            raise EmptyDocument(f"“{name}” has no text.")
+        return Pages.of(page)
+
+
+def _collector(embedded: dict[str, bytes]) -> Any:
+    """Keeps each picture's bytes under the `src` that stands for it in the HTML."""
+
+    def collect(image: Any) -> dict[str, str]:
+        source = f"embedded:{len(embedded)}"
+        try:
+            with image.open() as content:
+                embedded[source] = content.read()
+        except (OSError, KeyError):  # it is linked, or its part is missing
+            embedded[source] = b""
+        return {"src": source}
+
+    return collect

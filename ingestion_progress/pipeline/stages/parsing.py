@@ -1,0 +1,89 @@
+"""The first two stages: a file to pages, and its pictures to words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from ingestion_progress.pipeline.documents import Chunk
+from ingestion_progress.pipeline.exceptions import (
+    EmptyDocument,
+    NothingIngested,
+    UnreadableImage,
+    UnreadablePage,
+)
+from ingestion_progress.pipeline.stages.parsers import parser_for
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingestion_progress.pipeline.documents import Page, Picture, Source
+    from ingestion_progress.pipeline.models import Document
+    from ingestion_progress.pipeline.stages.image_description import ImageDescriber
+    from ingestion_progress.tracker import JobTracker
+
+
+@dataclass(frozen=True)
+class Content:
+    """A document that has been read."""
+
+    pages: Sequence[Page]
+    picture_chunks: Sequence[Chunk]
+
+
+def read_document(
+    job: JobTracker, document: Document, file: BinaryIO, describer: ImageDescriber
+) -> Content:
+    """Pages and described pictures. Raises UnreadableDocument, NothingIngested."""
+    with job.stage("parsing", unit="pages") as parsing:
+        source = parser_for(document.media_type).open(file, document.name)
+        parsing.set(total=source.page_count)
+        pages = _read_pages(job, source, document.name)
+    pictures = [picture for page in pages for picture in page.pictures]
+    if not pictures:
+        job.skip("vlm", "The document has no pictures.")
+    picture_chunks = _describe(job, pictures, describer) if pictures else []
+    if not picture_chunks and not any(page.text.strip() for page in pages):
+        raise EmptyDocument(
+            f"“{document.name}” has no text that can be read. Scanned pages need OCR first."
+        )
+    return Content(pages, picture_chunks)
+
+
+def _read_pages(job: JobTracker, source: Source, name: str) -> list[Page]:
+    stage = job.stage("parsing")
+    pages: list[Page] = []
+    images = 0
+    for index in stage.iterate(range(source.page_count)):
+        try:
+            with stage.in_flight():
+                page = source.page(index)
+        except UnreadablePage as error:
+            stage.record_error(str(error), item=f"page {index + 1}")
+            continue
+        for warning in page.warnings:
+            job.log(warning, level="warning", stage=stage.name, item=page.label)
+        pages.append(page)
+        images += len(page.pictures)
+        job.set_totals(images=images)
+    if not pages:
+        raise NothingIngested(f"None of the {source.page_count} pages of “{name}” can be read.")
+    return pages
+
+
+def _describe(
+    job: JobTracker, pictures: Sequence[Picture], describer: ImageDescriber
+) -> list[Chunk]:
+    chunks: list[Chunk] = []
+    with job.stage("vlm", unit="images") as stage:
+        for picture in stage.iterate(pictures):
+            try:
+                with stage.in_flight():
+                    text = describer.describe(picture)
+            except UnreadableImage as error:
+                stage.record_error(str(error), item=picture.key)
+                continue
+            chunks.append(
+                Chunk(key=picture.key, text=text, page=picture.page, heading=picture.heading)
+            )
+    return chunks

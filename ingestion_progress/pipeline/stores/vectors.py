@@ -1,0 +1,271 @@
+"""Chunks and their vectors in Qdrant: a local folder, or a server.
+
+The local folder belongs to one client at a time, in all processes together, and a client is
+not thread-safe. So it is opened late, for one batch or one question, and closed at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import uuid
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from qdrant_client import QdrantClient
+from qdrant_client import models as qdrant
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.tracker import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from ingestion_progress.pipeline.documents import Chunk
+    from ingestion_progress.pipeline.stages.embedding import SparseVector
+
+logger = logging.getLogger("ingestion_progress.pipeline")
+
+Result = TypeVar("Result")
+
+VECTOR = "bm25"
+# Every point id of ours is derived from this, so that writing again overwrites.
+NAMESPACE = uuid.UUID("6f0ee2b2-4f3a-5a27-9a9b-0c2f6b1d7c55")
+LOCK_NAME = "clients.lock"
+# A batch takes well below a second; a writer can wait, a person cannot.
+WRITE_PATIENCE_SECONDS = 60.0
+READ_PATIENCE_SECONDS = 10.0
+LOCK_CHECK_SECONDS = 0.02
+SERVER_TIMEOUT_SECONDS = 10
+SERVER_ATTEMPTS = 4
+
+_in_this_process = threading.Lock()
+
+
+class Match(Protocol):
+    """One point that answers a question."""
+
+    score: float
+    payload: dict[str, Any] | None
+
+
+class VectorStore(Protocol):
+    def clear(self, document_id: str) -> None:
+        """Forgets all chunks of a document."""
+        ...
+
+    def write(
+        self, document_id: str, name: str, chunks: Sequence[tuple[Chunk, SparseVector]]
+    ) -> int:
+        """Stores chunks; how many there are now because of this call."""
+        ...
+
+    def search(self, vector: SparseVector, limit: int) -> Sequence[Match]:
+        """The best matches, best first."""
+        ...
+
+    def count(self, document_id: str) -> int:
+        """How many chunks of a document are stored."""
+        ...
+
+
+class QdrantStore:
+    """Every call raises VectorStoreUnavailable where Qdrant cannot be reached in time."""
+
+    def __init__(self) -> None:
+        self._collection = conf.qdrant_collection
+
+    def clear(self, document_id: str) -> None:
+        def delete(client: QdrantClient) -> None:
+            client.delete(
+                self._collection,
+                points_selector=qdrant.FilterSelector(filter=_of_document(document_id)),
+                wait=True,
+            )
+
+        self._call(delete, WRITE_PATIENCE_SECONDS)
+
+    def write(
+        self, document_id: str, name: str, chunks: Sequence[tuple[Chunk, SparseVector]]
+    ) -> int:
+        points = [_point(document_id, name, chunk, vector) for chunk, vector in chunks]
+
+        def upsert(client: QdrantClient) -> None:
+            client.upsert(self._collection, points=points, wait=True)
+
+        if points:
+            self._call(upsert, WRITE_PATIENCE_SECONDS)
+        return len(points)
+
+    def search(self, vector: SparseVector, limit: int) -> Sequence[Match]:
+        query = qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
+
+        def ask(client: QdrantClient) -> Sequence[Match]:
+            return client.query_points(
+                self._collection, query=query, using=VECTOR, limit=limit, with_payload=True
+            ).points
+
+        return self._call(ask, READ_PATIENCE_SECONDS) if vector.indices else []
+
+    def count(self, document_id: str) -> int:
+        def count(client: QdrantClient) -> int:
+            return client.count(
+                self._collection, count_filter=_of_document(document_id), exact=True
+            ).count
+
+        return self._call(count, READ_PATIENCE_SECONDS)
+
+    def _call(self, use: Callable[[QdrantClient], Result], patience_seconds: float) -> Result:
+        if conf.qdrant_url:
+            return self._call_server(use)
+        try:
+            with _local_client(conf.qdrant_path, patience_seconds) as client:
+                self._prepare(client)
+                _spare_the_disk(client, self._collection)
+                return use(client)
+        except VectorStoreUnavailable:
+            raise
+        except Exception as error:
+            logger.exception("search_index_broken", extra={"folder": str(conf.qdrant_path)})
+            raise VectorStoreUnavailable(
+                f"The search index cannot be used. {_sentence(error)}"
+            ) from error
+
+    def _call_server(self, use: Callable[[QdrantClient], Result]) -> Result:
+        attempts = Retrying(
+            retry=retry_if_exception_type(ResponseHandlingException),
+            stop=stop_after_attempt(SERVER_ATTEMPTS),
+            wait=wait_exponential(multiplier=0.25, max=2),
+            reraise=True,
+        )
+        try:
+            result: Result = attempts(self._ask_server, use)
+        except (ApiException, ResponseHandlingException) as error:
+            logger.exception("qdrant_failed", extra={"url": conf.qdrant_url})
+            status = getattr(error, "status_code", None)
+            raise VectorStoreUnavailable(
+                f"Qdrant does not answer as it should{f' (HTTP {status})' if status else ''}. "
+                "Does it run at the address in QDRANT_URL, and take QDRANT_API_KEY?"
+            ) from error
+        return result
+
+    def _ask_server(self, use: Callable[[QdrantClient], Result]) -> Result:
+        client = QdrantClient(
+            url=conf.qdrant_url,
+            api_key=conf.qdrant_api_key,
+            timeout=SERVER_TIMEOUT_SECONDS,
+            check_compatibility=False,  # one request less, and it only warns
+        )
+        try:
+            if self._prepare(client):
+                client.create_payload_index(
+                    self._collection, "document_id", qdrant.PayloadSchemaType.KEYWORD
+                )
+            return use(client)
+        finally:
+            client.close()
+
+    def _prepare(self, client: QdrantClient) -> bool:
+        """Makes the collection where there is none; whether it did."""
+        if client.collection_exists(self._collection):
+            return False
+        idf = qdrant.SparseVectorParams(modifier=qdrant.Modifier.IDF)
+        client.create_collection(
+            self._collection, vectors_config={}, sparse_vectors_config={VECTOR: idf}
+        )
+        return True
+
+
+@contextlib.contextmanager
+def _local_client(folder: Path, patience_seconds: float) -> Iterator[QdrantClient]:
+    """The folder's only client in all processes while the block runs."""
+    # On import it looks for a folder it can write to, which a web process may not have.
+    import portalocker
+
+    busy = VectorStoreUnavailable(
+        "The search index is in use by another process. Try again in a moment, or set QDRANT_URL "
+        "to a Qdrant server, which takes many at a time."
+    )
+    if not _in_this_process.acquire(timeout=patience_seconds):
+        raise busy
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # Ours in front of Qdrant's own: that one cannot be waited for, only collided with.
+            lock = portalocker.Lock(
+                folder / LOCK_NAME, timeout=patience_seconds, check_interval=LOCK_CHECK_SECONDS
+            )
+            lock.acquire()
+        except portalocker.exceptions.LockException:
+            raise busy from None
+        try:
+            with _opened(folder, busy) as client:
+                yield client
+        finally:
+            lock.release()
+    finally:
+        _in_this_process.release()
+
+
+@contextlib.contextmanager
+def _opened(folder: Path, busy: VectorStoreUnavailable) -> Iterator[QdrantClient]:
+    try:
+        # Its way to find out whether it must check leaves a connection open behind it, of which
+        # Python 3.13 complains; one block is one thread here.
+        client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
+    except RuntimeError as error:  # a client that does not know of our lock has the folder
+        raise busy from error
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError | sqlite3.OperationalError):
+        return reason_of(error)
+    return "Its files may be damaged: delete its folder and ingest the documents again."
+
+
+def _spare_the_disk(client: QdrantClient, collection: str) -> None:
+    """The local store commits each point by itself: of 500 points to delete, a busy disk made 10 s
+    in which a job could not be cancelled. A crash of the machine may undo what it wrote last.
+    """
+    with contextlib.suppress(AttributeError):  # nothing public leads there, and it is only slower
+        local: Any = client._client  # noqa: SLF001
+        database = local.collections[collection].storage.storage
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("PRAGMA synchronous=NORMAL")
+
+
+def point_id(document_id: str, chunk_key: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"{document_id}/{chunk_key}"))
+
+
+def _point(document_id: str, name: str, chunk: Chunk, vector: SparseVector) -> qdrant.PointStruct:
+    return qdrant.PointStruct(
+        id=point_id(document_id, chunk.key),
+        vector={
+            VECTOR: qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
+        },
+        payload={
+            "document_id": document_id,
+            "document_name": name,
+            "chunk": chunk.key,
+            "page": chunk.page,
+            "start": chunk.start,
+            "end": chunk.end,
+            "heading": chunk.heading,
+            "text": chunk.text,
+        },
+    )
+
+
+def _of_document(document_id: str) -> qdrant.Filter:
+    match = qdrant.MatchValue(value=document_id)
+    return qdrant.Filter(must=[qdrant.FieldCondition(key="document_id", match=match)])

@@ -1,0 +1,248 @@
+"""The tracker's SQL: how changes and endings become rows, each in one short transaction.
+
+Whoever writes a job locks its row first (SQLite: begins IMMEDIATE), so writers of one job
+queue up and cannot deadlock, and the sums of many writers are exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import router, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from ingestion_progress import wakeups
+from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import InvalidTransition, JobSuperseded
+from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
+from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
+from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.tracker.changes import EventEntry, JobChanges, StageChanges
+from ingestion_progress.tracker.plan import clean_text
+from ingestion_progress.wire.snapshots import plan_percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from ingestion_progress.tracker.buffer import Attempt
+
+LEVELS_OF_ENDINGS = {
+    JobStatus.SUCCEEDED: EventLevel.INFO,
+    JobStatus.CANCELLED: EventLevel.WARNING,  # somebody wanted it
+    JobStatus.FAILED: EventLevel.ERROR,
+    JobStatus.LOST: EventLevel.ERROR,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """How the job stands after a write."""
+
+    status: JobStatus
+    is_cancel_requested: bool
+    stages: Sequence[Stage]
+
+
+def progress_alias() -> str:
+    """The database alias that the progress tables are written to."""
+    return router.db_for_write(Job)
+
+
+def announce(job_id: str, *, is_end: bool = False) -> None:
+    """Inside a transaction that writes the job: wakes the feeds up once it is committed."""
+
+    def publish() -> None:  # no partial: of one that fails, Django logs the name
+        wakeups.publish(job_id, is_end=is_end)
+
+    transaction.on_commit(publish, using=progress_alias(), robust=True)
+
+
+def write_changes(attempt: Attempt, changes: JobChanges) -> Recorded:
+    """Adds `changes` to the rows. Raises JobSuperseded where the attempt is over."""
+    with transaction.atomic(using=progress_alias()):
+        job = _locked(attempt)
+        stages = _write(job, changes)
+    return Recorded(
+        status=job.job_status,
+        is_cancel_requested=job.cancel_requested_at is not None,
+        stages=stages,
+    )
+
+
+def finish_attempt(
+    attempt: Attempt, changes: JobChanges, status: JobStatus, error: str = ""
+) -> Recorded:
+    """Writes the last changes and ends the job.
+
+    Raises InvalidTransition where it has ended already, JobSuperseded where the attempt is over.
+    """
+    with transaction.atomic(using=progress_alias()):
+        job = _locked(attempt)
+        _write(job, changes)
+        end_locked_job(job, status, error)
+        stages = list(_stages(job))
+    return Recorded(
+        status=status, is_cancel_requested=job.cancel_requested_at is not None, stages=stages
+    )
+
+
+def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
+    """Ends a job whose row the caller has locked; what was open in it is closed."""
+    announce(job.pk, is_end=True)
+    # Another host's clock may be behind the one that wrote the start.
+    now = max(timezone.now(), job.started_at or job.created_at)
+    has_succeeded = status is JobStatus.SUCCEEDED
+    ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
+    is_ended = (
+        Job.objects.using(progress_alias())
+        .filter(pk=job.pk, status__in=status.predecessors)
+        .update(
+            status=status,
+            error=clean_text(error, MAX_MESSAGE_LENGTH),
+            finished_at=now,
+            updated_at=now,
+            queue_depth=0,
+            revision=F("revision") + 1,
+            **ending,
+        )
+    )
+    if not is_ended:
+        raise InvalidTransition(f"Job {job.pk}", job.status, f"become {status}")
+    _close_stages(job, now, has_succeeded=has_succeeded)
+    free_workers(job)
+    message = f"{status.label}: {error}" if error else status.label
+    write_milestone(job, message, LEVELS_OF_ENDINGS[status])
+    job.status, job.finished_at = status, now
+
+
+def free_workers(job: Job) -> None:
+    Worker.objects.using(progress_alias()).filter(job=job).update(
+        status=WorkerStatus.IDLE, current_chunk="", progress_percent=0
+    )
+
+
+def write_milestone(job: Job, message: str, level: EventLevel = EventLevel.INFO) -> None:
+    """How a job began and ended is worth a line even in a full log."""
+    _append(job, [EventEntry(at=timezone.now(), level=level, message=message)], count=1)
+
+
+def _write_events(job: Job, events: Sequence[EventEntry], dropped: int) -> None:
+    """Appends to the job's log up to its limit; counts what there is no room for."""
+    if events or dropped:
+        room = max(0, conf.max_events_per_job - job.event_count)
+        _append(job, events[:room], count=len(events) + dropped)
+
+
+def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
+    using = progress_alias()
+    JobEvent.objects.using(using).bulk_create(
+        JobEvent(
+            job=job,
+            attempt=job.attempt,
+            at=event.at,
+            level=event.level,
+            stage=clean_text(event.stage, MAX_STAGE_NAME_LENGTH),
+            item=clean_text(event.item, 255),
+            message=clean_text(event.message, MAX_MESSAGE_LENGTH),
+        )
+        for event in events
+    )
+    Job.objects.using(using).filter(pk=job.pk).update(event_count=F("event_count") + count)
+    job.event_count += count
+
+
+def _locked(attempt: Attempt) -> Job:
+    jobs = Job.objects.using(progress_alias()).select_for_update()
+    job = jobs.filter(pk=attempt.job_id, epoch=attempt.epoch).first()
+    if job is None:
+        raise JobSuperseded(attempt.job_id)
+    return job
+
+
+def _stages(job: Job) -> Iterable[Stage]:
+    return Stage.objects.using(progress_alias()).filter(job=job).order_by("position")
+
+
+def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
+    """Applies changes to a locked job; returns its stages as they are now."""
+    announce(job.pk)
+    now = timezone.now()
+    is_open = not job.is_finished
+    for name, stage_changes in changes.stages.items():
+        _write_stage(job, name, stage_changes, is_open=is_open)
+    if is_open:
+        _write_workers(job, changes)
+    _write_events(job, changes.events, changes.dropped_events)
+    stages = list(_stages(job))
+    updates: dict[str, Any] = changes.counters.expressions()
+    if changes.own_counters:
+        updates["counters"] = job.counters | {
+            name: counter.applied_to(job.counters.get(name, 0))
+            for name, counter in changes.own_counters.items()
+        }
+    if is_open:
+        updates["heartbeat_at"] = now
+        updates["reached_percent"] = max(job.reached_percent, plan_percent(stages))
+    else:
+        updates.pop("queue_depth", None)  # nobody would set it back to 0
+    Job.objects.using(progress_alias()).filter(pk=job.pk).update(
+        revision=F("revision") + 1, updated_at=now, **updates
+    )
+    return stages
+
+
+def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -> None:
+    stage = Stage.objects.using(progress_alias()).filter(job=job, name=name)
+    updates: dict[str, Any] = changes.counters.expressions()
+    if not is_open:
+        updates.pop("in_flight", None)  # its process may be killed before it subtracts them
+    if changes.unit:
+        updates["unit"] = changes.unit
+    if updates:
+        stage.update(**updates)
+    if changes.status is None or not is_open:
+        return
+    status: dict[str, Any] = {"status": changes.status}
+    if changes.started_at:
+        status["started_at"] = Coalesce(F("started_at"), Value(changes.started_at))
+    if changes.status.is_ending:
+        status |= {"finished_at": changes.finished_at, "in_flight": 0}
+    else:
+        status["finished_at"] = None
+    # Another process may have moved the stage on; a status never goes back.
+    stage.filter(status__in=changes.status.predecessors).update(**status)
+
+
+def _write_workers(job: Job, changes: JobChanges) -> None:
+    Worker.objects.using(progress_alias()).bulk_create(
+        [
+            Worker(
+                job=job,
+                number=number,
+                status=worker.status,
+                current_chunk=worker.current_chunk,
+                progress_percent=worker.progress_percent,
+            )
+            for number, worker in sorted(changes.workers.items())
+        ],
+        update_conflicts=True,
+        unique_fields=["job", "number"],
+        update_fields=["status", "current_chunk", "progress_percent"],
+    )
+
+
+def _close_stages(job: Job, now: datetime, *, has_succeeded: bool) -> None:
+    """Success completes what ran and leaves out what never did; any other end breaks it off."""
+    stages = Stage.objects.using(progress_alias()).filter(job=job)
+    running = stages.filter(status=StageStatus.IN_PROGRESS)
+    if has_succeeded:
+        running.update(status=StageStatus.COMPLETED, finished_at=now, in_flight=0)
+        stages.filter(status=StageStatus.PENDING).update(status=StageStatus.SKIPPED)
+    else:
+        running.update(status=StageStatus.ERROR, finished_at=now, in_flight=0)
+    stages.filter(in_flight__gt=0).update(in_flight=0)

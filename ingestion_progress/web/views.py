@@ -1,0 +1,178 @@
+"""The pages for people: the jobs, and one job, live.
+
+Complete without JavaScript; the modules in `static/` make them come alive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from ingestion_progress import extensions, tracker
+from ingestion_progress.auth import permissions
+from ingestion_progress.exceptions import (
+    InvalidBatch,
+    InvalidJobId,
+    InvalidTransition,
+    JobNotFound,
+)
+from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.web.presenters import job_view
+from ingestion_progress.web.rows import BLANK_ROW, event_rows, job_rows
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
+
+PAGE_SIZE = 25
+EVENTS_SHOWN = 50
+
+
+@require_safe
+def job_list(
+    request: HttpRequest,
+    template_name: str = "ingestion_progress/job_list.html",
+    extra_context: Mapping[str, object] | None = None,
+) -> HttpResponse:
+    """The jobs, newest first. An extension shows the page with a template of its own."""
+    if not permissions.may_view(request, "", by_token=False):
+        return refusal(request)
+    try:
+        filters = _filters(request.GET)
+    except InvalidBatch:  # a database may choke on such a name
+        return no_batch(request)
+    page = Paginator(_filtered(filters), PAGE_SIZE).get_page(request.GET.get("page"))
+    now = timezone.now()
+    context = {
+        "rows": job_rows(load_snapshots(page.object_list).values(), now),
+        "blank_row": BLANK_ROW,
+        "page": page,
+        "filters": filters,
+        "status": filters.get("status"),
+        "batch": filters.get("batch"),
+        "statuses": JobStatus.choices,
+        "poll_url": _poll_url(filters, page.number),
+        "stream_url": _stream_url(filters),
+        **(extra_context or {}),
+    }
+    return render(request, template_name, context)
+
+
+@require_safe
+def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
+    """One job as it stands now; a custom element keeps it so."""
+    if not permissions.may_view(request, job_id, by_token=False):
+        return refusal(request)
+    snapshot = _find(job_id)
+    if snapshot is None:
+        return missing(request, job_id)
+    now = timezone.now()
+    stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
+    job = job_view(snapshot, now)
+    context = {
+        "job": job,
+        "now": now,
+        "events": event_rows(_newest_events(snapshot.job)),
+        "event_count": snapshot.job.event_count,
+        "may_cancel": not job.is_finished
+        and not job.is_cancel_requested
+        and permissions.may_start(request, job_id),
+        "stream_url": stream_url,
+        "absolute_stream_url": request.build_absolute_uri(stream_url),
+        "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
+        "admin_url": _admin_url(job_id),
+        "worker_command": extensions.worker_command(),
+    }
+    return render(request, "ingestion_progress/job_detail.html", context)
+
+
+@require_POST
+def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
+    """Asks the job to stop, and goes back to its page."""
+    if not permissions.may_start(request, job_id):
+        return refusal(request)
+    try:
+        tracker.request_cancellation(clean_job_id(job_id))
+    except InvalidTransition as ended:
+        messages.warning(request, str(ended), fail_silently=True)
+    except (InvalidJobId, JobNotFound):
+        return missing(request, job_id)
+    return redirect("ingestion_progress:job_detail", job_id=job_id)
+
+
+def missing(request: HttpRequest, job_id: str) -> HttpResponse:
+    """404 in the pages' own design, also where DEBUG would show Django's."""
+    context = {"job_id": job_id}
+    return render(request, "ingestion_progress/job_missing.html", context, status=404)
+
+
+def no_batch(request: HttpRequest) -> HttpResponse:
+    """404 for a name that no batch can have."""
+    return render(request, "ingestion_progress/batch_missing.html", status=404)
+
+
+def refusal(request: HttpRequest) -> HttpResponse:
+    """To the login for somebody unknown; PermissionDenied (403) for a user."""
+    if permissions.refusal_status(request) == 403:
+        raise PermissionDenied
+    return redirect_to_login(request.get_full_path())
+
+
+def _find(job_id: str) -> Snapshot | None:
+    try:
+        return load_snapshot(clean_job_id(job_id))
+    except InvalidJobId:  # a database may choke on such an id
+        return None
+
+
+def _newest_events(job: Job) -> QuerySet[JobEvent]:
+    """Of this attempt, the newest first."""
+    events = JobEvent.objects.filter(job=job, attempt=job.attempt)
+    return events.order_by("-id")[:EVENTS_SHOWN]
+
+
+def _filters(query: QueryDict) -> QueryDict:
+    """Those of the list that apply, as its links carry them on. Raises InvalidBatch."""
+    filters = QueryDict(mutable=True)
+    if batch := query.get("batch"):
+        filters["batch"] = clean_batch(batch)
+    if (status := query.get("status")) in JobStatus.values:
+        filters["status"] = status
+    return filters
+
+
+def _filtered(filters: QueryDict) -> QuerySet[Job]:
+    jobs = Job.objects.order_by("-created_at", "id")
+    if batch := filters.get("batch"):
+        jobs = jobs.of_batch(batch)
+    if status := filters.get("status"):
+        jobs = jobs.filter(status=status)
+    return jobs
+
+
+def _poll_url(filters: QueryDict, page_number: int) -> str:
+    page = {"limit": PAGE_SIZE, "offset": (page_number - 1) * PAGE_SIZE}
+    return f"{reverse('ingestion_progress:api:jobs')}?{urlencode(page | filters.dict())}"
+
+
+def _stream_url(filters: QueryDict) -> str:
+    """Of the jobs whatever their status: one may be about to have that of the list."""
+    stream_url = reverse("ingestion_progress:jobs_progress")
+    batch = filters.get("batch")
+    return f"{stream_url}?{urlencode({'batch': batch})}" if batch else stream_url
+
+
+def _admin_url(job_id: str) -> str:
+    try:
+        return reverse("admin:ingestion_progress_job_change", args=[job_id])
+    except NoReverseMatch:  # a project may do without the admin
+        return ""

@@ -1,0 +1,195 @@
+"""Rows to schema: what a reader may know of a job at one instant."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, TypeVar
+
+from ingestion_progress.models import Job, Stage, Worker, rows_by
+from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.wire.percent import (
+    overall_percent,
+    remaining_ms,
+    shown_percent,
+    stage_percent,
+)
+from ingestion_progress.wire.schemas import (
+    JobStateEventData,
+    MetricsSchema,
+    PipelineProgressEventData,
+    StageProgressSchema,
+    TimingSchema,
+    WorkerInfoSchema,
+    WorkerPoolSchema,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from django.db.models import QuerySet
+
+Row = TypeVar("Row", Stage, Worker)
+
+# Until a job has succeeded it has not reached 100, whatever its counts say.
+MAX_PERCENT_BEFORE_SUCCESS = 99.9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """One job with all that belongs to it. What depends on the clock takes `now`."""
+
+    job: Job
+    stages: Sequence[Stage]
+    """By position, the skipped ones among them."""
+    workers: Sequence[Worker]
+    """By number."""
+
+    @property
+    def resume_id(self) -> str:
+        """The resume point: changes with every write, and with every attempt."""
+        return self.job.version
+
+    @property
+    def planned_stages(self) -> list[Stage]:
+        return [stage for stage in self.stages if stage.stage_status is not StageStatus.SKIPPED]
+
+    @property
+    def overall_percent(self) -> float:
+        """0 to 100 with one decimal. Never falls within an attempt."""
+        if self.job.job_status is JobStatus.SUCCEEDED:
+            return 100.0
+        reached = max(self.job.reached_percent, plan_percent(self.stages))
+        return min(MAX_PERCENT_BEFORE_SUCCESS, shown_percent(reached))
+
+    def progress(self, now: datetime) -> PipelineProgressEventData:
+        """The contract's object as it stands at `now` (aware)."""
+        job = self.job
+        return PipelineProgressEventData(
+            document_id=job.document_id,
+            document_name=job.document_name,
+            total_chunks=job.total_chunks,
+            total_images=job.total_images,
+            stages={stage.name: _stage(stage, now) for stage in self.planned_stages},
+            worker_pool=self._worker_pool(),
+            metrics=MetricsSchema(
+                entities_total=job.entities_total,
+                relations_total=job.relations_total,
+                neo4j_writes=job.neo4j_writes,
+                qdrant_writes=job.qdrant_writes,
+            ),
+            timing=self._timing(now),
+            overall_progress_percent=self.overall_percent,
+        )
+
+    def state(self, now: datetime) -> JobStateEventData:
+        """What the contract's object has no field for."""
+        job = self.job
+        liveness = job.liveness(now)
+        return JobStateEventData.model_validate(
+            {
+                "job_id": job.id,
+                "status": job.job_status.value,
+                "liveness": liveness.value if liveness else None,
+                "attempt": job.attempt,
+                "cancel_requested": job.cancel_requested_at is not None,
+                "skipped_stages": [
+                    stage.name for stage in self.stages if stage.stage_status is StageStatus.SKIPPED
+                ],
+                "error_count": job.error_count,
+                "error": job.error or None,
+                "counters": job.counters,
+            }
+        )
+
+    def _worker_pool(self) -> WorkerPoolSchema:
+        return WorkerPoolSchema(
+            active=sum(worker.status == WorkerStatus.PROCESSING for worker in self.workers),
+            max=max(self.job.pool_size, len(self.workers)),
+            queue_depth=self.job.queue_depth,
+            workers=[
+                WorkerInfoSchema.model_validate(
+                    {
+                        "id": worker.number,
+                        "status": worker.status,
+                        "current_chunk": worker.current_chunk or None,
+                        "progress_percent": shown_percent(worker.progress_percent),
+                    }
+                )
+                for worker in self.workers
+            ],
+        )
+
+    def _timing(self, now: datetime) -> TimingSchema:
+        job = self.job
+        elapsed_ms = _milliseconds(job.started_at, job.finished_at or now)
+        return TimingSchema(
+            started_at=job.started_at.timestamp() if job.started_at else 0,
+            elapsed_ms=elapsed_ms,
+            estimated_remaining_ms=0
+            if job.is_finished
+            else remaining_ms(elapsed_ms=elapsed_ms, percent=self.overall_percent),
+        )
+
+
+def plan_percent(stages: Iterable[Stage]) -> float:
+    """How far the planned stages are by their counts, in full precision."""
+    return overall_percent(
+        (stage.weight, _percent(stage))
+        for stage in stages
+        if stage.stage_status is not StageStatus.SKIPPED
+    )
+
+
+def load_snapshots(jobs: Iterable[Job] | QuerySet[Job]) -> dict[str, Snapshot]:
+    """Snapshots by job id, in the given order; two queries beside the one for `jobs`."""
+    found = list(jobs)
+    ids = [job.pk for job in found]
+    stages = _grouped(sorted(rows_by(Stage, "job_id", ids), key=attrgetter("position")))
+    workers = _grouped(sorted(rows_by(Worker, "job_id", ids), key=attrgetter("number")))
+    return {
+        job.pk: Snapshot(job=job, stages=stages[job.pk], workers=workers[job.pk]) for job in found
+    }
+
+
+def load_snapshot(job_id: str) -> Snapshot | None:
+    """The snapshot of one job, or None if there is no such job."""
+    return load_snapshots(Job.objects.filter(pk=job_id)).get(job_id)
+
+
+def _grouped(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
+    by_job: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_job[row.job_id].append(row)
+    return by_job
+
+
+def _stage(stage: Stage, now: datetime) -> StageProgressSchema:
+    is_complete = stage.stage_status is StageStatus.COMPLETED
+    return StageProgressSchema.model_validate(
+        {
+            "name": stage.name,
+            "status": stage.status,
+            "processed": stage.processed,
+            # Another process may have grown the total without having written it yet.
+            "total": max(stage.total, stage.processed) if stage.total else 0,
+            "in_flight": stage.in_flight,
+            "progress_percent": shown_percent(_percent(stage)),
+            "duration_ms": _milliseconds(stage.started_at, stage.finished_at or now),
+            "is_complete": is_complete,
+        }
+    )
+
+
+def _percent(stage: Stage) -> float:
+    return stage_percent(
+        processed=stage.processed,
+        total=stage.total,
+        is_completed=stage.stage_status is StageStatus.COMPLETED,
+    )
+
+
+def _milliseconds(start: datetime | None, end: datetime) -> int:
+    return max(0, round((end - start).total_seconds() * 1000)) if start else 0

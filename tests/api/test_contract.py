@@ -1,0 +1,114 @@
+"""Schemathesis asks a real server all that the OpenAPI document allows, and much that it does not.
+
+Each answer must be one that the document promises: status, headers, body, and for a stream every
+single message, down to the JSON in its `data`. `schemathesis.toml` says what is tried.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from ingestion_progress.wire.events import STREAM_EVENTS
+from tests.support.live import ROOT, LiveServer, live_project
+
+pytestmark = pytest.mark.once
+
+CONFIG = ROOT / "tests" / "support" / "schemathesis.toml"
+SEED = """
+from datetime import UTC, datetime
+from ingestion_progress.models.statuses import JobStatus
+from tests.support.page_jobs import job_with
+for status in JobStatus:
+    error = "" if status in {"queued", "running", "succeeded"} else "Something broke."
+    resume_point = {"epoch": "0123456789ab", "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    job_with(status, job_id=status.value, counters={"tables": 4}, error=error, **resume_point)
+for number in range(1, 6):
+    job_with(JobStatus.FAILED, job_id=f"gone-{number}", error="Something broke.")
+    job_with(JobStatus.QUEUED, job_id=f"stopped-{number}")
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """In a project of its own: a worker of other tests would ingest a hundred uploads."""
+    folder = tmp_path_factory.mktemp("contract")
+    with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as project:
+        project.ask(SEED)
+        # A stream of a job that goes on must end as well.
+        yield project.serve("uvicorn", MAX_STREAM_SECONDS="0.5")
+
+
+@pytest.fixture(scope="module")
+def document(server: LiveServer) -> dict[str, Any]:
+    return httpx.get(f"{server.url}/api/v1/openapi.json").json()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of schemathesis: what it said, and every request with its answer."""
+
+    code: int
+    output: str
+    exchanges: list[dict[str, Any]]
+
+    def answers(self, method: str, path: str) -> list[dict[str, Any]]:
+        """The responses to what was asked of an operation, as an HTTP archive has them."""
+        address = re.compile(re.sub(r"{\w+}", "[^/]+", path))
+        return [
+            exchange["response"]
+            for exchange in self.exchanges
+            if exchange["request"]["method"] == method
+            and address.fullmatch(urlsplit(exchange["request"]["url"]).path)
+        ]
+
+
+@pytest.fixture(scope="module")
+def run(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    report = tmp_path_factory.mktemp("schemathesis") / "requests.har"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
+            *("--config-file", str(CONFIG), "run", f"{server.url}/api/v1/openapi.json"),
+            *("--report", "har", "--report-har-path", str(report)),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert report.exists(), done.stdout
+    return Run(done.returncode, done.stdout, json.loads(report.read_text())["log"]["entries"])
+
+
+def test_every_answer_is_one_that_the_document_promises(run):
+    assert run.code == 0, run.output
+
+
+def test_every_operation_was_asked_for_something_that_it_has(run, document):
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            statuses = {answer["status"] for answer in run.answers(method.upper(), path)}
+            promised = {int(status) for status in operation["responses"] if status.startswith("2")}
+            assert statuses & promised, (method, path, statuses)
+
+
+def test_every_event_of_a_stream_was_seen_and_its_resuming(run):
+    answers = run.answers("GET", "/api/v1/admin/ingestion/jobs/{job_id}/progress")
+    assert {answer["status"] for answer in answers} == {200, 204}
+    bodies = [answer["content"].get("text", "") for answer in answers]
+    names = {name for body in bodies for name in re.findall("^event: (.+)$", body, re.MULTILINE)}
+    assert names == {event.name for event in STREAM_EVENTS}

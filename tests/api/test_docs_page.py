@@ -1,0 +1,31 @@
+"""The docs page in a real browser: it renders under the strict policy, from this server only."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["tests.support.browser"]
+pytestmark = pytest.mark.browser
+
+
+def test_docs_page_shows_every_operation_without_leaving_the_server(open_page, site):
+    page = open_page()
+    foreign = []
+    page.on(
+        "request",
+        lambda request: request.url.startswith((site.url, "data:")) or foreign.append(request.url),
+    )
+    page.goto("/api/v1/docs")
+    page.wait_for_selector(".opblock")
+    document = page.request.get("/api/v1/openapi.json").json()
+    operations = sum(len(methods) for methods in document["paths"].values())
+    assert page.locator(".opblock").count() == operations
+
+    page.locator(".opblock-summary", has_text="Watch one job live").click()
+    stream = page.locator(".opblock.is-open")
+    stream.locator("pre", has_text="new EventSource(").wait_for()
+    text = stream.inner_text()
+    for word in ("curl -N", "pipeline_progress", "job_state", "text/event-stream", "Last-Event-ID"):
+        assert word in text
+    assert foreign == []
+    assert page.evaluate("recorded.violations") == []

@@ -1,0 +1,265 @@
+"""The JSON API of jobs, through Django's own client on a real database."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from ingestion_progress import track
+from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import queue_job
+from tests.support.api import JOBS, refusal
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+HOSTILE_IDS = [
+    "nobody",
+    "..%2Fetc%2Fpasswd",
+    "a%00b",
+    "%F0%9F%98%80",
+    "%E2%80%AEabc",
+    "%0A",
+    "x" * 300,
+    "' OR 1=1 --",
+    "%",
+    "{{7*7}}",
+    "%ED%A0%80",
+    "a%2Fb",
+]
+
+
+@pytest.fixture
+def running_job():
+    """A job that has done 3 of 4 pages and skipped the pictures."""
+    with synchronous_tracking():
+        context = track("report.pdf", job_id="running", document_id="doc", workers=2)
+        job = context.__enter__()
+        with job.stage("parsing", total=4, unit="pages") as stage:
+            stage.advance(3)
+            stage.record_error("Page 4 has no text layer", item="page 4")
+            job.skip("vlm", "no images")
+            job.flush()
+            yield job
+        context.__exit__(None, None, None)
+
+
+class TestList:
+    def test_jobs_of_a_batch_are_listed_by_its_name(self, client):
+        for job_id, batch in (("a", "import-7"), ("b", None), ("c", "import-7"), ("d", "other")):
+            queue_job(f"{job_id}.pdf", job_id=job_id, batch=batch)
+        body = client.get(JOBS, {"batch": "import-7", "status": "queued"}).json()
+        assert sorted(item["job_id"] for item in body["items"]) == ["a", "c"]
+        assert {item["batch"] for item in body["items"]} == {"import-7"}
+        assert body["total"] == 2
+        assert client.get(f"{JOBS}/b").json()["batch"] is None
+
+    def test_newest_job_is_first(self, client):
+        now = timezone.now()
+        for age, job_id in enumerate(["new", "old", "older"]):
+            queue_job(f"{job_id}.pdf", job_id=job_id)
+            Job.objects.filter(pk=job_id).update(created_at=now - timedelta(minutes=age))
+        body = client.get(JOBS).json()
+        assert [item["job_id"] for item in body["items"]] == ["new", "old", "older"]
+        assert {key: body[key] for key in ("total", "limit", "offset")} == {
+            "total": 3,
+            "limit": 50,
+            "offset": 0,
+        }
+
+    def test_item_says_how_far_a_job_is_and_where_to_watch_it(self, client, running_job):
+        (item,) = client.get(JOBS).json()["items"]
+        assert item["document_name"] == "report.pdf"
+        assert (item["status"], item["liveness"], item["error_count"]) == ("running", "working", 1)
+        assert 0 < item["overall_progress_percent"] < 100
+        assert item["links"] == {
+            "job": f"{JOBS}/running",
+            "progress": f"{JOBS}/running/progress",
+            "snapshot": f"{JOBS}/running/snapshot",
+            "events": f"{JOBS}/running/events",
+            "cancellation": f"{JOBS}/running/cancellation",
+            "page": "/jobs/running/",
+        }
+
+    @pytest.mark.parametrize("query", ["status=failed&status=queued", "status=failed,queued"])
+    def test_statuses_are_repeated_or_a_comma_list(self, client, query):
+        for status in ("queued", "cancelled"):
+            queue_job("a.pdf", job_id=status)
+        client.post(f"{JOBS}/cancelled/cancellation")
+        body = client.get(f"{JOBS}?{query}").json()
+        assert [item["job_id"] for item in body["items"]] == ["queued"]
+        assert body["total"] == 1
+
+    def test_pages_do_not_overlap(self, client):
+        for number in range(5):
+            queue_job("a.pdf", job_id=f"job-{number}")
+        pages = [client.get(f"{JOBS}?limit=2&offset={offset}").json() for offset in (0, 2, 4)]
+        ids = [item["job_id"] for page in pages for item in page["items"]]
+        assert sorted(ids) == [f"job-{number}" for number in range(5)]
+        assert [page["total"] for page in pages] == [5, 5, 5]
+
+    def test_number_of_queries_does_not_depend_on_number_of_jobs(
+        self, client, django_assert_num_queries
+    ):
+        for number in range(12):
+            queue_job("a.pdf", job_id=f"job-{number}")
+        with django_assert_num_queries(4):  # jobs, stages, workers, count
+            assert len(client.get(f"{JOBS}?limit=1000").json()["items"]) == 12
+
+    @pytest.mark.parametrize(
+        ("query", "field"),
+        [
+            ("limit=0", "limit"),
+            ("limit=1001", "limit"),
+            ("limit=many", "limit"),
+            ("offset=-1", "offset"),
+            ("offset=99999999999999999999", "offset"),
+            ("status=done", "status.0"),
+            ("status=", "status.0"),
+            ("status=queued,%00", "status.1"),
+            ("batch=a%00b", "batch"),
+            ("batch=a/b", "batch"),
+            (f"batch={'x' * 256}", "batch"),
+        ],
+    )
+    def test_impossible_parameters_are_named(self, client, query, field):
+        error = refusal(client.get(f"{JOBS}?{query}"), 422, "invalid_request")
+        assert [entry.field for entry in error.errors] == [field]
+        assert error.message.startswith(f"{field}: ")
+
+
+class TestDetail:
+    def test_it_has_all_that_the_stream_would_say(self, client, running_job):
+        body = client.get(f"{JOBS}/running").json()
+        assert body["progress"]["stages"]["parsing"]["processed"] == 3
+        assert "vlm" not in body["progress"]["stages"]
+        assert body["state"]["skipped_stages"] == ["vlm"]
+        assert body["state"]["status"] == body["status"] == "running"
+
+    @pytest.mark.parametrize("job_id", HOSTILE_IDS)
+    @pytest.mark.parametrize("tail", ["", "/snapshot", "/events", "/cancellation"])
+    def test_id_that_no_job_has_is_not_found(self, client, job_id, tail):
+        method = client.post if tail == "/cancellation" else client.get
+        refusal(method(f"{JOBS}/{job_id}{tail}"), 404, "not_found")
+        if not tail:
+            refusal(client.delete(f"{JOBS}/{job_id}"), 404, "not_found")
+
+    @pytest.mark.parametrize("job_id", ["Ærø 100%", "a?b#c", "😀", "a+b&c=d", "%2F", "50%25"])
+    def test_links_of_an_odd_id_lead_to_its_job(self, client, job_id):
+        queue_job("a.pdf", job_id=job_id)
+        (item,) = client.get(JOBS).json()["items"]
+        assert client.get(item["links"]["job"]).json()["job_id"] == job_id
+        assert client.get(item["links"]["snapshot"]).status_code == 200
+
+
+class TestSnapshot:
+    def test_it_is_exactly_the_progress_object(self, client, running_job):
+        body = client.get(f"{JOBS}/running/snapshot").json()
+        assert list(body) == [
+            "document_id",
+            "document_name",
+            "total_chunks",
+            "total_images",
+            "stages",
+            "worker_pool",
+            "metrics",
+            "timing",
+            "overall_progress_percent",
+        ]
+        assert body["document_id"] == "doc"
+
+    def test_unchanged_job_is_304_for_one_query(
+        self, client, running_job, django_assert_num_queries
+    ):
+        first = client.get(f"{JOBS}/running/snapshot")
+        assert first["Cache-Control"] == "no-cache"
+        with django_assert_num_queries(1):
+            second = client.get(
+                f"{JOBS}/running/snapshot", headers={"If-None-Match": first["ETag"]}
+            )
+        assert second.status_code == 304
+        assert second.content == b""
+        assert second["ETag"] == first["ETag"]
+
+    def test_etag_moves_with_every_write(self, client, running_job):
+        first = client.get(f"{JOBS}/running/snapshot")
+        running_job.count(entities_total=1)
+        running_job.flush()
+        second = client.get(f"{JOBS}/running/snapshot", headers={"If-None-Match": first["ETag"]})
+        assert second.status_code == 200
+        assert second.json()["metrics"]["entities_total"] == 1
+        assert second["ETag"] != first["ETag"]
+
+    @pytest.mark.parametrize("etag", ["nonsense", '"', 'W/"other-1"', "\x00", ""])
+    def test_unknown_etag_gets_the_full_state(self, client, running_job, etag):
+        response = client.get(f"{JOBS}/running/snapshot", headers={"If-None-Match": etag})
+        assert response.status_code == 200
+
+    def test_head_has_the_headers_without_the_body(self, client, running_job):
+        response = client.head(f"{JOBS}/running/snapshot")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response["ETag"].startswith('W/"')
+
+
+class TestEvents:
+    def test_log_is_in_order_and_filtered_by_level(self, client, running_job):
+        body = client.get(f"{JOBS}/running/events").json()
+        ids = [event["id"] for event in body["items"]]
+        assert ids == sorted(ids)
+        assert body["total"] == len(ids) == JobEvent.objects.count()
+        (error,) = client.get(f"{JOBS}/running/events?level=error").json()["items"]
+        assert (error["stage"], error["item"]) == ("parsing", "page 4")
+        assert error["message"] == "Page 4 has no text layer"
+
+    def test_log_comes_in_pages(self, client, running_job):
+        everything = client.get(f"{JOBS}/running/events").json()
+        page = client.get(f"{JOBS}/running/events?limit=1&offset=1").json()
+        assert page["items"] == everything["items"][1:2]
+        assert page["total"] == everything["total"] > 1
+
+    def test_unknown_level_is_named(self, client, running_job):
+        refusal(client.get(f"{JOBS}/running/events?level=loud"), 422, "invalid_request")
+
+
+class TestCancellation:
+    def test_waiting_job_is_cancelled_at_once(self, client):
+        queue_job("a.pdf", job_id="waiting")
+        response = client.post(f"{JOBS}/waiting/cancellation")
+        assert response.status_code == 202
+        assert response.json()["status"] == "cancelled"
+
+    def test_running_job_is_asked_to_stop(self, client, running_job):
+        response = client.post(f"{JOBS}/running/cancellation")
+        assert (response.status_code, response.json()["status"]) == (202, "running")
+        assert client.get(f"{JOBS}/running").json()["state"]["cancel_requested"] is True
+
+    def test_finished_job_is_a_conflict(self, client):
+        queue_job("a.pdf", job_id="over")
+        client.post(f"{JOBS}/over/cancellation")
+        refusal(client.post(f"{JOBS}/over/cancellation"), 409, "job_finished")
+
+
+class TestDeletion:
+    def test_finished_job_is_gone_with_its_log(self, client):
+        queue_job("a.pdf", job_id="over")
+        client.post(f"{JOBS}/over/cancellation")
+        response = client.delete(f"{JOBS}/over")
+        assert (response.status_code, response.content) == (204, b"")
+        assert not Job.objects.exists()
+        assert not JobEvent.objects.exists()
+        refusal(client.delete(f"{JOBS}/over"), 404, "not_found")
+
+    def test_running_job_is_a_conflict(self, client, running_job):
+        refusal(client.delete(f"{JOBS}/running"), 409, "job_running")
+        assert Job.objects.get().status == JobStatus.RUNNING
+
+
+def test_dates_are_utc_with_a_zone(client):
+    queue_job("a.pdf", job_id="a")
+    body = json.loads(client.get(f"{JOBS}/a").content)
+    assert body["created_at"].endswith("Z")
+    assert body["started_at"] is body["finished_at"] is None

@@ -1,0 +1,145 @@
+"""Who sends half of a request, or a byte now and then, to servers that have little patience."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.streams.test_drain import documented_command
+from tests.support.event_streams import progress_url
+from tests.support.live import SERVERS, LiveProject, LiveServer
+from tests.support.servers import free_port
+
+PATIENCE_SECONDS = 1.0
+# Long enough for whoever waits for it on a busy machine, and far from the servers' own 30 s.
+SOON_SECONDS = 15.0
+# The documented commands, with less patience.
+DAPHNE = f"""
+from ingestion_progress.asgi import daphne
+daphne.PATIENCE_SECONDS = {PATIENCE_SECONDS}
+daphne.WebCommand.entrypoint()
+"""
+UVICORN = f"""
+import uvicorn
+from ingestion_progress.asgi import uvicorn as ours
+ours.PATIENCE_SECONDS = {PATIENCE_SECONDS}
+uvicorn.main()
+"""
+IMPATIENT = {
+    "daphne": ["-c", DAPHNE],
+    "uvicorn": ["-c", UVICORN],
+    "granian": ["-m", "granian", "--http1-header-read-timeout", str(int(1000 * PATIENCE_SECONDS))],
+}
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Padding: "
+
+pytestmark = pytest.mark.once
+
+
+@pytest.fixture(scope="module", params=SERVERS)
+def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Iterator[LiveServer]:
+    port = free_port()
+    _, *arguments = documented_command(request.param, port)
+    command = [sys.executable, *IMPATIENT[request.param], *arguments]
+    process = sqlite_project.spawn(*command, is_measured=False, MAX_UPLOAD_BYTES="4000000")
+    live = LiveServer(f"http://127.0.0.1:{port}", process, sqlite_project)
+    live.wait_until_ready()
+    yield live
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def job_id(sqlite_project: LiveProject) -> str:
+    """Of a job that waits."""
+    return sqlite_project.queue_job()
+
+
+@pytest.fixture
+def client(server) -> Iterator[socket.socket]:
+    url = urlsplit(server.url)
+    with socket.create_connection((url.hostname, url.port), timeout=SOON_SECONDS) as client:
+        yield client
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Whether the server has closed the connection, after whatever it had to say."""
+    with contextlib.suppress(ConnectionResetError):
+        while client.recv(65536):
+            pass
+    return True
+
+
+def may_drip(client: socket.socket) -> bool:
+    """Whether a byte may come every 50 ms for as long as anybody would wait."""
+    client.settimeout(0.05)
+    deadline = time.monotonic() + SOON_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            client.sendall(b"x")
+            if not client.recv(65536):
+                return False
+        except TimeoutError:
+            continue
+        except OSError:
+            return False
+    return True
+
+
+def ask(client: socket.socket, request: bytes) -> bytes:
+    """The head of the answer."""
+    client.sendall(request)
+    answer = b""
+    while b"\r\n\r\n" not in answer:
+        piece = client.recv(65536)
+        assert piece, answer
+        answer += piece
+    return answer
+
+
+@pytest.mark.parametrize("part", [b"", b"GET /hea", HEAD], ids=["nothing", "a word", "half a head"])
+def test_who_stops_in_the_head_is_parted_with(client, part):
+    client.sendall(part)
+
+    assert is_closed(client)
+
+
+@pytest.mark.parametrize("part", [b"GET /", HEAD], ids=["in the first line", "in a header"])
+def test_who_drips_in_the_head_is_parted_with(client, part):
+    client.sendall(part)
+
+    assert not may_drip(client)
+
+
+def test_second_request_of_a_connection_has_as_little_time(client):
+    assert b" 200 " in ask(client, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    client.sendall(HEAD)
+
+    assert is_closed(client)
+
+
+def test_body_may_take_longer_than_a_head(client):
+    pieces = 4
+    client.sendall(b"POST /login/ HTTP/1.1\r\nHost: localhost\r\n")
+    time.sleep(0.6 * PATIENCE_SECONDS)
+    client.sendall(b"Content-Length: %d\r\n\r\n" % pieces)
+    for _ in range(pieces - 1):
+        time.sleep(0.6 * PATIENCE_SECONDS)
+        client.sendall(b"x")
+
+    assert ask(client, b"x").startswith(b"HTTP/1.1 403 ")  # no token against forged requests
+
+
+def test_stream_outlives_the_time_for_a_head(server, job_id, client):
+    path = urlsplit(progress_url(server.url, job_id)).path
+    head = ask(client, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    assert b"text/event-stream" in head
+
+    client.settimeout(2 * PATIENCE_SECONDS)
+    with pytest.raises(TimeoutError):
+        is_closed(client)

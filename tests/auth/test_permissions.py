@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, Permission, User
+
+from ingestion_progress.auth import permissions, tokens
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def visitor(rf, settings):
+    """Makes a request of a user to a site that is closed."""
+    settings.INGESTION_PROGRESS_PUBLIC = False
+
+    def make(user=None, *, permission: str = ""):
+        request = rf.get("/")
+        if permission:
+            user.user_permissions.add(Permission.objects.get(codename=permission))
+        if user is not None:
+            request.user = user
+        return request
+
+    return make
+
+
+def test_public_site_is_open_to_everybody(rf, settings):
+    settings.INGESTION_PROGRESS_PUBLIC = True
+
+    assert permissions.may_view(rf.get("/"), "job")
+    assert permissions.may_start(rf.get("/"))
+
+
+@pytest.mark.parametrize("user", [None, AnonymousUser()])
+def test_closed_site_asks_strangers_to_log_in(visitor, user):
+    request = visitor(user)
+
+    assert not permissions.may_view(request, "job")
+    assert not permissions.may_start(request)
+    assert permissions.refusal_status(request) == 401
+
+
+def test_user_without_permission_is_forbidden(visitor, django_user_model):
+    request = visitor(django_user_model.objects.create_user("ada"))
+
+    assert not permissions.may_view(request, "job")
+    assert permissions.refusal_status(request) == 403
+
+
+def test_each_permission_opens_its_own_door(visitor, django_user_model):
+    viewer = visitor(django_user_model.objects.create_user("ada"), permission="view_job")
+    starter = visitor(django_user_model.objects.create_user("ben"), permission="start_job")
+
+    assert permissions.may_view(viewer, "job")
+    assert not permissions.may_start(viewer)
+    assert permissions.may_start(starter)
+    assert not permissions.may_view(starter, "job")
+
+
+def test_inactive_user_is_refused_whatever_the_permissions(visitor, django_user_model):
+    user: User = django_user_model.objects.create_superuser("ada", is_active=False)
+
+    assert not permissions.may_view(visitor(user), "job")
+
+
+class TestRuleOfTheProject:
+    @pytest.fixture(autouse=True)
+    def _ruled(self, settings):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
+
+    def test_it_decides_for_each_job(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"))
+
+        assert permissions.may_view(request, "ada-1")
+        assert not permissions.may_view(request, "ben-1")
+        assert not permissions.may_view(request, "")
+
+    def test_it_replaces_the_permission(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"), permission="view_job")
+
+        assert not permissions.may_view(request, "ben-1")
+
+    def test_it_decides_on_a_public_site_too(self, visitor, settings):
+        request = visitor(AnonymousUser())
+        settings.INGESTION_PROGRESS_PUBLIC = True
+
+        assert not permissions.is_open()
+        assert not permissions.may_view(request, "ada-1")
+
+    def test_it_sees_the_request(self, rf, settings):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
+
+        assert permissions.may_view(rf.get("/", headers={"X-Job": "a"}), "a")
+        assert not permissions.may_view(rf.get("/"), "a")
+
+    def test_who_may_not_see_a_job_may_not_touch_it(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"), permission="start_job")
+
+        assert permissions.may_start(request)
+        assert permissions.may_start(request, "ada-1")
+        assert not permissions.may_start(request, "ben-1")
+
+    def test_it_gives_no_right_to_start(self, visitor, django_user_model):
+        request = visitor(django_user_model.objects.create_user("ada"))
+
+        assert not permissions.may_start(request, "ada-1")
+
+    @pytest.mark.parametrize("is_active", [True, False])
+    def test_token_is_valid_while_its_issuer_is_active(self, rf, django_user_model, is_active):
+        issuer = django_user_model.objects.create_user("ada", is_active=is_active)
+        token, _ = tokens.mint(["ada-1"], minted_by=str(issuer.pk))
+
+        assert permissions.may_view(rf.get("/", {"token": token}), "ada-1") is is_active

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import time
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from django.core.management import CommandError, call_command
+from django.http import HttpRequest
+
+from ingestion_progress.auth import tokens
+from ingestion_progress.exceptions import (
+    AccessRefused,
+    InvalidJobId,
+    InvalidTokenRequest,
+    TokenKeyMissing,
+)
+
+KEY = "k" * 32
+
+
+def signed(key=KEY, algorithm="HS256", headers=None, **claims):
+    """A token as another service would make it; a claim that is None is left out."""
+    claims = {"aud": "ingestion-progress", "exp": time.time() + 60, "jobs": ["a"]} | claims
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
+
+
+def code_of(text):
+    with pytest.raises(AccessRefused) as refused:
+        tokens.verify(text)
+    return refused.value.code
+
+
+def pem_pair(private):
+    public = private.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    secret = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return secret.decode(), public.decode()
+
+
+@pytest.fixture
+def shared_key(settings):
+    settings.INGESTION_PROGRESS_TOKEN_KEY = KEY
+
+
+class TestMinting:
+    def test_token_is_for_the_named_jobs_and_ten_minutes(self):
+        token = tokens.verify(tokens.mint(["a", "b"])[0])
+
+        assert token.covers("a")
+        assert token.covers("b")
+        assert not token.covers("c")
+        assert not token.covers("")
+        assert 598 < token.expires_at - time.time() <= 601
+
+    def test_token_for_all_jobs_covers_their_list_too(self):
+        token = tokens.verify(tokens.mint(None)[0])
+
+        assert token.covers("anything")
+        assert token.covers("")
+
+    def test_it_remembers_who_asked(self):
+        assert tokens.verify(tokens.mint(["a"], minted_by="7")[0]).minted_by == "7"
+
+    @pytest.mark.parametrize("minutes", [0, -1, 61, float("nan"), float("inf")])
+    def test_life_is_bounded(self, minutes):
+        with pytest.raises(InvalidTokenRequest):
+            tokens.mint(["a"], minutes=minutes)
+
+    @pytest.mark.parametrize("jobs", [[], [str(n) for n in range(51)]])
+    def test_number_of_jobs_is_bounded(self, jobs):
+        with pytest.raises(InvalidTokenRequest):
+            tokens.mint(jobs)
+
+    @pytest.mark.parametrize("job_id", ["", "a/b", "a\n"])
+    def test_an_id_that_no_job_can_have_is_refused(self, job_id):
+        with pytest.raises(InvalidJobId):
+            tokens.mint([job_id])
+
+
+class TestVerifying:
+    @pytest.fixture(autouse=True)
+    def _key(self, shared_key):
+        pass
+
+    def test_token_of_another_service_with_the_key_counts(self):
+        assert tokens.verify(signed()).covers("a")
+        assert tokens.verify(signed(jobs="*")).covers("b")
+
+    def test_expired_token_says_so(self):
+        assert code_of(signed(exp=time.time() - 1)) == "token_expired"
+
+    @pytest.mark.parametrize(
+        "claims",
+        [
+            {"aud": "somebody-else"},
+            {"aud": None},
+            {"exp": None},
+            {"exp": time.time() + 86400},
+            {"exp": "soon"},
+            {"nbf": time.time() + 86400},  # the suite may take minutes
+            {"jobs": None},
+            {"jobs": []},
+            {"jobs": "a"},
+            {"jobs": [""]},
+            {"jobs": [1]},
+            {"jobs": {"a": 1}},
+            {"jobs": [str(n) for n in range(51)]},
+            {"minted_by": 7},
+        ],
+    )
+    def test_what_is_not_in_order_does_not_count(self, claims):
+        assert code_of(signed(**claims)) == "token_invalid"
+
+    @pytest.mark.parametrize("text", ["", "a", "a.b.c", "é.é.é", "x" * 9000])
+    def test_what_is_no_token_does_not_count(self, text):
+        assert code_of(text) == "token_invalid"
+
+    def test_another_key_does_not_count(self):
+        assert code_of(signed(key="z" * 32)) == "token_invalid"
+
+    def test_the_token_does_not_choose_the_algorithm(self):
+        assert code_of(signed(key="", algorithm="none")) == "token_invalid"
+        assert code_of(signed(key="k" * 64, algorithm="HS512")) == "token_invalid"
+
+    def test_short_key_is_refused_not_warned_about(self, settings):
+        settings.INGESTION_PROGRESS_TOKEN_KEY = "short"
+        with pytest.raises(jwt.InvalidKeyError):
+            tokens.mint(["a"])
+
+    def test_token_signed_with_the_former_secret_counts(self, settings):
+        settings.INGESTION_PROGRESS_TOKEN_KEY = ""
+        text, _ = tokens.mint(["a"])
+        settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+        settings.SECRET_KEY = "a new one"
+
+        assert tokens.verify(text).covers("a")
+        settings.SECRET_KEY_FALLBACKS = []
+        assert code_of(text) == "token_invalid"
+
+
+class TestTwoKeys:
+    @pytest.fixture(params=["ES256", "RS256"])
+    def pair(self, request, settings):
+        settings.INGESTION_PROGRESS_TOKEN_ALGORITHM = request.param
+        private = (
+            ec.generate_private_key(ec.SECP256R1())
+            if request.param == "ES256"
+            else rsa.generate_private_key(65537, 2048)
+        )
+        secret, public = pem_pair(private)
+        settings.INGESTION_PROGRESS_TOKEN_PUBLIC_KEY = public
+        settings.INGESTION_PROGRESS_TOKEN_PRIVATE_KEY = secret
+        assert tokens.key_problem() == ""
+        return secret, public, request.param
+
+    def test_private_key_signs_and_public_key_checks(self, pair):
+        assert tokens.verify(tokens.mint(["a"])[0]).covers("a")
+
+    def test_without_the_private_key_tokens_are_checked_only(self, pair, settings):
+        settings.INGESTION_PROGRESS_TOKEN_PRIVATE_KEY = ""
+
+        assert tokens.key_problem() == ""
+        assert tokens.verify(signed(key=pair[0], algorithm=pair[2])).covers("a")
+        with pytest.raises(TokenKeyMissing):
+            tokens.mint(["a"])
+
+    def test_public_key_is_no_shared_key(self, pair):
+        forged = jwt.PyJWT().encode  # PyJWT refuses to sign with a PEM, an attacker does not
+        with pytest.raises(jwt.InvalidKeyError):
+            forged({}, pair[1], algorithm="HS256")
+        assert code_of(signed(algorithm="HS256")) == "token_invalid"
+
+    def test_keys_that_do_not_belong_together_are_a_problem(self, pair, settings):
+        other = pem_pair(ec.generate_private_key(ec.SECP256R1()))
+        if pair[2] == "RS256":
+            other = pem_pair(rsa.generate_private_key(65537, 2048))
+        settings.INGESTION_PROGRESS_TOKEN_PRIVATE_KEY = other[0]
+
+        assert "belong together" in tokens.key_problem()
+
+    def test_short_rsa_key_is_a_problem(self, settings):
+        _, public = pem_pair(rsa.generate_private_key(65537, 1024))
+        settings.INGESTION_PROGRESS_TOKEN_ALGORITHM = "RS256"
+        settings.INGESTION_PROGRESS_TOKEN_PUBLIC_KEY = public
+
+        assert "2048" in tokens.key_problem()
+
+
+class TestPresented:
+    def test_header_comes_before_the_url(self, rf):
+        request = rf.get("/?token=url", headers={"Authorization": "bearer header"})
+
+        assert tokens.presented(request) == "header"
+
+    def test_another_scheme_is_no_token(self, rf):
+        assert tokens.presented(rf.get("/", headers={"Authorization": "Basic abc"})) == ""
+
+    @pytest.mark.parametrize("factory", ["rf", "async_rf"])
+    def test_it_is_taken_out_of_the_url(self, request, factory):
+        asked: HttpRequest = request.getfixturevalue(factory).get("/jobs/?a=1&token=secret&b=é")
+
+        assert tokens.presented(asked) == "secret"
+        assert tokens.presented(asked) == "secret"
+        assert "secret" not in asked.get_full_path()
+        assert "secret" not in repr(asked)
+        assert dict(asked.GET) == {"a": ["1"], "b": ["é"]}
+        assert b"secret" not in getattr(asked, "scope", {}).get("query_string", b"")
+
+
+class TestCommand:
+    def test_it_prints_a_token_and_nothing_else(self, capsys):
+        call_command("stream_token", "a", "b", minutes=5)
+
+        token = tokens.verify(capsys.readouterr().out.strip())
+        assert token.jobs == {"a", "b"}
+        assert 298 < token.expires_at - time.time() <= 301
+
+    def test_all_is_said_on_purpose(self, capsys):
+        call_command("stream_token", "--all")
+
+        assert tokens.verify(capsys.readouterr().out.strip()).jobs is None
+
+    @pytest.mark.parametrize("args", [(), ("a", "--all"), ("a/b",), ("a", "--minutes", "1000")])
+    def test_what_makes_no_token_is_an_error(self, args):
+        with pytest.raises(CommandError):
+            call_command("stream_token", *args)

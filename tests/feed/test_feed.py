@@ -1,0 +1,486 @@
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import itertools
+import logging
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.db.models import F
+from django.utils import timezone
+
+from ingestion_progress.concurrency.threads import MAX_HUNG_THREADS
+from ingestion_progress.feed import Feed, Selection, Subscription, poller, reader
+from ingestion_progress.feed import feed as feed_module
+from ingestion_progress.models import Job, Stage
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.wire.frames import KEEPALIVE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def quick_settings(settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
+
+
+@pytest.fixture
+async def feed():
+    feed = Feed()
+    yield feed
+    for subscriber in list(feed._subscriptions):
+        feed.unsubscribe(subscriber)
+
+
+class CountedReads:
+    """Every call of `read_changes`, which costs one query or three: the jobs it asked for."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.calls: list[int] = []
+        self.before: Callable[[], None] = lambda: None
+        original = poller.read_changes
+
+        def read(known, now, scope):
+            self.calls.append(len(known))
+            self.before()
+            return original(known, now, scope)
+
+        monkeypatch.setattr(poller, "read_changes", read)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    return CountedReads(monkeypatch)
+
+
+async def make_job(job_id: str = "job", **fields: Any) -> Job:
+    now = timezone.now()
+    job = await Job.objects.acreate(
+        id=job_id, **{"status": JobStatus.RUNNING, "started_at": now, "heartbeat_at": now} | fields
+    )
+    await Stage.objects.acreate(job=job, name="parsing", position=0, weight=1, total=10)
+    return job
+
+
+async def write(job_id: str = "job", **fields: Any) -> None:
+    await Job.objects.filter(pk=job_id).aupdate(revision=F("revision") + 1, **fields)
+
+
+async def opened(subscriber: Subscription) -> bytes:
+    async with asyncio.timeout(5):
+        await subscriber.ready
+    return subscriber.open()
+
+
+async def following(subscriber: Subscription) -> bytes:
+    async with asyncio.timeout(5):
+        return await anext(subscriber)
+
+
+async def test_state_at_once_then_every_change_then_the_end(feed):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    assert b'"revision"' not in (first := await opened(subscriber))
+    assert re.match(rb"retry: \d+\nevent: pipeline_progress\nid: ", first)
+
+    await write(neo4j_writes=3)
+    assert b'"neo4j_writes":3' in await following(subscriber)
+    await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
+    assert (await following(subscriber)).endswith(b"event: complete\ndata: {}\n\n")
+    with pytest.raises(StopAsyncIteration):
+        await following(subscriber)
+
+
+async def test_job_deleted_while_watched_ends_its_streams(feed):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    await Job.objects.all().adelete()
+
+    assert b'"code":"not_found"' in await following(subscriber)
+    assert subscriber.has_ended
+
+
+@pytest.mark.parametrize("job_id", ["", "a/b", "nul\x00", "x" * 256, "..", " a", "line\nbreak"])
+async def test_impossible_id_is_an_unknown_job_without_a_query(feed, reads, job_id):
+    subscriber = feed.join(Selection.one(job_id))
+
+    assert subscriber.ready.done()
+    assert b'"code":"not_found"' in subscriber.open()
+    assert not feed.subscriber_count
+    assert not reads.calls
+
+
+async def test_thousand_clients_of_one_job_are_read_once(feed, reads):
+    await make_job()
+    subscribers = [feed.join(Selection.one("job")) for _ in range(1000)]
+    bodies = [await opened(subscriber) for subscriber in subscribers]
+
+    assert reads.calls[0] == 1
+    assert len({re.sub(rb"^retry: .*\n", b"", body) for body in bodies}) == 1
+
+
+async def test_thousand_clients_of_many_jobs_are_read_in_one_batch(feed, reads, settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    await Job.objects.abulk_create(Job(id=f"job-{n}") for n in range(100))
+    subscribers = [feed.join(Selection.one(f"job-{n % 100}")) for n in range(1000)]
+    for subscriber in subscribers:
+        await opened(subscriber)
+
+    assert reads.calls == [100]
+
+
+async def test_new_job_does_not_wait_for_the_next_tick(feed, reads, settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    await make_job("first")
+    await make_job("second")
+    await opened(feed.join(Selection.one("first")))
+
+    await opened(feed.join(Selection.one("second")))
+
+    assert reads.calls == [1, 1]
+
+
+async def test_late_joiner_costs_no_query(feed, reads, settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+    late = feed.join(Selection.one("job"))
+
+    assert late.ready.done()
+    assert len(reads.calls) == 1
+
+
+async def test_job_whose_clients_left_is_not_read_any_more(feed, reads):
+    await make_job()
+    await make_job("other")
+    gone, stays = feed.join(Selection.one("job")), feed.join(Selection.one("other"))
+    await opened(gone)
+    await opened(stays)
+    feed.unsubscribe(gone)
+    reads.calls.clear()
+    await write("other")
+    await following(stays)
+
+    assert set(reads.calls) == {1}
+
+
+async def test_last_one_out_stops_tasks_and_thread(feed):
+    await make_job()
+    first, second = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
+    await opened(first)
+    tasks = list(feed._tasks)
+    feed.unsubscribe(first)
+    feed.unsubscribe(first)
+    assert not any(task.cancelling() for task in tasks)
+
+    feed.unsubscribe(second)
+
+    await asyncio.wait(tasks, timeout=1)
+    assert all(task.cancelled() for task in tasks)
+    for _ in range(50):
+        if not any("progress-feed" in thread.name for thread in threading.enumerate()):
+            break
+        await asyncio.sleep(0.02)
+    else:
+        pytest.fail("the feed's thread is still there")
+
+
+async def test_feed_starts_again_after_it_stopped(feed):
+    await make_job()
+    for _ in range(3):
+        subscriber = feed.join(Selection.one("job"))
+        assert b"pipeline_progress" in await opened(subscriber)
+        feed.unsubscribe(subscriber)
+
+
+def test_feed_follows_into_another_event_loop():
+    feed = Feed()
+
+    async def visit(*, leaves: bool) -> bytes:
+        subscriber = feed.join(Selection.one("job"))
+        body = await opened(subscriber)
+        if leaves:
+            feed.unsubscribe(subscriber)
+        return body
+
+    asyncio.run(make_job())
+    for leaves in (False, True, True):
+        assert b"pipeline_progress" in asyncio.run(visit(leaves=leaves))
+    assert feed.subscriber_count == 0
+
+
+async def test_feed_refuses_a_second_running_loop(feed):
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+
+    async def intrude() -> None:
+        feed.join(Selection.one("job"))
+
+    with pytest.raises(RuntimeError, match="another event loop"):
+        await asyncio.to_thread(asyncio.run, intrude())
+
+
+async def test_tasks_do_not_inherit_the_context_of_the_first_request(feed, monkeypatch, settings):
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 0.02
+    request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id")
+    request_id.set("first visitor")
+    seen: dict[str, str] = {}
+    monkeypatch.setattr(
+        poller, "_last_seen", lambda *args: seen.setdefault("poller", request_id.get("")) or None
+    )
+    monkeypatch.setattr(
+        feed, "keep_alive", lambda clock: seen.setdefault("keepalive", request_id.get(""))
+    )
+    feed.join(Selection.one("job"))
+    for _ in range(200):
+        await asyncio.sleep(0 if len(seen) == 2 else 0.01)
+
+    assert seen == {"poller": "", "keepalive": ""}
+
+
+async def test_failing_poll_is_logged_once_and_tried_again(feed, reads, caplog):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    failures = 0
+
+    def fail() -> None:
+        nonlocal failures
+        failures += 1
+        if failures <= 2:
+            raise OperationalError("the database is away")
+
+    caplog.set_level(logging.INFO, "ingestion_progress")
+    reads.before = fail
+    await write(neo4j_writes=7)
+
+    assert b'"neo4j_writes":7' in await following(subscriber)
+    await asyncio.sleep(0)
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == ["feed_poll_failed", "feed_poll_recovered"]
+
+
+async def test_streams_are_kept_alive_while_a_poll_hangs(feed, reads, settings):
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 0.02
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    frozen = threading.Event()
+    reads.before = lambda: frozen.wait(5) and None
+    await write(neo4j_writes=7)
+    try:
+        for _ in range(3):
+            assert await following(subscriber) == KEEPALIVE
+    finally:
+        frozen.set()
+
+    while (body := await following(subscriber)) == KEEPALIVE:
+        pass
+    assert b'"neo4j_writes":7' in body
+
+
+async def test_stream_opens_without_a_state_while_the_database_hangs(feed, reads):
+    frozen = threading.Event()
+    reads.before = lambda: frozen.wait(5) and None
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    feed.keep_alive(feed._clock() + feed_module.PATIENCE_SECONDS + 1)
+
+    assert (await opened(subscriber)).startswith(KEEPALIVE)
+    frozen.set()
+    assert b"pipeline_progress" in await following(subscriber)
+
+
+async def test_stream_that_nobody_opens_is_forgotten(feed):
+    await make_job()
+    abandoned, reading = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
+    await opened(reading)
+    feed.keep_alive(feed._clock() + feed_module.ABANDONED_AFTER_SECONDS + 1)
+
+    assert feed.subscriber_count == 1
+    with pytest.raises(StopAsyncIteration):
+        await anext(abandoned)
+
+
+async def test_corrupt_row_ends_its_own_stream_and_is_logged_once(feed, caplog):
+    await make_job("good")
+    await make_job("bad")
+    good, bad = feed.join(Selection.one("good")), feed.join(Selection.one("bad"))
+    await opened(good)
+    await opened(bad)
+    await write("bad", counters={"pages": "many"})
+    assert b'"code":"stream_error"' in (body := await following(bad))
+    assert b"Traceback" not in body
+    assert bad.has_ended
+    await write("good", neo4j_writes=1)
+
+    assert b'"neo4j_writes":1' in await following(good)
+    (record,) = [record for record in caplog.records if record.getMessage() == "sse_stream_error"]
+    assert record.job_id == "bad"
+    assert record.exc_info
+
+
+async def test_many_changes_reach_a_client_at_the_pace_of_the_throttle(feed, settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.005
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.1
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    loop = asyncio.get_running_loop()
+    await opened(subscriber)
+    arrivals, until = [loop.time()], loop.time() + 0.55
+
+    async def write_all_the_time() -> None:
+        while loop.time() < until:
+            await write(neo4j_writes=F("neo4j_writes") + 1)
+        await write(neo4j_writes=1_000_000)
+
+    writer = asyncio.create_task(write_all_the_time())
+    while b'"neo4j_writes":1000000' not in await following(subscriber):
+        arrivals.append(loop.time())
+    await writer
+
+    gaps = [after - before for before, after in itertools.pairwise(arrivals)]
+    assert 2 <= len(gaps) <= 6  # a busy machine skips some
+    assert min(gaps) > 0.08
+
+
+async def test_job_that_changes_all_the_time_is_read_when_a_state_may_be_sent(
+    feed, reads, settings
+):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.1
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.2
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+    reads.calls.clear()
+    loop = asyncio.get_running_loop()
+    until, hints = loop.time() + 0.62, 0
+    while loop.time() < until:
+        await write(neo4j_writes=F("neo4j_writes") + 1)
+        feed._poller.on_notification(("job",))
+        hints += 1
+        await asyncio.sleep(0.005)
+
+    assert hints > 20
+    # One at the end of each of three intervals, and a tick or two between them.
+    assert len(reads.calls) <= 9
+
+
+async def test_hints_that_can_wait_wake_nobody(feed, reads, settings, monkeypatch):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.5
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 1.0
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+    reads.calls.clear()
+    wakes = 0
+    read_what_is_due = feed._poller._read_what_is_due
+
+    async def counted() -> None:
+        nonlocal wakes
+        wakes += 1
+        await read_what_is_due()
+
+    monkeypatch.setattr(feed._poller, "_read_what_is_due", counted)
+    for _ in range(40):
+        feed._poller.on_notification(("job",))
+        await asyncio.sleep(0.02)
+
+    assert wakes <= 2  # at the first tick; the next one would find nothing that is not read anyway
+    assert reads.calls == []
+
+
+async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_has_come(
+    feed, settings
+):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 60
+    await write(neo4j_writes=3)
+    feed._poller.on_notification(("job",))
+    waiter = subscriber.__anext__()
+    await asyncio.sleep(0.05)
+    assert not waiter.done()
+
+    await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
+    feed._poller.on_notification(("job",), ("job",))
+
+    async with asyncio.timeout(5):
+        assert b"event: complete" in await waiter
+
+
+async def test_hint_of_an_end_is_followed_at_a_tick_too(feed, settings):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 30
+    await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
+    feed._poller.on_notification(("job",))
+    feed._poller.on_notification(("job",), ("job",))
+    feed._poller._next_tick_at = feed._clock()
+
+    assert b"event: complete" in await following(subscriber)
+
+
+async def test_hint_of_what_was_read_already_is_forgotten(feed):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    feed._poller.on_notification(("job",))
+    await asyncio.sleep(0.05)
+    await write(neo4j_writes=3)
+
+    assert b'"neo4j_writes":3' in await following(subscriber)
+
+
+async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads, monkeypatch):
+    monkeypatch.setattr(reader, "POLL_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    release = threading.Event()
+    reads.before = lambda: release.wait(20)
+    await asyncio.sleep(0.6)
+    hung = [each for each in threading.enumerate() if each.name == "ingestion-progress-feed"]
+    was_failing = feed.is_failing
+    reads.before = lambda: None
+    release.set()
+    await write(neo4j_writes=3)
+
+    assert b'"neo4j_writes":3' in await following(subscriber)
+    assert was_failing
+    assert 2 <= len(hung) <= MAX_HUNG_THREADS + 2
+    assert not feed.is_failing
+
+
+async def test_nobody_is_sent_away_while_nobody_could_come_back(feed, reads, monkeypatch):
+    def fail() -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    subscriber.ends_at = feed._clock()
+    reads.before = fail
+    async with asyncio.timeout(5):
+        while not feed.is_failing:  # noqa: ASYNC110  (nothing says so)
+            await asyncio.sleep(0.01)
+    feed.rotate(feed._clock())
+    was_sent_away = subscriber.is_ending
+    reads.before = lambda: None
+    await write(neo4j_writes=3)
+
+    assert b'"neo4j_writes":3' in await following(subscriber)
+    feed.rotate(feed._clock())
+    assert (was_sent_away, subscriber.is_ending) == (False, True)

@@ -1,0 +1,148 @@
+"""When the feed reads the database, what it reads again after a failure, and when it stops."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from django.db import OperationalError
+
+from ingestion_progress import wakeups
+from ingestion_progress.feed import Feed, Selection, poller
+from tests.feed.test_feed import CountedReads, following, make_job, opened, write
+from tests.support.clocks import ManualClock
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+THROTTLE_SECONDS = 0.05
+
+
+@pytest.fixture(autouse=True)
+def rare_ticks(settings, monkeypatch):
+    """What a test waits for has to come without the next tick."""
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = THROTTLE_SECONDS
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
+    monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+async def feed(request):
+    """With the test's clock, if it asks for one."""
+    uses_clock = "clock" in request.fixturenames
+    feed = Feed(clock=request.getfixturevalue("clock")) if uses_clock else Feed()
+    yield feed
+    for subscriber in list(feed._subscriptions):
+        feed.unsubscribe(subscriber)
+
+
+@pytest.fixture
+def fail_next(monkeypatch):
+    """Lets the next reads fail, as many as are asked for."""
+    reads = CountedReads(monkeypatch)
+    remaining = 0
+
+    def fail() -> None:
+        nonlocal remaining
+        if remaining:
+            remaining -= 1
+            raise OperationalError("the database is down")
+
+    def set_remaining(count: int) -> None:
+        nonlocal remaining
+        remaining = count
+
+    reads.before = fail
+    return set_remaining
+
+
+async def test_new_job_is_read_again_right_after_a_failed_read(feed, fail_next):
+    await make_job("first")
+    await make_job("second")
+    await opened(feed.join(Selection.one("first")))
+    fail_next(1)
+
+    assert b"event: pipeline_progress" in await opened(feed.join(Selection.one("second")))
+    assert feed.counts.poll_failures == 1
+
+
+async def test_hint_is_followed_right_after_a_failed_read(feed, fail_next):
+    await make_job("first")
+    subscriber = feed.join(Selection.active())
+    await opened(subscriber)
+    await make_job("second")
+    fail_next(1)
+    wakeups.publish("second")
+
+    assert b'"job_id":"second"' in await following(subscriber)
+    assert feed.counts.poll_failures == 1
+
+
+async def test_outage_of_any_length_is_survived_with_bounded_pauses(feed, fail_next, monkeypatch):
+    monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.0)
+    await make_job()
+    fail_next(1100)  # 2 ** 1100 is too large for a float
+
+    assert b"event: pipeline_progress" in await opened(feed.join(Selection.one("job")))
+    assert feed.counts.poll_failures == 1100
+
+
+async def test_state_that_another_viewer_makes_the_feed_skip_is_sent_after_the_throttle(
+    feed, clock
+):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    await write(neo4j_writes=3)
+    polls = feed.counts.polls
+    newcomer = feed.join(Selection.active())
+    await opened(newcomer)
+    assert feed.counts.polls == polls + 1
+    waiter = subscriber.__anext__()
+    assert not waiter.done()
+
+    clock.now += THROTTLE_SECONDS + 0.01
+
+    async with asyncio.timeout(5):
+        assert b'"neo4j_writes":3' in await waiter
+
+
+async def test_hint_of_what_was_read_already_leads_to_one_read(feed, clock):
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+    polls = feed.counts.polls
+    wakeups.publish("job")
+    for _ in range(5):
+        await asyncio.sleep(0.02)
+        clock.now += THROTTLE_SECONDS
+
+    assert feed.counts.polls == polls + 1
+
+
+async def test_viewer_who_comes_while_frames_are_renewed_gets_the_state(feed, monkeypatch):
+    await make_job()
+    first = feed.join(Selection.one("job"))
+    await opened(first)
+    loop, late = asyncio.get_running_loop(), []
+
+    async def replace_the_viewer() -> None:
+        feed.unsubscribe(first)
+        late.append(feed.join(Selection.one("job")))
+
+    original = poller.refreshed
+
+    def refreshed(*args):
+        if not late:
+            asyncio.run_coroutine_threadsafe(replace_the_viewer(), loop).result(5)
+        return original(*args)
+
+    monkeypatch.setattr(poller, "refreshed", refreshed)
+    newcomer = feed.join(Selection.active())
+    await opened(newcomer)
+
+    assert b"event: pipeline_progress" in await opened(late[0])

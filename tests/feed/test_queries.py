@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import json
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import OperationalError, connection
+from django.utils import timezone
+
+from ingestion_progress.feed import queries
+from ingestion_progress.feed.queries import BROKEN_MESSAGE, LastSeen, read_changes
+from ingestion_progress.feed.reader import Reader
+from ingestion_progress.models import Job, Stage, Worker
+from ingestion_progress.models.statuses import JobStatus, Liveness
+
+pytestmark = pytest.mark.django_db
+
+
+def make_jobs(count: int) -> list[str]:
+    now = timezone.now()
+    jobs = Job.objects.bulk_create(
+        Job(id=f"job-{n}", status=JobStatus.RUNNING, started_at=now, heartbeat_at=now)
+        for n in range(count)
+    )
+    Stage.objects.bulk_create(Stage(job=job, name="parsing", position=0, weight=1) for job in jobs)
+    Worker.objects.bulk_create(Worker(job=job, number=1) for job in jobs)
+    return [job.pk for job in jobs]
+
+
+def known(job_id: str, *, is_paused: bool = False) -> LastSeen:
+    job = Job.objects.get(pk=job_id)
+    return LastSeen(
+        epoch=job.epoch,
+        revision=job.revision,
+        liveness=job.liveness(timezone.now()),
+        is_paused=is_paused,
+    )
+
+
+def error_of(body: bytes) -> dict[str, str]:
+    assert body.startswith(b"event: error\n")
+    data: dict[str, str] = json.loads(body.split(b"data: ")[1])
+    return data
+
+
+def test_quiet_tick_is_one_query_however_many_jobs(django_assert_num_queries):
+    job_ids = make_jobs(200)
+    seen = {job_id: known(job_id) for job_id in job_ids}
+
+    with django_assert_num_queries(1):
+        changes = read_changes(seen, timezone.now())
+
+    assert not changes.states
+
+
+def test_tick_with_changes_is_three_queries_however_many_jobs(django_assert_num_queries):
+    job_ids = make_jobs(200)
+
+    with django_assert_num_queries(3):
+        changes = read_changes(dict.fromkeys(job_ids), timezone.now())
+
+    assert set(changes.states) == set(job_ids)
+
+
+def test_queries_are_split_only_by_the_parameter_limit(django_assert_num_queries, monkeypatch):
+    job_ids = make_jobs(25)
+    monkeypatch.setattr(type(connection.features), "max_query_params", 10)
+
+    with django_assert_num_queries(9):
+        changes = read_changes(dict.fromkeys(job_ids), timezone.now())
+
+    assert len(changes.states) == 25
+
+
+def test_only_jobs_that_moved_are_loaded():
+    job_ids = make_jobs(3)
+    seen = {job_id: known(job_id) for job_id in job_ids}
+    Job.objects.filter(pk="job-1").update(revision=7)
+
+    assert list(read_changes(seen, timezone.now()).states) == ["job-1"]
+
+
+def test_new_attempt_is_news_even_at_the_same_revision():
+    make_jobs(1)
+    seen = {"job-0": known("job-0")}
+    Job.objects.update(epoch="another")
+
+    assert list(read_changes(seen, timezone.now()).states) == ["job-0"]
+
+
+def test_job_that_goes_silent_is_news_without_a_write():
+    make_jobs(1)
+    seen = {"job-0": known("job-0")}
+
+    changes = read_changes(seen, timezone.now() + timedelta(seconds=61))
+
+    assert changes.states["job-0"].liveness is Liveness.LOST
+    assert b'"liveness":"lost"' in changes.states["job-0"].single_frame.body
+
+
+def test_paused_job_is_loaded_only_for_its_end():
+    make_jobs(1)
+    seen: dict[str, LastSeen | None] = {"job-0": known("job-0", is_paused=True)}
+    Job.objects.update(revision=7)
+    assert not read_changes(seen, timezone.now()).states
+
+    Job.objects.update(revision=8, status=JobStatus.FAILED, finished_at=timezone.now())
+
+    assert read_changes(seen, timezone.now()).states["job-0"].single_frame.is_final
+
+
+def test_vanished_job_is_not_found():
+    make_jobs(1)
+    seen: dict[str, LastSeen | None] = {"job-0": known("job-0")}
+    Job.objects.all().delete()
+
+    frame = read_changes(seen, timezone.now()).states["job-0"].single_frame
+
+    assert frame.is_final
+    assert error_of(frame.body) == {
+        "message": "Job not found: job-0",
+        "job_id": "job-0",
+        "code": "not_found",
+    }
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE ingestion_progress_job SET counters = '\"text\"' WHERE id = 'job-1'",
+        "UPDATE ingestion_progress_job SET counters = '{\"a\": \"b\"}' WHERE id = 'job-1'",
+    ],
+)
+def test_corrupt_row_breaks_only_its_own_job(damage):
+    job_ids = make_jobs(5)
+    with connection.cursor() as cursor:
+        cursor.execute(damage)
+
+    changes = read_changes(dict.fromkeys(job_ids), timezone.now())
+
+    assert list(changes.broken) == ["job-1"]
+    frame = changes.states["job-1"].single_frame
+    assert frame.is_final
+    assert error_of(frame.body) == {
+        "message": BROKEN_MESSAGE,
+        "job_id": "job-1",
+        "code": "stream_error",
+    }
+    assert not any(
+        changes.states[job_id].single_frame.is_final for job_id in job_ids if job_id != "job-1"
+    )
+
+
+@pytest.mark.database
+def test_value_that_the_driver_cannot_read_breaks_only_its_own_job():
+    damage = {
+        "sqlite": "error = CAST(x'ff' AS TEXT)",  # no UTF-8
+        "postgresql": "heartbeat_at = 'infinity'",
+    }[connection.vendor]
+    job_ids = make_jobs(5)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE ingestion_progress_job SET {damage} WHERE id = 'job-2'")
+
+    changes = read_changes(dict.fromkeys(job_ids), timezone.now())
+
+    assert list(changes.broken) == ["job-2"]
+    assert changes.states["job-2"].single_frame.is_final
+    assert len(changes.states) == 5
+
+
+def test_row_that_its_own_field_cannot_read_breaks_only_its_own_job():
+    if connection.vendor != "sqlite":
+        pytest.skip("only SQLite stores it")
+    job_ids = make_jobs(5)
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        cursor.execute("UPDATE ingestion_progress_job SET counters = '{' WHERE id = 'job-3'")
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
+
+    changes = read_changes(dict.fromkeys(job_ids), timezone.now())
+
+    assert list(changes.broken) == ["job-3"]
+    assert len(changes.states) == 5
+
+
+def test_failing_database_breaks_no_job(monkeypatch):
+    def fail(*args):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(queries, "load_snapshots", fail)
+    make_jobs(2)
+
+    with pytest.raises(OperationalError):
+        read_changes({"job-0": None, "job-1": None}, timezone.now())
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_reader_works_in_a_thread_of_its_own_and_leaves_no_connection():
+    def visit() -> tuple[str, int]:
+        Job.objects.count()
+        return threading.current_thread().name, threading.get_ident()
+
+    reader = Reader()
+    name, ident = await reader.run(visit)
+    _, again = await reader.run(visit)
+    reader.close()
+
+    assert name.startswith("ingestion-progress-feed")
+    assert ident == again != threading.get_ident()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_reader_renews_its_connection_after_a_failure_and_with_age(monkeypatch):
+    connections_seen = []
+
+    def visit(*, fails: bool = False) -> None:
+        Job.objects.count()
+        connections_seen.append(connection.connection)
+        if fails:
+            raise OperationalError("gone")
+
+    reader = Reader()
+    await reader.run(visit)
+    await reader.run(visit)
+    with pytest.raises(OperationalError):
+        await reader.run(visit, fails=True)
+    await reader.run(visit)
+    monkeypatch.setattr(reader, "_renew_at", 0.0)
+    await reader.run(visit)
+    reader.close()
+
+    first, same, still, renewed, aged = connections_seen
+    assert first is same is still
+    assert len({id(first), id(renewed), id(aged)}) == 3

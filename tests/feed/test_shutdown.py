@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from ingestion_progress.feed import EndReason, Feed, Selection, shutdown
+from ingestion_progress.feed.shutdown import Termination, retry_between, stream_age_seconds
+from ingestion_progress.wire.frames import KEEPALIVE, refused_frame
+from tests.feed.test_feed import following, make_job, opened
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def feed():
+    feed = Feed()
+    yield feed
+    for subscriber in list(feed._subscriptions):
+        feed.unsubscribe(subscriber)
+
+
+@pytest.fixture
+def handled():
+    """Signals that reached the handler which was there before ours."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    yield received
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def ignored():
+    """The parent process has SIGTERM ignored, which its children inherit."""
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def milliseconds(parting: bytes) -> int:
+    return int(re.fullmatch(rb"retry: (\d+)\n", parting)[1])
+
+
+def test_ages_and_returns_are_spread_out(settings):
+    settings.INGESTION_PROGRESS_MAX_STREAM_SECONDS = 100
+    ages = [stream_age_seconds() for _ in range(500)]
+    returns = [milliseconds(retry_between((0.5, 5.0))) for _ in range(500)]
+
+    assert 90 <= min(ages) < 92
+    assert 108 < max(ages) <= 110
+    assert 500 <= min(returns) < 800
+    assert 4700 < max(returns) <= 5000
+
+
+async def test_old_stream_is_told_to_come_back_and_young_ones_stay(feed):
+    await make_job()
+    old, young = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
+    await opened(old)
+    await opened(young)
+    old.ends_at, young.ends_at = 10.0, 11.0
+    feed.rotate(10.0)
+
+    assert 200 <= milliseconds(await following(old)) <= 1000
+    with pytest.raises(StopAsyncIteration):
+        await following(old)
+    assert not young.is_ending
+
+
+async def test_reader_that_takes_nothing_is_cancelled_after_a_while(feed):
+    await make_job()
+    stalled = feed.join(Selection.one("job"))
+    await opened(stalled)
+    stalled.reader = asyncio.create_task(asyncio.sleep(60))
+    stalled.ends_at = 10.0
+    feed.rotate(10.0)
+    feed.rotate(10.0 + shutdown.STALLED_AFTER_SECONDS - 0.1)
+    assert not stalled.reader.cancelling()
+
+    feed.rotate(10.0 + shutdown.STALLED_AFTER_SECONDS)
+    assert stalled.reader.cancelling()
+
+
+async def test_reader_that_does_not_take_how_it_ends_is_cancelled_at_its_age(feed):
+    await make_job()
+    stalled = feed.join(Selection.one("job"))
+    await opened(stalled)
+    stalled.reader = asyncio.create_task(asyncio.sleep(60))
+    stalled.end(refused_frame("job", "token_expired"), EndReason.REFUSED)
+    stalled.ends_at = 10.0
+    feed.rotate(9.9)
+    assert not stalled.reader.cancelling()
+
+    feed.rotate(10.0)
+    assert stalled.reader.cancelling()
+
+
+async def test_sigterm_waits_for_the_streams_and_reaches_the_server(handled):
+    feed = Feed()
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert 500 <= milliseconds(await following(subscriber)) <= 5000
+    assert handled == []
+    feed.unsubscribe(subscriber)
+    await asyncio.sleep(0.2)
+    assert handled == [signal.SIGTERM]
+
+
+async def test_sigterm_that_is_ignored_stays_ignored(ignored, feed):
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+
+    assert not feed.is_draining
+    assert not subscriber.is_ending
+
+
+async def test_sigterm_does_not_wait_for_a_reader_that_takes_nothing(handled, monkeypatch):
+    monkeypatch.setattr("ingestion_progress.feed.feed.DRAIN_SECONDS", 0.05)
+    feed = Feed()
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    subscriber.reader = reader = asyncio.create_task(asyncio.sleep(60))
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.3)
+
+    assert reader.cancelled()
+    assert handled == [signal.SIGTERM]
+    feed.unsubscribe(subscriber)
+
+
+async def test_stream_that_comes_during_the_drain_is_sent_away_at_once(handled):
+    feed = Feed()
+    await make_job()
+    feed.drain(lambda: None)
+    late = feed.join(Selection.one("job"))
+
+    assert await opened(late) == KEEPALIVE
+    assert milliseconds(await following(late)) >= 500
+    assert feed.subscriber_count == 0
+
+
+async def test_second_loop_of_a_process_chains_once(handled):
+    begun: list[float] = []
+    termination = Termination(lambda then: (begun.append(time.monotonic()), then()))
+    loop = asyncio.get_running_loop()
+    termination.listen(loop)
+    termination._loop = None
+    termination.listen(loop)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.sleep(0.05)
+
+    assert len(begun) == 1
+    assert handled == [signal.SIGTERM]

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import asyncio
+import zlib
+
+import pytest
+
+from ingestion_progress.feed import EndReason, Selection, Subscription
+from ingestion_progress.wire.frames import KEEPALIVE, Message, refused_frame
+from tests.support.frames import frame, is_current
+
+
+@pytest.fixture
+async def subscriber() -> Subscription:
+    return Subscription(Selection.one("job"), asyncio.get_running_loop())
+
+
+async def test_slow_subscriber_gets_only_the_newest_frame(subscriber):
+    for number in range(100):
+        subscriber.put("job", frame(number))
+
+    assert await anext(subscriber) == frame(99).body
+    assert subscriber.frames_sent == 1
+
+
+async def test_waiting_subscriber_is_handed_the_very_same_bytes(subscriber):
+    waiter = subscriber.__anext__()
+    state = frame(1)
+    subscriber.put("job", state)
+
+    assert await waiter is state.body
+
+
+async def test_anext_returns_a_bare_future(subscriber):
+    waiter = subscriber.__anext__()
+
+    assert isinstance(waiter, asyncio.Future)
+    assert not isinstance(waiter, asyncio.Task)
+    waiter.cancel()
+
+
+async def test_each_job_has_a_slot_of_its_own(subscriber):
+    subscriber.put("a", frame(1))
+    subscriber.put("b", frame(2))
+    subscriber.put("a", frame(3))
+
+    assert [await anext(subscriber), await anext(subscriber)] == [frame(3).body, frame(2).body]
+
+
+async def test_iteration_ends_after_the_final_frame(subscriber):
+    subscriber.put("job", frame(99))
+    subscriber.put("job", frame(100, is_final=True))
+
+    assert [body async for body in subscriber] == [frame(100).body]
+
+
+async def test_final_frame_that_is_handed_over_ends_the_iteration(subscriber):
+    waiter = subscriber.__anext__()
+    subscriber.put("job", frame(100, is_final=True))
+
+    assert await waiter == frame(100).body
+    assert subscriber.has_ended
+    assert subscriber.last_percent == 100
+    with pytest.raises(StopAsyncIteration):
+        await anext(subscriber)
+
+
+async def test_frame_after_a_cancelled_wait_is_kept_for_the_next_one(subscriber):
+    waiter = asyncio.ensure_future(subscriber.__anext__())
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+
+    subscriber.put("job", frame(1))
+    subscriber.send_comment()
+
+    assert await anext(subscriber) == frame(1).body
+
+
+async def test_keepalive_reaches_only_who_waits(subscriber):
+    subscriber.send_comment()
+    waiter = subscriber.__anext__()
+    assert not waiter.done()
+
+    subscriber.send_comment()
+
+    assert await waiter == KEEPALIVE
+    assert subscriber.frames_sent == 0
+
+
+async def test_stream_without_a_state_opens_with_a_comment(subscriber):
+    assert subscriber.open() == KEEPALIVE
+    assert subscriber.is_open
+
+
+async def test_closing_ends_a_waiting_iteration(subscriber):
+    waiter = subscriber.__anext__()
+    subscriber.close()
+    subscriber.close()
+    subscriber.put("job", frame(1))
+
+    with pytest.raises(StopAsyncIteration):
+        await waiter
+    assert not subscriber.has_ended
+
+
+def resuming(last_event_id: str) -> Subscription:
+    selection = Selection.one("job", last_event_id=last_event_id)
+    return Subscription(selection, asyncio.get_running_loop())
+
+
+class TestWelcome:
+    async def test_who_brings_no_id_gets_the_state(self, subscriber):
+        subscriber.put("job", frame(1))
+
+        assert subscriber.ready.done()
+        assert subscriber.open() == frame(1).body
+
+    @pytest.mark.parametrize("resume_id", ["epoch-2", "other-1", "\x00", "epoch-1 ", "9" * 5000])
+    async def test_unknown_id_gets_the_full_state(self, resume_id):
+        subscriber = resuming(resume_id)
+        subscriber.put("job", frame(1))
+
+        assert subscriber.open() == frame(1).body
+
+    async def test_who_has_the_state_gets_nothing_until_it_moves(self):
+        subscriber = resuming("epoch-1")
+        subscriber.put("job", frame(1))
+
+        assert subscriber.ready.done()
+        assert not is_current(subscriber)
+        assert subscriber.open() == KEEPALIVE
+        waiter = subscriber.__anext__()
+        assert not waiter.done()
+        subscriber.put("job", frame(2))
+        assert await waiter == frame(2).body
+
+    async def test_who_has_the_final_state_has_nothing_to_stream(self):
+        subscriber = resuming("epoch-100")
+        subscriber.put("job", frame(100, is_final=True))
+
+        assert is_current(subscriber)
+
+    async def test_stream_that_opened_before_the_final_state_was_known_gets_its_ending(self):
+        subscriber = resuming("epoch-100")
+        subscriber.set_ready()  # the database was away
+        assert subscriber.open() == KEEPALIVE
+        subscriber.put("job", frame(100, is_final=True))
+
+        assert not is_current(subscriber)
+        assert [body async for body in subscriber] == [frame(100, is_final=True).body]
+
+
+async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscriber):
+    subscriber.put("job", frame(1))
+    subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
+    subscriber.put("job", frame(2))
+
+    assert [part async for part in subscriber] == [frame(1).body, b"retry: 700\n"]
+    assert not subscriber.has_ended
+
+
+async def test_waiting_stream_is_parted_with_at_once(subscriber):
+    waiter = subscriber.__anext__()
+    subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
+    subscriber.end(Message(body=b"retry: 900\n"), EndReason.SHUTDOWN)
+
+    assert await waiter == b"retry: 700\n"
+    with pytest.raises(StopAsyncIteration):
+        await anext(subscriber)
+
+
+async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
+    subscriber.put("job", frame(1, is_final=True))
+    subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
+
+    assert [part async for part in subscriber] == [frame(1, is_final=True).body]
+    assert subscriber.has_ended
+
+
+class TestStreamOfManyJobs:
+    @pytest.fixture
+    async def subscriber(self) -> Subscription:
+        return Subscription(Selection.active(), asyncio.get_running_loop())
+
+    async def test_end_overtakes_the_unsent_states_of_other_jobs(self, subscriber):
+        subscriber.put("a", frame(1))
+        subscriber.put("b", frame(2))
+        subscriber.put("b", frame(3, is_final=True))
+
+        assert [await anext(subscriber) for _ in "ab"] == [frame(3).body, frame(1).body]
+
+    async def test_refused_viewer_gets_the_refusal_and_no_unsent_state(self, subscriber):
+        refusal = refused_frame("", "forbidden")
+        subscriber.put("a", frame(1))
+        subscriber.put("b", frame(2, is_final=True))
+        subscriber.end(refusal, EndReason.REFUSED)
+
+        assert [body async for body in subscriber] == [refusal.body]
+        assert subscriber.has_ended
+
+
+class TestCompressed:
+    """What a client that takes gzip gets of all that a stream may hand out."""
+
+    @pytest.fixture
+    async def compressed(self, subscriber) -> Subscription:
+        subscriber.compress()
+        return subscriber
+
+    @pytest.fixture
+    def decoder(self):
+        return zlib.decompressobj(wbits=31)
+
+    async def test_every_part_is_read_as_it_comes(self, compressed, decoder):
+        compressed.initial_retry = b"retry: 1234\n"
+        compressed.put("job", frame(1))
+
+        assert decoder.decompress(compressed.open()) == b"retry: 1234\n" + frame(1).body
+        waiter = compressed.__anext__()
+        compressed.send_comment()
+        assert decoder.decompress(await waiter) == KEEPALIVE
+        compressed.put("job", frame(2))
+        assert decoder.decompress(await anext(compressed)) == frame(2).body
+        assert not decoder.eof
+
+    async def test_blocks_of_a_frame_are_made_once_for_all(self):
+        state = frame(1)
+
+        assert state.deflated is state.deflated
+
+    @pytest.mark.parametrize("ending", ["final", "end", "part"])
+    async def test_it_is_complete_at_each_end(self, compressed, decoder, ending):
+        if ending == "part":
+            compressed.end(Message(body=b"retry: 99\n"), EndReason.SHUTDOWN)
+        elif ending == "end":
+            compressed.end(frame(7), EndReason.REFUSED)
+        else:
+            compressed.put("job", frame(100, is_final=True))
+
+        received = b"".join([decoder.decompress(part) async for part in compressed])
+
+        assert received in {b"retry: 99\n", frame(7).body, frame(100).body}
+        assert decoder.eof

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from ingestion_progress.feed import Feed, Selection, Subscription
+from ingestion_progress.feed.job_state import JobState
+from ingestion_progress.feed.watched_job import WatchedJob
+from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.wire.frames import KEEPALIVE
+from ingestion_progress.wire.snapshots import Snapshot
+from tests.feed.test_feed import make_job, opened, write
+from tests.support.clocks import ManualClock
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def settings_of_the_throttle(settings):
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.5
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 15
+
+
+def state(revision: int, status: JobStatus = JobStatus.RUNNING) -> JobState:
+    job = Job(
+        id="job", epoch="e", revision=revision, status=status, started_at=NOW, heartbeat_at=NOW,
+        updated_at=NOW, finished_at=NOW if status.is_final else None,
+    )  # fmt: skip
+    return JobState(Snapshot(job=job, stages=[], workers=[]), NOW, NOW)
+
+
+class Reader:
+    """A stream that reads at once, and remembers when it got what."""
+
+    def __init__(self, watch: WatchedJob, clock: float, *, resume_id: str = "") -> None:
+        self.subscriber = Subscription(
+            Selection.one(watch.job_id, last_event_id=resume_id), asyncio.get_running_loop()
+        )
+        watch.join(self.subscriber, clock=clock, now=NOW)
+        self.bodies: list[bytes] = []
+        if self.subscriber.ready.done():
+            self.bodies.append(self.subscriber.open())
+        self.waiter = self.subscriber.__anext__()
+
+    @property
+    def revisions(self) -> list[int]:
+        """Of what has arrived; reads on until there is nothing more."""
+        while self.waiter.done() and not self.waiter.exception():
+            self.bodies.append(self.waiter.result())
+            self.waiter = self.subscriber.__anext__()
+        return [int(body.split(b"id: e-")[1].split(b"-")[0]) for body in self.bodies]
+
+
+@pytest.fixture
+async def watch() -> WatchedJob:
+    return WatchedJob("job")
+
+
+async def test_leading_edge_is_sent_at_once(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+
+    assert reader.revisions == [1]
+
+
+async def test_state_that_comes_too_soon_is_to_be_read_again_at_the_trailing_edge(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+    watch.offer(state(2), 0.1)
+    assert reader.revisions == [1]
+    assert watch.is_waiting
+    assert [watch.is_to_be_read(clock) for clock in (0.1, 0.49, 0.5)] == [False, False, True]
+
+    watch.offer(state(3), 0.5)
+
+    assert reader.revisions == [1, 3]
+    assert not watch.is_waiting
+
+
+@pytest.mark.parametrize("status", sorted(JobStatus.final()))
+async def test_final_state_never_waits(watch, status):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.01)
+    watch.offer(state(2), 0.02)
+    watch.offer(state(3, JobStatus(status)), 0.03)
+
+    assert reader.revisions[-1] == late.revisions[-1] == 3
+    assert reader.subscriber.has_ended
+    assert late.subscriber.has_ended
+
+
+async def test_all_subscribers_are_handed_the_same_bytes(watch):
+    readers = [Reader(watch, 0.0) for _ in range(50)]
+    published = state(1)
+    watch.offer(published, 0.0)
+
+    assert all(reader.waiter.result() is published.single_frame.body for reader in readers)
+
+
+async def test_late_joiner_gets_the_cached_state_at_once(watch):
+    Reader(watch, 0.0)
+    published = state(1)
+    watch.offer(published, 0.0)
+
+    assert Reader(watch, 0.9).bodies[0] is published.single_frame.body
+
+
+async def test_late_joiners_of_a_quiet_job_share_a_fresh_frame(watch):
+    Reader(watch, 0.0)
+    published = state(1)
+    watch.offer(published, 0.0)
+
+    first, second = Reader(watch, 30.0), Reader(watch, 30.5)
+
+    assert first.bodies[0] is not published.single_frame.body
+    assert first.bodies[0] is second.bodies[0]
+    assert first.revisions == [1]
+
+
+async def test_late_joiner_gets_no_second_state_within_the_interval(watch):
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.4)
+    watch.offer(state(2), 0.5)
+    assert late.revisions == [1]
+    watch.release(0.99)
+    assert late.revisions == [1]
+
+    watch.release(1.0)
+
+    assert late.revisions == [1, 2]
+
+
+async def test_held_subscriber_joins_the_pace_of_the_others(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.4)
+    watch.offer(state(2), 0.5)
+    assert reader.revisions == [1, 2]
+    watch.offer(state(3), 0.75)
+    watch.release(1.0)
+    assert late.revisions == [1]
+
+    watch.offer(state(3), 1.0)
+
+    assert late.revisions == [1, 3]
+    assert reader.revisions == [1, 2, 3]
+    assert not watch.is_waiting
+
+
+async def test_who_resumed_with_the_current_state_waits_for_no_interval(watch):
+    watch.offer(state(1), 0.0)
+    resumed = Reader(watch, 0.4, resume_id=state(1).version)
+    watch.offer(state(2), 0.5)
+
+    assert resumed.bodies == [KEEPALIVE]
+    assert b"id: e-2-" in resumed.waiter.result()
+
+
+async def test_held_subscriber_that_leaves_is_forgotten(watch):
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.4)
+    watch.offer(state(2), 0.5)
+    watch.leave(late.subscriber)
+
+    assert not watch.is_waiting
+    assert not watch.subscribers
+
+
+async def test_silent_stream_gets_a_comment_and_a_busy_one_does_not(watch):
+    reader = Reader(watch, 0.0)
+    watch.offer(state(1), 10.0)
+    assert reader.revisions == [1]
+    reader.subscriber.keep_alive(10.0, 15)
+    reader.subscriber.keep_alive(24.9, 15)
+    assert not reader.waiter.done()
+
+    reader.subscriber.keep_alive(25.0, 15)
+    assert reader.waiter.result() == KEEPALIVE
+
+    reader.waiter = reader.subscriber.__anext__()
+    reader.subscriber.keep_alive(26.0, 15)
+    assert not reader.waiter.done()
+
+
+async def test_stream_of_a_job_that_was_never_read_is_kept_alive(watch):
+    reader = Reader(watch, 0.0)
+    reader.subscriber.keep_alive(0.0, 15)
+    reader.subscriber.keep_alive(15.0, 15)
+
+    assert reader.waiter.result() == KEEPALIVE
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("names", [None, ("job",)], ids=["all jobs", "named"])
+async def test_late_stream_of_many_jobs_gets_no_second_state_within_the_interval(settings, names):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
+    clock = ManualClock()
+    feed = Feed(clock=clock)
+    await make_job("job")
+    early = feed.join(Selection.one("job"))
+    await opened(early)
+    clock.now += 0.4
+    late = feed.join(Selection.named(names) if names else Selection.active())
+    await opened(late)
+    await write("job", neo4j_writes=3)
+    early_waiter, late_waiter = early.__anext__(), late.__anext__()
+    clock.now += 0.2
+
+    async with asyncio.timeout(5):
+        assert b'"neo4j_writes":3' in await early_waiter
+    await asyncio.sleep(0.03)
+    assert not late_waiter.done()
+    clock.now += 0.5
+    async with asyncio.timeout(5):
+        assert b'"neo4j_writes":3' in await late_waiter
+    for subscriber in (early, late):
+        feed.unsubscribe(subscriber)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import importlib
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import Permission
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.models import (
+    Job,
+    JobEvent,
+    Stage,
+    Worker,
+    clean_job_id,
+    new_job_id,
+    rows_by,
+)
+from ingestion_progress.models.statuses import JobStatus, Liveness
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def make_job(**fields) -> Job:
+    return Job.objects.create(document_name="report.pdf", **fields)
+
+
+@pytest.mark.parametrize("job_id", ["test-job-123", "x" * 255, "a b", "🙂", "%00"])
+def test_a_caller_may_choose_odd_ids(job_id):
+    assert clean_job_id(job_id) == job_id
+
+
+@pytest.mark.parametrize(
+    "job_id",
+    ["", ".", "..", "a/b", "a\\b", " a", "a\n", "a\0b", "\u202eabc", "x" * 256, "\ud800", None, 7],
+)
+def test_an_id_that_cannot_stand_in_a_url_is_refused(job_id):
+    with pytest.raises(InvalidJobId, match="1 to 255 printable characters"):
+        clean_job_id(job_id)
+
+
+def test_generated_ids_are_long_and_differ():
+    assert len(new_job_id()) >= 22
+    assert new_job_id() != new_job_id()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "dreaming"},
+        {"id": ""},
+        {"reached_percent": 101},
+        {"status": JobStatus.SUCCEEDED},  # without finished_at
+        {"finished_at": timezone.now()},  # without a final status
+    ],
+)
+def test_the_database_refuses_a_job_that_cannot_be(fields):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_job(**fields)
+
+
+def test_a_job_cannot_end_before_it_starts():
+    now = timezone.now()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        make_job(status=JobStatus.FAILED, started_at=now, finished_at=now - timedelta(seconds=1))
+
+
+def test_a_stage_name_and_a_position_stand_once_in_a_job():
+    job = make_job()
+    Stage.objects.create(job=job, name="parsing", position=0, weight=1)
+    for clash in ({"name": "parsing", "position": 1}, {"name": "other", "position": 0}):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Stage.objects.create(job=job, weight=1, **clash)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda job: Stage(job=job, name="a", position=0, weight=0),
+        lambda job: Stage(job=job, name="a", position=0, weight=1, status="dreaming"),
+        lambda job: Worker(job=job, number=1, status="dreaming"),
+        lambda job: Worker(job=job, number=1, progress_percent=101),
+        lambda job: JobEvent(job=job, attempt=1, level="shout", message="m"),
+    ],
+)
+def test_the_database_refuses_other_rows_that_cannot_be(row):
+    job = make_job()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        row(job).save()
+
+
+@pytest.fixture
+def running(settings):
+    settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 60
+    settings.INGESTION_PROGRESS_STALLED_AFTER_SECONDS = 120
+    settings.INGESTION_PROGRESS_STARVED_AFTER_SECONDS = 60
+
+    def make(*, heartbeat: int, updated: int) -> Job:
+        now = timezone.now()
+        return make_job(
+            status=JobStatus.RUNNING,
+            started_at=now - timedelta(hours=1),
+            heartbeat_at=now - timedelta(seconds=heartbeat),
+            updated_at=now - timedelta(seconds=updated),
+        )
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "updated", "liveness"),
+    [
+        (5, 5, Liveness.WORKING),
+        (5, 500, Liveness.STALLED),
+        (500, 500, Liveness.LOST),
+    ],
+)
+def test_liveness_follows_from_the_heartbeat_and_the_last_change(
+    running, heartbeat, updated, liveness
+):
+    job = running(heartbeat=heartbeat, updated=updated)
+    assert job.liveness(timezone.now()) is liveness
+    assert Job.objects.stalled().exists() is (liveness is Liveness.STALLED)
+    assert Job.objects.silent().exists() is (liveness is Liveness.LOST)
+    assert Job.objects.running().get() == job
+
+
+def test_a_job_that_waits_is_queued_then_starved_and_never_lost(running):
+    job = make_job()
+    assert job.liveness(job.created_at + timedelta(seconds=59)) is Liveness.QUEUED
+    assert job.liveness(job.created_at + timedelta(hours=9)) is Liveness.STARVED
+
+
+def test_an_ended_job_has_no_liveness():
+    job = make_job(status=JobStatus.FAILED, finished_at=timezone.now())
+    assert job.liveness(timezone.now()) is None
+    assert Job.objects.finished().get() == job
+    assert not Job.objects.active().exists()
+
+
+def test_made_id_is_no_option_of_a_command(monkeypatch):
+    drawn = iter(["-KJxYw", "--json", "a-b"])
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: next(drawn))
+
+    assert new_job_id() == "a-b"
+
+
+def test_jobs_without_a_batch_are_no_batch():
+    alone, first, second = make_job(), make_job(batch="monday"), make_job(batch="tuesday")
+    assert list(Job.objects.of_batch("monday")) == [first]
+    assert list(Job.objects.of_batch("tuesday")) == [second]
+    assert alone.batch == ""
+    assert not Job.objects.of_batch("").exists()
+
+
+class TestRowsBy:
+    def test_rows_are_those_of_a_filter(self):
+        for job_id in ("a", "b", "c"):
+            Job.objects.create(id=job_id, counters={"pages": 3})
+        found = {job.pk: job for job in rows_by(Job, "pk", ["a", "c", "none"])}
+        assert sorted(found) == ["a", "c"]
+        (expected,) = Job.objects.filter(pk="a")
+        fields = [field.attname for field in Job._meta.concrete_fields]
+        assert [getattr(found["a"], name) for name in fields] == [
+            getattr(expected, name) for name in fields
+        ]
+
+    def test_one_query_finds_any_number_and_none_finds_nothing(self, django_assert_num_queries):
+        with django_assert_num_queries(1):
+            rows_by(Job, "pk", [str(number) for number in range(500)])
+        with django_assert_num_queries(0):
+            assert rows_by(Job, "pk", []) == []
+
+
+def test_permission_of_an_older_database_gets_its_new_name():
+    migration = importlib.import_module(
+        "ingestion_progress.migrations.0004_permission_to_start_and_cancel"
+    )
+    permission = Permission.objects.get(codename="start_job")
+    assert permission.name == "Can start and cancel jobs"
+    Permission.objects.filter(codename="start_job").update(name="Can start, cancel and retry jobs")
+    migration.rename(apps, SimpleNamespace(connection=connection))
+    renamed = Permission.objects.filter(name="Can start and cancel jobs")
+    assert list(renamed) == [permission]

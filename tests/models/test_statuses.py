@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from ingestion_progress.models.statuses import JobStatus, StageStatus
+
+
+@pytest.mark.parametrize("status", [status for status in JobStatus if status.is_final])
+def test_a_final_job_status_is_left_by_nothing(status):
+    assert all(status not in other.predecessors for other in JobStatus)
+
+
+def test_only_a_running_job_can_succeed():
+    assert JobStatus.SUCCEEDED.predecessors == {JobStatus.RUNNING}
+
+
+def test_every_stage_status_but_the_first_can_be_reached():
+    assert all(status.predecessors for status in StageStatus if status is not StageStatus.PENDING)
+
+
+def test_a_completed_stage_never_goes_back():
+    assert not StageStatus.successors()[StageStatus.COMPLETED]
+
+
+def test_the_clock_of_a_stage_stops_at_its_endings_only():
+    assert {status for status in StageStatus if status.is_ending} == {
+        StageStatus.COMPLETED,
+        StageStatus.ERROR,
+        StageStatus.SKIPPED,
+    }

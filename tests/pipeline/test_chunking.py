@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion_progress.pipeline.documents import Page
+from ingestion_progress.pipeline.stages.chunking import (
+    CHUNK_SIZE,
+    MIN_CHUNK,
+    SemanticChunker,
+    _headings,
+)
+from ingestion_progress.pipeline.stages.parsers import parser_for
+from ingestion_progress.pipeline.uploads.media_types import MediaType
+from tests.support.documents import EXAMPLES, GUIDE
+
+CHUNKER = SemanticChunker()
+
+
+def chunks(text: str, **page):
+    return list(CHUNKER.chunks(Page(number=page.pop("number", None), text=text, **page), 1))
+
+
+def test_chunks_of_a_real_page_know_where_they_stand():
+    with GUIDE.open("rb") as file:
+        page = parser_for(MediaType.PDF).open(file, "guide.pdf").page(88)
+    found = list(CHUNKER.chunks(page, first_number=300))
+    assert [chunk.key for chunk in found] == [f"c-{n}" for n in range(300, 300 + len(found))]
+    for chunk in found:
+        assert chunk.page == 89
+        assert chunk.heading == "7.4 TableStyle Commands"
+        assert page.text[chunk.start : chunk.end] == chunk.text
+    words = " ".join(chunk.text for chunk in found).split()
+    assert words == page.text.split()
+
+
+def test_markdown_chunks_carry_the_heading_above_them():
+    text = (EXAMPLES / "redis-readme.md").read_text()
+    found = chunks(text, is_markdown=True)
+    headings = dict.fromkeys(chunk.heading for chunk in found)
+    assert list(headings)[:3] == ["", "What is Redis?", "Building Redis"]
+    assert "server.c" in headings
+
+
+def test_a_hash_in_code_is_no_heading():
+    text = "# Real\n\n```sh\n# a comment\n```\n\n" + "word " * 300
+    assert {chunk.heading for chunk in chunks(text, is_markdown=True)} == {"Real"}
+
+
+def test_the_closing_marks_of_a_heading_do_not_belong_to_it():
+    text = "## Closed ##  \n\nOne.\n\n# #\n\nTwo.\n\nUnderlined\n===\n\nThree." + " word" * 300
+    assert [title for _, title in _headings(Page(number=None, text=text, is_markdown=True))] == [
+        "Closed",
+        "#",
+        "Underlined",
+    ]
+
+
+def test_a_heading_without_end_is_cut_for_the_chunks_that_carry_it():
+    found = chunks("# " + "long " * 1000 + "\n\n" + "word " * 1000, is_markdown=True)
+    assert {len(chunk.heading) for chunk in found} == {200}
+
+
+# Each of these took minutes, or would have, while a quadratic part was left.
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x" * 1_000_000,
+        "word " * 300_000,
+        "# a" + " " * 100_000 + "b",
+        "# a\n\n```\nx\n```\n\n" * 20_000,
+    ],
+    ids=["no spaces", "no lines", "a heading with a gap", "many blocks of code"],
+)
+def test_a_large_text_without_joints_is_cut_all_the_same(text: str):
+    found = chunks(text, is_markdown=True)
+    assert "".join("".join(chunk.text.split()) for chunk in found) == "".join(text.split())
+    assert all(text[chunk.start : chunk.end] == chunk.text for chunk in found)
+    assert max(len(chunk.text) for chunk in found) <= CHUNK_SIZE[1] + MIN_CHUNK + 2
+
+
+def test_a_short_rest_joins_the_chunk_before_it():
+    text = "A sentence of some length. " * 37 + "\n\nTail."
+    (chunk,) = chunks(text)
+    assert chunk.text.endswith("Tail.")
+
+
+def test_nothing_to_read_makes_no_chunk():
+    assert chunks("") == chunks(" \n\t") == []
+    assert [chunk.text for chunk in chunks("Hi")] == ["Hi"]
+
+
+@given(st.text(max_size=5000), st.booleans())
+def test_chunks_are_in_order_without_overlap_and_lose_nothing(text: str, is_markdown: bool):
+    found = chunks(text, is_markdown=is_markdown)
+    end = 0
+    for chunk in found:
+        assert end <= chunk.start < chunk.end
+        assert text[end : chunk.start].strip() == ""
+        assert len(chunk.text) <= CHUNK_SIZE[1] + MIN_CHUNK + 2 or not chunk.text.strip()
+        end = chunk.end
+    assert text[end:].strip() == "" or not found
+
+
+@pytest.mark.parametrize("name", ["rst2pdf-manual.txt", "redis-readme.md"])
+def test_the_expected_number_is_near_the_real_one(name: str):
+    page = Page(number=None, text=(EXAMPLES / name).read_text())
+    assert CHUNKER.expected(page) == pytest.approx(len(chunks(page.text)), rel=0.3)
+    assert CHUNKER.expected(page, after=len(page.text)) == 0

@@ -1,0 +1,223 @@
+"""`manage.py ingest`, in its own process and with a worker."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from django.core.files import File
+from django.core.files.storage import FileSystemStorage
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+from django_tasks_db.models import DBTaskResult
+
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline.documents import Chunk, Page
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages.chunking import SemanticChunker
+from ingestion_progress.pipeline.worker import IngestionWorker
+from tests.support.documents import GUIDE, storage  # noqa: F401
+from tests.support.live import LiveProject
+
+pytestmark = pytest.mark.once
+
+database = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three documents, two of one name; the rest is not for ingestion."""
+    home = tmp_path / "texts"
+    files = {
+        "a.md": "# Bees\n\nBees make honey.",
+        "sub/a.md": "# Wasps\n\nWasps make paper.",
+        "sub/deep/c.txt": "Ants make hills.",
+        "image.png": "x",
+        ".hidden.md": "x",
+        ".git/d.md": "x",
+    }
+    for name, text in files.items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return home
+
+
+class Sting(Exception):
+    """An error that no code anticipates."""
+
+    def __init__(self) -> None:
+        super().__init__("a wasp")
+
+
+class Storage(FileSystemStorage):
+    """One that breaks in a way of its own."""
+
+    def _save(self, name: str, content: File) -> str:
+        if b"Wasps" in b"".join(content.chunks()):
+            raise Sting
+        return super()._save(name, content)
+
+
+def stung_by(error: Exception) -> Callable[..., Iterator[Chunk]]:
+    """A way to cut that has never heard of wasps."""
+    cut = SemanticChunker.chunks
+
+    def chunks(self: SemanticChunker, page: Page, first_number: int) -> Iterator[Chunk]:
+        if "Wasps" in page.text:
+            raise error
+        return cut(self, page, first_number)
+
+    return chunks
+
+
+def run(*args: object, **options: object) -> str:
+    out = io.StringIO()
+    call_command("ingest", *args, stdout=out, **options)
+    return out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("storage")
+class TestInThisProcess:
+    def test_a_folder_is_ingested_with_a_line_per_step(self, folder: Path):
+        out = run(folder)
+        assert list(Job.objects.values_list("status", flat=True)) == ["succeeded"] * 3
+        assert out.count("100.0%  succeeded") == 3
+        assert DBTaskResult.objects.count() == 0
+
+    def test_files_of_one_name_in_a_folder_are_documents_of_their_own(self, folder: Path):
+        run(folder)
+        run(folder)
+        run(folder / "a.md")
+        names = sorted(Document.objects.values_list("name", flat=True))
+        assert names == ["a.md", "a.md", "c.txt"]
+
+    def test_the_job_id_may_be_chosen_for_one_document(self, folder: Path):
+        run(folder / "a.md", "--job-id", "mine")
+        assert Job.objects.get().pk == "mine"
+        with pytest.raises(CommandError, match="for one document, and these are 3"):
+            run(folder, "--job-id", "mine")
+
+    def test_one_bad_document_does_not_stop_the_others(self, folder: Path, tmp_path: Path):
+        for name, data in {"empty.md": b"", "late.pdf": b"%PDF-1.7\n%%EOF"}.items():
+            (folder / name).write_bytes(data)
+        with pytest.raises(CommandError, match="2 of 5 documents were not ingested"):
+            run(folder)
+        assert Job.objects.filter(status="succeeded").count() == 3
+        assert "is damaged" in Job.objects.get(status="failed").error
+
+    def test_an_error_that_nobody_foresaw_costs_one_document(self, folder: Path, monkeypatch):
+        monkeypatch.setattr(SemanticChunker, "chunks", stung_by(Sting()))
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="1 of 3 documents were not ingested"):
+            call_command("ingest", folder, stdout=out)
+        assert Job.objects.filter(status="succeeded").count() == 2
+        assert Job.objects.get(status="failed").error == "a wasp"
+        assert out.getvalue().count("a wasp") == 1
+
+    def test_an_error_before_there_is_a_job_costs_one_document(self, folder: Path, settings):
+        settings.STORAGES = settings.STORAGES | {"default": {"BACKEND": f"{__name__}.Storage"}}
+        out = io.StringIO()
+        with pytest.raises(CommandError, match="1 of 3 documents were not ingested"):
+            call_command("ingest", folder, stdout=out)
+        assert list(Job.objects.values_list("status", flat=True)) == ["succeeded"] * 2
+        assert f"{folder / 'sub' / 'a.md'}: a wasp" in out.getvalue()
+
+    def test_a_database_that_is_gone_ends_it(self, folder: Path, monkeypatch):
+        monkeypatch.setattr(SemanticChunker, "chunks", stung_by(OperationalError("gone")))
+        with pytest.raises(OperationalError, match="gone"):
+            run(folder)
+        assert Job.objects.count() == 2
+
+    def test_a_path_that_is_not_there_is_said(self, tmp_path: Path):
+        with pytest.raises(CommandError, match="There is no"):
+            run(tmp_path / "nowhere")
+
+    def test_a_folder_without_documents_is_said(self, folder: Path, tmp_path: Path):
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "empty" / ".hidden.md").write_text("Bees make honey.")
+        with pytest.raises(CommandError, match=r"There is no document in .*empty, of \.") as found:
+            run(folder, tmp_path / "empty")
+        assert found.value.returncode == 1
+        assert not Job.objects.exists()
+
+    def test_names_that_are_not_utf_8_do_not_end_a_batch(self, folder: Path):
+        latin = os.fsencode(folder) + b"/caf\xe9"
+        Path(os.fsdecode(latin)).mkdir()
+        for name, text in {b"men\xfc.txt": b"Bees make honey.", b"\xe9mpty.txt": b""}.items():
+            Path(os.fsdecode(latin + b"/" + name)).write_bytes(text)
+        out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True)
+        with pytest.raises(CommandError, match="1 of 5 documents were not ingested"):
+            call_command("ingest", folder, stdout=out)
+        assert Job.objects.filter(status="succeeded").count() == 4
+        assert Document.objects.filter(name="men.txt").exists()
+        assert "caf\ufffd/\ufffdmpty.txt: “mpty.txt” is empty." in out.buffer.getvalue().decode()
+
+    def test_a_file_of_another_kind_is_refused_by_name(self, folder: Path):
+        with pytest.raises(CommandError, match="1 of 1"):
+            run(folder / "image.png")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("storage")
+class TestWithAWorker:
+    def test_detached_jobs_are_queued_and_their_ids_printed(self, folder: Path):
+        out = run(folder, detach=True)
+        queued = {f"{job.pk}  {job.document_name}" for job in Job.objects.queued()}
+        assert set(out.splitlines()) == queued
+        assert len(queued) == DBTaskResult.objects.count() == 3
+        (batch,) = set(Job.objects.values_list("batch", flat=True))
+        assert batch
+
+    def test_batch_may_be_named_and_one_document_has_none(self, folder: Path):
+        run(folder, detach=True, batch="texts")
+        run(folder / "a.md", detach=True)
+        assert Job.objects.of_batch("texts").count() == 3
+        assert Job.objects.filter(batch="").count() == 1
+
+    def test_a_worker_runs_what_was_detached(self, folder: Path, monkeypatch):
+        run(folder, detach=True)
+        monkeypatch.setattr(IngestionWorker, "configure_signals", lambda self: None)
+        IngestionWorker(interval_seconds=0.05, is_batch=True).run()
+        assert Job.objects.filter(status="succeeded").count() == 3
+        assert DBTaskResult.objects.successful().count() == 3
+
+
+def test_ctrl_c_stops_it_at_once_and_the_job_says_so(own_project: LiveProject):
+    process = own_project.spawn(
+        sys.executable, "manage.py", "ingest", "--job-id", "interrupted", str(GUIDE)
+    )
+    path = own_project.folder / "progress.sqlite3"
+    query = "SELECT status, reached_percent, error FROM ingestion_progress_job WHERE id = ?"
+
+    def state() -> tuple[str, float, str]:
+        with closing(sqlite3.connect(path, timeout=20)) as connection:
+            return connection.execute(query, ["interrupted"]).fetchone() or ("", 0, "")
+
+    deadline = time.monotonic() + 60
+    while state()[1] < 27 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert time.monotonic() - asked < 8
+    assert state()[::2] == ("failed", "The ingestion was stopped.")
+
+
+def test_waiting_shows_what_the_worker_does(own_project: LiveProject, tmp_path: Path):
+    document = tmp_path / "bees.md"
+    document.write_text("# Bees\n\nBees make honey.")
+    worker = own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
+    out = own_project.manage("ingest", "--wait", str(document), timeout=120)
+    worker.terminate()
+    assert "100.0%  succeeded  bees.md" in out
+    assert worker.wait(20) == 0

@@ -1,0 +1,491 @@
+from __future__ import annotations
+
+import io
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from django.db import connections
+from PIL import Image
+from pypdf import PdfWriter
+
+from ingestion_progress.exceptions import JobCancelled, JobExists
+from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import StageStatus, WorkerStatus
+from ingestion_progress.pipeline import chunk_stream
+from ingestion_progress.pipeline.chunk_stream import Tools
+from ingestion_progress.pipeline.documents import Chunk
+from ingestion_progress.pipeline.exceptions import (
+    DamagedDocument,
+    DocumentBusy,
+    DocumentNotFound,
+    EmptyDocument,
+    IngestionStopped,
+    NothingIngested,
+    ProtectedDocument,
+    StoredFileMissing,
+    VectorStoreUnavailable,
+)
+from ingestion_progress.pipeline.ingestion import claim, ingest
+from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
+from ingestion_progress.pipeline.stores.vectors import QdrantStore
+from ingestion_progress.pipeline.tasks import ingest_document
+from ingestion_progress.pipeline.uploads.receive import receive
+from ingestion_progress.tracker import delete_job, request_cancellation, track
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
+from tests.pipeline.test_parsers import broken_page_pdf
+from tests.support.documents import EXAMPLES, docx, pdf, storage, written  # noqa: F401
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
+
+
+def queued(data: bytes | Path, name: str = "") -> Job:
+    content = data.read_bytes() if isinstance(data, Path) else data
+    name = name or (data.name if isinstance(data, Path) else "a.pdf")
+    return receive(io.BytesIO(content), name=name, is_enqueued=False)
+
+
+def ingested(data: bytes | Path, name: str = "") -> Job:
+    job = queued(data, name)
+    ingest(job.pk)
+    job.refresh_from_db()
+    return job
+
+
+def stages(job: Job) -> dict[str, tuple[str, int, int, int]]:
+    return {
+        stage.name: (stage.status, stage.processed, stage.total, stage.in_flight)
+        for stage in job.stages.order_by("position")
+    }
+
+
+def errors(job: Job) -> list[tuple[str, str]]:
+    return list(job.events.filter(level="error").values_list("stage", "item"))
+
+
+def assert_counts_are_what_is_stored(job: Job) -> None:
+    entities = Entity.objects.filter(document_id=job.document_id).count()
+    relations = Relation.objects.filter(document_id=job.document_id).count()
+    assert (job.entities_total, job.relations_total) == (entities, relations)
+    assert job.neo4j_writes == entities + relations
+    assert job.qdrant_writes == QdrantStore().count(job.document_id)
+
+
+def with_tools(monkeypatch: pytest.MonkeyPatch, **tools: object) -> None:
+    """Real tools but for those that a test breaks on purpose."""
+    original = Tools.of
+    monkeypatch.setattr(
+        chunk_stream.Tools, "of", lambda document_id: replace(original(document_id), **tools)
+    )
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.*")), ids=lambda path: path.name)
+def test_example_is_ingested_and_its_metrics_are_what_is_stored(path: Path):
+    data = pdf(12, first=84) if path.suffix == ".pdf" else path.read_bytes()
+    job = ingested(data, path.name)
+    assert job.status == "succeeded"
+    assert job.error_count == 0
+    assert_counts_are_what_is_stored(job)
+    found = stages(job)
+    for name in ("embedding", "extraction"):
+        assert found[name] == ("completed", job.total_chunks, job.total_chunks, 0)
+    assert found["vlm"][0] == ("completed" if job.total_images else "skipped")
+    assert job.qdrant_writes == job.total_chunks > 0
+    assert job.entities_total > 10
+    assert job.relations_total > 10
+    assert job.queue_depth == 0
+    assert set(job.workers.values_list("status", flat=True)) == {WorkerStatus.IDLE}
+
+
+def test_pages_and_images_are_counted():
+    job = ingested(pdf(12, first=84))
+    assert stages(job)["parsing"] == ("completed", 12, 12, 0)
+    assert stages(job)["vlm"] == ("completed", 2, 2, 0)
+    assert job.total_images == 2
+
+
+def watched(job: Job) -> list[Snapshot]:
+    """The states that were seen while a thread ingested the document."""
+    thread = threading.Thread(target=_in_thread, args=[job.pk])
+    thread.start()
+    seen = []
+    while thread.is_alive():
+        seen.append(load_snapshot(job.pk))
+        time.sleep(0.01)
+    thread.join()
+    return seen
+
+
+def test_chunks_are_embedded_and_extracted_from_while_chunking_still_runs(settings):
+    settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.02
+    job = queued(pdf(40, first=40))
+    seen = [{stage.name: stage for stage in snapshot.stages} for snapshot in watched(job)]
+    cutting = [each for each in seen if each["chunking"].status == StageStatus.IN_PROGRESS]
+    for name in ("embedding", "extraction"):
+        assert any(each[name].processed for each in cutting)
+    assert {each["parsing"].status for each in cutting} == {StageStatus.COMPLETED}
+
+
+@pytest.mark.database
+def test_state_is_true_at_every_moment_and_never_goes_back(settings):
+    settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.02
+    seen = watched(queued(pdf(40, first=40)))
+    percents = [snapshot.overall_percent for snapshot in seen]
+    assert percents == sorted(percents)
+    assert len(set(percents)) > 10
+    busy = [w for s in seen for w in s.workers if w.status == WorkerStatus.PROCESSING]
+    assert busy
+    assert all(worker.current_chunk.startswith(("c-", "i-")) for worker in busy)
+    assert {worker.number for worker in busy} == {1, 2, 3, 4}
+    depths = [snapshot.job.queue_depth for snapshot in seen]
+    assert 0 < max(depths) <= 4 * chunk_stream.EXTRACTION_CAPACITY_PER_WORKER
+    for name, limit in (("embedding", chunk_stream.EMBEDDING_BATCH), ("extraction", 4)):
+        in_flight = [s.in_flight for snapshot in seen for s in snapshot.stages if s.name == name]
+        assert 0 < max(in_flight) <= limit
+
+
+def _in_thread(job_id: str) -> None:
+    try:
+        ingest(job_id)
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.database
+def test_ingesting_again_replaces_what_was_written():
+    long = ingested(pdf(6, first=84), "same.pdf")
+    short = ingested(pdf(2, first=84), "same.pdf")
+    assert short.document_id == long.document_id
+    assert 0 < short.qdrant_writes < long.qdrant_writes
+    assert_counts_are_what_is_stored(short)
+
+
+@pytest.mark.database
+def test_a_crash_between_old_and_new_leaves_no_duplicates(monkeypatch: pytest.MonkeyPatch):
+    ingested(pdf(6, first=84), "same.pdf")
+
+    class Crashing(QdrantStore):
+        def write(self, document_id, name, chunks):
+            super().write(document_id, name, chunks)
+            raise VectorStoreUnavailable("gone")
+
+    with monkeypatch.context() as patch:
+        with_tools(patch, vectors=Crashing())
+        crashed = queued(pdf(4, first=84), "same.pdf")
+        with pytest.raises(VectorStoreUnavailable):
+            ingest(crashed.pk)
+    crashed.refresh_from_db()
+    assert (crashed.status, crashed.error) == ("failed", "gone")
+    assert_counts_are_what_is_stored(ingested(pdf(4, first=84), "same.pdf"))
+
+
+def test_a_broken_page_is_recorded_and_the_others_go_on():
+    job = ingested(broken_page_pdf())
+    assert job.status == "succeeded"
+    assert errors(job) == [("parsing", "page 2")]
+    assert stages(job)["parsing"] == ("completed", 3, 3, 0)
+    assert job.stages.get(name="parsing").failed == 1
+    assert_counts_are_what_is_stored(job)
+
+
+def test_a_document_of_broken_pages_only_fails():
+    writer = PdfWriter(clone_from=io.BytesIO(broken_page_pdf()))
+    for number in (2, 0):
+        writer.remove_page(number)
+    job = queued(written(writer))
+    with pytest.raises(NothingIngested, match="None of the 1 pages"):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert ("parsing", "page 1") in errors(job)
+
+
+def test_pages_without_any_text_fail_and_say_what_helps():
+    writer = PdfWriter()
+    writer.add_blank_page(200, 200)
+    job = queued(written(writer))
+    with pytest.raises(EmptyDocument, match="OCR"):
+        ingest(job.pk)
+    assert Job.objects.get().status == "failed"
+
+
+def test_a_scanned_page_is_remarked_and_its_picture_is_kept():
+    buffer = io.BytesIO()
+    Image.new("RGB", (300, 200), "blue").save(buffer, "PDF")
+    job = ingested(buffer.getvalue())
+    assert (job.status, job.total_chunks, job.total_images) == ("succeeded", 1, 1)
+    assert job.events.get(level="warning").item == "page 1"
+    assert_counts_are_what_is_stored(job)
+
+
+def test_a_damaged_picture_is_recorded_and_the_others_go_on():
+    page = b"<p>Bees</p><img src='data:image/png;base64,AAAA'><img src=a.png alt='A bee'>"
+    job = ingested(page, "a.html")
+    assert job.status == "succeeded"
+    assert errors(job) == [("vlm", "i-1")]
+    assert (job.total_images, job.total_chunks) == (2, 2)
+    assert stages(job)["vlm"] == ("completed", 2, 2, 0)
+
+
+class PickyEmbedder(Bm25Embedder):
+    def embed(self, text):
+        if text.startswith("Picture"):
+            raise ValueError("no pictures, please")
+        return super().embed(text)
+
+
+class PickyExtractor(KeyphraseExtractor):
+    def extract(self, text):
+        if text.startswith("Picture"):
+            raise ValueError("no pictures, please")
+        return super().extract(text)
+
+
+@pytest.mark.database
+def test_a_bad_chunk_is_recorded_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
+    with_tools(monkeypatch, embedder=PickyEmbedder(), extractor=PickyExtractor)
+    job = ingested(EXAMPLES / "mkdocs-getting-started.docx")
+    assert job.status == "succeeded"
+    assert job.error_count == 12
+    assert sorted(errors(job)) == sorted(
+        (stage, f"i-{n}") for n in range(1, 7) for stage in ("embedding", "extraction")
+    )
+    assert job.qdrant_writes == job.total_chunks - 6
+    assert_counts_are_what_is_stored(job)
+    for stage in ("embedding", "extraction"):
+        assert stages(job)[stage] == ("completed", job.total_chunks, job.total_chunks, 0)
+
+
+class StoreThatGoesAway(QdrantStore):
+    """It takes the first chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, *args):
+        self.writes += 1
+        if self.writes > 1:
+            raise VectorStoreUnavailable("No answer from http://localhost:6333.")
+        return super().write(*args)
+
+
+class EmbedderThatAsksTheStore(Bm25Embedder):
+    """Its store takes the first chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts = 0
+
+    def embed(self, text):
+        self.texts += 1
+        if self.texts > 2:
+            raise VectorStoreUnavailable("No answer from http://localhost:6333.")
+        return super().embed(text)
+
+
+@pytest.mark.parametrize(
+    "tools",
+    [{"vectors": StoreThatGoesAway}, {"embedder": EmbedderThatAsksTheStore}],
+    ids=["while writing", "while embedding"],
+)
+def test_a_vector_store_that_goes_away_fails_the_job_and_is_no_fault_of_a_chunk(monkeypatch, tools):
+    monkeypatch.setattr(chunk_stream, "EMBEDDING_BATCH", 2)
+    with_tools(monkeypatch, **{name: make() for name, make in tools.items()})
+    job = queued(EXAMPLES / "mkdocs-getting-started.docx")
+    with pytest.raises(VectorStoreUnavailable):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert "No answer from" in job.error
+    assert job.error_count == 0
+    assert stages(job)["embedding"][0] == "error"
+
+
+class UselessEmbedder(Bm25Embedder):
+    def embed(self, text):
+        raise ValueError("never")
+
+
+class UselessExtractor(KeyphraseExtractor):
+    def extract(self, text):
+        raise ValueError("never")
+
+
+@pytest.mark.parametrize(
+    ("tools", "stage"),
+    [
+        ({"embedder": UselessEmbedder()}, "embedding"),
+        ({"extractor": UselessExtractor}, "extraction"),
+    ],
+)
+def test_a_stage_in_which_everything_failed_fails_the_job(monkeypatch, tools, stage):
+    with_tools(monkeypatch, **tools)
+    job = queued(EXAMPLES / "redis-readme.md")
+    with pytest.raises(NothingIngested, match="Not one of"):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert job.error.endswith("never")
+    assert stages(job)[stage][0] == "error"
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "error", "says"),
+    [
+        (pdf(1, password="o", user="secret"), "a.pdf", ProtectedDocument, "password"),
+        (pdf(2)[:-3000], "a.pdf", DamagedDocument, "cut off"),
+        (docx(**{"word/document.xml": b"<oops"}), "a.docx", DamagedDocument, "parts"),
+        (b"<html><script>1</script></html>", "a.html", EmptyDocument, "no text"),
+    ],
+)
+def test_a_bad_document_fails_with_a_sentence_and_keeps_what_was_there(data, name, error, says):
+    earlier = ingested(b"Bees make honey in summer.", "a.txt")
+    job = queued(data, name)
+    Document.objects.filter(pk=earlier.document_id).delete()
+    with pytest.raises(error):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert says in job.error
+    assert stages(job)["parsing"][0] == "error"
+    assert job.qdrant_writes == job.entities_total == 0
+
+
+def test_a_failed_replacement_leaves_the_old_text_searchable():
+    old = ingested(pdf(2, first=84), "same.pdf")
+    new = queued(pdf(2)[:-3000], "same.pdf")
+    with pytest.raises(DamagedDocument):
+        ingest(new.pk)
+    assert QdrantStore().count(old.document_id) == old.qdrant_writes
+
+
+@pytest.mark.database
+def test_a_document_that_is_gone_fails_its_job():
+    job = queued(b"text", "a.txt")
+    Document.objects.all().delete()
+    with pytest.raises(DocumentNotFound, match="Upload it again"):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+
+
+def test_a_stored_file_that_is_gone_fails_its_job_without_a_path():
+    job = queued(b"text", "a.txt")
+    Path(Document.objects.get().file.path).unlink()
+    with pytest.raises(StoredFileMissing):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert job.error == "The file of “a.txt” is gone from the server. Upload it again."
+
+
+@pytest.mark.database
+def test_two_jobs_do_not_replace_one_document_at_a_time():
+    waiting = queued(b"text", "a.txt")
+    document = Document.objects.get(pk=waiting.document_id)
+    with track("a.txt", job_id="other", document_id=document.pk):
+        claim("other", document)
+        with pytest.raises(DocumentBusy, match="by job other"):
+            ingest(waiting.pk)
+    assert Job.objects.get(pk="other").status == "succeeded"
+    assert ingested(b"text", "a.txt").status == "succeeded"
+
+
+@pytest.mark.database
+def test_a_document_is_its_who_claims_it_first_not_who_started_first():
+    """The start of a job may become visible only after another has looked."""
+    document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
+    with track("a.txt", job_id="earlier", document_id=document.pk):
+        with track("a.txt", job_id="later", document_id=document.pk):
+            claim("later", document)
+            with pytest.raises(DocumentBusy, match="by job later"):
+                claim("earlier", document)
+        claim("earlier", document)
+
+
+@pytest.mark.database
+def test_a_job_without_a_sign_of_life_keeps_no_document(settings):
+    document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
+    Job.objects.filter(document_id=document.pk).delete()
+    with track("a.txt", job_id="killed", document_id=document.pk):
+        claim("killed", document)
+        settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = -1
+        with track("a.txt", job_id="next", document_id=document.pk):
+            claim("next", document)
+
+
+def test_a_job_runs_once():
+    job = ingested(b"text", "a.txt")
+    with pytest.raises(JobExists):
+        ingest(job.pk)
+
+
+@pytest.mark.database
+def test_a_job_that_is_cancelled_stops_soon_and_is_no_failure_of_the_task():
+    job = queued(EXAMPLES / "reportlab-userguide.pdf")
+    thread = threading.Thread(target=_run_task, args=[job.pk])
+    thread.start()
+    while load_snapshot(job.pk).overall_percent < 27:
+        time.sleep(0.02)
+    request_cancellation(job.pk)
+    asked = time.monotonic()
+    thread.join(30)
+    assert time.monotonic() - asked < 10
+    job.refresh_from_db()
+    assert job.status == "cancelled"
+    assert not [t.name for t in threading.enumerate() if t.name.startswith(("extr", "embed"))]
+
+
+def _run_task(job_id: str) -> None:
+    try:
+        ingest_document.call(job_id)
+    finally:
+        connections.close_all()
+
+
+@pytest.mark.database
+def test_a_job_cancelled_while_it_waited_never_starts():
+    job = queued(b"text", "a.txt")
+    request_cancellation(job.pk)
+    with pytest.raises(JobCancelled):
+        ingest(job.pk)
+    ingest_document.call(job.pk)
+    assert QdrantStore().count(job.document_id) == 0
+
+
+@pytest.mark.database
+def test_a_job_deleted_while_it_waited_is_a_line_in_the_log_and_no_failure(caplog):
+    job = queued(b"text", "a.txt")
+    delete_job(job.pk)
+    ingest_document.call(job.pk)
+    said = [(record.levelname, record.message) for record in caplog.records]
+    assert said[-1] == ("WARNING", "job_deleted_before_it_began")
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit("The worker was stopped.")])
+@pytest.mark.database
+def test_a_process_that_is_told_to_stop_leaves_a_reason(monkeypatch, stop: BaseException):
+    class Interrupted(Bm25Embedder):
+        def embed(self, text):
+            raise stop
+
+    with_tools(monkeypatch, embedder=Interrupted())
+    job = queued(b"text", "a.txt")
+    with pytest.raises(IngestionStopped):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert job.error in {"The worker was stopped.", "The ingestion was stopped."}
+
+
+def test_a_chunk_has_an_id_of_its_own_in_every_document():
+    ingested(b"Bees make honey.", "a.txt")
+    ingested(b"Bees make honey.", "b.txt")
+    hits = QdrantStore().search(Bm25Embedder().embed_query("honey"), 10)
+    assert len(hits) == 2
+    assert {hit.payload["chunk"] for hit in hits} == {Chunk(key="c-1", text="").key}

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from ingestion_progress.pipeline.ingestion import ingest
+from ingestion_progress.pipeline.management.commands.search import snippet
+from ingestion_progress.pipeline.models import Document, Entity
+from ingestion_progress.pipeline.search import SearchHit, search
+from ingestion_progress.pipeline.stores import vectors
+from ingestion_progress.pipeline.uploads.receive import receive
+from tests.support.documents import EXAMPLES, pdf, storage  # noqa: F401
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
+
+
+def ingested(data: bytes, name: str) -> str:
+    job = receive(io.BytesIO(data), name=name, is_enqueued=False)
+    ingest(job.pk)
+    return job.document_id
+
+
+def run(*args: object) -> str:
+    out = io.StringIO()
+    call_command("search", *args, stdout=out)
+    return out.getvalue()
+
+
+@pytest.mark.database
+def test_a_hit_says_where_it_stands_and_what_it_speaks_about():
+    document_id = ingested(pdf(4, first=86), "guide.pdf")
+    ingested((EXAMPLES / "redis-readme.md").read_bytes(), "redis.md")
+    hits = search("span cells of a table style", limit=3)
+    assert 1 <= len(hits) <= 3
+    best = hits[0]
+    assert isinstance(best, SearchHit)
+    assert (best.document_id, best.document_name) == (document_id, "guide.pdf")
+    assert 1 <= best.page <= 4
+    assert "span" in best.text.lower()
+    assert best.entities
+    assert all(name.lower() in " ".join(best.text.lower().split()) for name in best.entities)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.database
+def test_entities_are_those_of_the_hits_in_the_order_in_which_they_were_found():
+    for name in ("a.txt", "b.txt"):
+        ingested(b"Bees and Wasps like Honey.", name)
+    for document in Document.objects.all():
+        Entity.objects.create(
+            document=document, key="late", name="Late", evidence=[{"chunk": "c-1", "page": 2}]
+        )
+        # What stands elsewhere is not read: it could not be.
+        Entity.objects.create(document=document, key="other", name="Other", evidence=[{"page": 1}])
+    for hit in search("honey"):
+        names = Entity.objects.filter(document_id=hit.document_id).order_by("pk")
+        assert hit.entities == [*names.exclude(key="other").values_list("name", flat=True)]
+        assert len(hit.entities) > 2
+
+
+def test_pictures_are_found_by_their_descriptions():
+    ingested((EXAMPLES / "mkdocs-getting-started.docx").read_bytes(), "start.docx")
+    best = search("picture of the live server")[0]
+    assert best.text.startswith("Picture 2 ")
+    assert (best.chunk_id, best.page, best.heading) == ("i-2", None, "Creating a new project")
+
+
+@pytest.mark.parametrize("query", ["", "the of", "zebra", "?" * 5000])
+def test_what_is_not_there_is_not_found(query: str):
+    assert search(query) == []
+    ingested(b"Bees make honey.", "a.txt")
+    assert search(query) == []
+
+
+def test_the_limit_is_kept_within_bounds():
+    for number in range(3):
+        ingested(b"Bees make honey.", f"{number}.txt")
+    assert len(search("honey", limit=2)) == 2
+    assert len(search("honey", limit=-5)) == 1
+    assert len(search("honey", limit=10**9)) == 3
+
+
+def test_command_prints_document_page_text_and_entities():
+    ingested(pdf(4, first=86), "guide.pdf")
+    out = run("table", "span", "--limit", 2)
+    first, second, third, *_ = out.splitlines()
+    assert first.startswith("guide.pdf, page ")
+    assert "span" in second.lower()
+    assert third.startswith("  entities: ")
+    assert out.count("guide.pdf") == 2
+
+
+def test_command_prints_the_heading_and_nothing_that_there_is_not():
+    ingested(b"# Bees\n\nIt is so.", "bees.md")
+    assert re.fullmatch(
+        r"bees\.md, Bees  \S+\n  # Bees It is so\.\n  entities: Bees\n", run("bees")
+    )
+    ingested(b"4711", "plain.txt")
+    assert re.fullmatch(r"plain\.txt  \S+\n  4711\n", run("4711"))
+
+
+def test_command_says_when_nothing_was_found():
+    assert run("zebra") == "Nothing was found for “zebra”.\n"
+
+
+def test_command_refuses_an_absurd_limit():
+    with pytest.raises(CommandError, match="from 1 to 100"):
+        run("x", "--limit", 0)
+
+
+def test_command_says_when_the_index_is_in_use(storage, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(vectors, "READ_PATIENCE_SECONDS", 0.1)
+    with vectors._local_client(storage / "qdrant", 1):
+        with pytest.raises(CommandError, match="in use by another process"):
+            run("honey")
+
+
+def test_command_says_when_the_index_is_damaged(storage):  # noqa: F811
+    ingested(b"Bees make honey.", "bees.md")
+    (path,) = (storage / "qdrant").rglob("storage.sqlite")
+    path.write_bytes(b"no database" * 1000)
+    with pytest.raises(CommandError, match=r"^The search index cannot be used\. Its files may"):
+        run("honey")
+
+
+def test_snippet_shows_the_text_around_the_first_word():
+    text = "start " + "x " * 300 + "honey " + "y " * 300
+    part = snippet(text, "the honey")
+    assert part.startswith("…x")
+    assert part.endswith("…")
+    assert "honey" in part
+    assert len(part) <= 302
+    assert snippet("a\n short  text", "zebra") == "a short text"

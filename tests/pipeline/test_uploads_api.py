@@ -1,0 +1,315 @@
+"""Uploading through the API: what comes in, what is refused, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import errno
+import io
+import tempfile
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.files.storage import FileSystemStorage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from pypdf import PdfWriter
+
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline.exceptions import UnreadableDocument
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.tasks import ingest_document
+from tests.support.api import JOBS, refusal
+from tests.support.documents import pdf, written
+
+TEXT = b"Grace Hopper wrote the first compiler. Ada Lovelace wrote the first program.\n"
+
+pytestmark = pytest.mark.django_db
+
+
+def document(name="notes.txt", content=TEXT, content_type="text/plain"):
+    return SimpleUploadedFile(name, content, content_type=content_type)
+
+
+def stored_files():
+    return sorted(path for path in Path(django_settings.MEDIA_ROOT).rglob("*") if path.is_file())
+
+
+@pytest.fixture(autouse=True)
+def _own_media(settings, tmp_path):
+    settings.MEDIA_ROOT = tmp_path / "media"
+
+
+def assert_refused(response, status, code):
+    """A refusal after which neither a job nor a file is left."""
+    error = refusal(response, status, code)
+    assert not Job.objects.exists()
+    assert not Document.objects.exists()
+    assert stored_files() == []
+    return error
+
+
+@pytest.mark.database
+class TestAccepted:
+    def test_document_becomes_a_queued_job_with_links(self, client):
+        response = client.post(JOBS, {"file": document()})
+        assert response.status_code == 201, response.content
+        body = response.json()
+        job = Job.objects.get()
+        assert (body["job_id"], body["document_id"]) == (job.id, job.document_id)
+        assert body["status"] == job.status == "queued"
+        assert response["Location"] == body["links"]["job"] == f"{JOBS}/{job.id}"
+        assert body["links"]["progress"] == f"{JOBS}/{job.id}/progress"
+        assert client.get(body["links"]["snapshot"]).json()["document_name"] == "notes.txt"
+        assert client.get(body["links"]["page"]).status_code == 200
+        assert len(stored_files()) == 1
+
+    def test_uploads_share_the_name_of_a_batch(self, client):
+        for name in ("a.txt", "b.txt"):
+            client.post(JOBS, {"file": document(name), "batch": "import 7"})
+        client.post(JOBS, {"file": document("c.txt"), "batch": ""})
+        assert sorted(Job.objects.values_list("document_name", "batch")) == [
+            ("a.txt", "import 7"),
+            ("b.txt", "import 7"),
+            ("c.txt", ""),
+        ]
+
+    def test_name_that_cannot_be_a_batch_is_refused(self, client):
+        assert_refused(
+            client.post(JOBS, {"file": document(), "batch": "a/b"}), 422, "invalid_request"
+        )
+
+    def test_caller_chooses_both_ids(self, client):
+        response = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "doc 1"})
+        assert response.json()["job_id"] == "mine"
+        assert response.json()["document_id"] == "doc 1"
+
+    def test_empty_fields_are_fields_left_out(self, client):
+        body = client.post(JOBS, {"file": document(), "job_id": "", "document_id": ""}).json()
+        assert len(body["job_id"]) >= 16
+        assert body["document_id"]
+
+    def test_job_id_is_not_to_be_guessed(self, client):
+        ids = {client.post(JOBS, {"file": document(f"{n}.txt")}).json()["job_id"] for n in "abc"}
+        assert len(ids) == 3
+        assert all(len(job_id) >= 16 for job_id in ids)
+
+    @pytest.mark.parametrize(
+        ("name", "shown"),
+        [
+            ("../../etc/cron.d/notes.txt", "notes.txt"),
+            ("..\\..\\windows\\notes.txt", "notes.txt"),
+            ("/etc/notes.txt", "notes.txt"),
+            ("a\x00b.txt", "ab.txt"),
+            ("\u202etxt.notes.txt", "txt.notes.txt"),
+            ("😀 déjà vu.txt", "😀 déjà vu.txt"),
+            ("<img src=x>.txt", "<img src=x>.txt"),
+        ],
+    )
+    def test_hostile_name_is_only_a_name(self, client, name, shown):
+        response = client.post(JOBS, {"file": document(name)})
+        assert response.status_code == 201, response.content
+        assert Job.objects.get().document_name == shown
+        (stored,) = stored_files()
+        assert stored.is_relative_to(django_settings.MEDIA_ROOT)
+        assert stored.suffix == ".txt"
+        assert stored.stem.isalnum()
+
+    def test_long_name_keeps_its_end(self, client):
+        response = client.post(JOBS, {"file": document("x" * 300 + ".txt")})
+        assert response.status_code == 201
+        name = Job.objects.get().document_name
+        assert len(name) <= 255
+        assert name.endswith(".txt")
+
+
+class TestRefused:
+    @pytest.mark.database
+    def test_id_that_is_taken_changes_nothing(self, client):
+        first = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "d"})
+        assert first.status_code == 201
+        before = stored_files(), Document.objects.get().sha256
+        response = client.post(
+            JOBS, {"file": document("other.txt", b"Other."), "job_id": "mine", "document_id": "d"}
+        )
+        assert "mine" in refusal(response, 409, "job_exists").message
+        assert Job.objects.get().document_name == "notes.txt"
+        assert (stored_files(), Document.objects.get().sha256) == before
+
+    @pytest.mark.parametrize(
+        "job_id", ["../x", "a/b", "a\\b", "x" * 256, "a\x00b", "\u202ex", " x", "x ", ".", "\n"]
+    )
+    def test_impossible_job_id(self, client, job_id):
+        response = client.post(JOBS, {"file": document(), "job_id": job_id})
+        assert_refused(response, 422, "invalid_job_id")
+
+    @pytest.mark.parametrize("document_id", ["x" * 256, "a\x00b", "\n", "\u202ex"])
+    def test_impossible_document_id(self, client, document_id):
+        response = client.post(JOBS, {"file": document(), "document_id": document_id})
+        error = assert_refused(response, 422, "invalid_request")
+        assert [entry.field for entry in error.errors] == ["document_id"]
+
+    def test_missing_file_is_named(self, client):
+        error = assert_refused(client.post(JOBS, {"job_id": "x"}), 422, "invalid_request")
+        assert [entry.field for entry in error.errors] == ["file"]
+
+    def test_request_without_a_body_misses_the_file(self, client):
+        response = client.generic("POST", JOBS)
+        assert_refused(response, 422, "invalid_request")
+
+    @pytest.mark.parametrize("name", ["../", "..", "."])
+    def test_file_without_a_name_is_missing(self, client, name):
+        body = (
+            f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
+            "text\r\n--b--\r\n"
+        )
+        response = client.generic(
+            "POST", JOBS, body, content_type="multipart/form-data; boundary=b"
+        )
+        assert_refused(response, 422, "invalid_request")
+
+    def test_several_files_are_several_requests(self, client):
+        response = client.post(JOBS, {"file": [document(), document("b.txt")]})
+        assert_refused(response, 422, "invalid_request")
+
+    def test_empty_document(self, client):
+        response = client.post(JOBS, {"file": document(content=b"")})
+        assert_refused(response, 422, "empty_document")
+
+    @pytest.mark.parametrize("name", ["program.exe", "photo.heic", "no-extension"])
+    def test_document_without_a_parser(self, client, name):
+        response = client.post(JOBS, {"file": document(name, b"\x7fELF\x00\x01\x02" * 9)})
+        assert_refused(response, 415, "unsupported_document")
+
+    def test_mislabelled_document(self, client):
+        response = client.post(JOBS, {"file": document("report.pdf", TEXT, "application/pdf")})
+        assert_refused(response, 422, "unreadable_document")
+
+    def test_body_that_is_not_multipart(self, client):
+        response = client.post(JOBS, {"file": "text"}, content_type="application/json")
+        assert_refused(response, 422, "invalid_request")
+
+    @pytest.mark.parametrize(
+        ("content_type", "body"),
+        [
+            ("multipart/form-data", b"text"),
+            ("multipart/form-data; boundary=" + "b" * 300, b"text"),
+            ("multipart/form-data; boundary=b", b"--b\r\n" * 3000),
+        ],
+    )
+    def test_malformed_multipart_is_no_fault_of_the_server(self, client, content_type, body):
+        response = client.generic("POST", JOBS, body, content_type=content_type)
+        assert response.status_code in {400, 422}, response.content
+        assert not Job.objects.exists()
+
+    def test_too_many_fields(self, client):
+        fields = {f"field-{number}": "x" for number in range(1100)}
+        assert_refused(client.post(JOBS, {"file": document(), **fields}), 400, "bad_request")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.database
+@pytest.mark.parametrize("place", ["storage", "spool"])
+def test_full_disk_is_said_and_leaves_nothing_behind(client, monkeypatch, place):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/site/media/notes.txt")
+
+    owner = FileSystemStorage if place == "storage" else tempfile.SpooledTemporaryFile
+    monkeypatch.setattr(owner, "_save" if place == "storage" else "write", full)
+    response = client.post(JOBS, {"file": document()})
+    assert_refused(response, 503, "unavailable")
+    assert response.json()["message"] == "“notes.txt” could not be stored. The disk is full."
+    assert not Job.objects.exists()
+
+
+class TestFoundOutLater:
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            pytest.param(
+                pdf(1, password="owner", user="secret"),
+                "“report.pdf” is protected by a password. Save it without one and try again.",
+                id="locked",
+            ),
+            pytest.param(
+                pdf(2)[:-3000],
+                "“report.pdf” is cut off: its end is missing. Download it again.",
+                id="truncated",
+            ),
+            pytest.param(written(PdfWriter()), "“report.pdf” has 0 pages.", id="empty"),
+        ],
+    )
+    def test_pdf_that_cannot_be_read_is_taken_and_its_job_says_why(self, client, content, sentence):
+        response = client.post(JOBS, {"file": document("report.pdf", content, "application/pdf")})
+        assert response.status_code == 201, response.content
+        with pytest.raises(UnreadableDocument):
+            ingest_document.call(response.json()["job_id"])
+        job = client.get(response.json()["links"]["job"]).json()
+        assert (job["status"], job["error"]) == ("failed", sentence)
+
+
+class TestTooLarge:
+    def test_limit_is_named_in_megabytes_and_bytes(self, client, settings):
+        settings.INGESTION_PROGRESS_MAX_UPLOAD_BYTES = 1024 * 1024
+        response = client.post(JOBS, {"file": document(content=b"x" * (1024 * 1024 + 1))})
+        error = assert_refused(response, 413, "too_large")
+        assert "1 MB (1048576 bytes)" in error.message
+        assert error.limit_bytes == 1048576
+
+    def test_document_of_exactly_the_limit_passes(self, client, settings):
+        settings.INGESTION_PROGRESS_MAX_UPLOAD_BYTES = 100_000
+        content = (b"word " * 20_000)[:100_000]
+        assert client.post(JOBS, {"file": document(content=content)}).status_code == 201
+
+    @pytest.mark.parametrize("length", [200 * 1024 * 1024, "9" * 5000])
+    def test_body_that_says_it_is_too_long_is_not_read(self, client, length):
+        class Untouchable(io.RawIOBase):
+            def readinto(self, buffer):
+                raise AssertionError("the body was read")
+
+        response = client.generic(
+            "POST",
+            JOBS,
+            content_type="multipart/form-data; boundary=b",
+            **{"wsgi.input": Untouchable(), "CONTENT_LENGTH": str(length)},
+        )
+        error = assert_refused(response, 413, "too_large")
+        assert "50 MB (52428800 bytes)" in error.message
+
+    @pytest.mark.parametrize(
+        "headers",
+        [{"CONTENT_LENGTH": "-1"}, {"CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}],
+    )
+    def test_body_of_unknown_length_is_refused(self, client, headers):
+        response = client.generic(
+            "POST", JOBS, content_type="multipart/form-data; boundary=b", **headers
+        )
+        assert_refused(response, 411, "length_required")
+
+
+class TestAccess:
+    def test_stranger_uploads_nothing_to_a_closed_site(self, client, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        assert_refused(client.post(JOBS, {"file": document()}), 401, "unauthorized")
+
+    def test_viewer_uploads_nothing(self, client, settings, django_user_model):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        client.force_login(django_user_model.objects.create_user("somebody"))
+        assert_refused(client.post(JOBS, {"file": document()}), 403, "forbidden")
+
+    def test_admin_uploads_with_the_token_only(self, settings, admin_user):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(admin_user)
+        assert_refused(strict.post(JOBS, {"file": document()}), 403, "csrf_failed")
+        strict.cookies["csrftoken"] = token = "a" * 32
+        headers = {"X-CSRFToken": token}
+        assert strict.post(JOBS, {"file": document()}, headers=headers).status_code == 201
+        fields = {"file": document("b.txt"), "csrfmiddlewaretoken": token}
+        assert strict.post(JOBS, fields).status_code == 201
+
+    def test_foreign_page_uploads_nothing_to_a_public_site(self):
+        headers = {"Origin": "https://evil.example"}
+        response = Client(enforce_csrf_checks=True).post(
+            JOBS, {"file": document()}, headers=headers
+        )
+        assert_refused(response, 403, "csrf_failed")

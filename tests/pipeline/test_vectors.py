@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import errno
+import gc
+import sys
+import textwrap
+import threading
+import time
+
+import pytest
+from pytest_httpserver import HTTPServer
+from qdrant_client import QdrantClient
+
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.documents import Chunk
+from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+from ingestion_progress.pipeline.stores import vectors
+from ingestion_progress.pipeline.stores.vectors import QdrantStore
+from tests.support.documents import storage  # noqa: F401
+from tests.support.live import live_project
+
+pytestmark = pytest.mark.usefixtures("storage")
+
+
+def pairs(*texts: str):
+    embedder = Bm25Embedder()
+    return [
+        (Chunk(key=f"c-{n}", text=text, page=n), embedder.embed(text))
+        for n, text in enumerate(texts, start=1)
+    ]
+
+
+def ask(query: str, limit: int = 10):
+    return QdrantStore().search(Bm25Embedder().embed_query(query), limit)
+
+
+def test_what_is_written_is_found_with_all_that_belongs_to_it():
+    store = QdrantStore()
+    assert store.write("d", "bees.md", pairs("Bees make honey", "Wasps make paper")) == 2
+    (best,) = ask("honey")
+    assert best.payload == {
+        "document_id": "d", "document_name": "bees.md", "chunk": "c-1", "page": 1,
+        "start": 0, "end": 0, "heading": "", "text": "Bees make honey",
+    }  # fmt: skip
+    assert best.score > 0
+    assert ask("the") == []
+    assert ask("zebra") == []
+
+
+def test_the_local_store_does_not_wait_for_the_disk_at_every_point():
+    def settings_of(client):
+        database = client._client.collections[conf.qdrant_collection].storage.storage
+        return [
+            database.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("journal_mode", "synchronous")
+        ]
+
+    assert QdrantStore()._call(settings_of, 1.0) == ["wal", 1]
+
+
+def test_a_rare_word_weighs_more_than_a_common_one():
+    QdrantStore().write("d", "n", pairs("common rare", *["common word"] * 5))
+    common, rare = ask("common", 1)[0].score, ask("rare", 1)[0].score
+    assert rare > 2 * common
+
+
+def test_writing_again_overwrites_and_clearing_forgets_one_document():
+    store = QdrantStore()
+    store.write("d", "n", pairs("one", "two", "three"))
+    store.write("e", "n", pairs("four"))
+    store.write("d", "n", pairs("five", "two"))
+    assert (store.count("d"), store.count("e")) == (3, 1)
+    store.clear("d")
+    assert (store.count("d"), store.count("e")) == (0, 1)
+    assert store.write("d", "n", []) == 0
+
+
+def test_threads_share_the_folder():
+    errors = []
+
+    def work(number: int) -> None:
+        try:
+            for _ in range(3):
+                QdrantStore().write(f"d{number}", "n", pairs("text"))
+                ask("text")
+        except Exception as error:  # noqa: BLE001  (whatever it is, the test names it)
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=[n]) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(ask("text")) == 4
+
+
+def test_a_folder_that_stays_locked_is_a_clear_error(storage, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(vectors, "READ_PATIENCE_SECONDS", 0.1)
+    with vectors._local_client(storage / "qdrant", 1):
+        with pytest.raises(VectorStoreUnavailable) as busy:
+            ask("honey")
+    assert "in use by another process" in str(busy.value)
+    assert "QDRANT_URL" in str(busy.value)
+
+
+# The client leaves its lock file open when it cannot have it.
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_client_that_knows_nothing_of_our_lock_is_a_clear_error(storage):  # noqa: F811
+    stranger = QdrantClient(path=str(storage / "qdrant"))
+    try:
+        with pytest.raises(VectorStoreUnavailable, match="in use by another process"):
+            ask("honey")
+    finally:
+        stranger.close()
+    gc.collect()
+
+
+def test_processes_share_the_folder(tmp_path):
+    script = textwrap.dedent(
+        """
+        import sys
+        import django; django.setup()
+        from ingestion_progress.pipeline.documents import Chunk
+        from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+        from ingestion_progress.pipeline.stores.vectors import QdrantStore
+        embedder, store = Bm25Embedder(), QdrantStore()
+        for number in range(10):
+            chunk = Chunk(key=f"c-{number}", text="shared text")
+            store.write(sys.argv[1], "n", [(chunk, embedder.embed(chunk.text))])
+            assert store.search(embedder.embed_query("shared"), 3)
+        assert store.count(sys.argv[1]) == 10
+        """
+    )
+    with live_project(tmp_path, f"sqlite:///{tmp_path / 'progress.sqlite3'}") as project:
+        started = [project.spawn(sys.executable, "-c", script, name) for name in "abc"]
+        codes = [process.wait(120) for process in started]
+        assert codes == [0, 0, 0], project.log.read_text()
+
+
+def test_a_server_is_used_where_there_is_one(settings, httpserver: HTTPServer):
+    settings.INGESTION_PROGRESS_QDRANT_URL = httpserver.url_for("")
+    settings.INGESTION_PROGRESS_QDRANT_API_KEY = "key"
+    ok = {"status": "ok", "time": 0}
+    httpserver.expect_request("/collections/chunks/exists").respond_with_json(
+        ok | {"result": {"exists": False}}
+    )
+    httpserver.expect_request("/collections/chunks", method="PUT").respond_with_json(
+        ok | {"result": True}
+    )
+    done = ok | {"result": {"operation_id": 1, "status": "completed"}}
+    httpserver.expect_request("/collections/chunks/index", method="PUT").respond_with_json(done)
+    httpserver.expect_request("/collections/chunks/points", method="PUT").respond_with_json(done)
+    with pytest.warns(UserWarning, match="Api key is used with an insecure connection"):
+        assert QdrantStore().write("d", "bees.md", pairs("Bees make honey")) == 1
+    calls = {request.path: request.get_json(silent=True) for request, _ in httpserver.log}
+    sparse = calls["/collections/chunks"]["sparse_vectors"]["bm25"]
+    assert sparse["modifier"] == "idf"
+    (point,) = calls["/collections/chunks/points"]["points"]
+    assert point["payload"]["text"] == "Bees make honey"
+    assert point["id"] == vectors.point_id("d", "c-1")
+
+
+def test_a_server_that_does_not_answer_is_tried_again_and_then_a_clear_error(settings):
+    settings.INGESTION_PROGRESS_QDRANT_URL = "http://127.0.0.1:9"
+    started = time.monotonic()
+    with pytest.raises(VectorStoreUnavailable, match="does not answer as it should"):
+        QdrantStore().count("d")
+    assert time.monotonic() - started > 0.5
+
+
+def test_a_server_that_refuses_is_a_clear_error(settings, httpserver: HTTPServer):
+    settings.INGESTION_PROGRESS_QDRANT_URL = httpserver.url_for("")
+    httpserver.expect_request("/collections/chunks/exists").respond_with_data("no", status=403)
+    with pytest.raises(VectorStoreUnavailable, match="403"):
+        QdrantStore().count("d")
+
+
+@pytest.mark.parametrize("name", ["meta.json", "storage.sqlite"])
+def test_a_broken_local_store_is_said_in_a_sentence(name):
+    store = QdrantStore()
+    store.write("d", "bees.md", pairs("Bees make honey"))
+    (path,) = conf.qdrant_path.rglob(name)
+    path.write_bytes(b"neither of the two" * 1000)
+
+    with pytest.raises(VectorStoreUnavailable) as broken:
+        ask("honey")
+    assert str(broken.value) == (
+        "The search index cannot be used. Its files may be damaged: delete its folder and ingest "
+        "the documents again."
+    )
+
+
+def test_a_full_disk_under_the_local_store_is_said(monkeypatch):
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/srv/site/var/qdrant")
+
+    monkeypatch.setattr(vectors, "QdrantClient", full)
+    with pytest.raises(VectorStoreUnavailable) as broken:
+        ask("honey")
+    assert str(broken.value) == "The search index cannot be used. The disk is full."

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import io
+import os
+import signal
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from django_tasks_db.models import DBTaskResult
+
+from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline import worker as worker_module
+from ingestion_progress.pipeline.uploads.receive import receive
+from ingestion_progress.pipeline.worker import IngestionWorker, give_back, keep_house
+from ingestion_progress.tracker import delete_job, track
+from tests.support.documents import storage  # noqa: F401
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("storage"),
+    pytest.mark.database,
+]
+
+
+@pytest.fixture
+def taken() -> DBTaskResult:
+    """A task that a worker took and never came back to; its job still waits."""
+    receive(io.BytesIO(b"Bees make honey."), name="a.txt", job_id="job")
+    task = DBTaskResult.objects.get()
+    task.claim("gone")
+    return task
+
+
+def status(task: DBTaskResult) -> str:
+    task.refresh_from_db()
+    return task.status
+
+
+def test_the_task_of_a_job_that_has_ended_has_failed(taken: DBTaskResult):
+    with pytest.raises(ValueError, match="oops"), track("a.txt", job_id="job"):
+        raise ValueError("oops")
+    keep_house("me")
+    assert status(taken) == "FAILED"
+    assert "Its worker is gone" in taken.traceback
+
+
+def test_the_task_of_a_deleted_job_has_failed(taken: DBTaskResult):
+    delete_job("job")
+    keep_house("me")
+    assert status(taken) == "FAILED"
+
+
+def test_a_task_in_good_hands_is_left_alone(taken: DBTaskResult):
+    keep_house("me")
+    assert status(taken) == "RUNNING"
+    with track("a.txt", job_id="job"):
+        keep_house("me")
+        assert status(taken) == "RUNNING"
+    keep_house("gone")  # it is about to say so itself
+    assert status(taken) == "RUNNING"
+
+
+def test_a_task_taken_long_ago_whose_job_never_began_goes_back(taken: DBTaskResult):
+    DBTaskResult.objects.update(started_at=timezone.now() - timedelta(hours=1))
+    keep_house("me")
+    assert status(taken) == "READY"
+    IngestionWorker(interval_seconds=0.05, is_batch=True).run_task(taken)
+    assert Job.objects.get().status == "succeeded"
+
+
+def test_a_worker_gives_back_what_it_has_not_begun(taken: DBTaskResult):
+    give_back(worker_module._tasks_of("somebody else"))
+    assert status(taken) == "RUNNING"
+    give_back(worker_module._tasks_of("gone"))
+    assert status(taken) == "READY"
+
+
+def test_a_silent_job_is_lost(taken: DBTaskResult):
+    with pytest.raises(InvalidTransition), track("a.txt", job_id="job"):
+        Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
+        keep_house("me")
+        assert Job.objects.get().status == "lost"
+    assert status(taken) == "FAILED"
+
+
+@pytest.fixture
+def handlers():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_signal_ends_the_loop_and_the_command_returns():
+    worker = IngestionWorker(interval_seconds=30)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    worker.run()
+    assert worker.running is False
+
+
+@pytest.mark.usefixtures("handlers")
+def test_somebody_elses_exit_goes_on(monkeypatch: pytest.MonkeyPatch):
+    worker = IngestionWorker(interval_seconds=30)
+    monkeypatch.setattr("time.sleep", lambda seconds: exec("raise SystemExit(3)"))
+    with pytest.raises(SystemExit) as left:
+        worker.run()
+    assert left.value.code == 3
+
+
+def test_asked_twice_it_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch):
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    worker = IngestionWorker(interval_seconds=1)
+    worker.running = False
+    with pytest.raises(SystemExit):
+        worker.shutdown(signal.SIGTERM, None)
+    assert codes == [1]

@@ -1,0 +1,238 @@
+"""The worker as its users run it: real processes, real signals."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from ingestion_progress.pipeline.uploads.names import stable_id
+from tests.support.documents import EXAMPLES, GUIDE
+from tests.support.live import ROOT, LiveProject, live_project
+
+pytestmark = pytest.mark.once
+
+# Half a second on an idle machine, most of it Python taking itself apart.
+AT_ONCE_SECONDS = 6
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
+    folder = tmp_path_factory.mktemp("worker")
+    with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as live:
+        yield live
+
+
+@pytest.fixture
+def project(shared: LiveProject) -> Iterator[LiveProject]:
+    """Migrated once; each test has jobs and workers of its own."""
+    shared.log.unlink(missing_ok=True)
+    yield shared
+    shared.stop()
+    shared.processes.clear()
+
+
+def rows(project: LiveProject, query: str, *values: str) -> list[dict[str, Any]]:
+    """Straight from the file: a Django of its own for each look would take a second."""
+    with closing(sqlite3.connect(project.folder / "progress.sqlite3", timeout=20)) as database:
+        database.row_factory = sqlite3.Row
+        return [dict(row) for row in database.execute(query, values)]
+
+
+def job(project: LiveProject, job_id: str) -> dict[str, Any]:
+    (found,) = rows(project, "SELECT * FROM ingestion_progress_job WHERE id = ?", job_id)
+    return found
+
+
+def task_status(project: LiveProject, job_id: str) -> str:
+    query = "SELECT status FROM django_tasks_database_dbtaskresult WHERE args_kwargs LIKE ?"
+    (found,) = rows(project, query, f'%"{job_id}"%')
+    return str(found["status"])
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (value := condition()) is not None:
+            return value
+        time.sleep(0.1)
+    raise AssertionError("it did not happen in time")
+
+
+def start_worker(project: LiveProject, **env: str) -> subprocess.Popen[bytes]:
+    before = starts(project)
+    command = (sys.executable, "manage.py", "ingestion_worker", "--interval", "0.1")
+    worker = project.spawn(*command, is_measured=False, **env)
+    wait_for(lambda: True if starts(project) > before else None)
+    return worker
+
+
+def starts(project: LiveProject) -> int:
+    return project.log.read_text().count("worker_started") if project.log.exists() else 0
+
+
+def detach(project: LiveProject, path: Path, job_id: str) -> None:
+    source = """
+        import sys
+        from django.core.management import call_command
+        call_command("ingest", "--detach", "--job-id", sys.argv[1], sys.argv[2], stdout=sys.stderr)
+    """
+    project.ask(source, job_id, str(path))
+
+
+def ended(project: LiveProject, job_id: str):
+    def check():
+        found = job(project, job_id)
+        return found if found["status"] not in {"queued", "running"} else None
+
+    return check
+
+
+def running(project: LiveProject, job_id: str, percent: float = 27.0):
+    def check():
+        found = job(project, job_id)
+        assert found["status"] in {"queued", "running"}, found
+        return found if float(found["reached_percent"]) > percent else None
+
+    return check
+
+
+def test_worker_ingests_what_is_queued_and_is_searched_meanwhile(project: LiveProject):
+    start_worker(project)
+    detach(project, EXAMPLES / "mkdocs-getting-started.docx", "first")
+    assert wait_for(ended(project, "first"))["status"] == "succeeded"
+    server = project.serve("uvicorn")
+    detach(project, GUIDE, "long")
+    answers = 0
+    while (state := job(project, "long"))["status"] in {"queued", "running"}:
+        answer = httpx.get(f"{server.url}/api/v1/search", params={"q": "live server"}, timeout=60)
+        answers += 1
+        assert answer.status_code == 200, answer.text
+        names = {item["document_name"] for item in answer.json()["items"]}
+        assert "mkdocs-getting-started.docx" in names
+        time.sleep(0.2)  # a search opens the whole store: without a pause it slows down the worker
+    assert state["status"] == "succeeded", state
+    assert answers > 5
+    assert points(project, GUIDE) == state["qdrant_writes"] > 400
+
+
+def points(project: LiveProject, path: Path) -> int:
+    """How many chunks of a document Qdrant holds, as another process sees it."""
+    source = """
+        import sys
+        from ingestion_progress.pipeline.stores.vectors import QdrantStore
+        print(QdrantStore().count(sys.argv[1]))
+    """
+    return int(project.ask(source, stable_id(path.name)))
+
+
+def test_sigterm_stops_at_once_and_the_job_says_why(project: LiveProject):
+    worker = start_worker(project)
+    detach(project, GUIDE, "stopped")
+    wait_for(running(project, "stopped"))
+    asked = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0
+    assert time.monotonic() - asked < AT_ONCE_SECONDS
+    state = job(project, "stopped")
+    assert (state["status"], state["error"]) == ("failed", "The worker was stopped.")
+    assert task_status(project, "stopped") == "FAILED"
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_idle_worker_leaves_at_once(project: LiveProject, stop: signal.Signals):
+    worker = start_worker(project)
+    asked = time.monotonic()
+    worker.send_signal(stop)
+    assert worker.wait(10) == 0
+    assert time.monotonic() - asked < AT_ONCE_SECONDS
+
+
+def test_killed_worker_does_not_leave_a_job_that_runs_for_ever(project: LiveProject):
+    impatience = {"LOST_AFTER_SECONDS": "8"}
+    worker = start_worker(project, **impatience)
+    detach(project, GUIDE, "killed")
+    wait_for(running(project, "killed"))
+    worker.kill()
+    worker.wait(10)
+    assert job(project, "killed")["status"] == "running"
+    start_worker(project, **impatience)
+    assert wait_for(ended(project, "killed"), 90)["status"] == "lost"
+    wait_for(lambda: True if task_status(project, "killed") == "FAILED" else None)
+
+
+def test_cancelled_job_stops_and_the_worker_goes_on(project: LiveProject):
+    start_worker(project)
+    detach(project, GUIDE, "unwanted")
+    wait_for(running(project, "unwanted"))
+    source = """
+        from ingestion_progress.tracker import request_cancellation
+        request_cancellation("unwanted")
+    """
+    project.ask(source)
+    asked = time.monotonic()
+    assert wait_for(ended(project, "unwanted"))["status"] == "cancelled"
+    assert time.monotonic() - asked < 8
+    detach(project, EXAMPLES / "README.md", "next")
+    assert wait_for(ended(project, "next"))["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"TASKS": {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["a"]}}},
+            "TASKS does not take ingestion_progress.tasks.ingest_document: Queue 'default' is not",
+        ),
+        (
+            {"TASKS": {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}},
+            "and TASKS names django_tasks.backends.dummy.DummyBackend: start the worker of that",
+        ),
+        ({"INSTALLED_APPS": "without django_tasks_db"}, "is not in INSTALLED_APPS"),
+        ({"INGESTION_PROGRESS_TASK": "nowhere.ingest"}, "nowhere.ingest cannot be loaded"),
+        (
+            {"INGESTION_PROGRESS_TASK": "elsewhere_tasks.ingest"},
+            "elsewhere_tasks.ingest is in slow: run manage.py db_worker --queue-name slow.",
+        ),
+    ],
+    ids=["queue", "backend", "app", "missing", "own"],
+)
+def test_worker_that_cannot_serve_the_queue_says_so_in_a_sentence(
+    project, tmp_path, changes, sentence
+):
+    settings = ["from progress_project.settings import *", ""]
+    for name, value in changes.items():
+        is_left_out = name == "INSTALLED_APPS"
+        kept = "[app for app in INSTALLED_APPS if app != 'django_tasks_db']"
+        settings.append(f"{name} = {kept if is_left_out else repr(value)}")
+    if "elsewhere_tasks.ingest" in changes.values():
+        queues = {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default", "slow"]}
+        settings.append(f"TASKS = {{'default': {queues!r}}}")
+    (tmp_path / "elsewhere_settings.py").write_text("\n".join(settings))
+    (tmp_path / "elsewhere_tasks.py").write_text(
+        "from ingestion_progress.tasks import task\n\n"
+        "@task(queue_name='slow')\ndef ingest(job_id): pass\n"
+    )
+    worker = subprocess.run(
+        [sys.executable, "manage.py", "ingestion_worker", "--batch"],
+        cwd=ROOT,
+        env=project.env
+        | {"DJANGO_SETTINGS_MODULE": "elsewhere_settings", "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert worker.returncode == 1
+    assert sentence in worker.stderr
+    assert worker.stderr.startswith("CommandError: ")
+    assert worker.stderr.count("\n") == 1

@@ -1,0 +1,454 @@
+"""The view's decisions. How bytes travel is in test_stream_servers."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import re
+import threading
+import zlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import Permission
+from django.db import connections, transaction
+from django.test import AsyncClient, Client
+from django.urls import reverse
+from django.utils import timezone
+
+from ingestion_progress.auth import tokens
+from ingestion_progress.concurrency.threads import release_connections
+from ingestion_progress.feed import poller
+from ingestion_progress.feed.queries import Changes
+from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import JobStatus
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FIRST_STATE = rb"retry: \d+\nevent: pipeline_progress\n"
+
+
+@pytest.fixture
+def records(caplog):
+    """What the app itself logs, as a list that grows."""
+    caplog.set_level(logging.INFO, "ingestion_progress")
+    return lambda: [
+        record for record in caplog.records if record.name.startswith("ingestion_progress.")
+    ]
+
+
+@pytest.fixture
+def client(feed) -> AsyncClient:
+    return AsyncClient()
+
+
+def url_of(job_id: str) -> str:
+    return reverse("ingestion_progress:job_progress", args=[job_id])
+
+
+async def make_job(status: JobStatus = JobStatus.RUNNING, **fields: Any) -> Job:
+    now = timezone.now()
+    return await Job.objects.acreate(
+        **{
+            "id": "job",
+            "epoch": "e",
+            "revision": 5,
+            "status": status,
+            "started_at": now,
+            "heartbeat_at": now,
+            "finished_at": now if status.is_final else None,
+        }
+        | fields
+    )
+
+
+async def body_of(response) -> bytes:
+    """All bytes until the server ends the stream."""
+    stream = aiter(response)
+    try:
+        async with asyncio.timeout(5):
+            return b"".join([part async for part in stream])
+    finally:
+        await stream.aclose()
+
+
+async def first_of(response) -> bytes:
+    stream = aiter(response)
+    try:
+        async with asyncio.timeout(5):
+            return await anext(stream)
+    finally:
+        await stream.aclose()
+
+
+def test_address_is_the_contract_s():
+    assert url_of("job_123") == "/api/v1/admin/ingestion/jobs/job_123/progress"
+
+
+async def test_headers_are_the_contract_s(client):
+    await make_job()
+    response = await client.get(url_of("job"))
+    await first_of(response)
+
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/event-stream; charset=utf-8"
+    assert response["Cache-Control"] == "no-cache"
+    assert response["X-Accel-Buffering"] == "no"
+    assert response["Access-Control-Allow-Origin"] == "*"
+    assert response["Content-Encoding"] == "identity"
+    assert "Accept-Encoding" in response["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("gzip, deflate, br, zstd", "gzip"),
+        ("br;q=1.0, GZIP;q=0.8", "gzip"),
+        ("gzip;q=0", "identity"),
+        ("gzip; q=0.00, br", "identity"),
+        ("br, zstd", "identity"),
+        ("*", "identity"),
+    ],
+)
+async def test_client_gets_gzip_if_it_says_that_it_takes_it(client, accepted, encoding):
+    await make_job()
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": accepted})
+    first = await first_of(response)
+
+    assert response["Content-Encoding"] == encoding
+    if encoding == "gzip":
+        first = zlib.decompressobj(wbits=31).decompress(first)
+    assert re.match(FIRST_STATE, first)
+
+
+async def test_site_that_does_not_compress_never_does(client, settings):
+    settings.INGESTION_PROGRESS_COMPRESSED = False
+    await make_job()
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": "gzip"})
+
+    assert re.match(FIRST_STATE, await first_of(response))
+    assert response["Content-Encoding"] == "identity"
+
+
+async def test_gzip_middleware_leaves_a_plain_stream_alone(client, settings):
+    settings.INGESTION_PROGRESS_COMPRESSED = False
+    settings.MIDDLEWARE = ["django.middleware.gzip.GZipMiddleware", *settings.MIDDLEWARE]
+    await make_job()
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": "gzip"})
+
+    assert response["Content-Encoding"] == "identity"
+    assert re.match(FIRST_STATE, await first_of(response))
+
+
+async def test_compressed_stream_is_complete_at_its_end(client):
+    await make_job(JobStatus.SUCCEEDED)
+    response = await client.get(url_of("job"), headers={"Accept-Encoding": "gzip"})
+
+    body = gzip.decompress(await body_of(response))
+
+    assert body.endswith(b"event: complete\ndata: {}\n\n")
+
+
+async def test_stream_that_goes_on_says_how_long_to_wait_when_it_is_cut(client):
+    await make_job()
+    waits = set()
+    for _ in range(5):
+        body = await first_of(await client.get(url_of("job")))
+        waits.add(int(re.fullmatch(rb"(?s)retry: (\d+)\nevent: .*\n\n", body)[1]))
+
+    assert len(waits) > 1
+    assert 1000 <= min(waits) <= max(waits) <= 5000
+
+
+@pytest.mark.parametrize(("http_version", "connection"), [("1.1", "keep-alive"), ("2", None)])
+async def test_connection_header_is_sent_on_http_1_1_only(feed, http_version, connection):
+    client = AsyncClient(http_version=http_version)
+    response = await client.get(url_of("job"))
+    await body_of(response)
+
+    assert response.get("Connection") == connection
+
+
+@pytest.mark.parametrize(
+    ("status", "ending"),
+    [
+        (JobStatus.SUCCEEDED, b"event: complete\ndata: {}\n\n"),
+        (
+            JobStatus.FAILED,
+            b'event: error\ndata: {"message":"Out of paper","job_id":"job","code":"failed"}\n\n',
+        ),
+        (
+            JobStatus.CANCELLED,
+            b'event: error\ndata: {"message":"Out of paper","job_id":"job","code":"cancelled"}\n\n',
+        ),
+        (
+            JobStatus.LOST,
+            b'event: error\ndata: {"message":"Out of paper","job_id":"job","code":"lost"}\n\n',
+        ),
+    ],
+)
+async def test_each_final_status_ends_the_stream_after_its_last_state(client, status, ending):
+    await make_job(status, error="" if status is JobStatus.SUCCEEDED else "Out of paper")
+    body = await body_of(await client.get(url_of("job")))
+
+    assert re.match(rb"event: pipeline_progress\nid: e-5-\d+\ndata: {", body)
+    assert body.endswith(ending)
+    assert (b'"overall_progress_percent":100.0' in body) == (status is JobStatus.SUCCEEDED)
+
+
+async def test_unknown_job_gets_the_contract_s_error_event(client):
+    body = await body_of(await client.get(url_of("job_123")))
+
+    assert body == (
+        b'event: error\ndata: {"message":"Job not found: job_123","job_id":"job_123",'
+        b'"code":"not_found"}\n\n'
+    )
+
+
+@pytest.mark.parametrize(
+    "job_id", ["x\x00y", "x" * 300, "a/b", "../../etc", "%", "line\nbreak", "\u202egpj", " x "]
+)
+async def test_hostile_id_is_an_unknown_job(client, job_id, records):
+    response = await client.get(url_of(job_id))
+
+    assert b'"code":"not_found"' in await body_of(response)
+    started = records()[0]
+    assert started.getMessage() == "sse_stream_started"
+    assert started.job_id.isprintable()
+    assert len(started.job_id) <= 255
+
+
+class TestResume:
+    async def test_who_has_the_final_state_gets_204(self, client):
+        job = await make_job(JobStatus.SUCCEEDED)
+
+        response = await client.get(url_of("job"), headers={"Last-Event-ID": job.version})
+
+        assert response.status_code == 204
+        assert response.content == b""
+        assert response["Access-Control-Allow-Origin"] == "*"
+
+    async def test_the_query_string_serves_clients_without_headers(self, client):
+        job = await make_job(JobStatus.FAILED)
+
+        response = await client.get(url_of("job"), {"last_event_id": job.version})
+
+        assert response.status_code == 204
+
+    async def test_who_has_the_current_state_gets_only_the_next(self, client):
+        job = await make_job()
+        response = await client.get(url_of("job"), headers={"Last-Event-ID": job.version})
+        stream = aiter(response)
+        assert (await anext(stream)).startswith(b": keepalive\n\n")
+
+        await Job.objects.aupdate(revision=6)
+
+        assert re.match(FIRST_STATE + rb"id: e-6-", await anext(stream))
+        await stream.aclose()
+
+    @pytest.mark.parametrize("last_event_id", ["e-5", "old-5", "nonsense", "", "é", "5" * 4000])
+    async def test_any_other_id_is_treated_as_absent(self, client, last_event_id):
+        job = await make_job(JobStatus.SUCCEEDED)
+
+        response = await client.get(url_of("job"), headers={"Last-Event-ID": last_event_id})
+
+        assert f"id: {job.version}\n".encode() in await body_of(response)
+
+    async def test_who_saw_what_a_restored_backup_undid_gets_the_state(self, client):
+        job = await make_job()
+        seen = job.version
+        # Another write made the same revision, and ended the job.
+        now = timezone.now() + timedelta(seconds=1)
+        await Job.objects.aupdate(status=JobStatus.LOST, finished_at=now, updated_at=now)
+
+        response = await client.get(url_of("job"), headers={"Last-Event-ID": seen})
+
+        assert b"event: error" in await body_of(response)
+
+
+class TestRefusals:
+    @pytest.fixture(autouse=True)
+    def closed(self, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        settings.INGESTION_PROGRESS_CORS_ORIGINS = ["https://app.example.com"]
+
+    async def test_stranger_gets_401_as_json(self, client):
+        response = await client.get(url_of("job"))
+
+        assert response.status_code == 401
+        assert response.json()["code"] == "unauthorized"
+        assert "Access-Control-Allow-Origin" not in response
+
+    async def test_user_without_permission_gets_403(self, client, django_user_model):
+        await client.aforce_login(await django_user_model.objects.acreate_user("ada"))
+
+        response = await client.get(url_of("job"))
+
+        assert response.status_code == 403
+        assert response.json()["code"] == "forbidden"
+
+    async def test_user_with_permission_watches(self, client, django_user_model):
+        user = await django_user_model.objects.acreate_user("ada")
+        await user.user_permissions.aadd(await Permission.objects.aget(codename="view_job"))
+        await client.aforce_login(user)
+        await make_job(JobStatus.SUCCEEDED)
+
+        response = await client.get(url_of("job"), headers={"Origin": "https://app.example.com"})
+
+        assert b"event: complete" in await body_of(response)
+        assert response["Access-Control-Allow-Origin"] == "https://app.example.com"
+        assert response["Access-Control-Allow-Credentials"] == "true"
+        assert "origin" in response["Vary"].lower()
+
+    @pytest.mark.parametrize("where", ["header", "url"])
+    async def test_token_for_the_job_opens_it(self, client, where):
+        await make_job(JobStatus.SUCCEEDED)
+        token, _ = tokens.mint(["job"])
+        headers = {"Authorization": f"Bearer {token}"} if where == "header" else {}
+        query = {"token": token} if where == "url" else {}
+
+        response = await client.get(url_of("job"), query, headers=headers)
+
+        assert b"event: complete" in await body_of(response)
+
+    @pytest.mark.parametrize(
+        ("jobs", "audience", "answer"),
+        [
+            (["other"], "ingestion-progress", (403, "forbidden")),
+            (["job"], "somebody-else", (401, "token_invalid")),
+        ],
+    )
+    async def test_any_other_token_is_refused_before_a_stream_starts(
+        self, client, settings, jobs, audience, answer
+    ):
+        settings.INGESTION_PROGRESS_TOKEN_AUDIENCE = audience
+        token, _ = tokens.mint(jobs)
+        settings.INGESTION_PROGRESS_TOKEN_AUDIENCE = "ingestion-progress"
+
+        response = await client.get(url_of("job"), {"token": token})
+
+        assert (response.status_code, response.json()["code"]) == answer
+
+    @pytest.mark.parametrize("origin", ["https://evil.example.com", "null", ""])
+    async def test_other_origins_are_not_named(self, client, origin):
+        response = await client.get(url_of("job"), headers={"Origin": origin})
+
+        assert "Access-Control-Allow-Origin" not in response
+        assert "origin" in response["Vary"].lower()
+
+
+class TestMethods:
+    @pytest.mark.parametrize("method", ["post", "put", "patch", "delete"])
+    async def test_only_get_and_head(self, method):
+        client = AsyncClient(enforce_csrf_checks=True)  # as a program that was never here before
+        response = await getattr(client, method)(url_of("job"))
+
+        assert response.status_code == 405
+        assert response["Allow"] == "GET, HEAD, OPTIONS"
+        assert response.json()["code"] == "method_not_allowed"
+
+    async def test_head_has_the_headers_and_no_stream(self, client, feed):
+        response = await client.head(url_of("job"))
+
+        assert response["Content-Type"].startswith("text/event-stream")
+        assert await body_of(response) == b""
+
+    async def test_options_says_what_is_allowed(self, client):
+        response = await client.options(url_of("job"))
+
+        assert response.status_code == 204
+        assert response["Allow"] == "GET, HEAD, OPTIONS"
+        assert response["Access-Control-Allow-Headers"] == (
+            "Authorization, Cache-Control, Last-Event-ID"
+        )
+
+
+def test_wsgi_gets_an_answer_that_names_asgi():
+    response = Client().get(url_of("job"))
+
+    assert response.status_code == 501
+    assert "ASGI" in response.json()["message"]
+
+
+class TestLogs:
+    async def test_completed_stream_logs_its_final_percentage(self, client, records, caplog):
+        await make_job(JobStatus.SUCCEEDED)
+        await body_of(await client.get(url_of("job") + "?token=secret"))
+
+        started, completed = records()
+        assert (started.getMessage(), started.job_id) == ("sse_stream_started", "job")
+        assert started.client_ip == "127.0.0.1"
+        assert (completed.getMessage(), completed.percent) == ("sse_stream_completed", 100.0)
+        assert "secret" not in repr([vars(record) for record in caplog.records])
+
+    async def test_client_that_leaves_is_logged_and_forgotten(self, client, feed, records):
+        await make_job()
+        stream = aiter(await client.get(url_of("job")))
+        await anext(stream)
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await stream.aclose()
+        await stream.aclose()
+
+        assert feed.subscriber_count == 0
+        assert [record.getMessage() for record in records()] == [
+            "sse_stream_started",
+            "sse_client_disconnected",
+        ]
+
+    async def test_client_that_leaves_before_the_first_state_is_forgotten(
+        self, client, feed, monkeypatch
+    ):
+        frozen = threading.Event()
+        monkeypatch.setattr(poller, "read_changes", lambda *args: frozen.wait(5) and Changes())
+        request = asyncio.create_task(client.get(url_of("job")))
+        for _ in range(500):
+            await asyncio.sleep(0 if feed.subscriber_count else 0.01)
+        assert feed.subscriber_count == 1
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        frozen.set()
+
+        assert feed.subscriber_count == 0
+
+
+async def test_connections_are_closed_before_the_first_byte(client):
+    await make_job()
+    response = await client.get(url_of("job"))
+    stream = aiter(response)
+
+    def open_connections() -> list[str]:
+        return [
+            connection.alias
+            for connection in connections.all(initialized_only=True)
+            if connection.connection is not None
+        ]
+
+    await sync_to_async(Job.objects.count)()
+    assert await sync_to_async(open_connections)() == ["default"]
+    await anext(stream)
+    assert await sync_to_async(open_connections)() == []
+    await stream.aclose()
+
+
+def test_connection_inside_a_transaction_is_left_alone():
+    with transaction.atomic():
+        release_connections()
+
+        assert transaction.get_connection().connection is not None
+
+
+async def test_wrappers_of_middleware_do_not_come_between(client):
+    await make_job(JobStatus.SUCCEEDED)
+    response = await client.get(url_of("job"))
+    response.streaming_content = iter([b"compressed beyond recognition"])
+
+    assert b"event: complete" in await body_of(response)

@@ -1,0 +1,60 @@
+"""Chromium, the windows that it opens, and what is recorded in them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+from playwright.sync_api import Page
+
+from tests.support.live import LiveProject
+
+EXECUTABLES = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DESKTOP = {"width": 1200, "height": 900}
+PHONE = {"width": 360, "height": 740}
+
+# Records what a test asks about later: events of the element, words said aloud, shifts.
+RECORDER = """
+window.recorded = {events: [], said: [], shifts: 0, violations: [], percents: []};
+for (const type of ["progresschange", "statechange", "complete", "failure", "connectionchange"])
+  document.addEventListener(type, (event) => {
+    recorded.events.push([type, event.detail ?? null]);
+    if (type === "progresschange") recorded.percents.push(event.detail.overall_progress_percent);
+  });
+document.addEventListener("securitypolicyviolation", (event) => {
+  recorded.violations.push(event.blockedURI);
+});
+new MutationObserver((changes) => {
+  for (const {target} of changes)
+    if (target.closest?.("[role=status]") && target.textContent)
+      recorded.said.push(target.textContent);
+}).observe(document, {subtree: true, childList: true});
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) recorded.shifts += entry.value;
+}).observe({type: "layout-shift", buffered: true});
+"""
+
+OpenPage = Callable[..., Page]
+
+
+def find_chromium() -> str | None:
+    return next(filter(None, map(shutil.which, EXECUTABLES)), None)
+
+
+def run_to_end(project: LiveProject, source: str, *args: str) -> None:
+    """Runs a script with Django set up in the project, and fails with what it printed."""
+    process = project.python(source, *args)
+    assert process.wait(60) == 0, project.log.read_text()[-4000:]
+
+
+def has_horizontal_scroll(page: Page) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth > innerWidth")

@@ -1,0 +1,21 @@
+"""Frames that say nothing but which one they are, for what only hands them on."""
+
+from __future__ import annotations
+
+from ingestion_progress.feed import AlreadyCurrent, Subscription
+from ingestion_progress.wire.frames import Frame
+
+
+def frame(number: int, *, is_final: bool = False) -> Frame:
+    return Frame(
+        body=f"data: {number}\n\n".encode(),
+        resume_id=f"epoch-{number}",
+        percent=float(number),
+        is_final=is_final,
+    )
+
+
+def is_current(subscription: Subscription) -> bool:
+    """Was the client answered that it has everything there will be?"""
+    ready = subscription.ready
+    return ready.done() and isinstance(ready.result(), AlreadyCurrent)

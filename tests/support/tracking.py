@@ -1,0 +1,32 @@
+"""A tracker that writes soon, and what has come of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from django.utils import timezone
+
+from ingestion_progress.tracker.writer import background_writer
+from ingestion_progress.wire.snapshots import load_snapshot
+
+
+@pytest.fixture(autouse=True)
+def quick_writer(settings):
+    settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.01
+    settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = 0.02
+    background_writer._flush_at = 0.0  # a test before this one may have had a longer interval
+    yield
+    background_writer.stop()
+
+
+def eventually(claim, seconds=5.0):
+    """Waits for another thread to make the claim true."""
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, "it did not become true"
+        time.sleep(0.005)
+
+
+def progress(job_id):
+    return load_snapshot(job_id).progress(timezone.now())

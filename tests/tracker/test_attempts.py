@@ -1,0 +1,43 @@
+"""Two attempts at a job, of which the first has not noticed yet that it is over."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from ingestion_progress import track
+from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.models import Job
+from ingestion_progress.tracker import request_cancellation
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import JobPlan
+from tests.support.tracking import eventually, quick_writer  # noqa: F401  (the fixture of all)
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def test_superseded_attempt_does_not_keep_one_alive_whose_process_died():
+    with pytest.raises(JobSuperseded), track("a.pdf", job_id="job", stages=["one"]) as old:
+        # Another process takes the job over, and is killed.
+        start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)
+        long_ago = timezone.now() - timedelta(hours=1)
+        Job.objects.update(heartbeat_at=long_ago)
+        eventually(lambda: old.buffer.is_over)  # learned by a heartbeat
+        assert Job.objects.get().heartbeat_at == long_ago
+        old.raise_if_cancelled()
+
+
+def test_attempt_after_a_cancelled_one_runs_to_its_end():
+    with pytest.raises(JobCancelled), track("a.pdf", job_id="job", stages=["one"]) as first:
+        request_cancellation("job")
+        eventually(lambda: first.cancel_requested)
+        first.raise_if_cancelled()
+    with track("a.pdf", job_id="job", stages=["one"], restart=True) as second:
+        beat = Job.objects.get().heartbeat_at
+        eventually(lambda: Job.objects.get().heartbeat_at > beat)
+        for _ in second.stage("one").iterate(range(3)):
+            second.flush()
+    job = Job.objects.get()
+    assert (job.status, job.attempt, job.cancel_requested_at) == ("succeeded", 2, None)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestion_progress.exceptions import InvalidCount
+from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.tracker.changes import (
+    MAX_PENDING_EVENTS,
+    Counter,
+    EventEntry,
+    JobChanges,
+    StageChanges,
+    WorkerChange,
+    checked_count,
+)
+
+steps = st.lists(st.tuples(st.sampled_from(["add", "set"]), st.integers(0, 1000)), max_size=12)
+
+
+def counted(steps) -> Counter:
+    counter = Counter()
+    for kind, n in steps:
+        if kind == "add":
+            counter.delta += n
+        else:
+            counter.set(n)
+    return counter
+
+
+@given(before=steps, after=steps, start=st.integers(0, 1000))
+def test_what_could_not_be_written_merges_with_what_came_later(before, after, start):
+    merged = counted(before)
+    merged.follow(counted(after))
+    assert merged.applied_to(start) == counted(before + after).applied_to(start)
+
+
+def test_a_count_never_falls_below_zero():
+    counter = Counter()
+    counter.delta = -5
+    assert counter.applied_to(3) == 0
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "3", None, 2**53])
+def test_what_is_not_a_count_is_refused_with_its_name(value):
+    with pytest.raises(InvalidCount, match="processed is "):
+        checked_count("processed", value)
+
+
+def test_a_stage_keeps_its_first_start_and_its_last_status():
+    first, second = StageChanges(), StageChanges()
+    first.started_at = datetime(2026, 1, 1, tzinfo=UTC)
+    first.status = StageStatus.IN_PROGRESS
+    second.started_at = datetime(2026, 1, 2, tzinfo=UTC)
+    second.status = StageStatus.COMPLETED
+    first.follow(second)
+    assert first.started_at.day == 1
+    assert first.status is StageStatus.COMPLETED
+
+
+def test_a_log_that_cannot_be_written_stays_bounded_and_is_counted():
+    changes = JobChanges()
+    entry = EventEntry(at=datetime(2026, 1, 1, tzinfo=UTC), level=EventLevel.INFO, message="m")
+    for _ in range(MAX_PENDING_EVENTS + 3):
+        changes.add_event(entry)
+    assert len(changes.events) == MAX_PENDING_EVENTS
+    assert changes.dropped_events == 3
+
+
+def test_nothing_to_write_is_false():
+    assert not JobChanges()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda changes: changes.counters["queue_depth"].set(0),
+        lambda changes: changes.own_counters["tables"].set(0),
+        lambda changes: changes.stages["one"],
+        lambda changes: changes.workers.update({1: WorkerChange(status=WorkerStatus.IDLE)}),
+        lambda changes: changes.add_event(
+            EventEntry(at=datetime(2026, 1, 1, tzinfo=UTC), level=EventLevel.INFO, message="m")
+        ),
+    ],
+    ids=["counters", "own_counters", "stages", "workers", "events"],
+)
+def test_one_change_of_any_kind_is_something_to_write(change):
+    changes = JobChanges()
+    change(changes)
+    assert changes

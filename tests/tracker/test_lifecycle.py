@@ -1,0 +1,344 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from ingestion_progress.exceptions import (
+    InvalidBatch,
+    InvalidJobId,
+    InvalidTransition,
+    JobCancelled,
+    JobExists,
+    JobNotFound,
+)
+from ingestion_progress.models import Job, Stage, Worker
+from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus
+from ingestion_progress.tracker import (
+    delete_job,
+    fail_job,
+    lose_silent_jobs,
+    queue_job,
+    request_cancellation,
+)
+from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import JobPlan
+from ingestion_progress.tracker.sql import finish_attempt, write_changes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def start(job_id="job", **plan):
+    return start_attempt(JobPlan.of("a.pdf", job_id=job_id, **plan))
+
+
+def restart(job_id="job", **plan):
+    return start_attempt(JobPlan.of("a.pdf", job_id=job_id, **plan), restart=True)
+
+
+def silence(job_id):
+    """As if its writers had been killed an hour ago."""
+    Job.objects.filter(pk=job_id).update(heartbeat_at=timezone.now() - timedelta(hours=1))
+
+
+def test_a_queued_job_has_the_default_stages_in_order_and_its_pool():
+    job = queue_job("a.pdf", workers=2)
+    assert job.job_status is JobStatus.QUEUED
+    names = job.stages.order_by("position").values_list("name", flat=True)
+    assert list(names) == ["parsing", "vlm", "chunking", "embedding", "extraction"]
+    assert list(job.workers.values_list("number", flat=True)) == [1, 2]
+
+
+def test_stages_by_name_have_the_weights_of_their_kind():
+    named = queue_job("a.pdf", stages=["extraction", "proofreading", "vlm"])
+    weighed = queue_job("a.pdf", stages={"extraction": 1, "vlm": 2.5})
+    assert dict(named.stages.order_by("position").values_list("name", "weight")) == {
+        "extraction": 45,
+        "proofreading": 10,
+        "vlm": 15,
+    }
+    assert dict(weighed.stages.values_list("name", "weight")) == {"extraction": 1, "vlm": 2.5}
+
+
+def test_the_document_id_is_the_job_id_unless_given():
+    assert queue_job("a.pdf", job_id="j").document_id == "j"
+    assert queue_job("a.pdf", document_id="d").document_id == "d"
+
+
+def test_an_id_is_taken_once():
+    queue_job("a.pdf", job_id="job")
+    with pytest.raises(JobExists, match="Job job exists and is queued"):
+        queue_job("b.pdf", job_id="job")
+
+
+def test_an_impossible_id_is_refused_before_it_is_written():
+    with pytest.raises(InvalidJobId):
+        queue_job("a.pdf", job_id="../etc")
+    with pytest.raises(InvalidBatch, match="A batch is named by"):
+        queue_job("a.pdf", batch=" ")
+    assert not Job.objects.exists()
+
+
+def test_jobs_that_share_the_name_of_a_batch_are_of_it():
+    queue_job("a.pdf", batch="import")
+    queue_job("b.pdf", batch="other")
+    queue_job("c.pdf")
+    assert [job.document_name for job in Job.objects.of_batch("import")] == ["a.pdf"]
+    assert not Job.objects.of_batch("").exists()
+
+
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ("parsing", "give a list"),
+        ([], "1 to 100 stages"),
+        ([""], "cannot name a stage"),
+        (["a" * 65], "cannot name a stage"),
+        (["a\nb"], "cannot name a stage"),
+        ({"a": 0}, "must be above 0"),
+        ({"a": float("nan")}, "must be above 0"),
+        ([f"s{n}" for n in range(101)], "1 to 100 stages"),
+    ],
+)
+def test_stages_that_cannot_be_are_refused_with_the_reason(stages, message):
+    with pytest.raises(ValueError, match=message):
+        queue_job("a.pdf", stages=stages)
+
+
+def test_long_and_broken_names_are_kept_as_far_as_they_can_be():
+    job = queue_job("x" * 300 + ".pdf\0")
+    assert len(job.document_name) == 255
+    assert job.document_name.endswith("…")
+    assert queue_job("\udcff.pdf").document_name == "?.pdf"
+
+
+def test_starting_a_queued_job_keeps_what_was_declared():
+    queue_job("a.pdf", job_id="job", stages={"one": 1, "two": 3}, workers=2)
+    attempt = start()
+    assert attempt.stage_names == ("one", "two")
+    job = Job.objects.get()
+    assert job.job_status is JobStatus.RUNNING
+    assert job.started_at == job.heartbeat_at
+    assert job.pool_size == Worker.objects.count() == 2
+
+
+def test_readers_see_that_a_queued_job_has_started():
+    queued = queue_job("a.pdf", job_id="job")
+    start()
+    job = Job.objects.get()
+    assert (job.epoch, job.revision) == (queued.epoch, queued.revision + 1)
+    assert job.updated_at == job.started_at
+
+
+def test_a_start_before_the_creation_by_another_hosts_clock_is_moved_to_it():
+    queue_job("a.pdf", job_id="job")
+    ahead = timezone.now() + timedelta(minutes=5)
+    Job.objects.update(created_at=ahead)
+    start()
+    job = Job.objects.get()
+    assert job.started_at == job.heartbeat_at == job.updated_at == ahead
+
+
+def test_starting_may_declare_the_stages_anew():
+    queue_job("a.pdf", job_id="job")
+    assert start(stages=["only"]).stage_names == ("only",)
+
+
+def test_a_running_or_ended_job_does_not_start_again_by_accident():
+    start()
+    with pytest.raises(JobExists, match="is running"):
+        start()
+
+
+def test_a_restart_begins_afresh_with_a_new_epoch_and_keeps_the_log():
+    first = start(stages={"one": 2, "two": 1}, workers=1)
+    finish_attempt(first, JobChanges(), JobStatus.FAILED, "broken")
+    Job.objects.update(entities_total=7, counters={"tables": 3})
+    second = start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)
+    job = Job.objects.get()
+    assert second.epoch != first.epoch
+    assert (job.attempt, job.entities_total, job.counters, job.error) == (2, 0, {}, "")
+    assert job.finished_at is None
+    assert list(job.stages.values_list("status", "weight")) == [("pending", 2), ("pending", 1)]
+    messages = list(job.events.values_list("attempt", "message"))
+    assert messages == [
+        (1, "Started"),
+        (1, "Failed: broken"),
+        (2, "Started again, attempt 2"),
+    ]
+
+
+def test_a_restart_resets_all_that_the_attempt_before_has_reached():
+    first = start(stages=["one"], workers=1, total_chunks=5, total_images=6)
+    request_cancellation("job")
+    finish_attempt(first, JobChanges(), JobStatus.CANCELLED, "stopped")
+    reached = {
+        "entities_total": 1,
+        "relations_total": 2,
+        "neo4j_writes": 3,
+        "qdrant_writes": 4,
+        "total_chunks": 5,
+        "total_images": 6,
+        "queue_depth": 7,
+        "error_count": 8,
+        "reached_percent": 50.0,
+        "counters": {"tables": 9},
+    }
+    Job.objects.update(event_count=100, **reached)  # more than the log had room for
+    Stage.objects.update(processed=3, total=4, failed=1, in_flight=2, status=StageStatus.COMPLETED)
+    restart()
+    job, stage = Job.objects.get(), Stage.objects.get()
+    fresh = dict.fromkeys(reached, 0) | {"counters": {}}
+    assert {name: getattr(job, name) for name in reached} == fresh
+    assert job.event_count == job.events.count() == 4
+    assert (job.finished_at, job.cancel_requested_at, job.error) == (None, None, "")
+    assert (stage.processed, stage.total, stage.failed, stage.in_flight) == (0, 0, 0, 0)
+    assert (stage.started_at, stage.finished_at) == (None, None)
+    assert (job.pool_size, stage.stage_status) == (1, StageStatus.PENDING)
+
+
+@pytest.mark.parametrize("has_ended", [True, False])
+def test_a_restart_of_a_job_that_was_to_stop_is_not_to_stop(has_ended):
+    first = start()
+    request_cancellation("job")
+    if has_ended:
+        finish_attempt(first, JobChanges(), JobStatus.CANCELLED)
+    second = restart()
+    assert not write_changes(second, JobChanges()).is_cancel_requested
+
+
+def test_a_restart_frees_the_workers_of_an_attempt_that_was_running():
+    start(workers=1)
+    Worker.objects.update(status="processing", current_chunk="c-1", progress_percent=50)
+    start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)
+    worker = Worker.objects.get()
+    assert (worker.status, worker.current_chunk, worker.progress_percent) == ("idle", "", 0)
+
+
+def test_a_queued_job_is_cancelled_at_once_and_then_refuses_to_start():
+    queue_job("a.pdf", job_id="job")
+    assert request_cancellation("job").job_status is JobStatus.CANCELLED
+    with pytest.raises(JobCancelled):
+        start()
+
+
+def test_a_running_job_is_asked_to_stop_and_readers_see_it():
+    start()
+    before = Job.objects.get().revision
+    job = request_cancellation("job")
+    assert job.job_status is JobStatus.RUNNING
+    assert job.cancel_requested_at is not None
+    assert job.revision == before + 1
+    assert request_cancellation("job").cancel_requested_at == job.cancel_requested_at
+
+
+def test_a_job_without_a_sign_of_life_is_cancelled_at_once():
+    start()
+    silence("job")
+    assert request_cancellation("job").job_status is JobStatus.CANCELLED
+
+
+def test_an_ended_job_cannot_be_cancelled():
+    finish_attempt(start(), JobChanges(), JobStatus.SUCCEEDED)
+    with pytest.raises(InvalidTransition, match="is succeeded and cannot be cancelled"):
+        request_cancellation("job")
+
+
+@pytest.mark.parametrize("act", [request_cancellation, delete_job])
+def test_what_does_not_exist_is_not_found(act):
+    with pytest.raises(JobNotFound, match="Job not found: nothing"):
+        act("nothing")
+
+
+def test_a_running_job_cannot_be_deleted_but_a_silent_one_can():
+    start()
+    with pytest.raises(InvalidTransition, match="cancel it first"):
+        delete_job("job")
+    silence("job")
+    delete_job("job")
+    assert not Stage.objects.exists()
+
+
+def test_a_stalled_job_is_not_deleted_under_its_writer_unless_that_is_wanted():
+    start()
+    now = timezone.now()
+    Job.objects.update(heartbeat_at=now, updated_at=now - timedelta(hours=1))
+    assert Job.objects.get().liveness(now) is Liveness.STALLED
+    with pytest.raises(InvalidTransition, match="cancel it first"):
+        delete_job("job")
+    delete_job("job", even_if_running=True)
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("status", sorted(JobStatus.final() | {JobStatus.QUEUED}))
+def test_a_job_that_does_not_run_can_be_deleted(status):
+    queue_job("a.pdf", job_id="job")
+    if status.is_final:
+        finish_attempt(start(), JobChanges(), status)
+    delete_job("job")
+    assert not Job.objects.exists()
+
+
+def once_after_the_first_query(act):
+    """For `connection.execute_wrapper`: what another process does meanwhile."""
+    is_done = False
+
+    def execute_and_act(execute, *args):
+        nonlocal is_done
+        result = execute(*args)
+        if not is_done:
+            is_done = True
+            act()
+        return result
+
+    return execute_and_act
+
+
+@pytest.mark.parametrize("comes", ["heartbeat", "end"])
+def test_a_job_that_comes_back_or_ends_while_silent_ones_are_looked_for_is_not_lost(comes):
+    def beat():
+        Job.objects.update(heartbeat_at=timezone.now())
+
+    def end():
+        finish_attempt(attempt, JobChanges(), JobStatus.SUCCEEDED)
+        silence("job")
+
+    attempt = start()
+    silence("job")
+    act = {"heartbeat": beat, "end": end}[comes]
+    with connection.execute_wrapper(once_after_the_first_query(act)):
+        assert lose_silent_jobs() == 0
+    expected = {"heartbeat": JobStatus.RUNNING, "end": JobStatus.SUCCEEDED}[comes]
+    assert Job.objects.get().job_status is expected
+
+
+def test_silent_jobs_are_lost_and_the_others_are_not():
+    start("dead", stages=["one"])
+    start("alive")
+    Stage.objects.filter(job="dead").update(status=StageStatus.IN_PROGRESS, in_flight=3)
+    silence("dead")
+    assert lose_silent_jobs() == 1
+    assert lose_silent_jobs() == 0
+    dead = Job.objects.get(pk="dead")
+    assert dead.job_status is JobStatus.LOST
+    assert dead.stages.get().stage_status is StageStatus.ERROR
+    assert dead.stages.get().in_flight == 0
+    assert Job.objects.get(pk="alive").job_status is JobStatus.RUNNING
+
+
+def test_a_job_that_never_got_a_tracker_can_fail():
+    queue_job("a.pdf", job_id="job")
+    fail_job("job", "The queue is gone.")
+    job = Job.objects.get()
+    assert (job.status, job.error) == ("failed", "The queue is gone.")
+
+
+def test_an_end_before_the_start_of_another_hosts_clock_is_moved_to_it():
+    attempt = start()
+    ahead = timezone.now() + timedelta(minutes=5)
+    Job.objects.update(started_at=ahead)
+    finish_attempt(attempt, JobChanges(), JobStatus.SUCCEEDED)
+    assert Job.objects.get().finished_at == ahead

@@ -1,0 +1,333 @@
+"""The tracker where it lives: several processes, killed ones, and a database that goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.support.live import LiveProject, live_project
+from tests.support.servers import start_postgresql
+
+pytestmark = pytest.mark.once
+
+READ = """
+import json, sys
+from django.utils import timezone
+from ingestion_progress.models import Job
+from ingestion_progress.wire.snapshots import load_snapshot
+snapshot = load_snapshot(sys.argv[1])
+print(json.dumps({
+    "status": snapshot.job.status,
+    "error": snapshot.job.error,
+    "metrics": snapshot.progress(timezone.now()).metrics.model_dump(),
+    "stages": {stage.name: stage.processed for stage in snapshot.stages},
+}))
+"""
+
+
+def read(project: LiveProject, job_id: str) -> dict:
+    """The job as yet another process sees it."""
+    return project.ask(READ, job_id)
+
+
+def finished(process, seconds: float = 30) -> int:
+    return process.wait(seconds)
+
+
+@pytest.fixture
+def job_id() -> str:
+    return uuid.uuid4().hex
+
+
+def test_sums_of_8_threads_in_each_of_4_processes_are_exact(project, job_id):
+    worker = """
+        import sys, threading
+        from ingestion_progress import attach
+        with attach(sys.argv[1]) as job:
+            stage = job.stage("one")
+            def work():
+                for _ in range(1000):
+                    stage.advance()
+                    job.count(entities_total=2)
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            [thread.start() for thread in threads]
+            [thread.join() for thread in threads]
+    """
+    owner = project.python(
+        """
+        import sys, time
+        from ingestion_progress import track
+        from ingestion_progress.models import Stage
+        with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
+            job.stage("one", total=32000).start()
+            while Stage.objects.get(job=sys.argv[1]).processed < 32000:
+                time.sleep(0.05)
+        """,
+        job_id,
+    )
+    project.wait_for_job(job_id)
+    workers = [project.python(worker, job_id) for _ in range(4)]
+    assert [finished(worker, 60) for worker in workers] == [0, 0, 0, 0]
+    assert finished(owner) == 0
+    state = read(project, job_id)
+    assert state["stages"] == {"one": 32000}
+    assert state["metrics"]["entities_total"] == 64000
+    assert state["status"] == "succeeded"
+
+
+def test_nothing_is_lost_when_a_process_exits_without_leaving_the_block(project, job_id):
+    process = project.python(
+        """
+        import sys
+        from ingestion_progress import track
+        job = track("a.pdf", job_id=sys.argv[1], stages=["one"])
+        job.start()
+        job.stage("one").advance(1234)
+        """,
+        job_id,
+    )
+    assert finished(process) == 0
+    assert read(project, job_id)["stages"] == {"one": 1234}
+
+
+def test_children_of_fork_and_multiprocessing_write_what_they_counted(project, job_id):
+    process = project.python(
+        """
+        import multiprocessing, os, sys
+        from ingestion_progress import attach, track
+        from django.db import connections
+        def count(n):
+            attach(sys.argv[1]).stage("one").advance(n)
+        with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
+            stage = job.stage("one")
+            stage.advance(1)  # pending, maybe, when the first child gets a copy of it
+            connections.close_all()
+            child = multiprocessing.get_context("fork").Process(target=count, args=[10])
+            child.start()
+            child.join()
+            pid = os.fork()
+            if pid == 0:
+                with attach(sys.argv[1]) as other:
+                    other.stage("one").advance(100)
+                os._exit(0)
+            assert os.waitpid(pid, 0)[1] == 0
+            stage.advance(1000)
+            child = multiprocessing.get_context("fork").Process(target=stage.advance, args=[10000])
+            child.start()
+            child.join()
+        """,
+        job_id,
+    )
+    assert finished(process) == 0
+    assert read(project, job_id)["stages"] == {"one": 11111}
+
+
+def test_a_killed_writer_leaves_a_job_that_is_found_lost(project, job_id):
+    process = project.python(
+        """
+        import sys, time
+        from ingestion_progress import track
+        with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
+            with job.stage("one", total=100) as stage:
+                for _ in stage.iterate(range(100)):
+                    time.sleep(0.05)
+        """,
+        job_id,
+    )
+    project.wait_for_job(job_id)
+    os.kill(process.pid, signal.SIGKILL)
+    finished(process)
+    assert read(project, job_id)["status"] == "running"
+    lost = project.ask(
+        """
+        import json
+        from django.conf import settings
+        settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 0.001
+        from ingestion_progress.tracker import lose_silent_jobs
+        print(json.dumps(lose_silent_jobs()))
+        """
+    )
+    assert lost >= 1
+    assert read(project, job_id)["status"] == "lost"
+
+
+@contextmanager
+def locked(project: LiveProject) -> Iterator[None]:
+    """Holds SQLite's write lock from this process."""
+    connection = sqlite3.connect(project.folder / "progress.sqlite3", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+COUNT_UNTIL_TOLD = """
+    import json, pathlib, sys, time
+    from django.conf import settings
+    settings.DATABASES["default"]["OPTIONS"] |= json.loads(sys.argv[3])
+    from ingestion_progress import track
+    told = pathlib.Path(sys.argv[2])
+    counted, slowest = 0, 0
+    with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
+        stage = job.stage("one")
+        while not told.exists():
+            before = time.monotonic()
+            stage.advance()
+            slowest = max(slowest, time.monotonic() - before)
+            counted += 1
+            time.sleep(0.001)
+        job.set_metrics(qdrant_writes=counted)
+    assert slowest < 0.5, f"advance() waited {slowest} s for the database"
+"""
+
+
+def assert_all_was_counted(project: LiveProject, job_id: str) -> None:
+    state = read(project, job_id)
+    assert state["status"] == "succeeded"
+    assert state["stages"]["one"] == state["metrics"]["qdrant_writes"] > 100
+    assert "tracker_database_away" in project.log.read_text()
+
+
+def test_a_locked_database_slows_nothing_and_loses_nothing(sqlite_project, job_id, tmp_path):
+    """The lock is held for several times longer than SQLite waits for it."""
+    told = tmp_path / "told"
+    process = sqlite_project.python(COUNT_UNTIL_TOLD, job_id, str(told), '{"timeout": 0.1}')
+    sqlite_project.wait_for_job(job_id)
+    with locked(sqlite_project):
+        time.sleep(1.5)
+    told.touch()
+    assert finished(process) == 0, sqlite_project.log.read_text()
+    assert_all_was_counted(sqlite_project, job_id)
+
+
+def test_a_database_server_that_is_restarted_slows_nothing_and_loses_nothing(tmp_path, job_id):
+    server = start_postgresql()
+    with live_project(tmp_path, server.create_database()) as live:
+        process = live.python(COUNT_UNTIL_TOLD, job_id, str(tmp_path / "told"), "{}")
+        live.wait_for_job(job_id)
+        with server.stopped():
+            time.sleep(1)
+        (tmp_path / "told").touch()
+        assert finished(process) == 0, live.log.read_text()
+        assert_all_was_counted(live, job_id)
+    server.server.cleanup()
+
+
+def test_a_finish_that_the_database_does_not_take_raises_a_clear_error(
+    sqlite_project, job_id, tmp_path
+):
+    process = sqlite_project.python(
+        """
+        import pathlib, sys, time
+        from django.conf import settings
+        settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 0.3
+        settings.DATABASES["default"]["OPTIONS"]["timeout"] = 0.1
+        from ingestion_progress import track
+        from ingestion_progress.exceptions import ProgressUnavailable
+        job = track("a.pdf", job_id=sys.argv[1], stages=["one"])
+        job.start()
+        while not pathlib.Path(sys.argv[2]).exists():
+            time.sleep(0.01)
+        try:
+            job.complete()
+        except ProgressUnavailable as error:
+            assert "did not confirm the end of job" in str(error), error
+            sys.exit(7)
+        """,
+        job_id,
+        str(tmp_path / "go"),
+    )
+    sqlite_project.wait_for_job(job_id)
+    with locked(sqlite_project):
+        (tmp_path / "go").touch()
+        assert finished(process) == 7, sqlite_project.log.read_text()
+
+
+def test_leaving_a_guests_block_raises_nothing_of_its_own_while_the_database_is_away(
+    sqlite_project, job_id
+):
+    process = sqlite_project.python(
+        """
+        import asyncio, sqlite3, sys
+        from django.conf import settings
+        settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 0.3
+        settings.DATABASES["default"]["OPTIONS"]["timeout"] = 0.1
+        from ingestion_progress import attach, track
+        def leave(guest, error=None):
+            with guest:
+                guest.stage("one").advance()
+                if error is not None:
+                    raise error
+        async def aleave(guest, error=None):
+            async with guest:
+                guest.stage("one").advance()
+                if error is not None:
+                    raise error
+        def raised_by(act):
+            try:
+                act()
+            except Exception as error:
+                return error
+        track("a.pdf", job_id=sys.argv[1], stages=["one"]).start()
+        guests = [attach(sys.argv[1]) for _ in range(4)]
+        [guest.start() for guest in guests]
+        lock = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        own = KeyError("c-9")
+        raised = [
+            raised_by(lambda: leave(guests[0])),
+            raised_by(lambda: asyncio.run(aleave(guests[1]))),
+            raised_by(lambda: leave(guests[2], own)),
+            raised_by(lambda: asyncio.run(aleave(guests[3], own))),
+        ]
+        lock.close()
+        assert raised == [None, None, own, own], raised
+        """,
+        job_id,
+    )
+    assert finished(process) == 0, sqlite_project.log.read_text()
+    assert "tracker_left_unwritten" in sqlite_project.log.read_text()
+    assert read(sqlite_project, job_id)["stages"] == {"one": 4}
+
+
+def test_a_sqlite_file_of_its_own_shows_progress_inside_the_callers_transaction(tmp_path, job_id):
+    main, progress = (f"sqlite:///{tmp_path / name}.sqlite3" for name in ("main", "progress"))
+    with live_project(tmp_path, main, PROGRESS_DATABASE_URL=progress) as live:
+        process = live.python(
+            """
+            import pathlib, sys, time
+            from django.contrib.auth.models import User
+            from django.db import transaction
+            from ingestion_progress import track
+            try:
+                with transaction.atomic():
+                    User.objects.create(username="never")
+                    with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
+                        with job.stage("one", total=10) as stage:
+                            stage.advance(4)
+                            while not pathlib.Path(sys.argv[2]).exists():
+                                time.sleep(0.01)
+                        raise RuntimeError("rolled back")
+            except RuntimeError:
+                assert not User.objects.exists()
+            """,
+            job_id,
+            str(tmp_path / "go"),
+        )
+        live.wait_for_job(job_id)
+        deadline = time.monotonic() + 10
+        while read(live, job_id)["stages"]["one"] < 4:
+            assert time.monotonic() < deadline
+        (tmp_path / "go").touch()
+        assert finished(process) == 0, live.log.read_text()
+        state = read(live, job_id)
+        assert (state["status"], state["error"]) == ("failed", "rolled back")

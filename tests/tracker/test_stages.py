@@ -1,0 +1,182 @@
+"""One stage as an ingestion task sees it: what is counted when, and how it starts and ends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from asgiref.sync import sync_to_async
+
+from ingestion_progress import track
+from ingestion_progress.exceptions import JobCancelled
+from ingestion_progress.models import Job, Stage
+from ingestion_progress.models.statuses import JobStatus, StageStatus
+from ingestion_progress.testing import InlineWriter, synchronous_tracking
+from ingestion_progress.tracker import request_cancellation, stages
+from ingestion_progress.tracker.writer import use_writer
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+class FlushOnly(InlineWriter):
+    """Writes nothing until the test asks for a flush."""
+
+    def notice(self, buffer, *, is_urgent=False):
+        """A flush takes all that is pending."""
+
+
+@pytest.fixture
+def flush_only():
+    before = use_writer(FlushOnly())
+    yield
+    use_writer(before)
+
+
+@pytest.fixture
+def written_at_once():
+    with synchronous_tracking():
+        yield
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Moves on by a second with each reading of a stage's clock; returns the readings."""
+    readings = [stages.timezone.now()]
+
+    class Clock:
+        @staticmethod
+        def now():
+            readings.append(readings[-1] + timedelta(seconds=1))
+            return readings[-1]
+
+    monkeypatch.setattr(stages, "timezone", Clock)
+    return readings
+
+
+def row() -> Stage:
+    return Stage.objects.get(name="one")
+
+
+def processed() -> int:
+    return row().processed
+
+
+async def async_items(count):
+    for number in range(count):
+        yield number
+
+
+@pytest.mark.usefixtures("written_at_once")
+class TestIteration:
+    def test_item_counts_once_its_work_is_done(self):
+        with track("a.pdf", stages=["one"]) as job:
+            seen = [processed() for _ in job.stage("one").iterate(range(3))]
+            assert seen == [0, 1, 2]
+            assert processed() == 3
+
+    def test_item_whose_work_fails_does_not_count(self):
+        with pytest.raises(RuntimeError), track("a.pdf", stages=["one"]) as job:
+            for item in job.stage("one").iterate(range(3)):
+                if item == 2:
+                    raise RuntimeError
+        assert (processed(), row().total) == (2, 3)
+
+    @pytest.mark.parametrize("items", [range, async_items])
+    async def test_item_of_async_code_counts_once_its_work_is_done(self, items):
+        seen = []
+        async with track("a.pdf", stages=["one"]) as job:
+            async for _ in job.stage("one").aiterate(items(3)):
+                seen.append(await sync_to_async(processed)())  # noqa: PERF401
+            assert seen == [0, 1, 2]
+            assert await sync_to_async(processed)() == 3
+
+    def test_cancellation_ends_it_before_the_next_item(self):
+        seen = []
+        with pytest.raises(JobCancelled), track("a.pdf", stages=["one"]) as job:
+            for item in job.stage("one").iterate(range(10)):
+                seen.append(item)
+                if item == 2:
+                    request_cancellation(job.job_id)
+        assert seen == [0, 1, 2]
+        assert (processed(), Job.objects.get().job_status) == (3, JobStatus.CANCELLED)
+
+    @pytest.mark.parametrize("items", [range, async_items])
+    async def test_cancellation_ends_it_in_async_code_too(self, items):
+        seen = []
+        with pytest.raises(JobCancelled):
+            async with track("a.pdf", stages=["one"]) as job:
+                async for item in job.stage("one").aiterate(items(10)):
+                    seen.append(item)
+                    if item == 2:
+                        await sync_to_async(request_cancellation)(job.job_id)
+        assert seen == [0, 1, 2]
+        assert (await Job.objects.aget()).job_status is JobStatus.CANCELLED
+
+
+@pytest.mark.usefixtures("flush_only")
+class TestInFlight:
+    def test_error_that_the_task_handles_gives_them_back(self):
+        with track("a.pdf", stages=["one"]) as job:
+            stage = job.stage("one")
+            with pytest.raises(RuntimeError), stage.in_flight(2):
+                job.flush()
+                assert row().in_flight == 2
+                raise RuntimeError
+            job.flush()
+            assert row().in_flight == 0
+            assert row().stage_status is StageStatus.IN_PROGRESS
+
+
+class TestLife:
+    @pytest.mark.parametrize("is_flushed_between", [True, False])
+    def test_count_after_a_failure_starts_the_stage_again(
+        self, flush_only, clock, is_flushed_between
+    ):
+        with track("a.pdf", stages=["one"]) as job:
+            stage = job.stage("one")
+            stage.start()
+            stage.fail("unreadable")
+            if is_flushed_between:
+                job.flush()
+                assert row().stage_status is StageStatus.ERROR
+                assert (row().started_at, row().finished_at) == (clock[1], clock[2])
+            stage.advance()
+            job.flush()
+            again = row()
+            assert (again.stage_status, again.processed) == (StageStatus.IN_PROGRESS, 1)
+            assert (again.started_at, again.finished_at) == (clock[1], None)
+
+    def test_start_and_end_in_one_flush_are_both_kept(self, flush_only, clock):
+        with track("a.pdf", stages=["one"]) as job:
+            with job.stage("one") as stage:
+                stage.advance(3)
+            job.flush()
+            done = row()
+            assert (done.stage_status, done.processed) == (StageStatus.COMPLETED, 3)
+            assert (done.started_at, done.finished_at) == (clock[1], clock[2])
+
+    def test_start_and_end_in_two_flushes_are_both_kept(self, flush_only, clock):
+        with track("a.pdf", stages=["one"]) as job:
+            with job.stage("one"):
+                job.flush()
+            job.flush()
+            assert (row().started_at, row().finished_at) == (clock[1], clock[2])
+
+    @pytest.mark.parametrize("writer", ["written_at_once", "flush_only"])
+    def test_stage_that_is_skipped_in_its_own_block_stays_skipped(self, request, writer):
+        request.getfixturevalue(writer)
+        with track("a.pdf", stages=["one", "two"]) as job:
+            with job.stage("one") as stage:
+                stage.skip("no images")
+            job.flush()
+            assert row().stage_status is StageStatus.SKIPPED
+
+    def test_stage_that_was_skipped_before_a_failed_write_stays_skipped(self, flush_only):
+        with track("a.pdf", stages=["one", "two"]) as job:
+            stage = job.stage("one")
+            stage.skip("no images")
+            taken = job.buffer.take()
+            stage.complete()
+            job.buffer.put_back(taken)
+            job.flush()
+            assert row().stage_status is StageStatus.SKIPPED

@@ -1,0 +1,297 @@
+"""When the writer's thread flushes, beats, tries again and closes its connection."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from types import SimpleNamespace
+from typing import Self
+
+import pytest
+from django.db import OperationalError, connection
+
+from ingestion_progress import attach, track
+from ingestion_progress.exceptions import JobSuperseded
+from ingestion_progress.models import Job
+from ingestion_progress.tracker import request_cancellation
+from ingestion_progress.tracker import writer as writer_module
+from ingestion_progress.tracker.jobs import JobTracker
+from ingestion_progress.tracker.writer import (
+    FIRST_RETRY_SECONDS,
+    LAST_RETRY_SECONDS,
+    BackgroundWriter,
+    use_writer,
+)
+from ingestion_progress.wire.snapshots import load_snapshot
+from tests.support.tracking import eventually
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+HEARTBEAT_SECONDS = 5.0
+LONG_SECONDS = 60.0
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def writer(settings) -> Iterator[BackgroundWriter]:
+    """One of the test's own, which flushes once a minute unless something is urgent."""
+    settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = LONG_SECONDS
+    settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = LONG_SECONDS
+    writer = BackgroundWriter()
+    before = use_writer(writer)
+    yield writer
+    use_writer(before)
+    writer.stop()
+
+
+@pytest.fixture
+def clock(writer, monkeypatch, settings) -> Clock:
+    """The writer's; its thread beats by it."""
+    settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 1
+    clock = Clock()
+    monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+def turn(writer: BackgroundWriter) -> None:
+    """Lets the writer's thread do all that is due by now."""
+    writer.call(lambda: None)
+    with writer._working:
+        pass
+
+
+def heartbeat_at() -> datetime:
+    return Job.objects.get().heartbeat_at
+
+
+# Heartbeats
+
+
+def test_heartbeat_comes_once_in_each_interval(writer, clock):
+    with track("a.pdf", stages=["one"]):
+        for _ in range(3):
+            before = heartbeat_at()
+            clock.now += HEARTBEAT_SECONDS - 0.1
+            turn(writer)
+            assert heartbeat_at() == before
+            clock.now += 0.1
+            turn(writer)
+            assert heartbeat_at() > before
+
+
+def test_job_that_starts_beside_others_is_kept_alive_by_their_heartbeat(writer, clock):
+    with track("a.pdf", stages=["one"]):
+        clock.now += HEARTBEAT_SECONDS / 2
+        with track("b.pdf", stages=["one"]) as second:
+            before = Job.objects.get(pk=second.job_id).heartbeat_at
+            clock.now += HEARTBEAT_SECONDS / 2
+            turn(writer)
+            assert Job.objects.get(pk=second.job_id).heartbeat_at > before
+
+
+# Connections
+
+
+def is_connected(writer: BackgroundWriter) -> bool:
+    return writer._connection is not None and writer._connection.connection is not None
+
+
+def test_connection_is_kept_while_a_job_runs_and_closed_when_none_does(writer):
+    for _ in range(2):
+        with track("a.pdf", stages=["one"]) as job:
+            job.flush()
+            with writer._working:
+                assert is_connected(writer)
+        eventually(lambda: not is_connected(writer))
+
+
+@pytest.mark.skipif(
+    "connection.vendor != 'postgresql'", reason="SQLite has no server that ends connections"
+)
+def test_heartbeat_after_a_lost_connection_uses_a_new_one(writer, clock):
+    with track("a.pdf", stages=["one"]) as job:
+        job.flush()
+        before = heartbeat_at()
+        process_id = writer._connection.connection.info.backend_pid
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [process_id])
+        clock.now += HEARTBEAT_SECONDS
+        turn(writer)
+        assert not is_connected(writer)
+        assert heartbeat_at() == before
+        clock.now += HEARTBEAT_SECONDS
+        turn(writer)
+        assert heartbeat_at() > before
+
+
+# Outages
+
+
+class Outage:
+    """While it lasts, the database refuses what the writer asks for."""
+
+    def __init__(self, writer: BackgroundWriter) -> None:
+        self.refused = 0
+        self._writer = writer
+        self._wrappers = writer._connection.execute_wrappers
+
+    def __enter__(self) -> Self:
+        with self._writer._working:
+            self._wrappers.append(self._refuse)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._writer._working:
+            self._wrappers.remove(self._refuse)
+
+    def _refuse(self, *_: object) -> None:
+        self.refused += 1
+        raise OperationalError("the database is away")
+
+
+def fail_once_more(writer: BackgroundWriter) -> None:
+    failures = writer.counts.failures
+    writer._wake(None)
+    eventually(lambda: writer.counts.failures == failures + 1)
+
+
+def test_connection_is_closed_after_a_failure(writer, clock):
+    with track("a.pdf", stages=["one"]):
+        with Outage(writer):
+            clock.now += HEARTBEAT_SECONDS
+            fail_once_more(writer)
+            with writer._working:
+                assert not is_connected(writer)
+        clock.now += FIRST_RETRY_SECONDS
+        turn(writer)
+
+
+def test_each_outage_begins_with_the_shortest_pause_and_is_logged_once(writer, clock, caplog):
+    caplog.set_level(logging.INFO, "ingestion_progress.tracker")
+    with track("a.pdf", stages=["one"]):
+        for _ in range(2):
+            with Outage(writer):
+                clock.now += HEARTBEAT_SECONDS
+                fail_once_more(writer)
+            before = heartbeat_at()
+            clock.now += FIRST_RETRY_SECONDS
+            turn(writer)
+            clock.now += HEARTBEAT_SECONDS
+            turn(writer)
+            assert heartbeat_at() > before
+    logged = [record.message for record in caplog.records]
+    assert logged == 2 * ["tracker_database_away", "tracker_database_back"]
+
+
+def test_pause_between_tries_grows_to_its_limit(writer, clock):
+    pauses = []
+    with track("a.pdf", stages=["one"]) as job:
+        with Outage(writer):
+            clock.now += HEARTBEAT_SECONDS
+            for _ in range(7):
+                fail_once_more(writer)
+                with writer._working:
+                    pauses.append(writer._retry_at - clock.now)
+                clock.now = writer._retry_at
+        turn(writer)
+        job.stage("one").start()
+    expected = [FIRST_RETRY_SECONDS * 2**n for n in range(5)] + 2 * [LAST_RETRY_SECONDS]
+    assert pauses == pytest.approx(expected)
+
+
+def test_nothing_is_tried_before_the_pause_is_over(writer, clock, settings):
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = FIRST_RETRY_SECONDS / 2
+    with track("a.pdf", stages=["one"]) as job:
+        with Outage(writer) as outage:
+            clock.now += HEARTBEAT_SECONDS
+            fail_once_more(writer)
+            job.stage("one").start()  # urgent
+            call = writer._submit(lambda: None)  # its time is over first
+            clock.now += FIRST_RETRY_SECONDS * 0.9
+            writer._wake(None)
+            assert isinstance(call.exception(5), TimeoutError)
+            assert outage.refused == 1
+        clock.now += FIRST_RETRY_SECONDS * 0.1
+        turn(writer)
+        assert status_of(job, "one") == "in_progress"
+
+
+def test_what_could_not_be_flushed_is_tried_after_the_pause_not_after_the_interval(writer, clock):
+    with track("a.pdf", stages=["one"]) as job:
+        with Outage(writer):
+            job.stage("one").start()
+            eventually(lambda: writer.counts.failures == 1)
+            with writer._working:
+                pass
+        clock.now += FIRST_RETRY_SECONDS
+        turn(writer)
+        assert status_of(job, "one") == "in_progress"
+
+
+# Flushes
+
+
+def status_of(job: JobTracker, name: str) -> str:
+    return next(stage.status for stage in load_snapshot(job.job_id).stages if stage.name == name)
+
+
+def test_urgent_change_does_not_wait_for_the_flush_interval(writer):
+    with track("a.pdf", stages=["one", "two"]) as job:
+        for name in ("one", "two"):
+            with job.stage(name):
+                eventually(lambda name=name: status_of(job, name) == "in_progress")
+            eventually(lambda name=name: status_of(job, name) == "completed")
+
+
+def test_count_waits_for_the_flush_interval(writer, clock):
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one")
+        stage.start()
+        turn(writer)
+        stage.advance()
+        clock.now += LONG_SECONDS - 1
+        turn(writer)
+        assert load_snapshot(job.job_id).stages[0].processed == 0
+        clock.now += 1
+        turn(writer)
+        assert load_snapshot(job.job_id).stages[0].processed == 1
+
+
+def test_cancellation_is_noticed_with_the_next_flush(writer):
+    with track("a.pdf", stages=["one"]) as job:
+        request_cancellation(job.job_id)
+        assert not job.cancel_requested
+        job.stage("one").start()
+        eventually(lambda: job.cancel_requested)
+
+
+def test_end_by_another_process_is_noticed_with_the_next_flush(writer):
+    job = track("a.pdf", stages=["one"])
+    job.start()
+    with attach(job.job_id) as other:
+        other.complete()
+    job.raise_if_cancelled()
+    job.stage("one").start()
+    eventually(lambda: job.buffer.is_over)
+    with pytest.raises(JobSuperseded):
+        job.raise_if_cancelled()
+    job.leave()
+
+
+def test_cancellation_is_noticed_by_an_explicit_flush(writer):
+    with track("a.pdf", stages=["one"]) as job:
+        request_cancellation(job.job_id)
+        job.flush()
+        assert job.cancel_requested

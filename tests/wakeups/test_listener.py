@@ -1,0 +1,132 @@
+"""A listener whose connection has died without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from ingestion_progress.wakeups import listener
+from ingestion_progress.wakeups.message import Hint
+from ingestion_progress.wakeups.transports import postgres
+from tests.support.servers import postgresql
+
+
+class Proxy:
+    """In front of PostgreSQL; connections that it holds up stay open and carry nothing."""
+
+    def __init__(self, database_url: str) -> None:
+        socket_dir, _, self.database = urlsplit(database_url).path.rpartition("/")
+        self.host = "/" + socket_dir.strip("/")
+        self.holds_up = asyncio.Event()
+        self.connections = 0
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(self._connect, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    async def stop(self) -> None:
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _connect(self, reader, writer) -> None:
+        self.connections += 1
+        is_first = self.connections == 1
+        there, back = await asyncio.open_unix_connection(f"{self.host}/.s.PGSQL.5432")
+        for source, sink in ((reader, back), (there, writer)):
+            self.tasks.add(asyncio.create_task(self._pump(source, sink, is_first)))
+
+    async def _pump(self, source, sink, is_first) -> None:
+        with contextlib.closing(sink):
+            while data := await source.read(65536):
+                if is_first and self.holds_up.is_set():
+                    continue
+                sink.write(data)
+
+    def notify(self, job_id: str) -> None:
+        text = Hint(origin="another process", job_ids=(job_id,)).encoded()
+        with psycopg.connect(
+            host=self.host, user="postgres", dbname=self.database, autocommit=True
+        ) as connection:
+            connection.execute("SELECT pg_notify(%s, %s)", ["ingestion_progress", text])
+
+
+@pytest.fixture
+async def proxy():
+    proxy = Proxy(postgresql().create_database())
+    await proxy.start()
+    yield proxy
+    await proxy.stop()
+
+
+@pytest.fixture
+async def heard(proxy, monkeypatch):
+    """The ids that a listener behind the proxy has heard."""
+    parameters = {
+        "host": "127.0.0.1",
+        "port": proxy.port,
+        "user": "postgres",
+        "dbname": proxy.database,
+        "sslmode": "disable",
+    }
+    monkeypatch.setattr(postgres, "connection_parameters", lambda: parameters)
+    monkeypatch.setattr(postgres, "PROOF_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(postgres, "PROOF_SECONDS", 1.0)
+    heard: set[str] = set()
+    task = asyncio.create_task(listener._receive("notify", heard.update))
+    yield heard
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def hears(heard: set[str], proxy: Proxy, job_id: str) -> bool:
+    deadline = time.monotonic() + 10
+    while job_id not in heard and time.monotonic() < deadline:
+        await asyncio.to_thread(proxy.notify, job_id)
+        await asyncio.sleep(0.05)
+    return job_id in heard
+
+
+async def test_connection_that_died_half_open_is_replaced(proxy, heard, caplog):
+    assert await hears(heard, proxy, "before")
+    proxy.holds_up.set()
+    assert await hears(heard, proxy, "after")
+    assert proxy.connections >= 2
+    assert [record.message for record in caplog.records] == ["wakeups_away", "wakeups_back"]
+
+
+async def test_malformed_notification_disturbs_nothing(proxy, heard, caplog):
+    assert await hears(heard, proxy, "before")
+    with psycopg.connect(
+        host=proxy.host, user="postgres", dbname=proxy.database, autocommit=True
+    ) as connection:
+        connection.execute("NOTIFY ingestion_progress, '{not a hint'")
+    assert await hears(heard, proxy, "after")
+    assert not caplog.records
+
+
+async def test_listener_that_hears_nothing_lets_the_process_sleep(proxy, heard, monkeypatch):
+    assert await hears(heard, proxy, "before")
+    monkeypatch.setattr(postgres, "PROOF_EVERY_SECONDS", 60)
+    await asyncio.sleep(0.3)
+    loop = asyncio.get_running_loop()
+    passes = 0
+    select = loop._selector.select  # type: ignore[attr-defined]
+
+    def counted(timeout: float | None) -> list[object]:
+        nonlocal passes
+        passes += 1
+        return select(timeout)
+
+    monkeypatch.setattr(loop._selector, "select", counted)  # type: ignore[attr-defined]
+    await asyncio.sleep(0.8)
+
+    assert passes <= 4
+    assert await hears(heard, proxy, "after")

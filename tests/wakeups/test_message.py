@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from ingestion_progress.checks import check_wakeups
+from ingestion_progress.wakeups import backoff
+from ingestion_progress.wakeups import sender as sender_module
+from ingestion_progress.wakeups.backoff import LAST_PAUSE_SECONDS, Outage
+from ingestion_progress.wakeups.message import MAX_BYTES, Hint, this_process
+from ingestion_progress.wakeups.sender import MAX_JOBS, Sender
+from ingestion_progress.wakeups.transports import carrier_name
+
+POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "progress"}
+# Parent and child, in a process without threads.
+FORK = """
+import os
+import django
+django.setup()
+from ingestion_progress.wakeups.message import this_process
+print(this_process(), flush=True)
+if child := os.fork():
+    os.waitpid(child, 0)
+print(this_process(), flush=True)
+"""
+
+
+class FakeCarrier:
+    """Keeps what is sent."""
+
+    def __init__(self, *, before_each: Callable[[], object] = bool) -> None:
+        self.sent: list[Hint] = []
+        self.is_closed = False
+        self._before_each = before_each
+
+    async def send(self, hint: Hint) -> None:
+        self._before_each()
+        self.sent.append(hint)
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+@contextmanager
+def sending_by(monkeypatch: pytest.MonkeyPatch, *carriers: FakeCarrier) -> Iterator[Sender]:
+    """A sender that gets these, one after the other; all is sent when the block is left."""
+    given = iter(carriers)
+    monkeypatch.setattr(sender_module, "carrier_name", lambda: "fake")
+    monkeypatch.setattr(sender_module, "new_carrier", lambda name: next(given))
+    sender = Sender()
+    try:
+        yield sender
+    finally:
+        sender.stop()
+
+
+def test_hint_arrives_as_it_was_sent():
+    hint = Hint.about(["job-1", "Größe 2"], ["Größe 2"])
+    assert Hint.decoded(hint.encoded()) == hint
+    assert hint.origin == this_process()
+
+
+def test_hint_about_more_than_a_carrier_takes_names_no_job():
+    hint = Hint.about(["ü" * 255] * 20)
+    assert hint.job_ids == ()
+    assert len(Hint.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
+
+
+def test_forked_child_has_a_name_that_its_parent_has_not():
+    done = subprocess.run(
+        [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=30, check=True
+    )
+    before, *after = done.stdout.split()
+    assert len(after) == len(set(after)) == 2
+    assert before in after
+
+
+@pytest.mark.parametrize(("count", "is_named"), [(MAX_JOBS, True), (MAX_JOBS + 100, False)])
+def test_jobs_beyond_the_limit_make_a_hint_about_all(monkeypatch, count, is_named):
+    is_sending, are_published = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        is_sending.set()
+        assert are_published.wait(10)
+
+    carrier = FakeCarrier(before_each=wait)
+    job_ids = {str(number) for number in range(count)}
+    with sending_by(monkeypatch, carrier) as sender:
+        sender.publish("first", is_end=False)
+        assert is_sending.wait(10)
+        for job_id in job_ids:
+            sender.publish(job_id, is_end=True)
+        are_published.set()
+    first, second = carrier.sent
+    assert first.job_ids == ("first",)
+    assert set(second.job_ids) == set(second.ended) == (job_ids if is_named else set())
+
+
+def test_carrier_that_failed_is_closed_and_replaced(monkeypatch):
+    has_failed = threading.Event()
+
+    def fail() -> None:
+        has_failed.set()
+        raise ConnectionError("reset by peer")
+
+    broken, fresh = FakeCarrier(before_each=fail), FakeCarrier()
+    monkeypatch.setattr(backoff, "FIRST_PAUSE_SECONDS", 0.01)
+    with sending_by(monkeypatch, broken, fresh) as sender:
+        sender.publish("lost", is_end=False)
+        assert has_failed.wait(10)
+        sender.publish("sent", is_end=True)
+    assert broken.is_closed
+    assert [(hint.job_ids, hint.ended) for hint in fresh.sent] == [(("sent",), ("sent",))]
+    assert fresh.is_closed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "look!", "{}", "[]", "[1]", '["me", 2]', "null", "[[]]", '["me", "job"]', '["me", [2]]'],
+)
+def test_what_others_write_to_the_channel_is_no_hint(text):
+    assert Hint.decoded(text) is None
+
+
+@pytest.mark.parametrize(
+    ("choice", "database", "expected"),
+    [
+        ("auto", POSTGRESQL, "notify"),
+        ("notify", POSTGRESQL, "notify"),
+        ("off", POSTGRESQL, ""),
+        ("auto", {"ENGINE": "django.db.backends.sqlite3"}, ""),
+        ("notify", {"ENGINE": "django.db.backends.sqlite3"}, ""),
+        ("channels", POSTGRESQL, ""),
+        ("pigeons", POSTGRESQL, ""),
+    ],
+)
+def test_carrier_follows_from_the_setting_and_the_database(
+    settings, monkeypatch, choice, database, expected
+):
+    settings.INGESTION_PROGRESS_WAKEUPS = choice
+    monkeypatch.setitem(settings.DATABASES, "default", database)
+    assert carrier_name() == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "backend", "expected"),
+    [
+        ("auto", "channels_redis.pubsub.RedisPubSubChannelLayer", "channels"),
+        ("channels", "channels_redis.pubsub.RedisPubSubChannelLayer", "channels"),
+        ("notify", "channels_redis.pubsub.RedisPubSubChannelLayer", "notify"),
+        ("off", "channels_redis.pubsub.RedisPubSubChannelLayer", ""),
+        # It never crosses processes.
+        ("auto", "channels.layers.InMemoryChannelLayer", "notify"),
+        ("channels", "channels.layers.InMemoryChannelLayer", ""),
+        ("auto", "package_that_is_missing.Layer", "notify"),
+    ],
+)
+def test_channel_layer_that_crosses_processes_comes_before_notify(
+    settings, monkeypatch, choice, backend, expected
+):
+    settings.INGESTION_PROGRESS_WAKEUPS = choice
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
+    monkeypatch.setitem(settings.DATABASES, "default", POSTGRESQL)
+    assert carrier_name() == expected
+
+
+@pytest.mark.parametrize("choice", ["channels", "notify"])
+def test_way_that_cannot_be_used_is_an_error_that_says_why(settings, monkeypatch, choice):
+    settings.INGESTION_PROGRESS_WAKEUPS = choice
+    monkeypatch.setitem(settings.DATABASES, "default", {"ENGINE": "django.db.backends.sqlite3"})
+    (message,) = check_wakeups()
+    assert message.id == "ingestion_progress.E005"
+    assert {"channels": "CHANNEL_LAYERS", "notify": "PostgreSQL"}[choice] in message.msg
+
+
+def test_outage_is_one_line_and_its_end_another(caplog):
+    caplog.set_level(logging.INFO)
+    outage = Outage("receive")
+    outage.is_over("notify")
+    pauses = []
+    for _ in range(20):
+        outage.goes_on("notify", ConnectionError("refused\nby the server"))
+        pauses.append(outage.pause_seconds)
+    outage.is_over("notify")
+    outage.is_over("notify")
+    assert [record.message for record in caplog.records] == ["wakeups_away", "wakeups_back"]
+    assert caplog.records[0].reason == "ConnectionError: refused"
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LAST_PAUSE_SECONDS

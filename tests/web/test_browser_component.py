@@ -1,0 +1,217 @@
+"""`<pipeline-progress>` on its own, as another page uses it, and without any of our code."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.chromium import OpenPage
+from tests.support.live import LiveProject, LiveServer
+from tests.support.simulated import simulated
+from tests.support.wording_cases import ALL
+
+pytest_plugins = ["tests.support.browser"]
+pytestmark = pytest.mark.browser
+
+STATIC = "/static/ingestion_progress"
+STREAM = "/api/v1/admin/ingestion/jobs/{}/progress"
+EMPTY = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Elsewhere</title>
+<link rel="stylesheet" href="/static/ingestion_progress/progress.css">
+<script type="module" src="/static/ingestion_progress/pipeline-progress.js"></script>
+<body><pipeline-progress src="%s" heading-level="1"></pipeline-progress></body></html>"""
+
+STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "lost")
+SEED = """
+from ingestion_progress.models import Stage
+from ingestion_progress.models.statuses import JobStatus
+from tests.support.page_jobs import job_with
+for status in JobStatus:
+    error = "" if status in {"queued", "running", "succeeded"} else "Something broke."
+    job_with(status, job_id=f"same-{status}", counters={"tables": 4}, error=error, queue_depth=7)
+Stage.objects.update(unit="")  # not on the wire
+Stage.objects.filter(job_id="same-running", status="in_progress").update(total=0)
+"""
+
+# The specification's client, as it stands there: a plain EventSource in a page of another origin.
+SPECIFICATION = """<!doctype html><title>Plain</title><ol></ol><script>
+const eventSource = new EventSource("%s");
+const note = (text) => {
+  const line = document.createElement("li");
+  line.textContent = text;
+  document.querySelector("ol").append(line);
+};
+eventSource.addEventListener("pipeline_progress", (event) => {
+  const data = JSON.parse(event.data);
+  note(`progress ${data.overall_progress_percent}`);
+});
+eventSource.addEventListener("complete", () => {
+  note("complete");
+  eventSource.close();
+});
+eventSource.addEventListener("error", (event) => {
+  note(event.data ? `error ${event.data}` : "network error");
+  eventSource.close();
+});
+</script>"""
+
+# Everything but white space, times in the server's zone, and what moves by itself.
+MARKUP = """() => {
+  const root = document.querySelector("pipeline-progress").cloneNode(true);
+  for (const time of root.querySelectorAll("time")) time.replaceWith("TIME");
+  for (const name of ["announcer", "field$=elapsed", "field$=duration", "field$=connection"])
+    for (const moving of root.querySelectorAll(`[data-${name}]`)) moving.textContent = "";
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const texts = [];
+  while (walker.nextNode()) texts.push(walker.currentNode);
+  for (const text of texts) {
+    text.data = text.data.replace(/[ \\n]+/g, " ").trim();
+    if (!text.data) text.remove();
+  }
+  for (const element of root.querySelectorAll("*"))
+    for (const {name} of [...element.attributes].sort((a, b) => a.name < b.name ? -1 : 1)) {
+      const value = element.getAttribute(name);
+      element.removeAttribute(name);
+      element.setAttribute(name, value);
+    }
+  root.normalize();
+  return root.innerHTML.replaceAll("><", ">\\n<");
+}"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jobs(sqlite_project: LiveProject) -> None:
+    sqlite_project.ask(SEED)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[ThreadingHTTPServer]:
+    """A server on another port; it answers with the bytes in `page`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.end_headers()
+            self.wfile.write(self.server.page)
+
+        def log_message(self, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def open_empty(open_page: OpenPage, job_id: str, **options) -> Page:
+    """A page of the same origin that has the element, and nothing in it."""
+    page = open_page(**options)
+    html = EMPTY % STREAM.format(job_id)
+    page.route("**/elsewhere/", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.goto("/elsewhere/")
+    return page
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_element_makes_the_markup_that_the_server_renders(open_page: OpenPage, status: str):
+    alone = open_empty(open_page, f"same-{status}")
+    expect(alone.locator("pipeline-progress")).to_have_attribute("data-status", status)
+    served = open_page(f"/jobs/same-{status}/", java_script_enabled=False)
+    assert alone.evaluate(MARKUP) == served.evaluate(MARKUP)
+
+
+def test_element_that_changes_its_source_shows_the_other_job(open_page: OpenPage):
+    page = open_empty(open_page, "same-failed")
+    element = page.locator("pipeline-progress")
+    expect(element).to_have_attribute("data-status", "failed")
+    element.evaluate(f"element => {{ element.src = '{STREAM.format('same-succeeded')}' }}")
+    expect(element).to_have_attribute("data-status", "succeeded")
+
+
+def test_element_says_that_a_job_does_not_exist(open_page: OpenPage):
+    page = open_empty(open_page, "nobody")
+    expect(page.get_by_text("There is no such job (any more).")).to_be_visible()
+    page.wait_for_function("recorded.events.some(([type]) => type === 'failure')")
+    failure = next(
+        detail for type_, detail in page.evaluate("recorded.events") if type_ == "failure"
+    )
+    assert failure == {"message": "Job not found: nobody", "job_id": "nobody", "code": "not_found"}
+
+
+def test_element_tells_its_page_everything_the_stream_says(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    with simulated(sqlite_project, "--seconds=2", "--stages=parsing,linking") as job_id:
+        page = open_empty(open_page, job_id)
+        page.wait_for_function("recorded.events.some(([type]) => type === 'complete')")
+    types = [type_ for type_, _ in page.evaluate("recorded.events")]
+    assert {"progresschange", "statechange", "complete", "connectionchange"} == set(types)
+    expect(page.locator(".stage-name")).to_have_text(["Parsing", "Linking"])
+    progress = page.evaluate("document.querySelector('pipeline-progress').progress")
+    assert progress["overall_progress_percent"] == 100
+
+
+def test_element_that_leaves_the_page_closes_its_stream(open_page: OpenPage):
+    page = open_empty(open_page, "same-running")
+    element = page.locator("pipeline-progress")
+    expect(element).to_have_attribute("data-connection", "live")
+    page.evaluate("window.left = document.querySelector('pipeline-progress'); left.remove()")
+    before = page.evaluate("recorded.events.length")
+    page.wait_for_timeout(50)
+    assert page.evaluate("recorded.events.length") == before
+
+
+def test_numbers_read_the_same_in_javascript(open_page: OpenPage):
+    page = open_page("/")
+    found = page.evaluate(
+        f"""async (cases) => {{
+          const format = await import("{STATIC}/format.js");
+          return cases.map(([name, values]) => format[name](...values).replaceAll("\\u00a0", " "));
+        }}""",
+        [[javascript, arguments] for _, javascript, arguments, _ in ALL],
+    )
+    assert found == [answer for *_, answer in ALL]
+
+
+def test_activity_reads_the_same_in_javascript(open_page: OpenPage):
+    page = open_page("/")
+    cases = [[["Embedding", "Extraction"], True], [[], True], [[], False]]
+    phrases = page.evaluate(
+        f"""async (cases) => {{
+          const {{ activity }} = await import("{STATIC}/format.js");
+          return cases.map((values) => activity(...values));
+        }}""",
+        cases,
+    )
+    assert phrases == ["Now: Embedding, Extraction", "Between two stages", "Starting"]
+
+
+def test_plain_event_source_of_another_origin_sees_a_job_to_its_end(
+    open_page: OpenPage,
+    site: LiveServer,
+    sqlite_project: LiveProject,
+    elsewhere: ThreadingHTTPServer,
+):
+    with simulated(sqlite_project, "--seconds=3") as job_id:
+        elsewhere.page = (SPECIFICATION % (site.url + STREAM.format(job_id))).encode()
+        page = open_page(f"http://127.0.0.1:{elsewhere.server_port}/")
+        expect(page.locator("li").last).to_have_text("complete", timeout=20_000)
+    lines = page.locator("li").all_inner_texts()
+    percents = [float(line.removeprefix("progress ")) for line in lines[:-1]]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+
+
+def test_plain_event_source_of_another_origin_gets_the_servers_error(
+    open_page: OpenPage, site: LiveServer, elsewhere: ThreadingHTTPServer
+):
+    elsewhere.page = (SPECIFICATION % (site.url + STREAM.format("job_123"))).encode()
+    page = open_page(f"http://127.0.0.1:{elsewhere.server_port}/")
+    expect(page.locator("li")).to_have_count(1)
+    data = json.loads(page.locator("li").inner_text().removeprefix("error "))
+    assert data["message"] == "Job not found: job_123"
+    assert data["job_id"] == "job_123"

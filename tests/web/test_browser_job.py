@@ -1,0 +1,298 @@
+"""The page of one job in a real browser, with real jobs."""
+
+from __future__ import annotations
+
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.chromium import RECORDER, OpenPage
+from tests.support.live import LiveProject, LiveServer, server_command
+from tests.support.relays import relay_to
+from tests.support.simulated import simulated
+
+pytest_plugins = ["tests.support.browser"]
+pytestmark = pytest.mark.browser
+
+NETWORK = ("Failed to load resource", "net::ERR")
+
+FAILING = """
+import sys, time
+from ingestion_progress import track
+with track("bad.pdf", job_id=sys.argv[1], stages=["parsing", "chunking"]) as job:
+    with job.stage("parsing", total=4, unit="pages") as stage:
+        for page in stage.iterate(range(4)):
+            time.sleep(0.4)
+            if page == 2:
+                stage.record_error("Page 3 has no text layer", item="page 3")
+    time.sleep(1)
+    raise ValueError("The second half of the file is missing")
+"""
+QUEUED = """
+import sys, datetime
+from django.utils import timezone
+from ingestion_progress.models import Job
+from ingestion_progress.tracker import queue_job
+for job_id in sys.argv[1:]:
+    queue_job("minutes.docx", job_id=job_id)
+ago = timezone.now() - datetime.timedelta(minutes=10)
+Job.objects.filter(pk="starved").update(created_at=ago)
+"""
+SUCCEEDING = """
+import sys
+from ingestion_progress import track
+with track("report.pdf", job_id=sys.argv[1], stages=["parsing"]) as job:
+    with job.stage("parsing", total=1) as stage:
+        stage.advance()
+print("null")
+"""
+# The browser's own EventSource beside the element's; what it has come to is in `data-plain`.
+PLAIN = """(url) => {
+  const source = new EventSource(url);
+  const states = ["connecting", "open", "closed"];
+  const note = () => { document.body.dataset.plain = states[source.readyState]; };
+  for (const type of ["open", "error"]) source.addEventListener(type, note);
+  source.addEventListener("complete", () => { document.body.dataset.plain = "complete"; });
+}"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def queued(sqlite_project: LiveProject) -> None:
+    """Jobs that wait: `starved` for ten minutes already."""
+    jobs = ("starved", "to-delete", "to-cancel")
+    sqlite_project.ask(QUEUED, *jobs)
+
+
+@pytest.fixture(scope="module")
+def running(sqlite_project: LiveProject) -> Iterator[str]:
+    """A job that runs longer than the tests."""
+    with simulated(sqlite_project, "--seconds=600") as job_id:
+        yield job_id
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A page that was open from a job's start to its end."""
+
+    page: Page
+    recorded: dict[str, Any]
+    headers: dict[str, str]
+    """Of its stream."""
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Browser, site: LiveServer, sqlite_project: LiveProject) -> Iterator[Watched]:
+    with simulated(sqlite_project, "--seconds=5") as job_id, browser.new_page() as page:
+        page.add_init_script(RECORDER)
+        with page.expect_response("**/progress") as stream:
+            page.goto(f"{site.url}/jobs/{job_id}/")
+        wait_until(page, "succeeded")
+        page.wait_for_function("recorded.said.includes('Succeeded')")
+        expect(page.get_by_role("button", name="Cancel job…")).to_have_count(0)
+        yield Watched(page=page, recorded=page.evaluate("recorded"), headers=stream.value.headers)
+
+
+def wait_for_job(site: LiveServer, job_id: str) -> None:
+    address = f"{site.url}/api/v1/admin/ingestion/jobs/{job_id}"
+    for _ in range(300):
+        if httpx.get(address, timeout=10).status_code == 200:
+            return
+    raise AssertionError(f"job {job_id} does not appear")
+
+
+def wait_until(page: Page, status: str) -> None:
+    expect(page.locator("pipeline-progress")).to_have_attribute(
+        "data-status", status, timeout=30_000
+    )
+
+
+def wait_until_connected(page: Page, state: str, timeout: float = 15_000) -> None:
+    element = page.locator("pipeline-progress")
+    expect(element).to_have_attribute("data-connection", state, timeout=timeout)
+
+
+def test_page_goes_from_0_to_100_and_never_back(watched: Watched):
+    percents = watched.recorded["percents"]
+    assert len(percents) > 5
+    assert percents[0] < 50
+    assert percents[-1] == 100
+    assert percents == sorted(percents)
+    assert watched.recorded["events"][-2:] == [["complete", None], ["connectionchange", "ended"]]
+
+
+def test_page_reads_a_compressed_stream(watched: Watched):
+    assert watched.headers["content-encoding"] == "gzip"
+
+
+def test_page_says_at_the_end_that_all_is_done(watched: Watched):
+    page = watched.page
+    expect(page.locator(".overall-percent")).to_have_text("100%")
+    bar = page.get_by_role("progressbar", name="Overall progress")
+    expect(bar).to_have_attribute("value", "100")
+    expect(page.locator(".stage[data-status=completed]")).to_have_count(5)
+    expect(page.get_by_text("The document is ingested.")).to_be_visible()
+    expect(page).to_have_title("Succeeded · \u2068simulated-report.pdf\u2069 · Ingestion")
+
+
+def test_what_a_stage_counts_is_shown_although_the_page_is_older(watched: Watched):
+    detail = watched.page.locator("[data-stage=parsing] .stage-detail")
+    expect(detail).to_have_text(re.compile(r"^\d+ pages$"))
+
+
+def test_page_stays_in_place_and_within_its_policy(watched: Watched):
+    assert watched.recorded["shifts"] < 0.02
+    assert watched.recorded["violations"] == []
+
+
+def test_screen_reader_hears_status_and_quarters_only(watched: Watched):
+    said = watched.recorded["said"]
+    assert set(said) <= {"Running", "25 percent", "50 percent", "75 percent", "Succeeded"}
+    assert len(said) == len(set(said))
+
+
+def test_failed_job_shows_its_reason_and_its_log(
+    open_page: OpenPage, site: LiveServer, sqlite_project: LiveProject
+):
+    sqlite_project.python(FAILING, "failing")
+    wait_for_job(site, "failing")
+    page = open_page("/jobs/failing/")
+    wait_until(page, "failed")
+    expect(page.get_by_text("The second half of the file is missing").first).to_be_visible()
+    expect(page.locator(".log-entry[data-level=error]").first).to_be_visible()
+    expect(page.locator(".log")).to_contain_text("Page 3 has no text layer")
+    expect(page).to_have_title("Failed · \u2068bad.pdf\u2069 · Ingestion")
+
+
+def test_lost_connection_is_said_and_comes_back(
+    open_page: OpenPage, sqlite_project: LiveProject, running: str
+):
+    server = sqlite_project.serve("daphne")
+    page = open_page(f"{server.url}/jobs/{running}/", errors=NETWORK)
+    wait_until_connected(page, "live")
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    wait_until_connected(page, "reconnecting")
+    expect(
+        page.get_by_text(re.compile(r"Connection lost, trying again\. As of \d\d:"))
+    ).to_be_visible()
+    expect(page).to_have_title("\u2068simulated-report.pdf\u2069 · Ingestion")
+    port = urlsplit(server.url).port
+    assert port
+    sqlite_project.spawn(sys.executable, "-m", *server_command("daphne", port))
+    wait_until_connected(page, "live", timeout=40_000)
+    assert {"Connection lost", "Connected again"} <= set(page.evaluate("recorded.said"))
+
+
+def test_503_ends_a_plain_event_source_for_good_and_not_the_page(
+    open_page: OpenPage, site: LiveServer, sqlite_project: LiveProject
+):
+    job_id = sqlite_project.queue_job()
+    with relay_to(site.url) as relay:
+        page = open_page(f"{relay.url}/jobs/{job_id}/", errors=NETWORK)
+        wait_until_connected(page, "live")
+        page.evaluate(PLAIN, f"/api/v1/admin/ingestion/jobs/{job_id}/progress")
+        plain = page.locator("body")
+        expect(plain).to_have_attribute("data-plain", "open")
+        relay.take_away()
+        sqlite_project.ask(SUCCEEDING, job_id)
+        expect(plain).to_have_attribute("data-plain", "closed", timeout=15_000)
+        wait_until_connected(page, "reconnecting")
+        assert relay.refused_count
+        relay.bring_back()
+        wait_until(page, "succeeded")
+        wait_until_connected(page, "ended")
+    events = page.evaluate("recorded.events")
+    states = [state for type_, state in events if type_ == "connectionchange"]
+    assert states[-3:] == ["reconnecting", "live", "ended"]
+    assert ["complete", None] in events
+    expect(plain).to_have_attribute("data-plain", "closed")
+
+
+def test_session_that_ended_is_named_as_such(
+    open_page: OpenPage, sqlite_project: LiveProject, running: str
+):
+    server = sqlite_project.serve("daphne")
+    page = open_page(f"{server.url}/jobs/{running}/", errors=NETWORK)
+    wait_until_connected(page, "live")
+    page.route("**/progress", lambda route: route.fulfill(status=401))
+    server.process.send_signal(signal.SIGKILL)
+    server.process.wait()
+    wait_until_connected(page, "refused")
+    expect(
+        page.get_by_text(re.compile(r"Access refused: log in again\. As of \d\d:"))
+    ).to_be_visible()
+    expect(page.locator(".badge")).to_have_css("filter", "grayscale(1)")
+
+
+def test_hidden_page_gives_its_connection_back(open_page: OpenPage, running: str):
+    page = open_page()
+    page.clock.install()
+    page.goto(f"/jobs/{running}/")
+    wait_until_connected(page, "live")
+    show = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
+    show += "document.dispatchEvent(new Event('visibilitychange'))"
+    page.evaluate(show % "true")
+    page.clock.fast_forward(5_000)
+    wait_until_connected(page, "live")
+    page.clock.fast_forward(6_000)
+    wait_until_connected(page, "paused")
+    page.evaluate(show % "false")
+    wait_until_connected(page, "live")
+
+
+def test_job_that_waits_too_long_names_the_command(open_page: OpenPage):
+    page = open_page("/jobs/starved/")
+    wait_until_connected(page, "live")
+    expect(page.get_by_text("manage.py ingestion_worker")).to_be_visible()
+
+
+def test_job_that_runs_names_no_command(open_page: OpenPage, running: str):
+    page = open_page(f"/jobs/{running}/")
+    wait_until_connected(page, "live")
+    expect(page.get_by_text("manage.py ingestion_worker")).to_be_hidden()
+
+
+def test_job_that_is_deleted_meanwhile_is_said_to_be_gone(open_page: OpenPage, site: LiveServer):
+    page = open_page("/jobs/to-delete/", errors=NETWORK)
+    wait_until_connected(page, "live")
+    deleted = httpx.delete(f"{site.url}/api/v1/admin/ingestion/jobs/to-delete")
+    assert deleted.status_code == 204
+    expect(page.get_by_text("There is no such job (any more).")).to_be_visible()
+    expect(page.get_by_role("button", name="Cancel job…")).to_have_count(0)
+    wait_until_connected(page, "ended")
+
+
+def test_job_is_cancelled_with_the_keyboard_alone(open_page: OpenPage, sqlite_project: LiveProject):
+    with simulated(sqlite_project) as job_id:
+        page = open_page(f"/jobs/{job_id}/")
+        wait_until_connected(page, "live")
+        page.get_by_role("button", name="Cancel job…").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Cancel this job?")
+        expect(dialog).to_be_visible()
+        expect(dialog.get_by_role("button", name="Keep it running")).to_be_focused()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        wait_until(page, "cancelled")
+        expect(page.get_by_text("The job was cancelled.")).to_be_visible()
+
+
+def test_job_is_watched_and_cancelled_without_javascript(open_page: OpenPage):
+    page = open_page("/jobs/to-cancel/", java_script_enabled=False)
+    expect(page.get_by_role("heading", name="minutes.docx")).to_be_visible()
+    expect(page.locator(".stage")).to_have_count(5)
+    expect(page.locator(".connection")).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d$"))
+    page.get_by_role("button", name="Cancel job…").click()
+    page.get_by_role("button", name="Cancel job", exact=True).click()
+    expect(page.locator(".notice:visible")).to_contain_text("was cancelled")

@@ -1,0 +1,250 @@
+"""The list of jobs and its upload form in a real browser; and how all pages look."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.chromium import PHONE, OpenPage, has_horizontal_scroll
+from tests.support.live import LiveProject
+from tests.support.simulated import simulated
+
+pytest_plugins = ["tests.support.browser"]
+pytestmark = pytest.mark.browser
+
+STREAM = "**/api/v1/admin/ingestion/progress"
+NETWORK = ("Failed to load resource", "net::ERR")
+LONG_NAME = "\u202e" + "an_unbreakable_name_" * 11 + ".pdf"
+BATCH_END = """
+from ingestion_progress.tracker import fail_job
+fail_job("of-the-batch", "No text.")
+"""
+SEED = """
+import sys
+from ingestion_progress.models.statuses import JobStatus
+from tests.support.page_jobs import job_with
+for status in JobStatus:
+    job_with(
+        status,
+        job_id=f"looks-{status}",
+        document_name=sys.argv[1],
+        error="e" * 300,
+        batch="b" * 255,
+    )
+"""
+BATCH_JOB = """
+from tests.support.page_jobs import job_with
+job_with(job_id="of-the-batch", batch="import & more")
+"""
+LONG_BATCH = "/?batch=" + "b" * 255
+STATUSES = ("queued", "running", "succeeded", "failed", "lost")
+LISTS = ["/", "/?status=lost", LONG_BATCH, "/?batch=none", "/?batch=/"]
+PAGES = [*LISTS, "/login/", "/jobs/nobody/", *(f"/jobs/looks-{status}/" for status in STATUSES)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def jobs(sqlite_project: LiveProject) -> None:
+    seeded = sqlite_project.python(SEED, LONG_NAME)
+    assert seeded.wait(60) == 0, sqlite_project.log.read_text()[-4000:]
+
+
+@pytest.fixture
+def documents(tmp_path: Path) -> dict[str, Path]:
+    texts = {"one.txt": "A few words about ingestion.", "two.md": "# Two\n\nMore.", "empty.txt": ""}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    return {name: tmp_path / name for name in texts}
+
+
+def upload(page: Page, *paths: Path) -> None:
+    page.get_by_label("Upload documents").set_input_files([str(path) for path in paths])
+    page.get_by_role("button", name="Upload", exact=True).click()
+
+
+@pytest.mark.parametrize("has_stream", [True, False], ids=["stream", "polling"])
+def test_new_job_appears_moves_and_ends_without_a_reload(
+    open_page: OpenPage, sqlite_project: LiveProject, has_stream: bool
+):
+    page = open_page(errors=() if has_stream else NETWORK)
+    polls = []
+    page.on("request", lambda request: polls.append(request) if "jobs?" in request.url else None)
+    if not has_stream:
+        page.route(STREAM, lambda route: route.abort())
+    page.goto("/")
+    with simulated(sqlite_project, "--seconds=5") as job_id:
+        if not has_stream:
+            page.evaluate("document.dispatchEvent(new Event('uploaded'))")  # not in 15 s
+        row = page.locator(f'[data-job="{job_id}"]')
+        expect(row).to_have_attribute("data-status", "running", timeout=20_000)
+        expect(page.locator(".job").first).to_have_attribute("data-job", job_id)
+        expect(row).to_have_attribute("data-status", "succeeded", timeout=20_000)
+    expect(row.locator("progress")).to_have_attribute("value", "100")
+    expect(row.get_by_role("link")).to_have_attribute("href", f"/jobs/{job_id}/")
+    assert "simulated-report.pdf: Succeeded" in page.evaluate("recorded.said")
+    assert not has_stream or len(polls) <= 5  # at the start, and when the job began and ended
+    assert page.evaluate("recorded.violations") == []
+
+
+def test_row_of_a_running_job_follows_the_stream_between_two_lists(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    with simulated(sqlite_project, "--seconds=30") as job_id:
+        page = open_page("/")
+        row = page.locator(f'[data-job="{job_id}"]')
+        expect(row).to_have_attribute("data-status", "running", timeout=20_000)
+        page.wait_for_timeout(3_000)  # lists that were asked for at the start have come
+        page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: pytest.fail("polled"))
+        bar, before = row.locator("progress"), row.locator("progress").get_attribute("value")
+        expect(bar).not_to_have_attribute("value", before or "")
+        page.unroute_all()
+
+
+def test_list_of_a_batch_follows_that_batch_alone(open_page: OpenPage, sqlite_project: LiveProject):
+    page = open_page("/?batch=import+%26+more")
+    expect(page.get_by_text("There is no job of this batch.")).to_be_visible()
+    polls = []
+    page.on("request", lambda request: polls.append(request) if "jobs?" in request.url else None)
+    page.wait_for_timeout(3_000)  # lists that were asked for at the start have come
+    polls.clear()
+    with simulated(sqlite_project, "--seconds=60") as other:
+        expect(open_page("/").locator(f'[data-job="{other}"]')).to_be_visible()
+        assert polls == []  # the stream has told of no job
+        sqlite_project.ask(BATCH_JOB)
+        row = page.locator('[data-job="of-the-batch"]')
+        expect(row).to_have_attribute("data-status", "running")
+        expect(page.locator(".job")).to_have_count(1)
+        expect(page.get_by_text("There is no job of this batch.")).to_be_hidden()
+    sqlite_project.ask(BATCH_END)
+    expect(row).to_have_attribute("data-status", "failed")
+    row.get_by_role("link").click()
+    page.get_by_role("link", name="Batch import & more").click()
+    page.get_by_role("link", name="Show jobs of all batches").click()
+    expect(page.locator(f'[data-job="{other}"]')).to_be_visible()
+
+
+def test_documents_upload_each_with_its_own_outcome(
+    open_page: OpenPage, documents: dict[str, Path]
+):
+    page = open_page("/", errors=NETWORK)
+    upload(page, *documents.values())
+    expect(page.locator(".upload-item[data-status=succeeded]")).to_have_count(2)
+    refused = page.locator(".upload-item[data-status=failed]")
+    expect(refused).to_contain_text("empty")
+    for name in ("one.txt", "two.md"):
+        expect(page.locator(".job-name", has_text=name).first).to_be_visible()
+    page.get_by_role("link", name="Watch").first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"one\.txt|two\.md"))
+
+
+def test_documents_that_are_chosen_together_are_a_batch(
+    open_page: OpenPage, documents: dict[str, Path]
+):
+    page = open_page("/", errors=NETWORK)
+    upload(page, *documents.values())
+    page.get_by_role("link", name="Watch").nth(1).click()
+    page.get_by_role("link", name="Batch").click()
+    expect(page.locator(".job-name")).to_have_count(2)
+    assert sorted(page.locator(".job-name").all_inner_texts()) == ["one.txt", "two.md"]
+
+
+def test_upload_shows_how_far_it_is(open_page: OpenPage, tmp_path: Path):
+    large = tmp_path / "large.txt"
+    large.write_bytes(b"words of a large document, again and again. " * 200_000)
+    page = open_page("/")
+    page.evaluate(
+        """() => {
+          window.seen = new Set();
+          new MutationObserver(() => {
+            const bars = document.querySelectorAll(".upload-item progress");
+            for (const bar of bars) seen.add(bar.value);
+          }).observe(document, {subtree: true, attributes: true});
+        }"""
+    )
+    upload(page, large)
+    expect(page.locator(".upload-item[data-status=succeeded]")).to_have_count(1, timeout=30_000)
+    assert max(page.evaluate("[...seen]")) == 100
+
+
+def test_document_above_the_limit_is_not_even_sent(open_page: OpenPage, documents: dict[str, Path]):
+    page = open_page("/")
+    page.evaluate("document.getElementById('upload').dataset.maxBytes = '4'")
+    page.on("request", lambda request: pytest.fail("sent") if request.method == "POST" else None)
+    upload(page, documents["one.txt"])
+    expect(page.locator(".upload-item[data-status=failed]")).to_contain_text("Not sent")
+
+
+def test_documents_upload_without_javascript(open_page: OpenPage, documents: dict[str, Path]):
+    page = open_page("/", java_script_enabled=False)
+    upload(page, *documents.values())
+    expect(page.locator('.message[data-level="success"]')).to_have_count(2)
+    expect(page.locator('.message[data-level="error"]')).to_contain_text("empty.txt")
+
+
+def test_list_says_above_itself_that_it_may_be_old_and_stops_its_clocks(open_page: OpenPage):
+    page = open_page(errors=NETWORK)
+    page.clock.install()
+    page.route(f"{STREAM}?*", lambda route: route.abort())
+    page.goto(LONG_BATCH)  # where nobody else's jobs push that one off the page
+    elapsed = page.locator('[data-job="looks-running"] [data-field="job.elapsed"]')
+    with page.expect_event("requestfinished", lambda request: "jobs?" in request.url):
+        page.evaluate("document.dispatchEvent(new Event('uploaded'))")
+    page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: route.abort())
+    notice = page.get_by_text("No news from the server: what you see may be old.")
+    for _ in range(2):
+        expect(notice).to_be_hidden()
+        with page.expect_event("requestfailed", lambda request: "jobs?" in request.url):
+            page.clock.fast_forward(10_000)
+    expect(notice).to_be_in_viewport()
+    stopped_at = elapsed.text_content()
+    page.clock.fast_forward(5_000)
+    expect(elapsed).to_have_text(stopped_at or "")
+    page.unroute_all()
+    page.clock.fast_forward(30_000)
+    expect(notice).to_be_hidden()
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_phone_needs_no_horizontal_scroll(open_page: OpenPage, path: str):
+    page = open_page(path, viewport=PHONE, errors=NETWORK)
+    assert not has_horizontal_scroll(page)
+
+
+@pytest.mark.parametrize("path", ["/", LONG_BATCH, "/jobs/looks-running/"])
+def test_everything_to_press_is_large_enough_for_a_finger(open_page: OpenPage, path: str):
+    page = open_page(path, viewport=PHONE)
+    sizes = page.locator("main :is(.button, .filters a, .back, .job):visible").evaluate_all(
+        "nodes => nodes.map(node => node.getBoundingClientRect().height)"
+    )
+    assert sizes
+    assert min(sizes) >= 44
+
+
+def test_dark_mode_is_dark_and_light_mode_light(open_page: OpenPage):
+    grounds = [
+        open_page("/jobs/looks-running/", color_scheme=scheme).evaluate(
+            "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+        )
+        for scheme in ("light", "dark")
+    ]
+    assert min(grounds[0]) > 200
+    assert max(grounds[1]) < 60
+
+
+def test_reduced_motion_stops_every_animation(open_page: OpenPage):
+    page = open_page("/jobs/looks-running/", reduced_motion="reduce")
+    page.locator(".stage progress").first.evaluate("bar => bar.removeAttribute('value')")
+    assert page.evaluate("document.getAnimations().length") == 0
+
+
+def test_keyboard_reaches_the_content_first_and_sees_where_it_is(open_page: OpenPage):
+    page = open_page("/")
+    page.keyboard.press("Tab")
+    skip = page.get_by_role("link", name="Skip to content")
+    expect(skip).to_be_focused()
+    assert skip.evaluate("link => getComputedStyle(link).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Upload documents")).to_be_focused()

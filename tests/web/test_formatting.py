@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from ingestion_progress.web import formatting
+from tests.support.wording_cases import ALL
+
+
+@pytest.mark.parametrize(("name", "_javascript", "arguments", "answer"), ALL)
+def test_numbers_read_as_people_say_them(name, _javascript, arguments, answer):
+    assert getattr(formatting, name)(*arguments).replace(formatting.NBSP, " ") == answer
+
+
+@pytest.mark.parametrize(
+    ("running", "has_started", "phrase"),
+    [
+        (["Embedding", "Extraction"], True, "Now: Embedding, Extraction"),
+        ([], True, "Between two stages"),
+        ([], False, "Starting"),
+    ],
+)
+def test_activity_names_the_stages_that_run(running, has_started, phrase):
+    assert formatting.activity(running, has_started=has_started) == phrase

@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+from urllib.parse import parse_qs, quote
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from ingestion_progress.models import JobEvent
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.web.views import EVENTS_SHOWN, PAGE_SIZE
+from tests.support.page_jobs import cancellation_of, job_with, page_of, text_of, visible_notice
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+LIST = reverse("ingestion_progress:job_list")
+
+
+# The list
+
+
+@pytest.mark.parametrize("count", [1, PAGE_SIZE])
+@pytest.mark.parametrize("query", [{}, {"batch": "import", "status": "running"}])
+def test_list_asks_the_database_four_times_however_long_it_is(
+    client, django_assert_num_queries, count, query
+):
+    for number in range(count):
+        job_with(job_id=f"job-{number}", batch="import")
+    with django_assert_num_queries(4):
+        assert len(client.get(LIST, query).context["rows"]) == count
+
+
+def test_list_shows_the_newest_job_first(client):
+    now = timezone.now()
+    for number in range(3):
+        job_with(job_id=f"job-{number}", created_at=now - timedelta(minutes=number))
+    assert re.findall(r'data-job="([\w-]+)"', text_of(client, LIST)) == ["job-0", "job-1", "job-2"]
+
+
+def test_list_is_bounded_and_leads_to_the_older_jobs(client):
+    for number in range(PAGE_SIZE + 1):
+        job_with(job_id=f"job-{number}", status=JobStatus.FAILED)
+    first, second = text_of(client, f"{LIST}?status=failed"), text_of(client, f"{LIST}?page=2")
+    assert first.count('class="job"') == PAGE_SIZE + 1  # one of them is the template
+    assert 'href="?status=failed&amp;page=2"' in first
+    assert second.count('class="job"') == 2
+
+
+@pytest.mark.parametrize("page", ["0", "-1", "99999999999999999999", "two", "\x00"])
+def test_page_number_that_does_not_exist_shows_one_that_does(client, page):
+    job_with()
+    assert client.get(LIST, {"page": page}).status_code == 200
+
+
+def test_list_shows_one_status_only(client):
+    job_with(job_id="done", status=JobStatus.SUCCEEDED)
+    job_with(job_id="broken", status=JobStatus.FAILED)
+    html = text_of(client, f"{LIST}?status=failed")
+    assert 'data-job="broken"' in html
+    assert 'data-job="done"' not in html
+    assert "limit=25&amp;offset=0&amp;status=failed" in html
+
+
+def test_unknown_status_shows_all_jobs(client):
+    job_with()
+    assert 'data-job="job-1"' in text_of(client, f"{LIST}?status=nonsense")
+
+
+def test_empty_list_says_what_to_do(client):
+    html = text_of(client, LIST)
+    assert "No jobs yet." in html
+    assert "manage.py ingest" in html
+
+
+def test_empty_filter_says_so(client):
+    assert "No job is lost." in text_of(client, f"{LIST}?status=lost")
+
+
+# The list of a batch
+
+
+def test_list_shows_one_batch_only_and_says_which(client):
+    job_with(job_id="mine", batch="import")
+    job_with(job_id="other", batch="import-2")
+    job_with(job_id="alone")
+    html = text_of(client, f"{LIST}?batch=import")
+    assert re.findall(r'data-job="([\w-]+)"', html) == ["mine"]
+    assert "Only the jobs of the batch <bdi>import</bdi>." in html
+
+
+def test_list_of_a_batch_is_kept_up_to_date_by_that_batch_alone(client):
+    job_with(batch="a & b")
+    html = text_of(client, f"{LIST}?batch=a+%26+b&status=running")
+    assert 'progress?batch=a+%26+b"' in html
+    assert "limit=25&amp;offset=0&amp;batch=a+%26+b&amp;status=running" in html
+
+
+def test_batch_is_kept_by_every_link_but_the_one_that_leaves_it(client):
+    for number in range(PAGE_SIZE + 1):
+        job_with(job_id=f"job-{number}", batch="a & b", status=JobStatus.FAILED)
+    html = text_of(client, f"{LIST}?batch=a+%26+b&status=failed")
+    assert 'href="?batch=a+%26+b&amp;status=failed&amp;page=2"' in html  # older
+    assert 'href="?batch=a+%26+b&amp;status=lost"' in html  # another status
+    assert f'href="{LIST}?batch=a+%26+b"' in html  # any status
+    assert f'<a href="{LIST}?status=failed">Show jobs of all batches</a>' in html
+    older = text_of(client, f"{LIST}?batch=a+%26+b&page=2")
+    assert 'href="?batch=a+%26+b&amp;page=1"' in older
+    assert older.count('class="job"') == 2  # one of them is the template
+
+
+def test_empty_batch_says_so_and_how_to_leave(client):
+    job_with()
+    html = text_of(client, f"{LIST}?batch=nothing")
+    assert "There is no job of this batch." in html
+    assert f'<a href="{LIST}">Show all jobs</a>' in html
+
+
+def test_batch_without_a_job_of_that_status_says_so_and_leads_to_the_others(client):
+    job_with(batch="import")
+    html = text_of(client, f"{LIST}?batch=import&status=lost")
+    assert "No job of this batch is lost." in html
+    assert f'<a href="{LIST}?batch=import">Show all jobs of this batch</a>' in html
+
+
+@pytest.mark.parametrize("batch", ["\x00", "a/b", " a", "x" * 256])
+def test_name_that_no_batch_can_have_is_a_page_with_404(client, django_assert_num_queries, batch):
+    with django_assert_num_queries(0):
+        response = client.get(LIST, {"batch": batch})
+    assert response.status_code == 404
+    assert "Batch not found" in response.content.decode()
+
+
+def test_empty_name_of_a_batch_shows_all_jobs(client):
+    job_with(batch="import")
+    html = text_of(client, f"{LIST}?batch=")
+    assert 'data-job="job-1"' in html
+    assert "batch" not in html
+
+
+@pytest.mark.parametrize("url", [f"{LIST}?batch=", page_of("job-1")])
+def test_hostile_name_of_a_batch_is_text_and_an_argument(client, url):
+    batch = '"><script>alert(1)<&status=lost#%00'
+    job_with(batch=batch)
+    html = text_of(client, url + quote(batch) if url.endswith("=") else url)
+    assert "<script>alert" not in html
+    assert "<bdi>&quot;&gt;&lt;script&gt;alert" in html
+    links = re.findall(r'href="[^"]*\?(batch=[^"]*)"', html)
+    assert links
+    assert all(parse_qs(unescape(link))["batch"] == [batch] for link in links)
+
+
+def test_list_of_a_batch_takes_no_uploads(client):
+    assert 'id="upload"' in text_of(client, LIST)
+    assert "upload" not in text_of(client, f"{LIST}?batch=import")
+
+
+# One job
+
+
+def test_job_page_leads_to_the_other_jobs_of_its_batch(client):
+    job_with(batch="a & b")
+    html = text_of(client, page_of("job-1"))
+    assert f'href="{LIST}?batch=a%20%26%20b"><span>Batch <bdi>a &amp; b</bdi></span></a>' in html
+
+
+def test_page_of_a_job_without_a_batch_names_none(client):
+    job_with()
+    assert "Batch" not in text_of(client, page_of("job-1"))
+
+
+@pytest.mark.parametrize("status", JobStatus)
+def test_job_page_asks_the_database_four_times(client, django_assert_num_queries, status):
+    job_with(status)
+    with django_assert_num_queries(4):
+        client.get(page_of("job-1"))
+
+
+def test_job_page_is_complete_without_javascript(client):
+    job_with(total_chunks=4800, entities_total=1234567, counters={"tables": 4}, queue_depth=17)
+    html = text_of(client, page_of("job-1"))
+    for text in (
+        "report.pdf", "Running", "1,200 of 4,800 pages", "chunk-2", "1 of 3 busy", "17 waiting",
+        "1,234,567", "Tables", "A warning line", "1\u00a0min\u00a015\u00a0s",
+    ):  # fmt: skip
+        assert text in html
+
+
+def test_finished_job_neither_reloads_nor_offers_to_stop(client):
+    job_with(JobStatus.SUCCEEDED)
+    html = text_of(client, page_of("job-1"))
+    assert "http-equiv" not in html
+    assert "cancellation" not in html
+
+
+def test_unfinished_job_reloads_without_javascript_and_offers_to_stop(client):
+    job_with()
+    html = text_of(client, page_of("job-1"))
+    assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in html
+    assert f'action="{cancellation_of("job-1")}"' in html
+
+
+@pytest.mark.parametrize(
+    ("status", "fields", "notice"),
+    [
+        (JobStatus.QUEUED, {}, "liveness-queued"),
+        (JobStatus.QUEUED, {"created_at": timedelta(minutes=10)}, "liveness-starved"),
+        (JobStatus.RUNNING, {}, "liveness-working"),
+        (JobStatus.RUNNING, {"updated_at": timedelta(minutes=10)}, "liveness-stalled"),
+        (JobStatus.RUNNING, {"heartbeat_at": timedelta(minutes=10)}, "liveness-lost"),
+        (JobStatus.RUNNING, {"cancel_requested_at": timedelta()}, "stopping"),
+        (JobStatus.SUCCEEDED, {}, "succeeded"),
+        (JobStatus.FAILED, {}, "failed"),
+        (JobStatus.CANCELLED, {}, "cancelled"),
+        (JobStatus.LOST, {}, "lost"),
+    ],
+)
+def test_one_notice_says_how_the_job_is(client, status, fields, notice):
+    now = timezone.now()
+    job_with(status, **{name: now - ago for name, ago in fields.items()})
+    assert visible_notice(text_of(client, page_of("job-1"))) == notice
+
+
+def test_waiting_job_names_the_command_of_a_worker_where_it_is_installed(client, settings):
+    job_with(JobStatus.QUEUED, created_at=timezone.now() - timedelta(minutes=10))
+    assert "<code>manage.py ingestion_worker</code>" in text_of(client, page_of("job-1"))
+    settings.INSTALLED_APPS = [
+        app for app in settings.INSTALLED_APPS if app != "ingestion_progress.pipeline"
+    ]
+    html = text_of(client, page_of("job-1"))
+    assert "No worker has taken the job yet." in html
+    assert "manage.py" not in html
+
+
+def test_failed_job_gives_its_reason(client):
+    job_with(JobStatus.FAILED, error="Qdrant did not answer. Is it running?")
+    assert "Qdrant did not answer. Is it running?" in text_of(client, page_of("job-1"))
+
+
+def test_job_that_does_not_move_gets_no_estimate(client):
+    job = job_with(reached_percent=50)
+    assert "about 2\u00a0min left" in text_of(client, page_of("job-1"))
+    job.updated_at -= timedelta(minutes=10)
+    job.save()
+    assert "left</dd>" not in text_of(client, page_of("job-1"))
+
+
+def test_stage_of_unknown_length_claims_no_percentage(client):
+    job_with().stages.update(total=0)
+    html = text_of(client, page_of("job-1"))
+    assert re.search(r'<progress class="bar" max="100" aria-label="In progress stage"></', html)
+
+
+def test_one_of_what_a_stage_counts_is_singular(client):
+    job_with().stages.update(processed=1, total=1)
+    html = text_of(client, page_of("job-1"))
+    for text in (">1 page<", ">1 of 1 page<", ">1 page to do<", ">Stopped at 1 of 1 page<"):
+        assert text in html
+
+
+def test_job_that_succeeded_in_part_says_so(client):
+    job_with(JobStatus.SUCCEEDED, error_count=2)
+    assert "Errors on the way: 2" in text_of(client, page_of("job-1"))
+    assert "Errors on the way: 2" in text_of(client, LIST)
+
+
+def test_log_shows_the_newest_lines_and_says_that_there_are_more(client):
+    job = job_with(event_count=EVENTS_SHOWN + 10)
+    for number in range(EVENTS_SHOWN + 7):
+        JobEvent.objects.create(job=job, attempt=1, message=f"line {number};")
+    html = text_of(client, page_of("job-1"))
+    assert html.count('class="log-entry"') == EVENTS_SHOWN
+    assert f"line {EVENTS_SHOWN + 6};" in html
+    assert "line 0;" not in html
+    assert f"The newest {EVENTS_SHOWN} of {EVENTS_SHOWN + 10}" in html
+
+
+def test_log_of_an_earlier_attempt_is_not_shown(client):
+    job = job_with(attempt=2)
+    JobEvent.objects.create(job=job, attempt=1, message="long ago")
+    assert "long ago" not in text_of(client, page_of("job-1"))
+
+
+@pytest.mark.parametrize("url", [LIST, page_of("job-1")])
+def test_hostile_document_name_is_text_and_keeps_to_its_place(client, url):
+    job_with(document_name="\u202egnp.<script>alert(1)</script>\"'")
+    html = text_of(client, url)
+    assert "<script>alert" not in html
+    assert re.search(r"<bdi[^>]*>\u202egnp\.&lt;script&gt;", html)
+
+
+@pytest.mark.parametrize(
+    "job_id", ["nobody", "%00", "%0A", "a" * 300, "%F0%9F%A6%8A", "%2e%2e", "<b>", "%27--"]
+)
+def test_job_that_does_not_exist_is_a_page_with_404(client, job_id):
+    html = text_of(client, f"/jobs/{job_id}/", status=404)
+    assert "Job not found" in html
+    assert "<b>" not in html

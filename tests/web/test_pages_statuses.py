@@ -1,0 +1,74 @@
+"""Every status has a template, a colour, a label in JavaScript and a TypeScript literal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import ingestion_progress
+from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus, WorkerStatus
+from tests.support.page_jobs import job_with, page_of, text_of
+
+APP = Path(ingestion_progress.__file__).parent
+STATIC = APP / "static/ingestion_progress"
+PARTIALS = APP / "templates/ingestion_progress/partials"
+
+KINDS = {"job": JobStatus, "stage": StageStatus, "worker": WorkerStatus, "liveness": Liveness}
+WORDS = [(kind, word) for kind, words in KINDS.items() for word in words]
+TYPES = {
+    "job": ("JobStateData", "status"),
+    "stage": ("StageProgress", "status"),
+    "worker": ("WorkerInfo", "status"),
+    "liveness": ("JobStateData", "liveness"),
+}
+
+
+@pytest.mark.parametrize(("kind", "word"), WORDS)
+def test_word_has_a_template(kind, word):
+    assert (PARTIALS / kind / f"{word.value}.html").read_text().strip()
+
+
+def test_there_is_no_template_for_a_word_that_does_not_exist():
+    known = {(kind, word.value) for kind, word in WORDS} | {("job", "deleted")}
+    assert {(path.parent.name, path.stem) for path in PARTIALS.glob("*/*.html")} == known
+
+
+@pytest.mark.parametrize(("kind", "word"), WORDS)
+def test_word_has_a_colour(kind, word):
+    attribute = "liveness" if kind == "liveness" else "status"
+    selector = re.escape(f'[data-{attribute}="{word.value}"]')
+    css = (STATIC / "progress.css").read_text()
+    assert re.search(rf"{selector}[^{{}}]*{{ --tone: var\(--\w+\); }}", css)
+
+
+@pytest.mark.parametrize(("kind", "word"), WORDS)
+def test_label_is_the_same_in_javascript(kind, word):
+    javascript = (STATIC / "words.js").read_text()
+    (table,) = re.findall(rf"{kind.upper()}_LABELS = {{(.*?)}}", javascript, re.DOTALL)
+    assert dict(re.findall(r'(\w+): "(.*)",', table))[word.value] == word.label
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"), [pair for pair in WORDS if pair[1] is not StageStatus.SKIPPED]
+)
+def test_word_is_a_literal_in_typescript(kind, word):
+    name, field = TYPES[kind]
+    declaration = (STATIC / "progress-events.d.ts").read_text()
+    (body,) = re.findall(rf"interface {name} {{(.*?)\n}}", declaration, re.DOTALL)
+    (literals,) = re.findall(rf"\n  {field}: (.*);", body)
+    assert f'"{word.value}"' in literals
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("status", JobStatus)
+def test_page_says_the_status_of_job_stages_and_workers_in_words(client, status):
+    job_with(status)
+    html = text_of(client, page_of("job-1"))
+    assert f'data-status="{status.value}"' in html
+    assert f'data-field="job.status">{status.label}<' in html
+    for stage in StageStatus:
+        assert f'data-field="stage.status">{stage.label}<' in html
+    for worker in WorkerStatus:
+        assert re.search(rf'data-worker="\d" data-status="{worker.value}"', html)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.wire.frames import KEEPALIVE, missing_frame, state_frame
+from ingestion_progress.wire.snapshots import Snapshot
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def frame(status=JobStatus.RUNNING, **job):
+    finished = {"finished_at": NOW} if status.is_final else {}
+    fields = {"id": "job", "status": status, "epoch": "e", "revision": 7, "started_at": NOW}
+    fields["updated_at"] = NOW
+    return state_frame(Snapshot(job=Job(**fields | finished | job), stages=(), workers=()), NOW)
+
+
+def events(body: bytes) -> list[dict[str, str]]:
+    messages = body.decode().removesuffix("\n\n").split("\n\n")
+    return [dict(line.split(": ", 1) for line in message.split("\n")) for message in messages]
+
+
+def test_a_running_job_is_one_state_with_its_resume_point():
+    state, extra = events(frame().body)
+    assert (state["event"], state["id"]) == ("pipeline_progress", "e-7-1767268800000")
+    assert json.loads(state["data"])["overall_progress_percent"] == 0
+    assert extra["event"] == "job_state"
+    assert "id" not in extra
+    assert not frame().is_final
+
+
+def test_success_ends_in_complete_with_an_empty_object():
+    final = frame(JobStatus.SUCCEEDED)
+    assert final.body.endswith(b"event: complete\ndata: {}\n\n")
+    assert final.is_final
+    assert final.percent == 100
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.LOST])
+def test_every_other_end_is_an_error_event_with_its_code(status):
+    *_, last = events(frame(status, error="Because.").body)
+    assert last["event"] == "error"
+    assert json.loads(last["data"]) == {
+        "message": "Because.",
+        "job_id": "job",
+        "code": status.value,
+    }
+
+
+def test_an_end_without_a_reason_still_says_something():
+    *_, last = events(frame(JobStatus.FAILED).body)
+    assert json.loads(last["data"])["message"] == "The job ended as failed."
+
+
+def test_an_unknown_job_is_told_in_the_words_of_the_contract():
+    (only,) = events(missing_frame("job_123").body)
+    assert only["event"] == "error"
+    assert json.loads(only["data"]) == {
+        "message": "Job not found: job_123",
+        "job_id": "job_123",
+        "code": "not_found",
+    }
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\r\nevent: complete\r\ndata: {}", "a\u2028b", "🙂"])
+def test_no_name_can_break_out_of_its_frame(name):
+    state, *_ = events(frame(document_name=name).body)
+    assert json.loads(state["data"])["document_name"] == name
+    assert b"\r" not in frame(document_name=name).body
+
+
+def test_a_keepalive_is_a_comment():
+    assert KEEPALIVE == b": keepalive\n\n"

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from ingestion_progress.models import Job, Stage, Worker
+from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.tracker import queue_job
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def snapshot(*stages: Stage, workers: tuple[Worker, ...] = (), **job) -> Snapshot:
+    fields = {"id": "job", "status": JobStatus.RUNNING, "started_at": NOW, "heartbeat_at": NOW}
+    return Snapshot(job=Job(**fields | job), stages=stages, workers=workers)
+
+
+def stage(name="one", **fields) -> Stage:
+    return Stage(name=name, **{"position": 0, "weight": 1, "total": 10} | fields)
+
+
+def test_a_running_stage_shows_its_time_so_far_and_an_ended_one_its_length():
+    shown = snapshot(
+        stage("waits"),
+        stage("runs", started_at=NOW),
+        stage(
+            "ended",
+            status=StageStatus.COMPLETED,
+            started_at=NOW,
+            finished_at=NOW + timedelta(seconds=2),
+        ),
+    ).progress(NOW + timedelta(seconds=5))
+    durations = [stage.duration_ms for stage in shown.stages.values()]
+    assert durations == [0, 5000, 2000]
+
+
+def test_duration_is_never_negative_where_a_clock_is_behind():
+    ahead = NOW + timedelta(seconds=2)
+    shown = snapshot(
+        stage("runs", started_at=ahead),
+        stage("ended", status=StageStatus.COMPLETED, started_at=ahead, finished_at=NOW),
+        started_at=ahead,
+    ).progress(NOW)
+    assert [stage.duration_ms for stage in shown.stages.values()] == [0, 0]
+    assert shown.timing.elapsed_ms == 0
+
+
+def test_stages_keep_their_order_and_skipped_ones_are_told_apart():
+    taken = snapshot(stage("z"), stage("y", status=StageStatus.SKIPPED), stage("a"))
+    assert list(taken.progress(NOW).stages) == ["z", "a"]
+    assert taken.state(NOW).skipped_stages == ["y"]
+
+
+def test_everything_counted_is_not_yet_success():
+    counted = snapshot(stage(processed=10))
+    assert counted.progress(NOW).stages["one"].progress_percent == 100
+    assert counted.overall_percent == 99.9
+
+
+def test_stage_and_job_show_the_tenth_that_they_have_reached():
+    counted = snapshot(stage(processed=29, total=100)).progress(NOW)
+    assert counted.stages["one"].progress_percent == counted.overall_progress_percent == 29
+
+
+def test_success_is_100_percent_and_ends_the_clock():
+    ended = snapshot(
+        stage(status=StageStatus.COMPLETED),
+        status=JobStatus.SUCCEEDED,
+        finished_at=NOW + timedelta(seconds=3),
+    ).progress(NOW + timedelta(hours=1))
+    assert ended.overall_progress_percent == 100
+    assert ended.timing.elapsed_ms == 3000
+    assert ended.timing.estimated_remaining_ms == 0
+
+
+def test_a_failed_job_keeps_what_it_had_reached():
+    failed = snapshot(
+        stage(processed=4), status=JobStatus.FAILED, finished_at=NOW, error="No more disk."
+    )
+    assert failed.overall_percent == 40
+    assert failed.state(NOW).error == "No more disk."
+    assert failed.state(NOW).liveness is None
+
+
+@pytest.mark.parametrize("status", sorted(JobStatus.final()))
+def test_a_job_that_has_ended_has_no_time_left(status):
+    ended_at = NOW + timedelta(seconds=10)
+    ended = snapshot(stage(processed=5), status=status, finished_at=ended_at)
+    timing = ended.progress(NOW + timedelta(hours=1)).timing
+    assert (timing.elapsed_ms, timing.estimated_remaining_ms) == (10_000, 0)
+
+
+def test_the_percentage_never_falls_below_what_was_reached():
+    assert snapshot(stage(processed=1), reached_percent=55.5).overall_percent == 55.5
+
+
+def test_an_estimate_extrapolates_the_mean_speed():
+    timing = snapshot(stage(processed=2)).progress(NOW + timedelta(seconds=10)).timing
+    assert timing.started_at == NOW.timestamp()
+    assert timing.estimated_remaining_ms == 40_000
+
+
+def test_a_queued_job_has_no_times():
+    timing = snapshot(stage(), status=JobStatus.QUEUED, started_at=None).progress(NOW).timing
+    assert (timing.started_at, timing.elapsed_ms) == (0, 0)
+
+
+def test_active_workers_are_those_that_process():
+    pool = (
+        snapshot(
+            workers=(
+                Worker(number=1, status=WorkerStatus.PROCESSING, current_chunk="c-1"),
+                Worker(number=2),
+                Worker(number=3, status=WorkerStatus.ERROR),
+            ),
+            pool_size=3,
+        )
+        .progress(NOW)
+        .worker_pool
+    )
+    assert (pool.active, pool.max) == (1, 3)
+    assert [worker.current_chunk for worker in pool.workers] == ["c-1", None, None]
+
+
+def test_pool_is_never_smaller_than_its_workers():
+    workers = tuple(Worker(number=number) for number in (1, 2, 5))
+    for pool_size, size in ((0, 3), (2, 3), (4, 4)):
+        pool = snapshot(workers=workers, pool_size=pool_size).progress(NOW).worker_pool
+        assert (pool.max, len(pool.workers)) == (size, 3)
+
+
+def test_a_resume_point_moves_with_every_write_and_every_attempt_and_is_never_repeated():
+    states = [
+        {"epoch": "a", "revision": 1, "updated_at": NOW},
+        {"epoch": "a", "revision": 2, "updated_at": NOW},
+        {"epoch": "b", "revision": 1, "updated_at": NOW},
+        # written after a backup with revision 0 was restored
+        {"epoch": "a", "revision": 1, "updated_at": NOW + timedelta(milliseconds=1)},
+    ]
+    assert len({snapshot(**state).resume_id for state in states}) == len(states)
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_any_number_of_jobs_is_loaded_with_three_queries(django_assert_num_queries):
+    ids = [queue_job("a.pdf", stages=["one", "two"], workers=3).pk for _ in range(20)]
+    with django_assert_num_queries(3):
+        loaded = load_snapshots(Job.objects.filter(pk__in=ids))
+    assert set(loaded) == set(ids)
+    assert all(len(taken.stages) == 2 for taken in loaded.values())
+    assert all([w.number for w in taken.workers] == [1, 2, 3] for taken in loaded.values())
+
+
+@pytest.mark.django_db
+def test_there_is_no_snapshot_of_what_does_not_exist():
+    assert load_snapshot("nothing") is None
