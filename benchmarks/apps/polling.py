@@ -25,11 +25,11 @@ settings.ROOT_URLCONF = __name__
 @sync_to_async
 def read() -> bytes:
     from ingestion_progress.models import Job
-    from ingestion_progress.wire.frames import state_frame
+    from ingestion_progress.wire.frames import single_job_frame
     from ingestion_progress.wire.snapshots import load_snapshots
 
     job = Job.objects.get(pk=JOB_ID)
-    return state_frame(load_snapshots([job])[JOB_ID], timezone.now()).body
+    return single_job_frame(load_snapshots([job])[JOB_ID], timezone.now()).body
 
 
 async def stream(request: HttpRequest) -> StreamingHttpResponse:

@@ -13,10 +13,10 @@ class FeedCounts:
     frames: int = 0
     frame_bytes: int = 0
     conflated: int = 0
-    """Frames that a newer one replaced before their client took them."""
+    """Frames that a newer one replaced unsent."""
     polls: int = 0
     poll_seconds: float = 0.0
-    """In all polls together, the wait for the reading thread included."""
+    """All polls together, the wait for the reading thread included."""
     poll_failures: int = 0
     wakeups: Counter[str] = field(default_factory=Counter)
-    """Hints heard, by what brought them: `local` is a writer in the same process."""
+    """Notifications received, by transport; `local` is a writer in the same process."""

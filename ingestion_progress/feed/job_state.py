@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from ingestion_progress.feed.selection import cursor_at
 from ingestion_progress.models.statuses import Liveness
-from ingestion_progress.wire.frames import Frame, joint_frame, state_frame
+from ingestion_progress.wire.frames import Frame, multi_job_frame, single_job_frame
 from ingestion_progress.wire.snapshots import Snapshot
 
 NEVER = datetime.max.replace(tzinfo=UTC)
@@ -38,7 +38,7 @@ class JobState:
     def single_frame(self) -> Frame:
         """For streams of this job alone."""
         if self._single_frame is None:
-            self._single_frame = state_frame(self.snapshot, self.now)
+            self._single_frame = single_job_frame(self.snapshot, self.now)
         return self._single_frame
 
     @property
@@ -48,7 +48,7 @@ class JobState:
             # Ends are sent before everything that was read with them, in the order of their dates:
             # a stream that is cut between two of them resumes at the one that it has.
             upto = min(self.ended_at or self.covered_at, self.covered_at)
-            self._multi_frame = joint_frame(self.snapshot, self.now, cursor_at(upto))
+            self._multi_frame = multi_job_frame(self.snapshot, self.now, cursor_at(upto))
         return self._multi_frame
 
     def encode(self, *, single: bool, multi: bool) -> JobState:
@@ -74,7 +74,7 @@ class JobState:
     @property
     def version(self) -> str:
         """Epoch and revision."""
-        return self.snapshot.resume_id
+        return self.snapshot.cursor
 
     @property
     def ended_at(self) -> datetime | None:

@@ -1,3 +1,5 @@
+"""What a stream has not sent yet, with one slot per job."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -6,32 +8,32 @@ from ingestion_progress.wire.frames import Frame
 
 
 class Mailbox:
-    """What a stream has not taken yet: the newest state of each job, and what goes before them."""
+    """The newest unsent state of each job, and the ends, which are sent first."""
 
-    __slots__ = ("_endings", "_states")
+    __slots__ = ("_ends", "_states")
 
     def __init__(self) -> None:
-        self._endings: dict[str, Frame] = {}
+        self._ends: dict[str, Frame] = {}
         self._states: dict[str, Frame] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._states or self._endings)
+        return bool(self._states or self._ends)
 
     def put(self, job_id: str, frame: Frame, *, goes_first: bool) -> bool:
-        """Was there a frame of the job already?"""
-        is_conflated = job_id in self._states or job_id in self._endings
+        """True: an unsent frame of the job was replaced."""
+        is_conflated = job_id in self._states or job_id in self._ends
         if goes_first:
             self._states.pop(job_id, None)
-            self._endings[job_id] = frame
+            self._ends[job_id] = frame
         else:
             self._states[job_id] = frame
         return is_conflated
 
-    def fill(self, endings: Mapping[str, Frame], states: Mapping[str, Frame]) -> None:
-        self._endings.update(endings)
+    def fill(self, ends: Mapping[str, Frame], states: Mapping[str, Frame]) -> None:
+        self._ends.update(ends)
         self._states.update(states)
 
     def take(self) -> Frame:
-        """The oldest of those that are due first. It must not be empty."""
-        slots = self._endings or self._states
+        """The oldest frame, ends first. The mailbox must not be empty."""
+        slots = self._ends or self._states
         return slots.pop(next(iter(slots)))

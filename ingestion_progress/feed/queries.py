@@ -228,6 +228,6 @@ def _snapshots(jobs: Sequence[Job]) -> dict[str, Snapshot]:
 
 def _give_up(job_id: str, error: Exception, changes: Changes, *, batch: str) -> None:
     body = encode_error(job_id, BROKEN_MESSAGE, "stream_error")
-    frame = Frame(body=body, resume_id="", percent=0.0, is_final=True)
+    frame = Frame(body=body, cursor="", percent=0.0, is_final=True)
     changes.states[job_id] = NoState(frame, batch=batch)
     changes.broken[job_id] = error

@@ -90,7 +90,7 @@ class Selection:
 
     def has(self, frame: Frame) -> bool:
         """Did the client bring the cursor of this very state?"""
-        return self.is_single and frame.resume_id != "" and frame.resume_id == self.last_event_id
+        return self.is_single and frame.cursor != "" and frame.cursor == self.last_event_id
 
     def ended_since(self, now: datetime) -> datetime | None:
         """A stream of active jobs is sent the ends from here on; None: a new client gets none.
@@ -111,7 +111,7 @@ class Selection:
         if self.job_ids is None:
             return
         if frame.is_final:
-            self.ended[job_id] = frame.resume_id
+            self.ended[job_id] = frame.cursor
         else:
             self.ended.pop(job_id, None)
 

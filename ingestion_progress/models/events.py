@@ -1,3 +1,5 @@
+"""Events: the log of a job."""
+
 from __future__ import annotations
 
 from django.db import models

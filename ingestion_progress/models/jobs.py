@@ -1,3 +1,5 @@
+"""Jobs: one row per ingestion run of a document."""
+
 from __future__ import annotations
 
 import secrets
@@ -15,9 +17,9 @@ MAX_NAME_LENGTH = 255
 
 
 def new_job_id() -> str:
-    """128 random bits: whoever does not know the id cannot guess it.
+    """128 random bits, which cannot be guessed.
 
-    None begins with a dash, which `manage.py follow` and any other command take for an option.
+    No id begins with a dash: `manage.py follow` would read it as an option.
     """
     while (job_id := secrets.token_urlsafe(16)).startswith("-"):
         pass
@@ -25,7 +27,7 @@ def new_job_id() -> str:
 
 
 def new_epoch() -> str:
-    """Names one attempt. Random, so that a restored backup cannot repeat one."""
+    """Identifies one attempt. Random, so that a restored backup cannot repeat one."""
     return secrets.token_hex(6)
 
 
@@ -44,7 +46,7 @@ def clean_job_id(job_id: object) -> str:
 
 
 def clean_batch(batch: object) -> str:
-    """The name itself, for which the same holds as for an id. Raises InvalidBatch."""
+    """The name itself; the rules of ids apply. Raises InvalidBatch."""
     try:
         return clean_job_id(batch)
     except InvalidJobId:
@@ -60,19 +62,19 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def active(self) -> JobQuerySet:
         """Queued or running."""
-        # Not an exclusion of the others, for which no index serves.
+        # Not `exclude(final)`, which can use no index.
         return self.filter(status__in=sorted(JobStatus.active()))
 
     def of_batch(self, batch: str) -> JobQuerySet:
-        """Started together under this name."""
+        """Jobs that were started together under this name."""
         return self.filter(batch=batch).exclude(batch="")
 
     def finished(self) -> JobQuerySet:
-        """Ended, whatever the end was."""
+        """Ended in any way."""
         return self.filter(status__in=JobStatus.final())
 
     def stalled(self) -> JobQuerySet:
-        """Running, with a writer that is alive, but without a change for too long."""
+        """Running and with a heartbeat, but unchanged for too long."""
         now = timezone.now()
         return self.running().filter(
             heartbeat_at__gt=now - timedelta(seconds=conf.lost_after_seconds),
@@ -80,7 +82,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         )
 
     def silent(self) -> JobQuerySet:
-        """Running, but no writer has given a sign of life for too long."""
+        """Running, but without a heartbeat for too long."""
         now = timezone.now()
         return self.running().filter(
             heartbeat_at__lte=now - timedelta(seconds=conf.lost_after_seconds)
@@ -193,9 +195,9 @@ class Job(models.Model):
 
     @property
     def version(self) -> str:
-        """Names this state among all that the job ever had.
+        """Identifies this state among all states the job ever had.
 
-        A restored backup repeats revisions, but not the moments at which they were written.
+        A restored backup repeats revisions, but not the times at which they were written.
         """
         milliseconds = self.updated_at.timestamp() * 1000
         return f"{self.epoch}-{self.revision}-{milliseconds:.0f}"

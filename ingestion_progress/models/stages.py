@@ -1,3 +1,5 @@
+"""Stages: the parts of a job, in order."""
+
 from __future__ import annotations
 
 from django.db import models

@@ -1,4 +1,4 @@
-"""The words for where jobs, stages and workers stand, and which word may follow which."""
+"""The statuses of jobs, stages and workers, and their allowed transitions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Status(models.TextChoices):
-    """A fixed list of words with the allowed transitions declared beside it."""
+    """A fixed list of statuses that declares its allowed transitions."""
 
     @classmethod
     def successors(cls) -> Mapping[Self, frozenset[Self]]:
@@ -40,7 +40,7 @@ class JobStatus(Status):
 
     @classmethod
     def successors(cls) -> Mapping[Self, frozenset[Self]]:
-        """A final status is left only by a new attempt, which starts the record afresh."""
+        """Only a new attempt leaves a final status; it resets the row."""
         endings = frozenset({cls.FAILED, cls.CANCELLED, cls.LOST})
         return {
             cls.QUEUED: endings | {cls.RUNNING},
@@ -74,7 +74,7 @@ class StageStatus(Status):
         return {
             cls.PENDING: frozenset({cls.IN_PROGRESS, cls.COMPLETED, cls.ERROR, cls.SKIPPED}),
             cls.IN_PROGRESS: frozenset({cls.COMPLETED, cls.ERROR, cls.SKIPPED}),
-            # A stage that broke may be tried again within the same attempt.
+            # A failed stage may be tried again within the same attempt.
             cls.ERROR: frozenset({cls.IN_PROGRESS, cls.COMPLETED, cls.SKIPPED}),
             cls.COMPLETED: frozenset(),
             cls.SKIPPED: frozenset(),

@@ -1,8 +1,8 @@
-"""Requests for streams, in front of Django's own handler.
+"""Serves requests for streams in front of Django's handler.
 
-The project's middleware and the view decide as ever, and give the same bytes. What is saved is the
-way: Django's handler runs each synchronous method of a middleware in a thread of the request's own,
-sixteen hops between loop and thread with its default middleware, and wakes a task per frame.
+The project's middleware and the view run as usual, and the bytes are the same, at less cost:
+Django's handler runs each synchronous middleware method in the request's own thread, which is
+sixteen switches between loop and thread with the default middleware, and wakes a task per frame.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from ingestion_progress.wire.asgi_types import (
     may_have_body,
 )
 
-# A crowd that comes back at once makes as many threads of Django's handler, which wait for each
-# other longer than they work.
+# For thousands of clients that reconnect at once Django's handler starts as many threads, which
+# mostly wait for each other.
 THREADS = 4
-# From when a request has come. A crowd that logs in again waits for a while.
+# Counted from the arrival of the request; many requests at once wait for each other.
 PATIENCE_SECONDS = 20.0
 
 
 class EventStreams(ASGIHandler):
     """Wraps Django's application: `EventStreams(get_asgi_application())`.
 
-    It answers the requests for streams, and hands on all others. All synchronous parts of one, its
-    middleware and the view's questions to the database, run in one step in one of a few threads.
+    It answers requests for streams, and passes on all others. The synchronous parts of a request,
+    its middleware and the view's queries, run in one step in one of a few threads.
     """
 
     def __init__(self, application: Application) -> None:
@@ -75,13 +75,13 @@ class EventStreams(ASGIHandler):
         finally:
             if stream:
                 stream.end()
-            # A server that leaves cancels what is left, and would log a traceback for each stream
-            # that has said everything and waits for its turn in a thread.
+            # A server that stops cancels what is left, and would log a traceback for each stream
+            # that is complete and waits for a thread.
             with suppress(asyncio.CancelledError, TimeoutError):
                 await thread.run(response.close)
 
     async def _decided(self, scope: Scope, receive: Receive, thread: PatientThread) -> Any:
-        """The response; None: the client has left before its request was over."""
+        """The response; None: the client disconnected before its request was complete."""
         from ingestion_progress.streams.views import unavailable
 
         try:
@@ -112,7 +112,7 @@ class EventStreams(ASGIHandler):
         raise RequestAborted
 
     def _decide(self, scope: Scope, body: Any) -> Any:
-        """What Django's handlers do with a request, as far as there is a response to send."""
+        """What Django's handlers do with a request, up to the response."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
         request, refusal = self.create_request(scope, body)
@@ -130,14 +130,14 @@ class EventStreams(ASGIHandler):
 
     @functools.cached_property
     def _address(self) -> tuple[str, str]:
-        """What addresses of streams have in common: where they are, and how they end."""
+        """What the URLs of all streams have in common: a prefix and an ending."""
         folder, _, name = reverse("ingestion_progress:jobs_progress").rpartition("/")
         return folder, f"/{name}"
 
 
 class _until_disconnect:  # noqa: N801  (read as a word, as those of contextlib are)
-    """Cancels what is in the block once the client leaves, and is left without a word then; so it
-    is when the feed cancels a reader that takes nothing.
+    """Cancels the block once the client disconnects, and suppresses that cancellation, as it does
+    for a stalled client that the feed cancels.
     """
 
     __slots__ = ("_has_left", "_leaving", "_task")
@@ -165,5 +165,5 @@ class _until_disconnect:  # noqa: N801  (read as a word, as those of contextlib 
 
     def _leave(self, leaving: asyncio.Future[Any]) -> None:
         self._has_left = True
-        leaving.exception()  # a server that cannot say so has lost its client as well
+        leaving.exception()  # an error of `receive` means a lost client too
         self._task.cancel()

@@ -1,4 +1,4 @@
-"""Which other origins may read a stream."""
+"""CORS: which other origins may read a stream."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def cors_headers(request: HttpRequest) -> dict[str, str]:
         return {"Vary": "Origin"}
     return {
         "Access-Control-Allow-Origin": origin,
-        # What is not public needs the session's cookie.
+        # A stream that is not public needs the session cookie.
         "Access-Control-Allow-Credentials": "true",
         "Vary": "Origin",
     }
 
 
 def preflight_headers(request: HttpRequest) -> dict[str, str]:
-    """The answer to a browser that asks before it sends a header of its own."""
+    """The answer to a browser's preflight request."""
     return cors_headers(request) | {
         "Access-Control-Allow-Methods": "GET",
         "Access-Control-Allow-Headers": "Authorization, Cache-Control, Last-Event-ID",

@@ -1,4 +1,4 @@
-"""What ASGI hands around: a request's scope, and the ways to and from its client."""
+"""Types of the ASGI specification, and our extension of it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 WRITE = "ingestion_progress.write"
-"""In the `extensions` of a scope, where a server offers it: a function that writes a part of a body
-that has begun, which many responses have in common, for less than `send` would.
+"""A key in the `extensions` of a scope, where the server offers it: a function that writes bytes
+which many responses share into a body that has begun, faster than `send`.
 """
 Write: TypeAlias = Callable[[bytes], bool]
-"""False: it has written nothing, for it has to wait for the client; `send` does that."""
+"""False: nothing was written, because the client must be waited for; use `send`."""
 
 
 def may_have_body(scope: Scope) -> bool:
-    """Do its headers say so, or leave it open?"""
+    """Do the headers announce a body, or not rule one out?"""
     if not scope.get("http_version", "1.1").startswith("1"):
         return True  # HTTP/2 frames bodies without a header that announces them
     return any(

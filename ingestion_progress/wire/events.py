@@ -27,7 +27,7 @@ class StreamEvent:
     data: type[WireModel]
     meaning: str
     has_id: bool = False
-    """Does it carry the point to resume from?"""
+    """Does its `id` let a client resume?"""
 
 
 STREAM_EVENTS = (

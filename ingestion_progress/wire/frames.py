@@ -1,4 +1,4 @@
-"""Schema to bytes: one SSE message, encoded once for all who get it."""
+"""Schemas become bytes: each SSE message is encoded once for all its receivers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ingestion_progress.wire.snapshots import Snapshot
 
-# A comment: keeps proxies from closing a silent stream, and finds out dead peers.
+# A comment: keeps proxies from closing a silent stream, and detects dead peers.
 KEEPALIVE = b": keepalive\n\n"
 
 TOO_MANY_RETRY_MS = (45_000, 75_000)
@@ -36,7 +36,7 @@ REFUSALS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """Bytes that may stand between any two others of a stream."""
+    """Whole SSE messages, or one line of a message that follows."""
 
     body: bytes
 
@@ -48,23 +48,23 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame(Message):
-    """The bytes of one state of a job, and what a stream must know of it."""
+    """One state of a job: `pipeline_progress`, `job_state` and, at the end, how the job ended."""
 
-    resume_id: str
-    """Epoch and revision of the job; empty where there is nothing to resume."""
+    cursor: str
+    """Identifies the state of the job; empty where there is nothing to resume."""
     percent: float
     is_final: bool
-    """The job has ended, or cannot be told about: a stream of it alone ends after these bytes."""
+    """The job has ended or has no state: a stream of this job alone ends after these bytes."""
 
 
-def encode_event(event: str, data: WireModel, resume_id: str = "") -> bytes:
+def encode_event(event: str, data: WireModel, event_id: str = "") -> bytes:
     """One SSE message. JSON has no raw line breaks, so one `data:` line carries it."""
-    head = f"event: {event}\nid: {resume_id}\n" if resume_id else f"event: {event}\n"
+    head = f"event: {event}\nid: {event_id}\n" if event_id else f"event: {event}\n"
     return f"{head}data: {data.model_dump_json()}\n\n".encode()
 
 
 def encode_retry(milliseconds: int) -> bytes:
-    """How long the client waits before it reconnects, which takes effect without a block.
+    """How long the client waits before it reconnects. It takes effect as a line alone.
 
     The line goes in front of an event or at the end of the stream: httpx-sse dispatches a block
     of its own as an empty `message`.
@@ -78,32 +78,32 @@ def encode_error(job_id: str, message: str, code: str) -> bytes:
 
 
 def refused_frame(job_id: str, code: str) -> Frame:
-    """The end of a stream whose viewer may not watch any longer, or not now."""
+    """The end of a stream whose viewer may no longer watch, or may not watch now."""
     body = encode_error(job_id, REFUSALS[code], code)
     if code == "too_many_streams":
-        # EventSource comes back by itself, and a crowd should not come back at once.
+        # EventSource reconnects, and thousands of them should not do so at once.
         body = b"retry: %d\n%s" % (random.randint(*TOO_MANY_RETRY_MS), body)  # noqa: S311
-    return Frame(body=body, resume_id="", percent=0.0, is_final=True)
+    return Frame(body=body, cursor="", percent=0.0, is_final=True)
 
 
-def state_frame(snapshot: Snapshot, now: datetime) -> Frame:
-    """The whole state, and the event that ends the stream if the job has ended."""
+def single_job_frame(snapshot: Snapshot, now: datetime) -> Frame:
+    """For streams of one job. A job that has ended adds the event that ends the stream."""
     progress = snapshot.progress(now)
-    head = encode_event("pipeline_progress", progress, snapshot.resume_id)
+    head = encode_event("pipeline_progress", progress, snapshot.cursor)
     return _frame(snapshot, now, head, CompleteEventData())
 
 
-def joint_frame(snapshot: Snapshot, now: datetime, bookmark: str) -> Frame:
-    """The same for streams of many jobs: `job_id` in all data, and the stream's own `id`."""
+def multi_job_frame(snapshot: Snapshot, now: datetime, event_id: str) -> Frame:
+    """For streams of many jobs: `job_id` in all data, and an `id` of the whole stream."""
     job_id = snapshot.job.id
     progress = JobPipelineProgressEventData(job_id=job_id, **dict(snapshot.progress(now)))
-    head = encode_event("pipeline_progress", progress, bookmark)
+    head = encode_event("pipeline_progress", progress, event_id)
     return _frame(snapshot, now, head, JobCompleteEventData(job_id=job_id))
 
 
-def idle_body(resume_id: str) -> bytes:
-    """The end of a stream of many jobs that was asked for until none is left."""
-    return encode_event("idle", IdleEventData(), resume_id)
+def idle_body(event_id: str) -> bytes:
+    """The end of a stream of many jobs with `?until=idle`."""
+    return encode_event("idle", IdleEventData(), event_id)
 
 
 def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) -> Frame:
@@ -116,17 +116,17 @@ def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) 
         body += encode_error(job.id, message, status.value)
     return Frame(
         body=body,
-        resume_id=snapshot.resume_id,
+        cursor=snapshot.cursor,
         percent=snapshot.overall_percent,
         is_final=status.is_final,
     )
 
 
 def missing_frame(job_id: str) -> Frame:
-    """All there is to say about a job that does not exist (any more)."""
+    """The error of a job that does not exist, or no longer."""
     return Frame(
         body=encode_error(job_id, f"Job not found: {job_id}", "not_found"),
-        resume_id="",
+        cursor="",
         percent=0.0,
         is_final=True,
     )

@@ -1,9 +1,9 @@
-"""Gzip that many clients share: each frame is deflated once, and for no client in particular.
+"""Gzip with shared blocks: each frame is deflated once for all clients.
 
 A gzip member is a header, deflated blocks and a checksum (RFC 1952). A frame's blocks refer to
-nothing before them and end on a whole byte, so they fit behind whatever a client has got already.
-What is a client's own is the running checksum: a microsecond per frame, where a compressor per
-client costs ten and 92 KiB of memory each.
+nothing before them and end on a whole byte, so they fit after any bytes that a client has received.
+Each client only needs a running checksum: one microsecond per frame. A compressor per client takes
+ten microseconds per frame and 92 KiB of memory.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ RAW_DEFLATE = -15
 
 
 def deflate(content: bytes) -> bytes:
-    """Blocks that stand for themselves, ended by a full flush: what they say is decoded as soon as
-    it arrives.
-    """
+    """Self-contained blocks that end with a full flush: a client decodes them as they arrive."""
     compressor = zlib.compressobj(wbits=RAW_DEFLATE)
     return compressor.compress(content) + compressor.flush(zlib.Z_FULL_FLUSH)
 
 
 class GzipMember:
-    """The body of one response, made of blocks that others get as well."""
+    """The gzip body of one response, made of shared blocks."""
 
     __slots__ = ("_checksum", "_has_begun", "_size")
 
@@ -36,7 +34,7 @@ class GzipMember:
         self._size = 0
 
     def add(self, content: bytes, deflated: bytes) -> bytes:
-        """The bytes to send for a content whose blocks are known."""
+        """The bytes to send for content that is already deflated."""
         self._checksum = zlib.crc32(content, self._checksum)
         self._size += len(content)
         return self._begin() + deflated

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Of the five stages of document ingestion, roughly by the time they take.
+# The five stages of document ingestion, weighted roughly by the time they take.
 DEFAULT_WEIGHTS = {
     "parsing": 10.0,
     "vlm": 15.0,
@@ -21,7 +21,7 @@ DEFAULT_WEIGHTS = {
 MIN_PERCENT_FOR_ESTIMATE = 1.0
 MIN_ELAPSED_MS_FOR_ESTIMATE = 1000
 
-# In tenths: more than a mean of many floats is off by, less than one item of a billion adds.
+# In tenths of a percent: above the rounding error of a mean, below one item of a billion.
 FLOAT_ERROR = 1e-9
 
 
@@ -46,14 +46,14 @@ def overall_percent(stages: Iterable[tuple[float, float]]) -> float:
 
 
 def shown_percent(percent: float) -> float:
-    """One decimal, rounded down, so that only what is done reads 100."""
+    """One decimal, rounded down: only finished work shows 100."""
     if percent >= 100:
         return 100.0
     return min(99.9, math.floor(percent * 10 + FLOAT_ERROR) / 10)
 
 
 def remaining_ms(*, elapsed_ms: int, percent: float) -> int:
-    """What is left at the job's mean speed so far; 0 while that says nothing."""
+    """The rest at the job's mean speed so far; 0 while too little is known."""
     if percent < MIN_PERCENT_FOR_ESTIMATE or elapsed_ms < MIN_ELAPSED_MS_FOR_ESTIMATE:
         return 0
     return round(elapsed_ms * (100 - percent) / percent)

@@ -103,7 +103,7 @@ class IdleEventData(WireModel):
 
 
 class ErrorEventData(WireModel):
-    """The server's last word on a job that does not end in `complete`, or on the stream."""
+    """Why a job or a stream ends without `complete`."""
 
     message: str
     job_id: str = Field(description="Empty on a stream of many jobs: it is about the stream.")

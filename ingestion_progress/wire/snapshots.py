@@ -1,4 +1,4 @@
-"""Rows to schema: what a reader may know of a job at one instant."""
+"""Rows become schemas: the state of a job at one instant, with everything computed on read."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ MAX_PERCENT_BEFORE_SUCCESS = 99.9
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One job with all that belongs to it. What depends on the clock takes `now`."""
+    """One job with its stages and workers. What depends on the clock takes `now`."""
 
     job: Job
     stages: Sequence[Stage]
-    """By position, the skipped ones among them."""
+    """By position, skipped ones included."""
     workers: Sequence[Worker]
     """By number."""
 
     @property
-    def resume_id(self) -> str:
-        """The resume point: changes with every write, and with every attempt."""
+    def cursor(self) -> str:
+        """Changes with every write and every attempt: the `id:` of a stream of this job."""
         return self.job.version
 
     @property
@@ -65,7 +65,7 @@ class Snapshot:
         return min(MAX_PERCENT_BEFORE_SUCCESS, shown_percent(reached))
 
     def progress(self, now: datetime) -> PipelineProgressEventData:
-        """The contract's object as it stands at `now` (aware)."""
+        """The data of `pipeline_progress` at `now` (aware)."""
         job = self.job
         return PipelineProgressEventData(
             document_id=job.document_id,
@@ -85,7 +85,7 @@ class Snapshot:
         )
 
     def state(self, now: datetime) -> JobStateEventData:
-        """What the contract's object has no field for."""
+        """The data of `job_state`: what `pipeline_progress` has no field for."""
         job = self.job
         liveness = job.liveness(now)
         return JobStateEventData.model_validate(
@@ -135,7 +135,7 @@ class Snapshot:
 
 
 def plan_percent(stages: Iterable[Stage]) -> float:
-    """How far the planned stages are by their counts, in full precision."""
+    """The overall percentage by the counts of the planned stages, in full precision."""
     return overall_percent(
         (stage.weight, _percent(stage))
         for stage in stages

@@ -31,7 +31,13 @@ from ingestion_progress.wire.events import (
     events_json_schema,
 )
 from ingestion_progress.wire.frames import REFUSALS as REFUSED_FRAMES
-from ingestion_progress.wire.frames import Frame, idle_body, joint_frame, missing_frame, state_frame
+from ingestion_progress.wire.frames import (
+    Frame,
+    idle_body,
+    missing_frame,
+    multi_job_frame,
+    single_job_frame,
+)
 from ingestion_progress.wire.schemas import ErrorEventData, JobStateEventData
 from ingestion_progress.wire.snapshots import load_snapshot
 
@@ -230,11 +236,11 @@ class TestTruth:
         failed = self.ended("bad", OSError("The disk is full"))
         now = timezone.now()
         return [
-            state_frame(succeeded, now),
-            state_frame(failed, now),
+            single_job_frame(succeeded, now),
+            single_job_frame(failed, now),
             missing_frame("nobody"),
-            joint_frame(succeeded, now, "1"),
-            Frame(body=idle_body("1"), resume_id="", percent=0.0, is_final=True),
+            multi_job_frame(succeeded, now, "1"),
+            Frame(body=idle_body("1"), cursor="", percent=0.0, is_final=True),
         ]
 
     def test_every_event_of_a_stream_fits_its_json_schema(self, frames):

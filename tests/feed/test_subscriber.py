@@ -116,9 +116,9 @@ class TestWelcome:
         assert subscriber.ready.done()
         assert subscriber.open() == frame(1).body
 
-    @pytest.mark.parametrize("resume_id", ["epoch-2", "other-1", "\x00", "epoch-1 ", "9" * 5000])
-    async def test_unknown_id_gets_the_full_state(self, resume_id):
-        subscriber = resuming(resume_id)
+    @pytest.mark.parametrize("cursor", ["epoch-2", "other-1", "\x00", "epoch-1 ", "9" * 5000])
+    async def test_unknown_id_gets_the_full_state(self, cursor):
+        subscriber = resuming(cursor)
         subscriber.put("job", frame(1))
 
         assert subscriber.open() == frame(1).body

@@ -35,9 +35,9 @@ def state(revision: int, status: JobStatus = JobStatus.RUNNING) -> JobState:
 class Reader:
     """A stream that reads at once, and remembers when it got what."""
 
-    def __init__(self, watch: WatchedJob, clock: float, *, resume_id: str = "") -> None:
+    def __init__(self, watch: WatchedJob, clock: float, *, cursor: str = "") -> None:
         self.subscriber = Subscription(
-            Selection.one(watch.job_id, last_event_id=resume_id), asyncio.get_running_loop()
+            Selection.one(watch.job_id, last_event_id=cursor), asyncio.get_running_loop()
         )
         watch.join(self.subscriber, clock=clock, now=NOW)
         self.bodies: list[bytes] = []
@@ -153,7 +153,7 @@ async def test_held_subscriber_joins_the_pace_of_the_others(watch):
 
 async def test_who_resumed_with_the_current_state_waits_for_no_interval(watch):
     watch.offer(state(1), 0.0)
-    resumed = Reader(watch, 0.4, resume_id=state(1).version)
+    resumed = Reader(watch, 0.4, cursor=state(1).version)
     watch.offer(state(2), 0.5)
 
     assert resumed.bodies == [KEEPALIVE]

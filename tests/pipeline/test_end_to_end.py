@@ -100,8 +100,8 @@ def test_chromium_goes_from_0_to_100_and_never_back(ingestion: Ingestion):
 def test_curl_gets_rising_states_and_complete_at_the_end(ingestion: Ingestion):
     assert_whole_way(percentages(ingestion.streamed))
     assert (ingestion.streamed[-1].name, ingestion.streamed[-1].data) == ("complete", {})
-    ids = [event.resume_id for event in ingestion.streamed if event.name == "pipeline_progress"]
-    revisions = [int(resume_id.split("-")[1]) for resume_id in ids]
+    ids = [event.cursor for event in ingestion.streamed if event.name == "pipeline_progress"]
+    revisions = [int(cursor.split("-")[1]) for cursor in ids]
     assert revisions == sorted(set(revisions))
 
 

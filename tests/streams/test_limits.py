@@ -124,7 +124,7 @@ class TestExpiry:
 def make_frame():
     from ingestion_progress.wire.frames import Frame
 
-    return lambda body: Frame(body=body, resume_id="", percent=0.0, is_final=False)
+    return lambda body: Frame(body=body, cursor="", percent=0.0, is_final=False)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -80,7 +80,7 @@ def test_stream_of_named_jobs_ends_with_them_when_it_is_asked_to(server):
     (missing,) = [event for event in seen if event.name == "error"]
     assert (missing.data["code"], missing.data["job_id"]) == ("not_found", "nobody")
     assert (seen[-1].name, seen[-1].data) == ("idle", {})
-    again = httpx.get(url, headers={"Last-Event-ID": seen[-1].resume_id}, timeout=20)
+    again = httpx.get(url, headers={"Last-Event-ID": seen[-1].cursor}, timeout=20)
     assert again.status_code == 204
 
 

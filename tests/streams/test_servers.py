@@ -154,7 +154,7 @@ def test_run_is_seen_from_its_first_state_to_complete(server, job_id):
     assert len(set(percents)) > 3
     assert [event.name for event in seen[:2]] == ["pipeline_progress", "job_state"]
     assert (seen[-1].name, seen[-1].data) == ("complete", {})
-    ids = [event.resume_id for event in seen if event.name == "pipeline_progress"]
+    ids = [event.cursor for event in seen if event.name == "pipeline_progress"]
     assert len(set(ids)) == len(ids)
     completed = wait_for_log(server.project, job_id, "sse_stream_completed")
     assert completed["percent"] == 100
@@ -237,10 +237,10 @@ def test_headers_reach_the_client_as_the_contract_has_them(server, job_id):
 
 def test_client_with_the_final_state_gets_204(server, job_id):
     start(server, f"{job_id}:succeeded:1")
-    last = [event for event in watch(progress_url(server.url, job_id)) if event.resume_id][-1]
+    last = [event for event in watch(progress_url(server.url, job_id)) if event.cursor][-1]
 
     again = httpx.get(
-        progress_url(server.url, job_id), headers={"Last-Event-ID": last.resume_id}, timeout=10
+        progress_url(server.url, job_id), headers={"Last-Event-ID": last.cursor}, timeout=10
     )
 
     assert again.status_code == 204
@@ -252,11 +252,11 @@ def test_reconnecting_client_gets_only_what_moved(server, job_id):
     url = progress_url(server.url, job_id)
     with open_stream(url) as response:
         first = next(events(response))
-    with open_stream(url, **{"Last-Event-ID": first.resume_id}) as response:
+    with open_stream(url, **{"Last-Event-ID": first.cursor}) as response:
         second = next(events(response))
 
-    assert second.resume_id != first.resume_id
-    assert second.resume_id.split("-")[0] == first.resume_id.split("-")[0]
+    assert second.cursor != first.cursor
+    assert second.cursor.split("-")[0] == first.cursor.split("-")[0]
 
 
 def test_request_behind_an_open_stream_is_answered_after_its_end(server, job_id):
@@ -350,7 +350,7 @@ def test_old_stream_ends_with_a_retry_and_its_client_resumes(sqlite_project, job
 
     assert len(ids) >= 2
     assert re.search(r"\n\nretry: \d+\n\Z", text)
-    assert after.resume_id not in ids
+    assert after.cursor not in ids
     assert wait_for_log(live.project, job_id, "sse_stream_rotated")
 
 

@@ -15,7 +15,7 @@ import httpx_sse
 @dataclass(frozen=True)
 class Event:
     name: str
-    resume_id: str
+    cursor: str
     data: dict[str, Any]
 
 

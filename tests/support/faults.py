@@ -176,7 +176,7 @@ class Reader:
                     now = time.monotonic()
                     if arrived is not None:
                         self.gaps.append(now - arrived)
-                    arrived, last = now, event.resume_id
+                    arrived, last = now, event.cursor
                     if self._is_over.is_set():
                         return
             self._is_over.wait(0.2)

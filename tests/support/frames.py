@@ -9,7 +9,7 @@ from ingestion_progress.wire.frames import Frame
 def frame(number: int, *, is_final: bool = False) -> Frame:
     return Frame(
         body=f"data: {number}\n\n".encode(),
-        resume_id=f"epoch-{number}",
+        cursor=f"epoch-{number}",
         percent=float(number),
         is_final=is_final,
     )

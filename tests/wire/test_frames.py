@@ -7,7 +7,7 @@ import pytest
 
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.wire.frames import KEEPALIVE, missing_frame, state_frame
+from ingestion_progress.wire.frames import KEEPALIVE, missing_frame, single_job_frame
 from ingestion_progress.wire.snapshots import Snapshot
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -17,7 +17,9 @@ def frame(status=JobStatus.RUNNING, **job):
     finished = {"finished_at": NOW} if status.is_final else {}
     fields = {"id": "job", "status": status, "epoch": "e", "revision": 7, "started_at": NOW}
     fields["updated_at"] = NOW
-    return state_frame(Snapshot(job=Job(**fields | finished | job), stages=(), workers=()), NOW)
+    return single_job_frame(
+        Snapshot(job=Job(**fields | finished | job), stages=(), workers=()), NOW
+    )
 
 
 def events(body: bytes) -> list[dict[str, str]]:

@@ -139,7 +139,7 @@ def test_a_resume_point_moves_with_every_write_and_every_attempt_and_is_never_re
         # written after a backup with revision 0 was restored
         {"epoch": "a", "revision": 1, "updated_at": NOW + timedelta(milliseconds=1)},
     ]
-    assert len({snapshot(**state).resume_id for state in states}) == len(states)
+    assert len({snapshot(**state).cursor for state in states}) == len(states)
 
 
 @pytest.mark.django_db

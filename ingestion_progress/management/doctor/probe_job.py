@@ -69,4 +69,4 @@ class MarkedJob:
         snapshot = load_snapshot(self.id)
         if snapshot is None:
             raise JobNotFound(self.id)
-        return snapshot.resume_id
+        return snapshot.cursor

@@ -44,8 +44,8 @@ class JsonLines:
 
     def tell(self, snapshot: Snapshot) -> None:
         job, now = snapshot.job, timezone.now()
-        resume_id, note = self._said.pop(job.pk, ("", ""))
-        if snapshot.resume_id != resume_id:
+        cursor, note = self._said.pop(job.pk, ("", ""))
+        if snapshot.cursor != cursor:
             data: WireModel = snapshot.progress(now)
             if self._names_jobs:
                 data = JobPipelineProgressEventData(job_id=job.pk, **dict(data))
@@ -55,4 +55,4 @@ class JsonLines:
         if worry := job.error or (concerning if concerning != note else ""):
             self._remarks.write(f"{job.pk}  {worry}" if self._names_jobs else worry)
         if not job.is_finished:
-            self._said[job.pk] = (snapshot.resume_id, concerning)
+            self._said[job.pk] = (snapshot.cursor, concerning)

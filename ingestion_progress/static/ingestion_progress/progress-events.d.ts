@@ -90,7 +90,7 @@ export interface JobStateData {
 /** `{}`: the job succeeded, and the stream ends here. */
 export type CompleteData = Record<string, never>;
 
-/** The server's last word on a job that does not end in `complete`, or on the stream. */
+/** Why a job or a stream ends without `complete`. */
 export interface ErrorData {
   message: string;
   /** Empty on a stream of many jobs: it is about the stream. */
