@@ -41,12 +41,12 @@ class OrphanedTask(Exception):
 class IngestionWorker(Worker):
     """Takes one task at a time. A signal stops it at once; a running job learns why."""
 
-    def __init__(self, *, interval_seconds: float, is_batch: bool = False) -> None:
+    def __init__(self, *, interval_seconds: float, is_draining: bool = False) -> None:
         super().__init__(
             queue_names=[QUEUE],
             excluded_queue_names=[],
             interval=interval_seconds,
-            batch=is_batch,
+            batch=is_draining,
             backend_name="default",
             startup_delay=False,
             max_tasks=None,
@@ -65,7 +65,7 @@ class IngestionWorker(Worker):
         signal.signal(signal.SIGTERM, self.shutdown)
 
     def run(self) -> None:
-        """Until a signal comes, or there is no more work in a batch. Leaves no task half-taken."""
+        """Until a signal or, with `is_draining`, an empty queue. Leaves no task half-taken."""
         is_over = threading.Event()
         keeper = threading.Thread(
             target=_keep_house, args=[is_over, self.worker_id], name="housekeeping", daemon=True

@@ -187,7 +187,7 @@ class TestWithAWorker:
     def test_a_worker_runs_what_was_detached(self, folder: Path, monkeypatch):
         run(folder, detach=True)
         monkeypatch.setattr(IngestionWorker, "configure_signals", lambda self: None)
-        IngestionWorker(interval_seconds=0.05, is_batch=True).run()
+        IngestionWorker(interval_seconds=0.05, is_draining=True).run()
         assert Job.objects.filter(status="succeeded").count() == 3
         assert DBTaskResult.objects.successful().count() == 3
 

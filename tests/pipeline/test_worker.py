@@ -66,7 +66,7 @@ def test_a_task_taken_long_ago_whose_job_never_began_goes_back(taken: DBTaskResu
     DBTaskResult.objects.update(started_at=timezone.now() - timedelta(hours=1))
     keep_house("me")
     assert status(taken) == "READY"
-    IngestionWorker(interval_seconds=0.05, is_batch=True).run_task(taken)
+    IngestionWorker(interval_seconds=0.05, is_draining=True).run_task(taken)
     assert Job.objects.get().status == "succeeded"
 
 

@@ -191,7 +191,7 @@ def test_cancelled_job_stops_and_the_worker_goes_on(project: LiveProject):
     [
         (
             {"TASKS": {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["a"]}}},
-            "TASKS does not take ingestion_progress.tasks.ingest_document: Queue 'default' is not",
+            "take ingestion_progress.pipeline.tasks.ingest_document: Queue 'default' is not valid",
         ),
         (
             {"TASKS": {"default": {"BACKEND": "django_tasks.backends.dummy.DummyBackend"}}},
@@ -219,11 +219,11 @@ def test_worker_that_cannot_serve_the_queue_says_so_in_a_sentence(
         settings.append(f"TASKS = {{'default': {queues!r}}}")
     (tmp_path / "elsewhere_settings.py").write_text("\n".join(settings))
     (tmp_path / "elsewhere_tasks.py").write_text(
-        "from ingestion_progress.tasks import task\n\n"
+        "from ingestion_progress.pipeline.tasks import task\n\n"
         "@task(queue_name='slow')\ndef ingest(job_id): pass\n"
     )
     worker = subprocess.run(
-        [sys.executable, "manage.py", "ingestion_worker", "--batch"],
+        [sys.executable, "manage.py", "ingestion_worker", "--drain"],
         cwd=ROOT,
         env=project.env
         | {"DJANGO_SETTINGS_MODULE": "elsewhere_settings", "PYTHONPATH": str(tmp_path)},

@@ -32,7 +32,7 @@ class Command(BaseCommand):
             metavar="SECONDS",
             help="How often to look for work while there is none (default: %(default)s).",
         )
-        parser.add_argument("--batch", action="store_true", help="Stop when there is no more work.")
+        parser.add_argument("--drain", action="store_true", help="Stop when the queue is empty.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         _require_queue()
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         # They stay: a worker that is told to stop does not take them apart first (0.6 s).
         gc.freeze()
         worker = IngestionWorker(
-            interval_seconds=max(0.05, options["interval"]), is_batch=options["batch"]
+            interval_seconds=max(0.05, options["interval"]), is_draining=options["drain"]
         )
         worker.run()
         self.stdout.write("The worker has stopped.")
