@@ -10,10 +10,7 @@ from ingestion_progress import attach, track
 from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models import Stage
 from ingestion_progress.wire.snapshots import load_snapshot
-from tests.support.tracking import (
-    eventually,
-    progress,
-)
+from tests.support.tracking import eventually, progress, quick_writer  # noqa: F401  (the fixture of all)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 

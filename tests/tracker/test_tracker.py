@@ -23,10 +23,7 @@ from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.tracker.reasons import UNEXPECTED
 from ingestion_progress.tracker.writer import background_writer
 from ingestion_progress.wire.snapshots import load_snapshot
-from tests.support.tracking import (
-    eventually,
-    progress,
-)
+from tests.support.tracking import eventually, progress, quick_writer  # noqa: F401  (the fixture of all)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
