@@ -51,6 +51,10 @@ class JobStatus(Status):
             cls.LOST: frozenset(),
         }
 
+    @property
+    def has_succeeded(self) -> bool:
+        return self is JobStatus.SUCCEEDED
+
     @classmethod
     def final(cls) -> frozenset[Self]:
         return frozenset(status for status in cls if status.is_final)

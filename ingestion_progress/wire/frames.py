@@ -1,4 +1,7 @@
-"""Schemas become bytes: each SSE message is encoded once for all its receivers."""
+"""Schemas become bytes: each SSE message is encoded once for all its receivers.
+
+Nothing here needs Django's models, so that the benchmarks' peers can encode without Django.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.wire.gzip import deflate
 from ingestion_progress.wire.schemas import (
     CompleteEventData,
@@ -109,7 +111,7 @@ def idle_body(event_id: str) -> bytes:
 def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) -> Frame:
     job, status = snapshot.job, snapshot.job.job_status
     body = head + encode_event("job_state", snapshot.state(now))
-    if status is JobStatus.SUCCEEDED:
+    if status.has_succeeded:
         body += encode_event("complete", complete)
     elif status.is_final:
         message = job.error or f"The job ended as {status.label.lower()}."

@@ -6,6 +6,7 @@ Its tables are of results that are made up here.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -49,6 +50,16 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> dict:
     assert "bare asyncio" in done.stdout
     (path,) = folder.glob("*-full-speed.json")
     return json.loads(path.read_text())
+
+
+def test_benchmark_starts_without_settings():
+    environment = {k: v for k, v in os.environ.items() if k != "DJANGO_SETTINGS_MODULE"}
+    command = [sys.executable, "-m", "benchmarks", "--help"]
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
 
 
 def test_frames_are_counted_for_every_candidate(result):
