@@ -1,7 +1,7 @@
 """The shipped application with an instrument beside it; never the paced measurement.
 
 At full speed it publishes states of the watched jobs through the feed as fast as the event
-loop takes them: to the real watches, mailboxes, view and response, with everything but the
+loop takes them: to the real subscriptions, mailboxes, view and response, with everything but the
 database's say about when. `BENCH_WRITER` runs the tracker in this process. `GET /bench/streams`
 answers in front of Django how many subscribers the feed has.
 """
@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.apps import apps
 from django.utils import timezone
 
 from benchmarks.apps.pacing import SIGNAL, is_at_full_speed, keep_publishing
@@ -26,23 +25,25 @@ started: list[object] = []
 
 
 class Flood:
-    """Offers each watch its state as of now, encoded by the feed; waits until all have taken it."""
+    """Offers each watched job its state as of now, encoded by the feed; waits until all have it."""
 
     def __init__(self) -> None:
-        self.feed: Any = apps.get_app_config("ingestion_progress").feed
-        self._sent_before = 0
         # Its modules are imported once Django is set up.
-        from ingestion_progress.feed.job_state import State
+        from ingestion_progress.feed import get_feed
 
-        self._state_of = State.of
+        self.feed = get_feed()
+        self._sent_before = 0
 
     def publish(self) -> None:
         self._sent_before = self.feed.counts.frames
+        from ingestion_progress.feed.job_state import JobState
+
         clock = time.monotonic()
-        for watch in list(self.feed._watches.values()):  # noqa: SLF001
-            if watch.state is not None and watch.state.snapshot is not None:
-                watch.published_at = 0.0  # as if the throttle's interval were over
-                watch.offer(self._state_of(watch.state.snapshot, timezone.now()), clock)
+        for job in list(self.feed._jobs.by_id.values()):  # noqa: SLF001
+            if isinstance(job.state, JobState):
+                job.published_at = 0.0  # as if the throttle's interval were over
+                now = timezone.now()
+                job.offer(JobState(job.state.snapshot, now, now), clock)
 
     def has_arrived(self) -> bool:
         sent: int = self.feed.counts.frames - self._sent_before
@@ -79,8 +80,9 @@ async def application(
             _start()
         await shipped(scope, receive, send)
         return
-    feed: Any = apps.get_app_config("ingestion_progress").feed  # type: ignore[attr-defined]
-    body = b"%d" % feed.subscriber_count
+    from ingestion_progress.feed import get_feed
+
+    body = b"%d" % get_feed().subscriber_count
     headers = [(b"content-length", b"%d" % len(body))]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from ingestion_progress.feed.job_state import JobState, NoState, State
+from ingestion_progress.feed.job_state import JobState, NoState, State, cursor_at
 from ingestion_progress.feed.queries import LastSeen
-from ingestion_progress.feed.selection import OVERLAP, cursor_at
+from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.feed.subscription import Subscription
 from ingestion_progress.feed.watched_job import including
 from ingestion_progress.wire.frames import Frame
@@ -110,15 +110,12 @@ class ActiveJobs:
             self._send(job_id, state)
         self._broken[job_id] = (state, clock + BROKEN_FOR_SECONDS)
 
-    def complete(
-        self, scan: Scan, active: Iterable[tuple[str, State]], *, not_before: float
-    ) -> None:
+    def complete(self, scan: Scan, states: Mapping[str, State], *, not_before: float) -> None:
         """Sends initial states to the new streams, and closes those that wait for no job."""
         self._covered_at = scan.now
         self._broken = {
             job_id: at for job_id, at in self._broken.items() if at[1] > scan.clock
         }  # what was tried again is either readable now or gone
-        states = dict(active)
         broken = {job_id: state for job_id, (state, _) in self._broken.items()}
         ended = sorted((scan.missed | self._sent).items(), key=_active_until)
         for subscription, since in scan.joining.items():

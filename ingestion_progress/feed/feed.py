@@ -6,7 +6,7 @@ import asyncio
 import contextvars
 import functools
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from django.utils import timezone
@@ -14,8 +14,8 @@ from django.utils import timezone
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
-from ingestion_progress.feed.active_jobs import ActiveJobs
 from ingestion_progress.feed.counts import FeedCounts
+from ingestion_progress.feed.ending import AlreadyCurrent, EndReason
 from ingestion_progress.feed.poller import Poller
 from ingestion_progress.feed.selection import Selection
 from ingestion_progress.feed.shutdown import (
@@ -28,8 +28,8 @@ from ingestion_progress.feed.shutdown import (
     retry_between,
     stream_age_seconds,
 )
-from ingestion_progress.feed.subscription import AlreadyCurrent, EndReason, Subscription
-from ingestion_progress.feed.watched_job import WatchedJob
+from ingestion_progress.feed.subscription import Subscription
+from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import clean_job_id
 from ingestion_progress.wire.frames import Message, missing_frame
 
@@ -52,8 +52,7 @@ class Feed:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self._jobs: dict[str, WatchedJob] = {}
-        self._active_jobs = ActiveJobs()
+        self._jobs = WatchedJobs()
         self._subscriptions: set[Subscription] = set()
         self._unopened: dict[Subscription, float] = {}
         self._termination = Termination(self.drain)
@@ -69,7 +68,7 @@ class Feed:
 
     @property
     def watched_job_count(self) -> int:
-        return len(self._jobs)
+        return len(self._jobs.by_id)
 
     @property
     def poll_lag_seconds(self) -> float:
@@ -117,12 +116,14 @@ class Feed:
         if poller is None:
             return subscription
         if selection.job_ids is None:
-            self._active_jobs.joining.add(subscription)
+            self._jobs.active.joining.add(subscription)
             poller.scan_soon()
         clock, now = self._clock(), timezone.now()
         for job_id in job_ids:
             if _is_possible(job_id):
-                self._watch(job_id, poller).join(subscription, clock=clock, now=now)
+                if job_id not in self._jobs.by_id:
+                    poller.read_soon(job_id)
+                self._jobs.watch(job_id).join(subscription, clock=clock, now=now)
             else:
                 subscription.put(job_id, missing_frame(job_id))
         return subscription
@@ -134,18 +135,10 @@ class Feed:
             return
         self._subscriptions.discard(subscription)
         self._unopened.pop(subscription, None)
-        job_ids = subscription.selection.job_ids
-        if not self._subscriptions:
-            self._stop()
-        elif job_ids is None:
-            self._active_jobs.leave(subscription)
-            if not self._active_jobs.is_watched:
-                self._forget_unwanted(self._jobs)
+        if self._subscriptions:
+            self._jobs.leave(subscription)
         else:
-            for job_id in job_ids:
-                if job := self._jobs.get(job_id):
-                    job.leave(subscription)
-            self._forget_unwanted(job_ids)
+            self._stop()
 
     def drain(self, then: Callable[[], None]) -> None:
         """Ends every stream, and each that joins from now on. Calls `then` once all clients were
@@ -186,23 +179,11 @@ class Feed:
             return None
         poller = self._running_poller(loop)
         clock = self._clock()
-        subscription.initial_retry = retry_between(RETRY_AFTER_CUT_SECONDS)
+        subscription.output.retry = retry_between(RETRY_AFTER_CUT_SECONDS)
         subscription.ends_at = clock + stream_age_seconds()
         self._subscriptions.add(subscription)
         self._unopened[subscription] = clock
         return poller
-
-    def _watch(self, job_id: str, poller: Poller) -> WatchedJob:
-        job = self._jobs.get(job_id)
-        if job is None:
-            job = self._jobs[job_id] = WatchedJob(job_id, self._active_jobs.subscribers)
-            poller.read_soon(job_id)
-        return job
-
-    def _forget_unwanted(self, job_ids: Iterable[str]) -> None:
-        for job_id in list(job_ids):
-            if (job := self._jobs.get(job_id)) and not job.is_wanted:
-                del self._jobs[job_id]
 
     def _running_poller(self, loop: asyncio.AbstractEventLoop) -> Poller:
         if self._poller is not None and self._loop is not loop:
@@ -210,9 +191,7 @@ class Feed:
         if self._poller is None:
             self._loop = loop
             self._termination.listen(loop)
-            self._poller = Poller(
-                self._jobs, active_jobs=self._active_jobs, clock=self._clock, counts=self.counts
-            )
+            self._poller = Poller(self._jobs, clock=self._clock, counts=self.counts)
             listener = wakeups.listen(self._poller.on_notification, self.counts.wakeups)
             work = (self._poller.run(), self._keep_alive(), listener)
             self._tasks = [self._start(loop, each) for each in work]
@@ -258,8 +237,7 @@ class Feed:
             self._poller.close()
         self._poller = self._loop = None
         self._tasks = []
-        self._jobs = {}
-        self._active_jobs = ActiveJobs()
+        self._jobs = WatchedJobs()
         self._subscriptions.clear()
         self._unopened.clear()
 

@@ -7,12 +7,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeAlias
 
-from ingestion_progress.feed.selection import cursor_at
 from ingestion_progress.models.statuses import Liveness
 from ingestion_progress.wire.frames import Frame, multi_job_frame, single_job_frame
 from ingestion_progress.wire.snapshots import Snapshot
 
 NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+def cursor_at(moment: datetime) -> str:
+    """The `id:` on a stream of many jobs: ends up to here were sent. Unix milliseconds."""
+    return str(int(moment.timestamp() * 1000))
 
 
 @dataclass(eq=False, slots=True)

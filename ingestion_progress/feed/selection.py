@@ -20,11 +20,6 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 MAX_CURSOR_DIGITS = 13
 
 
-def cursor_at(moment: datetime) -> str:
-    """The `id:` on a stream of many jobs: ends up to here were sent. Unix milliseconds."""
-    return str(int(moment.timestamp() * 1000))
-
-
 @dataclass(eq=False, kw_only=True, slots=True)
 class Selection:
     """The jobs of one stream. Made by `one`, `named` or `active`; each stream needs its own."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from enum import Enum, StrEnum
-from typing import Protocol
+from enum import Enum
 from weakref import WeakSet
 
 from ingestion_progress.feed.counts import FeedCounts
+from ingestion_progress.feed.ending import AlreadyCurrent, Ending, EndReason
 from ingestion_progress.feed.mailbox import Mailbox
+from ingestion_progress.feed.output import Output
 from ingestion_progress.feed.selection import Selection
+from ingestion_progress.feed.sink import NextBytes, Sink
 from ingestion_progress.wire.frames import KEEPALIVE, Frame, Message, idle_body
-from ingestion_progress.wire.gzip import GzipMember
 
 aborted: WeakSet[asyncio.Task[object]] = WeakSet()
 """Tasks that `Subscription.abort` cancelled."""
@@ -33,65 +33,6 @@ class Phase(Enum):
     CLOSED = 4
 
 
-class EndReason(StrEnum):
-    """Why a stream ends."""
-
-    COMPLETED = "completed"
-    """Its one job has ended, or does not exist."""
-    REFUSED = "refused"
-    """The viewer may no longer watch, or too many streams are open."""
-    IDLE = "idle"
-    """No job is left to wait for."""
-    ROTATION = "rotation"
-    """The stream has reached its maximum age."""
-    SHUTDOWN = "shutdown"
-    """The process is about to stop."""
-
-    @property
-    def is_for_now(self) -> bool:
-        """The client comes back and resumes."""
-        return self in {EndReason.ROTATION, EndReason.SHUTDOWN}
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    message: Message
-    reason: EndReason
-
-
-class Sink(Protocol):
-    """Takes the bytes of a stream: a Future of an iteration takes once, a `FrameWriter` until the
-    end.
-    """
-
-    @property
-    def is_busy(self) -> bool:
-        """It takes nothing now."""
-
-    def write(self, data: bytes, /) -> None: ...
-
-    def close(self) -> None:
-        """The stream has ended."""
-
-
-class NextBytes(asyncio.Future[bytes]):
-    """The sink of one step of an iteration."""
-
-    @property
-    def is_busy(self) -> bool:
-        return self.done()  # also once it was cancelled: what is due stays in the mailbox
-
-    def write(self, data: bytes) -> None:
-        self.set_result(data)
-
-    def close(self) -> None:
-        self.set_exception(StopAsyncIteration())
-
-
-class AlreadyCurrent:
-    """The answer to a client that has everything there will be: nothing is left to stream."""
-
-
 class Subscription(AsyncIterator[bytes]):
     """A mailbox with one slot per job, and the sink that empties it.
 
@@ -100,9 +41,8 @@ class Subscription(AsyncIterator[bytes]):
     """
 
     __slots__ = (
-        "_counts", "_ending", "_loop", "_member", "_quiet_since", "_seen_frames", "_sink",
-        "_unsent", "ends_at", "frames_sent", "has_ended", "initial_retry", "last_percent",
-        "not_before", "phase", "reader", "ready", "selection",
+        "_counts", "_ending", "_loop", "_quiet_since", "_seen_frames", "_sink", "_unsent",
+        "ends_at", "has_ended", "not_before", "output", "phase", "reader", "ready", "selection",
     )  # fmt: skip
 
     def __init__(
@@ -120,21 +60,17 @@ class Subscription(AsyncIterator[bytes]):
         """The closing message was handed out, and the client need not come back."""
         self.not_before = 0.0
         """Clock time of the feed before which the throttle allows no further state."""
-        self.initial_retry = b""
-        """A `retry:` line for the block of the first event, where the stream goes on."""
         self.ends_at = math.inf
         """Clock time of the feed at which the stream is rotated."""
         self.reader: asyncio.Task[object] | None = None
         """The task that sends the response, once it has begun."""
-        self.frames_sent = 0
-        self.last_percent = 0.0
         self._unsent: Mailbox | None = None  # mostly nothing is unsent, in thousands of streams
         self._sink: Sink | None = None
         self._ending: Ending | None = None
-        self._member: GzipMember | None = None
         self._seen_frames = -1
         self._quiet_since = 0.0
         self._counts = FeedCounts() if counts is None else counts
+        self.output = Output(self._counts)
         self._loop = loop
 
     @property
@@ -166,17 +102,13 @@ class Subscription(AsyncIterator[bytes]):
         """Writes what is due, as much as the sink takes."""
         while self._sink is not None and not self._sink.is_busy:
             if self._unsent:
-                self._sink.write(self._hand(self._take()))
+                self._sink.write(self.output.frame(self._take()))
             elif self.phase is Phase.CLOSED:
                 self._sink.close()
             elif self._ending is not None:
                 self._sink.write(self._close_with(self._ending))
             else:
                 return
-
-    def compress(self) -> None:
-        """Hands out gzip instead of plain bytes. To be called before the first of them."""
-        self._member = GzipMember()
 
     def open(self) -> bytes:
         """The first bytes of the stream. Where no state is known, a comment: daphne sends the
@@ -186,11 +118,11 @@ class Subscription(AsyncIterator[bytes]):
         if self.phase is Phase.OPENING:
             self.phase = Phase.STREAMING if ending is None else Phase.ENDING
         if self._unsent:
-            first = self._hand(self._take())
+            first = self.output.frame(self._take())
         elif ending is not None and isinstance(ending.message, Frame):
             return self._close_with(ending)
         else:
-            first = self._packed(KEEPALIVE_MESSAGE)
+            first = self.output.message(KEEPALIVE_MESSAGE)
         return first
 
     def set_ready(self, answer: AlreadyCurrent | None = None) -> None:
@@ -210,7 +142,7 @@ class Subscription(AsyncIterator[bytes]):
         if self._unsent or sink is None or sink.is_busy:
             self._store(job_id, frame)
         else:  # what happens for each viewer in each tick; so it is short
-            sink.write(self._hand(frame))
+            sink.write(self.output.frame(frame))
         return True
 
     def fill(self, ends: dict[str, Frame], states: dict[str, Frame]) -> None:
@@ -253,8 +185,8 @@ class Subscription(AsyncIterator[bytes]):
 
     def keep_alive(self, clock: float, after_seconds: float) -> None:
         """Sends a comment once no frame was sent for so long. To be called again and again."""
-        if self.frames_sent != self._seen_frames:
-            self._seen_frames, self._quiet_since = self.frames_sent, clock
+        if self.output.frames_sent != self._seen_frames:
+            self._seen_frames, self._quiet_since = self.output.frames_sent, clock
         elif clock - self._quiet_since >= after_seconds:
             self._quiet_since = clock
             self.send_comment()
@@ -262,7 +194,7 @@ class Subscription(AsyncIterator[bytes]):
     def send_comment(self) -> None:
         """Only to a sink that waits: one that has bytes to send is not silent."""
         if self._sink is not None and not self._sink.is_busy:
-            self._sink.write(self._packed(KEEPALIVE_MESSAGE))
+            self._sink.write(self.output.message(KEEPALIVE_MESSAGE))
 
     def close(self) -> None:
         """Ends the iteration; what is unsent is dropped."""
@@ -308,30 +240,5 @@ class Subscription(AsyncIterator[bytes]):
         return frame
 
     def _close_with(self, ending: Ending) -> bytes:
-        is_event = ending.reason is EndReason.IDLE
-        retry = self._take_retry() if self.initial_retry and is_event else b""
         self.phase, self.has_ended = Phase.CLOSED, not ending.reason.is_for_now
-        message = ending.message
-        return retry + (
-            self._hand(message) if isinstance(message, Frame) else self._packed(message)
-        )
-
-    def _take_retry(self) -> bytes:
-        line, self.initial_retry = Message(body=self.initial_retry), b""
-        return b"" if self.phase is Phase.CLOSED else self._packed(line)
-
-    def _hand(self, frame: Frame) -> bytes:
-        retry = self._take_retry() if self.initial_retry else b""
-        sent = frame.body if self._member is None else self._packed(frame)
-        self.frames_sent += 1
-        self.last_percent = frame.percent
-        self._counts.frames += 1
-        self._counts.frame_bytes += len(sent)
-        return retry + sent  # without a retry the very same bytes, not a copy
-
-    def _packed(self, message: Message) -> bytes:
-        """As it is, or as a piece of this client's gzip."""
-        if self._member is None:
-            return message.body
-        packed = self._member.add(message.body, message.deflated)
-        return packed + self._member.end() if self.phase is Phase.CLOSED else packed
+        return self.output.last(ending.message, is_event=ending.reason is EndReason.IDLE)

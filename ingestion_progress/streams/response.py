@@ -120,7 +120,7 @@ class EventStream(AsyncIterator[bytes]):
             self._log("sse_stream_up_to_date")
             return answer
         if self._encoding == "gzip":
-            self._subscription.compress()
+            self._subscription.output.compress()
         return None
 
     def __anext__(self) -> Awaitable[bytes]:
@@ -173,7 +173,8 @@ class EventStream(AsyncIterator[bytes]):
             event = "sse_stream_rotated"
         elif subscription.has_ended:
             event = "sse_stream_completed"
-        self._log(event, percent=subscription.last_percent, frames_sent=subscription.frames_sent)
+        sent = subscription.output
+        self._log(event, percent=sent.last_percent, frames_sent=sent.frames_sent)
 
     def _log(self, event: str, **fields: Any) -> None:
         logger.info(event, extra=self._viewer.log_fields | fields)

@@ -234,7 +234,9 @@ async def test_tasks_do_not_inherit_the_context_of_the_first_request(feed, monke
     request_id.set("first visitor")
     seen: dict[str, str] = {}
     monkeypatch.setattr(
-        poller, "_last_seen", lambda *args: seen.setdefault("poller", request_id.get("")) or None
+        feed._jobs,
+        "last_seen",
+        lambda *args: (seen.setdefault("poller", request_id.get("")) and {}) or {},
     )
     monkeypatch.setattr(
         feed, "keep_alive", lambda clock: seen.setdefault("keepalive", request_id.get(""))

@@ -25,7 +25,8 @@ from ingestion_progress.feed import (
     read_schedule,
 )
 from ingestion_progress.feed import queries as queries_module
-from ingestion_progress.feed.selection import BEGINNING, OVERLAP, cursor_at
+from ingestion_progress.feed.job_state import cursor_at
+from ingestion_progress.feed.selection import BEGINNING, OVERLAP
 from ingestion_progress.feed.subscription import Phase
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.statuses import JobStatus
@@ -367,7 +368,7 @@ class TestResume:
         await make_job("quiet")
         first = await ready(watch_all(feed))
         early = int((await following(first))[0][1])
-        feed._jobs["quiet"].encoded_at -= 10
+        feed._jobs.by_id["quiet"].encoded_at -= 10
         late = int((await following(await ready(watch_all(feed))))[0][1])
 
         assert late > early

@@ -20,7 +20,7 @@ async def test_slow_subscriber_gets_only_the_newest_frame(subscriber):
         subscriber.put("job", frame(number))
 
     assert await anext(subscriber) == frame(99).body
-    assert subscriber.frames_sent == 1
+    assert subscriber.output.frames_sent == 1
 
 
 async def test_waiting_subscriber_is_handed_the_very_same_bytes(subscriber):
@@ -60,7 +60,7 @@ async def test_final_frame_that_is_handed_over_ends_the_iteration(subscriber):
 
     assert await waiter == frame(100).body
     assert subscriber.has_ended
-    assert subscriber.last_percent == 100
+    assert subscriber.output.last_percent == 100
     with pytest.raises(StopAsyncIteration):
         await anext(subscriber)
 
@@ -85,7 +85,7 @@ async def test_keepalive_reaches_only_who_waits(subscriber):
     subscriber.send_comment()
 
     assert await waiter == KEEPALIVE
-    assert subscriber.frames_sent == 0
+    assert subscriber.output.frames_sent == 0
 
 
 async def test_stream_without_a_state_opens_with_a_comment(subscriber):
@@ -205,7 +205,7 @@ class TestCompressed:
 
     @pytest.fixture
     async def compressed(self, subscriber) -> Subscription:
-        subscriber.compress()
+        subscriber.output.compress()
         return subscriber
 
     @pytest.fixture
@@ -213,7 +213,7 @@ class TestCompressed:
         return zlib.decompressobj(wbits=31)
 
     async def test_every_part_is_read_as_it_comes(self, compressed, decoder):
-        compressed.initial_retry = b"retry: 1234\n"
+        compressed.output.retry = b"retry: 1234\n"
         compressed.put("job", frame(1))
 
         assert decoder.decompress(compressed.open()) == b"retry: 1234\n" + frame(1).body

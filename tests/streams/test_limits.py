@@ -106,7 +106,7 @@ class TestExpiry:
         gate.tick(now + 5, 0)
 
         assert b'"code":"token_expired"' in await last_word(soon)
-        assert later.subscription.frames_sent == 0
+        assert later.subscription.output.frames_sent == 0
 
     async def test_nothing_follows_the_end(self, gate, admit, make_frame):
         seat = admit(expires_at=1)
@@ -151,7 +151,7 @@ class TestRecheck:
 
     async def ends(self, seat) -> bool:
         await asyncio.sleep(0.3)
-        return seat.subscription.frames_sent > 0 or bool(seat.subscription._unsent)
+        return seat.subscription.output.frames_sent > 0 or bool(seat.subscription._unsent)
 
     async def test_who_may_watches_on(self, watching):
         assert not await self.ends(watching[1])

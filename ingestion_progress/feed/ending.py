@@ -1,0 +1,38 @@
+"""How a stream ends, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ingestion_progress.wire.frames import Message
+
+
+class EndReason(StrEnum):
+    """Why a stream ends."""
+
+    COMPLETED = "completed"
+    """Its one job has ended, or does not exist."""
+    REFUSED = "refused"
+    """The viewer may no longer watch, or too many streams are open."""
+    IDLE = "idle"
+    """No job is left to wait for."""
+    ROTATION = "rotation"
+    """The stream has reached its maximum age."""
+    SHUTDOWN = "shutdown"
+    """The process is about to stop."""
+
+    @property
+    def is_for_now(self) -> bool:
+        """The client comes back and resumes."""
+        return self in {EndReason.ROTATION, EndReason.SHUTDOWN}
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    message: Message
+    reason: EndReason
+
+
+class AlreadyCurrent:
+    """The answer to a client that has everything there will be: nothing is left to stream."""

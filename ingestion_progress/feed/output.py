@@ -1,0 +1,53 @@
+"""What one client receives: frames and messages as plain bytes or as one gzip member."""
+
+from __future__ import annotations
+
+from ingestion_progress.feed.counts import FeedCounts
+from ingestion_progress.wire.frames import Frame, Message
+from ingestion_progress.wire.gzip import GzipMember
+
+
+class Output:
+    """The bytes of one stream, in order, and how many frames it has sent."""
+
+    __slots__ = ("_counts", "_is_complete", "_member", "frames_sent", "last_percent", "retry")
+
+    def __init__(self, counts: FeedCounts) -> None:
+        self.retry = b""
+        """A `retry:` line for the block of the first event, where the stream goes on."""
+        self.frames_sent = 0
+        self.last_percent = 0.0
+        self._member: GzipMember | None = None
+        self._is_complete = False
+        self._counts = counts
+
+    def compress(self) -> None:
+        """Sends gzip instead of plain bytes. To be called before the first of them."""
+        self._member = GzipMember()
+
+    def frame(self, frame: Frame) -> bytes:
+        retry = self.take_retry() if self.retry else b""
+        sent = frame.body if self._member is None else self.message(frame)
+        self.frames_sent += 1
+        self.last_percent = frame.percent
+        self._counts.frames += 1
+        self._counts.frame_bytes += len(sent)
+        return retry + sent  # without a retry the very same bytes, not a copy
+
+    def message(self, message: Message) -> bytes:
+        if self._member is None:
+            return message.body
+        packed = self._member.add(message.body, message.deflated)
+        return packed + self._member.end() if self._is_complete else packed
+
+    def last(self, message: Message, *, is_event: bool) -> bytes:
+        """The closing message; `is_event`: a `retry:` that was not sent yet goes in front of it."""
+        retry = self.take_retry() if self.retry and is_event else b""
+        self.retry, self._is_complete = b"", True
+        return retry + (
+            self.frame(message) if isinstance(message, Frame) else self.message(message)
+        )
+
+    def take_retry(self) -> bytes:
+        line, self.retry = Message(body=self.retry), b""
+        return self.message(line)

@@ -1,0 +1,35 @@
+"""Where a subscription writes its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+
+class Sink(Protocol):
+    """Takes the bytes of a stream: a Future of an iteration takes once, a `FrameWriter` until the
+    end.
+    """
+
+    @property
+    def is_busy(self) -> bool:
+        """It takes nothing now."""
+
+    def write(self, data: bytes, /) -> None: ...
+
+    def close(self) -> None:
+        """The stream has ended."""
+
+
+class NextBytes(asyncio.Future[bytes]):
+    """The sink of one step of an iteration."""
+
+    @property
+    def is_busy(self) -> bool:
+        return self.done()  # also once it was cancelled: what is due stays in the mailbox
+
+    def write(self, data: bytes) -> None:
+        self.set_result(data)
+
+    def close(self) -> None:
+        self.set_exception(StopAsyncIteration())
