@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
 from django.utils import timezone
 
@@ -19,19 +17,19 @@ from ingestion_progress.feed.ending import AlreadyCurrent, EndReason
 from ingestion_progress.feed.poller import Poller
 from ingestion_progress.feed.selection import Selection
 from ingestion_progress.feed.shutdown import (
-    DRAIN_SECONDS,
     RETRY_AFTER_CUT_SECONDS,
-    RETRY_AFTER_ROTATION_SECONDS,
-    RETRY_AFTER_SHUTDOWN_SECONDS,
     STALLED_AFTER_SECONDS,
+    Shutdown,
     Termination,
+    end_for_now,
     retry_between,
+    start_task,
     stream_age_seconds,
 )
 from ingestion_progress.feed.subscription import Subscription
 from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import clean_job_id
-from ingestion_progress.wire.frames import Message, missing_frame
+from ingestion_progress.wire.frames import missing_frame
 
 # A new stream opens without a state when none is known after this long.
 PATIENCE_SECONDS = 5.0
@@ -55,8 +53,8 @@ class Feed:
         self._jobs = WatchedJobs()
         self._subscriptions: set[Subscription] = set()
         self._unopened: dict[Subscription, float] = {}
+        self._shutdown = Shutdown(self._subscriptions, clock)
         self._termination = Termination(self.drain)
-        self._draining: asyncio.Task[None] | None = None
 
     @property
     def subscriber_count(self) -> int:
@@ -78,7 +76,7 @@ class Feed:
     @property
     def is_draining(self) -> bool:
         """The process is about to stop."""
-        return self._draining is not None
+        return self._shutdown.has_begun
 
     @property
     def is_failing(self) -> bool:
@@ -141,12 +139,8 @@ class Feed:
             self._stop()
 
     def drain(self, then: Callable[[], None]) -> None:
-        """Ends every stream, and each that joins from now on. Calls `then` once all clients were
-        told, or after `DRAIN_SECONDS`.
-        """
-        for subscription in self._subscriptions:
-            _end_for_now(subscription, EndReason.SHUTDOWN)
-        self._draining = self._start(asyncio.get_running_loop(), self._await_drain(then))
+        """Ends every stream, and each that joins from now on, and calls `then`."""
+        self._shutdown.begin(then)
 
     def rotate(self, clock: float) -> None:
         """Ends the streams that have reached their maximum age, and cancels those whose client
@@ -156,7 +150,7 @@ class Feed:
             if subscription.is_ending:
                 subscription.abort()
             elif not self.is_failing:  # with the database down nobody could admit it again
-                _end_for_now(subscription, EndReason.ROTATION)
+                end_for_now(subscription, EndReason.ROTATION)
                 subscription.ends_at = clock + STALLED_AFTER_SECONDS
 
     def keep_alive(self, clock: float) -> None:
@@ -174,8 +168,8 @@ class Feed:
 
     def _enter(self, subscription: Subscription, loop: asyncio.AbstractEventLoop) -> Poller | None:
         """Adds the subscription; None: the process is about to stop, and the stream ends."""
-        if self._draining is not None and self._draining.get_loop() is loop:
-            _end_for_now(subscription, EndReason.SHUTDOWN)
+        if self._shutdown.has_begun_in(loop):
+            end_for_now(subscription, EndReason.SHUTDOWN)
             return None
         poller = self._running_poller(loop)
         clock = self._clock()
@@ -194,16 +188,8 @@ class Feed:
             self._poller = Poller(self._jobs, clock=self._clock, counts=self.counts)
             listener = wakeups.listen(self._poller.on_notification, self.counts.wakeups)
             work = (self._poller.run(), self._keep_alive(), listener)
-            self._tasks = [self._start(loop, each) for each in work]
+            self._tasks = [start_task(loop, each) for each in work]
         return self._poller
-
-    @staticmethod
-    def _start(
-        loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]
-    ) -> asyncio.Task[None]:
-        # An empty context: that of the request which happens to be the first names its
-        # executor and database thread, and both end with it.
-        return loop.create_task(work, context=contextvars.Context())
 
     async def _keep_alive(self) -> None:
         while True:
@@ -211,15 +197,6 @@ class Feed:
             clock = self._clock()
             self.keep_alive(clock)
             self.rotate(clock)
-
-    async def _await_drain(self, then: Callable[[], None]) -> None:
-        deadline = self._clock() + DRAIN_SECONDS
-        while self._subscriptions and self._clock() < deadline:  # noqa: ASYNC110  (once per process)
-            await asyncio.sleep(0.02)
-        for subscription in list(self._subscriptions):
-            subscription.abort()
-        await asyncio.sleep(0.1)  # the last bytes leave a server's own buffers
-        then()
 
     def _stop(self) -> None:
         for task in self._tasks:
@@ -254,10 +231,3 @@ def _is_possible(job_id: str) -> bool:
     except InvalidJobId:
         return False
     return True
-
-
-def _end_for_now(subscription: Subscription, reason: EndReason) -> None:
-    seconds = RETRY_AFTER_ROTATION_SECONDS
-    if reason is EndReason.SHUTDOWN:
-        seconds = RETRY_AFTER_SHUTDOWN_SECONDS
-    subscription.end(Message(body=retry_between(seconds)), reason)

@@ -10,7 +10,10 @@ from ingestion_progress.wire.gzip import GzipMember
 class Output:
     """The bytes of one stream, in order, and how many frames it has sent."""
 
-    __slots__ = ("_counts", "_is_complete", "_member", "frames_sent", "last_percent", "retry")
+    __slots__ = (
+        "_counts", "_is_complete", "_member", "_quiet_since", "_seen_frames", "frames_sent",
+        "last_percent", "retry",
+    )  # fmt: skip
 
     def __init__(self, counts: FeedCounts) -> None:
         self.retry = b""
@@ -19,6 +22,8 @@ class Output:
         self.last_percent = 0.0
         self._member: GzipMember | None = None
         self._is_complete = False
+        self._seen_frames = -1
+        self._quiet_since = 0.0
         self._counts = counts
 
     def compress(self) -> None:
@@ -47,6 +52,16 @@ class Output:
         return retry + (
             self.frame(message) if isinstance(message, Frame) else self.message(message)
         )
+
+    def is_silent(self, clock: float, after_seconds: float) -> bool:
+        """Was no frame sent for so long? True once per interval."""
+        if self.frames_sent != self._seen_frames:
+            self._seen_frames, self._quiet_since = self.frames_sent, clock
+            return False
+        if clock - self._quiet_since < after_seconds:
+            return False
+        self._quiet_since = clock
+        return True
 
     def take_retry(self) -> bytes:
         line, self.retry = Message(body=self.retry), b""

@@ -7,17 +7,20 @@ Each ends between two frames and says when to reconnect, which the client does w
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import random
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import FrameType
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ingestion_progress.conf import conf
-from ingestion_progress.wire.frames import encode_retry
+from ingestion_progress.feed.ending import EndReason
+from ingestion_progress.feed.subscription import Subscription
+from ingestion_progress.wire.frames import Message, encode_retry
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 Previous: TypeAlias = Handler | signal.Handlers | int
@@ -42,6 +45,54 @@ def stream_age_seconds() -> float:
 def retry_between(seconds: tuple[float, float]) -> bytes:
     """A `retry:` of a random time between these two."""
     return encode_retry(round(random.uniform(*seconds) * 1000))  # noqa: S311  (no secret)
+
+
+def end_for_now(subscription: Subscription, reason: EndReason) -> None:
+    """Ends a stream whose client is to reconnect and resume."""
+    seconds = RETRY_AFTER_ROTATION_SECONDS
+    if reason is EndReason.SHUTDOWN:
+        seconds = RETRY_AFTER_SHUTDOWN_SECONDS
+    subscription.end(Message(body=retry_between(seconds)), reason)
+
+
+def start_task(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]
+) -> asyncio.Task[None]:
+    """A task in an empty context: the context of the request that happens to be the first names
+    its executor and database thread, which end with it.
+    """
+    return loop.create_task(work, context=contextvars.Context())
+
+
+class Shutdown:
+    """Ends all streams of the process, once."""
+
+    def __init__(self, subscriptions: set[Subscription], clock: Callable[[], float]) -> None:
+        self._subscriptions = subscriptions
+        self._clock = clock
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def has_begun(self) -> bool:
+        return self._task is not None
+
+    def has_begun_in(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return self._task is not None and self._task.get_loop() is loop
+
+    def begin(self, then: Callable[[], None]) -> None:
+        """Calls `then` once all clients have the closing event, or after `DRAIN_SECONDS`."""
+        for subscription in self._subscriptions:
+            end_for_now(subscription, EndReason.SHUTDOWN)
+        self._task = start_task(asyncio.get_running_loop(), self._wait(then))
+
+    async def _wait(self, then: Callable[[], None]) -> None:
+        deadline = self._clock() + DRAIN_SECONDS
+        while self._subscriptions and self._clock() < deadline:  # noqa: ASYNC110  (once per process)
+            await asyncio.sleep(0.02)
+        for subscription in list(self._subscriptions):
+            subscription.abort()
+        await asyncio.sleep(0.1)  # the last bytes leave a server's own buffers
+        then()
 
 
 class Termination:

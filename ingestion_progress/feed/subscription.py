@@ -41,8 +41,8 @@ class Subscription(AsyncIterator[bytes]):
     """
 
     __slots__ = (
-        "_counts", "_ending", "_loop", "_quiet_since", "_seen_frames", "_sink", "_unsent",
-        "ends_at", "has_ended", "not_before", "output", "phase", "reader", "ready", "selection",
+        "_counts", "_ending", "_loop", "_sink", "_unsent", "ends_at", "has_ended",
+        "not_before", "output", "phase", "reader", "ready", "selection",
     )  # fmt: skip
 
     def __init__(
@@ -67,8 +67,6 @@ class Subscription(AsyncIterator[bytes]):
         self._unsent: Mailbox | None = None  # mostly nothing is unsent, in thousands of streams
         self._sink: Sink | None = None
         self._ending: Ending | None = None
-        self._seen_frames = -1
-        self._quiet_since = 0.0
         self._counts = FeedCounts() if counts is None else counts
         self.output = Output(self._counts)
         self._loop = loop
@@ -185,10 +183,7 @@ class Subscription(AsyncIterator[bytes]):
 
     def keep_alive(self, clock: float, after_seconds: float) -> None:
         """Sends a comment once no frame was sent for so long. To be called again and again."""
-        if self.output.frames_sent != self._seen_frames:
-            self._seen_frames, self._quiet_since = self.output.frames_sent, clock
-        elif clock - self._quiet_since >= after_seconds:
-            self._quiet_since = clock
+        if self.output.is_silent(clock, after_seconds):
             self.send_comment()
 
     def send_comment(self) -> None:

@@ -125,7 +125,7 @@ async def test_sigterm_that_is_ignored_stays_ignored(ignored, feed):
 
 
 async def test_sigterm_does_not_wait_for_a_reader_that_takes_nothing(handled, monkeypatch):
-    monkeypatch.setattr("ingestion_progress.feed.feed.DRAIN_SECONDS", 0.05)
+    monkeypatch.setattr("ingestion_progress.feed.shutdown.DRAIN_SECONDS", 0.05)
     feed = Feed()
     await make_job()
     subscriber = feed.join(Selection.one("job"))

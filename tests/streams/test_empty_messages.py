@@ -32,7 +32,7 @@ async def feed(feed):
     yield feed
     for subscriber in list(feed._subscriptions):
         feed.unsubscribe(subscriber)
-    feed._draining = None
+    feed._shutdown._task = None
 
 
 def subscribe(feed, kind: str, last_event_id: str = ""):
