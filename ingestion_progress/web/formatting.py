@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from ingestion_progress.models.statuses import StageStatus, WorkerStatus
+
 NBSP = "\u00a0"  # a number stays on one line with its unit
 
 SECOND_MS = 1000
@@ -98,6 +100,26 @@ def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
     if running_labels:
         return f"Now: {', '.join(running_labels)}"
     return "Between two stages" if has_started else "Starting"
+
+
+def stage_detail(status: str, processed: int, total: int, counted: str) -> str:
+    """How far a stage with this status is; `counted`: what it counts, in plural, or nothing."""
+    suffix = f" {unit(counted, total or processed)}" if counted else ""
+    if status == StageStatus.SKIPPED:
+        return "Not needed for this document"
+    if status == StageStatus.PENDING:
+        return f"{count(total)}{suffix} to do" if total else ""
+    is_whole = not total or (status == StageStatus.COMPLETED and processed == total)
+    amount = count(processed) if is_whole else f"{count(processed)} of {count(total)}"
+    return f"{'Stopped at ' if status == StageStatus.ERROR else ''}{amount}{suffix}"
+
+
+def worker_activity(status: str, chunk: str) -> str:
+    """What a worker with this status does; `chunk` may be empty."""
+    label = WorkerStatus(status).label
+    if status == WorkerStatus.ERROR and chunk:
+        return f"{label}: {chunk}"
+    return chunk if status == WorkerStatus.PROCESSING and chunk else label
 
 
 def _two_units(milliseconds: int, large_ms: int, large: str, small_ms: int, small: str) -> str:

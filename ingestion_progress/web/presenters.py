@@ -1,4 +1,4 @@
-"""A job's snapshot as its page shows it: plain values, already worded."""
+"""A job's snapshot as its page shows it: texts, formatted and labelled."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestion_progress.models.statuses import StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import (
     JobStateEventData,
@@ -15,8 +15,6 @@ from ingestion_progress.wire.schemas import (
     WorkerInfoSchema,
 )
 from ingestion_progress.wire.snapshots import Snapshot
-
-PARTIALS = "ingestion_progress/partials"
 
 METRIC_LABELS = {
     "total_chunks": "Chunks",
@@ -31,41 +29,29 @@ METRIC_LABELS = {
 
 @dataclass(frozen=True, kw_only=True)
 class StageView:
+    """One row of the stages; the defaults are those of a skipped stage."""
+
     name: str
     label: str
     status: str
     status_label: str
-    percent: str
-    is_total_known: bool
-    percent_text: str
-    processed: str
-    total: str
-    in_flight: str
-    """Empty where nothing is in flight."""
-    unit: str
-    """In plural, as the stage names it."""
-    counted: str
-    """The unit, as the number before it wants it."""
-    duration: str
-
-    @property
-    def partial(self) -> str:
-        """The template that says how far a stage with this status is."""
-        return f"{PARTIALS}/stage/{self.status}.html"
+    detail: str
+    percent: str = "0"
+    is_total_known: bool = True
+    percent_text: str = ""
+    in_flight: str = ""
+    """Empty if nothing is in flight."""
+    unit: str = ""
+    """In plural, as the stage declares it."""
+    duration: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerView:
     number: str
     status: str
-    status_label: str
-    chunk: str
+    activity: str
     percent: str
-
-    @property
-    def partial(self) -> str:
-        """The template that says what a worker with this status does."""
-        return f"{PARTIALS}/worker/{self.status}.html"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,18 +63,18 @@ class MetricView:
 
 @dataclass(frozen=True, kw_only=True)
 class JobView:
-    """One job with everything its page says."""
+    """One job with all texts of its page."""
 
     id: str
     document_id: str
     document_name: str
     batch: str
-    """Empty where it was started by itself."""
+    """Empty if the job belongs to none."""
     attempt: int
     status: str
     status_label: str
     liveness: str
-    """Empty once the job has ended."""
+    """Empty after the job has ended."""
     is_finished: bool
     is_cancel_requested: bool
     percent: str
@@ -163,7 +149,7 @@ def _activity(progress: PipelineProgressEventData) -> str:
 
 
 def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[StageView]:
-    """By position; a skipped one, which the wire leaves out, stays in its place."""
+    """By position. A skipped stage is not on the wire and keeps its place here."""
     return [
         _stage(progress.stages[stage.name], stage.unit)
         if stage.name in progress.stages
@@ -179,14 +165,12 @@ def _stage(stage: StageProgressSchema, unit: str) -> StageView:
         label=formatting.label(stage.name),
         status=stage.status,
         status_label=StageStatus(stage.status).label,
+        detail=formatting.stage_detail(stage.status, stage.processed, stage.total, unit),
         percent=formatting.number(stage.progress_percent),
         is_total_known=is_total_known,
         percent_text=formatting.percent(stage.progress_percent) if is_total_known else "–",
-        processed=formatting.count(stage.processed),
-        total=formatting.count(stage.total) if stage.total else "",
-        in_flight=formatting.count(stage.in_flight) if stage.in_flight else "",
+        in_flight=f"{formatting.count(stage.in_flight)} in flight" if stage.in_flight else "",
         unit=unit,
-        counted=formatting.unit(unit, stage.total or stage.processed),
         duration="" if stage.status == "pending" else formatting.duration(stage.duration_ms),
     )
 
@@ -197,15 +181,7 @@ def _skipped(name: str) -> StageView:
         label=formatting.label(name),
         status=StageStatus.SKIPPED.value,
         status_label=StageStatus.SKIPPED.label,
-        percent="0",
-        is_total_known=True,
-        percent_text="",
-        processed="",
-        total="",
-        in_flight="",
-        unit="",
-        counted="",
-        duration="",
+        detail=formatting.stage_detail(StageStatus.SKIPPED, 0, 0, ""),
     )
 
 
@@ -213,8 +189,7 @@ def _worker(worker: WorkerInfoSchema) -> WorkerView:
     return WorkerView(
         number=str(worker.id),
         status=worker.status,
-        status_label=WorkerStatus(worker.status).label,
-        chunk=worker.current_chunk or "",
+        activity=formatting.worker_activity(worker.status, worker.current_chunk or ""),
         percent=formatting.number(worker.progress_percent),
     )
 

@@ -27,24 +27,8 @@ class JobRow:
     percent: str
     percent_text: str
     note: str
-    created_at: datetime | None
+    created_at: datetime
     elapsed: str
-
-
-# For the `<template>` that new lines are made from in the browser.
-BLANK_ROW = JobRow(
-    id="",
-    url="",
-    document_name="",
-    status="",
-    status_label="",
-    liveness="",
-    percent="0",
-    percent_text="",
-    note="",
-    created_at=None,
-    elapsed="",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from ingestion_progress.exceptions import (
 from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web.presenters import job_view
-from ingestion_progress.web.rows import BLANK_ROW, event_rows, job_rows
+from ingestion_progress.web.rows import event_rows, job_rows
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
 
 PAGE_SIZE = 25
@@ -54,7 +54,6 @@ def job_list(
     now = timezone.now()
     context = {
         "rows": job_rows(load_snapshots(page.object_list).values(), now),
-        "blank_row": BLANK_ROW,
         "page": page,
         "filters": filters,
         "status": filters.get("status"),
@@ -80,7 +79,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     job = job_view(snapshot, now)
     context = {
         "job": job,
-        "now": now,
+        "as_of": None if job.is_finished else now,
         "events": event_rows(_newest_events(snapshot.job)),
         "event_count": snapshot.job.event_count,
         "may_cancel": not job.is_finished

@@ -1,8 +1,8 @@
-"""The same numbers for Python and for JavaScript, with the words that both must find."""
+"""Values with their texts, which Python and JavaScript format alike."""
 
 S, MIN, H = 1000, 60_000, 3_600_000
 
-# Python's name, JavaScript's name: arguments and answer.
+# The function's name in Python and in JavaScript: arguments and result.
 CASES = {
     ("label", "label"): [
         (["parsing"], "Parsing"),
@@ -53,6 +53,30 @@ CASES = {
         ([H + 5 * MIN], "about 1 h 05 min left"),
     ],
     ("error_note", "errorNote"): [([0], ""), ([1200], "Errors on the way: 1,200")],
+    ("stage_detail", "stageDetail"): [
+        (["pending", 0, 4800, "pages"], "4,800 pages to do"),
+        (["pending", 0, 1, "pages"], "1 page to do"),
+        (["pending", 0, 0, "pages"], ""),
+        (["in_progress", 1200, 4800, "pages"], "1,200 of 4,800 pages"),
+        (["in_progress", 1200, 4800, ""], "1,200 of 4,800"),
+        (["in_progress", 1, 0, "pages"], "1 page"),
+        (["in_progress", 0, 0, ""], "0"),
+        (["completed", 4800, 4800, "pages"], "4,800 pages"),
+        (["completed", 4700, 4800, "pages"], "4,700 of 4,800 pages"),
+        (["completed", 7, 0, ""], "7"),
+        (["error", 3, 9, "pages"], "Stopped at 3 of 9 pages"),
+        (["error", 9, 9, "pages"], "Stopped at 9 of 9 pages"),
+        (["error", 1, 0, "pages"], "Stopped at 1 page"),
+        (["skipped", 0, 0, "pages"], "Not needed for this document"),
+    ],
+    ("worker_activity", "workerActivity"): [
+        (["idle", ""], "Idle"),
+        (["idle", "chunk-1"], "Idle"),
+        (["processing", "chunk-1"], "chunk-1"),
+        (["processing", ""], "Processing"),
+        (["error", "chunk-1"], "Error: chunk-1"),
+        (["error", ""], "Error"),
+    ],
     ("file_size", "fileSize"): [
         ([0], "0 bytes"),
         ([1023], "1023 bytes"),

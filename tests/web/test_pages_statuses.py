@@ -1,4 +1,4 @@
-"""Every status has a template, a colour, a label in JavaScript and a TypeScript literal."""
+"""Every status has a text, a colour, a label in JavaScript and a TypeScript literal."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import pytest
 
 import ingestion_progress
 from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus, WorkerStatus
+from ingestion_progress.web import formatting
 from tests.support.page_jobs import job_with, page_of, text_of
 
 APP = Path(ingestion_progress.__file__).parent
 STATIC = APP / "static/ingestion_progress"
-PARTIALS = APP / "templates/ingestion_progress/partials"
+NOTICES = APP / "templates/ingestion_progress/partials/notices.html"
 
 KINDS = {"job": JobStatus, "stage": StageStatus, "worker": WorkerStatus, "liveness": Liveness}
 WORDS = [(kind, word) for kind, words in KINDS.items() for word in words]
@@ -25,14 +26,24 @@ TYPES = {
 }
 
 
-@pytest.mark.parametrize(("kind", "word"), WORDS)
-def test_word_has_a_template(kind, word):
-    assert (PARTIALS / kind / f"{word.value}.html").read_text().strip()
+def test_every_state_of_a_job_has_a_notice_and_no_other_has():
+    notices = dict(re.findall(r'data-notice="([\w-]+)"(.*)</p>', NOTICES.read_text()))
+    endings = {status.value for status in JobStatus if status.is_final}
+    running = {f"liveness-{liveness.value}" for liveness in Liveness}
+    assert set(notices) == endings | running | {"stopping", "not_found"}
+    for markup in notices.values():
+        assert re.sub("{%.*?%}|<.*?>", "", markup.split(">", 1)[1]).strip()
 
 
-def test_there_is_no_template_for_a_word_that_does_not_exist():
-    known = {(kind, word.value) for kind, word in WORDS} | {("job", "deleted")}
-    assert {(path.parent.name, path.stem) for path in PARTIALS.glob("*/*.html")} == known
+@pytest.mark.parametrize("status", StageStatus)
+def test_every_status_of_a_stage_has_a_text(status):
+    assert formatting.stage_detail(status, 1, 2, "pages")
+
+
+@pytest.mark.parametrize("status", WorkerStatus)
+@pytest.mark.parametrize("chunk", ["chunk-1", ""])
+def test_every_status_of_a_worker_has_a_text(status, chunk):
+    assert formatting.worker_activity(status, chunk)
 
 
 @pytest.mark.parametrize(("kind", "word"), WORDS)
@@ -45,7 +56,7 @@ def test_word_has_a_colour(kind, word):
 
 @pytest.mark.parametrize(("kind", "word"), WORDS)
 def test_label_is_the_same_in_javascript(kind, word):
-    javascript = (STATIC / "words.js").read_text()
+    javascript = (STATIC / "labels.js").read_text()
     (table,) = re.findall(rf"{kind.upper()}_LABELS = {{(.*?)}}", javascript, re.DOTALL)
     assert dict(re.findall(r'(\w+): "(.*)",', table))[word.value] == word.label
 

@@ -1,4 +1,4 @@
-"""Writes the files that are generated from the wire models and the API, or compares them."""
+"""Writes the files that are generated from the API, the wire models, the templates and enums."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ from django.core.management.base import BaseCommand, CommandError
 
 import ingestion_progress
 from ingestion_progress.api.api import build_api
+from ingestion_progress.web.javascript import labels_module, markup_module
 from ingestion_progress.wire.events import events_json_schema
 from ingestion_progress.wire.typescript import declaration
 
+STATIC = "ingestion_progress/static/ingestion_progress"
 PATH_PREFIX = "/api/v1/"
 CHECKOUT = Path(ingestion_progress.__file__).resolve().parent.parent
 
 
 class Command(BaseCommand):
     help = (
-        "Generates docs/openapi.json, the JSON Schema of the events and their TypeScript "
-        "declaration; with --check it only says whether they are up to date."
+        "Generates docs/openapi.json, the JSON Schema of the events, their TypeScript declaration, "
+        "and the markup and labels of the live element; --check only compares them."
     )
     requires_system_checks = ()
 
@@ -32,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--folder",
             type=Path,
-            help="Put the three files here, side by side; for a front end of your own.",
+            help="Write all files into this folder, for another front end.",
         )
 
     def handle(self, *, check: bool, folder: Path | None, **options: Any) -> None:
@@ -50,11 +52,13 @@ class Command(BaseCommand):
 
 
 def generated_files() -> dict[str, str]:
-    """The text of each file by its place in a checkout."""
+    """The text of each file by its path in a checkout."""
     return {
         "docs/openapi.json": as_json(build_api().get_openapi_schema(path_prefix=PATH_PREFIX)),
         "docs/pipeline-progress.schema.json": as_json(events_json_schema()),
-        "ingestion_progress/static/ingestion_progress/progress-events.d.ts": declaration(),
+        f"{STATIC}/progress-events.d.ts": declaration(),
+        f"{STATIC}/labels.js": labels_module(),
+        f"{STATIC}/markup.js": markup_module(),
     }
 
 
@@ -63,11 +67,11 @@ def as_json(document: dict[str, Any]) -> str:
 
 
 def path_of(name: str, folder: Path | None) -> Path:
-    """Where a file belongs. Raises CommandError where the app was installed, not checked out."""
+    """Where to write a file. Raises CommandError if the app is installed and not checked out."""
     if folder is not None:
         return folder / Path(name).name
     if not (CHECKOUT / "pyproject.toml").exists():
-        raise CommandError("This is not a checkout; say with --folder where the files go.")
+        raise CommandError("This is not a checkout: name a folder for the files with --folder.")
     return CHECKOUT / name
 
 

@@ -21,6 +21,16 @@
  * @property {(state: ConnectionState) => void} onConnection
  */
 
+/** @type {Record<ConnectionState, string>} */
+export const CONNECTION_LABELS = {
+  connecting: "Connecting",
+  live: "Live",
+  reconnecting: "Connection lost, trying again",
+  refused: "Access refused: log in again",
+  paused: "Paused in the background",
+  ended: "",
+};
+
 const FIRST_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
 const HIDDEN_GRACE_MS = 10_000;

@@ -1,6 +1,8 @@
 // @ts-check
 /** Numbers as people read them. `wording.py` says the same; a browser test compares the two. */
 
+import { WORKER_LABELS } from "./labels.js";
+
 const NBSP = "\u00a0";
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
@@ -100,6 +102,33 @@ export function errorNote(errors) {
 export function activity(runningLabels, hasStarted) {
   if (runningLabels.length) return `Now: ${runningLabels.join(", ")}`;
   return hasStarted ? "Between two stages" : "Starting";
+}
+
+/**
+ * How far a stage with this status is.
+ * @param {import("./progress-events.d.ts").StageStatus | "skipped"} status
+ * @param {number} processed
+ * @param {number} total
+ * @param {string} counted what it counts, in plural, or nothing
+ */
+export function stageDetail(status, processed, total, counted) {
+  const suffix = counted && ` ${unit(counted, total || processed)}`;
+  if (status === "skipped") return "Not needed for this document";
+  if (status === "pending") return total ? `${count(total)}${suffix} to do` : "";
+  const isWhole = !total || (status === "completed" && processed === total);
+  const amount = isWhole ? count(processed) : `${count(processed)} of ${count(total)}`;
+  return `${status === "error" ? "Stopped at " : ""}${amount}${suffix}`;
+}
+
+/**
+ * What a worker with this status does.
+ * @param {import("./progress-events.d.ts").WorkerStatus} status
+ * @param {string | null} chunk
+ */
+export function workerActivity(status, chunk) {
+  const label = WORKER_LABELS[status];
+  if (status === "error" && chunk) return `${label}: ${chunk}`;
+  return status === "processing" && chunk ? chunk : label;
 }
 
 /** In the reader's own time zone. @param {Date} instant */

@@ -9,8 +9,8 @@
 import { ProgressConnection } from "./connection.js";
 import { fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
+import { FINAL_STATUSES, JOB_LABELS, LIVENESS_LABELS } from "./labels.js";
 import { localiseTimes } from "./local-times.js";
-import { JOB_LABELS, LIVENESS_LABELS, isFinal } from "./words.js";
 
 /**
  * @typedef {object} ListedJob
@@ -114,7 +114,7 @@ function note(id, status) {
   const before = statuses.get(id);
   if (before === status) return;
   statuses.set(id, status);
-  const isFirstWord = before === undefined && !isFinal(status);
+  const isFirstWord = before === undefined && !FINAL_STATUSES.has(status);
   if (isFirstWord && jobs.has(id)) return;
   clearTimeout(timer);
   const pause = Math.max(SOON_MS, askedAt + ACTIVE_MS - performance.now());
@@ -125,7 +125,7 @@ function schedule() {
   if (isLive && !failures) return;
   clearTimeout(timer);
   if (document.hidden) return;
-  const isActive = rows(section, "jobs").some((row) => !isFinal(row.dataset.status));
+  const isActive = rows(section, "jobs").some((row) => !FINAL_STATUSES.has(row.dataset.status));
   const pause = isActive ? ACTIVE_MS : IDLE_MS;
   timer = setTimeout(() => void poll(), Math.min(MAX_MS, pause * 2 ** failures));
 }
@@ -196,7 +196,7 @@ function renderJobs() {
  */
 function renderRow(row, job, now) {
   const name = job.document_name || job.document_id || job.job_id;
-  if (row.dataset.status && row.dataset.status !== job.status && isFinal(job.status)) {
+  if (row.dataset.status && row.dataset.status !== job.status && FINAL_STATUSES.has(job.status)) {
     announce(`${name}: ${JOB_LABELS[job.status]}`);
   }
   row.dataset.status = job.status;
@@ -227,7 +227,7 @@ function remark(job) {
  */
 function elapsed(job, now) {
   if (!job.started_at) return "";
-  const hasEnded = isFinal(job.status) && job.finished_at;
+  const hasEnded = FINAL_STATUSES.has(job.status) && job.finished_at;
   const end = hasEnded ? Date.parse(job.finished_at ?? "") : now;
   return format.duration(Math.max(0, end - Date.parse(job.started_at)));
 }

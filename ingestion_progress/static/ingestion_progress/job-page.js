@@ -3,8 +3,8 @@
 
 import "./pipeline-progress.js";
 import { percent } from "./format.js";
+import { JOB_LABELS } from "./labels.js";
 import { localiseTimes } from "./local-times.js";
-import { JOB_LABELS } from "./words.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */

@@ -15,12 +15,12 @@
  */
 
 import { Announcer } from "./announcer.js";
-import { ProgressConnection } from "./connection.js";
+import { CONNECTION_LABELS, ProgressConnection } from "./connection.js";
 import { fill } from "./dom.js";
 import { clock } from "./format.js";
+import { FINAL_STATUSES, JOB_LABELS } from "./labels.js";
+import { JOB } from "./markup.js";
 import { renderClock, renderProgress, renderState, showNotice } from "./render.js";
-import { skeleton } from "./skeleton.js";
-import { CONNECTION_LABELS, JOB_LABELS, isFinal } from "./words.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -71,11 +71,12 @@ export class PipelineProgress extends HTMLElement {
 
   connectedCallback() {
     if (!this.querySelector("[data-field]")) {
-      this.innerHTML = skeleton(Number(this.getAttribute("heading-level")) || 2);
+      const above = (Number(this.getAttribute("heading-level")) || 2) - 1;
+      this.innerHTML = JOB.replaceAll(/(?<=<\/?h)\d/g, (level) => `${Number(level) + above}`);
     }
     this.#announcer = new Announcer(this.querySelector("[data-announcer]"));
     // A job that had ended when the server rendered it has no more to say.
-    if (!isFinal(this.dataset.status)) this.#open();
+    if (!FINAL_STATUSES.has(this.dataset.status)) this.#open();
   }
 
   disconnectedCallback() {
@@ -130,7 +131,7 @@ export class PipelineProgress extends HTMLElement {
 
   /** @param {ErrorData} failure */
   #onFailure(failure) {
-    const status = isFinal(failure.code) ? /** @type {JobStatus} */ (failure.code) : null;
+    const status = FINAL_STATUSES.has(failure.code) ? /** @type {JobStatus} */ (failure.code) : null;
     this.#isMissing = failure.code === "not_found";
     this.#onEnd(status, "failure", failure);
   }

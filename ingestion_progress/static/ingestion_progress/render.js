@@ -3,10 +3,10 @@
 
 import { element, fill, rows, setBar } from "./dom.js";
 import * as format from "./format.js";
-import { COUNTER } from "./skeleton.js";
+import { FINAL_STATUSES, JOB_LABELS } from "./labels.js";
+import { COUNTER } from "./markup.js";
 import { renderStages } from "./stages.js";
 import { renderWorkers } from "./workers.js";
-import { JOB_LABELS, isFinal } from "./words.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -91,7 +91,7 @@ export function showNotice(root, name) {
 
 /** @param {JobStateData} state */
 function noticeName(state) {
-  if (isFinal(state.status)) return state.status;
+  if (FINAL_STATUSES.has(state.status)) return state.status;
   return state.cancel_requested ? "stopping" : `liveness-${state.liveness}`;
 }
 

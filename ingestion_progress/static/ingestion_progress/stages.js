@@ -3,12 +3,21 @@
 
 import { fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
-import { STAGE } from "./skeleton.js";
-import { STAGE_LABELS } from "./words.js";
+import { STAGE_LABELS } from "./labels.js";
+import { STAGE } from "./markup.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").StageProgress} StageProgress */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+
+/** A skipped stage is not in `stages`; the job's state names it. */
+const SKIPPED = /** @type {const} */ ({
+  status: "skipped",
+  processed: 0,
+  total: 0,
+  in_flight: 0,
+  progress_percent: 0,
+});
 
 /**
  * @param {HTMLElement} root
@@ -16,81 +25,39 @@ import { STAGE_LABELS } from "./words.js";
  * @param {JobStateData | null} state
  */
 export function renderStages(root, progress, state) {
+  const skipped = state?.skipped_stages ?? [];
   syncRows(root, "stages", "stage", Object.keys(progress.stages), STAGE);
+  const present = rows(root, "stages").map((row) => row.dataset.stage ?? "");
+  syncRows(root, "stages", "stage", [...new Set([...present, ...skipped])], STAGE);
   for (const row of rows(root, "stages")) {
     const name = row.dataset.stage ?? "";
     const stage = progress.stages[name];
     if (stage) renderStage(row, stage);
-    else if (state?.skipped_stages.includes(name)) renderSkippedStage(row);
+    else if (skipped.includes(name)) renderStage(row, SKIPPED);
     else if (state) row.remove();
   }
-  for (const name of state?.skipped_stages ?? []) {
-    if (rows(root, "stages").some((row) => row.dataset.stage === name)) continue;
-    syncRows(root, "stages", "stage", [...rows(root, "stages").map(stageName), name], STAGE);
-    const row = rows(root, "stages").find((candidate) => candidate.dataset.stage === name);
-    if (row) renderSkippedStage(row);
-  }
-}
-
-/** @param {HTMLElement} row */
-function stageName(row) {
-  return row.dataset.stage ?? "";
 }
 
 /**
  * @param {HTMLElement} row
- * @param {StageProgress} stage
+ * @param {StageProgress | typeof SKIPPED} stage
  */
 function renderStage(row, stage) {
-  const isUnknown = !stage.total && stage.status === "in_progress";
-  row.dataset.status = stage.status;
+  const { status, processed, total, in_flight, progress_percent } = stage;
+  const label = format.label(row.dataset.stage ?? "");
+  const isSkipped = status === "skipped";
+  const isTotalKnown = total > 0 || status !== "in_progress";
+  const percent = isSkipped ? "" : format.percent(progress_percent);
+  row.dataset.status = status;
   fill(row, {
-    "stage.label": format.label(stage.name),
-    "stage.status": STAGE_LABELS[stage.status],
-    "stage.percent": isUnknown ? "–" : format.percent(stage.progress_percent),
-    "stage.detail": stageDetail(stage, row.dataset.unit),
-    "stage.in_flight": stage.in_flight ? `${format.count(stage.in_flight)} in flight` : "",
+    "stage.label": label,
+    "stage.status": STAGE_LABELS[status],
+    "stage.percent": isTotalKnown ? percent : "–",
+    "stage.detail": format.stageDetail(status, processed, total, row.dataset.unit ?? ""),
+    "stage.in_flight": in_flight ? `${format.count(in_flight)} in flight` : "",
+    ...(isSkipped && { "stage.duration": "" }),
   });
   const bar = row.querySelector("progress");
-  bar?.setAttribute("aria-label", format.label(stage.name));
-  if (isUnknown) setBar(bar, null);
-  else setBar(bar, stage.progress_percent, format.percent(stage.progress_percent));
-}
-
-/** @param {HTMLElement} row */
-function renderSkippedStage(row) {
-  const name = format.label(row.dataset.stage ?? "");
-  row.dataset.status = "skipped";
-  fill(row, {
-    "stage.label": name,
-    "stage.status": STAGE_LABELS.skipped,
-    "stage.percent": "",
-    "stage.detail": "Not needed for this document",
-    "stage.in_flight": "",
-    "stage.duration": "",
-  });
-  const bar = row.querySelector("progress");
-  bar?.setAttribute("aria-label", name);
-  setBar(bar, 0);
-}
-
-/**
- * @param {StageProgress} stage
- * @param {string} [unit] what is counted, in plural; not on the wire
- */
-function stageDetail(stage, unit) {
-  const counted = unit ? ` ${format.unit(unit, stage.total || stage.processed)}` : "";
-  const processed = format.count(stage.processed);
-  const total = stage.total ? format.count(stage.total) : "";
-  const of = total && `${processed} of ${total}${counted}`;
-  switch (stage.status) {
-    case "pending":
-      return total && `${total}${counted} to do`;
-    case "in_progress":
-      return of || `${processed}${counted}`;
-    case "completed":
-      return stage.total !== stage.processed && of ? of : `${processed}${counted}`;
-    case "error":
-      return `Stopped at ${of || `${processed}${counted}`}`;
-  }
+  bar?.setAttribute("aria-label", label);
+  setBar(bar, isTotalKnown ? progress_percent : null, isTotalKnown ? percent : "");
 }

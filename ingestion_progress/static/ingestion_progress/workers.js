@@ -2,8 +2,8 @@
 /** The slots of the worker pool. */
 
 import { fill, rows, setBar, syncRows } from "./dom.js";
-import { WORKER } from "./skeleton.js";
-import { WORKER_LABELS } from "./words.js";
+import { workerActivity } from "./format.js";
+import { WORKER } from "./markup.js";
 
 /** @typedef {import("./progress-events.d.ts").WorkerInfo} WorkerInfo */
 
@@ -21,7 +21,10 @@ export function renderWorkers(root, workers) {
       continue;
     }
     row.dataset.status = worker.status;
-    fill(row, { "worker.number": String(worker.id), "worker.activity": workerActivity(worker) });
+    fill(row, {
+      "worker.number": String(worker.id),
+      "worker.activity": workerActivity(worker.status, worker.current_chunk),
+    });
     const bar = row.querySelector("progress");
     bar?.setAttribute("aria-label", `Worker ${worker.id}`);
     setBar(bar, worker.progress_percent);
@@ -29,11 +32,4 @@ export function renderWorkers(root, workers) {
   /** @type {HTMLElement | null} */
   const empty = root.querySelector('[data-empty="workers"]');
   if (empty) empty.hidden = workers.length > 0;
-}
-
-/** @param {WorkerInfo} worker */
-function workerActivity(worker) {
-  const words = WORKER_LABELS[worker.status];
-  if (worker.status === "error" && worker.current_chunk) return `${words}: ${worker.current_chunk}`;
-  return (worker.status === "processing" && worker.current_chunk) || words;
 }
