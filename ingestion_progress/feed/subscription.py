@@ -57,7 +57,7 @@ class Subscription(AsyncIterator[bytes]):
         self.ready: asyncio.Future[AlreadyCurrent | None] = loop.create_future()
         """Done once the first state is known, or was waited for long enough."""
         self.has_ended = False
-        """The closing message was handed out, and the client need not come back."""
+        """The closing message was sent, and the client does not reconnect."""
         self.not_before = 0.0
         """Clock time of the feed before which the throttle allows no further state."""
         self.ends_at = math.inf
@@ -83,16 +83,15 @@ class Subscription(AsyncIterator[bytes]):
 
     @property
     def end_reason(self) -> EndReason | None:
-        return None if self._ending is None else self._ending.reason
+        return self._ending.reason if self._ending else None
 
     def __anext__(self) -> asyncio.Future[bytes]:
-        # A bare Future: an Event, a Queue or a wait_for per client costs up to twice as much.
-        future = NextBytes(loop=self._loop)
+        future = NextBytes(loop=self._loop)  # an Event, a Queue or a wait_for costs twice as much
         self.attach(future)
         return future
 
     def attach(self, sink: Sink) -> None:
-        """Hands out to this sink from now on, beginning with what is unsent."""
+        """Writes to this sink from now on, what is unsent first."""
         self._sink = sink
         self.hand_out()
 
@@ -116,12 +115,10 @@ class Subscription(AsyncIterator[bytes]):
         if self.phase is Phase.OPENING:
             self.phase = Phase.STREAMING if ending is None else Phase.ENDING
         if self._unsent:
-            first = self.output.frame(self._take())
-        elif ending is not None and isinstance(ending.message, Frame):
+            return self.output.frame(self._take())
+        if ending is not None and isinstance(ending.message, Frame):
             return self._close_with(ending)
-        else:
-            first = self.output.message(KEEPALIVE_MESSAGE)
-        return first
+        return self.output.message(KEEPALIVE_MESSAGE)
 
     def set_ready(self, answer: AlreadyCurrent | None = None) -> None:
         if not self.ready.done():
@@ -139,16 +136,15 @@ class Subscription(AsyncIterator[bytes]):
             return self._put_and_note(job_id, frame)
         if self._unsent or sink is None or sink.is_busy:
             self._store(job_id, frame)
-        else:  # what happens for each viewer in each tick; so it is short
+        else:  # the hot path: once per viewer and tick
             sink.write(self.output.frame(frame))
         return True
 
     def fill(self, ends: dict[str, Frame], states: dict[str, Frame]) -> None:
         """Takes the first states of many jobs at once, into a mailbox that is new."""
-        if self.is_ending:
-            return
-        self._mailbox().fill(ends, states)
-        self.hand_out()
+        if not self.is_ending:
+            self._mailbox().fill(ends, states)
+            self.hand_out()
 
     def conclude(self, cursor: str, *, is_known: bool) -> None:
         """Ends a stream of many jobs after all that is unsent, since no job is left; `is_known`:
@@ -160,13 +156,13 @@ class Subscription(AsyncIterator[bytes]):
             self.end(Message(body=idle_body(cursor)), EndReason.IDLE)
 
     def end(self, message: Message, reason: EndReason) -> None:
-        """Ends the stream with this message. The first reason counts, but that a refused viewer
-        gets no final state either.
+        """Ends the stream with this message. The first reason counts, except that a refusal also
+        replaces an unsent final state.
         """
         is_refused_late = reason is EndReason.REFUSED and self.end_reason is EndReason.COMPLETED
         if self.phase is Phase.CLOSED or not (self._ending is None or is_refused_late):
             return
-        # Of many jobs much may be unsent, and a client that comes back resumes.
+        # A stream of many jobs drops what is unsent: its client resumes.
         if reason is not EndReason.IDLE and not (reason.is_for_now and self.selection.is_single):
             self._unsent = None
         self._ending = Ending(message, reason)
@@ -202,7 +198,7 @@ class Subscription(AsyncIterator[bytes]):
         selection = self.selection
         is_current = job_id in selection.unanswered and selection.has(frame)
         selection.note(job_id, frame)
-        # An open stream can no longer be answered with "nothing new": it gets its ending.
+        # Too late for a 204 once the stream is open: it gets the final state.
         if is_current and frame.is_final and not self.ready.done():
             self.set_ready(AlreadyCurrent())
         elif not is_current or frame.is_final:

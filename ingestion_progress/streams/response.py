@@ -1,188 +1,25 @@
-"""The life of one stream as an HTTP response: its first byte, its end, its log lines."""
+"""A stream as a response of Django, or the 204 in its place."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Any
 
-from asgiref.sync import markcoroutinefunction, sync_to_async
-from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from ingestion_progress.auth.permissions import Grant
-from ingestion_progress.concurrency.threads import release_thread
-from ingestion_progress.feed import (
-    AlreadyCurrent,
-    EndReason,
-    Feed,
-    Selection,
-    Subscription,
-    get_feed,
-)
-from ingestion_progress.streams.limits import (
-    Connection,
-    ConnectionLimits,
-    get_connection_limits,
-)
-from ingestion_progress.streams.writer import FrameWriter
+from ingestion_progress.streams.event_stream import EventStream
 from ingestion_progress.wire.asgi_types import Send, Write
-from ingestion_progress.wire.frames import refused_frame
-
-logger = logging.getLogger(__name__)
 
 # Of the headers of a stream, those that describe a body.
 OF_A_BODY = ("Content-Type", "Content-Encoding", "Cache-Control", "X-Accel-Buffering", "Connection")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRequest:
-    """A request for a stream that was granted."""
-
-    request: ASGIRequest
-    selection: Selection
-    grant: Grant
-
-    @property
-    def client_ip(self) -> str:
-        return str(self.request.META.get("REMOTE_ADDR", ""))
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Viewer:
-    """What log lines may contain about a viewer: never a query string, which may hold a secret."""
-
-    job_id: str
-    client_ip: str
-
-    @property
-    def log_fields(self) -> dict[str, Any]:
-        # The id comes from the URL; a line break in it would forge a log line.
-        printable = self.job_id if self.job_id.isprintable() else repr(self.job_id)[1:-1]
-        return {"job_id": printable[:255], "client_ip": self.client_ip}
-
-
-class EventStream(AsyncIterator[bytes]):
-    """What the ASGI handler iterates: a subscription, and the connection that it counts as."""
-
-    __slots__ = (
-        "_connection",
-        "_encoding",
-        "_feed",
-        "_is_closed",
-        "_limits",
-        "_stream_request",
-        "_subscription",
-        "_viewer",
-    )
-
-    def __init__(self, stream_request: StreamRequest, *, encoding: str) -> None:
-        self._stream_request: StreamRequest | None = stream_request
-        self._encoding = encoding
-        self._viewer = Viewer(
-            job_id=",".join(stream_request.selection.access_ids),
-            client_ip=stream_request.client_ip,
-        )
-        self._connection: Connection | None = None
-        self._is_closed = False
-
-    async def begin(self) -> AlreadyCurrent | None:
-        """Subscribes in the running event loop, and waits for the first state."""
-        assert self._stream_request is not None  # noqa: S101  (for mypy)
-        granted, self._stream_request = self._stream_request, None
-        self._feed: Feed = get_feed()
-        self._limits: ConnectionLimits = get_connection_limits()
-        selection = granted.selection
-        connection = self._connection = self._limits.admit(
-            granted.request, selection.access_ids, granted.grant
-        )
-        if connection is None:
-            # Not a 4xx, which ends an EventSource for good.
-            self._subscription = Subscription(selection, asyncio.get_running_loop())
-            frame = refused_frame(selection.error_job_id, "too_many_streams")
-            self._subscription.end(frame, EndReason.REFUSED)
-            self._log("sse_stream_refused", code="too_many_streams")
-        else:
-            self._subscription = connection.subscription = self._feed.join(selection)
-        try:
-            answer = await self._feed.opened(self._subscription)
-        except BaseException:  # the client has left before there was an answer
-            self.end()
-            raise
-        if isinstance(answer, AlreadyCurrent):
-            self._is_closed = True
-            self._leave()
-            self._log("sse_stream_up_to_date")
-            return answer
-        if self._encoding == "gzip":
-            self._subscription.output.compress()
-        return None
-
-    def __anext__(self) -> Awaitable[bytes]:
-        if self._subscription.is_open:
-            return self._subscription.__anext__()
-        return self._begin_to_read()
-
-    async def send_by(self, send: Send, write: Write | None) -> asyncio.Future[None]:
-        """Sends the same bytes in the same order as the iteration, by ASGI's own `send` or the
-        server's shorter way; the feed calls it. Returns a future that is done at the end: until
-        then there is nothing to do.
-        """
-        await send({"type": "http.response.body", "body": self._open(), "more_body": True})
-        subscription, loop = self._subscription, asyncio.get_running_loop()
-        writer = FrameWriter(send, loop, on_idle=subscription.hand_out, write=write)
-        subscription.attach(writer)
-        return writer.ended
-
-    async def _begin_to_read(self) -> bytes:
-        # Here and not in the view, because middleware may touch the ORM on its way out.
-        await release_thread()
-        return self._open()
-
-    def _open(self) -> bytes:
-        self._subscription.reader = asyncio.current_task()
-        if self._connection is not None:
-            self._log("sse_stream_started")
-        return self._subscription.open()
-
-    def _leave(self) -> None:
-        """May be called twice."""
-        if self._connection is not None:
-            self._feed.unsubscribe(self._subscription)
-            self._limits.release(self._connection)
-
-    async def aclose(self) -> None:
-        """Called by Django's handler at the end of the stream and when the client has left."""
-        self.end()
-
-    def end(self) -> None:
-        """Leaves the feed, and logs how the stream ended. May be called twice."""
-        # Without a place in the feed it has not begun.
-        if self._is_closed or self._connection is None or self._connection.subscription is None:
-            return
-        self._is_closed = True
-        self._leave()
-        subscription, reason = self._subscription, self._subscription.end_reason
-        event = "sse_client_disconnected"
-        if reason is not None and reason.is_for_now:
-            event = "sse_stream_rotated"
-        elif subscription.has_ended:
-            event = "sse_stream_completed"
-        sent = subscription.output
-        self._log(event, percent=sent.last_percent, frames_sent=sent.frames_sent)
-
-    def _log(self, event: str, **fields: Any) -> None:
-        logger.info(event, extra=self._viewer.log_fields | fields)
-
-
 class EventStreamResponse(StreamingHttpResponse):
-    """Yields the stream itself to the handler: no wrapper generators around every frame, and
-    none by middleware that would buffer, compress or delay.
+    """Passes the stream itself to the handler: no generators are wrapped around every frame, and
+    no middleware buffers, compresses or delays it.
     """
 
     def __init__(
@@ -194,33 +31,33 @@ class EventStreamResponse(StreamingHttpResponse):
             headers={
                 "Cache-Control": "no-cache",
                 "X-Accel-Buffering": "no",
-                # GZipMiddleware on Django 5.2 would make each event a gzip member of its own,
-                # of which browsers read the first. It keeps off what has an encoding.
+                # GZipMiddleware on Django 5.2 makes each event a gzip member, of which browsers
+                # read only the first. It leaves a response alone that has an encoding.
                 "Content-Encoding": encoding,
                 **headers,
             },
         )
         self._stream = stream
         self.is_live = isinstance(stream, EventStream)
-        """The feed writes it, and it says in the log itself what becomes of it."""
+        """The feed writes it, and it logs its own start and end."""
         self.is_logged = self.is_live
-        """The log has its line, and needs no other of the request."""
+        """The log has a line of this request already."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream
 
     async def send_by(self, send: Send, write: Write | None = None) -> asyncio.Future[None]:
-        """The messages that Django's handler makes of it, but for the last, where the stream is
-        live. Returns what is done when that is due.
+        """Sends a live stream as Django's handler would, except for the last message. Returns a
+        future that is done when that one is due.
         """
         assert isinstance(self._stream, EventStream)  # noqa: S101  (for mypy)
         await send(self._start())
-        # It has been sent, and would be some kilobytes for as long as the stream lives.
+        # Frees some kilobytes that would be kept as long as the stream.
         del self.headers, self.cookies
         return await self._stream.send_by(send, write)
 
     def end(self) -> None:
-        """Gives back what a live stream has taken. May be called twice."""
+        """Ends a live stream's subscription. May be called twice."""
         if isinstance(self._stream, EventStream):
             self._stream.end()
 
@@ -231,11 +68,11 @@ class EventStreamResponse(StreamingHttpResponse):
         return {"type": "http.response.start", "status": self.status_code, "headers": headers}
 
     async def begin(self) -> HttpResponseBase:
-        """The response to send, to be awaited in the event loop: this one, or 204, which tells a
+        """Starts the stream in the event loop. Returns this response, or a 204, which tells a
         client that has the final state to stop reconnecting.
         """
         if not isinstance(self._stream, EventStream) or await self._stream.begin() is None:
-            # Nothing of a request that was read whole is left to close, and it is some kilobytes.
+            # The request was read whole: it has nothing left to close, and takes some kilobytes.
             closers: list[Callable[[], None]] = self._resource_closers  # type: ignore[attr-defined]
             closers[:] = [close for close in closers if not _is_of_a_request(close)]
             return self
@@ -250,27 +87,6 @@ def _is_of_a_request(close: Callable[[], None]) -> bool:
     return isinstance(getattr(close, "__self__", None), HttpRequest)
 
 
-class StreamView:
-    """A view in two steps: `decide`, in a thread, where it may ask the database; and the beginning
-    of the stream, in the event loop.
-
-    Django awaits both. `EventStreams` calls the first as a synchronous view, at the end of the
-    middleware, and does the second itself.
-    """
-
-    def __init__(self, decide: Callable[..., HttpResponseBase]) -> None:
-        self.decide = decide
-        functools.update_wrapper(self, decide)
-        markcoroutinefunction(self)
-
-    async def __call__(self, request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
-        decide = sync_to_async(self.decide, thread_sensitive=True)
-        response: HttpResponseBase = await decide(request, **kwargs)
-        if isinstance(response, EventStreamResponse):
-            return await response.begin()
-        return response
-
-
 async def whole(body: bytes) -> AsyncIterator[bytes]:
-    """The body of an answer that is known beforehand."""
+    """A body that is known in advance."""
     yield body

@@ -10,15 +10,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from http import HTTPStatus
 
-from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIRequest
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
-from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.concurrency.threads import release_connections
@@ -26,19 +22,15 @@ from ingestion_progress.exceptions import DATABASE_AWAY, AccessRefused
 from ingestion_progress.feed import Selection
 from ingestion_progress.feed.shutdown import retry_between
 from ingestion_progress.streams.cors import cors_headers, preflight_headers
+from ingestion_progress.streams.decorators import stream_view
+from ingestion_progress.streams.event_stream import EventStream, StreamRequest
 from ingestion_progress.streams.parameters import (
     encoding_for,
     last_event_id,
     named_jobs,
     problem_with,
 )
-from ingestion_progress.streams.response import (
-    EventStream,
-    EventStreamResponse,
-    StreamRequest,
-    StreamView,
-    whole,
-)
+from ingestion_progress.streams.response import EventStreamResponse, whole
 
 logger = logging.getLogger(__name__)
 
@@ -63,13 +55,6 @@ REFUSALS = {
         "Streams need an ASGI server: run daphne, uvicorn or granian instead of WSGI.",
     ),
 }
-
-
-def stream_view(decide: Callable[..., HttpResponseBase]) -> StreamView:
-    """A view that decides for itself who may read, in JSON that an EventSource understands."""
-    view = transaction.non_atomic_requests(decide)
-    view = csrf_exempt(view)  # it only reads
-    return StreamView(login_not_required(view))  # a login page is no answer to an EventSource
 
 
 @stream_view
