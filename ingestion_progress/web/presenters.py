@@ -1,12 +1,15 @@
-"""A job's snapshot as its page shows it: texts, formatted and labelled."""
+"""What the pages show of a job beside its own fields: texts, formatted and labelled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestion_progress.models.statuses import StageStatus
+from django.urls import reverse
+
+from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness, StageStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import (
     JobStateEventData,
@@ -25,6 +28,8 @@ METRIC_LABELS = {
     "qdrant_writes": "Vector writes",
     "error_count": "Errors",
 }
+Metric = tuple[str, str, str]
+"""Name, label and value."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,76 +60,67 @@ class WorkerView:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricView:
-    name: str
-    label: str
-    value: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class JobView:
-    """One job with all texts of its page."""
+    """The page of one job."""
 
-    id: str
-    document_id: str
-    document_name: str
-    batch: str
-    """Empty if the job belongs to none."""
-    attempt: int
-    status: str
-    status_label: str
+    name: str
     liveness: str
     """Empty after the job has ended."""
-    is_finished: bool
-    is_cancel_requested: bool
+    notice: str
+    """The name of the one notice that is shown."""
     percent: str
     percent_text: str
     activity: str
     elapsed: str
     remaining: str
-    created_at: datetime
-    started_at: datetime | None
-    error: str
     error_note: str
     stages: Sequence[StageView]
     workers: Sequence[WorkerView]
     busy: str
     waiting: str
-    metrics: Sequence[MetricView]
-    counters: Sequence[MetricView]
+    metrics: Sequence[Metric]
+    counters: Sequence[Metric]
 
-    @property
-    def notice(self) -> str:
-        """Which of the page's notices applies."""
-        if self.is_finished:
-            return self.status
-        return "stopping" if self.is_cancel_requested else f"liveness-{self.liveness}"
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """One row of the list of jobs."""
+
+    job: Job
+    url: str
+    name: str
+    liveness: str
+    percent: str
+    percent_text: str
+    note: str
+    elapsed: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventView:
+    """One line of a job's log."""
+
+    at: datetime
+    level: str
+    level_label: str
+    where: str
+    """The stage and the item concerned; may be empty."""
+    message: str
 
 
 def job_view(snapshot: Snapshot, now: datetime) -> JobView:
     job, progress, state = snapshot.job, snapshot.progress(now), snapshot.state(now)
     pool, timing = progress.worker_pool, progress.timing
+    is_moving = state.liveness == "working"
     return JobView(
-        id=job.id,
-        document_id=job.document_id,
-        document_name=job.document_name or job.document_id or job.id,
-        batch=job.batch,
-        attempt=job.attempt,
-        status=state.status,
-        status_label=job.job_status.label,
+        name=_name(job),
         liveness=state.liveness or "",
-        is_finished=job.is_finished,
-        is_cancel_requested=state.cancel_requested,
+        notice=_notice(state),
         percent=formatting.number(progress.overall_progress_percent),
         percent_text=formatting.exact_percent(progress.overall_progress_percent),
         activity=_activity(progress),
         elapsed=formatting.duration(timing.elapsed_ms),
-        remaining=formatting.remaining(timing.estimated_remaining_ms)
-        if state.liveness == "working"
-        else "",  # no estimate for a job that does not move
-        created_at=job.created_at,
-        started_at=job.started_at,
-        error=job.error,
+        remaining=formatting.remaining(timing.estimated_remaining_ms) if is_moving else "",
         error_note=formatting.error_note(job.error_count),
         stages=_stages(snapshot, progress),
         workers=[_worker(worker) for worker in pool.workers],
@@ -134,10 +130,56 @@ def job_view(snapshot: Snapshot, now: datetime) -> JobView:
         waiting=f"{formatting.count(pool.queue_depth)} waiting" if pool.queue_depth else "",
         metrics=_metrics(progress, state),
         counters=[
-            MetricView(name=name, label=formatting.label(name), value=formatting.count(value))
+            (name, formatting.label(name), formatting.count(value))
             for name, value in state.counters.items()
         ],
     )
+
+
+def job_row(snapshot: Snapshot, now: datetime) -> JobRow:
+    job, progress, liveness = snapshot.job, snapshot.progress(now), snapshot.job.liveness(now)
+    return JobRow(
+        job=job,
+        url=reverse("ingestion_progress:job_detail", args=[job.id]),
+        name=_name(job),
+        liveness=liveness.value if liveness else "",
+        percent=formatting.number(progress.overall_progress_percent),
+        percent_text=formatting.percent(progress.overall_progress_percent),
+        note=_note(job, liveness),
+        elapsed=formatting.duration(progress.timing.elapsed_ms) if job.started_at else "",
+    )
+
+
+def event_views(events: Iterable[JobEvent]) -> list[EventView]:
+    return [
+        EventView(
+            at=event.at,
+            level=event.level,
+            level_label=EventLevel(event.level).label,
+            where=" · ".join(part for part in (formatting.label(event.stage), event.item) if part),
+            message=event.message,
+        )
+        for event in events
+    ]
+
+
+def _name(job: Job) -> str:
+    return job.document_name or job.document_id or job.id
+
+
+def _notice(state: JobStateEventData) -> str:
+    if JobStatus(state.status).is_final:
+        return state.status
+    return "stopping" if state.cancel_requested else f"liveness-{state.liveness}"
+
+
+def _note(job: Job, liveness: Liveness | None) -> str:
+    """What a row adds to the status: why a job does not move, or how it ended; mostly nothing."""
+    if liveness:
+        return "" if liveness is Liveness.WORKING else str(liveness.label)
+    if job.job_status is JobStatus.SUCCEEDED:
+        return formatting.error_note(job.error_count)
+    return job.error
 
 
 def _activity(progress: PipelineProgressEventData) -> str:
@@ -194,14 +236,11 @@ def _worker(worker: WorkerInfoSchema) -> WorkerView:
     )
 
 
-def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> list[MetricView]:
+def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> list[Metric]:
     values = {
         "total_chunks": progress.total_chunks,
         "total_images": progress.total_images,
         **progress.metrics.model_dump(),
         "error_count": state.error_count,
     }
-    return [
-        MetricView(name=name, label=text, value=formatting.count(values[name]))
-        for name, text in METRIC_LABELS.items()
-    ]
+    return [(name, label, formatting.count(values[name])) for name, label in METRIC_LABELS.items()]

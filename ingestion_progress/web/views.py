@@ -1,6 +1,6 @@
-"""The pages for people: the jobs, and one job, live.
+"""The HTML pages: the list of jobs, and one job.
 
-Complete without JavaScript; the modules in `static/` make them come alive.
+They are complete without JavaScript; the modules in `static/` keep them up to date.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.web.presenters import job_view
-from ingestion_progress.web.rows import event_rows, job_rows
-from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
+from ingestion_progress.web.presenters import event_views, job_row, job_view
+from ingestion_progress.wire.snapshots import load_snapshot, load_snapshots
 
 PAGE_SIZE = 25
 EVENTS_SHOWN = 50
@@ -43,17 +42,17 @@ def job_list(
     template_name: str = "ingestion_progress/job_list.html",
     extra_context: Mapping[str, object] | None = None,
 ) -> HttpResponse:
-    """The jobs, newest first. An extension shows the page with a template of its own."""
+    """The jobs, newest first. Another app can render the page with its own template."""
     if not permissions.may_view(request, "", by_token=False):
         return refusal(request)
     try:
         filters = _filters(request.GET)
-    except InvalidBatch:  # a database may choke on such a name
-        return no_batch(request)
+    except InvalidBatch:
+        return not_found(request)
     page = Paginator(_filtered(filters), PAGE_SIZE).get_page(request.GET.get("page"))
     now = timezone.now()
     context = {
-        "rows": job_rows(load_snapshots(page.object_list).values(), now),
+        "rows": [job_row(snapshot, now) for snapshot in load_snapshots(page.object_list).values()],
         "page": page,
         "filters": filters,
         "status": filters.get("status"),
@@ -68,23 +67,24 @@ def job_list(
 
 @require_safe
 def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
-    """One job as it stands now; a custom element keeps it so."""
+    """The current state of one job; the custom element keeps it up to date."""
     if not permissions.may_view(request, job_id, by_token=False):
         return refusal(request)
-    snapshot = _find(job_id)
+    try:
+        snapshot = load_snapshot(clean_job_id(job_id))
+    except InvalidJobId:
+        snapshot = None
     if snapshot is None:
-        return missing(request, job_id)
-    now = timezone.now()
+        return not_found(request, job_id)
+    now, job = timezone.now(), snapshot.job
+    is_stoppable = not job.is_finished and job.cancel_requested_at is None
     stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
-    job = job_view(snapshot, now)
     context = {
         "job": job,
+        "view": job_view(snapshot, now),
         "as_of": None if job.is_finished else now,
-        "events": event_rows(_newest_events(snapshot.job)),
-        "event_count": snapshot.job.event_count,
-        "may_cancel": not job.is_finished
-        and not job.is_cancel_requested
-        and permissions.may_start(request, job_id),
+        "events": event_views(_newest_events(job)),
+        "may_cancel": is_stoppable and permissions.may_start(request, job_id),
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
@@ -96,7 +96,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
 
 @require_POST
 def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
-    """Asks the job to stop, and goes back to its page."""
+    """Requests the cancellation, and redirects to the job's page."""
     if not permissions.may_start(request, job_id):
         return refusal(request)
     try:
@@ -104,43 +104,31 @@ def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
     except InvalidTransition as ended:
         messages.warning(request, str(ended), fail_silently=True)
     except (InvalidJobId, JobNotFound):
-        return missing(request, job_id)
+        return not_found(request, job_id)
     return redirect("ingestion_progress:job_detail", job_id=job_id)
 
 
-def missing(request: HttpRequest, job_id: str) -> HttpResponse:
-    """404 in the pages' own design, also where DEBUG would show Django's."""
-    context = {"job_id": job_id}
-    return render(request, "ingestion_progress/job_missing.html", context, status=404)
-
-
-def no_batch(request: HttpRequest) -> HttpResponse:
-    """404 for a name that no batch can have."""
-    return render(request, "ingestion_progress/batch_missing.html", status=404)
+def not_found(request: HttpRequest, job_id: str = "") -> HttpResponse:
+    """404 for a job, or for a batch without a job id; the same page with DEBUG and without."""
+    context = {"kind": "Job" if job_id else "Batch", "job_id": job_id}
+    return render(request, "ingestion_progress/not_found.html", context, status=404)
 
 
 def refusal(request: HttpRequest) -> HttpResponse:
-    """To the login for somebody unknown; PermissionDenied (403) for a user."""
+    """Redirects an anonymous user to the login. Raises PermissionDenied (403) for another."""
     if permissions.refusal_status(request) == 403:
         raise PermissionDenied
     return redirect_to_login(request.get_full_path())
 
 
-def _find(job_id: str) -> Snapshot | None:
-    try:
-        return load_snapshot(clean_job_id(job_id))
-    except InvalidJobId:  # a database may choke on such an id
-        return None
-
-
 def _newest_events(job: Job) -> QuerySet[JobEvent]:
-    """Of this attempt, the newest first."""
+    """Those of the current attempt, newest first."""
     events = JobEvent.objects.filter(job=job, attempt=job.attempt)
     return events.order_by("-id")[:EVENTS_SHOWN]
 
 
 def _filters(query: QueryDict) -> QueryDict:
-    """Those of the list that apply, as its links carry them on. Raises InvalidBatch."""
+    """The valid filters of the list, which its links repeat. Raises InvalidBatch."""
     filters = QueryDict(mutable=True)
     if batch := query.get("batch"):
         filters["batch"] = clean_batch(batch)
@@ -164,7 +152,7 @@ def _poll_url(filters: QueryDict, page_number: int) -> str:
 
 
 def _stream_url(filters: QueryDict) -> str:
-    """Of the jobs whatever their status: one may be about to have that of the list."""
+    """The stream is not filtered by status: a job can change to the status of the list."""
     stream_url = reverse("ingestion_progress:jobs_progress")
     batch = filters.get("batch")
     return f"{stream_url}?{urlencode({'batch': batch})}" if batch else stream_url
@@ -173,5 +161,5 @@ def _stream_url(filters: QueryDict) -> str:
 def _admin_url(job_id: str) -> str:
     try:
         return reverse("admin:ingestion_progress_job_change", args=[job_id])
-    except NoReverseMatch:  # a project may do without the admin
+    except NoReverseMatch:  # the admin is optional
         return ""
