@@ -1,3 +1,5 @@
+"""`manage.py doctor URL`: checks how streams get through the proxies in front of the site."""
+
 from __future__ import annotations
 
 import signal
@@ -13,125 +15,104 @@ from django.db import connections
 from ingestion_progress.auth import tokens
 from ingestion_progress.exceptions import IngestionProgressError, TokenKeyMissing
 from ingestion_progress.management.doctor import report
-from ingestion_progress.management.doctor.endpoints import (
-    Hop,
-    InvalidAddress,
-    hop_behind,
-    public_hop,
-)
-from ingestion_progress.management.doctor.probe_job import MarkedJob
-from ingestion_progress.management.doctor.run import Examination
-from ingestion_progress.management.doctor.verdicts import Verdict, verdict_on
+from ingestion_progress.management.doctor.endpoints import Endpoint, InvalidAddress
+from ingestion_progress.management.doctor.probe_job import ProbeJob
+from ingestion_progress.management.doctor.run import ProbeRun
 from ingestion_progress.management.terminal.one_job import console_for
 from ingestion_progress.models import Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import FrameType
 
     from django.core.management.base import CommandParser
 
 PROBLEMS, INTERRUPTED = 1, 130
-# What says “stop” beside Ctrl-C: a supervisor, and a terminal that closes.
-STOPS = (signal.SIGTERM, signal.SIGHUP)
-# Ignored, or handled by something else than Python.
-UNTOUCHED = (signal.SIG_IGN, None)
 
 
 class Command(BaseCommand):
     help = (
-        "Sends a marked job through the public address of the site, and says what is wrong on "
-        "the way and what to set. Run it where manage.py has the site's settings and database. "
+        "Sends a job through the public address of the site, and says what is wrong on the way and "
+        "what to set. Run it where manage.py has the settings and the database of the site. "
         "Exit code: 0 no problem, 1 a problem."
     )
 
-    # Since Django 6.1 they ask the database: with one that does not answer, nothing else is said.
+    # Since Django 6.1 they query the database; `_require_tables` says more if that fails.
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("url", metavar="URL", help="As browsers have it, without /api/….")
+        parser.add_argument("url", metavar="URL", help="As in a browser, without /api/….")
         parser.add_argument(
             "--behind",
             action="append",
             default=[],
             metavar="URL",
-            help="An address behind it, such as the application server's own: says where a fault "
-            "arises. Repeatable, from the outside in.",
+            help="An address behind it, such as that of the application server, to find where a "
+            "fault arises. Repeatable, from the outside in.",
         )
         parser.add_argument(
-            "--token", default="", help="One for all jobs, where this host holds no key to sign."
+            "--token", default="", help="One for all jobs, if this host has no key to sign one."
         )
-        parser.add_argument(
-            "--quick", action="store_true", help="Does not wait for a keepalive in silence."
-        )
+        parser.add_argument("--quick", action="store_true", help="Does not wait for a keep-alive.")
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            public = public_hop(options["url"])
-            hops = [public, *(hop_behind(url, public) for url in options["behind"])]
+            public = Endpoint.parse(options["url"])
+            behind = [Endpoint.parse(url, front=public) for url in options["behind"]]
         except InvalidAddress as error:
             raise CommandError(str(error)) from error
         _require_tables()
         try:
-            with _stops_unwind():
-                verdicts = self._examine(hops, options)
+            with _exit_on_signals(), ProbeJob() as job:
+                token, is_quick = options["token"] or _token_for(job), options["quick"]
+                run = ProbeRun(job=job, token=token, is_quick=is_quick, log=self._log)
+                reports = [report.report_on(result) for result in run.run([public, *behind])]
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except (IngestionProgressError, DatabaseFailure) as error:
             raise CommandError(str(error)) from error
         if options["json"]:
-            self.stdout.write(report.as_json(verdicts))
+            self.stdout.write(report.as_json(reports))
         else:
-            report.show(verdicts, console_for(self.stdout))
-        if any(verdict.has_problem for verdict in verdicts):
+            report.show(reports, console_for(self.stdout))
+        if any(each.has_problem for each in reports):
             sys.exit(PROBLEMS)
 
-    def _examine(self, hops: list[Hop], options: dict[str, Any]) -> list[Verdict]:
-        with MarkedJob() as job:
-            examination = Examination(
-                job,
-                token=options["token"] or _token_for(job),
-                is_quick=options["quick"],
-                tell=self._teller(),
-            )
-            return [verdict_on(seen) for seen in examination.run(hops)]
-
-    def _teller(self) -> Callable[[str], None]:
-        """Says to a person what takes so long; a pipe gets nothing but the result."""
-        if not self.stderr.isatty():
-            return lambda text: None
-        return lambda text: self.stderr.write(f"… {text}", str)  # as it is: not as an error
+    def _log(self, text: str) -> None:
+        if self.stderr.isatty():
+            self.stderr.write(f"… {text}", str)  # `str`: not styled as an error
 
 
 @contextmanager
-def _stops_unwind() -> Iterator[None]:
-    """A signal leaves the block as Ctrl-C does, with what there is to clean up, and the process
-    with the exit code that a shell expects. Those that are ignored, as by `nohup`, stay so.
+def _exit_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP raise SystemExit, which removes the probe job as Ctrl-C does.
+
+    Ignored signals stay ignored, as under `nohup`, and so do handlers not set by Python (None).
     """
-    if threading.current_thread() is not threading.main_thread():  # no other can set a handler
-        yield
-        return
-    handlers = {number: signal.getsignal(number) for number in STOPS}
-    before = {number: each for number, each in handlers.items() if each not in UNTOUCHED}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    is_main_thread = threading.current_thread() is threading.main_thread()
+    for number in list(previous):
+        if previous[number] in {signal.SIG_IGN, None} or not is_main_thread:
+            del previous[number]
 
     def stop(number: int, frame: FrameType | None) -> None:
-        for each in before:  # a terminal that closes sends more than one
-            # Not SIG_IGN: of one that has come already Python would complain.
+        for each in previous:  # a closing terminal sends several
+            # Not SIG_IGN, with which Python reports a signal that has already come.
             signal.signal(each, lambda number, frame: None)
         sys.exit(128 + number)
 
-    for number in before:
+    for number in previous:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
 
 
-def _token_for(job: MarkedJob) -> str:
-    """Empty where it cannot be signed here; a public site needs none."""
+def _token_for(job: ProbeJob) -> str:
+    """Empty without a key to sign it; a public site needs none."""
     try:
         return tokens.mint([job.id, job.unknown_id])[0]
     except TokenKeyMissing:

@@ -1,8 +1,5 @@
-"""Is the way from the application to a browser right? What `manage.py doctor` looks at, and how.
+"""`manage.py doctor`: does a stream reach browsers unharmed through the proxies of a site?
 
-`hops` are the addresses on that way; `probing` reads from them and notes when each piece came,
-which `arrivals` understands; `marked_job` is what is sent; `examination` sends and keeps
-`observations`. `answers`, `deliveries` and `resumptions` judge these, each check one of the
-`findings`; `verdicts` puts them together and says between which hops a fault arises; `report`
-shows it.
+A `ProbeRun` sends a `ProbeJob` to every `Endpoint` and keeps a `ProbeResult` of each, read with
+`http` and `sse`. `checks` turn a result into findings, and `report` shows them.
 """

@@ -1,4 +1,4 @@
-"""Reads an answer piece by piece, and notes when each piece came."""
+"""An HTTP client that records when each chunk of a response arrives."""
 
 from __future__ import annotations
 
@@ -10,47 +10,46 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from http import HTTPStatus
-from urllib.parse import urlencode
 
-from ingestion_progress.management.doctor.endpoints import Hop
+from ingestion_progress.management.doctor.endpoints import Endpoint
 
-READ_BYTES = 65536
-# More than any stream of ours sends while it is examined.
+# More than a stream sends during a check.
 MAX_BYTES = 4 * 1024 * 1024
-
-
-class End(StrEnum):
-    """How an answer ended."""
-
-    NOT_YET = "not yet"
-    WHOLE = "whole"
-    CUT = "cut"
-    """Closed before what marks its end had come."""
-    FAILED = "failed"
-    """There was no answer."""
+# The first is a subclass of the second.
+ERRORS = {
+    ssl.SSLCertVerificationError: "the certificate is not trusted",
+    ssl.SSLError: "no TLS",
+    socket.gaierror: "the host name cannot be resolved",
+    ConnectionRefusedError: "nothing listens on this port",
+    TimeoutError: "no answer in time",
+}
 
 
 @dataclass
-class Reading:
-    """What came over one connection. Times are those of `time.monotonic`."""
+class Response:
+    """What arrived over one connection. Times are those of `time.monotonic`."""
 
     status: int = 0
     version: int = 11
     headers: list[tuple[str, str]] = field(default_factory=list)
-    pieces: list[tuple[float, bytes]] = field(default_factory=list)
-    end: End = End.NOT_YET
+    chunks: list[tuple[float, bytes]] = field(default_factory=list)
     ended_at: float = 0.0
+    """0 while it is open, and if we closed it."""
     error: str = ""
+    """Why there is no response, or why it is incomplete."""
 
     def header(self, name: str) -> str:
-        """All lines of that name, joined as browsers do; empty where there is none."""
+        """All lines of that name, joined as browsers do; empty if there is none."""
         return ", ".join(value for key, value in self.headers if key.lower() == name.lower())
 
     @property
+    def is_open(self) -> bool:
+        return not self.ended_at
+
+    @property
     def body(self) -> bytes:
-        return b"".join(piece for _, piece in self.pieces)
+        return b"".join(chunk for _, chunk in self.chunks)
 
     @property
     def content_type(self) -> str:
@@ -58,101 +57,75 @@ class Reading:
 
     @property
     def encoding(self) -> str:
-        """`gzip`, or whatever else the body is packed in; empty where it is not."""
-        encoding = self.header("Content-Encoding").strip().lower()
-        return "" if encoding == "identity" else encoding
+        """`gzip` or another; empty if the body is not compressed."""
+        return self.header("Content-Encoding").strip().lower().removeprefix("identity")
 
     @property
     def is_stream(self) -> bool:
         return self.status == HTTPStatus.OK and self.content_type == "text/event-stream"
 
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    path: str
-    query: Mapping[str, str] = field(default_factory=dict)
-    headers: Mapping[str, str] = field(default_factory=dict)
-
     @property
-    def target(self) -> str:
-        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+    def summary(self) -> str:
+        if not self.status:
+            return self.error or "no answer in time"
+        return f"{self.status}, {self.content_type or 'no content type'}"
 
 
-class Reader:
-    """One request, and a thread that reads its answer until it ends or is told to stop."""
+class ResponseReader:
+    """A context manager: sends a request, and reads the response in a thread until it exits."""
 
-    def __init__(self, hop: Hop, request: Request, *, idle_seconds: float) -> None:
-        self.reading = Reading()
-        self._connection = hop.connection(idle_seconds=idle_seconds)
-        self._request = request
-        self._headers = {"Accept": "text/event-stream"} | hop.headers | dict(request.headers)
+    def __init__(
+        self, endpoint: Endpoint, target: str, headers: Mapping[str, str], *, idle_seconds: float
+    ) -> None:
+        self.response = Response()
+        self._connection = endpoint.connection(idle_seconds=idle_seconds)
+        self._idle_seconds = idle_seconds
+        self._target = target
+        self._headers = {"Accept": "text/event-stream", **endpoint.headers, **headers}
         self._socket: socket.socket | None = None
         self._is_stopped = False
         self._thread = threading.Thread(target=self._read, name="doctor-reader", daemon=True)
 
-    def start(self) -> None:
+    def __enter__(self) -> Response:
         self._thread.start()
+        return self.response
 
-    def wait(self, seconds: float) -> bool:
-        """Has the answer ended?"""
-        self._thread.join(max(0.0, seconds))
-        return not self._thread.is_alive()
-
-    def stop(self) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self._is_stopped = True
         if self._socket is not None:
             with contextlib.suppress(OSError):  # wakes the thread, which `close` would not
                 self._socket.shutdown(socket.SHUT_RDWR)
 
+    def fetch(self) -> Response:
+        """The response, or what has arrived of it after `idle_seconds`."""
+        with self as response:
+            self._thread.join(self._idle_seconds)
+        return response
+
     def _read(self) -> None:
-        reading = self.reading
+        response = self.response
         try:
             with contextlib.closing(self._connection):
                 self._connection.connect()
-                # Kept: the connection forgets it where the answer is the last one.
+                # The connection forgets its socket if the server announces that it closes it.
                 self._socket = self._connection.sock
-                self._connection.request("GET", self._request.target, headers=self._headers)
-                with self._connection.getresponse() as response:
-                    reading.version = response.version
-                    reading.headers = response.getheaders()
-                    reading.status = response.status
-                    self._read_body(response)
-            end = End.WHOLE
-        except (OSError, http.client.HTTPException, ValueError) as error:  # a name of no host, too
-            end = End.CUT if reading.status else End.FAILED
-            reading.error = describe(error)
-        if not self._is_stopped:
-            reading.ended_at, reading.end = time.monotonic(), end
-
-    def _read_body(self, response: http.client.HTTPResponse) -> None:
-        size = 0
-        while size < MAX_BYTES and (piece := response.read1(READ_BYTES)):
-            self.reading.pieces.append((time.monotonic(), piece))
-            size += len(piece)
-
-
-def fetch(hop: Hop, request: Request, *, seconds: float) -> Reading:
-    """What the answer was after that time at the latest."""
-    reader = Reader(hop, request, idle_seconds=seconds)
-    reader.start()
-    if not reader.wait(seconds):
-        reader.stop()
-        if not reader.reading.status:
-            reader.reading.end = End.FAILED
-            reader.reading.error = f"no answer within {seconds:g} s"
-    return reader.reading
+                self._connection.request("GET", self._target, headers=self._headers)
+                with self._connection.getresponse() as received:
+                    response.version = received.version
+                    response.headers = received.getheaders()
+                    response.status = received.status
+                    size = 0
+                    while size < MAX_BYTES and (chunk := received.read1()):
+                        response.chunks.append((time.monotonic(), chunk))
+                        size += len(chunk)
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: the name
+            response.error = "" if self._is_stopped else describe(error)
+        response.ended_at = 0.0 if self._is_stopped else time.monotonic()
 
 
 def describe(error: Exception) -> str:
-    """What went wrong on a connection, in words."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate does not count: {error.verify_message}"
+    """The error of a connection as a phrase, which begins with one of ERRORS if it is known."""
+    text = next((text for kind, text in ERRORS.items() if isinstance(error, kind)), "")
     if isinstance(error, ssl.SSLError):
-        return f"no TLS: {error.reason or error}"
-    if isinstance(error, socket.gaierror):
-        return "its name cannot be resolved"
-    if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there"
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        return f"{text}: {getattr(error, 'verify_message', '') or error.reason or error}"
+    return text or (f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)

@@ -1,16 +1,17 @@
-"""The verdicts, for people and for programs."""
+"""The findings of all endpoints, as text and as JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingestion_progress.management.doctor.findings import Level
-from ingestion_progress.management.doctor.verdicts import Verdict, origins
+from ingestion_progress.management.doctor.checks import Finding, Level, delivery, reach, resume
+from ingestion_progress.management.doctor.run import ProbeResult
 
 SYMBOLS = {
     Level.OK: ("✓", "green"),
@@ -18,76 +19,105 @@ SYMBOLS = {
     Level.WARNING: ("!", "yellow"),
     Level.PROBLEM: ("✗", "red"),
 }
+WITH_A_RESPONSE = (reach.http_version, reach.application)
+WITH_A_STREAM = (
+    *(reach.headers, reach.cors, reach.errors),
+    *(delivery.job, delivery.buffering, delivery.ids, delivery.compression),
+    *(delivery.keepalive, delivery.ending),
+    *(resume.resume, resume.query),
+)
 
 
-def show(verdicts: Sequence[Verdict], console: Console) -> None:
-    for verdict in verdicts:
-        console.print(_heading(verdict))
-        console.print(_findings(verdict))
+@dataclass(frozen=True, kw_only=True)
+class EndpointReport:
+    url: str
+    server: str
+    via: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def has_problem(self) -> bool:
+        return any(finding.level is Level.PROBLEM for finding in self.findings)
+
+
+def report_on(result: ProbeResult) -> EndpointReport:
+    response = result.unknown_stream
+    checks = (
+        reach.reachable,
+        *(WITH_A_RESPONSE if response.status else ()),
+        *(WITH_A_STREAM if response.is_stream else ()),
+    )
+    return EndpointReport(
+        url=result.endpoint.url,
+        server=response.header("Server"),
+        via=response.header("Via"),
+        findings=tuple(check(result) for check in checks),
+    )
+
+
+def origins(reports: Sequence[EndpointReport]) -> list[str]:
+    """Says of each fault at the public endpoint, which is the first, where it arises."""
+    if len(reports) == 1:
+        return []
+    # HTTP/1.1 is right between servers, so there is nothing to compare.
+    faults = [f for f in reports[0].findings if f.is_fault and f.check != "http_version"]
+    return [f"{fault.title}: {_origin(fault.check, reports)}" for fault in faults]
+
+
+def _origin(check: str, reports: Sequence[EndpointReport]) -> str:
+    """Walks inwards for as long as the fault is there."""
+    outer, *behind = reports
+    for inner in behind:
+        finding = next((found for found in inner.findings if found.check == check), None)
+        if finding is None or finding.level is Level.SKIPPED:
+            return f"wrong at {outer.url}; {inner.url} could not be compared."
+        if not finding.is_fault:
+            return (
+                f"right at {inner.url}, wrong at {outer.url}. Correct the server at {outer.url}, "
+                "or one between the two."
+            )
+        outer = inner
+    return f"wrong at {outer.url} itself; the servers in front pass it on."
+
+
+def show(reports: Sequence[EndpointReport], console: Console) -> None:
+    for report in reports:
+        names = {"Server": report.server, "Via": report.via}
+        shown = ", ".join(f"{name}: {value}" for name, value in names.items() if value)
+        console.print(_text(report.url, "bold"), _text(shown, "dim"), sep="  " if shown else "")
+        table = Table.grid("", "", "", padding=(0, 1))
+        table.columns[1].no_wrap = True
+        table.columns[2].overflow = "fold"
+        for finding in report.findings:
+            symbol, style = SYMBOLS[finding.level]
+            table.add_row(_text(symbol, style), finding.title, _text(finding.evidence, style))
+            if finding.fix:
+                table.add_row("", "", _text(finding.fix))
+        console.print(table)
         console.print()
-    for sentence in origins(verdicts):
-        console.print(f"→ {sentence}", markup=False)
-    console.print(_summary(verdicts))
+    for sentence in origins(reports):
+        console.print(_text(f"→ {sentence}"))
+    console.print(_summary([finding.level for report in reports for finding in report.findings]))
 
 
-def as_json(verdicts: Sequence[Verdict]) -> str:
+def as_json(reports: Sequence[EndpointReport]) -> str:
     """`hops` with their findings in order, `origins` as sentences, `ok` without a problem."""
+    keys = ("check", "level", "evidence", "fix")
     hops = [
-        {
-            "url": verdict.hop.url,
-            "server": verdict.server,
-            "via": verdict.via,
-            "findings": [
-                {
-                    "check": finding.check,
-                    "level": finding.level.value,
-                    "evidence": finding.evidence,
-                    "fix": finding.fix,
-                }
-                for finding in verdict.findings
-            ],
-        }
-        for verdict in verdicts
+        {"url": report.url, "server": report.server, "via": report.via}
+        | {"findings": [{key: getattr(found, key) for key in keys} for found in report.findings]}
+        for report in reports
     ]
-    is_ok = not any(verdict.has_problem for verdict in verdicts)
-    return json.dumps({"ok": is_ok, "hops": hops, "origins": origins(verdicts)}, indent=2)
+    is_ok = not any(report.has_problem for report in reports)
+    return json.dumps({"ok": is_ok, "hops": hops, "origins": origins(reports)}, indent=2)
 
 
-def _heading(verdict: Verdict) -> Text:
-    said = [f"Server: {verdict.server}"] if verdict.server else []
-    said += [f"Via: {verdict.via}"] if verdict.via else []
-    return Text.assemble((verdict.hop.url, "bold"), (f"  {', '.join(said)}" if said else "", "dim"))
-
-
-def _findings(verdict: Verdict) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column()
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for finding in verdict.findings:
-        symbol, style = SYMBOLS[finding.level]
-        table.add_row(
-            Text(symbol, style=style), finding.title, Text(_plain(finding.evidence), style=style)
-        )
-        if finding.fix:
-            table.add_row("", "", Text(_plain(finding.fix)))
-    return table
-
-
-def _summary(verdicts: Sequence[Verdict]) -> Text:
-    levels = [finding.level for verdict in verdicts for finding in verdict.findings]
+def _summary(levels: Sequence[Level]) -> Text:
     problems, warnings = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
-    if problems:
-        return Text(f"{_number(problems, 'problem')}, {_number(warnings, 'warning')}.", "red")
-    if warnings:
-        return Text(f"No problem, {_number(warnings, 'warning')}.", "yellow")
-    return Text("All is well.", "green")
+    style = "red" if problems else "yellow" if warnings else "green"
+    return Text(f"Problems: {problems}, warnings: {warnings}.", style)
 
 
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def _plain(text: str) -> str:
-    """Without what a hop might do to a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text)
+def _text(text: str, style: str = "") -> Text:
+    """Without control characters: a server's answer must not reach the terminal as commands."""
+    return Text("".join(each if each.isprintable() else " " for each in text), style)

@@ -1,199 +1,248 @@
-"""Sends one marked job to all hops at once, and keeps what came out of each."""
+"""Sends one probe job to all endpoints at once, and keeps what each of them answered."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from http import HTTPStatus
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
 
 from ingestion_progress.auth.tokens import PARAMETER
 from ingestion_progress.conf import conf
-from ingestion_progress.management.doctor.endpoints import Hop
-from ingestion_progress.management.doctor.http import (
-    End,
-    Reader,
-    Reading,
-    Request,
-    fetch,
-)
-from ingestion_progress.management.doctor.observations import (
-    Observation,
-    allowed_seconds,
-    is_timely,
-    lateness,
-)
-from ingestion_progress.management.doctor.probe_job import STEPS, MarkedJob
-from ingestion_progress.management.doctor.sse import COMMENT, arrivals
+from ingestion_progress.management.doctor.endpoints import Endpoint
+from ingestion_progress.management.doctor.http import Response, ResponseReader
+from ingestion_progress.management.doctor.probe_job import STAGE, STEPS, ProbeJob
+from ingestion_progress.management.doctor.sse import COMMENT, Event, events
 
 ANSWER_SECONDS = 10.0
 TICK_SECONDS = 0.05
-# How much later than announced a keepalive may be.
+# What network and proxies may add to the intervals of the server.
+TRAVEL_SECONDS = 1.0
+# How late a keep-alive may be.
 KEEPALIVE_MARGIN_SECONDS = 1.5
-REFUSED = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-
-Tell = Callable[[str], None]
 
 
-class Examination:
-    """`token` opens the job where the site is not public. `tell` hears what is being done."""
+def allowed_seconds() -> float:
+    """The longest delay of a state that no proxy buffers: poll, throttle and network."""
+    return conf.poll_interval_seconds + conf.throttle_seconds + TRAVEL_SECONDS
 
-    def __init__(self, job: MarkedJob, *, token: str, is_quick: bool, tell: Tell) -> None:
-        self._job = job
-        self._token = token
-        self._is_quick = is_quick
-        self._tell = tell
 
-    def run(self, hops: Iterable[Hop]) -> list[Observation]:
-        """In the order of the hops. Raises ProgressUnavailable."""
-        self._tell("asking each hop for a stream")
-        seen = [self._greet(hop) for hop in hops]
-        right = [observation for observation in seen if observation.is_right_stream]
-        if right:
-            self._job.start()
-            with self._streams(right) as readers:
-                self._send_steps(readers)
-                if not self._is_quick:
-                    self._wait_in_silence(right)
-                self._end(right, readers)
-            self._tell("coming back with the last event's id")
-            for observation in right:
-                self._come_back(observation)
-        return seen
+def keepalive_wait_seconds() -> float:
+    return conf.keepalive_seconds + conf.poll_interval_seconds + KEEPALIVE_MARGIN_SECONDS
 
-    def _greet(self, hop: Hop) -> Observation:
-        """Whether the hop answers like the application, and by which way it takes the token."""
-        path = hop.stream_path(self._job.unknown_id)
-        seen = Observation(hop=hop, greeting=self._fetch(hop, path))
-        if self._token and seen.greeting.status in REFUSED:
-            by_header = self._fetch(hop, path, by_header=True)
-            seen.is_query_lost = by_header.is_stream
-            seen.is_token_refused = not by_header.is_stream
+
+@dataclass(kw_only=True)
+class ProbeResult:
+    """What one endpoint answered."""
+
+    endpoint: Endpoint
+    unknown_stream: Response = field(default_factory=Response)
+    """The stream of an unknown job. The probe job is requested only if this is a stream."""
+    unknown_snapshot: Response = field(default_factory=Response)
+    """The snapshot of an unknown job."""
+    is_query_lost: bool = False
+    """The token is accepted in a header, but not in the URL."""
+    is_token_refused: bool = False
+    preferred_protocol: str = ""
+    """Of a public endpoint with TLS."""
+    plain: Response = field(default_factory=Response)
+    gzipped: Response = field(default_factory=Response)
+    """The same stream for a client that accepts gzip."""
+    written_at: dict[int, float] = field(default_factory=dict)
+    silent_since: float = 0.0
+    """When the wait for a keep-alive began; 0 if there was no wait."""
+    completed_at: float | None = None
+    """When the job completed; None if the stream had closed before."""
+    resumed_by_header: Response = field(default_factory=Response)
+    """The finished stream, requested again with `Last-Event-ID`."""
+    resumed_by_query: Response = field(default_factory=Response)
+    """The same with `?last_event_id=`."""
+
+    @property
+    def streams(self) -> tuple[Response, Response]:
+        return self.plain, self.gzipped
+
+    @property
+    def events(self) -> list[Event]:
+        return events(self.plain)
+
+    @property
+    def states(self) -> list[Event]:
+        return [event for event in self.events if event.name == "pipeline_progress"]
+
+    @property
+    def keepalive_at(self) -> float | None:
+        """When the first keep-alive of the wait arrived."""
+        times = (event.at for event in self.events if event.name == COMMENT)
+        return next((at for at in times if at > self.silent_since), None)
+
+    @property
+    def is_closed_early(self) -> bool:
+        """Did the stream end before its job did?"""
+        return self.plain.ended_at > 0 and self.completed_at is None
+
+    @property
+    def due(self) -> set[int]:
+        """The steps that had time to arrive before the stream closed."""
+        latest = self.plain.ended_at - allowed_seconds() if self.is_closed_early else float("inf")
+        arrived = self.delays(self.plain)
+        return {step for step, at in self.written_at.items() if at < latest or step in arrived}
+
+    def delays(self, response: Response) -> dict[int, float]:
+        """Seconds from the database to us, for each step that arrived.
+
+        A state counts for earlier steps too, because the throttle may skip some.
+        """
+        delays: dict[int, float] = {}
+        for event in events(response):
+            processed = event.data.get("stages", {}).get(STAGE, {}).get("processed")
+            if event.name == "pipeline_progress" and processed is not None:
+                for step, at in self.written_at.items():
+                    if step <= processed:
+                        delays.setdefault(step, max(0.0, event.at - at))
+        return delays
+
+    def is_in_time(self, response: Response) -> bool:
+        """Has every step that is due arrived, and none later than allowed?"""
+        delays = self.delays(response)
+        longest = max(delays.values(), default=0.0)
+        return delays.keys() >= self.due and longest <= allowed_seconds()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRun:
+    job: ProbeJob
+    token: str
+    """Gives access to a site that is not public; empty if it cannot be issued."""
+    is_quick: bool
+    log: Callable[[str], None]
+    """Receives each step as a text."""
+
+    def run(self, endpoints: Iterable[Endpoint]) -> list[ProbeResult]:
+        """Results in the order of the endpoints. Raises ProgressUnavailable."""
+        self.log("requesting a stream at each address")
+        results = [self._request_unknown_job(endpoint) for endpoint in endpoints]
+        streaming = [result for result in results if result.unknown_stream.is_stream]
+        if streaming:
+            self.job.start()
+            with ExitStack() as stack:
+                self._open_streams(streaming, stack)
+                self._send_steps(streaming)
+                if not self.is_quick:
+                    self._wait_for_keepalives(streaming)
+                self._complete(streaming)
+            self.log("reconnecting with the last event id")
+            for result in streaming:
+                self._reconnect(result)
+        return results
+
+    def _request_unknown_job(self, endpoint: Endpoint) -> ProbeResult:
+        """Finds out whether the application answers, and where it accepts the token."""
+        result = ProbeResult(endpoint=endpoint)
+        path = endpoint.stream_path(self.job.unknown_id)
+        result.unknown_stream = self._reader(result, path).fetch()
+        if self.token and result.unknown_stream.status in {401, 403}:
+            result.is_query_lost = True
+            by_header = self._reader(result, path).fetch()
+            result.is_query_lost = by_header.is_stream
+            result.is_token_refused = not by_header.is_stream
             if by_header.is_stream:
-                seen.greeting = by_header
-        if seen.greeting.is_stream:
-            missing = hop.snapshot_path(self._job.unknown_id)
-            seen.missing = self._fetch(hop, missing, by_header=seen.is_query_lost)
-        if hop.is_tls and hop.is_public and seen.greeting.status:
-            with suppress(OSError):  # it has just answered; then nothing is known
-                seen.alpn = hop.alpn_choice()
-        return seen
+                result.unknown_stream = by_header
+        if result.unknown_stream.is_stream:
+            snapshot_path = path.removesuffix("progress") + "snapshot"
+            result.unknown_snapshot = self._reader(result, snapshot_path).fetch()
+        if endpoint.is_tls and endpoint.is_public and result.unknown_stream.status:
+            with suppress(OSError):
+                result.preferred_protocol = endpoint.preferred_protocol()
+        return result
 
-    def _fetch(
-        self, hop: Hop, path: str, *, by_header: bool = False, **resume: dict[str, str]
-    ) -> Reading:
-        request = self._request(path, by_header=by_header, **resume)
-        return fetch(hop, request, seconds=ANSWER_SECONDS)
-
-    def _request(
+    def _reader(
         self,
+        result: ProbeResult,
         path: str,
         *,
-        by_header: bool,
         query: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Request:
-        """With the token where an EventSource has it, in the URL, unless that is of no use."""
+        idle_seconds: float = ANSWER_SECONDS,
+    ) -> ResponseReader:
+        """The token goes into the URL, as with an EventSource, unless that is known to fail."""
         query, headers = dict(query or {}), dict(headers or {})
-        if self._token and by_header:
-            headers["Authorization"] = f"Bearer {self._token}"
-        elif self._token:
-            query[PARAMETER] = self._token
+        if self.token and result.is_query_lost:
+            headers["Authorization"] = f"Bearer {self.token}"
+        elif self.token:
+            query[PARAMETER] = self.token
         if conf.cors_origins:
             headers["Origin"] = conf.cors_origins[0]
-        return Request(path=path, query=query, headers=headers)
+        target = f"{path}?{urlencode(query)}" if query else path
+        return ResponseReader(result.endpoint, target, headers, idle_seconds=idle_seconds)
 
-    @contextmanager
-    def _streams(self, right: list[Observation]) -> Iterator[list[Reader]]:
-        """Two streams of the job at each hop, one of them for a client that takes gzip."""
-        readers = []
-        for seen in right:
-            for accepted in ("identity", "gzip"):
-                request = self._request(
-                    seen.hop.stream_path(self._job.id),
-                    by_header=seen.is_query_lost,
-                    headers={"Accept-Encoding": accepted},
+    def _open_streams(self, results: list[ProbeResult], stack: ExitStack) -> None:
+        """Two streams of the job per endpoint, one of them for a client that accepts gzip."""
+        idle_seconds = conf.keepalive_seconds + ANSWER_SECONDS + allowed_seconds()
+        for result in results:
+            path = result.endpoint.stream_path(self.job.id)
+            readers = (
+                self._reader(
+                    result, path, headers={"Accept-Encoding": accepted}, idle_seconds=idle_seconds
                 )
-                idle_seconds = conf.keepalive_seconds + ANSWER_SECONDS + allowed_seconds()
-                readers.append(Reader(seen.hop, request, idle_seconds=idle_seconds))
-            seen.plain, seen.packed = (reader.reading for reader in readers[-2:])
-            seen.written = self._job.written
-        for reader in readers:
-            reader.start()
-        try:
-            yield readers
-        finally:
-            for reader in readers:
-                reader.stop()
+                for accepted in ("identity", "gzip")
+            )
+            result.plain, result.gzipped = (stack.enter_context(reader) for reader in readers)
+            result.written_at = self.job.written_at
 
-    def _send_steps(self, readers: list[Reader]) -> None:
-        """Farther apart than the throttle, so that each is delivered."""
-        self._tell("sending a job")
-        self._wait_for_steps(readers)
+    def _send_steps(self, results: list[ProbeResult]) -> None:
+        """The interval is longer than the throttle, so that each step is delivered."""
+
+        def have_arrived() -> bool:
+            return all(
+                not response.is_open or len(result.delays(response)) == len(result.written_at)
+                for result in results
+                for response in result.streams
+            )
+
+        self.log("sending a job")
+        _wait_until(have_arrived, allowed_seconds())
         for _ in range(STEPS):
-            if all(reader.reading.end is not End.NOT_YET for reader in readers):
+            if not any(response.is_open for result in results for response in result.streams):
                 return
-            self._job.step()
+            self.job.step()
             time.sleep(conf.throttle_seconds + conf.poll_interval_seconds + TICK_SECONDS)
-        self._wait_for_steps(readers)
+        _wait_until(have_arrived, allowed_seconds())
 
-    def _wait_for_steps(self, readers: list[Reader]) -> None:
-        _until(
+    def _wait_for_keepalives(self, results: list[ProbeResult]) -> None:
+        """Until each stream has sent one, has closed, or is known to arrive late."""
+        self.log(f"waiting for a keep-alive, {keepalive_wait_seconds():.0f} s at most")
+        for result in results:
+            result.silent_since = time.monotonic()
+        _wait_until(
             lambda: all(
-                reader.reading.end is not End.NOT_YET
-                or len(lateness(reader.reading, self._job.written)) == len(self._job.written)
-                for reader in readers
+                not result.plain.is_open
+                or result.keepalive_at
+                or not result.is_in_time(result.plain)
+                for result in results
             ),
+            keepalive_wait_seconds(),
+        )
+
+    def _complete(self, results: list[ProbeResult]) -> None:
+        for result in results:
+            if result.plain.is_open:
+                result.completed_at = time.monotonic()
+        self.job.complete()
+        _wait_until(
+            lambda: not any(response.is_open for each in results for response in each.streams),
             allowed_seconds(),
         )
 
-    def _wait_in_silence(self, right: list[Observation]) -> None:
-        """Until each stream has got a keepalive or was closed. Those held back are known so."""
-        watched = [
-            seen for seen in right if is_timely(lateness(seen.plain, seen.written), seen.written)
-        ]
-        if not watched:
-            return
-        seconds = conf.keepalive_seconds + conf.poll_interval_seconds + KEEPALIVE_MARGIN_SECONDS
-        self._tell(f"waiting for a keepalive, {seconds:.0f} s at most")
-        begun = time.monotonic()
-        for seen in watched:
-            seen.silent_since = begun
-        _until(
-            lambda: all(
-                seen.plain.end is not End.NOT_YET or _has_keepalive(seen) for seen in watched
-            ),
-            seconds,
-        )
-        for seen in watched:
-            seen.silence_over_at = time.monotonic()
-
-    def _end(self, right: list[Observation], readers: list[Reader]) -> None:
-        for seen in right:
-            if seen.plain.end is End.NOT_YET:
-                seen.completed_at = time.monotonic()
-        self._job.complete()
-        deadline = time.monotonic() + allowed_seconds()
-        for reader in readers:
-            reader.wait(deadline - time.monotonic())
-
-    def _come_back(self, seen: Observation) -> None:
-        path, resume_id = seen.hop.stream_path(self._job.id), self._job.resume_id()
-        by_header = seen.is_query_lost
-        seen.resumed = self._fetch(
-            seen.hop, path, by_header=by_header, headers={"Last-Event-ID": resume_id}
-        )
-        seen.queried = self._fetch(
-            seen.hop, path, by_header=by_header, query={"last_event_id": resume_id}
-        )
+    def _reconnect(self, result: ProbeResult) -> None:
+        path, event_id = result.endpoint.stream_path(self.job.id), self.job.last_event_id()
+        by_header = self._reader(result, path, headers={"Last-Event-ID": event_id})
+        by_query = self._reader(result, path, query={"last_event_id": event_id})
+        result.resumed_by_header, result.resumed_by_query = by_header.fetch(), by_query.fetch()
 
 
-def _has_keepalive(seen: Observation) -> bool:
-    since = seen.silent_since or 0.0
-    return any(event.name == COMMENT and event.at > since for event in arrivals(seen.plain))
-
-
-def _until(is_true: Callable[[], bool], seconds: float) -> None:
+def _wait_until(condition: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not is_true() and time.monotonic() < deadline:
+    while not condition() and time.monotonic() < deadline:
         time.sleep(TICK_SECONDS)

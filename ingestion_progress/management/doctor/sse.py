@@ -1,4 +1,4 @@
-"""Server-Sent Events in what was read, each with the moment when it could be understood."""
+"""Parses Server-Sent Events, with the time at which each is complete."""
 
 from __future__ import annotations
 
@@ -8,76 +8,61 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ingestion_progress.management.doctor.http import Reading
+from ingestion_progress.management.doctor.http import Response
 
 GZIP = 16 + zlib.MAX_WBITS
 COMMENT = ":"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrival:
+class Event:
     at: float
     name: str
-    """The event's, or COMMENT."""
+    """COMMENT for a comment without data, as a keep-alive is."""
     id: str
     data: dict[str, Any]
-    """Empty where it has none, or none that can be read."""
+    """Empty if it is not a JSON object."""
 
 
-def arrivals(reading: Reading) -> list[Arrival]:
-    """Also of a stream that goes on; without what cannot be unpacked."""
+def events(response: Response) -> list[Event]:
+    """Those that have arrived so far, up to the first byte that cannot be decompressed."""
     found, rest = [], b""
-    for at, piece in _unpacked(reading):
-        *blocks, rest = (rest + piece).replace(b"\r\n", b"\n").split(b"\n\n")
-        found += [arrival for block in blocks if (arrival := _parsed(block, at))]
+    for at, chunk in _decompressed(response):
+        *blocks, rest = (rest + chunk).replace(b"\r\n", b"\n").split(b"\n\n")
+        found += [event for block in blocks if (event := _parse(block, at))]
     return found
 
 
-def has_several_members(reading: Reading) -> bool:
-    """Is each piece a gzip file of its own? Browsers read the first."""
-    unpacker = zlib.decompressobj(GZIP)
+def has_several_members(response: Response) -> bool:
+    """Is the body more than one gzip member? Browsers read only the first."""
+    decompressor = zlib.decompressobj(GZIP)
     try:
-        unpacker.decompress(reading.body)
+        decompressor.decompress(response.body)
     except zlib.error:
         return False
-    return unpacker.eof and unpacker.unused_data != b""
+    return decompressor.eof and decompressor.unused_data != b""
 
 
-def _unpacked(reading: Reading) -> Iterator[tuple[float, bytes]]:
-    """As a browser does it: of gzip, the first member."""
-    pieces = list(reading.pieces)
-    if not reading.encoding:
-        yield from pieces
-    if reading.encoding != "gzip":
-        return
-    unpacker = zlib.decompressobj(GZIP)
-    for at, piece in pieces:
+def _decompressed(response: Response) -> Iterator[tuple[float, bytes]]:
+    """As browsers do: the first gzip member, and nothing of other encodings."""
+    decompressor = zlib.decompressobj(GZIP)
+    for at, chunk in list(response.chunks):
         try:
-            yield at, unpacker.decompress(piece)
+            yield at, decompressor.decompress(chunk) if response.encoding else chunk
         except zlib.error:
             return
 
 
-def _parsed(block: bytes, at: float) -> Arrival | None:
-    lines = block.decode(errors="replace").split("\n")
-    fields = dict(_field(line) for line in lines if line)
-    if "data" not in fields:
-        # `retry:` alone is no event.
-        is_comment = COMMENT in fields
-        return Arrival(at=at, name=COMMENT, id="", data={}) if is_comment else None
-    return Arrival(
-        at=at,
-        name=fields.get("event", "message"),
-        id=fields.get("id", ""),
-        data=_object(fields["data"]),
-    )
-
-
-def _field(line: str) -> tuple[str, str]:
-    if line.startswith(COMMENT):
-        return COMMENT, line[1:]
-    name, _, value = line.partition(":")
-    return name, value.removeprefix(" ")
+def _parse(block: bytes, at: float) -> Event | None:
+    fields: dict[str, str] = {}
+    for line in filter(None, block.decode(errors="replace").split("\n")):
+        name, _, value = line.partition(":")
+        fields[name or COMMENT] = value.removeprefix(" ")
+    if "data" in fields:
+        name, event_id = fields.get("event", "message"), fields.get("id", "")
+        return Event(at=at, name=name, id=event_id, data=_object(fields["data"]))
+    # A block with only `retry:` is no event.
+    return Event(at=at, name=COMMENT, id="", data={}) if COMMENT in fields else None
 
 
 def _object(text: str) -> dict[str, Any]:
