@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
 PROBLEMS, INTERRUPTED = 1, 130
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(BaseCommand):
@@ -90,11 +91,9 @@ def _exit_on_signals() -> Iterator[None]:
 
     Ignored signals stay ignored, as under `nohup`, and so do handlers not set by Python (None).
     """
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     is_main_thread = threading.current_thread() is threading.main_thread()
-    for number in list(previous):
-        if previous[number] in {signal.SIG_IGN, None} or not is_main_thread:
-            del previous[number]
+    handlers = {each: signal.getsignal(each) for each in STOP_SIGNALS if is_main_thread}
+    previous = {n: each for n, each in handlers.items() if each not in {signal.SIG_IGN, None}}
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in previous:  # a closing terminal sends several

@@ -28,7 +28,8 @@ def allowed_seconds() -> float:
     return conf.poll_interval_seconds + conf.throttle_seconds + TRAVEL_SECONDS
 
 
-def keepalive_wait_seconds() -> float:
+def silence_seconds() -> float:
+    """How long a keep-alive may take to arrive."""
     return conf.keepalive_seconds + conf.poll_interval_seconds + KEEPALIVE_MARGIN_SECONDS
 
 
@@ -212,7 +213,7 @@ class ProbeRun:
 
     def _wait_for_keepalives(self, results: list[ProbeResult]) -> None:
         """Until each stream has sent one, has closed, or is known to arrive late."""
-        self.log(f"waiting for a keep-alive, {keepalive_wait_seconds():.0f} s at most")
+        self.log(f"waiting for a keep-alive, {silence_seconds():.0f} s at most")
         for result in results:
             result.silent_since = time.monotonic()
         _wait_until(
@@ -222,7 +223,7 @@ class ProbeRun:
                 or not result.is_in_time(result.plain)
                 for result in results
             ),
-            keepalive_wait_seconds(),
+            silence_seconds(),
         )
 
     def _complete(self, results: list[ProbeResult]) -> None:

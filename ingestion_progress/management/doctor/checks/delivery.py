@@ -5,11 +5,7 @@ from __future__ import annotations
 from ingestion_progress.conf import conf
 from ingestion_progress.management.doctor.checks import Finding, check, ok, problem, skip, warning
 from ingestion_progress.management.doctor.checks.reach import SITE_SETTINGS, UNCHANGED_BODY
-from ingestion_progress.management.doctor.run import (
-    ProbeResult,
-    allowed_seconds,
-    keepalive_wait_seconds,
-)
+from ingestion_progress.management.doctor.run import ProbeResult, allowed_seconds, silence_seconds
 from ingestion_progress.management.doctor.sse import events, has_several_members
 
 READ_LOG = "Read the log of the application."
@@ -115,7 +111,7 @@ def keepalive(result: ProbeResult) -> Finding:
     if result.keepalive_at:
         return ok(f"arrived after {result.keepalive_at - result.silent_since:.1f} s")
     return problem(
-        f"none in {keepalive_wait_seconds():.1f} s, although KEEPALIVE_SECONDS is "
+        f"none in {silence_seconds():.1f} s, although KEEPALIVE_SECONDS is "
         f"{conf.keepalive_seconds:g} in these settings",
         f"{SITE_SETTINGS}. If these are the same, a proxy buffers small chunks. {UNBUFFERED}",
     )

@@ -64,10 +64,10 @@ def application(result: ProbeResult) -> Finding:
             f"{SITE_SETTINGS} (SECRET_KEY, TOKEN_KEY), or give it --token from manage.py "
             "stream_token --all. If a proxy asks for a login, exempt the stream from it.",
         )
-    if 300 <= response.status < 400:
-        target = response.header("Location").partition("?")[0]
+    target = response.header("Location").partition("?")[0]
+    if target and 300 <= response.status < 400:
         return problem(
-            f"{response.status}, redirects to {target or 'no address'}",
+            f"{response.status}, redirects to {target}",
             "Give the address it redirects to: EventSource repeats the redirect on each reconnect. "
             "Behind a proxy with TLS set BEHIND_PROXY=true and send X-Forwarded-Proto.",
         )
@@ -118,4 +118,4 @@ def errors(result: ProbeResult) -> Finding:
     if response.status != 404 or response.content_type != "application/json":
         fix = "nginx: proxy_intercept_errors off; and no error_page in this location."
         return problem(f"the 404 in JSON of an unknown job arrives as {response.summary}", fix)
-    return ok(f"unknown job: an error event in the stream, {response.summary} elsewhere")
+    return ok("unknown job: an error event in the stream, 404 in JSON elsewhere")
