@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from django.utils import timezone
@@ -25,13 +26,13 @@ from ingestion_progress.exceptions import (
     JobSuperseded,
     UnknownStage,
 )
-from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker import JobTracker, Stages, delete_job, track
-from ingestion_progress.tracker.blocks import JoinedJob
-from ingestion_progress.tracker.sql import Recorded, progress_alias
+from ingestion_progress.tracker.calls import timeout_as_unavailable
+from ingestion_progress.tracker.contexts import AttachedJob
+from ingestion_progress.tracker.database import jobs
+from ingestion_progress.tracker.sql import WriteResult
 from ingestion_progress.tracker.writer import current_writer
-from ingestion_progress.tracker.writers import in_time
 from ingestion_progress.wire.schemas import (
     PipelineProgressEvent,
     PipelineProgressEventData,
@@ -107,7 +108,7 @@ class PipelineProgressManager:
         if tracker is not None:
             tracker.leave()
         delete = functools.partial(delete_job, document_id, even_if_running=True)
-        with in_time(document_id, "removal"):
+        with timeout_as_unavailable(document_id, "removal"):
             current_writer().call(delete)
 
     def complete_document(self, document_id: str) -> Done:
@@ -229,11 +230,11 @@ class PipelineProgressManager:
 
     def _joined(self, document_id: str) -> JobTracker:
         """The tracker of the attempt that the database has now."""
-        tracker = JoinedJob(document_id, even_if_ended=True)
+        tracker = AttachedJob(document_id, even_if_ended=True)
         try:
             tracker.start()
         except JobNotFound:
-            with in_time(document_id, "start"):
+            with timeout_as_unavailable(document_id, "start"):
                 running = current_writer().call(_running)
             raise JobNotFound(document_id, running) from None
         return self._keep(tracker)
@@ -255,8 +256,8 @@ class PipelineProgressManager:
         with self._lock:
             tracker = self._trackers.get(document_id)
         if tracker is not None:
-            tracker.flush_pending()
-        with in_time(document_id, "progress"):
+            _flush_pending(tracker)
+        with timeout_as_unavailable(document_id, "progress"):
             snapshot = current_writer().call(functools.partial(load_snapshot, document_id))
         if snapshot is None:
             raise JobNotFound(document_id)
@@ -298,12 +299,17 @@ def _change_stage(
     return wanted is not None and wanted.is_ending
 
 
-def _is_all_done(recorded: Recorded) -> bool:
+def _flush_pending(tracker: JobTracker) -> None:
+    if tracker.buffer.changes:
+        with suppress(JobSuperseded):
+            tracker.flush()
+
+
+def _is_all_done(recorded: WriteResult) -> bool:
     planned = [stage for stage in recorded.stages if stage.stage_status is not StageStatus.SKIPPED]
     is_complete = all(stage.stage_status is StageStatus.COMPLETED for stage in planned)
     return recorded.status is JobStatus.RUNNING and is_complete and bool(planned)
 
 
 def _running() -> list[str]:
-    running = Job.objects.using(progress_alias()).running()
-    return list(running.values_list("pk", flat=True)[:MAX_RUNNING_NAMED])
+    return list(jobs().running().values_list("pk", flat=True)[:MAX_RUNNING_NAMED])

@@ -1,26 +1,22 @@
-"""For the tests of your ingestion tasks: trackers that write at once, in the test's transaction.
+"""For tests of ingestion tasks: trackers that write immediately, in the test's transaction.
 
     with synchronous_tracking():
         my_task()
 
-or, for every test of a class, `class MyTests(SynchronousTrackingMixin, TestCase)`. Progress
-then belongs to the test's own transaction, like any other row.
+or, for every test of a class, `class MyTests(SynchronousTrackingMixin, TestCase)`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
-from django.db import connections
 
 from ingestion_progress.concurrency.threads import run_aside
-from ingestion_progress.tracker.sql import progress_alias
+from ingestion_progress.tracker.database import is_in_event_loop, progress_connection
 from ingestion_progress.tracker.writer import use_writer
-from ingestion_progress.tracker.writers import flush_buffer, is_in_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +28,7 @@ Result = TypeVar("Result")
 
 @contextmanager
 def synchronous_tracking() -> Iterator[None]:
-    """Trackers that are made inside the block write synchronously."""
+    """Trackers that are created in the block write synchronously."""
     before = use_writer(InlineWriter())
     try:
         yield
@@ -49,27 +45,27 @@ class SynchronousTrackingMixin:
 
 
 class InlineWriter:
-    """Writes at once, on the connection of the test's transaction.
+    """Writes immediately, on the connection of the test's transaction. Blocks a running event loop.
 
-    A running event loop stands still meanwhile. The transaction is that of the loop's own thread
-    if it was opened there before the loop ran; otherwise it is in the thread to which
-    `sync_to_async` goes, as are the test's own queries.
+    In async code, that is the connection of the loop's thread if it has an open transaction from
+    before the loop ran. Otherwise it is the connection of the thread that `sync_to_async` uses, as
+    for the test's own queries.
     """
 
     def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None:
-        self.call(functools.partial(flush_buffer, buffer))
+        self.call(buffer.flush)
 
     def open(self, buffer: Buffer) -> None:
-        """Nothing to keep alive: a test is over before a heartbeat is due."""
+        """A test ends before a heartbeat is due."""
 
     def close(self, buffer: Buffer) -> None:
-        """Nothing was opened."""
+        """Nothing was opened, so nothing is closed."""
 
     def call(self, write: Callable[[], Result]) -> Result:
         if not is_in_event_loop():
             return write()
         with loop_hidden():
-            if connections[progress_alias()].in_atomic_block:
+            if progress_connection().in_atomic_block:
                 return write()
         return run_aside(sync_to_async(write))
 
@@ -79,11 +75,12 @@ class InlineWriter:
 
 @contextmanager
 def loop_hidden() -> Iterator[None]:
-    """For Django, no event loop runs in this thread: it has the connections from before the loop,
-    and they may be used. Nothing in the block may wait for the loop.
+    """Lets Django use this thread's database connections although an event loop runs in it.
+
+    Nothing in the block may await.
     """
     loop = asyncio.get_running_loop()
-    asyncio._set_running_loop(None)  # noqa: SLF001  (there is no public word for it)
+    asyncio._set_running_loop(None)  # noqa: SLF001  (there is no public API)
     try:
         yield
     finally:

@@ -1,18 +1,17 @@
-"""The door in: what ingestion tasks call to report, and the only writer of progress.
+"""What ingestion tasks call to report progress, and the only code that writes it.
 
     with track("report.pdf", stages=["parsing", "embedding"]) as job:
         with job.stage("parsing", total=12, unit="pages") as stage:
             for page in stage.iterate(pages):
                 ...
 
-`plans` says what a job is to be; `blocks`, `jobs`, `stages` and `workers` are what a task
-holds; `buffers` and `changes` keep what it said; `writers` and `background` carry it to the
-database; `records` and `lifecycle` are the SQL.
+`jobs` and `stages` are what a task holds, `contexts` what the end of its block does. `buffer`
+collects changes, `writer` decides when they are written, `sql` and `lifecycle` write them.
 """
 
 from __future__ import annotations
 
-from ingestion_progress.tracker.blocks import JoinedJob, OwnedJob
+from ingestion_progress.tracker.contexts import AttachedJob, TrackedJob
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import (
     delete_job,
@@ -23,8 +22,7 @@ from ingestion_progress.tracker.lifecycle import (
 )
 from ingestion_progress.tracker.plan import JobPlan, Stages
 from ingestion_progress.tracker.reasons import reason_of
-from ingestion_progress.tracker.stages import StageTracker
-from ingestion_progress.tracker.workers import WorkerSlot
+from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
 
 __all__ = [
     "JobTracker",
@@ -53,14 +51,15 @@ def track(
     total_chunks: int = 0,
     total_images: int = 0,
     restart: bool = False,
-) -> OwnedJob:
-    """A job for a `with` (or `async with`) block, which ends it.
+) -> TrackedJob:
+    """A job for a `with` (or `async with`) block; the end of the block ends the job.
 
-    `job_id`: chosen by the caller (1 to 255 printable characters, no slash), or that of a
-    queued job, or left out for one that cannot be guessed. `batch`: a name that jobs share which
-    are started together, to list and to watch them by; a queued job keeps its own. `stages`: names
-    in order, or names with weights; the five of document ingestion when left out. `workers`: size
-    of the pool. `restart`: a job that exists begins a new attempt.
+    - `job_id`: 1 to 255 printable characters without a slash, or the id of a queued job. If left
+      out, it cannot be guessed.
+    - `batch`: a name for jobs that are listed and watched together; a queued job keeps its own.
+    - `stages`: names in order, or names with weights. If left out, the five of document ingestion.
+    - `workers`: size of the pool.
+    - `restart`: if the job exists, it begins a new attempt.
 
     Entering raises JobExists, JobCancelled (before it could start) or ProgressUnavailable.
     """
@@ -74,13 +73,13 @@ def track(
         total_chunks=total_chunks,
         total_images=total_images,
     )
-    return OwnedJob(plan, restart=restart)
+    return TrackedJob(plan, restart=restart)
 
 
-def attach(job_id: str) -> JoinedJob:
+def attach(job_id: str) -> AttachedJob:
     """Joins a running job from another thread, process or host; leaving does not end it.
 
-    For a `with` (or `async with`) block, or without one: then the first use opens it.
-    Raises JobNotFound, or InvalidTransition where the job does not run.
+    Works with or without a `with` (or `async with`) block; the first use joins. That raises
+    JobNotFound, InvalidTransition if the job does not run, or ProgressUnavailable.
     """
-    return JoinedJob(job_id)
+    return AttachedJob(job_id)

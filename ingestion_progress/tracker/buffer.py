@@ -1,33 +1,52 @@
-"""The place where a process collects the changes of one attempt until they are written."""
+"""Where a process collects the changes of an attempt until a `Writer` writes them."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ingestion_progress.tracker.changes import JobChanges
+from django.utils import timezone
+
+from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.models.statuses import EventLevel
+from ingestion_progress.tracker.changes import EventEntry, JobChanges
+from ingestion_progress.tracker.database import is_transient
+from ingestion_progress.tracker.sql import write_changes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from ingestion_progress.tracker.sql import Recorded
-    from ingestion_progress.tracker.writers import Writer
+    from ingestion_progress.tracker.plan import Attempt
+    from ingestion_progress.tracker.sql import WriteResult
+
+logger = logging.getLogger("ingestion_progress.tracker")
+
+Result = TypeVar("Result")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One try at a job, as its writers know it."""
+class Writer(Protocol):
+    """Decides when changes are written, and in which thread."""
 
-    job_id: str
-    epoch: str
-    document_id: str
-    stage_names: tuple[str, ...]
+    def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None:
+        """The buffer has changes, to be written soon or (urgent) now. Does not wait."""
+
+    def open(self, buffer: Buffer) -> None:
+        """The attempt runs in this process, and gets heartbeats."""
+
+    def close(self, buffer: Buffer) -> None:
+        """The attempt has ended, or this process has left it."""
+
+    def call(self, write: Callable[[], Result]) -> Result:
+        """Writes now and waits. Raises TimeoutError if the database stays down."""
+
+    async def acall(self, write: Callable[[], Result]) -> Result:
+        """`call` for async code, without blocking the loop."""
 
 
 class Buffer:
-    """Thread-safe. A writer empties it; what could not be written comes back in order."""
+    """Thread-safe. Changes that could not be written are put back in order."""
 
     def __init__(self, attempt: Attempt, writer: Writer) -> None:
         self.attempt = attempt
@@ -40,9 +59,11 @@ class Buffer:
         self.changes = JobChanges()
         self.lock = threading.Lock()
 
+    # For those who record changes
+
     @contextmanager
     def change(self, *, is_urgent: bool = False) -> Iterator[JobChanges]:
-        """The pending changes, to be added to; the writer is told afterwards."""
+        """The pending changes, locked for the block; the writer is notified afterwards."""
         with self.lock:
             yield self.changes
         if is_urgent or not self.is_noticed:
@@ -52,26 +73,77 @@ class Buffer:
         self.is_noticed = True
         self.writer.notice(self, is_urgent=is_urgent)
 
+    def log(
+        self, message: str, *, level: EventLevel | str, stage: str = "", item: str = ""
+    ) -> None:
+        """Adds a line to the job's log; one of level `error` counts as an error."""
+        entry = EventEntry(
+            at=timezone.now(), level=EventLevel(level), message=message, stage=stage, item=item
+        )
+        with self.change() as changes:
+            changes.add_event(entry)
+            if entry.level is EventLevel.ERROR:
+                changes.counters["error_count"].delta += 1
+
+    def raise_if_cancelled(self) -> None:
+        """Raises JobCancelled, or JobSuperseded if the attempt is over."""
+        if self.is_cancel_requested:
+            raise JobCancelled(self.attempt.job_id)
+        if self.is_over:
+            raise JobSuperseded(self.attempt.job_id)
+
+    # For writers
+
     def take(self) -> JobChanges:
-        """All that is pending; the buffer is empty afterwards."""
+        """All pending changes; the buffer is empty afterwards."""
         with self.lock:
             self.is_noticed = False
             taken, self.changes = self.changes, JobChanges()
             return taken
 
-    def forget(self) -> None:
-        """In a forked child: what was pending is the parent's to write, and so is its lock."""
-        self.lock = threading.Lock()
-        self.is_noticed = False
-        self.changes = JobChanges()
-
     def put_back(self, taken: JobChanges) -> None:
-        """What was taken could not be written; what came since follows it."""
+        """Puts unwritten changes before those that came since."""
         with self.lock:
             taken.follow(self.changes)
             self.changes = taken
 
-    def learn(self, recorded: Recorded) -> None:
-        """A write has found out how the job stands."""
-        self.is_cancel_requested = recorded.is_cancel_requested
-        self.is_over = recorded.status.is_final
+    def forget(self) -> None:
+        """In a forked child: the parent writes what was pending, and may hold the lock."""
+        self.lock = threading.Lock()
+        self.is_noticed = False
+        self.changes = JobChanges()
+
+    def flush(self) -> None:
+        """Writes what is pending, if anything is. Raises only errors that may not last."""
+        if not (changes := self.take()):
+            return
+        try:
+            self.learn(write_changes(self.attempt, changes))
+        except JobSuperseded:
+            self.is_over = True
+            logger.warning("tracker_superseded", extra={"job_id": self.attempt.job_id})
+        except Exception as error:
+            if is_transient(error):
+                self.put_back(changes)
+                raise
+            # A driver refuses some values with errors of other classes.
+            logger.exception("tracker_changes_refused", extra={"job_id": self.attempt.job_id})
+
+    def write(self, write: Callable[[Attempt, JobChanges], WriteResult]) -> WriteResult:
+        """Calls `write` with all pending changes; puts them back if it raises."""
+        changes = self.take()
+        try:
+            result = write(self.attempt, changes)
+        except JobSuperseded:
+            self.is_over = True
+            raise
+        except Exception:
+            self.put_back(changes)
+            raise
+        self.learn(result)
+        return result
+
+    def learn(self, result: WriteResult | None) -> None:
+        """Takes over how the job stands; None: the attempt is superseded."""
+        self.is_cancel_requested = result is not None and result.is_cancel_requested
+        self.is_over = result is None or result.status.is_final

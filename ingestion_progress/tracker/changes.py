@@ -1,7 +1,7 @@
-"""What a tracker was told and the database does not know yet, in memory.
+"""Changes in memory that are not written yet.
 
-Changes merge: a counter that was advanced a thousand times is one number here, and one
-`F()` expression in the database. Nothing in this module is locked; `Buffer` does that.
+Changes merge: a counter that was advanced a thousand times is one number here, and one `F()`
+expression in the database. Nothing in this module is thread-safe; `Buffer` holds the lock.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
     from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 
-# JavaScript's largest exact integer, and far below the limit of 8-byte columns.
+# JavaScript's largest exact integer, far below the limit of 8-byte columns.
 MAX_COUNT = 2**53 - 1
 # What PostgreSQL's 4-byte columns hold.
 MAX_SMALL_COUNT = 2**31 - 1
 SMALL_COUNTS = frozenset({"total_chunks", "total_images", "pool_size", "queue_depth", "in_flight"})
-# In memory, for one job: a database that stays away must not fill the process.
+# In memory, for one job, so that a database that is down does not fill the process.
 MAX_PENDING_EVENTS = 10_000
+MAX_OWN_COUNTERS = 50
+MAX_COUNTER_NAME_LENGTH = 64
 
 
 def checked_count(name: str, value: object) -> int:
@@ -39,8 +41,26 @@ def checked_count(name: str, value: object) -> int:
     return value
 
 
+def checked_counts(**values: int | None) -> dict[str, int]:
+    """The given values; those that are None are left out. Raises InvalidCount."""
+    return {n: checked_count(n, value) for n, value in values.items() if value is not None}
+
+
+def checked_counter_names(names: set[str]) -> set[str]:
+    """The names of a job's own counters themselves. Raises ValueError."""
+    if len(names) > MAX_OWN_COUNTERS:
+        raise ValueError(f"A job has at most {MAX_OWN_COUNTERS} counters of its own.")
+    for name in names:
+        if not 1 <= len(name) <= MAX_COUNTER_NAME_LENGTH or not name.isprintable():
+            raise ValueError(
+                f"{name!r} cannot name a counter: use 1 to {MAX_COUNTER_NAME_LENGTH} "
+                "printable characters."
+            )
+    return names
+
+
 class Counter:
-    """A column's change: set to `base` (None: as it is), then `delta` added."""
+    """The change of a column: `base` replaces it (None: keeps it), then `delta` is added."""
 
     __slots__ = ("base", "delta")
 
@@ -57,7 +77,7 @@ class Counter:
         return self.delta != 0 or self.base is not None
 
     def follow(self, later: Counter) -> None:
-        """Takes in what happened after this."""
+        """Merges a later change into this one."""
         if later.base is None:
             self.delta += later.delta
         else:
@@ -67,7 +87,7 @@ class Counter:
         return max(0, (value if self.base is None else self.base) + self.delta)
 
     def expression(self, column: str) -> int | Combinable:
-        """For `QuerySet.update`. Never below 0: what it counted may have been reset since."""
+        """For `QuerySet.update`. Never below 0: the column may have been reset since."""
         if self.base is not None:
             return max(0, self.base + self.delta)
         if self.delta >= 0:
@@ -103,7 +123,7 @@ class StageChanges:
 
     @property
     def is_final(self) -> bool:
-        """No status may follow the pending one, as none would once it was written."""
+        """The pending status is final: no other may follow, just as in the database."""
         return self.status is not None and self.status.is_final
 
     def follow(self, later: StageChanges) -> None:
@@ -133,12 +153,12 @@ class EventEntry:
 
 @dataclass
 class JobChanges:
-    """Everything pending for one job. False when there is nothing."""
+    """Everything pending for one job; false if nothing is."""
 
     counters: Counters = field(default_factory=Counters)
     """Columns of the job."""
     own_counters: Counters = field(default_factory=Counters)
-    """The pipeline's own, kept in `Job.counters`."""
+    """The pipeline's own counters, kept in `Job.counters`."""
     stages: defaultdict[str, StageChanges] = field(
         default_factory=lambda: defaultdict(StageChanges)
     )
@@ -158,7 +178,7 @@ class JobChanges:
             self.dropped_events += 1
 
     def follow(self, later: JobChanges) -> None:
-        """Takes in what happened after this, as if both had been one."""
+        """Merges later changes into these."""
         self.counters.follow(later.counters)
         self.own_counters.follow(later.own_counters)
         for name, changes in later.stages.items():

@@ -1,30 +1,95 @@
+"""What `track` and `attach` return, and what the end of their blocks does."""
+
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Self
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ingestion_progress.exceptions import JobCancelled, JobSuperseded, ProgressUnavailable
+from ingestion_progress.models.statuses import EventLevel, JobStatus
+from ingestion_progress.tracker.jobs import JobTracker
+from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+from ingestion_progress.tracker.reasons import reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingestion_progress.tracker.plan import Attempt, JobPlan
+
+logger = logging.getLogger("ingestion_progress.tracker")
 
 
-class BothContexts:
-    """A `with` block that does not wait, and so serves `async with` as it is."""
+class TrackedJob(JobTracker):
+    """What `track` returns: the end of the block ends the job."""
 
-    def __enter__(self) -> Self:
-        raise NotImplementedError
+    def __init__(self, plan: JobPlan, *, restart: bool) -> None:
+        super().__init__(plan.job_id)
+        self._plan = plan
+        self._restart = restart
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        raise NotImplementedError
+    def _open(self) -> Attempt:
+        return start_attempt(self._plan, restart=self._restart)
 
-    async def __aenter__(self) -> Self:
-        return self.__enter__()
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not self.has_ended:
+            with _without_masking(error, self.job_id):
+                self._finish(*_ending(error))
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.__exit__(kind, error, traceback)
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if not self.has_ended:
+            with _without_masking(error, self.job_id):
+                await self._afinish(*_ending(error))
+
+
+class AttachedJob(JobTracker):
+    """What `attach` returns: the end of the block writes what is pending; the job continues."""
+
+    def __init__(self, job_id: str, *, even_if_ended: bool = False) -> None:
+        super().__init__(job_id)
+        self._even_if_ended = even_if_ended
+
+    def _open(self) -> Attempt:
+        return join_attempt(self.job_id, even_if_ended=self._even_if_ended)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        with self._leaving(error):
+            self.flush()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        with self._leaving(error):
+            await self.aflush()
+
+    @contextmanager
+    def _leaving(self, error: BaseException | None) -> Iterator[None]:
+        if error is not None and not isinstance(error, JobCancelled):
+            self.log(reason_of(error), level=EventLevel.ERROR)
+        with _without_masking(error, self.job_id):
+            try:
+                yield
+            except JobSuperseded:
+                logger.warning("tracker_superseded", extra={"job_id": self.job_id})
+            except ProgressUnavailable:
+                # The writer keeps the changes and tries again.
+                logger.warning("tracker_left_unwritten", extra={"job_id": self.job_id})
+            finally:
+                self.leave()
+
+
+@contextmanager
+def _without_masking(error: BaseException | None, job_id: str) -> Iterator[None]:
+    """Logs an exception of the block's end if the task raised one already, which is re-raised."""
+    try:
+        yield
+    except Exception:
+        if error is None:
+            raise
+        logger.exception("tracker_end_not_recorded", extra={"job_id": job_id})
+
+
+def _ending(error: BaseException | None) -> tuple[JobStatus, str]:
+    if error is None:
+        return JobStatus.SUCCEEDED, ""
+    if isinstance(error, JobCancelled):
+        return JobStatus.CANCELLED, "Cancelled on request."
+    return JobStatus.FAILED, reason_of(error)

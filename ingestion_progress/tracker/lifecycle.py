@@ -1,10 +1,10 @@
-"""How jobs begin and end outside of a running tracker. Plain ORM calls, each one transaction."""
+"""Starts, cancels, fails and deletes jobs: plain ORM calls, each in one transaction."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils import timezone
 
 from ingestion_progress.exceptions import (
@@ -15,32 +15,38 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_job_id, new_epoch
 from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
-from ingestion_progress.tracker.buffer import Attempt
-from ingestion_progress.tracker.plan import JobPlan, Stages
+from ingestion_progress.tracker.database import (
+    jobs,
+    locked_job,
+    progress_alias,
+    progress_transaction,
+    rows_of,
+)
+from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
 from ingestion_progress.tracker.sql import (
-    announce,
     end_locked_job,
     free_workers,
-    progress_alias,
+    notify_on_commit,
     write_milestone,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-# What a new attempt starts with; whatever is not named here stays.
-FRESH: dict[str, Any] = {
+# The columns that a new attempt resets, with their first values.
+FIRST_VALUES: dict[str, Any] = {
     "entities_total": 0,
     "relations_total": 0,
     "neo4j_writes": 0,
     "qdrant_writes": 0,
     "queue_depth": 0,
     "reached_percent": 0.0,
-    "event_count": 0,
     "error_count": 0,
     "finished_at": None,
     "cancel_requested_at": None,
     "error": "",
+    "total_chunks": 0,
+    "total_images": 0,
 }
 
 
@@ -53,7 +59,10 @@ def queue_job(
     stages: Stages | None = None,
     workers: int = 0,
 ) -> Job:
-    """A job that waits for `track(job_id=...)`. Raises JobExists, InvalidJobId, InvalidBatch."""
+    """Creates a job that waits for `track(job_id=…)`.
+
+    Raises JobExists, InvalidJobId or InvalidBatch.
+    """
     plan = JobPlan.of(
         document_name,
         job_id=job_id,
@@ -62,20 +71,19 @@ def queue_job(
         stages=stages,
         workers=workers,
     )
-    with transaction.atomic(using=progress_alias()):
-        announce(plan.job_id)
+    with progress_transaction():
+        notify_on_commit(plan.job_id)
         return _create(plan, JobStatus.QUEUED)
 
 
 def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
-    """Runs a new job, a queued one or, with `restart`, any job afresh.
+    """Runs a new job, a queued job or, with `restart`, any job again.
 
-    Raises JobExists where the job runs or has ended, JobCancelled where it was cancelled
-    before it could start.
+    Raises JobExists if the job runs or has ended, JobCancelled if it was cancelled before it
+    could start.
     """
-    using = progress_alias()
-    with transaction.atomic(using=using):
-        job = Job.objects.using(using).select_for_update().filter(pk=plan.job_id).first()
+    with progress_transaction():
+        job = locked_job(pk=plan.job_id)
         if job is None:
             job = _create(plan, JobStatus.RUNNING)
         elif job.job_status is JobStatus.QUEUED:
@@ -88,20 +96,20 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
             raise JobExists(job.pk, job.status)
         message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
         write_milestone(job, message)
-        announce(job.pk)
+        notify_on_commit(job.pk)
         return attempt_of(job)
 
 
 def join_attempt(job_id: str, *, even_if_ended: bool = False) -> Attempt:
-    """The attempt that runs now. Raises JobNotFound, or InvalidTransition if none does."""
-    job = _found(Job.objects.using(progress_alias()).filter(pk=job_id).first(), job_id)
+    """The running attempt. Raises JobNotFound, or InvalidTransition if none runs."""
+    job = _found(jobs().filter(pk=job_id).first(), job_id)
     if job.job_status is not JobStatus.RUNNING and not even_if_ended:
         raise InvalidTransition(f"Job {job_id}", job.status, "be joined; only a running job can")
     return attempt_of(job)
 
 
 def attempt_of(job: Job) -> Attempt:
-    stages = Stage.objects.using(progress_alias()).filter(job=job).order_by("position")
+    stages = rows_of(Stage, job).order_by("position")
     return Attempt(
         job_id=job.pk,
         epoch=job.epoch,
@@ -111,12 +119,11 @@ def attempt_of(job: Job) -> Attempt:
 
 
 def request_cancellation(job_id: str) -> Job:
-    """Cancels what waits or has no sign of life; asks what runs to stop by itself.
+    """Cancels a queued or lost job at once; asks a running job to stop.
 
-    Raises JobNotFound, or InvalidTransition where the job has ended.
+    Raises JobNotFound, or InvalidTransition if the job has ended.
     """
-    using = progress_alias()
-    with transaction.atomic(using=using):
+    with progress_transaction():
         job = _locked(job_id)
         now = timezone.now()
         if job.is_finished:
@@ -125,55 +132,43 @@ def request_cancellation(job_id: str) -> Job:
             end_locked_job(job, JobStatus.CANCELLED, "Cancelled on request.")
         elif job.cancel_requested_at is None:
             write_milestone(job, "Cancellation requested", EventLevel.WARNING)
-            Job.objects.using(using).filter(pk=job_id).update(
-                cancel_requested_at=now, revision=job.revision + 1
-            )
-            announce(job_id)
-    return Job.objects.using(using).get(pk=job_id)
+            jobs().filter(pk=job_id).update(cancel_requested_at=now, revision=job.revision + 1)
+            notify_on_commit(job_id)
+    return jobs().get(pk=job_id)
 
 
 def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
-    """Removes a job with all its rows.
-
-    Raises JobNotFound, or InvalidTransition while it runs: a writer would go on for nothing.
-    """
-    with transaction.atomic(using=progress_alias()):
+    """Deletes a job with all its rows. Raises JobNotFound, or InvalidTransition while it runs."""
+    with progress_transaction():
         job = _locked(job_id)
         is_alive = job.liveness(timezone.now()) in {Liveness.WORKING, Liveness.STALLED}
         if is_alive and not even_if_running:
             raise InvalidTransition(f"Job {job_id}", job.status, "be deleted; cancel it first")
         job.delete(using=progress_alias())
-        announce(job_id)
+        notify_on_commit(job_id)
 
 
 def fail_job(job_id: str, reason: str) -> None:
     """Ends a job that no tracker runs. Raises JobNotFound, InvalidTransition."""
-    with transaction.atomic(using=progress_alias()):
+    with progress_transaction():
         end_locked_job(_locked(job_id), JobStatus.FAILED, reason)
 
 
 def lose_silent_jobs() -> int:
-    """Ends running jobs whose writers have shown no sign of life for too long; how many."""
+    """Ends running jobs without a heartbeat for too long as lost. Returns how many."""
     lost = 0
-    for job_id in Job.objects.using(progress_alias()).silent().values_list("pk", flat=True):
-        with transaction.atomic(using=progress_alias()):
-            # It may have come back, or ended, since the query.
-            job = _silent_and_locked(job_id)
+    for job_id in jobs().silent().values_list("pk", flat=True):
+        with progress_transaction():
+            # Its heartbeat may have come back, or its end, since the query.
+            job = jobs().silent().select_for_update().filter(pk=job_id).first()
             if job is not None:
                 end_locked_job(job, JobStatus.LOST, "Its worker gave no sign of life.")
                 lost += 1
     return lost
 
 
-def _silent_and_locked(job_id: str) -> Job | None:
-    return (
-        Job.objects.using(progress_alias()).silent().select_for_update().filter(pk=job_id).first()
-    )
-
-
 def _locked(job_id: str) -> Job:
-    jobs = Job.objects.using(progress_alias()).select_for_update()
-    return _found(jobs.filter(pk=clean_job_id(job_id)).first(), job_id)
+    return _found(locked_job(pk=clean_job_id(job_id)), job_id)
 
 
 def _found(job: Job | None, job_id: str) -> Job:
@@ -183,7 +178,6 @@ def _found(job: Job | None, job_id: str) -> Job:
 
 
 def _create(plan: JobPlan, status: JobStatus) -> Job:
-    using = progress_alias()
     now = timezone.now()
     is_running = status is JobStatus.RUNNING
     job = Job(
@@ -201,17 +195,18 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         heartbeat_at=now if is_running else None,
     )
     try:
-        with transaction.atomic(using=using):
-            job.save(using=using, force_insert=True)
+        with progress_transaction():
+            job.save(using=progress_alias(), force_insert=True)
     except IntegrityError:
-        existing = Job.objects.using(using).filter(pk=plan.job_id).first()
+        existing = jobs().filter(pk=plan.job_id).first()
         raise JobExists(plan.job_id, existing.status if existing else "taken") from None
-    _write_plan(job, plan)
+    _write_stages(job, plan.weights or stage_weights(None))
+    _write_workers(job)
     return job
 
 
 def _run(job: Job, plan: JobPlan) -> None:
-    """Queued to running; the row is locked. What the plan leaves open stays as it was queued."""
+    """Starts a locked job. What the plan leaves open stays as it is."""
     now = max(timezone.now(), job.created_at)
     job.document_id = plan.document_id or job.document_id
     job.document_name = plan.document_name or job.document_name
@@ -222,43 +217,39 @@ def _run(job: Job, plan: JobPlan) -> None:
     job.started_at = job.heartbeat_at = job.updated_at = now
     job.revision += 1
     job.save(using=progress_alias())
+    if plan.weights is not None:
+        _write_stages(job, plan.weights)
     if plan.weights is not None or plan.workers:
-        _write_plan(job, plan, keep_stages=plan.weights is None)
+        _write_workers(job)
 
 
 def _begin_again(job: Job, plan: JobPlan) -> None:
-    """A new attempt, with an epoch and counts of its own; the log of the old one goes on."""
-    for name, value in FRESH.items():
+    """Starts a new attempt, with a new epoch and new counts. The job keeps its log."""
+    for name, value in FIRST_VALUES.items():
         setattr(job, name, value)
     job.counters = {}
-    job.total_chunks = job.total_images = 0
     job.attempt += 1
     job.epoch = new_epoch()
-    job.event_count = JobEvent.objects.using(progress_alias()).filter(job=job).count()
-    free_workers(job)  # the attempt before may be running still
+    job.event_count = rows_of(JobEvent, job).count()
+    free_workers(job)  # the former attempt may still be running
     _run(job, plan)
     if plan.weights is None:
-        names = Stage.objects.using(progress_alias()).filter(job=job)
-        weights = dict(names.order_by("position").values_list("name", "weight"))
-        _write_stages(
-            job,
-            [
-                Stage(job=job, name=name, position=position, weight=weight)
-                for position, (name, weight) in enumerate(weights.items())
-            ],
-        )
+        stages = rows_of(Stage, job).order_by("position")
+        _write_stages(job, dict(stages.values_list("name", "weight")))
 
 
-def _write_plan(job: Job, plan: JobPlan, *, keep_stages: bool = False) -> None:
-    using = progress_alias()
-    if not keep_stages:
-        _write_stages(job, plan.new_stages(job))
-    Worker.objects.using(using).filter(job=job).delete()
-    Worker.objects.using(using).bulk_create(
-        Worker(job=job, number=number) for number in range(1, job.pool_size + 1)
+def _write_stages(job: Job, weights: Mapping[str, float]) -> None:
+    """Replaces the stages of the job."""
+    rows_of(Stage, job).delete()
+    rows_of(Stage, job).bulk_create(
+        Stage(job=job, name=name, position=position, weight=weight)
+        for position, (name, weight) in enumerate(weights.items())
     )
 
 
-def _write_stages(job: Job, stages: Sequence[Stage]) -> None:
-    Stage.objects.using(progress_alias()).filter(job=job).delete()
-    Stage.objects.using(progress_alias()).bulk_create(stages)
+def _write_workers(job: Job) -> None:
+    """Replaces the pool of the job."""
+    rows_of(Worker, job).delete()
+    rows_of(Worker, job).bulk_create(
+        Worker(job=job, number=number) for number in range(1, job.pool_size + 1)
+    )

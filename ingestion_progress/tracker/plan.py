@@ -1,11 +1,11 @@
-"""What a job is to be: its document, its stages with their weights, its pool of workers."""
+"""A job before it runs (`JobPlan`), and one try at running it (`Attempt`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ingestion_progress.models import Job, Stage, clean_batch, clean_job_id, new_job_id
+from ingestion_progress.models import clean_batch, clean_job_id, new_job_id
 from ingestion_progress.models.jobs import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.tracker.changes import checked_count
@@ -18,17 +18,19 @@ Stages = Iterable[str] | Mapping[str, float]
 
 
 def clean_text(text: str, max_length: int) -> str:
-    """Without NUL, which PostgreSQL refuses, and cut to `max_length` with an ellipsis."""
+    """The text without what cannot be stored, cut to `max_length` with an ellipsis.
+
+    PostgreSQL refuses NUL. Lone surrogates, as in an undecodable file name, cannot be encoded.
+    """
     text = str(text).replace("\0", "")
-    # A lone surrogate, as in an undecodable file name, cannot be stored or sent.
     text = text.encode("utf-8", "replace").decode("utf-8")
     return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
 def stage_weights(stages: Stages | None) -> dict[str, float]:
-    """Names with weights, in order. Names alone get the default weight of their kind, or 10.
+    """Names with weights, in order. A name without a weight gets its default weight, or 10.
 
-    Raises ValueError for a name or a weight that cannot be one.
+    Raises ValueError for an invalid name or weight.
     """
     if stages is None:
         return dict(DEFAULT_WEIGHTS)
@@ -51,6 +53,16 @@ def stage_weights(stages: Stages | None) -> dict[str, float]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One try at a job. A retry is a new attempt with a new epoch."""
+
+    job_id: str
+    epoch: str
+    document_id: str
+    stage_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class JobPlan:
     """A job before it is written. Made by `JobPlan.of`, which checks and cleans."""
 
@@ -59,7 +71,7 @@ class JobPlan:
     document_name: str
     batch: str
     weights: Mapping[str, float] | None
-    """None: as the queued job has it, or the default stages."""
+    """By stage name. None: those of the queued job, or the default stages."""
     workers: int
     total_chunks: int
     total_images: int
@@ -77,7 +89,7 @@ class JobPlan:
         total_chunks: int = 0,
         total_images: int = 0,
     ) -> JobPlan:
-        """Raises InvalidJobId, InvalidBatch, InvalidCount or ValueError, which say why."""
+        """Raises InvalidJobId, InvalidBatch, InvalidCount or ValueError."""
         if checked_count("workers", workers) > MAX_POOL_SIZE:
             raise ValueError(f"A pool has at most {MAX_POOL_SIZE} workers, not {workers}.")
         return cls(
@@ -90,10 +102,3 @@ class JobPlan:
             total_chunks=checked_count("total_chunks", total_chunks),
             total_images=checked_count("total_images", total_images),
         )
-
-    def new_stages(self, job: Job) -> list[Stage]:
-        weights = self.weights or stage_weights(None)
-        return [
-            Stage(job=job, name=name, position=position, weight=weight)
-            for position, (name, weight) in enumerate(weights.items())
-        ]

@@ -1,7 +1,7 @@
-"""The tracker's SQL: how changes and endings become rows, each in one short transaction.
+"""Writes the changes, the end and the heartbeats of attempts, each in one short transaction.
 
-Whoever writes a job locks its row first (SQLite: begins IMMEDIATE), so writers of one job
-queue up and cannot deadlock, and the sums of many writers are exact.
+Every writer of a job locks its row first (SQLite: begins IMMEDIATE). So writers of one job wait
+for each other, cannot deadlock, and their sums are exact.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -22,84 +22,99 @@ from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, StageChanges
+from ingestion_progress.tracker.database import (
+    jobs,
+    locked_job,
+    progress_alias,
+    progress_transaction,
+    rows_of,
+)
 from ingestion_progress.tracker.plan import clean_text
 from ingestion_progress.wire.snapshots import plan_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from ingestion_progress.tracker.buffer import Attempt
+    from ingestion_progress.tracker.plan import Attempt
 
 LEVELS_OF_ENDINGS = {
     JobStatus.SUCCEEDED: EventLevel.INFO,
-    JobStatus.CANCELLED: EventLevel.WARNING,  # somebody wanted it
+    JobStatus.CANCELLED: EventLevel.WARNING,  # it was requested
     JobStatus.FAILED: EventLevel.ERROR,
     JobStatus.LOST: EventLevel.ERROR,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """How the job stands after a write."""
+class WriteResult:
+    """The state of the job after a write."""
 
     status: JobStatus
     is_cancel_requested: bool
-    stages: Sequence[Stage]
+    stages: Sequence[Stage] = ()
+
+    @classmethod
+    def of(cls, job: Job, stages: Sequence[Stage]) -> WriteResult:
+        return cls(
+            status=job.job_status,
+            is_cancel_requested=job.cancel_requested_at is not None,
+            stages=stages,
+        )
 
 
-def progress_alias() -> str:
-    """The database alias that the progress tables are written to."""
-    return router.db_for_write(Job)
+def notify_on_commit(job_id: str, *, is_end: bool = False) -> None:
+    """In a transaction that writes the job: wakes the feeds after the COMMIT."""
 
-
-def announce(job_id: str, *, is_end: bool = False) -> None:
-    """Inside a transaction that writes the job: wakes the feeds up once it is committed."""
-
-    def publish() -> None:  # no partial: of one that fails, Django logs the name
+    def publish() -> None:  # no partial: Django logs the name of a callback that fails
         wakeups.publish(job_id, is_end=is_end)
 
     transaction.on_commit(publish, using=progress_alias(), robust=True)
 
 
-def write_changes(attempt: Attempt, changes: JobChanges) -> Recorded:
-    """Adds `changes` to the rows. Raises JobSuperseded where the attempt is over."""
-    with transaction.atomic(using=progress_alias()):
+def write_changes(attempt: Attempt, changes: JobChanges) -> WriteResult:
+    """Adds `changes` to the rows. Raises JobSuperseded if the attempt is over."""
+    with progress_transaction():
         job = _locked(attempt)
-        stages = _write(job, changes)
-    return Recorded(
-        status=job.job_status,
-        is_cancel_requested=job.cancel_requested_at is not None,
-        stages=stages,
-    )
+        return WriteResult.of(job, _write(job, changes))
 
 
 def finish_attempt(
     attempt: Attempt, changes: JobChanges, status: JobStatus, error: str = ""
-) -> Recorded:
+) -> WriteResult:
     """Writes the last changes and ends the job.
 
-    Raises InvalidTransition where it has ended already, JobSuperseded where the attempt is over.
+    Raises InvalidTransition if the job has ended, JobSuperseded if the attempt is over.
     """
-    with transaction.atomic(using=progress_alias()):
+    with progress_transaction():
         job = _locked(attempt)
         _write(job, changes)
         end_locked_job(job, status, error)
-        stages = list(_stages(job))
-    return Recorded(
-        status=status, is_cancel_requested=job.cancel_requested_at is not None, stages=stages
+        return WriteResult.of(job, list(_stages(job)))
+
+
+def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], WriteResult]:
+    """Returns states by job id and epoch; attempts that are superseded are left out."""
+    rows = jobs().filter(
+        pk__in={attempt.job_id for attempt in attempts},
+        epoch__in={attempt.epoch for attempt in attempts},
     )
+    rows.running().update(heartbeat_at=timezone.now())
+    return {
+        (job.pk, job.epoch): WriteResult.of(job, ())
+        for job in rows.only("pk", "epoch", "status", "cancel_requested_at")
+    }
 
 
 def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
-    """Ends a job whose row the caller has locked; what was open in it is closed."""
-    announce(job.pk, is_end=True)
+    """Ends a job that the caller has locked, with its open stages and its workers."""
+    notify_on_commit(job.pk, is_end=True)
     # Another host's clock may be behind the one that wrote the start.
     now = max(timezone.now(), job.started_at or job.created_at)
     has_succeeded = status is JobStatus.SUCCEEDED
     ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
     is_ended = (
-        Job.objects.using(progress_alias())
+        jobs()
         .filter(pk=job.pk, status__in=status.predecessors)
         .update(
             status=status,
@@ -121,26 +136,23 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
 
 
 def free_workers(job: Job) -> None:
-    Worker.objects.using(progress_alias()).filter(job=job).update(
-        status=WorkerStatus.IDLE, current_chunk="", progress_percent=0
-    )
+    rows_of(Worker, job).update(status=WorkerStatus.IDLE, current_chunk="", progress_percent=0)
 
 
 def write_milestone(job: Job, message: str, level: EventLevel = EventLevel.INFO) -> None:
-    """How a job began and ended is worth a line even in a full log."""
+    """Logs the start or the end of a job, even if its log is full."""
     _append(job, [EventEntry(at=timezone.now(), level=level, message=message)], count=1)
 
 
 def _write_events(job: Job, events: Sequence[EventEntry], dropped: int) -> None:
-    """Appends to the job's log up to its limit; counts what there is no room for."""
+    """Appends events up to the limit of the job's log, and counts the others."""
     if events or dropped:
         room = max(0, conf.max_events_per_job - job.event_count)
         _append(job, events[:room], count=len(events) + dropped)
 
 
 def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
-    using = progress_alias()
-    JobEvent.objects.using(using).bulk_create(
+    rows_of(JobEvent, job).bulk_create(
         JobEvent(
             job=job,
             attempt=job.attempt,
@@ -152,25 +164,24 @@ def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
         )
         for event in events
     )
-    Job.objects.using(using).filter(pk=job.pk).update(event_count=F("event_count") + count)
+    jobs().filter(pk=job.pk).update(event_count=F("event_count") + count)
     job.event_count += count
 
 
 def _locked(attempt: Attempt) -> Job:
-    jobs = Job.objects.using(progress_alias()).select_for_update()
-    job = jobs.filter(pk=attempt.job_id, epoch=attempt.epoch).first()
+    job = locked_job(pk=attempt.job_id, epoch=attempt.epoch)
     if job is None:
         raise JobSuperseded(attempt.job_id)
     return job
 
 
 def _stages(job: Job) -> Iterable[Stage]:
-    return Stage.objects.using(progress_alias()).filter(job=job).order_by("position")
+    return rows_of(Stage, job).order_by("position")
 
 
 def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
-    """Applies changes to a locked job; returns its stages as they are now."""
-    announce(job.pk)
+    """Applies changes to a locked job. Returns its stages after them, in order."""
+    notify_on_commit(job.pk)
     now = timezone.now()
     is_open = not job.is_finished
     for name, stage_changes in changes.stages.items():
@@ -189,15 +200,13 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
         updates["heartbeat_at"] = now
         updates["reached_percent"] = max(job.reached_percent, plan_percent(stages))
     else:
-        updates.pop("queue_depth", None)  # nobody would set it back to 0
-    Job.objects.using(progress_alias()).filter(pk=job.pk).update(
-        revision=F("revision") + 1, updated_at=now, **updates
-    )
+        updates.pop("queue_depth", None)  # nothing would set it back to 0
+    jobs().filter(pk=job.pk).update(revision=F("revision") + 1, updated_at=now, **updates)
     return stages
 
 
 def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -> None:
-    stage = Stage.objects.using(progress_alias()).filter(job=job, name=name)
+    stage = rows_of(Stage, job).filter(name=name)
     updates: dict[str, Any] = changes.counters.expressions()
     if not is_open:
         updates.pop("in_flight", None)  # its process may be killed before it subtracts them
@@ -214,12 +223,12 @@ def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -
         status |= {"finished_at": changes.finished_at, "in_flight": 0}
     else:
         status["finished_at"] = None
-    # Another process may have moved the stage on; a status never goes back.
+    # Another process may have changed the status since; it never goes back.
     stage.filter(status__in=changes.status.predecessors).update(**status)
 
 
 def _write_workers(job: Job, changes: JobChanges) -> None:
-    Worker.objects.using(progress_alias()).bulk_create(
+    rows_of(Worker, job).bulk_create(
         [
             Worker(
                 job=job,
@@ -237,8 +246,8 @@ def _write_workers(job: Job, changes: JobChanges) -> None:
 
 
 def _close_stages(job: Job, now: datetime, *, has_succeeded: bool) -> None:
-    """Success completes what ran and leaves out what never did; any other end breaks it off."""
-    stages = Stage.objects.using(progress_alias()).filter(job=job)
+    """Success completes running stages and skips the others; any other end fails running stages."""
+    stages = rows_of(Stage, job)
     running = stages.filter(status=StageStatus.IN_PROGRESS)
     if has_succeeded:
         running.update(status=StageStatus.COMPLETED, finished_at=now, in_flight=0)

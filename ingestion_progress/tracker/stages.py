@@ -1,3 +1,5 @@
+"""What an ingestion task holds for a stage and for a slot of its worker pool."""
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
@@ -7,43 +9,54 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidCount
-from ingestion_progress.models.statuses import EventLevel, StageStatus
-from ingestion_progress.tracker.changes import checked_count
-from ingestion_progress.tracker.contexts import BothContexts
+from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.tracker.changes import WorkerChange, checked_count, checked_counts
 from ingestion_progress.tracker.plan import clean_text
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from ingestion_progress.tracker.buffer import Buffer
-    from ingestion_progress.tracker.jobs import JobTracker
 
 Item = TypeVar("Item")
 
 MAX_UNIT_LENGTH = 32
+MAX_CHUNK_LENGTH = 255
+
+
+class BothContexts:
+    """A block for `with` that never waits, and so serves `async with` as well."""
+
+    def __enter__(self) -> Self:
+        raise NotImplementedError
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self.__exit__(kind, error, traceback)
 
 
 class StageTracker(BothContexts):
-    """One stage as an ingestion task sees it. Thread-safe, and never waits for the database.
+    """One stage of a running job. Thread-safe, and never waits for the database.
 
-    As a context manager (sync or async) it starts the stage, completes it on a normal leave
-    and fails it on an exception, which goes on. Used without one, the first count starts it;
-    a total alone does not.
+    A block starts the stage, completes it on a normal exit, and fails it on an exception, which
+    is re-raised. Without a block, the first count starts the stage; a total alone does not.
     """
 
-    def __init__(self, job: JobTracker, name: str) -> None:
-        self.job = job
+    def __init__(self, buffer: Buffer, name: str) -> None:
         self.name = name
-        self._buffer: Buffer = job.buffer
+        self._buffer = buffer
         self._is_started = False
-        # As they were set here, the total with what it has grown here since; 0: not known.
+        # What this tracker has set, with what it has added to the total; 0: unknown.
         self._known = {"processed": 0, "total": 0}
         self._has_grown = False
 
     # Counts
 
     def advance(self, n: int = 1) -> None:
-        """`n` more items are done."""
+        """Adds `n` to the processed items."""
         if n.__class__ is not int or n < 0:
             checked_count("n", n)
         if not self._is_started:
@@ -61,13 +74,12 @@ class StageTracker(BothContexts):
         total: int | None = None,
         in_flight: int | None = None,
     ) -> None:
-        """Replaces counts, for whoever counts alone.
+        """Replaces counts, if nobody else counts this stage.
 
-        Raises InvalidCount where `processed` is then above the total, as far as both are known
-        from this tracker.
+        Raises InvalidCount if `processed` would be above the total, as far as this tracker knows
+        them.
         """
-        given = {"processed": processed, "total": total, "in_flight": in_flight}
-        counts = {name: checked_count(name, n) for name, n in given.items() if n is not None}
+        counts = checked_counts(processed=processed, total=total, in_flight=in_flight)
         self._check(self._known | counts)
         if counts.get("processed") or counts.get("in_flight"):
             self.start()
@@ -77,7 +89,7 @@ class StageTracker(BothContexts):
                 changes.stages[self.name].counters[name].set(value)
 
     def grow(self, n: int) -> None:
-        """`n` more items are to be done: a total that is discovered late, by several if need be."""
+        """Adds `n` to the total, which several processes may discover step by step."""
         checked_count("n", n)
         with self._buffer.change() as changes:
             changes.stages[self.name].counters["total"].delta += n
@@ -87,24 +99,26 @@ class StageTracker(BothContexts):
 
     @contextmanager
     def in_flight(self, n: int = 1) -> Iterator[None]:
-        """Counts `n` items as being worked on while the block runs."""
+        """Counts `n` items as in flight during the block."""
         checked_count("in_flight", n)
         self.start()
-        self._add_in_flight(n)
+        self._add("in_flight", n)
         try:
             yield
         finally:
-            self._add_in_flight(-n)
+            self._add("in_flight", -n)
 
     def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
-        """The items, each counted when the next is asked for. Raises JobCancelled.
+        """Yields the items; counts each when the next one is requested. Raises JobCancelled.
 
-        A collection that knows its length sets the total, unless it was given or has grown here;
-        what was set as processed before counts towards it.
+        If the total is neither set nor grown here, the length of a sized collection is added to
+        what was set as processed and becomes the total.
         """
-        self._expect(items)
+        self.start()
+        if isinstance(items, Sized) and not (self._known["total"] or self._has_grown):
+            self.set(total=self._known["processed"] + len(items))
         for item in items:
-            self.job.raise_if_cancelled()
+            self._buffer.raise_if_cancelled()
             yield item
             self.advance()
 
@@ -113,7 +127,7 @@ class StageTracker(BothContexts):
         if isinstance(items, AsyncIterable):
             self.start()
             async for item in items:
-                self.job.raise_if_cancelled()
+                self._buffer.raise_if_cancelled()
                 yield item
                 self.advance()
         else:
@@ -121,61 +135,46 @@ class StageTracker(BothContexts):
                 yield item
 
     def record_error(self, message: str, *, item: str = "") -> None:
-        """One item failed and the stage goes on: counted, and kept in the job's log."""
-        with self._buffer.change() as changes:
-            changes.stages[self.name].counters["failed"].delta += 1
-        self.job.log(message, level=EventLevel.ERROR, stage=self.name, item=item)
+        """Counts an item as failed and logs why; the stage continues."""
+        self._add("failed", 1)
+        self._buffer.log(message, level=EventLevel.ERROR, stage=self.name, item=item)
 
-    # The stage's life
+    # Status
 
     def start(self) -> None:
-        """Pending to in progress. Starting twice is harmless."""
-        if self._is_started:
-            return
-        self._is_started = True
-        self._move_to(StageStatus.IN_PROGRESS)
+        """Pending to in progress. May be called again."""
+        if not self._is_started:
+            self._is_started = True
+            self._move_to(StageStatus.IN_PROGRESS)
 
     def complete(self) -> None:
         self._move_to(StageStatus.COMPLETED)
 
     def fail(self, reason: str) -> None:
         self._move_to(StageStatus.ERROR)
-        self.job.log(reason, level=EventLevel.ERROR, stage=self.name)
+        self._buffer.log(reason, level=EventLevel.ERROR, stage=self.name)
 
     def skip(self, reason: str = "") -> None:
-        """The stage leaves the plan: it counts neither as done nor as to be done."""
+        """Takes the stage out of the plan: it no longer counts towards the percentage."""
         self._move_to(StageStatus.SKIPPED)
-        self.job.log(f"Skipped: {reason}" if reason else "Skipped", stage=self.name)
+        message = f"Skipped: {reason}" if reason else "Skipped"
+        self._buffer.log(message, level=EventLevel.INFO, stage=self.name)
 
     def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self.complete()
-        else:
-            # The reason is the job's to record, once.
-            self._move_to(StageStatus.ERROR)
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        # The block of the job logs the error, once.
+        self._move_to(StageStatus.COMPLETED if error is None else StageStatus.ERROR)
 
     def describe(self, *, total: int | None, unit: str) -> None:
-        """What is counted and how much there is, as far as it is known."""
+        """Sets the total and the unit of what is counted, as far as they are given."""
         if total is not None:
             self.set(total=total)
         if unit:
             with self._buffer.change() as changes:
                 changes.stages[self.name].unit = clean_text(unit, MAX_UNIT_LENGTH)
-
-    def _expect(self, items: Iterable[Item]) -> None:
-        self.start()
-        is_known = self._known["total"] or self._has_grown
-        if not is_known and isinstance(items, Sized):
-            self.set(total=self._known["processed"] + len(items))
 
     def _check(self, known: Mapping[str, int]) -> None:
         if 0 < known["total"] < known["processed"]:
@@ -184,9 +183,9 @@ class StageTracker(BothContexts):
                 f"{known['total']}. Set both, or grow the total first."
             )
 
-    def _add_in_flight(self, n: int) -> None:
+    def _add(self, counter: str, n: int) -> None:
         with self._buffer.change() as changes:
-            changes.stages[self.name].counters["in_flight"].delta += n
+            changes.stages[self.name].counters[counter].delta += n
 
     def _move_to(self, status: StageStatus) -> None:
         now = timezone.now()
@@ -198,4 +197,37 @@ class StageTracker(BothContexts):
                 if status.is_ending:
                     stage.finished_at = now
         if status is StageStatus.ERROR:
-            self._is_started = False  # a further count means another try
+            self._is_started = False  # the next count is a new try
+
+
+class WorkerSlot(BothContexts):
+    """One slot of the pool while it works on a chunk.
+
+    The end of a block sets the slot to idle; an exception sets it to error and is re-raised.
+    """
+
+    def __init__(self, buffer: Buffer, number: int, chunk: str) -> None:
+        self._buffer = buffer
+        self.number = number
+        self.chunk = clean_text(chunk, MAX_CHUNK_LENGTH)
+
+    def progress(self, percent: float) -> None:
+        """Sets the progress of the current chunk, 0 to 100. Raises InvalidCount."""
+        self.change(WorkerStatus.PROCESSING, percent)
+
+    def change(self, status: WorkerStatus, percent: float = 0.0) -> None:
+        """Replaces the state of the slot; an idle one has no chunk."""
+        if not 0 <= percent <= 100:
+            raise InvalidCount(f"progress is {percent!r}; it must be from 0 to 100.")
+        chunk = "" if status is WorkerStatus.IDLE else self.chunk
+        with self._buffer.change() as changes:
+            changes.workers[self.number] = WorkerChange(
+                status=status, current_chunk=chunk, progress_percent=percent
+            )
+
+    def __enter__(self) -> Self:
+        self.progress(0)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self.change(WorkerStatus.IDLE if error is None else WorkerStatus.ERROR)

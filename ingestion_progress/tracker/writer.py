@@ -1,106 +1,91 @@
-"""The one thread of a process that writes progress, on a database connection of its own.
+"""The thread of a process that writes progress, with its own database connection.
 
 Callers never wait for a count to be stored, and what is stored is visible while the caller's
-own transaction is still open. A database that is away is tried again, with a growing pause;
-what was to be written waits in memory, where it merges.
+transaction is still open. While the database is down, changes merge in memory and the thread
+tries again after growing pauses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
 import logging
-import os
 import queue
 import threading
 import time
 import weakref
-from concurrent.futures import Future
-from dataclasses import dataclass
-from multiprocessing.util import Finalize
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.conf import settings
-from django.db import connections, reset_queries
-from django.utils import timezone
+from django.db import reset_queries
 
+from ingestion_progress.concurrency.backoff import Backoff
+from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_AWAY
-from ingestion_progress.models import Job
-from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.tracker.calls import Call, Calls
 from ingestion_progress.tracker.counts import WriterCounts
-from ingestion_progress.tracker.sql import progress_alias
-from ingestion_progress.tracker.writers import (
-    Writer,
-    flush_buffer,
-    is_in_event_loop,
-    is_transient,
-)
+from ingestion_progress.tracker.database import holds_sqlite_lock, progress_connection
+from ingestion_progress.tracker.sql import renew_heartbeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from concurrent.futures import Future
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
-    from ingestion_progress.tracker.buffer import Buffer
+    from ingestion_progress.tracker.buffer import Buffer, Writer
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
 Result = TypeVar("Result")
 
-# After a failed write, before the next try; doubles up to the second.
+# The pause after a failed write; it doubles up to the last one.
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
 # A database that accepts a connection and never answers must not keep a process from exiting.
 EXIT_SECONDS = 10.0
 
 
-@dataclass
-class _Call:
-    write: Callable[[], Any]
-    future: Future[Any]
-    deadline: float
+class BackgroundWriter(ProcessThread):
+    """Writes what buffers collect, sends heartbeats and performs calls, each when it is due."""
 
-
-class BackgroundWriter:
     def __init__(self) -> None:
-        self._working = threading.Lock()
-        self._reset()
-        os.register_at_fork(
-            before=self._before_fork,
-            after_in_parent=self._working.release,
-            after_in_child=self._begin_as_child,
+        # The second more is for the last write before the time is up.
+        super().__init__(
+            "ingestion-progress-writer", exit_seconds=EXIT_SECONDS + 1, exit_priority=100
+        )
+
+    def _reset(self) -> None:
+        super()._reset()
+        self.counts = WriterCounts()
+        self._lock = threading.Lock()
+        self._connection: BaseDatabaseWrapper | None = None
+        self._inbox: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
+        self._calls = Calls()
+        self._dirty: set[Buffer] = set()
+        self._live: weakref.WeakSet[Buffer] = weakref.WeakSet()
+        self._flush_at = self._heartbeat_at = self._retry_at = 0.0
+        self._backoff = Backoff(
+            logger,
+            down="tracker_database_down",
+            back="tracker_database_back",
+            first_seconds=FIRST_RETRY_SECONDS,
+            last_seconds=LAST_RETRY_SECONDS,
         )
 
     def _before_fork(self) -> None:
-        """A child made in the midst of the thread's work would inherit SQLite's locks, held by
-        nobody, and hang at its first query; and it must not share the connection."""
-        self._working.acquire()
+        """The child must not share the connection, nor inherit locks of SQLite that it holds."""
+        super()._before_fork()
         if self._connection is not None:
             self._connection.inc_thread_sharing()
             self._connection.close()
             self._connection.dec_thread_sharing()
 
-    def _begin_as_child(self) -> None:
-        """A forked child has the parent's memory, but not its thread."""
+    def _after_fork_in_child(self) -> None:
         for buffer in {*self._dirty, *self._live}:
             buffer.forget()
-        self._reset()
-        self._working.release()
-
-    def _reset(self) -> None:
-        self.counts = WriterCounts()
-        self._lock = threading.Lock()
-        self._connection: BaseDatabaseWrapper | None = None
-        self._inbox: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
-        self._dirty: set[Buffer] = set()
-        self._live: weakref.WeakSet[Buffer] = weakref.WeakSet()
-        self._thread: threading.Thread | None = None
-        self._calls: list[_Call] = []
-        self._flush_at = self._heartbeat_at = 0.0
-        self._retry_at = 0.0
-        self._retry_seconds = 0.0
-        self._stop_by: float | None = None
+        super()._after_fork_in_child()
 
     # From any thread
 
@@ -111,26 +96,26 @@ class BackgroundWriter:
         if is_urgent:
             self._flush_at = 0.0
         if is_first or is_urgent:
-            self._wake(None)
+            self._put(None)
 
     def open(self, buffer: Buffer) -> None:
         with self._lock:
-            if not self._live:  # the start itself was a sign of life
+            if not self._live:  # the start itself counts as a heartbeat
                 self._heartbeat_at = time.monotonic() + conf.heartbeat_seconds
             self._live.add(buffer)
-        self._wake(None)
+        self._put(None)
 
     def close(self, buffer: Buffer) -> None:
         with self._lock:
             self._live.discard(buffer)
-        self._wake(None)
+        self._put(None)
 
     def call(self, write: Callable[[], Result]) -> Result:
         if holds_sqlite_lock():
             return write()
         future = self._submit(write)
         try:
-            # The writer gives up by itself; the second more is for one that hangs.
+            # The thread answers within its deadline; the second more is for one that hangs.
             return future.result(conf.write_timeout_seconds + 1)
         finally:
             future.cancel()
@@ -139,148 +124,95 @@ class BackgroundWriter:
         async with asyncio.timeout(conf.write_timeout_seconds + 1):
             return await asyncio.wrap_future(self._submit(write))
 
-    def stop(self) -> None:
-        """Writes what is pending and ends the thread; the next use starts another."""
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            return
-        self._stop_by = time.monotonic() + EXIT_SECONDS
-        self._inbox.put(None)
-        thread.join(EXIT_SECONDS + 1)
-        self._stop_by = None
-
     def _submit(self, write: Callable[[], Result]) -> Future[Result]:
-        future: Future[Result] = Future()
-        deadline = time.monotonic() + conf.write_timeout_seconds
-        self._wake(_Call(write=write, future=future, deadline=deadline))
-        return future
+        call = Call(write=write, deadline=time.monotonic() + conf.write_timeout_seconds)
+        self._put(call)
+        return call.future
 
-    def _wake(self, call: _Call | None) -> None:
+    def _put(self, call: Call[Any] | None) -> None:
         self._inbox.put(call)
-        if self._thread is None or not self._thread.is_alive():
-            self._start()
+        self.start()
 
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is not None and self._thread.is_alive():
-                return
-            if self._thread is None:
-                atexit.register(self.stop)
-                # A child of multiprocessing leaves without running atexit.
-                Finalize(None, self.stop, exitpriority=100)
-            self._thread = threading.Thread(
-                target=self._run, name="ingestion-progress-writer", daemon=True
-            )
-            self._thread.start()
+    def _wake(self) -> None:
+        self._inbox.put(None)
 
     # In the writer's thread
 
     def _run(self) -> None:
-        self._connection = connections[progress_alias()]
-        while True:
+        self._connection = progress_connection()
+        while not self._may_stop():
             with self._working:
                 seconds = self._seconds_until_due()
             self._receive(seconds)
             with self._working:
                 self._work_or_back_off()
-            if self._stop_by is not None and self._may_stop(self._stop_by):
-                break
         with self._working:
             self._disconnect()
 
-    def _work_or_back_off(self) -> None:
-        try:
-            self._work()
-        except DATABASE_AWAY as error:
-            self._back_off(error)
-        except Exception:
-            # The last line of defence: without this thread nothing is ever written.
-            logger.exception("tracker_writer_failed")
-            self._back_off(None)
-        if settings.DEBUG:
-            reset_queries()
-
-    def _may_stop(self, stop_by: float) -> bool:
-        if not self._dirty and not self._calls:
+    def _may_stop(self) -> bool:
+        if self.stopping_since is None:
+            return False
+        if not self._dirty and not self._calls and self._inbox.empty():
             return True
-        is_late = time.monotonic() >= stop_by
+        is_late = time.monotonic() >= self.stopping_since + EXIT_SECONDS
         if is_late:
             jobs = [buffer.attempt.job_id for buffer in self._dirty]
             logger.error("tracker_changes_lost_at_exit", extra={"job_ids": jobs})
         return is_late
 
-    def _receive(self, seconds: float | None) -> None:
-        """Waits for a call, a wake-up or the time when something is due."""
-        try:
-            call = self._inbox.get(timeout=seconds)
-            while True:
-                if call is not None:
-                    self._calls.append(call)
-                call = self._inbox.get_nowait()
-        except queue.Empty:
-            pass
-
     def _seconds_until_due(self) -> float | None:
-        """None: nothing will be due until somebody asks."""
-        if self._stop_by is not None:
-            return max(0.0, self._retry_at - time.monotonic())
-        due: list[float] = []
+        """None if nothing is due before the next call or wake-up."""
+        now = time.monotonic()
+        if self.stopping_since is not None:
+            return max(0.0, self._retry_at - now)
+        due = []
         if self._calls:
-            due.append(self._retry_at)
+            due.append(now)
         if self._dirty:
-            due.append(max(self._flush_at, self._retry_at))
+            due.append(self._flush_at)
         if self._live:
-            due.append(max(self._heartbeat_at, self._retry_at))
+            due.append(self._heartbeat_at)
         if not due:
             self._disconnect()
             return None
-        return max(0.0, min(due) - time.monotonic())
+        return max(0.0, max(min(due), self._retry_at) - now)
+
+    def _receive(self, seconds: float | None) -> None:
+        """Waits until something is due or received, and takes all calls received."""
+        with suppress(queue.Empty):
+            call = self._inbox.get(timeout=seconds)
+            while True:
+                if call is not None:
+                    self._calls.add(call)
+                call = self._inbox.get_nowait()
+
+    def _work_or_back_off(self) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            if not isinstance(error, DATABASE_AWAY):
+                # Nothing is written without this thread, so it survives unexpected errors.
+                logger.exception("tracker_writer_failed")
+            self.counts.failures += 1
+            self._backoff.failed(error)
+            self._retry_at = time.monotonic() + self._backoff.pause_seconds
+            self._disconnect()
+        if settings.DEBUG:
+            reset_queries()
 
     def _work(self) -> None:
         now = time.monotonic()
         if now < self._retry_at:
-            self._expire_calls(now)
+            self._calls.expire(now)
             return
-        self._perform_calls()
-        if self._dirty and (now >= self._flush_at or self._stop_by is not None):
+        self._calls.perform(time.monotonic)
+        if self._dirty and (now >= self._flush_at or self.stopping_since is not None):
             self._flush_at = now + conf.flush_interval_seconds
             self._flush()
         if self._live and now >= self._heartbeat_at:
-            self._beat()  # due again after the pause if it fails
+            self._send_heartbeats()  # due again after the pause if it fails
             self._heartbeat_at = now + conf.heartbeat_seconds
-        if self._retry_seconds:
-            logger.info("tracker_database_back")
-            self._retry_seconds = 0.0
-
-    def _perform_calls(self) -> None:
-        while self._calls:
-            call = self._calls[0]
-            if call.future.cancelled():
-                self._calls.pop(0)
-                continue
-            try:
-                result = call.write()
-            except DATABASE_AWAY as error:
-                if is_transient(error) and time.monotonic() < call.deadline:
-                    raise
-                self._answer(call, error=TimeoutError() if is_transient(error) else error)
-            except Exception as error:  # noqa: BLE001  (it is the caller's to handle)
-                self._answer(call, error=error)
-            else:
-                self._answer(call, result=result)
-
-    def _answer(self, call: _Call, *, result: Any = None, error: Exception | None = None) -> None:
-        self._calls.remove(call)
-        if not call.future.set_running_or_notify_cancel():
-            return
-        if error is None:
-            call.future.set_result(result)
-        else:
-            call.future.set_exception(error)
-
-    def _expire_calls(self, now: float) -> None:
-        for call in [call for call in self._calls if now >= call.deadline]:
-            self._answer(call, error=TimeoutError())
+        self._backoff.succeeded()
 
     def _flush(self) -> None:
         with self._lock:
@@ -288,7 +220,7 @@ class BackgroundWriter:
         while buffers:
             buffer = buffers.pop()
             try:
-                flush_buffer(buffer)
+                buffer.flush()
                 self.counts.flushes += 1
             except DATABASE_AWAY:
                 with self._lock:
@@ -296,47 +228,17 @@ class BackgroundWriter:
                 self._flush_at = 0.0  # due again after the pause, not after an interval
                 raise
 
-    def _beat(self) -> None:
-        """Proves that the running attempts live, and learns whether somebody cancelled them."""
+    def _send_heartbeats(self) -> None:
+        """Also finds out which attempts are cancelled or over."""
         with self._lock:
             live = list(self._live)
-        jobs = Job.objects.using(progress_alias()).filter(
-            pk__in={buffer.attempt.job_id for buffer in live},
-            epoch__in={buffer.attempt.epoch for buffer in live},
-        )
-        jobs.running().update(heartbeat_at=timezone.now())
-        rows = jobs.values_list("pk", "epoch", "status", "cancel_requested_at")
-        found = {row[:2]: row[2:] for row in rows}
+        results = renew_heartbeats([buffer.attempt for buffer in live])
         for buffer in live:
-            attempt = buffer.attempt
-            status, cancel_requested_at = found.get((attempt.job_id, attempt.epoch), ("", None))
-            buffer.is_over = status != JobStatus.RUNNING
-            buffer.is_cancel_requested = cancel_requested_at is not None
-
-    def _back_off(self, error: Exception | None) -> None:
-        self.counts.failures += 1
-        if not self._retry_seconds:
-            logger.warning("tracker_database_away", extra={"reason": str(error)})
-        self._retry_seconds = min(
-            LAST_RETRY_SECONDS, self._retry_seconds * 2 or FIRST_RETRY_SECONDS
-        )
-        self._retry_at = time.monotonic() + self._retry_seconds
-        self._disconnect()
+            buffer.learn(results.get((buffer.attempt.job_id, buffer.attempt.epoch)))
 
     @staticmethod
     def _disconnect() -> None:
-        connections[progress_alias()].close()
-
-
-def holds_sqlite_lock() -> bool:
-    """Is this thread inside a transaction on the very SQLite file that progress goes to?
-
-    A second connection would wait for it in vain, so the tracker has to use this one.
-    """
-    if is_in_event_loop():
-        return False
-    connection = connections[progress_alias()]
-    return connection.vendor == "sqlite" and connection.in_atomic_block
+        progress_connection().close()
 
 
 background_writer = BackgroundWriter()
@@ -349,7 +251,7 @@ def current_writer() -> Writer:
 
 
 def use_writer(writer: Writer) -> Writer:
-    """Puts a writer in place and returns the one before."""
+    """Replaces the current writer and returns it."""
     global _current
     before, _current = _current, writer
     return before

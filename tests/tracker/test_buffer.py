@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
-from ingestion_progress.tracker.buffer import Attempt, Buffer
+from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.changes import (
     MAX_PENDING_EVENTS,
     EventEntry,
     JobChanges,
     WorkerChange,
 )
+from ingestion_progress.tracker.plan import Attempt
 from ingestion_progress.tracker.writer import background_writer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

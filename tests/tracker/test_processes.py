@@ -194,7 +194,7 @@ def assert_all_was_counted(project: LiveProject, job_id: str) -> None:
     state = read(project, job_id)
     assert state["status"] == "succeeded"
     assert state["stages"]["one"] == state["metrics"]["qdrant_writes"] > 100
-    assert "tracker_database_away" in project.log.read_text()
+    assert "tracker_database_down" in project.log.read_text()
 
 
 def test_a_locked_database_slows_nothing_and_loses_nothing(sqlite_project, job_id, tmp_path):

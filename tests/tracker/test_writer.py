@@ -163,7 +163,7 @@ class Outage:
 
 def fail_once_more(writer: BackgroundWriter) -> None:
     failures = writer.counts.failures
-    writer._wake(None)
+    writer._wake()
     eventually(lambda: writer.counts.failures == failures + 1)
 
 
@@ -192,7 +192,7 @@ def test_each_outage_begins_with_the_shortest_pause_and_is_logged_once(writer, c
             turn(writer)
             assert heartbeat_at() > before
     logged = [record.message for record in caplog.records]
-    assert logged == 2 * ["tracker_database_away", "tracker_database_back"]
+    assert logged == 2 * ["tracker_database_down", "tracker_database_back"]
 
 
 def test_pause_between_tries_grows_to_its_limit(writer, clock):
@@ -220,7 +220,7 @@ def test_nothing_is_tried_before_the_pause_is_over(writer, clock, settings):
             job.stage("one").start()  # urgent
             call = writer._submit(lambda: None)  # its time is over first
             clock.now += FIRST_RETRY_SECONDS * 0.9
-            writer._wake(None)
+            writer._wake()
             assert isinstance(call.exception(5), TimeoutError)
             assert outage.refused == 1
         clock.now += FIRST_RETRY_SECONDS * 0.1

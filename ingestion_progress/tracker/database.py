@@ -1,0 +1,75 @@
+"""The database of the progress tables: the one that is written to, never a replica."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, TypeVar
+
+from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db.models import Model, QuerySet
+
+from ingestion_progress.models import Job
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from ingestion_progress.models.jobs import JobQuerySet
+
+Row = TypeVar("Row", bound=Model)
+
+
+def progress_alias() -> str:
+    return router.db_for_write(Job)
+
+
+def progress_connection() -> BaseDatabaseWrapper:
+    """The connection of this thread."""
+    return connections[progress_alias()]
+
+
+def progress_transaction() -> AbstractContextManager[None]:
+    return transaction.atomic(using=progress_alias())
+
+
+def jobs() -> JobQuerySet:
+    return Job.objects.using(progress_alias())
+
+
+def rows_of(model: type[Row], job: Job) -> QuerySet[Row]:
+    """The job's stages, workers or events."""
+    return QuerySet(model, using=progress_alias()).filter(job=job)
+
+
+def locked_job(**conditions: str) -> Job | None:
+    """The job that matches, locked until the transaction ends."""
+    return jobs().select_for_update().filter(**conditions).first()
+
+
+def is_transient(error: Exception) -> bool:
+    """May the same statement succeed later? A missing table or a refused value will not."""
+    if isinstance(error, InterfaceError):
+        return True
+    # SQLite reports a mistake in the statement, such as a missing table, as operational too.
+    code = getattr(error.__cause__, "sqlite_errorname", "")
+    return isinstance(error, OperationalError) and code != "SQLITE_ERROR"
+
+
+def is_in_event_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def holds_sqlite_lock() -> bool:
+    """Is this thread inside a transaction on the SQLite file of the progress tables?
+
+    A second connection would wait in vain for its end, so the tracker has to use this one.
+    """
+    if is_in_event_loop():
+        return False
+    connection = progress_connection()
+    return connection.vendor == "sqlite" and connection.in_atomic_block
