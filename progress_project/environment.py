@@ -1,7 +1,9 @@
-"""Variables of the environment and of `.env`, read with django-environ."""
+"""Reads variables from the environment and from `.env`."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,6 @@ from typing import Any
 import environ
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
-from environ.fileaware_mapping import FileAwareMapping
 
 from ingestion_progress.conf import PREFIX, AppSettings
 from ingestion_progress.pipeline.conf import PipelineSettings
@@ -28,51 +29,46 @@ class InvalidVariable(ImproperlyConfigured):
         super().__init__(f"{name} (from the environment or .env) must be {expected}.")
 
 
-class Variables(FileAwareMapping):  # type: ignore[misc]  # django-environ has no types
-    """The environment without its empty variables. `NAME_FILE` names a file with the value."""
+class Environment:
+    """`env(name, cast, default=…)`. An empty variable counts as not set.
 
-    def __getitem__(self, name: str) -> str:
-        try:
-            value = str(super().__getitem__(name)).strip()
-        except OSError:
-            raise InvalidVariable(f"{name}_FILE", "the name of a file that can be read") from None
-        if not value:
-            raise KeyError(name)
-        return value
-
-
-class Environment(environ.FileAwareEnv):  # type: ignore[misc]
-    """`env(name, cast, default=…)`. A value in the environment takes precedence over `.env`."""
-
-    ENVIRON = Variables()
+    The values in `.env` are added to the environment, which takes precedence. `NAME_FILE` names a
+    file with the value of `NAME`. A `$` has no special meaning, unlike in `environ.Env`.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.smart_cast = False
         self.names_read: set[str] = set()
         self.file: Path = self("ENV_FILE", path, default=BASE_DIR / ".env")
-        # The names are needed, too: `read_env` returns nothing, but fills the mapping of its class.
+        # `read_env` returns nothing, but fills the mapping of its class.
         in_file: Any = type("EnvFile", (environ.Env,), {"ENVIRON": {}})
         in_file.read_env(self.file)
         self.names_in_file = list(in_file.ENVIRON)
         for name, value in in_file.ENVIRON.items():
-            self.ENVIRON.setdefault(name, value)
+            if not os.environ.get(name, "").strip():
+                os.environ[name] = value
 
-    def get_value(self, var: str, *args: Any, **kwargs: Any) -> Any:
-        self.names_read.add(var)
+    def __call__(self, name: str, cast: Callable[[str], Any], *, default: Any) -> Any:
+        self.names_read.add(name)
+        value = os.environ.get(name, "")
+        if file := os.environ.get(f"{name}_FILE"):
+            try:
+                value = Path(file).read_text(encoding="utf-8")
+            except OSError:
+                expected = "the name of a file that can be read"
+                raise InvalidVariable(f"{name}_FILE", expected) from None
         try:
-            return super().get_value(var, *args, **kwargs)
+            return cast(value.strip()) if value.strip() else default
         except ValueError as expected:
-            raise InvalidVariable(var, expected) from None
+            raise InvalidVariable(name, expected) from None
 
     def app_settings(self) -> dict[str, Any]:
         """The app's settings for which a variable is set; each property's type chooses the cast."""
         casts = {"bool": boolean, "int": integer, "float": number, "list[str]": words, "Path": path}
-        return {
-            PREFIX + name: value
+        values = {
+            PREFIX + name: self(name, casts.get(kind, str), default=None)
             for name, kind in app_variables().items()
-            if (value := self(name, casts.get(kind, str), default=None)) is not None
         }
+        return {name: value for name, value in values.items() if value is not None}
 
     def check_names(self) -> list[checks.CheckMessage]:
         """A warning for each name in `.env` that no setting reads; complete once all are read."""
@@ -94,10 +90,9 @@ class Environment(environ.FileAwareEnv):  # type: ignore[misc]
 
 def app_variables() -> dict[str, str]:
     """The variables of the app's two `conf`, each with the type of its property."""
-    members = {**vars(AppSettings), **vars(PipelineSettings)}
-    variables = {
+    return {
         name.removeprefix("is_").upper(): str(member.fget.__annotations__["return"])
-        for name, member in members.items()
-        if isinstance(member, property) and member.fget
+        for conf in (AppSettings, PipelineSettings)
+        for name, member in vars(conf).items()
+        if isinstance(member, property) and name.upper() not in DECIDED_IN_CODE
     }
-    return {name: kind for name, kind in variables.items() if name not in DECIDED_IN_CODE}

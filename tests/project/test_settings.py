@@ -148,6 +148,13 @@ def test_a_log_in_a_terminal_is_for_people_unless_told_otherwise(tmp_path):
     assert logging_in_terminal(LOG_FORMAT="json") == deployed(tmp_path)["LOGGING"] != console
 
 
+def test_dollar_sign_is_part_of_the_value(tmp_path):
+    (tmp_path / ".env").write_text("METRICS_TOKEN='$ecret'\nTOKEN_KEY=$PATH\n")
+    found = deployed(tmp_path, SECRET_KEY="$HOME")
+    assert found["INGESTION_PROGRESS_METRICS_TOKEN"] == "$ecret"
+    assert (found["SECRET_KEY"], found["INGESTION_PROGRESS_TOKEN_KEY"]) == ("$HOME", "$PATH")
+
+
 def test_secret_is_read_from_a_file(tmp_path):
     (tmp_path / "key").write_text("out of a vault\n")
     assert deployed(tmp_path, SECRET_KEY_FILE=str(tmp_path / "key"))["SECRET_KEY"] == (
