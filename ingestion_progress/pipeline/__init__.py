@@ -1,1 +1,1 @@
-"""The reference ingestion: an ordinary client of the tracker, and a Django app of its own."""
+"""The reference ingestion: a separate Django app that is an ordinary client of the tracker."""

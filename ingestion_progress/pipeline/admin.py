@@ -1,4 +1,4 @@
-"""What the reference ingestion has written, in Django's admin: to look at."""
+"""Read-only admin pages of documents, entities and relations."""
 
 from __future__ import annotations
 
@@ -19,18 +19,14 @@ else:
 
 
 class ReadOnlyAdmin(AnyModelAdmin):
-    """Ingesting a document writes these rows; ingesting it again replaces them."""
+    """Only the pipeline writes these rows: another ingestion would overwrite changes."""
 
     list_per_page = 50
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
+    def refuse(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_add_permission = has_change_permission = has_delete_permission = refuse
 
 
 @admin.register(Document)
@@ -43,9 +39,17 @@ class DocumentAdmin(ReadOnlyAdmin):
         css = {"all": ["ingestion_progress/admin.css"]}
 
 
+class GraphAdmin(ReadOnlyAdmin):
+    @admin.display(description="pages")
+    def pages(self, row: Entity | Relation) -> str:
+        """The pages in order, each once; a long list is truncated."""
+        pages = sorted({mention["page"] for mention in row.evidence if mention.get("page")})
+        return Truncator(", ".join(map(str, pages))).chars(40) or "-"
+
+
 @admin.register(Entity)
-class EntityAdmin(ReadOnlyAdmin):
-    list_display = ("name", "document", "mentions", "places")
+class EntityAdmin(GraphAdmin):
+    list_display = ("name", "document", "mentions", "pages")
     list_select_related = ("document",)
     search_fields = ("key", "document__name")
 
@@ -53,23 +57,9 @@ class EntityAdmin(ReadOnlyAdmin):
     def mentions(self, entity: Entity) -> int:
         return len(entity.evidence)
 
-    @admin.display(description="pages")
-    def places(self, entity: Entity) -> str:
-        return pages_of(entity.evidence)
-
 
 @admin.register(Relation)
-class RelationAdmin(ReadOnlyAdmin):
-    list_display = ("source", "target", "document", "places")
+class RelationAdmin(GraphAdmin):
+    list_display = ("source", "target", "document", "pages")
     list_select_related = ("document", "source", "target")
     search_fields = ("source__key", "target__key", "document__name")
-
-    @admin.display(description="pages")
-    def places(self, relation: Relation) -> str:
-        return pages_of(relation.evidence)
-
-
-def pages_of(evidence: list[dict[str, Any]]) -> str:
-    """The pages in order, each once; a long list is cut."""
-    pages = sorted({place["page"] for place in evidence if place.get("page")})
-    return Truncator(", ".join(str(page) for page in pages)).chars(40) or "-"

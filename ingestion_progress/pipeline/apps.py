@@ -1,4 +1,4 @@
-"""The app of the reference ingestion, and what it adds to the API and the pages."""
+"""The Django app of the reference ingestion, and its extensions of the API and the pages."""
 
 from django.apps import AppConfig
 
@@ -9,7 +9,7 @@ class PipelineConfig(AppConfig):
     verbose_name = "Reference ingestion"
     default_auto_field = "django.db.models.BigAutoField"
 
-    # What it adds: see ingestion_progress/extensions.py
+    # See ingestion_progress/extensions.py
     progress_api_routers = (
         "ingestion_progress.pipeline.uploads.api.router",
         "ingestion_progress.pipeline.search_api.router",

@@ -1,12 +1,13 @@
-"""The last three stages at once: chunks stream from the cutter to Qdrant and to the graph."""
+"""The last three stages: chunks are embedded and extracted from while others are still cut."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.conf import conf
@@ -14,13 +15,10 @@ from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreU
 from ingestion_progress.pipeline.stages.chunking import Chunker, SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder, Embedder
 from ingestion_progress.pipeline.stages.extraction import Extractor, KeyphraseExtractor
-from ingestion_progress.pipeline.stages.image_description import (
-    ImageDescriber,
-    SurroundingsDescriber,
-)
-from ingestion_progress.pipeline.stores.graph import DatabaseGraph, GraphStore
+from ingestion_progress.pipeline.stages.image_description import ImageDescriber, MetadataDescriber
+from ingestion_progress.pipeline.stores.graph import GraphStore
 from ingestion_progress.pipeline.stores.vectors import QdrantStore, VectorStore
-from ingestion_progress.pipeline.thread_pool import Crew
+from ingestion_progress.pipeline.thread_pool import ThreadPool
 from ingestion_progress.tracker import reason_of
 
 if TYPE_CHECKING:
@@ -29,65 +27,54 @@ if TYPE_CHECKING:
     from ingestion_progress.pipeline.documents import Chunk
     from ingestion_progress.pipeline.models import Document
     from ingestion_progress.pipeline.stages.embedding import SparseVector
-    from ingestion_progress.pipeline.stages.parsing import Content
+    from ingestion_progress.pipeline.stages.parsing import ParsedDocument
     from ingestion_progress.tracker import JobTracker, StageTracker
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
-# Qdrant's local folder is locked per batch: large enough to be worth it, small enough to share.
+# Qdrant's local folder is locked once per batch: larger batches lock less often, but for longer.
 EMBEDDING_BATCH = 64
 EMBEDDING_CAPACITY = 64
 EXTRACTION_CAPACITY_PER_WORKER = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tools:
-    """What does the work, each behind a small interface."""
+class Components:
+    """The replaceable parts of the pipeline, each behind a small interface."""
 
-    describer: ImageDescriber
-    chunker: Chunker
-    embedder: Embedder
-    extractor: Callable[[], Extractor]
-    """Makes one for each worker."""
-    vectors: VectorStore
+    describer: ImageDescriber = field(default_factory=MetadataDescriber)
+    chunker: Chunker = field(default_factory=SemanticChunker)
+    embedder: Embedder = field(default_factory=Bm25Embedder)
+    extractor: Callable[[], Extractor] = KeyphraseExtractor
+    """Called once in each worker thread."""
+    vectors: VectorStore = field(default_factory=QdrantStore)
     graph: GraphStore
-
-    @classmethod
-    def of(cls, document_id: str) -> Self:
-        return cls(
-            describer=SurroundingsDescriber(),
-            chunker=SemanticChunker(),
-            embedder=Bm25Embedder(),
-            extractor=KeyphraseExtractor,
-            vectors=QdrantStore(),
-            graph=DatabaseGraph(document_id),
-        )
 
 
 class ChunkStream:
-    """Chunking in the caller's thread, embedding in one, extraction in a pool."""
+    """Chunks in the caller's thread, embeds in another, extracts in a pool of threads."""
 
-    def __init__(self, job: JobTracker, document: Document, tools: Tools) -> None:
+    def __init__(self, job: JobTracker, document: Document, components: Components) -> None:
         self._job = job
         self._document = document
-        self._tools = tools
-        self._local = threading.local()
+        self._components = components
+        self._extractors = defaultdict[int, Extractor](components.extractor)
         self._embedding = job.stage("embedding", unit="chunks")
         self._extraction = job.stage("extraction", unit="chunks")
-        self._embedded = Tally("embedded")
-        self._extracted = Tally("read for entities")
+        self._embedded = ChunkResults("embedded")
+        self._extracted = ChunkResults("read for entities")
 
-    def run(self, content: Content) -> None:
-        """Raises NothingIngested where not one chunk could be embedded, or extracted from."""
+    def run(self, content: ParsedDocument) -> None:
+        """Raises NothingIngested if no chunk could be embedded, or none extracted from."""
         with self._extraction:
-            with self._extractors() as extractors, self._embedding:
-                with self._embedders() as embedders:
-                    self._cut(content, put=(embedders.put, extractors.put))
+            with self._extraction_pool() as extraction, self._embedding:
+                with self._embedding_pool() as embedding:
+                    self._cut(content, (embedding, extraction))
                 self._embedded.raise_if_all_failed()
             self._extracted.raise_if_all_failed()
 
-    def _extractors(self) -> Crew[Chunk]:
-        return Crew(
+    def _extraction_pool(self) -> ThreadPool[Chunk]:
+        return ThreadPool(
             self._extract,
             name="extraction",
             size=conf.extraction_workers,
@@ -96,8 +83,8 @@ class ChunkStream:
             on_depth=self._job.set_queue_depth,
         )
 
-    def _embedders(self) -> Crew[Chunk]:
-        return Crew(
+    def _embedding_pool(self) -> ThreadPool[Chunk]:
+        return ThreadPool(
             self._embed,
             name="embedding",
             capacity=EMBEDDING_CAPACITY,
@@ -105,29 +92,34 @@ class ChunkStream:
             check=self._job.raise_if_cancelled,
         )
 
-    def _cut(self, content: Content, put: Sequence[Callable[[Chunk], None]]) -> None:
-        """All chunks of the document, the pictures first, each put into every queue."""
-        chunker = self._tools.chunker
-        to_come = len(content.picture_chunks) + sum(map(chunker.expected, content.pages))
-        known = 0
+    def _cut(self, content: ParsedDocument, pools: Sequence[ThreadPool[Chunk]]) -> None:
+        """Puts all chunks of the document into every pool: those of the pages, then the pictures.
+
+        The totals are estimates until the last page is cut.
+        """
+        chunker = self._components.chunker
+        remaining = len(content.picture_chunks) + sum(map(chunker.expected, content.pages))
+        count = 0
         with self._job.stage("chunking", total=len(content.pages), unit="pages") as stage:
             for page in stage.iterate(content.pages):
-                to_come -= chunker.expected(page)
+                remaining -= chunker.expected(page)
                 with stage.in_flight():
-                    for chunk in chunker.chunks(page, first_number=known + 1):
-                        known += 1
-                        self._expect(known, to_come + chunker.expected(page, after=chunk.end))
-                        _put(chunk, put)
+                    for chunk in chunker.chunks(page, first_number=count + 1):
+                        count += 1
+                        rest = remaining + chunker.expected(page, after=chunk.end)
+                        self._set_totals(count, count + rest)
+                        for pool in pools:
+                            pool.put(chunk)
             for chunk in content.picture_chunks:
-                known += 1
-                _put(chunk, put)
-            self._expect(known, 0)
+                for pool in pools:
+                    pool.put(chunk)
+            count += len(content.picture_chunks)
+            self._set_totals(count, count)
 
-    def _expect(self, known: int, to_come: int) -> None:
-        """Totals are expected ones until the last page is cut, corrected with each chunk."""
-        self._job.set_totals(chunks=known)
+    def _set_totals(self, chunks: int, expected: int) -> None:
+        self._job.set_totals(chunks=chunks)
         for stage in (self._embedding, self._extraction):
-            stage.set(total=known + to_come)
+            stage.set(total=expected)
 
     def _embed(self, _number: int, chunks: Sequence[Chunk]) -> None:
         stage = self._embedding
@@ -135,8 +127,8 @@ class ChunkStream:
             pairs: list[tuple[Chunk, SparseVector]] = []
             for chunk in chunks:
                 with self._embedded.attempt(stage, chunk):
-                    pairs.append((chunk, self._tools.embedder.embed(chunk.text)))
-            written = self._tools.vectors.write(self._document.pk, self._document.name, pairs)
+                    pairs.append((chunk, self._components.embedder.embed(chunk.text)))
+            written = self._components.vectors.write(self._document.pk, self._document.name, pairs)
             self._job.count(qdrant_writes=written)
         stage.advance(len(chunks))
 
@@ -147,9 +139,9 @@ class ChunkStream:
                 self._job.worker(number, chunk=chunk.key) as slot,
                 self._extraction.in_flight(),
             ):
-                findings = self._extractor().extract(chunk.text)
+                extraction = self._extractors[number].extract(chunk.text)
                 slot.progress(50)
-                writes = self._tools.graph.write(chunk, findings)
+                writes = self._components.graph.write(chunk, extraction)
                 self._job.count(
                     entities_total=writes.entities,
                     relations_total=writes.relations,
@@ -157,28 +149,25 @@ class ChunkStream:
                 )
             self._extraction.advance()
 
-    def _extractor(self) -> Extractor:
-        if not hasattr(self._local, "extractor"):
-            self._local.extractor = self._tools.extractor()
-        extractor: Extractor = self._local.extractor
-        return extractor
 
-
-class Tally:
-    """What was tried and what failed: one bad chunk is recorded, all of them are too many."""
+class ChunkResults:
+    """Counts attempted and failed chunks of a stage, which fails only if all its chunks fail."""
 
     def __init__(self, purpose: str) -> None:
         self._purpose = purpose
         self._lock = threading.Lock()
-        self._tried = 0
+        self._attempted = 0
         self._failed = 0
         self._last_reason = ""
 
     @contextmanager
     def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
-        """What goes wrong inside is recorded as this chunk's error and goes no further."""
+        """Records an exception inside the block as an error of this chunk.
+
+        Raises what is no fault of the chunk: a cancellation, or a store that is down.
+        """
         with self._lock:
-            self._tried += 1
+            self._attempted += 1
         try:
             yield
         except (JobCancelled, JobSuperseded, VectorStoreUnavailable):
@@ -191,12 +180,7 @@ class Tally:
             stage.record_error(reason_of(error), item=chunk.key)
 
     def raise_if_all_failed(self) -> None:
-        if self._tried and self._failed == self._tried:
+        if self._attempted and self._failed == self._attempted:
             raise NothingIngested(
-                f"Not one of {self._tried} chunks could be {self._purpose}: {self._last_reason}"
+                f"Not one of {self._attempted} chunks could be {self._purpose}: {self._last_reason}"
             )
-
-
-def _put(chunk: Chunk, queues: Sequence[Callable[[Chunk], None]]) -> None:
-    for put in queues:
-        put(chunk)

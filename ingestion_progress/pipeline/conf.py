@@ -1,4 +1,4 @@
-"""The pipeline's settings: typed, each read when it is used, each with a default that works."""
+"""The settings of the pipeline: typed properties that are read at each use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-PREFIX = "INGESTION_PROGRESS_"
+from ingestion_progress.conf import PREFIX
 
 
 class PipelineSettings:
@@ -18,7 +18,7 @@ class PipelineSettings:
 
     @property
     def task(self) -> str:
-        """Dotted path of the Django Task that ingests an upload; it takes the job's id."""
+        """Dotted path of the Django Task that ingests an upload. Its argument is the job's id."""
         return str(self._get("TASK", "ingestion_progress.pipeline.tasks.ingest_document"))
 
     @property
@@ -28,12 +28,12 @@ class PipelineSettings:
 
     @property
     def extraction_workers(self) -> int:
-        """Threads that extract entities and relations: the size of a job's worker pool."""
+        """Threads that extract entities and relations: the job's worker pool."""
         return int(self._get("EXTRACTION_WORKERS", 4))
 
     @property
     def qdrant_url(self) -> str:
-        """Address of a Qdrant server. Empty: a local folder, `qdrant_path`, without a server."""
+        """Address of a Qdrant server. If empty, `qdrant_path` is used without a server."""
         return str(self._get("QDRANT_URL", "") or "")
 
     @property
@@ -42,11 +42,11 @@ class PipelineSettings:
 
     @property
     def qdrant_path(self) -> Path:
-        """Folder of the embedded Qdrant. Default: `qdrant` in VAR_DIR, else in BASE_DIR."""
+        """Folder of the embedded Qdrant. Default: `qdrant` in VAR_DIR, or else in BASE_DIR."""
         if given := self._get("QDRANT_PATH", ""):
             return Path(given)
-        homes = (getattr(settings, name, None) for name in ("VAR_DIR", "BASE_DIR"))
-        return Path(next(filter(None, homes), ".")) / "qdrant"
+        folders = (getattr(settings, name, None) for name in ("VAR_DIR", "BASE_DIR"))
+        return Path(next(filter(None, folders), ".")) / "qdrant"
 
     @property
     def qdrant_collection(self) -> str:

@@ -1,30 +1,33 @@
-"""What travels through the pipeline: pages with their pictures, and the chunks made of them."""
+"""The data that the stages exchange: pages, pictures and chunks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """An image embedded in a document, with what its surroundings say about it."""
+    """An image in a document, with the text that surrounds it."""
 
     number: int
     """From 1, in the order of the document."""
     page: int | None = None
     """From 1; None where the format has no pages."""
     format: str = ""
-    """`PNG`, `JPEG` …; empty when it could not be found out."""
+    """`PNG`, `JPEG` …; empty if unknown."""
     width: int = 0
     height: int = 0
-    """Pixels; 0 when they could not be found out."""
+    """Pixels; 0 if unknown."""
     alt: str = ""
     caption: str = ""
     heading: str = ""
     """The nearest heading above it."""
     source: str = ""
-    """The file or address that the document names; nothing is ever fetched from it."""
+    """The file or address that the document names. It is never fetched."""
 
     @property
     def key(self) -> str:
@@ -33,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """What a parser reads at once: a page, or the whole of a document without pages."""
+    """A page, or the whole of a document that has no pages."""
 
     number: int | None
     text: str
@@ -43,7 +46,7 @@ class Page:
     """The section in which the page begins, from the document's outline."""
     pictures: tuple[Picture, ...] = ()
     warnings: tuple[str, ...] = ()
-    """What a reader should know about it, in sentences."""
+    """Sentences for the job's log."""
 
     @property
     def label(self) -> str:
@@ -65,14 +68,13 @@ class Chunk:
 
 
 class Source(Protocol):
-    """An opened document. Pages are read one by one, so that one bad page is only one."""
+    """An opened document. Pages are read one by one, so a damaged page does not affect others."""
 
     @property
     def page_count(self) -> int: ...
 
     def page(self, index: int) -> Page:
         """The page at `index`, from 0. Raises UnreadablePage."""
-        ...
 
 
 class Parser(Protocol):
@@ -80,14 +82,13 @@ class Parser(Protocol):
 
     def open(self, file: BinaryIO, name: str) -> Source:
         """Raises UnreadableDocument with a sentence that names the document."""
-        ...
 
 
 @dataclass(frozen=True)
 class Pages:
-    """A source whose pages are all known at once."""
+    """A source whose pages are all in memory."""
 
-    pages: tuple[Page, ...] = field(default=())
+    pages: Sequence[Page]
 
     @property
     def page_count(self) -> int:
@@ -95,7 +96,3 @@ class Pages:
 
     def page(self, index: int) -> Page:
         return self.pages[index]
-
-    @classmethod
-    def of(cls, *pages: Page) -> Self:
-        return cls(pages)

@@ -1,27 +1,27 @@
-"""What can go wrong with a document, as one tree under the app's own.
+"""The errors of the pipeline.
 
 IngestionProgressError
 └── PipelineError
-    ├── UnreadableDocument      nothing can be made of this document
+    ├── UnreadableDocument      the document cannot be ingested
     │   ├── EmptyDocument           it has no bytes, no pages or no content
     │   ├── DocumentTooLarge        it would unpack to too much
     │   │   └── UploadTooLarge          it is above the limit for uploads
-    │   ├── UnsupportedDocument     a kind of document that no parser reads
-    │   ├── MislabelledDocument     its extension says one thing, its content another
+    │   ├── UnsupportedDocument     no parser reads this kind of document
+    │   ├── MislabelledDocument     its extension does not match its content
     │   ├── ProtectedDocument       it needs a password
-    │   └── DamagedDocument         truncated, or broken in another way
-    ├── UnreadablePage          one page of it; the others go on
-    ├── UnreadableImage         one picture of it; the others go on
+    │   └── DamagedDocument         it is truncated or otherwise broken
+    ├── UnreadablePage          one page is damaged; the others are read
+    ├── UnreadableImage         one picture is damaged; the others are described
     ├── DocumentNotFound        no upload has this id (also a LookupError)
     ├── StoredFileMissing       the file of an upload is gone
     ├── DocumentNotStored       the disk is full, or the storage is broken
-    ├── DocumentBusy            another job is ingesting it right now
-    ├── NothingIngested         every single part failed
-    ├── IngestionStopped        its process was told to stop
-    ├── TaskNotQueued           the task queue did not take the job
+    ├── DocumentBusy            another job is ingesting the document
+    ├── NothingIngested         all pages or all chunks failed
+    ├── IngestionStopped        a signal stopped the process
+    ├── TaskNotQueued           the task queue refused the job
     └── VectorStoreUnavailable  Qdrant does not answer, or its folder is locked or damaged
 
-Every message is a sentence for a person and may be shown to a user.
+Every message is a sentence that may be shown to a user.
 """
 
 from __future__ import annotations
@@ -33,44 +33,34 @@ class PipelineError(IngestionProgressError):
     """Base of everything the pipeline raises on purpose."""
 
 
-class UnreadableDocument(PipelineError):
-    pass
+class UnreadableDocument(PipelineError): ...
 
 
-class EmptyDocument(UnreadableDocument):
-    pass
+class EmptyDocument(UnreadableDocument): ...
 
 
-class DocumentTooLarge(UnreadableDocument):
-    pass
+class DocumentTooLarge(UnreadableDocument): ...
 
 
-class UploadTooLarge(DocumentTooLarge):
-    pass
+class UploadTooLarge(DocumentTooLarge): ...
 
 
-class UnsupportedDocument(UnreadableDocument):
-    pass
+class UnsupportedDocument(UnreadableDocument): ...
 
 
-class MislabelledDocument(UnreadableDocument):
-    pass
+class MislabelledDocument(UnreadableDocument): ...
 
 
-class ProtectedDocument(UnreadableDocument):
-    pass
+class ProtectedDocument(UnreadableDocument): ...
 
 
-class DamagedDocument(UnreadableDocument):
-    pass
+class DamagedDocument(UnreadableDocument): ...
 
 
-class UnreadablePage(PipelineError):
-    pass
+class UnreadablePage(PipelineError): ...
 
 
-class UnreadableImage(PipelineError):
-    pass
+class UnreadableImage(PipelineError): ...
 
 
 class DocumentNotFound(PipelineError, LookupError):
@@ -84,8 +74,7 @@ class StoredFileMissing(PipelineError):
         super().__init__(f"The file of “{name}” is gone from the server. Upload it again.")
 
 
-class DocumentNotStored(PipelineError):
-    pass
+class DocumentNotStored(PipelineError): ...
 
 
 class DocumentBusy(PipelineError):
@@ -96,17 +85,13 @@ class DocumentBusy(PipelineError):
         self.job_id = job_id
 
 
-class NothingIngested(PipelineError):
-    pass
+class NothingIngested(PipelineError): ...
 
 
-class IngestionStopped(PipelineError):
-    pass
+class IngestionStopped(PipelineError): ...
 
 
-class TaskNotQueued(PipelineError):
-    pass
+class TaskNotQueued(PipelineError): ...
 
 
-class VectorStoreUnavailable(PipelineError):
-    pass
+class VectorStoreUnavailable(PipelineError): ...

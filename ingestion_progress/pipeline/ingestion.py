@@ -1,7 +1,6 @@
-"""One document through all stages: the reference of how a task uses the tracker.
+"""Ingests one document, as an example of a task that uses the tracker.
 
-Pages are parsed and pictures described first. Then chunks stream: while pages are still being
-cut, one thread embeds and stores what is there, and a pool of workers extracts from it.
+Parsing and image description run first. Chunking, embedding and extraction then run concurrently.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from django.db import router, transaction
 
 from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.chunk_stream import ChunkStream, Tools
+from ingestion_progress.pipeline.chunk_stream import ChunkStream, Components
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
     DocumentBusy,
@@ -24,6 +23,7 @@ from ingestion_progress.pipeline.exceptions import (
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsing import read_document
+from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.tracker import fail_job, track
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
 
 def ingest(job_id: str) -> None:
-    """Runs a queued job to its end.
+    """Runs a queued job. Raises JobExists if it has started before, or JobNotFound.
 
-    Raises what ended it: JobCancelled, UnreadableDocument or another error, which the job has
-    recorded; JobExists where it runs or has ended already, JobNotFound where there is none.
+    An error that ends the job, such as JobCancelled or UnreadableDocument, is recorded and
+    re-raised.
     """
     job = Job.objects.filter(pk=job_id).first()
     if job is None:
@@ -47,26 +47,27 @@ def ingest(job_id: str) -> None:
         missing = DocumentNotFound(job.document_id)
         fail_job(job_id, str(missing))
         raise missing
-    with track(document.name, job_id=job_id, workers=conf.extraction_workers) as tracker, _stops():
+    workers = conf.extraction_workers
+    with track(document.name, job_id=job_id, workers=workers) as tracker, _stop_reason():
         claim(job_id, document)
         ingest_document(tracker, document)
 
 
-def warm_up() -> None:
-    """Loads what is loaded on demand, so that the first document does not wait for it."""
+def load_parsers() -> None:
+    """Imports all parsers now instead of with the first document."""
     for media_type in MediaType:
         parser_for(media_type)
 
 
 def ingest_document(job: JobTracker, document: Document) -> None:
-    """The stages of one document, reported to a job that runs."""
-    tools = Tools.of(document.pk)
+    """Runs the stages of one document and reports them to a running job."""
+    components = Components(graph=DatabaseGraph(document.pk))
     with _opened(document) as file:
-        content = read_document(job, document, file, tools.describer)
-    # From here on the old text is gone. A crash leaves less than there was, never twice.
-    tools.vectors.clear(document.pk)
-    tools.graph.clear()
-    ChunkStream(job, document, tools).run(content)
+        content = read_document(job, document, file, components.describer)
+    # The former text is deleted first, so a crash may leave too little but no duplicates.
+    components.vectors.clear(document.pk)
+    components.graph.clear()
+    ChunkStream(job, document, components).run(content)
 
 
 @contextmanager
@@ -80,8 +81,8 @@ def _opened(document: Document) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def _stops() -> Iterator[None]:
-    """A process that is told to stop gives the job a reason that a person understands."""
+def _stop_reason() -> Iterator[None]:
+    """Replaces the exception of a signal by IngestionStopped, whose text is the job's error."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
@@ -90,13 +91,14 @@ def _stops() -> Iterator[None]:
 
 
 def claim(job_id: str, document: Document) -> None:
-    """Two jobs that replace one document at a time would leave a mixture of both: of those that
-    run, exactly one gets it. Raises DocumentBusy. Given up by ending, or by falling silent.
+    """Locks a document for a job, because two jobs at a time would write a mixture of both.
+
+    The lock ends when the job ends or has no heartbeat. Raises DocumentBusy.
     """
     using = router.db_for_write(Document)
     with transaction.atomic(using=using):
         locked = Document.objects.using(using).select_for_update().get(pk=document.pk)
-        # Asked after the lock: whoever held it before has said that it runs.
+        # Queried inside the row lock: the status of its former holder is committed.
         others = Job.objects.running().exclude(pk=job_id).filter(pk=locked.ingested_by)
         if others.exclude(pk__in=Job.objects.silent().values("pk")).exists():
             raise DocumentBusy(document.name, locked.ingested_by)

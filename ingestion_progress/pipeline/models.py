@@ -1,4 +1,4 @@
-"""What an ingestion keeps: the stored upload, and the graph of what its text speaks about."""
+"""Stored uploads, and the graph of entities and relations that an ingestion writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_KEY_LENGTH = 200
 
 
 def stored_path(document: Document, name: str) -> str:
-    """Where an upload is kept: nothing of the user's name but an extension known to be safe."""
+    """The path of a stored upload: of the user's file name only the extension is kept."""
     return f"documents/{uuid.uuid4().hex}{extension(name).lower()}"
 
 
@@ -55,7 +55,7 @@ class Document(models.Model):
 
 
 class Entity(models.Model):
-    """A node of the graph: something that a document speaks about."""
+    """A node of the graph: something that a document mentions."""
 
     document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="entities")
     key = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as it is compared.")
@@ -78,7 +78,7 @@ class Entity(models.Model):
 
 
 class Relation(models.Model):
-    """An edge of the graph: two entities that stand in one sentence. Without a direction."""
+    """An undirected edge of the graph: two entities that occur in one sentence."""
 
     document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="relations")
     source = models.ForeignKey(Entity, on_delete=models.CASCADE, related_name="relations_out")

@@ -1,4 +1,4 @@
-"""Answers from what was ingested: text from Qdrant, entities from the graph."""
+"""Searches the ingested documents: text in Qdrant, entities in the graph."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db.models import Q
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_progress.pipeline.models import Entity
-from ingestion_progress.pipeline.stores.evidence import StandsInAny
+from ingestion_progress.pipeline.stores.graph import MentionedInAny
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ MAX_QUERY_LENGTH = 1000
 
 
 class SearchHit(BaseModel):
-    """One chunk that answers a query."""
+    """One chunk that matches a query."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -35,11 +35,8 @@ class SearchHit(BaseModel):
 
 
 def search(query: str, *, limit: int = 10) -> list[SearchHit]:
-    """The best chunks, best first; at most `limit` (1 to 100). Empty where nothing fits.
-
-    Raises VectorStoreUnavailable.
-    """
-    # Qdrant's client takes longer to load than all the rest of a web process.
+    """At most `limit` chunks (1 to 100), the best first. Raises VectorStoreUnavailable."""
+    # Importing Qdrant's client takes longer than the rest of a web process.
     from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
     from ingestion_progress.pipeline.stores.vectors import QdrantStore
 
@@ -63,14 +60,14 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
 
 
 def _entities(places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
-    """Names of entities by document and chunk, in the order in which they were found."""
+    """The names of the entities by document and chunk, in the order of their creation."""
     chunks: dict[str, list[str]] = {}
     for document_id, chunk in places:
         chunks.setdefault(document_id, []).append(chunk)
     if not chunks:
         return {}
-    # In this order: within an OR, PostgreSQL asks in the order in which it is told.
-    of_each = (Q(document_id=key) & Q(StandsInAny(keys)) for key, keys in chunks.items())
+    # The cheap condition first: PostgreSQL evaluates conditions within an OR in their order.
+    of_each = (Q(document_id=key) & Q(MentionedInAny(keys)) for key, keys in chunks.items())
     rows = Entity.objects.filter(reduce(or_, of_each)).order_by("pk")
     found: dict[tuple[str, str], list[str]] = {}
     for document_id, name, evidence in rows.values_list("document_id", "name", "evidence"):

@@ -1,4 +1,4 @@
-"""The operation of the API that searches the ingested documents."""
+"""The API operation that searches the ingested documents."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ MAX_QUERY_LENGTH = 200
 
 router = Router()
 
-
-# Anything but control characters, and something beside spaces. Characters that join or part others
-# without being seen belong to words in Persian, Hindi and emoji.
+# No control characters, and not only spaces. Invisible characters that join or separate others are
+# allowed: Persian, Hindi and emoji need them.
 _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 WORDS = rf"^[^{_CONTROLS}]*[^{_CONTROLS}\s][^{_CONTROLS}]*$"
 
 
 def words(text: str) -> str:
-    """The query without space around it. Raises what becomes an entry of a 422."""
+    """The query without surrounding spaces. Its error becomes an entry of a 422."""
     stripped = text.strip()
     if not stripped or any(unicodedata.category(character) == "Cc" for character in text):
         raise PydanticCustomError("words", "1 or more characters, and no control characters")

@@ -1,4 +1,4 @@
-"""The task that a worker runs: one ingestion of one document."""
+"""The task that ingests one document."""
 
 from __future__ import annotations
 
@@ -16,11 +16,8 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 
 @task(queue_name="default")
 def ingest_document(job_id: str) -> None:
-    """Ingests the document of a queued job.
-
-    A job that was cancelled, or deleted while it waited, is no failure of the task.
-    """
-    # A web process enqueues tasks, and has no need of the libraries that do the work.
+    """Ingests the document of a job. The task also succeeds if the job is cancelled or deleted."""
+    # Imported late: a web process, which only enqueues, does not need the libraries.
     from ingestion_progress.pipeline.ingestion import ingest
 
     try:

@@ -1,7 +1,8 @@
-"""Threads that share the work of one stage through a bounded queue."""
+"""A pool of threads that process items from a bounded queue."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -11,22 +12,21 @@ from django.db import connections
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
 Item = TypeVar("Item")
 
-# How soon everybody notices that the work is over, was cancelled or has failed.
+# The longest time until a thread notices the end of the work, a cancellation or a failure.
 CHECK_SECONDS = 0.05
-# A thread that waits for a locked file or database cannot be told; it ends with the process.
+# A thread that waits for a locked file or database cannot be interrupted; it ends with the process.
 STOP_SECONDS = 1.0
 
 
-class Crew(Generic[Item]):
-    """A pool of threads. Leaving the block waits until all that was put in is done.
+class ThreadPool(Generic[Item]):
+    """Leaving the block waits until every item is processed.
 
-    `work(number, items)` is called in thread `number`, from 1, with one item or more. The first
-    exception of a thread stops the whole crew, and is raised where the next item is put in or
-    the block is left. An exception inside the block stops the crew within one call of `work`.
+    `work(number, items)` runs in thread `number`, from 1, with at least one item. The first
+    exception of a thread stops the pool and is raised by the next `put`, or at the end of the
+    block. An exception inside the block stops the pool after the current calls of `work`.
     """
 
     def __init__(
@@ -38,10 +38,10 @@ class Crew(Generic[Item]):
         capacity: int = 32,
         batch_size: int = 1,
         check: Callable[[], None],
-        on_depth: Callable[[int], None] | None = None,
+        on_depth: Callable[[int], object] = lambda depth: None,
     ) -> None:
-        """`capacity`: items that may wait. `check`: raises when everything is to stop.
-        `on_depth`: told how many items wait, whenever that changes."""
+        """`capacity`: the most items that wait. `check` raises when the work is to stop.
+        `on_depth` receives the number of waiting items whenever it changes."""
         self._work = work
         self._batch_size = batch_size
         self._check = check
@@ -56,40 +56,33 @@ class Crew(Generic[Item]):
         ]
 
     def put(self, item: Item) -> None:
-        """Waits for room in the queue."""
+        """Waits while the queue is full."""
         while True:
             self._raise_failure()
-            try:
+            with contextlib.suppress(queue.Full):
                 self._waiting.put(item, timeout=CHECK_SECONDS)
-            except queue.Full:
-                continue
-            self._tell_depth()
-            return
+                self._on_depth(self._waiting.qsize())
+                return
 
     def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, *exc_info: object) -> None:
         try:
-            if error is None:
+            if kind is None:
                 self._is_complete.set()
                 while any(thread.is_alive() for thread in self._threads):
                     self._raise_failure()
-                    self._wait(CHECK_SECONDS)
+                    self._join(CHECK_SECONDS)
                 self._raise_failure()
         finally:
             self._is_stopped.set()
-            self._wait(STOP_SECONDS)
+            self._join(STOP_SECONDS)
 
-    def _wait(self, seconds: float) -> None:
-        """For the threads to end, all of them together no longer than this."""
+    def _join(self, seconds: float) -> None:
+        """Waits for all threads, together no longer than this."""
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
@@ -103,33 +96,26 @@ class Crew(Generic[Item]):
         try:
             while batch := self._next_batch():
                 self._work(number, batch)
-        except BaseException as error:  # noqa: BLE001  (it is raised where the crew was started)
+        except BaseException as error:  # noqa: BLE001  (raised by `put` or `__exit__`)
             self._failure = self._failure or error
             self._is_stopped.set()
         finally:
             connections.close_all()
 
     def _next_batch(self) -> list[Item]:
-        """What waits, up to a batch; empty when there is nothing to come."""
-        batch: list[Item] = []
-        while not batch:
-            if self._is_stopped.is_set():
-                return []
-            # Asked before the queue: what is put in before completion is always seen.
+        """The waiting items, up to a batch; empty when the thread is to end."""
+        while not self._is_stopped.is_set():
+            # Read before the queue, so that no item that was put before completion is missed.
             is_complete = self._is_complete.is_set()
             try:
-                batch.append(self._waiting.get(timeout=CHECK_SECONDS))
+                batch = [self._waiting.get(timeout=CHECK_SECONDS)]
             except queue.Empty:
                 if is_complete:
-                    return []
-        while len(batch) < self._batch_size:
-            try:
-                batch.append(self._waiting.get_nowait())
-            except queue.Empty:
-                break
-        self._tell_depth()
-        return batch
-
-    def _tell_depth(self) -> None:
-        if self._on_depth:
+                    break
+                continue
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < self._batch_size:
+                    batch.append(self._waiting.get_nowait())
             self._on_depth(self._waiting.qsize())
+            return batch
+        return []

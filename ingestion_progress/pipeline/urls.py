@@ -1,4 +1,4 @@
-"""The pages of the reference ingestion, in front of those of the app (`extensions`)."""
+"""The URLs of the reference ingestion, which precede those of the app."""
 
 from __future__ import annotations
 
@@ -6,6 +6,4 @@ from django.urls import path
 
 from ingestion_progress.pipeline.uploads.views import job_list
 
-urlpatterns = [
-    path("", job_list, name="job_list"),
-]
+urlpatterns = [path("", job_list, name="job_list")]

@@ -1,4 +1,4 @@
-"""The process that runs ingestions: a worker of the database task backend that keeps house."""
+"""A worker of the database task backend that also recovers the work of killed workers."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ logger = logging.getLogger("ingestion_progress.worker")
 
 STOPPED = "The worker was stopped."
 QUEUE = "default"
-HOUSEKEEPING_SECONDS = 5.0
+RECOVERY_SECONDS = 5.0
 
 
 class OrphanedTask(Exception):
-    """The worker of this task is gone, and its job has ended without it."""
+    """The worker of this task was killed, and its job has ended."""
 
 
 class IngestionWorker(Worker):
-    """Takes one task at a time. A signal stops it at once; a running job learns why."""
+    """Runs one task at a time. A signal stops it immediately and fails the running job."""
 
     def __init__(self, *, interval_seconds: float, is_draining: bool = False) -> None:
         super().__init__(
@@ -55,9 +55,9 @@ class IngestionWorker(Worker):
 
     def shutdown(self, signum: int, frame: FrameType | None) -> None:
         if not self.running:
-            os._exit(1)  # asked twice: whatever hangs may hang
+            os._exit(1)  # a second signal does not wait for a thread that hangs
         self.running = False
-        # In the main thread, so it goes up through the task, whose job records it.
+        # The task runs in the main thread too, so its job records this exception.
         raise SystemExit(STOPPED)
 
     def configure_signals(self) -> None:
@@ -66,57 +66,60 @@ class IngestionWorker(Worker):
 
     def run(self) -> None:
         """Until a signal or, with `is_draining`, an empty queue. Leaves no task half-taken."""
-        is_over = threading.Event()
-        keeper = threading.Thread(
-            target=_keep_house, args=[is_over, self.worker_id], name="housekeeping", daemon=True
+        is_stopped = threading.Event()
+        thread = threading.Thread(
+            target=_recover_regularly,
+            args=[is_stopped, self.worker_id],
+            name="recovery",
+            daemon=True,
         )
         try:
             self.configure_signals()
-            keeper.start()
+            thread.start()
             logger.info("worker_started", extra={"worker_id": self.worker_id})
             super().run()
         except SystemExit as stop:
             if stop.code != STOPPED:
                 raise
         finally:
-            is_over.set()
-            give_back(_tasks_of(self.worker_id))
+            is_stopped.set()
+            requeue(_tasks_of(self.worker_id))
             logger.info("worker_stopped", extra={"worker_id": self.worker_id})
 
 
-def keep_house(worker_id: str = "") -> None:
-    """What a killed worker leaves behind: jobs and tasks that look as if they were running.
+def recover_abandoned(worker_id: str = "") -> None:
+    """Corrects jobs and tasks that a killed worker left running.
 
-    A job without a sign of life is lost. The task of a job that has ended has failed. A task that
-    was taken long ago while its job never began goes back to the queue.
+    A job without a heartbeat is lost. The task of a finished job is failed. A task whose job has
+    not started for a long time is queued again.
     """
     lose_silent_jobs()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
     ended = _jobs_of(others, Job.objects.finished())
     for task in others:
         if _job_id(task) in ended or not Job.objects.filter(pk=_job_id(task)).exists():
-            task.set_failed(OrphanedTask("Its worker is gone."))
-    long_ago = timezone.now() - timedelta(seconds=app_conf.lost_after_seconds)
-    give_back(_running_tasks().filter(started_at__lt=long_ago))
+            task.set_failed(OrphanedTask("Its worker was killed."))
+    limit = timezone.now() - timedelta(seconds=app_conf.lost_after_seconds)
+    requeue(_running_tasks().filter(started_at__lt=limit))
 
 
-def give_back(tasks: QuerySet[DBTaskResult[Any, Any]]) -> None:
-    """Returns to the queue those of the tasks whose job has not begun."""
+def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> None:
+    """Queues those of the tasks again whose job has not started."""
     queued = _jobs_of(tasks, Job.objects.filter(status=JobStatus.QUEUED))
-    mine = [task.pk for task in tasks if _job_id(task) in queued]
-    if mine:
-        tasks.filter(pk__in=mine).update(status=TaskResultStatus.READY, started_at=None)
+    waiting = [task.pk for task in tasks if _job_id(task) in queued]
+    if waiting:
+        tasks.filter(pk__in=waiting).update(status=TaskResultStatus.READY, started_at=None)
 
 
-def _keep_house(is_over: threading.Event, worker_id: str) -> None:
+def _recover_regularly(is_stopped: threading.Event, worker_id: str) -> None:
     try:
-        while not is_over.is_set():
+        while not is_stopped.is_set():
             close_old_connections()
             try:
-                keep_house(worker_id)
+                recover_abandoned(worker_id)
             except DatabaseError:
-                logger.warning("housekeeping_failed", exc_info=True)
-            is_over.wait(HOUSEKEEPING_SECONDS)
+                logger.warning("recovery_failed", exc_info=True)
+            is_stopped.wait(RECOVERY_SECONDS)
     finally:
         connections.close_all()
 
@@ -126,7 +129,7 @@ def _running_tasks() -> QuerySet[DBTaskResult[Any, Any]]:
 
 
 def _tasks_of(worker_id: str) -> QuerySet[DBTaskResult[Any, Any]]:
-    # `worker_ids` is JSON, which SQLite cannot search; the id is random, so text will do.
+    # SQLite cannot search the JSON of `worker_ids`; the id is random, so a text search is safe.
     return _running_tasks().filter(worker_ids__icontains=worker_id)
 
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
-from ingestion_progress.pipeline.stages.stopwords import ENGLISH
+from ingestion_progress.pipeline.stages.embedding import STOPWORDS, Bm25Embedder
 
 TEXT = (
     "Running runners ran: the user's café isn't 3.14 under_score _ __ naïve—dash. Don't! "
@@ -43,4 +42,4 @@ def test_words_that_say_nothing_make_no_vector(text: str):
 
 
 def test_the_stop_words_are_the_179_of_nltk():
-    assert len(ENGLISH) == 179
+    assert len(STOPWORDS) == 179

@@ -5,7 +5,7 @@ import pytest
 from ingestion_progress.pipeline.documents import Picture
 from ingestion_progress.pipeline.exceptions import UnreadableImage
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor, entity_key
-from ingestion_progress.pipeline.stages.image_description import SurroundingsDescriber
+from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
 
 TEXT = (
     "The honey bee collects nectar from flowering plants. Worker bees turn nectar into honey "
@@ -43,7 +43,7 @@ def test_spelling_does_not_make_an_entity():
 
 
 def test_a_picture_is_described_by_what_is_around_it():
-    describe = SurroundingsDescriber().describe
+    describe = MetadataDescriber().describe
     picture = Picture(
         number=2, page=89, format="JPEG", width=200, height=129, alt="A bee",
         caption="Figure 7-1: A bee on clover.", heading="Foraging",
@@ -58,4 +58,4 @@ def test_a_picture_is_described_by_what_is_around_it():
 
 def test_a_picture_of_which_nothing_is_known_is_an_error():
     with pytest.raises(UnreadableImage, match="Picture 4"):
-        SurroundingsDescriber().describe(Picture(number=4))
+        MetadataDescriber().describe(Picture(number=4))

@@ -7,8 +7,8 @@ from django.db import IntegrityError, connections, transaction
 
 from ingestion_progress.pipeline.documents import Chunk
 from ingestion_progress.pipeline.models import Document, Entity, Relation
-from ingestion_progress.pipeline.stages.extraction import Findings
-from ingestion_progress.pipeline.stores.graph import MAX_EVIDENCE, DatabaseGraph
+from ingestion_progress.pipeline.stages.extraction import Extraction
+from ingestion_progress.pipeline.stores.graph import MAX_MENTIONS, DatabaseGraph
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -22,8 +22,8 @@ def chunk(number: int) -> Chunk:
     return Chunk(key=f"c-{number}", text="", page=number)
 
 
-BEES = Findings({"bee": "Bee", "honey": "honey"}, (("bee", "honey"),))
-WASPS = Findings({"bee": "bees", "wasp": "Wasp"}, (("bee", "wasp"),))
+BEES = Extraction({"bee": "Bee", "honey": "honey"}, (("bee", "honey"),))
+WASPS = Extraction({"bee": "bees", "wasp": "Wasp"}, (("bee", "wasp"),))
 
 
 def test_what_was_new_is_counted_and_what_was_known_gets_evidence(document: Document):
@@ -52,7 +52,7 @@ def test_clearing_forgets_one_document_in_memory_and_on_disk(document: Document)
 
 def test_what_could_not_be_written_is_not_known(document: Document):
     graph = DatabaseGraph("d")
-    impossible = Findings({"bee": "Bee"}, (("bee", "bee"),))
+    impossible = Extraction({"bee": "Bee"}, (("bee", "bee"),))
     with pytest.raises(IntegrityError), transaction.atomic():
         graph.write(chunk(1), impossible)
     assert Entity.objects.count() == 0
@@ -61,9 +61,9 @@ def test_what_could_not_be_written_is_not_known(document: Document):
 
 def test_evidence_of_what_stands_everywhere_is_bounded(document: Document):
     graph = DatabaseGraph("d")
-    for number in range(MAX_EVIDENCE + 5):
-        graph.write(chunk(number), Findings({"bee": "Bee"}))
-    assert len(Entity.objects.get().evidence) == MAX_EVIDENCE
+    for number in range(MAX_MENTIONS + 5):
+        graph.write(chunk(number), Extraction({"bee": "Bee"}))
+    assert len(Entity.objects.get().evidence) == MAX_MENTIONS
 
 
 @pytest.mark.django_db(transaction=True)
@@ -76,7 +76,7 @@ def test_threads_write_one_graph_without_duplicates():
         for number in range(first, first + 10):
             keys = [f"k{(number + step) % 7}" for step in range(3)]
             pairs = ((min(keys[:2]), max(keys[:2])),)
-            writes = graph.write(chunk(number), Findings({key: key for key in keys}, pairs))
+            writes = graph.write(chunk(number), Extraction({key: key for key in keys}, pairs))
             written.append(writes.entities + writes.relations)
         connections.close_all()
 

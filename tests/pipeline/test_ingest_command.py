@@ -104,7 +104,7 @@ class TestInThisProcess:
     def test_the_job_id_may_be_chosen_for_one_document(self, folder: Path):
         run(folder / "a.md", "--job-id", "mine")
         assert Job.objects.get().pk == "mine"
-        with pytest.raises(CommandError, match="for one document, and these are 3"):
+        with pytest.raises(CommandError, match="for one document, not for 3"):
             run(folder, "--job-id", "mine")
 
     def test_one_bad_document_does_not_stop_the_others(self, folder: Path, tmp_path: Path):
@@ -145,7 +145,7 @@ class TestInThisProcess:
     def test_a_folder_without_documents_is_said(self, folder: Path, tmp_path: Path):
         (tmp_path / "empty").mkdir()
         (tmp_path / "empty" / ".hidden.md").write_text("Bees make honey.")
-        with pytest.raises(CommandError, match=r"There is no document in .*empty, of \.") as found:
+        with pytest.raises(CommandError, match=r"There is no document in .*empty \(\.") as found:
             run(folder, tmp_path / "empty")
         assert found.value.returncode == 1
         assert not Job.objects.exists()

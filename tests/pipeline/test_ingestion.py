@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +13,8 @@ from pypdf import PdfWriter
 from ingestion_progress.exceptions import JobCancelled, JobExists
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
-from ingestion_progress.pipeline import chunk_stream
-from ingestion_progress.pipeline.chunk_stream import Tools
+from ingestion_progress.pipeline import chunk_stream, ingestion
+from ingestion_progress.pipeline.chunk_stream import Components
 from ingestion_progress.pipeline.documents import Chunk
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -75,11 +74,10 @@ def assert_counts_are_what_is_stored(job: Job) -> None:
     assert job.qdrant_writes == QdrantStore().count(job.document_id)
 
 
-def with_tools(monkeypatch: pytest.MonkeyPatch, **tools: object) -> None:
-    """Real tools but for those that a test breaks on purpose."""
-    original = Tools.of
+def with_components(monkeypatch: pytest.MonkeyPatch, **components: object) -> None:
+    """Real components except those that a test breaks on purpose."""
     monkeypatch.setattr(
-        chunk_stream.Tools, "of", lambda document_id: replace(original(document_id), **tools)
+        ingestion, "Components", lambda **defaults: Components(**defaults | components)
     )
 
 
@@ -174,7 +172,7 @@ def test_a_crash_between_old_and_new_leaves_no_duplicates(monkeypatch: pytest.Mo
             raise VectorStoreUnavailable("gone")
 
     with monkeypatch.context() as patch:
-        with_tools(patch, vectors=Crashing())
+        with_components(patch, vectors=Crashing())
         crashed = queued(pdf(4, first=84), "same.pdf")
         with pytest.raises(VectorStoreUnavailable):
             ingest(crashed.pk)
@@ -247,7 +245,7 @@ class PickyExtractor(KeyphraseExtractor):
 
 @pytest.mark.database
 def test_a_bad_chunk_is_recorded_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
-    with_tools(monkeypatch, embedder=PickyEmbedder(), extractor=PickyExtractor)
+    with_components(monkeypatch, embedder=PickyEmbedder(), extractor=PickyExtractor)
     job = ingested(EXAMPLES / "mkdocs-getting-started.docx")
     assert job.status == "succeeded"
     assert job.error_count == 12
@@ -289,13 +287,13 @@ class EmbedderThatAsksTheStore(Bm25Embedder):
 
 
 @pytest.mark.parametrize(
-    "tools",
+    "components",
     [{"vectors": StoreThatGoesAway}, {"embedder": EmbedderThatAsksTheStore}],
     ids=["while writing", "while embedding"],
 )
-def test_a_vector_store_that_goes_away_fails_the_job_and_is_no_fault_of_a_chunk(monkeypatch, tools):
+def test_unavailable_vector_store_fails_the_job_and_not_a_chunk(monkeypatch, components):
     monkeypatch.setattr(chunk_stream, "EMBEDDING_BATCH", 2)
-    with_tools(monkeypatch, **{name: make() for name, make in tools.items()})
+    with_components(monkeypatch, **{name: make() for name, make in components.items()})
     job = queued(EXAMPLES / "mkdocs-getting-started.docx")
     with pytest.raises(VectorStoreUnavailable):
         ingest(job.pk)
@@ -317,14 +315,14 @@ class UselessExtractor(KeyphraseExtractor):
 
 
 @pytest.mark.parametrize(
-    ("tools", "stage"),
+    ("components", "stage"),
     [
         ({"embedder": UselessEmbedder()}, "embedding"),
         ({"extractor": UselessExtractor}, "extraction"),
     ],
 )
-def test_a_stage_in_which_everything_failed_fails_the_job(monkeypatch, tools, stage):
-    with_tools(monkeypatch, **tools)
+def test_a_stage_in_which_everything_failed_fails_the_job(monkeypatch, components, stage):
+    with_components(monkeypatch, **components)
     job = queued(EXAMPLES / "redis-readme.md")
     with pytest.raises(NothingIngested, match="Not one of"):
         ingest(job.pk)
@@ -474,7 +472,7 @@ def test_a_process_that_is_told_to_stop_leaves_a_reason(monkeypatch, stop: BaseE
         def embed(self, text):
             raise stop
 
-    with_tools(monkeypatch, embedder=Interrupted())
+    with_components(monkeypatch, embedder=Interrupted())
     job = queued(b"text", "a.txt")
     with pytest.raises(IngestionStopped):
         ingest(job.pk)

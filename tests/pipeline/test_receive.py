@@ -183,7 +183,7 @@ def test_a_job_id_that_is_taken_leaves_the_earlier_document_alone(storage):  # n
 @closed_queues
 def test_a_task_queue_that_takes_nothing_leaves_nothing(storage, settings, queue):  # noqa: F811
     settings.TASKS = {"default": queue}
-    with pytest.raises(TaskNotQueued, match="did not take the document"):
+    with pytest.raises(TaskNotQueued, match="did not accept the document"):
         receive(text(), name="a.txt")
     assert nothing_is_left(storage)
 

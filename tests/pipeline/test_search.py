@@ -112,7 +112,7 @@ def test_command_refuses_an_absurd_limit():
 
 
 def test_command_says_when_the_index_is_in_use(storage, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(vectors, "READ_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(vectors, "READ_TIMEOUT_SECONDS", 0.1)
     with vectors._local_client(storage / "qdrant", 1):
         with pytest.raises(CommandError, match="in use by another process"):
             run("honey")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from ingestion_progress.pipeline.thread_pool import Crew
+from ingestion_progress.pipeline.thread_pool import ThreadPool
 
 
 def fine() -> None:
@@ -20,9 +20,9 @@ def test_every_item_is_worked_on_once():
         with lock:
             done.extend(items)
 
-    with Crew(work, name="t", size=4, capacity=3, check=fine) as crew:
+    with ThreadPool(work, name="t", size=4, capacity=3, check=fine) as pool:
         for item in range(200):
-            crew.put(item)
+            pool.put(item)
     assert sorted(done) == list(range(200))
 
 
@@ -34,9 +34,9 @@ def test_threads_are_numbered_and_end_with_the_block():
         barrier.wait(5)
         numbers.add(number)
 
-    with Crew(work, name="numbered", size=3, check=fine) as crew:
+    with ThreadPool(work, name="numbered", size=3, check=fine) as pool:
         for item in range(3):
-            crew.put(item)
+            pool.put(item)
     assert numbers == {1, 2, 3}
     assert not [t for t in threading.enumerate() if t.name.startswith("numbered")]
 
@@ -48,10 +48,10 @@ def test_the_queue_is_bounded_and_its_depth_is_told():
     def work(number, items):
         gate.wait(5)
 
-    with Crew(work, name="t", capacity=2, check=fine, on_depth=depths.append) as crew:
+    with ThreadPool(work, name="t", capacity=2, check=fine, on_depth=depths.append) as pool:
         for item in range(3):
-            crew.put(item)
-        late = threading.Thread(target=crew.put, args=[3])
+            pool.put(item)
+        late = threading.Thread(target=pool.put, args=[3])
         late.start()
         late.join(0.05)
         assert late.is_alive()
@@ -70,9 +70,9 @@ def test_what_waits_is_taken_as_a_batch():
         gate.wait(5)
         sizes.append(len(items))
 
-    with Crew(work, name="t", capacity=10, batch_size=4, check=fine) as crew:
+    with ThreadPool(work, name="t", capacity=10, batch_size=4, check=fine) as pool:
         for item in range(9):
-            crew.put(item)
+            pool.put(item)
         gate.set()
     assert sum(sizes) == 9
     assert max(sizes) == 4
@@ -83,10 +83,10 @@ def test_a_failure_stops_all_and_is_raised_where_the_work_is_given():
         if items[0] == 5:
             raise ValueError("five")
 
-    crew = Crew(work, name="failing", size=2, capacity=2, check=fine)
-    with pytest.raises(ValueError, match="five"), crew:
+    pool = ThreadPool(work, name="failing", size=2, capacity=2, check=fine)
+    with pytest.raises(ValueError, match="five"), pool:
         for item in range(10_000):
-            crew.put(item)
+            pool.put(item)
     assert not [t for t in threading.enumerate() if t.name.startswith("failing")]
 
 
@@ -113,10 +113,10 @@ def test_threads_beside_one_that_failed_take_nothing_more():
             time.sleep(0.005)
         assert len(running()) == count
 
-    crew = Crew(work, name="pair", size=2, capacity=10, check=fine)
-    with pytest.raises(ValueError, match="zero"), crew:
+    pool = ThreadPool(work, name="pair", size=2, capacity=10, check=fine)
+    with pytest.raises(ValueError, match="zero"), pool:
         for item in range(8):
-            crew.put(item)
+            pool.put(item)
         are_busy.wait(5)
         wait_for(1)
         has_failed.set()
@@ -128,8 +128,8 @@ def test_a_failure_on_the_last_item_is_not_lost():
     def work(number, items):
         raise ValueError("last")
 
-    with pytest.raises(ValueError, match="last"), Crew(work, name="t", check=fine) as crew:
-        crew.put(1)
+    with pytest.raises(ValueError, match="last"), ThreadPool(work, name="t", check=fine) as pool:
+        pool.put(1)
 
 
 def test_a_check_that_raises_ends_the_wait():
@@ -142,9 +142,10 @@ def test_a_check_that_raises_ends_the_wait():
 
     until = time.monotonic() + 0.1
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Crew(work, name="t", capacity=50, check=check) as crew:
+    pool = ThreadPool(work, name="t", capacity=50, check=check)
+    with pytest.raises(KeyboardInterrupt), pool:
         for item in range(50):
-            crew.put(item)
+            pool.put(item)
     assert time.monotonic() - started < 1.5
 
 
@@ -155,8 +156,8 @@ def test_an_error_in_the_block_does_not_wait_for_the_queue():
         time.sleep(0.02)
         done.extend(items)
 
-    with pytest.raises(RuntimeError), Crew(work, name="t", capacity=50, check=fine) as crew:
+    with pytest.raises(RuntimeError), ThreadPool(work, name="t", capacity=50, check=fine) as pool:
         for item in range(50):
-            crew.put(item)
+            pool.put(item)
         raise RuntimeError
     assert len(done) < 50

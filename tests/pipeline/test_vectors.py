@@ -97,7 +97,7 @@ def test_threads_share_the_folder():
 
 
 def test_a_folder_that_stays_locked_is_a_clear_error(storage, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(vectors, "READ_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(vectors, "READ_TIMEOUT_SECONDS", 0.1)
     with vectors._local_client(storage / "qdrant", 1):
         with pytest.raises(VectorStoreUnavailable) as busy:
             ask("honey")
@@ -165,7 +165,7 @@ def test_a_server_is_used_where_there_is_one(settings, httpserver: HTTPServer):
 def test_a_server_that_does_not_answer_is_tried_again_and_then_a_clear_error(settings):
     settings.INGESTION_PROGRESS_QDRANT_URL = "http://127.0.0.1:9"
     started = time.monotonic()
-    with pytest.raises(VectorStoreUnavailable, match="does not answer as it should"):
+    with pytest.raises(VectorStoreUnavailable, match="does not answer as expected"):
         QdrantStore().count("d")
     assert time.monotonic() - started > 0.5
 

@@ -13,7 +13,7 @@ from ingestion_progress.exceptions import InvalidTransition
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline import worker as worker_module
 from ingestion_progress.pipeline.uploads.receive import receive
-from ingestion_progress.pipeline.worker import IngestionWorker, give_back, keep_house
+from ingestion_progress.pipeline.worker import IngestionWorker, recover_abandoned, requeue
 from ingestion_progress.tracker import delete_job, track
 from tests.support.documents import storage  # noqa: F401
 
@@ -41,46 +41,46 @@ def status(task: DBTaskResult) -> str:
 def test_the_task_of_a_job_that_has_ended_has_failed(taken: DBTaskResult):
     with pytest.raises(ValueError, match="oops"), track("a.txt", job_id="job"):
         raise ValueError("oops")
-    keep_house("me")
+    recover_abandoned("me")
     assert status(taken) == "FAILED"
-    assert "Its worker is gone" in taken.traceback
+    assert "Its worker was killed" in taken.traceback
 
 
 def test_the_task_of_a_deleted_job_has_failed(taken: DBTaskResult):
     delete_job("job")
-    keep_house("me")
+    recover_abandoned("me")
     assert status(taken) == "FAILED"
 
 
 def test_a_task_in_good_hands_is_left_alone(taken: DBTaskResult):
-    keep_house("me")
+    recover_abandoned("me")
     assert status(taken) == "RUNNING"
     with track("a.txt", job_id="job"):
-        keep_house("me")
+        recover_abandoned("me")
         assert status(taken) == "RUNNING"
-    keep_house("gone")  # it is about to say so itself
+    recover_abandoned("gone")  # it is about to say so itself
     assert status(taken) == "RUNNING"
 
 
 def test_a_task_taken_long_ago_whose_job_never_began_goes_back(taken: DBTaskResult):
     DBTaskResult.objects.update(started_at=timezone.now() - timedelta(hours=1))
-    keep_house("me")
+    recover_abandoned("me")
     assert status(taken) == "READY"
     IngestionWorker(interval_seconds=0.05, is_draining=True).run_task(taken)
     assert Job.objects.get().status == "succeeded"
 
 
 def test_a_worker_gives_back_what_it_has_not_begun(taken: DBTaskResult):
-    give_back(worker_module._tasks_of("somebody else"))
+    requeue(worker_module._tasks_of("somebody else"))
     assert status(taken) == "RUNNING"
-    give_back(worker_module._tasks_of("gone"))
+    requeue(worker_module._tasks_of("gone"))
     assert status(taken) == "READY"
 
 
 def test_a_silent_job_is_lost(taken: DBTaskResult):
     with pytest.raises(InvalidTransition), track("a.txt", job_id="job"):
         Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
-        keep_house("me")
+        recover_abandoned("me")
         assert Job.objects.get().status == "lost"
     assert status(taken) == "FAILED"
 

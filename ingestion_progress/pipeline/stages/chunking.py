@@ -1,4 +1,4 @@
-"""Pages to chunks, cut where the text itself has its joints."""
+"""Divides pages into chunks at headings, paragraphs and sentences."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ if TYPE_CHECKING:
 
     from ingestion_progress.pipeline.documents import Page
 
-# Characters: enough for a thought, and for a search result that can be read at a glance.
+# Characters: one idea, and a search result that is quick to read.
 CHUNK_SIZE = (600, 1000)
-# What is left over at the end of a page and shorter than this joins the chunk before it.
+# A shorter piece is appended to the chunk before it.
 MIN_CHUNK = 120
 EXPECTED_CHUNK = 700
-# Every chunk below a heading carries it.
 MAX_HEADING_LENGTH = 200
-# The splitter's time grows with the square of a text that has no joints: 13 s for 1 MB of them,
-# 0.2 s for this much.
+# The splitter takes quadratic time for a text without spaces: 13 s for 1 MB, 0.2 s for this much.
 MAX_CUT_AT_ONCE = 100_000
-# Where a text that is longer may be divided, the best first.
+# A longer text is divided at one of these first, the best first.
 DIVISIONS = ("\n\n", "\n", " ")
-# Marked with `#`, or underlined.
+# After `#` or above an underline.
 HEADING = re.compile(r"^#{1,6} +(\S.*)$|^(\S.*)\n(?:=+|-{3,}) *$", re.MULTILINE)
 FENCE = re.compile(r"^(```|~~~).*?(?:^\1|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -36,15 +34,13 @@ FENCE = re.compile(r"^(```|~~~).*?(?:^\1|\Z)", re.MULTILINE | re.DOTALL)
 class Chunker(Protocol):
     def chunks(self, page: Page, first_number: int) -> Iterator[Chunk]:
         """The chunks of a page in order, numbered from `first_number`."""
-        ...
 
     def expected(self, page: Page, after: int = 0) -> int:
-        """About how many begin at this offset or later."""
-        ...
+        """An estimate of the number of chunks that begin at this offset or later."""
 
 
 class SemanticChunker:
-    """Cuts at headings (in Markdown), paragraphs, sentences, words: the largest that fits."""
+    """Cuts at the largest unit that fits: section (in Markdown), paragraph, sentence or word."""
 
     @cached_property
     def _text(self) -> TextSplitter:
@@ -55,7 +51,7 @@ class SemanticChunker:
         return MarkdownSplitter(CHUNK_SIZE)
 
     def expected(self, page: Page, after: int = 0) -> int:
-        # Asked after every chunk, so what is left of a large text is not copied.
+        # Called after every chunk, so the rest of a large text is not copied.
         left = len(page.text) - after if after else len(page.text.strip())
         return -(-left // EXPECTED_CHUNK)
 
@@ -86,7 +82,7 @@ class SemanticChunker:
 
 
 def _parts(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of what is cut at once: all of it, unless it is very long."""
+    """Start and end of each part that is cut at once: the whole text, unless it is very long."""
     start = 0
     while len(text) - start > MAX_CUT_AT_ONCE:
         limit = start + MAX_CUT_AT_ONCE
@@ -98,15 +94,12 @@ def _parts(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _headings(page: Page) -> list[tuple[int, str]]:
-    """Offset and text of each heading; a `#` in a block of code is none."""
+    """Offset and text of each heading; a `#` in a block of code does not count."""
     if not page.is_markdown:
         return []
     fences = [match.span() for match in FENCE.finditer(page.text)]
-    return [
-        (match.start(), _title(match))
-        for match in HEADING.finditer(page.text)
-        if not _is_inside(match.start(), fences)
-    ]
+    found = ((match.start(), _title(match)) for match in HEADING.finditer(page.text))
+    return [(start, title) for start, title in found if not _is_inside(start, fences)]
 
 
 def _title(match: re.Match[str]) -> str:

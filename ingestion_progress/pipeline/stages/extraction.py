@@ -1,4 +1,4 @@
-"""Text to entities and relations: keyphrases, and which of them stand in one sentence."""
+"""Extracts entities (keyphrases) and relations (two entities in one sentence) from text."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ LETTER = re.compile(r"[^\W\d_]")
 
 
 @dataclass(frozen=True)
-class Findings:
-    """What one chunk speaks about."""
+class Extraction:
+    """The entities and relations of one chunk."""
 
     entities: dict[str, str] = field(default_factory=dict)
-    """Names by key, the most telling first."""
+    """Names by key, the most relevant first."""
     relations: tuple[tuple[str, str], ...] = ()
     """Pairs of keys, each pair once, the smaller key first."""
 
 
 class Extractor(Protocol):
-    def extract(self, text: str) -> Findings: ...
+    def extract(self, text: str) -> Extraction: ...
 
 
 class KeyphraseExtractor:
-    """YAKE's keyphrases as entities, co-occurrence in a sentence as relation. Not thread-safe."""
+    """YAKE's keyphrases are the entities. Not thread-safe."""
 
     def __init__(self) -> None:
-        # Twice as many as are kept: phrases that contain each other are dropped.
+        # Twice as many as are kept, because phrases that overlap are dropped.
         self._yake = yake.KeywordExtractor(
             lan="en", n=MAX_WORDS, dedup_lim=0.8, top=2 * MAX_ENTITIES_PER_CHUNK
         )
 
-    def extract(self, text: str) -> Findings:
+    def extract(self, text: str) -> Extraction:
         entities: dict[str, str] = {}
         for phrase, _score in self._yake.extract_keywords(text):
             key = entity_key(phrase)
-            if _is_telling(key) and not any(_overlaps(key, other) for other in entities):
+            if _is_relevant(key) and not any(_overlaps(key, other) for other in entities):
                 entities[key] = SPACE.sub(" ", phrase).strip()
             if len(entities) == MAX_ENTITIES_PER_CHUNK:
                 break
-        return Findings(entities, _relations(text, list(entities)))
+        return Extraction(entities, _relations(text, list(entities)))
 
 
 def entity_key(name: str) -> str:
-    """What two spellings of one name have in common."""
+    """The same key for all spellings of a name that differ in case or spaces."""
     return SPACE.sub(" ", name).strip().casefold()
 
 
-def _is_telling(key: str) -> bool:
+def _is_relevant(key: str) -> bool:
     return MIN_LENGTH <= len(key) <= MAX_KEY_LENGTH and len(LETTER.findall(key)) >= MIN_LENGTH
 
 

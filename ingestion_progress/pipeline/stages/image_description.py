@@ -1,4 +1,4 @@
-"""Pictures to words, from what can be known without looking into them."""
+"""Describes pictures by their metadata and surroundings; their content is not analysed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ if TYPE_CHECKING:
 
 class ImageDescriber(Protocol):
     def describe(self, picture: Picture) -> str:
-        """A sentence or more. Raises UnreadableImage."""
-        ...
+        """One or more sentences. Raises UnreadableImage."""
 
 
-class SurroundingsDescriber:
-    """Says what a picture's alternative text, caption, section and header say."""
+class MetadataDescriber:
+    """Joins the alternative text, caption, section and file header of a picture."""
 
     def describe(self, picture: Picture) -> str:
         words = [text for text in (picture.alt, picture.caption) if text]

@@ -1,4 +1,4 @@
-"""The first two stages: a file to pages, and its pictures to words."""
+"""The first two stages: parses a file into pages, and describes its pictures."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Content:
-    """A document that has been read."""
+class ParsedDocument:
+    """The pages of a document, and a chunk for each described picture."""
 
     pages: Sequence[Page]
     picture_chunks: Sequence[Chunk]
@@ -33,8 +33,8 @@ class Content:
 
 def read_document(
     job: JobTracker, document: Document, file: BinaryIO, describer: ImageDescriber
-) -> Content:
-    """Pages and described pictures. Raises UnreadableDocument, NothingIngested."""
+) -> ParsedDocument:
+    """Raises UnreadableDocument or NothingIngested."""
     with job.stage("parsing", unit="pages") as parsing:
         source = parser_for(document.media_type).open(file, document.name)
         parsing.set(total=source.page_count)
@@ -47,7 +47,7 @@ def read_document(
         raise EmptyDocument(
             f"“{document.name}” has no text that can be read. Scanned pages need OCR first."
         )
-    return Content(pages, picture_chunks)
+    return ParsedDocument(pages, picture_chunks)
 
 
 def _read_pages(job: JobTracker, source: Source, name: str) -> list[Page]:

@@ -1,4 +1,4 @@
-"""The graph of what documents speak about, in two tables."""
+"""The graph of entities and relations, in two tables."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from django.db import models, router, transaction
 from ingestion_progress.pipeline.models import Entity, Relation
 
 if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models.sql.compiler import SQLCompiler
+
     from ingestion_progress.pipeline.documents import Chunk
-    from ingestion_progress.pipeline.stages.extraction import Findings
+    from ingestion_progress.pipeline.stages.extraction import Extraction
 
 Row = TypeVar("Row", Entity, Relation)
-# Of one entity; what stands everywhere is not found better with more.
-MAX_EVIDENCE = 200
+Key = TypeVar("Key", str, tuple[str, str])
+
+# Of one entity; more mentions of a frequent one do not improve a search.
+MAX_MENTIONS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphWrites:
-    """Rows that were made: what was there already is not counted again."""
+    """Numbers of rows that were created."""
 
     entities: int
     relations: int
@@ -30,21 +35,19 @@ class GraphWrites:
 
 class GraphStore(Protocol):
     def clear(self) -> None:
-        """Forgets what an earlier ingestion of the document wrote."""
-        ...
+        """Deletes what an earlier ingestion of the document wrote."""
 
-    def write(self, chunk: Chunk, findings: Findings) -> GraphWrites:
-        """Adds what a chunk speaks about, all of it or nothing. Thread-safe."""
-        ...
+    def write(self, chunk: Chunk, extraction: Extraction) -> GraphWrites:
+        """Adds the entities and relations of a chunk, all or none. Thread-safe."""
 
 
 class DatabaseGraph:
-    """The graph of one document, written by one job. Knows what it has written."""
+    """The graph of one document, written by one job. Remembers the rows that it has written."""
 
     def __init__(self, document_id: str) -> None:
         self._document_id = document_id
         self._using = router.db_for_write(Entity)
-        # SQLite has one writer; waiting here is cheaper than waiting for its file.
+        # SQLite has one writer: waiting for this lock is cheaper than waiting for the file.
         self._lock = threading.Lock()
         self._entities: dict[str, Entity] = {}
         self._relations: dict[tuple[str, str], Relation] = {}
@@ -56,63 +59,66 @@ class DatabaseGraph:
             self._entities.clear()
             self._relations.clear()
 
-    def write(self, chunk: Chunk, findings: Findings) -> GraphWrites:
-        evidence = {"chunk": chunk.key, "page": chunk.page}
+    def write(self, chunk: Chunk, extraction: Extraction) -> GraphWrites:
+        mention = {"chunk": chunk.key, "page": chunk.page}
+        names = {key: {"key": key, "name": name} for key, name in extraction.entities.items()}
         with self._lock:
             with transaction.atomic(using=self._using):
-                entities = self._write_entities(findings.entities, evidence)
-                relations = self._write_relations(findings.relations, entities, evidence)
-            # Only what is committed is known.
+                entities = self._add(Entity, self._entities, names, mention)
+                known = self._entities | entities
+                pairs = {
+                    pair: {"source": known[pair[0]], "target": known[pair[1]]}
+                    for pair in extraction.relations
+                }
+                relations = self._add(Relation, self._relations, pairs, mention)
+            # Only committed rows are remembered.
             self._entities |= entities
             self._relations |= relations
         return GraphWrites(entities=len(entities), relations=len(relations))
 
-    def _write_entities(
-        self, names: Mapping[str, str], evidence: Mapping[str, Any]
-    ) -> dict[str, Entity]:
-        self._add_evidence(
-            Entity, (self._entities[key] for key in names if key in self._entities), evidence
-        )
-        new = {
-            key: Entity(document_id=self._document_id, key=key, name=name, evidence=[evidence])
-            for key, name in names.items()
-            if key not in self._entities
-        }
-        Entity.objects.using(self._using).bulk_create(new.values())
-        return new
-
-    def _write_relations(
+    def _add(
         self,
-        pairs: Iterable[tuple[str, str]],
-        new_entities: Mapping[str, Entity],
-        evidence: Mapping[str, Any],
-    ) -> dict[tuple[str, str], Relation]:
-        entities = {**self._entities, **new_entities}
-        pairs = list(pairs)
-        self._add_evidence(
-            Relation,
-            (self._relations[pair] for pair in pairs if pair in self._relations),
-            evidence,
-        )
+        model: type[Row],
+        known: Mapping[Key, Row],
+        found: Mapping[Key, Mapping[str, Any]],
+        mention: Mapping[str, Any],
+    ) -> dict[Key, Row]:
+        """Adds the mention to known rows and creates the others, which it returns."""
+        manager: models.Manager[Row] = model._default_manager  # noqa: SLF001  (public by docs)
+        rows = [known[key] for key in found if key in known]
+        changed = [row for row in rows if len(row.evidence) < MAX_MENTIONS]
+        for row in changed:
+            row.evidence.append(mention)
+        if changed:
+            manager.using(self._using).bulk_update(changed, ["evidence"])
         new = {
-            pair: Relation(
-                document_id=self._document_id,
-                source=entities[pair[0]],
-                target=entities[pair[1]],
-                evidence=[evidence],
-            )
-            for pair in pairs
-            if pair not in self._relations
+            key: model(document_id=self._document_id, evidence=[mention], **fields)
+            for key, fields in found.items()
+            if key not in known
         }
-        Relation.objects.using(self._using).bulk_create(new.values())
+        manager.using(self._using).bulk_create(new.values())
         return new
 
-    def _add_evidence(
-        self, model: type[Row], rows: Iterable[Row], evidence: Mapping[str, Any]
-    ) -> None:
-        changed: list[Row] = [row for row in rows if len(row.evidence) < MAX_EVIDENCE]
-        for row in changed:
-            row.evidence.append(evidence)
-        if changed:
-            manager: models.Manager[Row] = model._default_manager  # noqa: SLF001  (public by docs)
-            manager.using(self._using).bulk_update(changed, ["evidence"])
+
+class MentionedInAny(models.Func):
+    """SQL: does one of these chunks mention the row? SQLite lacks Django's `contains` for JSON."""
+
+    output_field = models.BooleanField()
+    template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s))"
+
+    def __init__(self, chunks: Iterable[str]) -> None:
+        keys = models.Func(*map(models.Value, chunks), template="%(expressions)s")
+        super().__init__("evidence", keys)
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        separator = ") AS place WHERE json_extract(place.value, '$.chunk') IN ("
+        return self.as_sql(compiler, connection, function="json_each", arg_joiner=separator)
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        separator = ") AS place WHERE place.value ->> 'chunk' IN ("
+        function = "jsonb_array_elements"
+        return self.as_sql(compiler, connection, function=function, arg_joiner=separator)

@@ -1,7 +1,7 @@
-"""Chunks and their vectors in Qdrant: a local folder, or a server.
+"""Stores chunks and their vectors in Qdrant: a local folder, or a server.
 
-The local folder belongs to one client at a time, in all processes together, and a client is
-not thread-safe. So it is opened late, for one batch or one question, and closed at once.
+The local folder accepts one client at a time across all processes, and a client is not
+thread-safe. So each batch and each query opens the folder and closes it immediately.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 Result = TypeVar("Result")
 
 VECTOR = "bm25"
-# Every point id of ours is derived from this, so that writing again overwrites.
+# Point ids are derived from this, so that writing a chunk again overwrites it.
 NAMESPACE = uuid.UUID("6f0ee2b2-4f3a-5a27-9a9b-0c2f6b1d7c55")
 LOCK_NAME = "clients.lock"
-# A batch takes well below a second; a writer can wait, a person cannot.
-WRITE_PATIENCE_SECONDS = 60.0
-READ_PATIENCE_SECONDS = 10.0
+# A batch takes well below a second. A person waits for a read.
+WRITE_TIMEOUT_SECONDS = 60.0
+READ_TIMEOUT_SECONDS = 10.0
 LOCK_CHECK_SECONDS = 0.02
 SERVER_TIMEOUT_SECONDS = 10
 SERVER_ATTEMPTS = 4
@@ -47,84 +47,66 @@ SERVER_ATTEMPTS = 4
 _in_this_process = threading.Lock()
 
 
-class Match(Protocol):
-    """One point that answers a question."""
-
-    score: float
-    payload: dict[str, Any] | None
-
-
 class VectorStore(Protocol):
     def clear(self, document_id: str) -> None:
-        """Forgets all chunks of a document."""
-        ...
+        """Deletes all chunks of a document."""
 
     def write(
         self, document_id: str, name: str, chunks: Sequence[tuple[Chunk, SparseVector]]
     ) -> int:
-        """Stores chunks; how many there are now because of this call."""
-        ...
-
-    def search(self, vector: SparseVector, limit: int) -> Sequence[Match]:
-        """The best matches, best first."""
-        ...
-
-    def count(self, document_id: str) -> int:
-        """How many chunks of a document are stored."""
-        ...
+        """Stores chunks and returns their number."""
 
 
 class QdrantStore:
-    """Every call raises VectorStoreUnavailable where Qdrant cannot be reached in time."""
+    """Every call raises VectorStoreUnavailable if Qdrant cannot be used in time."""
 
     def __init__(self) -> None:
         self._collection = conf.qdrant_collection
 
     def clear(self, document_id: str) -> None:
-        def delete(client: QdrantClient) -> None:
-            client.delete(
-                self._collection,
-                points_selector=qdrant.FilterSelector(filter=_of_document(document_id)),
-                wait=True,
-            )
-
-        self._call(delete, WRITE_PATIENCE_SECONDS)
+        selector = qdrant.FilterSelector(filter=_of_document(document_id))
+        self._call(
+            lambda client: client.delete(self._collection, selector, wait=True),
+            WRITE_TIMEOUT_SECONDS,
+        )
 
     def write(
         self, document_id: str, name: str, chunks: Sequence[tuple[Chunk, SparseVector]]
     ) -> int:
         points = [_point(document_id, name, chunk, vector) for chunk, vector in chunks]
-
-        def upsert(client: QdrantClient) -> None:
-            client.upsert(self._collection, points=points, wait=True)
-
         if points:
-            self._call(upsert, WRITE_PATIENCE_SECONDS)
+            self._call(
+                lambda client: client.upsert(self._collection, points, wait=True),
+                WRITE_TIMEOUT_SECONDS,
+            )
         return len(points)
 
-    def search(self, vector: SparseVector, limit: int) -> Sequence[Match]:
-        query = qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
-
-        def ask(client: QdrantClient) -> Sequence[Match]:
-            return client.query_points(
-                self._collection, query=query, using=VECTOR, limit=limit, with_payload=True
-            ).points
-
-        return self._call(ask, READ_PATIENCE_SECONDS) if vector.indices else []
+    def search(self, vector: SparseVector, limit: int) -> Sequence[qdrant.ScoredPoint]:
+        """The best matches, best first."""
+        if not vector.indices:
+            return []
+        return self._call(
+            lambda client: (
+                client.query_points(
+                    self._collection, _sparse(vector), using=VECTOR, limit=limit, with_payload=True
+                ).points
+            ),
+            READ_TIMEOUT_SECONDS,
+        )
 
     def count(self, document_id: str) -> int:
-        def count(client: QdrantClient) -> int:
-            return client.count(
-                self._collection, count_filter=_of_document(document_id), exact=True
-            ).count
+        """The number of stored chunks of a document."""
+        condition = _of_document(document_id)
+        return self._call(
+            lambda client: client.count(self._collection, condition, exact=True).count,
+            READ_TIMEOUT_SECONDS,
+        )
 
-        return self._call(count, READ_PATIENCE_SECONDS)
-
-    def _call(self, use: Callable[[QdrantClient], Result], patience_seconds: float) -> Result:
+    def _call(self, use: Callable[[QdrantClient], Result], timeout_seconds: float) -> Result:
         if conf.qdrant_url:
             return self._call_server(use)
         try:
-            with _local_client(conf.qdrant_path, patience_seconds) as client:
+            with _local_client(conf.qdrant_path, timeout_seconds) as client:
                 self._prepare(client)
                 _spare_the_disk(client, self._collection)
                 return use(client)
@@ -149,8 +131,8 @@ class QdrantStore:
             logger.exception("qdrant_failed", extra={"url": conf.qdrant_url})
             status = getattr(error, "status_code", None)
             raise VectorStoreUnavailable(
-                f"Qdrant does not answer as it should{f' (HTTP {status})' if status else ''}. "
-                "Does it run at the address in QDRANT_URL, and take QDRANT_API_KEY?"
+                f"Qdrant does not answer as expected{f' (HTTP {status})' if status else ''}. "
+                "Does it run at the address in QDRANT_URL, and accept QDRANT_API_KEY?"
             ) from error
         return result
 
@@ -159,7 +141,7 @@ class QdrantStore:
             url=conf.qdrant_url,
             api_key=conf.qdrant_api_key,
             timeout=SERVER_TIMEOUT_SECONDS,
-            check_compatibility=False,  # one request less, and it only warns
+            check_compatibility=False,  # an extra request that only warns
         )
         try:
             if self._prepare(client):
@@ -171,7 +153,7 @@ class QdrantStore:
             client.close()
 
     def _prepare(self, client: QdrantClient) -> bool:
-        """Makes the collection where there is none; whether it did."""
+        """Creates the collection if it does not exist. Returns whether it did."""
         if client.collection_exists(self._collection):
             return False
         idf = qdrant.SparseVectorParams(modifier=qdrant.Modifier.IDF)
@@ -182,48 +164,33 @@ class QdrantStore:
 
 
 @contextlib.contextmanager
-def _local_client(folder: Path, patience_seconds: float) -> Iterator[QdrantClient]:
-    """The folder's only client in all processes while the block runs."""
-    # On import it looks for a folder it can write to, which a web process may not have.
+def _local_client(folder: Path, timeout_seconds: float) -> Iterator[QdrantClient]:
+    """The only client of the folder in all processes while the block runs."""
+    # Its import searches for a writable folder, which a web process may not have.
     import portalocker
 
     busy = VectorStoreUnavailable(
         "The search index is in use by another process. Try again in a moment, or set QDRANT_URL "
-        "to a Qdrant server, which takes many at a time."
+        "to a Qdrant server, which accepts many clients at a time."
     )
-    if not _in_this_process.acquire(timeout=patience_seconds):
+    if not _in_this_process.acquire(timeout=timeout_seconds):
         raise busy
-    try:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_in_this_process.release)
         folder.mkdir(parents=True, exist_ok=True)
+        # Taken before Qdrant's own lock, which cannot be waited for.
+        lock = portalocker.Lock(
+            folder / LOCK_NAME, timeout=timeout_seconds, check_interval=LOCK_CHECK_SECONDS
+        )
         try:
-            # Ours in front of Qdrant's own: that one cannot be waited for, only collided with.
-            lock = portalocker.Lock(
-                folder / LOCK_NAME, timeout=patience_seconds, check_interval=LOCK_CHECK_SECONDS
-            )
-            lock.acquire()
-        except portalocker.exceptions.LockException:
-            raise busy from None
-        try:
-            with _opened(folder, busy) as client:
-                yield client
-        finally:
-            lock.release()
-    finally:
-        _in_this_process.release()
-
-
-@contextlib.contextmanager
-def _opened(folder: Path, busy: VectorStoreUnavailable) -> Iterator[QdrantClient]:
-    try:
-        # Its way to find out whether it must check leaves a connection open behind it, of which
-        # Python 3.13 complains; one block is one thread here.
-        client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
-    except RuntimeError as error:  # a client that does not know of our lock has the folder
-        raise busy from error
-    try:
-        yield client
-    finally:
-        client.close()
+            stack.enter_context(lock)
+            # Without the option it leaves a connection open, of which Python 3.13 warns. Only the
+            # thread of this block uses the client.
+            client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
+        # RuntimeError: another client has the folder without our lock.
+        except (portalocker.exceptions.LockException, RuntimeError) as error:
+            raise busy from error
+        yield stack.enter_context(contextlib.closing(client))
 
 
 def _sentence(error: Exception) -> str:
@@ -250,9 +217,7 @@ def point_id(document_id: str, chunk_key: str) -> str:
 def _point(document_id: str, name: str, chunk: Chunk, vector: SparseVector) -> qdrant.PointStruct:
     return qdrant.PointStruct(
         id=point_id(document_id, chunk.key),
-        vector={
-            VECTOR: qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
-        },
+        vector={VECTOR: _sparse(vector)},
         payload={
             "document_id": document_id,
             "document_name": name,
@@ -264,6 +229,10 @@ def _point(document_id: str, name: str, chunk: Chunk, vector: SparseVector) -> q
             "text": chunk.text,
         },
     )
+
+
+def _sparse(vector: SparseVector) -> qdrant.SparseVector:
+    return qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
 
 
 def _of_document(document_id: str) -> qdrant.Filter:

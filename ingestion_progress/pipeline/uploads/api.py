@@ -1,4 +1,4 @@
-"""The operation of the API that takes a document and starts its job."""
+"""The API operation that uploads a document and starts its job."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
 
-# Exceptions whose text may be shown, and the code they become.
+# The error codes of exceptions whose text may be shown.
 PUBLIC_ERRORS: dict[type[Exception], str] = {
     exceptions.UnreadableDocument: "unreadable_document",
     exceptions.EmptyDocument: "empty_document",
@@ -43,22 +43,21 @@ View = Callable[..., HttpResponseBase]
 class UploadForm(BaseModel):
     job_id: FormId = Field(
         default=None,
-        description="1 to 255 printable characters, no slash. One that cannot be guessed is "
-        "made where it is left out.",
+        description="1 to 255 printable characters, no slash. Default: a random id.",
     )
     document_id: OptionalId = Field(
         default=None,
-        description="What the document replaces, and is replaced by. By default the same name "
-        "is the same document.",
+        description="The id of the document to replace. By default a document replaces the one "
+        "of the same name.",
     )
     batch: OptionalId = Field(
         default=None,
-        description="A name for uploads that belong together, to list and to watch them by.",
+        description="A name that several uploads share, to list and watch them together.",
     )
 
 
 def limit_body(run: View) -> View:
-    """Refuses by its headers a body that is too long: not every server has `BodyLimit` in front."""
+    """Refuses a body by its declared length, for servers without `BodyLimit`."""
 
     @functools.wraps(run)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -89,10 +88,7 @@ def limit_body(run: View) -> View:
         "responses": {
             201: {
                 "headers": {
-                    "Location": {
-                        "description": "The job's address.",
-                        "schema": {"type": "string"},
-                    }
+                    "Location": {"description": "URL of the job.", "schema": {"type": "string"}}
                 }
             }
         },
@@ -112,12 +108,12 @@ def create_job(
     file: File[UploadedFile],
     form: Form[UploadForm],
 ) -> Status[CreatedJobSchema]:
-    """Keeps the document and queues its job; the answer says where to watch it.
+    """Stores the document and queues its job. The response has the URLs to watch it.
 
-    A document that is empty, not what its name says, or of a kind without a parser is refused, as
-    is a Word document that cannot be unpacked; nothing of it is left behind. What shows only when
-    a document is read, such as a password, a missing end or 0 pages in a PDF, fails its job, whose
-    `error` says so. The limit is the setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`.
+    A document is refused if it is empty, has no parser, does not match its extension, or is a Word
+    document that cannot be unpacked. Other problems, such as a password or 0 pages in a PDF, appear
+    when the document is read: the job fails, and its `error` has the reason. The size limit is the
+    setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`.
     """
     if len(request.FILES.getlist("file")) > 1:
         raise ApiError("invalid_request", "file: send one document per request.")
@@ -129,7 +125,7 @@ def create_job(
             document_id=form.document_id,
             batch=form.batch,
         )
-    except UploadTooLarge as refused:  # this answer names the limit for programs too
+    except UploadTooLarge as refused:  # this response has the limit as a number too
         raise too_large() from refused
     created = describe_created_job(job)
     response["Location"] = created.links.job

@@ -1,9 +1,9 @@
-"""What an upload replaces, and what comes back where no task queue takes it.
+"""Replaces a document by an uploaded version, and restores it if no task queue accepts that one.
 
-A queue outside of the database is asked once the upload is committed, and may refuse. Others of the
-same document may have come meanwhile, in any process, and may be taken or refused in any order. So
-the document's row keeps what may come back: in the end it is the newest upload that was taken, or
-what was there before, and of all the files that one is left.
+A queue outside the database is called after the upload is committed, and may refuse it. Meanwhile
+other processes may upload the same document, and their uploads may be accepted or refused in any
+order. So the row of the document keeps the versions that may be restored. In the end the newest
+accepted version remains, or the one before the uploads, and only its file is kept.
 """
 
 from __future__ import annotations
@@ -19,48 +19,47 @@ if TYPE_CHECKING:
 
     from django.db.models import QuerySet
 
-    Version = dict[str, str]
+    Fields = dict[str, str]
 
-# What uploading a document again changes.
-REPLACED = ["name", "file", "media_type", "size_bytes", "sha256", "updated_at"]
+VERSIONED_FIELDS = ["name", "file", "media_type", "size_bytes", "sha256", "updated_at"]
 
 
-class Replacement:
-    """An upload whose file is stored, in the place of what is there. Made, then kept or undone."""
+class DocumentVersion:
+    """An uploaded version whose file is stored: first made current, then accepted or reverted."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
         self._using = router.db_for_write(Document)
         self.is_committed = False
 
-    def make(self) -> None:
-        """In the transaction of the upload."""
+    def make_current(self) -> None:
+        """Runs in the transaction of the upload."""
         document = self._document
         while (row := self._locked()) is None:
-            # It waits for another upload that makes the row at the same time.
+            # Waits for another upload that creates the row at the same time.
             self._rows().bulk_create([document], ignore_conflicts=True)
         if row.file.name != document.file.name:
             document.replaced = _versions(row)
-            document.save(using=self._using, update_fields=[*REPLACED, "replaced"])
-        transaction.on_commit(self._note_commit, using=self._using)
+            document.save(using=self._using, update_fields=[*VERSIONED_FIELDS, "replaced"])
+        transaction.on_commit(lambda: setattr(self, "is_committed", True), using=self._using)
 
-    def keep(self) -> None:
-        """It was taken: nothing before it comes back."""
+    def accept(self) -> None:
+        """Discards the older versions."""
         if self._document.replaced:
-            self._settle(lambda versions, place: versions[place:])
+            self._keep(lambda versions, index: versions[index:])
 
-    def undo(self) -> None:
-        """It was refused: what it replaced comes back, unless another one has replaced it since."""
-        self._settle(lambda versions, place: versions[:place] + versions[place + 1 :])
+    def revert(self) -> None:
+        """Discards this version. If it is still the current one, the one before it is restored."""
+        self._keep(lambda versions, index: versions[:index] + versions[index + 1 :])
 
-    def _settle(self, remaining: Callable[[list[Version], int], list[Version]]) -> None:
+    def _keep(self, select: Callable[[list[Fields], int], list[Fields]]) -> None:
         with transaction.atomic(using=self._using):
             row = self._locked()
             versions = [] if row is None else _versions(row)
             files = [version["file"] for version in versions]
             if row is None or self._document.file.name not in files:
-                return  # a newer one was taken, and has removed its file
-            kept = remaining(versions, files.index(self._document.file.name))
+                return  # a newer version was accepted, which deleted this file
+            kept = select(versions, files.index(self._document.file.name))
             if kept:
                 self._rows().filter(pk=row.pk).update(**kept[-1], replaced=kept[:-1])
             else:
@@ -74,11 +73,8 @@ class Replacement:
     def _rows(self) -> QuerySet[Document]:
         return Document.objects.using(self._using)
 
-    def _note_commit(self) -> None:
-        self.is_committed = True
 
-
-def _versions(row: Document) -> list[Version]:
-    """All that a document may be in the end, the newest last."""
-    fields = (field for field in Document._meta.concrete_fields if field.name in REPLACED)
+def _versions(row: Document) -> list[Fields]:
+    """The versions that a document may have in the end, the newest last."""
+    fields = (field for field in Document._meta.concrete_fields if field.name in VERSIONED_FIELDS)
     return [*row.replaced, {field.name: field.value_to_string(row) for field in fields}]

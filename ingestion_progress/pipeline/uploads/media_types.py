@@ -1,4 +1,4 @@
-"""What kind of document a file is, by its name and by its content."""
+"""Finds the media type of a file from its name and its content."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ingestion_progress.pipeline.uploads.zip_safety import open_archive
 HEAD_BYTES = 8192
 WORD_PART = "word/document.xml"
 TEXT_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-# What is often uploaded under another name, by its first bytes.
-FOREIGN = {
+# Formats that are often uploaded under another name, by their first bytes.
+OTHER_FORMATS = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
     b"GIF8": "a GIF picture",
@@ -41,36 +41,25 @@ class MediaType(StrEnum):
     def is_text(self) -> bool:
         return self.startswith("text/")
 
-    @property
-    def description(self) -> str:
-        return {
-            MediaType.PDF: "a PDF",
-            MediaType.DOCX: "a Word document",
-            MediaType.HTML: "an HTML page",
-            MediaType.MARKDOWN: "Markdown",
-            MediaType.TEXT: "plain text",
-        }[self]
 
-
-EXTENSIONS = {
-    ".pdf": MediaType.PDF,
-    ".docx": MediaType.DOCX,
-    ".html": MediaType.HTML,
-    ".htm": MediaType.HTML,
-    ".xhtml": MediaType.HTML,
-    ".md": MediaType.MARKDOWN,
-    ".markdown": MediaType.MARKDOWN,
-    ".txt": MediaType.TEXT,
-    ".text": MediaType.TEXT,
-    ".log": MediaType.TEXT,
+DESCRIPTIONS = {
+    MediaType.PDF: "a PDF",
+    MediaType.DOCX: "a Word document",
+    MediaType.HTML: "an HTML page",
+    MediaType.MARKDOWN: "Markdown",
+    MediaType.TEXT: "plain text",
 }
+EXTENSIONS = {".pdf": MediaType.PDF, ".docx": MediaType.DOCX}
+EXTENSIONS |= dict.fromkeys((".html", ".htm", ".xhtml"), MediaType.HTML)
+EXTENSIONS |= dict.fromkeys((".md", ".markdown"), MediaType.MARKDOWN)
+EXTENSIONS |= dict.fromkeys((".txt", ".text", ".log"), MediaType.TEXT)
 
 
 def media_type_of(file: BinaryIO, name: str) -> MediaType:
-    """What the file is, where its name and its content agree.
+    """The media type that the name says, if the content matches it.
 
     Raises EmptyDocument, UnsupportedDocument, MislabelledDocument or, for a Word document,
-    what `open_archive` raises.
+    the errors of `open_archive`.
     """
     named = EXTENSIONS.get(extension(name).lower())
     if named is None:
@@ -90,12 +79,12 @@ def media_type_of(file: BinaryIO, name: str) -> MediaType:
 
 
 def _sniff(head: bytes) -> MediaType | None:
-    """PDF, HTML or text by content; None for what is none of them."""
+    """PDF, HTML or text by content; None if it is none of them."""
     if b"%PDF-" in head[:1024]:
         return MediaType.PDF
     if head.startswith(TEXT_MARKS):
         return MediaType.TEXT
-    if b"\0" in head or any(head.startswith(mark) for mark in FOREIGN):
+    if b"\0" in head or head.startswith(tuple(OTHER_FORMATS)):
         return None
     start = head.lstrip()[:512].lower()
     is_html = start.startswith((b"<!doctype html", b"<html")) or b"<html" in start
@@ -108,14 +97,14 @@ def _word_document(file: BinaryIO, name: str) -> MediaType | None:
 
 
 def _agree(named: MediaType, found: MediaType) -> bool:
-    # Any text may be read as any kind of text: HTML source in a .txt is a fine document.
+    # Any text is valid as another kind of text, such as HTML source in a .txt file.
     return named is found or (named.is_text and found.is_text)
 
 
 def _mismatch(name: str, named: MediaType, found: MediaType | None, head: bytes) -> str:
-    foreign = next((what for mark, what in FOREIGN.items() if head.startswith(mark)), "")
-    looks = found.description if found else foreign or "something else"
+    others = (other for mark, other in OTHER_FORMATS.items() if head.startswith(mark))
+    content = DESCRIPTIONS[found] if found else next(others, "something else")
     return (
-        f"“{name}” is named like {named.description}, but its content is {looks}. "
+        f"“{name}” is named like {DESCRIPTIONS[named]}, but its content is {content}. "
         "Give it the extension that fits its content, or export it again."
     )

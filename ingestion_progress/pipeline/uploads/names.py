@@ -1,4 +1,4 @@
-"""Names and ids of documents: what users send, made safe to store, show and compare."""
+"""Makes the names of uploaded files safe to store, show and compare."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import unicodedata
 MAX_NAME_LENGTH = 255
 MAX_EXTENSION_LENGTH = 16
 UNNAMED = "document"
-# Joins emoji into one; the other invisible format characters only disguise a name.
+# Emoji need it. Other invisible format characters only disguise a name.
 ZERO_WIDTH_JOINER = "\u200d"
-# Control, format (bidi overrides and marks among them), surrogate, line and paragraph breaks.
+# Control, format (including bidi marks), surrogate, line separator, paragraph separator.
 REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 def clean_name(name: str) -> str:
-    """The last part of a path, without what could disguise it; 1 to 255 characters.
+    """The last part of a path without invisible characters: 1 to 255 characters.
 
-    A name that is too long loses its middle, never its extension.
+    A longer name is truncated before its extension.
     """
     visible = "".join(char for char in name if _is_visible(char))
     base = unicodedata.normalize("NFC", visible).replace("\\", "/").rsplit("/", 1)[-1].strip()
@@ -28,7 +28,7 @@ def clean_name(name: str) -> str:
 
 
 def extension(name: str) -> str:
-    """`.pdf` of `Report.PDF` as it is written; empty where there is none worth the name."""
+    """The extension with its dot, as written: `.PDF` of `Report.PDF`; empty if there is none."""
     stem, dot, suffix = name.rpartition(".")
     if not stem or not suffix or len(suffix) >= MAX_EXTENSION_LENGTH or " " in suffix:
         return ""
@@ -36,8 +36,8 @@ def extension(name: str) -> str:
 
 
 def stable_id(name: str) -> str:
-    """The same 32 hex digits for the same name: what is ingested again replaces itself."""
-    # Names of folders that are not UTF-8 have surrogates in them.
+    """The same 32 hex digits for the same name, so a new upload replaces the document."""
+    # Names of files that are not UTF-8 contain surrogates.
     return hashlib.sha256(name.encode(errors="surrogatepass")).hexdigest()[:32]
 
 

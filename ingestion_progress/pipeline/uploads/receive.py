@@ -1,4 +1,4 @@
-"""The way in: a file becomes a stored document, a queued job and a task, or nothing at all."""
+"""Stores an uploaded file and queues its ingestion, or leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import logging
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -24,9 +23,9 @@ from ingestion_progress.pipeline.exceptions import (
     UploadTooLarge,
 )
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
+from ingestion_progress.pipeline.uploads.document_version import DocumentVersion
+from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
-from ingestion_progress.pipeline.uploads.replacement import Replacement
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
 
 if TYPE_CHECKING:
@@ -34,20 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
-PIECE_BYTES = 256 * 1024
-# Larger uploads are looked at on disk.
+READ_BYTES = 256 * 1024
+# Larger uploads are checked on disk.
 IN_MEMORY_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, kw_only=True)
-class Upload:
-    """A file that has been looked at and may be stored."""
-
-    file: IO[bytes]
-    name: str
-    media_type: MediaType
-    size_bytes: int
-    sha256: str
 
 
 def receive(
@@ -61,15 +49,14 @@ def receive(
 ) -> Job:
     """Stores a document and queues its ingestion, which starts once the transaction is committed.
 
-    `file`: anything with `read`, such as an upload or an open file; `name`: the user's name for
-    it, by default the file's own. `document_id`: what it replaces; by default the same name is
-    the same document. `batch`: a name for what comes together. `is_enqueued=False` leaves it to
-    the caller to run the job.
+    `file`: any object with `read`. `name`: the user's file name; default: the file's own name.
+    `document_id`: the document to replace; by default the one of the same name. `batch`: a name
+    that several jobs share. `is_enqueued=False`: the caller runs the job.
 
     Raises UnreadableDocument (EmptyDocument, UploadTooLarge, DocumentTooLarge, UnsupportedDocument,
     MislabelledDocument, DamagedDocument), DocumentNotStored, JobExists, InvalidJobId, InvalidBatch
-    or TaskNotQueued; then nothing is left behind, and what was to be replaced stays as it was. In a
-    transaction of the caller, TaskNotQueued may come from its commit.
+    or TaskNotQueued; then no job is left and a document to be replaced stays as it was. Inside a
+    transaction of the caller, its commit may raise TaskNotQueued.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
     key = clean_job_id(document_id) if document_id is not None else stable_id(cleaned)
@@ -78,81 +65,61 @@ def receive(
     if batch is not None:
         clean_batch(batch)
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
-        upload = _inspect(file, cleaned, cast("IO[bytes]", spool))
-        return _store(upload, key, job_id, batch, is_enqueued=is_enqueued)
+        document = Document(id=key, name=cleaned)
+        _read(file, document, cast("IO[bytes]", spool))
+        return _store(document, job_id, batch, is_enqueued=is_enqueued)
 
 
-def _inspect(file: Any, name: str, spool: IO[bytes]) -> Upload:
+def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
+    """Checks the file and stores it; the document is not saved."""
+    name = document.name
     digest = hashlib.sha256()
-    size = 0
-    for piece in _pieces(file):
-        size += len(piece)
-        if size > conf.max_upload_bytes:
-            raise UploadTooLarge(
-                f"“{name}” is larger than {_megabytes(conf.max_upload_bytes)}, "
-                "the limit for a document."
-            )
-        digest.update(piece)
-        with _said(name):
-            spool.write(piece)
-    if not size:
+    for data in _blocks(file):
+        document.size_bytes = (document.size_bytes or 0) + len(data)
+        if document.size_bytes > conf.max_upload_bytes:
+            limit = f"{conf.max_upload_bytes / 1024**2:.3g} MB"
+            raise UploadTooLarge(f"“{name}” is larger than {limit}, the limit for a document.")
+        digest.update(data)
+        with _storage_errors(name):
+            spool.write(data)
+    if not document.size_bytes:
         raise EmptyDocument(f"“{name}” is empty.")
-    return Upload(
-        file=spool,
-        name=name,
-        media_type=media_type_of(cast("BinaryIO", spool), name),
-        size_bytes=size,
-        sha256=digest.hexdigest(),
-    )
+    document.media_type = media_type_of(cast("BinaryIO", spool), name).value
+    document.sha256 = digest.hexdigest()
+    spool.seek(0)
+    with _storage_errors(name):
+        document.file.save(name, File(spool), save=False)
 
 
-def _store(
-    upload: Upload, key: str, job_id: str | None, batch: str | None, *, is_enqueued: bool
-) -> Job:
+def _store(document: Document, job_id: str | None, batch: str | None, *, is_enqueued: bool) -> Job:
     using = router.db_for_write(Document)
-    document = _stored(upload, key)
-    replacement = Replacement(document)
+    version = DocumentVersion(document)
     try:
         with transaction.atomic(using=using):
-            replacement.make()
+            version.make_current()
             job = queue_job(
-                upload.name,
+                document.name,
                 job_id=job_id,
-                document_id=key,
+                document_id=document.pk,
                 batch=batch,
                 workers=conf.extraction_workers,
             )
             if is_enqueued:
-                _hand_over(job.pk, replacement, using)
-            # Not reached where the task could not be queued at the commit.
-            transaction.on_commit(replacement.keep, using=using, robust=True)
+                _queue_task(job.pk, version, using)
+            # Does not run if the task could not be queued at the commit.
+            transaction.on_commit(version.accept, using=using, robust=True)
     except BaseException:
-        if not replacement.is_committed:
-            # The row went with the transaction, a file does not.
+        if not version.is_committed:
+            # The rollback removes the row, but not the file.
             document.file.delete(save=False)
         raise
-    logger.info("document_received", extra={"job_id": job.pk, "document_id": key})
+    logger.info("document_received", extra={"job_id": job.pk, "document_id": document.pk})
     return job
 
 
-def _stored(upload: Upload, key: str) -> Document:
-    """The file, and what its row is to be."""
-    document = Document(
-        id=key,
-        name=upload.name,
-        media_type=upload.media_type.value,
-        size_bytes=upload.size_bytes,
-        sha256=upload.sha256,
-    )
-    upload.file.seek(0)
-    with _said(upload.name):
-        document.file.save(upload.name, File(upload.file), save=False)
-    return document
-
-
 @contextmanager
-def _said(name: str) -> Iterator[None]:
-    """What the disk refuses is no fault of the document. Raises DocumentNotStored."""
+def _storage_errors(name: str) -> Iterator[None]:
+    """Replaces an OSError, such as a full disk, by DocumentNotStored."""
     try:
         yield
     except OSError as error:
@@ -160,19 +127,20 @@ def _said(name: str) -> Iterator[None]:
         raise DocumentNotStored(f"“{name}” could not be stored. {reason_of(error)}") from error
 
 
-def _hand_over(job_id: str, replacement: Replacement, using: str) -> None:
-    """Queues the task in the job's own transaction where that is possible: then both are there or
-    neither, whenever this process dies. Another queue's worker might look for the job too early.
+def _queue_task(job_id: str, version: DocumentVersion, using: str) -> None:
+    """Queues the task in the job's own transaction if the queue is in the same database.
+
+    Then both are committed, or neither. Other queues are called after the commit, because their
+    worker could otherwise look for the job before it is visible.
     """
     if _is_queue_in(using):
         _enqueue(job_id)
     else:
-        enqueue = partial(_enqueue_or_take_back, job_id, replacement)
-        transaction.on_commit(enqueue, using=using)
+        transaction.on_commit(partial(_enqueue_or_revert, job_id, version), using=using)
 
 
 def _is_queue_in(using: str) -> bool:
-    """Is the task queue a table of this database, as the jobs are?"""
+    """Are the tables of the task queue and of the jobs in this database?"""
     if not apps.is_installed("django_tasks_db"):
         return False
     from django_tasks_db import DatabaseBackend
@@ -187,26 +155,22 @@ def _enqueue(job_id: str) -> None:
         import_string(conf.task).enqueue(job_id)
     except Exception as error:
         raise TaskNotQueued(
-            "The task queue did not take the document. Is its database or broker reachable?"
+            "The task queue did not accept the document. Is its database or broker reachable?"
         ) from error
 
 
-def _enqueue_or_take_back(job_id: str, replacement: Replacement) -> None:
-    """Undoes what is committed already where the queue does not take it."""
+def _enqueue_or_revert(job_id: str, version: DocumentVersion) -> None:
+    """Deletes the committed job and restores the former document if the queue refuses the task."""
     try:
         _enqueue(job_id)
     except TaskNotQueued:
         delete_job(job_id)
-        replacement.undo()
+        version.revert()
         raise
 
 
-def _pieces(file: Any) -> Iterator[bytes]:
+def _blocks(file: Any) -> Iterator[bytes]:
     if hasattr(file, "seekable") and file.seekable():
         file.seek(0)
-    while piece := file.read(PIECE_BYTES):
-        yield piece
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1024**2:.3g} MB"
+    while data := file.read(READ_BYTES):
+        yield data

@@ -1,4 +1,4 @@
-"""How large an upload may be, who may send one, and the answers to those that are refused."""
+"""The size limit and the permission of uploads, and the responses to refused ones."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ OPERATION = "ingestion_progress:api:jobs"
 FORM = "ingestion_progress:job_list"
 
 MEBIBYTE = 1024 * 1024
-# What the parts around a document may take: boundaries, names, the other fields.
+# For the rest of a multipart body: boundaries, names and the other fields.
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 
 class DocumentUploadRules:
-    """Implements `extensions.UploadRules` for the operation of the API and the form of the page."""
+    """Implements `extensions.UploadRules` for the API and the form on the page."""
 
     def limit_for(self, scope: Scope) -> int | None:
         is_upload = scope["method"] == "POST" and view_name(scope) in {OPERATION, FORM}
@@ -46,7 +46,7 @@ rules = DocumentUploadRules()
 
 
 def max_body_bytes() -> int:
-    """For one document, or a form with several, and what is around them."""
+    """For a document, or all documents of a form, with the rest of the body."""
     return conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
 
 
@@ -68,9 +68,9 @@ def too_large() -> ApiError:
 def _form_refusal(request: HttpRequest, problem: str) -> HttpResponse:
     if problem == NOT_PERMITTED:
         return views.refusal(request)
-    if problem != "too_large":  # browsers say how long a form is
+    if problem != "too_large":  # no browser sends such a request
         return ApiError(problem).response()
     size = formatting.file_size(conf.max_upload_bytes)
-    text = f"That was more than {size}, the limit for a document and for all of a form."
+    text = f"The upload is larger than {size}, the limit for all documents of a form together."
     messages.error(request, text, fail_silently=True)
     return redirect(FORM)

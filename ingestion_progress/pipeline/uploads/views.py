@@ -1,4 +1,4 @@
-"""The list of jobs with a form that uploads documents."""
+"""The list of jobs with a form for uploads."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ingestion_progress.web import formatting, views
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def job_list(request: HttpRequest) -> HttpResponse:
-    """The page of the app, and the form for those who may start jobs."""
+    """The page of the app, with the form if the user may start jobs."""
     if request.method == "POST":
         return upload(request)
     context = {
-        # A list of one batch has no form: what is uploaded belongs to no batch or to a new one.
+        # The list of a batch has no form, because an upload would not join that batch.
         "may_upload": not request.GET.get("batch") and rules.may_upload(request),
         "upload_url": reverse("ingestion_progress:api:jobs"),
         "max_upload_bytes": conf.max_upload_bytes,
@@ -33,7 +33,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
 
 
 def upload(request: HttpRequest) -> HttpResponse:
-    """The form without JavaScript: a job per file, and a message that says what became of it."""
+    """Handles the form without JavaScript: a job and a message for each file."""
     if not (permissions.may_view(request, "", by_token=False) and rules.may_upload(request)):
         return views.refusal(request)
     files = request.FILES.getlist("file")

@@ -1,4 +1,4 @@
-"""Looks at a ZIP file from outside before anything unpacks it."""
+"""Checks a ZIP file before anything unpacks it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ MAX_END_BYTES = END_RECORD.size + 65_535
 
 
 def open_archive(file: BinaryIO, name: str) -> zipfile.ZipFile:
-    """The archive, if it is whole and cannot blow up.
-
-    Raises DamagedDocument, or DocumentTooLarge for what would unpack to an absurd size.
-    """
+    """Raises DamagedDocument, or DocumentTooLarge if it would unpack to an absurd size."""
     _check_directory(file, name)
     try:
         archive = zipfile.ZipFile(file)
@@ -43,7 +40,7 @@ def open_archive(file: BinaryIO, name: str) -> zipfile.ZipFile:
 
 
 def _check_directory(file: BinaryIO, name: str) -> None:
-    """Reads the counts at the end of the file: `zipfile` would load the directory they describe."""
+    """Checks the counts at the end of the file, before `zipfile` loads the whole directory."""
     file.seek(0, 2)
     size = file.tell()
     file.seek(max(0, size - MAX_END_BYTES))
@@ -56,14 +53,14 @@ def _check_directory(file: BinaryIO, name: str) -> None:
         )
     record = END_RECORD.unpack_from(tail, at)
     entries, directory_bytes = record[4], record[5]
-    # 0xFFFF and 0xFFFFFFFF announce ZIP64, which no document of this size needs.
+    # 0xFFFF and 0xFFFFFFFF, which mean ZIP64, are refused too.
     if entries > MAX_ENTRIES or directory_bytes > MAX_DIRECTORY_BYTES:
         raise _too_large(name)
 
 
 def _too_large(name: str) -> DocumentTooLarge:
     return DocumentTooLarge(
-        f"“{name}” would unpack to more than a document can need "
+        f"“{name}” would unpack to more than is allowed "
         f"({MAX_UNPACKED_BYTES // 1024**2} MB, {MAX_ENTRIES} parts or {MAX_RATIO} times its size). "
         "It was not opened."
     )

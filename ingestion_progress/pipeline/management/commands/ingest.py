@@ -1,3 +1,5 @@
+"""`manage.py ingest`: ingests files and folders."""
+
 from __future__ import annotations
 
 import logging
@@ -31,26 +33,30 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 
 class Command(BaseCommand):
     help = (
-        "Ingests documents and shows how far they are. Without an option it does the work itself; "
-        f"folders are searched for {', '.join(EXTENSIONS)}."
+        "Ingests documents and shows their progress, by default in this process. Folders are "
+        f"searched for {', '.join(EXTENSIONS)}."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
         where = parser.add_mutually_exclusive_group()
         where.add_argument(
-            "--detach", action="store_true", help="Leave it to a worker and print the job ids."
+            "--detach", action="store_true", help="Queue the jobs for a worker and print their ids."
         )
         where.add_argument(
-            "--wait", action="store_true", help="Leave it to a worker and watch until it is done."
+            "--wait",
+            action="store_true",
+            help="Queue the jobs for a worker and wait for their end.",
         )
-        parser.add_argument("--job-id", help="The id of the job, for a single document.")
-        parser.add_argument("--batch", help="A name for the jobs together; several get one anyhow.")
+        parser.add_argument("--job-id", help="The id of the job of a single document.")
+        parser.add_argument(
+            "--batch", help="A name that the jobs share. Default: random if several."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = [entry for path in options["paths"] for entry in _found(path)]
         if options["job_id"] and len(found) != 1:
-            raise CommandError(f"--job-id is for one document, and these are {len(found)}.")
+            raise CommandError(f"--job-id is for one document, not for {len(found)}.")
         self.console = console_for(self.stdout)
         self.refused = 0
         self.batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
@@ -73,7 +79,7 @@ class Command(BaseCommand):
     def _received(
         self, found: list[tuple[Path, str]], job_id: str | None, *, is_enqueued: bool
     ) -> Iterator[Job]:
-        """A job per document, one by one; what is refused is said and counted."""
+        """Yields a job per document; prints and counts refused documents."""
         for path, document_id in found:
             try:
                 with path.open("rb") as file:
@@ -87,7 +93,7 @@ class Command(BaseCommand):
                     )
             except (IngestionProgressError, OSError) as error:
                 self._refuse(path, str(error))
-            except DATABASE_AWAY:  # it is away for the documents that follow, too
+            except DATABASE_AWAY:  # affects the documents that follow as well
                 raise
             except Exception as error:
                 logger.exception("document_not_received", extra={"path": _printable(path)})
@@ -101,40 +107,38 @@ class Command(BaseCommand):
 
 
 def _found(path: Path) -> list[tuple[Path, str]]:
-    """As `_documents`. Raises CommandError where there is none."""
+    """As `_documents`. Raises CommandError if there are none."""
     if not path.exists():
         raise CommandError(f"There is no {_printable(path)}.")
     documents = list(_documents(path))
     if not documents:
         kinds = ", ".join(EXTENSIONS)
-        raise CommandError(f"There is no document in {_printable(path)}, of {kinds}.")
+        raise CommandError(f"There is no document in {_printable(path)} ({kinds}).")
     return documents
 
 
 def _printable(path: Path) -> str:
-    """A file system may have names that are not UTF-8, and a terminal takes none."""
+    """The path without bytes that are not UTF-8, which terminals refuse."""
     return os.fsencode(path).decode(errors="replace")
 
 
 def _documents(path: Path) -> Iterator[tuple[Path, str]]:
     """The files at a path with the ids of their documents, in the order of their names.
 
-    A file is the document of its name, wherever it lies. Below a folder the way down belongs to
-    the name, since folders may hold files of one name.
+    The id of a file depends on its name alone; in a given folder, on the path from there.
     """
     if path.is_file():
         yield path, stable_id(clean_name(path.name))
         return
     for file in sorted(path.rglob("*")):
-        way = file.relative_to(path)
-        is_hidden = any(part.startswith(".") for part in way.parts)
+        *folders, name = parts = file.relative_to(path).parts
+        is_hidden = any(part.startswith(".") for part in parts)
         if file.is_file() and not is_hidden and file.suffix.lower() in EXTENSIONS:
-            *folders, name = way.parts
             yield file, stable_id("/".join([*folders, clean_name(name)]))
 
 
 def _run(job: Job, console: Console) -> bool:
-    """Ingests in this process; whether it succeeded. What went wrong is shown with the bars."""
+    """Ingests in this process and returns whether it succeeded. The bars show an error."""
     try:
         with live_bars(job.pk, console):
             ingest(job.pk)

@@ -1,3 +1,5 @@
+"""`manage.py ingestion_worker`: runs queued ingestions."""
+
 from __future__ import annotations
 
 import gc
@@ -20,8 +22,7 @@ TASK_QUEUE = "django_tasks_db.DatabaseBackend"
 
 class Command(BaseCommand):
     help = (
-        "Runs queued ingestions, one at a time, until it is told to stop with SIGTERM or Ctrl-C. "
-        "Start as many as there are cores to spare."
+        "Runs queued ingestions, one at a time, until SIGTERM or Ctrl-C. Start one per free core."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,7 +31,7 @@ class Command(BaseCommand):
             type=float,
             default=0.5,
             metavar="SECONDS",
-            help="How often to look for work while there is none (default: %(default)s).",
+            help="Pause between queries of an empty queue (default: %(default)s).",
         )
         parser.add_argument("--drain", action="store_true", help="Stop when the queue is empty.")
 
@@ -38,9 +39,9 @@ class Command(BaseCommand):
         _require_queue()
         from ingestion_progress.pipeline.worker import IngestionWorker
 
-        # Its libraries take a second to load; the first document shall not wait for them.
-        ingestion.warm_up()
-        # They stay: a worker that is told to stop does not take them apart first (0.6 s).
+        # Their libraries take a second to load, which would delay the first document.
+        ingestion.load_parsers()
+        # Otherwise Python frees all loaded modules at exit, which takes 0.6 s.
         gc.freeze()
         worker = IngestionWorker(
             interval_seconds=max(0.05, options["interval"]), is_draining=options["drain"]
@@ -50,7 +51,7 @@ class Command(BaseCommand):
 
 
 def _require_queue() -> None:
-    """Raises CommandError where the task that ingests is queued elsewhere."""
+    """Raises CommandError if the ingestion task is in a queue of another kind or name."""
     if not apps.is_installed("django_tasks_db"):
         raise CommandError(
             f"This worker serves {TASK_QUEUE}, and django_tasks_db is not in INSTALLED_APPS: "

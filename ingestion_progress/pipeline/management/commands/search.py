@@ -1,3 +1,5 @@
+"""`manage.py search`: searches the ingested documents."""
+
 from __future__ import annotations
 
 import re
@@ -20,7 +22,7 @@ SPACE = re.compile(r"\s+")
 
 
 class Command(BaseCommand):
-    help = "Searches what was ingested: document, page, text and what the text speaks about."
+    help = "Searches the ingested documents and shows page, text and entities of each match."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("words", nargs="+", metavar="WORDS")
@@ -58,12 +60,12 @@ def _show(hit: SearchHit, query: str, console: Console) -> None:
 
 
 def _print_indented(text: Text, console: Console) -> None:
-    # Padding wraps, which is right on a terminal and wrong in a pipe.
+    # Padding wraps lines, which is wrong in a pipe.
     console.print(Padding(text, (0, 0, 0, 2)) if console.is_terminal else Text("  ") + text)
 
 
 def snippet(text: str, query: str) -> str:
-    """The part of a text around the first word of the query that stands in it."""
+    """The part of a text around the first word of the query."""
     flat = SPACE.sub(" ", text).strip()
     match = _any_word(query).search(flat)
     start = max(0, match.start() - SNIPPET_LENGTH // 3) if match else 0

@@ -1,4 +1,4 @@
-"""Word documents: through mammoth to HTML, then read like any HTML."""
+"""Parses Word documents: mammoth converts them to HTML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class DocxParser:
     def open(self, file: BinaryIO, name: str) -> Source:
-        # Before mammoth: it unpacks whatever it is given.
+        # First, because mammoth unpacks an archive of any size.
         open_archive(file, name).close()
         file.seek(0)
         embedded: dict[str, bytes] = {}
@@ -25,7 +25,7 @@ class DocxParser:
             html = mammoth.convert_to_html(
                 file, convert_image=mammoth.images.img_element(_collector(embedded))
             ).value
-        # mammoth raises whatever the XML or ZIP reader below it raises.
+        # mammoth does not wrap the errors of its XML and ZIP readers.
         except Exception as error:
             raise DamagedDocument(
                 f"“{name}” is damaged: its parts cannot be read. Save or download it again."
@@ -33,11 +33,11 @@ class DocxParser:
         page = html_page(html, name, embedded)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text.")
-        return Pages.of(page)
+        return Pages([page])
 
 
 def _collector(embedded: dict[str, bytes]) -> Any:
-    """Keeps each picture's bytes under the `src` that stands for it in the HTML."""
+    """Stores the bytes of each picture under its `src` in the HTML."""
 
     def collect(image: Any) -> dict[str, str]:
         source = f"embedded:{len(embedded)}"

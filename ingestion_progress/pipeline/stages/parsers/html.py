@@ -1,4 +1,4 @@
-"""HTML to Markdown-like text. Nothing is fetched, nothing is executed."""
+"""Converts HTML to Markdown-like text without fetching or executing anything."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ from ingestion_progress.pipeline.stages.parsers.text import read_text
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bs4.element import PageElement, Tag
+    from bs4.element import Tag
 
     from ingestion_progress.pipeline.documents import Source
 
 UNSEEN = ["script", "style", "noscript", "template", "head", "svg", "iframe", "object", "nav"]
 LINK_MARKS = {"¶", "#", "§"}
+CELLS = ["td", "th"]
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "body", "caption", "dd", "div", "dl", "dt"}
     | {"fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "main"}
     | {"ol", "p", "pre", "section", "table", "ul"}
 )
+# What is inserted before and after the content of a tag.
+MARKS = dict.fromkeys(BLOCKS, ("\n\n", "\n\n"))
+MARKS |= {tag: (f"\n\n{'#' * level} ", "\n\n") for tag, level in HEADINGS.items()}
+MARKS |= {"li": ("\n- ", ""), "tr": ("\n", ""), "br": ("", "\n")}
 SPACE = re.compile(r"\s+")
 SINGLE_INDENT = re.compile(r"^ (?! )|(?<=# ) +")
 BLANK_LINES = re.compile(r"\n{2,}")
@@ -38,14 +43,13 @@ class HtmlParser:
         page = html_page(read_text(file, name), name)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text that a reader would see.")
-        return Pages.of(page)
+        return Pages([page])
 
 
 def html_page(html: str, name: str, embedded: Mapping[str, bytes] | None = None) -> Page:
-    """One page of Markdown-like text. `embedded`: pictures by the `src` that stands for them."""
+    """One page of Markdown-like text. `embedded`: the bytes of pictures by their `src`."""
     try:
-        soup = BeautifulSoup(html, "html.parser")
-        root = _readable(soup)
+        root = _readable(BeautifulSoup(html, "html.parser"))
         pictures = PictureList()
         collect_pictures(root, pictures, embedded or {})
         _mark_structure(root)
@@ -58,7 +62,7 @@ def html_page(html: str, name: str, embedded: Mapping[str, bytes] | None = None)
 
 
 def _readable(soup: BeautifulSoup) -> Tag:
-    """The part that people come for: without code, navigation and marks to link to a heading."""
+    """The main content, without scripts, navigation and the link marks of headings."""
     for tag in [*soup(UNSEEN), *soup(role="navigation")]:
         tag.decompose()
     for link in soup("a"):
@@ -68,7 +72,7 @@ def _readable(soup: BeautifulSoup) -> Tag:
 
 
 def html_pictures(html: str, heading: str, pictures: PictureList) -> None:
-    """The pictures in a fragment, as it stands in Markdown."""
+    """Collects the pictures of an HTML fragment in Markdown."""
     collect_pictures(BeautifulSoup(html, "html.parser"), pictures, {}, heading)
 
 
@@ -80,11 +84,7 @@ def collect_pictures(
             heading = SPACE.sub(" ", tag.get_text()).strip()
             continue
         source = str(tag.get("src") or "")
-        text = {
-            "alt": _alt(tag, source),
-            "caption": _caption(tag),
-            "heading": heading,
-        }
+        text = {"alt": _alt(tag, source), "caption": _caption(tag), "heading": heading}
         if source in embedded:
             pictures.add_bytes(embedded[source], **text)
         elif source:
@@ -99,7 +99,7 @@ def _caption(image: Tag) -> str:
 
 
 def _alt(image: Tag, source: str) -> str:
-    """What the picture shows, in words: generators like to put its address there."""
+    """The alternative text; empty if it only repeats the address, as some generators do."""
     alt = SPACE.sub(" ", str(image.get("alt") or "")).strip()
     return "" if alt == source else alt
 
@@ -110,34 +110,20 @@ def _pixels(tag: Tag, attribute: str) -> int:
 
 
 def _mark_structure(root: Tag) -> None:
-    """Puts Markdown's marks where tags say the same, so that the text alone keeps its shape."""
+    """Inserts Markdown marks for headings, blocks, lists and tables."""
     for text in root.find_all(string=True):
-        # Comments and declarations are strings, too, and not to be seen.
+        # Not comments and declarations, whose types are subclasses.
         if type(text) is NavigableString and text.find_parent("pre") is None:
             text.replace_with(NavigableString(SPACE.sub(" ", text)))
-    for tag in root.find_all(name=True):
-        if tag.name in HEADINGS:
-            tag.insert_before(f"\n\n{'#' * HEADINGS[tag.name]} ")
-            tag.insert_after("\n\n")
-        elif tag.name in BLOCKS:
-            tag.insert_before("\n\n")
-            tag.insert_after("\n\n")
-        elif tag.name == "li":
-            tag.insert_before("\n- ")
-        elif tag.name == "tr":
-            tag.insert_before("\n")
-        elif tag.name in {"td", "th"}:
-            tag.insert_after(" | " if _has_next_cell(tag) else "")
-        elif tag.name == "br":
-            tag.insert_after("\n")
-
-
-def _has_next_cell(cell: Tag) -> bool:
-    following: PageElement | None = cell.find_next_sibling(["td", "th"])
-    return following is not None
+    for tag in root.find_all([*MARKS, *CELLS]):
+        before, after = MARKS.get(tag.name, ("", ""))
+        if tag.name in CELLS and tag.find_next_sibling(CELLS) is not None:
+            after = " | "
+        tag.insert_before(before)
+        tag.insert_after(after)
 
 
 def _tidy(text: str) -> str:
-    """Without the single spaces that tags leave at the ends of lines; code keeps its indents."""
+    """Removes the single spaces that tags leave at line ends; code keeps its indents."""
     lines = [SINGLE_INDENT.sub("", line.rstrip()) for line in text.split("\n")]
     return BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()

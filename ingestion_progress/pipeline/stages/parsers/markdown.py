@@ -1,4 +1,4 @@
-"""Markdown: the text stays as it is, the pictures are found."""
+"""Parses Markdown: keeps the text as it is and collects the pictures."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class MarkdownParser:
             if token.type == "inline" and before is not None and before.type == "heading_open":
                 heading = token.content
             _collect(token, heading, pictures)
-        return Pages.of(
-            Page(number=None, text=text, is_markdown=True, pictures=pictures.as_tuple())
-        )
+        page = Page(number=None, text=text, is_markdown=True, pictures=pictures.as_tuple())
+        return Pages([page])
 
 
 def _collect(token: Token, heading: str, pictures: PictureList) -> None:

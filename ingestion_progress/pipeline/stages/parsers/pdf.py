@@ -1,4 +1,4 @@
-"""PDF, page by page. The pictures are described from their headers, not decoded."""
+"""Parses PDF page by page. Of pictures only the headers are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ingestion_progress.pipeline.documents import Source
 
-# Readers look for the end mark in the last kilobyte; mail servers append a little.
+# Readers search for the end mark in the last kilobyte; mail servers append some bytes.
 TAIL_BYTES = 2048
 MAX_FORM_DEPTH = 3
 CAPTION = re.compile(
@@ -34,20 +34,9 @@ FORMATS = {
     "/CCITTFaxDecode": "fax",
     "/JBIG2Decode": "JBIG2",
 }
-# What pypdf lets through from broken files beside its own errors.
-BROKEN = (
-    PyPdfError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    AttributeError,
-    AssertionError,
-    OSError,
-    RecursionError,
-    OverflowError,
-    NotImplementedError,
-)
+# What pypdf raises for broken files. RuntimeError includes RecursionError.
+BROKEN: tuple[type[Exception], ...] = (PyPdfError, ArithmeticError, AssertionError, AttributeError)
+BROKEN += (LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 class PdfParser:
@@ -86,7 +75,7 @@ class PdfSource:
             text = page.extract_text()
         except BROKEN as error:
             raise UnreadablePage(f"Page {number} is damaged and was left out.") from error
-        # A lone surrogate from a broken font map can be neither stored nor sent.
+        # Lone surrogates, which broken font maps produce, can be neither stored nor sent.
         text = text.replace("\0", "").encode("utf-8", "replace").decode()
         pictures, warnings = self._pictures_of(page, number, text)
         if pictures and not text.strip():
@@ -100,14 +89,13 @@ class PdfSource:
         )
 
     def _pictures_of(self, page: Any, number: int, text: str) -> tuple[list[Picture], list[str]]:
-        captions = [match.strip() for match in CAPTION.findall(text)]
+        captions = iter(CAPTION.findall(text))
         pictures: list[Picture] = []
         try:
             for image in _images(page, MAX_FORM_DEPTH):
                 if not self._is_new(image) or self._pictures >= MAX_PICTURES:
                     continue
                 self._pictures += 1
-                position = len(pictures)
                 pictures.append(
                     Picture(
                         number=self._pictures,
@@ -115,7 +103,7 @@ class PdfSource:
                         format=_format(image),
                         width=_pixels(image, "/Width"),
                         height=_pixels(image, "/Height"),
-                        caption=captions[position] if position < len(captions) else "",
+                        caption=next(captions, "").strip(),
                         heading=self._heading_at(number - 1),
                     )
                 )
@@ -124,7 +112,7 @@ class PdfSource:
         return pictures, []
 
     def _is_new(self, image: Any) -> bool:
-        """A logo on every page is one picture, and a hairline is none."""
+        """False for thin lines, and for a picture that an earlier page has, such as a logo."""
         if any(0 < _pixels(image, side) < MIN_PIXELS for side in ("/Width", "/Height")):
             return False
         reference = image.indirect_reference
@@ -134,13 +122,13 @@ class PdfSource:
         return is_new
 
     def _heading_at(self, index: int) -> str:
-        """The title of the last section that begins on this page or before."""
+        """The title of the last section that begins on or before this page."""
         earlier = [at for at in self._headings if at <= index]
         return self._headings[max(earlier)] if earlier else ""
 
 
 def _check_end(file: BinaryIO, name: str) -> None:
-    """pypdf makes something of a file that is cut off: silently fewer pages than there were."""
+    """pypdf reads a truncated file without an error, but with fewer pages."""
     file.seek(0, 2)
     file.seek(max(0, file.tell() - TAIL_BYTES))
     if b"%%EOF" not in file.read():
@@ -149,7 +137,7 @@ def _check_end(file: BinaryIO, name: str) -> None:
 
 
 def _outline(reader: PdfReader) -> dict[int, str]:
-    """The first section title per page index; a broken outline is no reason to fail."""
+    """The first section title by page index; empty if the outline is broken."""
     headings: dict[int, str] = {}
     try:
         _collect_titles(reader, reader.outline, headings)
@@ -169,7 +157,7 @@ def _collect_titles(reader: PdfReader, entries: list[Any], headings: dict[int, s
 
 
 def _images(container: Any, depth: int) -> Iterator[Any]:
-    """Image objects drawn by a page, those inside its forms among them."""
+    """The image objects of a page, including those in its form objects."""
     resources = container.get("/Resources")
     objects = resources.get_object().get("/XObject") if resources is not None else None
     for value in (objects.get_object() if objects is not None else {}).values():

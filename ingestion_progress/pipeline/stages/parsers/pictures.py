@@ -1,4 +1,4 @@
-"""Pictures that a document refers to. Nothing is ever fetched: what is not inside stays outside."""
+"""Collects the pictures that a document contains or links to. Nothing is fetched."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from PIL import Image, UnidentifiedImageError
 from ingestion_progress.pipeline.documents import Picture
 
 MAX_PICTURES = 2000
-# Spacers, bullets and tracking pixels say nothing about a document.
+# Smaller pictures are spacers, bullets or tracking pixels.
 MIN_PIXELS = 24
 MAX_SOURCE_LENGTH = 200
 
 
 class PictureList:
-    """Collects the pictures of one document, each once, in order."""
+    """The pictures of one document, each once, in order."""
 
     def __init__(self) -> None:
         self._pictures: list[Picture] = []
@@ -31,7 +31,7 @@ class PictureList:
         return tuple(self._pictures)
 
     def add(self, source: str, *, width: int = 0, height: int = 0, **text: str) -> None:
-        """A picture by its address; a `data:` address has the picture in it."""
+        """Adds a picture by its address; a `data:` address contains the picture."""
         if source in self._seen or len(self._pictures) >= MAX_PICTURES:
             return
         self._seen.add(source)
@@ -49,7 +49,7 @@ class PictureList:
         )
 
     def add_bytes(self, data: bytes, **text: str) -> None:
-        """A picture by its content, of which only the first bytes are decoded."""
+        """Adds a picture by its content, of which only the header is decoded."""
         image_format, width, height = image_header(data)
         self._append(format=image_format, width=width, height=height, **text)
 
@@ -61,10 +61,10 @@ class PictureList:
 
 
 def image_header(data: bytes) -> tuple[str, int, int]:
-    """Format, width and height in pixels; empty and 0 for what is no picture."""
+    """Format, width and height in pixels; empty and 0 if the data is no picture."""
     try:
         with warnings.catch_warnings():
-            # Its pixels are never decoded, so their number is no danger.
+            # The number of pixels is harmless because they are never decoded.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
                 return image.format or "", image.width, image.height
@@ -73,7 +73,7 @@ def image_header(data: bytes) -> tuple[str, int, int]:
 
 
 def _path_of(address: str) -> PurePosixPath:
-    """Without host and query; the whole of an address that is malformed."""
+    """The path of an address; the whole address if it is malformed."""
     try:
         return PurePosixPath(urlsplit(address).path if "//" in address else address)
     except ValueError:

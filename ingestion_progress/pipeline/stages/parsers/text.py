@@ -1,4 +1,4 @@
-"""Plain text, in whatever encoding it comes."""
+"""Parses plain text in UTF-8, UTF-16 or Windows-1252."""
 
 from __future__ import annotations
 
@@ -15,29 +15,25 @@ PAGE_BREAK = "\f"
 
 
 class TextParser:
-    """Form feeds, as in RFCs, divide pages; without one the document has no pages."""
+    """A form feed, as in RFCs, begins a page; without any the document has no pages."""
 
     def open(self, file: BinaryIO, name: str) -> Source:
         parts = read_text(file, name).split(PAGE_BREAK)
         if not parts[-1].strip():
             parts.pop()
         is_paged = len(parts) > 1
-        return Pages.of(
-            *(
+        return Pages(
+            [
                 Page(number=number if is_paged else None, text=part)
                 for number, part in enumerate(parts, start=1)
-            )
+            ]
         )
 
 
 def read_text(file: BinaryIO, name: str) -> str:
-    """The text of a file. UTF-16 by its mark, else UTF-8, else Windows-1252, which fits any byte.
-
-    Raises EmptyDocument, or MislabelledDocument for what is no text.
-    """
+    """Raises EmptyDocument, or MislabelledDocument for binary data."""
     file.seek(0)
-    data = file.read()
-    text = decode(data)
+    text = decode(file.read())
     if "\0" in text:
         raise MislabelledDocument(f"“{name}” is not a text, whatever its name says.")
     if not text.strip():
@@ -46,6 +42,7 @@ def read_text(file: BinaryIO, name: str) -> str:
 
 
 def decode(data: bytes) -> str:
+    """UTF-16 if it has a byte order mark, else UTF-8, else Windows-1252, which never fails."""
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", errors="replace")
     try:
