@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.exceptions import DATABASE_AWAY, JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreUnavailable
 from ingestion_progress.pipeline.stages.chunking import Chunker, SemanticChunker
@@ -164,13 +164,13 @@ class ChunkResults:
     def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
         """Records an exception inside the block as an error of this chunk.
 
-        Raises what is no fault of the chunk: a cancellation, or a store that is down.
+        Raises what is no fault of the chunk: a cancellation, or a database or store that is down.
         """
         with self._lock:
             self._attempted += 1
         try:
             yield
-        except (JobCancelled, JobSuperseded, VectorStoreUnavailable):
+        except (JobCancelled, JobSuperseded, VectorStoreUnavailable, *DATABASE_AWAY):
             raise
         except Exception as error:
             logger.exception("chunk_failed", extra={"stage": stage.name, "chunk": chunk.key})

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from django.db import connections
+from django.db import OperationalError, connections
 from PIL import Image
 from pypdf import PdfWriter
 
@@ -31,6 +31,7 @@ from ingestion_progress.pipeline.ingestion import claim, ingest
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
+from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from ingestion_progress.pipeline.tasks import ingest_document
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -302,6 +303,23 @@ def test_unavailable_vector_store_fails_the_job_and_not_a_chunk(monkeypatch, com
     assert "No answer from" in job.error
     assert job.error_count == 0
     assert stages(job)["embedding"][0] == "error"
+
+
+class GraphWithoutDatabase(DatabaseGraph):
+    def write(self, chunk, extraction):
+        raise OperationalError("database is locked")
+
+
+@pytest.mark.database
+def test_database_error_while_writing_the_graph_fails_the_job_and_not_a_chunk(monkeypatch):
+    job = queued(b"Bees make honey in summer.", "a.txt")
+    with_components(monkeypatch, graph=GraphWithoutDatabase(job.document_id))
+    with pytest.raises(OperationalError):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "failed"
+    assert job.error_count == 0
+    assert stages(job)["extraction"][0] == "error"
 
 
 class UselessEmbedder(Bm25Embedder):
