@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO, Protocol
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,32 +64,17 @@ class Chunk:
     heading: str = ""
 
 
-class Source(Protocol):
-    """An opened document. Pages are read one by one, so a damaged page does not affect others."""
+class Pages(Protocol):
+    """The pages of an opened document, read one by one: a damaged page does not affect others."""
 
-    @property
-    def page_count(self) -> int: ...
+    def __len__(self) -> int: ...
 
-    def page(self, index: int) -> Page:
+    def __getitem__(self, index: int, /) -> Page:
         """The page at `index`, from 0. Raises UnreadablePage."""
 
 
 class Parser(Protocol):
     """Reads one kind of document."""
 
-    def open(self, file: BinaryIO, name: str) -> Source:
+    def open(self, file: BinaryIO, name: str) -> Pages:
         """Raises UnreadableDocument with a sentence that names the document."""
-
-
-@dataclass(frozen=True)
-class Pages:
-    """A source whose pages are all in memory."""
-
-    pages: Sequence[Page]
-
-    @property
-    def page_count(self) -> int:
-        return len(self.pages)
-
-    def page(self, index: int) -> Page:
-        return self.pages[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 from typing import Annotated
 
 from django.http import HttpRequest
@@ -26,10 +26,9 @@ WORDS = rf"^[^{_CONTROLS}]*[^{_CONTROLS}\s][^{_CONTROLS}]*$"
 
 def words(text: str) -> str:
     """The query without surrounding spaces. Its error becomes an entry of a 422."""
-    stripped = text.strip()
-    if not stripped or any(unicodedata.category(character) == "Cc" for character in text):
+    if not re.fullmatch(WORDS, text):
         raise PydanticCustomError("words", "1 or more characters, and no control characters")
-    return stripped
+    return text.strip()
 
 
 class SearchQuery(BaseModel):

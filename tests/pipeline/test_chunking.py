@@ -24,7 +24,7 @@ def chunks(text: str, **page):
 
 def test_chunks_of_a_real_page_know_where_they_stand():
     with GUIDE.open("rb") as file:
-        page = parser_for(MediaType.PDF).open(file, "guide.pdf").page(88)
+        page = parser_for(MediaType.PDF).open(file, "guide.pdf")[88]
     found = list(CHUNKER.chunks(page, first_number=300))
     assert [chunk.key for chunk in found] == [f"c-{n}" for n in range(300, 300 + len(found))]
     for chunk in found:

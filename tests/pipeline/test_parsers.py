@@ -23,7 +23,7 @@ from tests.support.documents import EXAMPLES, GUIDE, docx, pdf, written
 
 def read(kind: MediaType, data: bytes, name: str = "a.pdf") -> list[Page]:
     source = parser_for(kind).open(io.BytesIO(data), name)
-    return [source.page(index) for index in range(source.page_count)]
+    return [source[index] for index in range(len(source))]
 
 
 def png(width: int = 40, height: int = 30) -> bytes:
@@ -77,11 +77,11 @@ def broken_page_pdf() -> bytes:
 
 def test_one_broken_page_is_only_one():
     source = parser_for(MediaType.PDF).open(io.BytesIO(broken_page_pdf()), "a.pdf")
-    assert source.page_count == 3
-    assert source.page(0).text
+    assert len(source) == 3
+    assert source[0].text
     with pytest.raises(UnreadablePage, match="Page 2 is damaged"):
-        source.page(1)
-    assert source.page(2).text
+        source[1]
+    assert source[2].text
 
 
 def test_a_page_of_pictures_only_is_remarked():

@@ -17,7 +17,7 @@ from ingestion_progress.pipeline.stages.parsers import parser_for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingestion_progress.pipeline.documents import Page, Picture, Source
+    from ingestion_progress.pipeline.documents import Page, Pages, Picture
     from ingestion_progress.pipeline.models import Document
     from ingestion_progress.pipeline.stages.image_description import ImageDescriber
     from ingestion_progress.tracker import JobTracker
@@ -37,7 +37,7 @@ def read_document(
     """Raises UnreadableDocument or NothingIngested."""
     with job.stage("parsing", unit="pages") as parsing:
         source = parser_for(document.media_type).open(file, document.name)
-        parsing.set(total=source.page_count)
+        parsing.set(total=len(source))
         pages = _read_pages(job, source, document.name)
     pictures = [picture for page in pages for picture in page.pictures]
     if not pictures:
@@ -50,14 +50,14 @@ def read_document(
     return ParsedDocument(pages, picture_chunks)
 
 
-def _read_pages(job: JobTracker, source: Source, name: str) -> list[Page]:
+def _read_pages(job: JobTracker, source: Pages, name: str) -> list[Page]:
     stage = job.stage("parsing")
     pages: list[Page] = []
     images = 0
-    for index in stage.iterate(range(source.page_count)):
+    for index in stage.iterate(range(len(source))):
         try:
             with stage.in_flight():
-                page = source.page(index)
+                page = source[index]
         except UnreadablePage as error:
             stage.record_error(str(error), item=f"page {index + 1}")
             continue
@@ -67,7 +67,7 @@ def _read_pages(job: JobTracker, source: Source, name: str) -> list[Page]:
         images += len(page.pictures)
         job.set_totals(images=images)
     if not pages:
-        raise NothingIngested(f"None of the {source.page_count} pages of “{name}” can be read.")
+        raise NothingIngested(f"None of the {len(source)} pages of “{name}” can be read.")
     return pages
 
 

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("ingestion_progress.pipeline")
 
 Result = TypeVar("Result")
+EmbeddedChunk: TypeAlias = "tuple[Chunk, SparseVector]"
 
 VECTOR = "bm25"
 # Point ids are derived from this, so that writing a chunk again overwrites it.
@@ -51,9 +52,7 @@ class VectorStore(Protocol):
     def clear(self, document_id: str) -> None:
         """Deletes all chunks of a document."""
 
-    def write(
-        self, document_id: str, name: str, chunks: Sequence[tuple[Chunk, SparseVector]]
-    ) -> int:
+    def write(self, document_id: str, name: str, chunks: Sequence[EmbeddedChunk]) -> int:
         """Stores chunks and returns their number."""
 
 
@@ -70,9 +69,7 @@ class QdrantStore:
             WRITE_TIMEOUT_SECONDS,
         )
 
-    def write(
-        self, document_id: str, name: str, chunks: Sequence[tuple[Chunk, SparseVector]]
-    ) -> int:
+    def write(self, document_id: str, name: str, chunks: Sequence[EmbeddedChunk]) -> int:
         points = [_point(document_id, name, chunk, vector) for chunk, vector in chunks]
         if points:
             self._call(

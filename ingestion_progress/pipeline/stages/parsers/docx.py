@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import mammoth
 
-from ingestion_progress.pipeline.documents import Pages
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
 from ingestion_progress.pipeline.stages.parsers.html import html_page
 from ingestion_progress.pipeline.uploads.zip_safety import open_archive
 
 if TYPE_CHECKING:
-    from ingestion_progress.pipeline.documents import Source
+    from ingestion_progress.pipeline.documents import Page
 
 
 class DocxParser:
-    def open(self, file: BinaryIO, name: str) -> Source:
+    def open(self, file: BinaryIO, name: str) -> list[Page]:
         # First, because mammoth unpacks an archive of any size.
         open_archive(file, name).close()
         file.seek(0)
@@ -33,7 +32,7 @@ class DocxParser:
         page = html_page(html, name, embedded)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text.")
-        return Pages([page])
+        return [page]
 
 
 def _collector(embedded: dict[str, bytes]) -> Any:

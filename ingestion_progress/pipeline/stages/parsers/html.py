@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from bs4 import BeautifulSoup
 from bs4.element import NavigableString
 
-from ingestion_progress.pipeline.documents import Page, Pages
+from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
 from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from bs4.element import Tag
 
-    from ingestion_progress.pipeline.documents import Source
 
 UNSEEN = ["script", "style", "noscript", "template", "head", "svg", "iframe", "object", "nav"]
 LINK_MARKS = {"¶", "#", "§"}
@@ -39,11 +38,11 @@ BLANK_LINES = re.compile(r"\n{2,}")
 
 
 class HtmlParser:
-    def open(self, file: BinaryIO, name: str) -> Source:
+    def open(self, file: BinaryIO, name: str) -> list[Page]:
         page = html_page(read_text(file, name), name)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text that a reader would see.")
-        return Pages([page])
+        return [page]
 
 
 def html_page(html: str, name: str, embedded: Mapping[str, bytes] | None = None) -> Page:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from markdown_it import MarkdownIt
 
-from ingestion_progress.pipeline.documents import Page, Pages
+from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.stages.parsers.html import html_pictures
 from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
@@ -14,11 +14,9 @@ from ingestion_progress.pipeline.stages.parsers.text import read_text
 if TYPE_CHECKING:
     from markdown_it.token import Token
 
-    from ingestion_progress.pipeline.documents import Source
-
 
 class MarkdownParser:
-    def open(self, file: BinaryIO, name: str) -> Source:
+    def open(self, file: BinaryIO, name: str) -> list[Page]:
         text = read_text(file, name)
         pictures = PictureList()
         heading = ""
@@ -28,7 +26,7 @@ class MarkdownParser:
                 heading = token.content
             _collect(token, heading, pictures)
         page = Page(number=None, text=text, is_markdown=True, pictures=pictures.as_tuple())
-        return Pages([page])
+        return [page]
 
 
 def _collect(token: Token, heading: str, pictures: PictureList) -> None:

@@ -20,7 +20,6 @@ from ingestion_progress.pipeline.stages.parsers.pictures import MAX_PICTURES, MI
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingestion_progress.pipeline.documents import Source
 
 # Readers search for the end mark in the last kilobyte; mail servers append some bytes.
 TAIL_BYTES = 2048
@@ -40,7 +39,7 @@ BROKEN += (LookupError, OSError, RuntimeError, TypeError, ValueError)
 
 
 class PdfParser:
-    def open(self, file: BinaryIO, name: str) -> Source:
+    def open(self, file: BinaryIO, name: str) -> PdfPages:
         _check_end(file, name)
         try:
             reader = PdfReader(file, strict=False)
@@ -57,18 +56,21 @@ class PdfParser:
             ) from error
         if not page_count:
             raise EmptyDocument(f"“{name}” has 0 pages.")
-        return PdfSource(reader, page_count)
+        return PdfPages(reader, page_count)
 
 
-class PdfSource:
+class PdfPages:
     def __init__(self, reader: PdfReader, page_count: int) -> None:
         self._reader = reader
-        self.page_count = page_count
+        self._count = page_count
         self._headings = _outline(reader)
         self._seen: set[tuple[int, int]] = set()
         self._pictures = 0
 
-    def page(self, index: int) -> Page:
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int, /) -> Page:
         number = index + 1
         try:
             page = self._reader.pages[index]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import codecs
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from ingestion_progress.pipeline.documents import Page, Pages
+from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.exceptions import EmptyDocument, MislabelledDocument
-
-if TYPE_CHECKING:
-    from ingestion_progress.pipeline.documents import Source
 
 PAGE_BREAK = "\f"
 
@@ -17,17 +14,15 @@ PAGE_BREAK = "\f"
 class TextParser:
     """A form feed, as in RFCs, begins a page; without any the document has no pages."""
 
-    def open(self, file: BinaryIO, name: str) -> Source:
+    def open(self, file: BinaryIO, name: str) -> list[Page]:
         parts = read_text(file, name).split(PAGE_BREAK)
         if not parts[-1].strip():
             parts.pop()
         is_paged = len(parts) > 1
-        return Pages(
-            [
-                Page(number=number if is_paged else None, text=part)
-                for number, part in enumerate(parts, start=1)
-            ]
-        )
+        return [
+            Page(number=number if is_paged else None, text=part)
+            for number, part in enumerate(parts, start=1)
+        ]
 
 
 def read_text(file: BinaryIO, name: str) -> str:
