@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -291,8 +292,13 @@ def test_website_stays_when_the_worker_dies_twice_within_seconds(deployment):
     deployment.start()
     supervisor = psutil.Process(deployment.process.pid)
 
+    def is_worker(child: psutil.Process) -> bool:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            return "ingestion_worker" in child.cmdline()
+        return False
+
     def workers() -> list[psutil.Process]:
-        return [child for child in supervisor.children() if "ingestion_worker" in child.cmdline()]
+        return [child for child in supervisor.children() if is_worker(child)]
 
     for _ in range(2):
         until(workers, 10)
