@@ -30,7 +30,7 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
                     structlog.stdlib.add_log_level,
                     structlog.stdlib.add_logger_name,
                     structlog.stdlib.ExtraAdder(),
-                    drop_request,
+                    _without("request"),  # Django's request, whose text has the query string
                 ],
                 "processors": [
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -62,7 +62,7 @@ def _renderers(log_format: str) -> list[Processor]:
         ]
     return [
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
-        drop_request_id,
+        _without("request_id"),  # of little use in a terminal
         structlog.dev.ConsoleRenderer(
             colors=_has_colors(),
             # The default shows local variables, which may be secret.
@@ -71,16 +71,12 @@ def _renderers(log_format: str) -> list[Processor]:
     ]
 
 
-def drop_request(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Django adds the request to its records; its text has the query string."""
-    event.pop("request", None)
-    return event
+def _without(field: str) -> Processor:
+    def drop(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+        event.pop(field, None)
+        return event
 
-
-def drop_request_id(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """It connects the records of one request, which is of little use in a terminal."""
-    event.pop("request_id", None)
-    return event
+    return drop
 
 
 def _has_colors() -> bool:

@@ -11,7 +11,6 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import structlog
@@ -27,21 +26,16 @@ from servestatic.responders import MissingFileError
 from ingestion_progress.auth import tokens
 
 AsyncView: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
-Finish: TypeAlias = Callable[[HttpResponseBase], None]
+Finish: TypeAlias = Callable[[HttpResponseBase], object]
 
 logger = logging.getLogger(__name__)
 
 # The pages have nothing inline, so the policy needs no exception. Django 6.0 has `SECURE_CSP` for
 # the same; Django 5.2 has not.
-POLICY = "; ".join(
-    (
-        "default-src 'self'",
-        "img-src 'self' data:",  # icons of the admin and of the API's docs
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
+POLICY = (
+    "default-src 'self'; "
+    "img-src 'self' data:; "  # icons of the admin and of the API's docs
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -50,27 +44,25 @@ def static_files(get_response: Any) -> Any:
     """Serves static files. A missing one is a 404, in development too: no traceback."""
     if iscoroutinefunction(get_response):
         return _static_files(get_response)
-    find_static_file = async_to_sync(_static_files(sync_to_async(get_response)))
+    serve = async_to_sync(_static_files(sync_to_async(get_response)))
 
-    def find_if_static(request: HttpRequest) -> Any:
+    def handle(request: HttpRequest) -> Any:
         is_static = request.path.startswith(settings.STATIC_URL)
-        return find_static_file(request) if is_static else get_response(request)
+        return serve(request) if is_static else get_response(request)
 
-    return find_if_static
+    return handle
 
 
 def _static_files(get_response: AsyncView) -> AsyncView:
     serve = ServeStaticMiddleware(get_response)
 
-    async def find_static_file(request: HttpRequest) -> HttpResponseBase:
-        response: HttpResponseBase
+    async def handle(request: HttpRequest) -> Any:
         try:
-            response = await serve(request)
+            return await serve(request)
         except MissingFileError:
-            response = await get_response(request)
-        return response
+            return await get_response(request)
 
-    return find_static_file
+    return handle
 
 
 def around(begin: Callable[[HttpRequest], Finish]) -> Any:
@@ -79,16 +71,14 @@ def around(begin: Callable[[HttpRequest], Finish]) -> Any:
     @sync_and_async_middleware
     @functools.wraps(begin)
     def middleware(get_response: Any) -> Any:
-        async def handle_async(request: HttpRequest) -> HttpResponseBase:
+        async def handle_async(request: HttpRequest) -> Any:
             finish = begin(request)
-            response: HttpResponseBase = await get_response(request)
-            finish(response)
+            finish(response := await get_response(request))
             return response
 
-        def handle(request: HttpRequest) -> HttpResponseBase:
+        def handle(request: HttpRequest) -> Any:
             finish = begin(request)
-            response: HttpResponseBase = get_response(request)
-            finish(response)
+            finish(response := get_response(request))
             return response
 
         return handle_async if iscoroutinefunction(get_response) else handle
@@ -113,11 +103,9 @@ def request_log(request: HttpRequest) -> Finish:
     def log(response: HttpResponseBase) -> None:
         if getattr(response, "is_logged", False):
             return
-        is_refused = (
-            HTTPStatus.BAD_REQUEST <= response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR
-        )
+        is_refused = 400 <= response.status_code < 500
         if is_refused:
-            # Django would log the same in a line of its own.
+            # Django would log the same in another line.
             response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
         fields = {
             "method": request.method,
@@ -126,9 +114,8 @@ def request_log(request: HttpRequest) -> Finish:
             "duration_ms": round((time.perf_counter() - started) * 1000),
             "client_ip": request.META.get("REMOTE_ADDR"),
         }
-        logger.log(
-            logging.WARNING if is_refused else logging.INFO, "request_finished", extra=fields
-        )
+        level = logging.WARNING if is_refused else logging.INFO
+        logger.log(level, "request_finished", extra=fields)
 
     return log
 

@@ -15,19 +15,14 @@ import os
 import secrets
 import socket
 import sys
-from pathlib import Path
 
 import django
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import SystemCheckError
 
-from progress_project.environment import Environment, InvalidVariable
+from progress_project.environment import BASE_DIR, Environment, InvalidVariable
 from progress_project.processes import Program, Supervisor
-
-BASE_DIR = Path(__file__).resolve().parent.parent
-EXAMPLES = "examples/documents"
-ADMIN = "admin"
 
 
 class CannotServe(Exception):
@@ -94,15 +89,15 @@ def prepare() -> None:
     if not users.filter(is_superuser=True).exists():
         _queue_examples()
         password = secrets.token_urlsafe(12)
-        users.create_superuser(ADMIN, password=password)
-        say(f"\n  Log in as {ADMIN} with the password {password} (it is not shown again).")
+        users.create_superuser("admin", password=password)
+        say(f"\n  Log in as admin with the password {password} (it is not shown again).")
     connections.close_all()
 
 
 def _queue_examples() -> None:
     say("First run: the example documents are being queued.")
     try:
-        call_command("ingest", "--detach", EXAMPLES)
+        call_command("ingest", "--detach", "examples/documents")
     except CommandError as error:
         say(f"The example documents could not be queued: {error}")
 
@@ -146,25 +141,21 @@ def greeting(address: str, port: int) -> str:
 
     is_local = ipaddress.ip_address(address).is_loopback
     site = f"http://{'localhost' if is_local else _network_address(address)}:{port}"
-    lines = [
-        "",
-        f"  Documents  {site}/",
-        f"  Admin      {site}/admin/",
-        f"  API        {site}/api/v1/docs",
-        "",
-    ]
+    text = f"""
+  Documents  {site}/
+  Admin      {site}/admin/
+  API        {site}/api/v1/docs
+"""
     if conf.is_public and not is_local:
-        lines += [
-            f"  Anyone who reaches {site} may see, start and cancel jobs;",
-            "  PUBLIC=false asks for a login.",
-            "",
-        ]
+        text += f"""
+  Anyone who reaches {site} may see, start and cancel jobs;
+  PUBLIC=false asks for a login.
+"""
     if settings.SECURE_SSL_REDIRECT:
-        lines += [
-            "  It answers HTTPS only: put a proxy in front (docs/settings.md), or set HTTPS=false.",
-            "",
-        ]
-    return "\n".join([*lines, "  Ctrl-C stops it.", ""])
+        text += """
+  It answers HTTPS only: put a proxy in front (docs/settings.md), or set HTTPS=false.
+"""
+    return f"{text}\n  Ctrl-C stops it.\n"
 
 
 def say(text: str) -> None:

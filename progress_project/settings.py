@@ -5,7 +5,6 @@ Every variable is in `.env.example` (a test compares them) and is explained in d
 
 from __future__ import annotations
 
-import ipaddress
 import secrets
 import sys
 from pathlib import Path
@@ -14,14 +13,24 @@ from typing import Any
 from corsheaders.defaults import default_headers
 from django.core import checks
 
-from progress_project import casts
-from progress_project.casts import BASE_DIR, boolean, integer
-from progress_project.environment import Environment, InvalidVariable
+from progress_project.environment import (
+    BASE_DIR,
+    Environment,
+    InvalidVariable,
+    boolean,
+    database,
+    integer,
+    one_of,
+    path,
+    sqlite_file,
+    time_zone,
+    words,
+)
 from progress_project.log_records import FORMATS, LEVELS, logging_config
 
 env = Environment()
 
-VAR_DIR: Path = env("VAR_DIR", casts.path, default=BASE_DIR / "var")
+VAR_DIR: Path = env("VAR_DIR", path, default=BASE_DIR / "var")
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
@@ -37,18 +46,6 @@ def _secret_key() -> str:
     return kept.read_text()
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _log_format() -> str:
-    """Console for people at a terminal, JSON for programs that collect the log."""
-    return "console" if DEBUG or sys.stderr.isatty() else "json"
-
-
 DEBUG = env("DEBUG", boolean, default=False)
 SECRET_KEY = _secret_key()
 
@@ -58,12 +55,11 @@ PORT = env("PORT", integer, default=8000)
 if not 0 < PORT < 65536:
     raise InvalidVariable("PORT", f"between 1 and 65535, not {PORT}")
 
-_hosts = ["localhost", "127.0.0.1", "[::1]"]
-if DEBUG and not _is_loopback(HOST):
-    # A phone on the same network requests the address that this machine has there.
-    _hosts = ["*"]
-ALLOWED_HOSTS = env("ALLOWED_HOSTS", casts.words, default=_hosts)
-CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS", casts.words, default=[])
+_is_local = HOST == "localhost" or HOST.startswith("127.")
+# A phone on the same network requests the address that this machine has there.
+_hosts = ["*"] if DEBUG and not _is_local else ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env("ALLOWED_HOSTS", words, default=_hosts)
+CSRF_TRUSTED_ORIGINS = env("CSRF_TRUSTED_ORIGINS", words, default=[])
 
 INSTALLED_APPS = [
     # Daphne's `runserver` serves ASGI. Other commands do without: its imports are 40 % of the
@@ -107,7 +103,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ],
+            ]
         },
     },
 ]
@@ -115,10 +111,10 @@ TEMPLATES = [
 # The databases
 
 DATABASES = {
-    "default": env("DATABASE_URL", casts.database, default=None)
-    or casts.sqlite_file(VAR_DIR / "progress.sqlite3"),
+    "default": env("DATABASE_URL", database, default=None)
+    or sqlite_file(VAR_DIR / "progress.sqlite3"),
 }
-if _progress_database := env("PROGRESS_DATABASE_URL", casts.database, default=None):
+if _progress_database := env("PROGRESS_DATABASE_URL", database, default=None):
     DATABASES["progress"] = _progress_database
     DATABASE_ROUTERS = ["ingestion_progress.routers.ProgressRouter"]
     INGESTION_PROGRESS_DATABASE = "progress"
@@ -127,22 +123,15 @@ TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["d
 
 # Wake-ups between processes. The time-outs detect a connection to Redis that is half-open.
 if _redis_url := env("REDIS_URL", str, default=""):
-    CHANNEL_LAYERS = {
-        "default": {
-            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-            "CONFIG": {
-                "hosts": [
-                    {
-                        "address": _redis_url,
-                        "socket_connect_timeout": 3,
-                        "socket_timeout": 5,
-                        "socket_keepalive": True,
-                        "health_check_interval": 10,
-                    }
-                ],
-            },
-        }
+    _redis = {
+        "address": _redis_url,
+        "socket_connect_timeout": 3,
+        "socket_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
     }
+    _layer = "channels_redis.pubsub.RedisPubSubChannelLayer"
+    CHANNEL_LAYERS = {"default": {"BACKEND": _layer, "CONFIG": {"hosts": [_redis]}}}
 
 # Access and security
 
@@ -165,7 +154,7 @@ if env("BEHIND_PROXY", boolean, default=False):
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 INGESTION_PROGRESS_PUBLIC = env("PUBLIC", boolean, default=DEBUG)
-INGESTION_PROGRESS_CORS_ORIGINS = env("CORS_ORIGINS", casts.words, default=[])
+INGESTION_PROGRESS_CORS_ORIGINS = env("CORS_ORIGINS", words, default=[])
 # Streams set their own CORS headers: with CAN_VIEW they are not public even if the rest is.
 CORS_URLS_REGEX = r"^/api/(?!v1/admin/ingestion/(jobs/[^/]+/)?progress$)"
 CORS_ALLOW_ALL_ORIGINS = INGESTION_PROGRESS_PUBLIC
@@ -179,23 +168,24 @@ STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
 MEDIA_ROOT = VAR_DIR / "media"
 SERVESTATIC_USE_FINDERS = SERVESTATIC_AUTOREFRESH = DEBUG
+_storage = "progress_project.static_files.ModuleStaticFilesStorage"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
-        else "progress_project.static_files.ModuleStaticFilesStorage"
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage" if DEBUG else _storage
     },
 }
 
 # Language, time zone and logs
 
 LANGUAGE_CODE = "en"
-TIME_ZONE = env("TIME_ZONE", casts.time_zone, default="UTC")
+TIME_ZONE = env("TIME_ZONE", time_zone, default="UTC")
 USE_TZ = True
+# Console for people at a terminal, JSON for programs that collect the log.
+_log_format = "console" if DEBUG or sys.stderr.isatty() else "json"
 LOGGING = logging_config(
-    level=env("LOG_LEVEL", casts.one_of(LEVELS), default="INFO"),
-    log_format=env("LOG_FORMAT", casts.one_of(FORMATS), default=_log_format()),
+    level=env("LOG_LEVEL", one_of(LEVELS), default="INFO"),
+    log_format=env("LOG_FORMAT", one_of(FORMATS), default=_log_format),
 )
 
 # The app's settings: KEEPALIVE_SECONDS sets INGESTION_PROGRESS_KEEPALIVE_SECONDS, and so on.
