@@ -1,4 +1,4 @@
-"""The app's configuration."""
+"""The configuration of the app."""
 
 from __future__ import annotations
 

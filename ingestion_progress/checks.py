@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from inspect import iscoroutinefunction
 from typing import Any
 
 from django.conf import settings
-from django.core import checks
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 from django.db import router
 from django.utils.module_loading import import_string
 
-from ingestion_progress.conf import WAKEUPS, conf
-from ingestion_progress.monitoring import metrics
+from ingestion_progress.conf import PREFIX, WAKEUPS, conf
+from ingestion_progress.monitoring import prometheus
+
+REMOVE_HINT = "Remove the setting to use the default."
 
 
 @register(Tags.database)
@@ -20,14 +22,12 @@ def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
     from ingestion_progress.models import Job
 
     database = settings.DATABASES.get(router.db_for_write(Job), {})
-    if "sqlite3" not in database.get("ENGINE", ""):
-        return []
-    options = database.get("OPTIONS", {})
-    if str(options.get("transaction_mode", "")).upper() == "IMMEDIATE":
+    mode = str(database.get("OPTIONS", {}).get("transaction_mode", ""))
+    if "sqlite3" not in database.get("ENGINE", "") or mode.upper() == "IMMEDIATE":
         return []
     return [
-        checks.Warning(
-            "Several writers of a SQLite file in its default transaction mode run into "
+        Warning(
+            "Concurrent writers of a SQLite file in the default transaction mode fail with "
             "'database is locked'.",
             hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE' and "
             "OPTIONS['init_command'] = 'PRAGMA journal_mode=WAL;' for the progress database.",
@@ -55,36 +55,48 @@ def check_intervals(**kwargs: Any) -> list[CheckMessage]:
 
 
 def not_positive(conf: object) -> list[CheckMessage]:
-    """An error for each setting that counts seconds, minutes, bytes or items and is not above 0."""
+    """An error for each setting in seconds, minutes, bytes or items that is not above 0."""
     units = ("_seconds", "_minutes", "_bytes", "_per_job")
-    messages: list[CheckMessage] = []
-    for name in dir(type(conf)):
-        if not name.endswith(units):
-            continue
-        try:
-            is_positive = getattr(conf, name) > 0
-        except (TypeError, ValueError):
-            is_positive = False
-        if not is_positive:
-            messages.append(
-                Error(
-                    f"INGESTION_PROGRESS_{name.upper()} must be a number above 0.",
-                    hint="Remove the setting to use the default.",
-                    id="ingestion_progress.E002",
-                )
-            )
-    return messages
+    return [
+        Error(
+            f"{PREFIX}{name.upper()} must be a number above 0.",
+            hint=REMOVE_HINT,
+            id="ingestion_progress.E002",
+        )
+        for name in dir(type(conf))
+        if name.endswith(units) and not _is_number(conf, name, lambda value: value > 0)
+    ]
+
+
+@register()
+def check_stream_limits(**kwargs: Any) -> list[CheckMessage]:
+    return [
+        Error(
+            f"{PREFIX}{name.upper()} must be a whole number of at least 0; 0 means no limit.",
+            hint=REMOVE_HINT,
+            id="ingestion_progress.E006",
+        )
+        for name in ("max_streams", "max_streams_per_user", "max_streams_per_address")
+        if not _is_number(conf, name, lambda value: value >= 0)
+    ]
+
+
+def _is_number(conf: object, name: str, is_in_range: Callable[[float], bool]) -> bool:
+    try:
+        return is_in_range(getattr(conf, name))
+    except (TypeError, ValueError):
+        return False
 
 
 @register()
 def check_metrics(**kwargs: Any) -> list[CheckMessage]:
-    if not conf.metrics_token or metrics.is_available():
+    if not conf.metrics_token or prometheus.is_available():
         return []
     return [
-        checks.Warning(
+        Warning(
             "INGESTION_PROGRESS_METRICS_TOKEN is set, but /metrics answers 404 without "
             "prometheus-client.",
-            hint="pip install 'django-ingestion-progress[metrics]', or remove the setting.",
+            hint=f"{prometheus.INSTALL_HINT} Or remove the setting.",
             id="ingestion_progress.W010",
         )
     ]
@@ -99,29 +111,10 @@ def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
     return [
         Error(
             f"INGESTION_PROGRESS_WAKEUPS is {conf.wakeups!r}. {problem}",
-            hint=f"Use one of {', '.join(WAKEUPS)}; auto takes what there is.",
+            hint=f"Use one of {', '.join(WAKEUPS)}; auto uses what is installed.",
             id="ingestion_progress.E005",
         )
     ]
-
-
-@register()
-def check_stream_limits(**kwargs: Any) -> list[CheckMessage]:
-    messages: list[CheckMessage] = []
-    for name in ("max_streams", "max_streams_per_user", "max_streams_per_address"):
-        try:
-            is_possible = getattr(conf, name) >= 0
-        except (TypeError, ValueError):
-            is_possible = False
-        if not is_possible:
-            messages.append(
-                Error(
-                    f"INGESTION_PROGRESS_{name.upper()} must be a whole number; 0 is no limit.",
-                    hint="Remove the setting to use the default.",
-                    id="ingestion_progress.E006",
-                )
-            )
-    return messages
 
 
 @register(Tags.security)
@@ -135,11 +128,11 @@ def check_can_view(**kwargs: Any) -> list[CheckMessage]:
     else:
         if callable(hook) and not iscoroutinefunction(hook):
             return []
-        problem = "is not a plain function"
+        problem = "is not a synchronous function"
     return [
         Error(
             f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
-            hint="Name a function (request, job_id) -> bool, as 'project.rules.can_view'.",
+            hint="Name a function (request, job_id) -> bool, such as 'project.rules.can_view'.",
             id="ingestion_progress.E003",
         )
     ]
@@ -149,8 +142,7 @@ def check_can_view(**kwargs: Any) -> list[CheckMessage]:
 def check_token_keys(**kwargs: Any) -> list[CheckMessage]:
     from ingestion_progress.auth import tokens
 
-    problem = tokens.key_problem()
-    if not problem:
+    if not (problem := tokens.key_problem()):
         return []
     return [
         Error(
@@ -167,9 +159,9 @@ def check_public(**kwargs: Any) -> list[CheckMessage]:
     if not conf.is_public:
         return []
     return [
-        checks.Warning(
+        Warning(
             "Anyone who reaches this server may watch, start and cancel jobs.",
-            hint="Set INGESTION_PROGRESS_PUBLIC = False, unless that is on purpose.",
+            hint="Set INGESTION_PROGRESS_PUBLIC = False, unless this is intended.",
             id="ingestion_progress.W002",
         )
     ]

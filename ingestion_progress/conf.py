@@ -1,4 +1,4 @@
-"""The app's settings: typed, each looked up when it is used, each with a default that works."""
+"""The settings of the app: typed, read on use, each with a working default."""
 
 from __future__ import annotations
 
@@ -22,69 +22,69 @@ class AppSettings:
     def _get(self, name: str, default: Any) -> Any:
         try:
             value = self._known[name]
-        except KeyError:  # Django would find out each time anew that a setting has no value
+        except KeyError:  # Django does not cache that a setting is missing
             value = self._known[name] = getattr(settings, PREFIX + name, UNSET)
         return default if value is UNSET else value
 
     def _forget(self, **kwargs: Any) -> None:
-        """Django's way of changing settings in tests."""
+        """Tests change settings while the app runs."""
         self._known.clear()
 
-    # Who may see and do what
+    # Access
 
     @property
     def is_public(self) -> bool:
-        """May anyone who reaches the server see, start and cancel jobs? Default: DEBUG."""
+        """May anyone who reaches the server view, start and cancel jobs? Default: DEBUG."""
         return bool(self._get("PUBLIC", settings.DEBUG))
 
     @property
     def can_view(self) -> str:
-        """Dotted path of `(request, job_id) -> bool`, which then decides; empty: permissions do."""
+        """Dotted path of a `(request, job_id) -> bool` that replaces the view permission."""
         return str(self._get("CAN_VIEW", "") or "")
 
     @property
     def token_algorithm(self) -> str:
-        """The only algorithm that a token's signature may have."""
+        """The only accepted signature algorithm of tokens."""
         return str(self._get("TOKEN_ALGORITHM", "HS256"))
 
     @property
     def token_key(self) -> str:
-        """The shared key of HS256, HS384 and HS512; empty: one derived from SECRET_KEY."""
+        """Shared key for HS256, HS384 and HS512; empty: derived from SECRET_KEY."""
         return str(self._get("TOKEN_KEY", ""))
 
     @property
     def token_public_key(self) -> str:
-        """PEM; checks the tokens of every other algorithm."""
+        """PEM key that verifies tokens of any other algorithm."""
         return str(self._get("TOKEN_PUBLIC_KEY", ""))
 
     @property
     def token_private_key(self) -> str:
-        """PEM; signs them. Only where tokens are minted."""
+        """PEM key that signs such tokens; only needed where tokens are issued."""
         return str(self._get("TOKEN_PRIVATE_KEY", ""))
 
     @property
     def token_audience(self) -> str:
-        """What a token must name in `aud`."""
+        """The required `aud` claim of a token."""
         return str(self._get("TOKEN_AUDIENCE", "ingestion-progress"))
 
     @property
     def token_minutes(self) -> float:
-        """How long a token lives unless it is asked for otherwise."""
+        """Default lifetime of a token."""
         return float(self._get("TOKEN_MINUTES", 10.0))
 
     @property
     def token_max_minutes(self) -> float:
-        """How long a token may live at most, whoever minted it."""
+        """Maximum lifetime of a token, also of those that other services issue."""
         return float(self._get("TOKEN_MAX_MINUTES", 60.0))
 
     @property
     def cors_origins(self) -> list[str]:
-        """Origins that may read a stream which is not public; a public one says `*`."""
+        """Origins that may read a stream that is not public; a public stream allows all."""
         return list(self._get("CORS_ORIGINS", []))
 
     @property
     def metrics_token(self) -> str:
-        """Opens `/metrics` as a bearer token; empty: only a login or a public site does."""
+        """Bearer token for `/metrics`; empty: a login is needed unless the site is public."""
         return str(self._get("METRICS_TOKEN", ""))
 
     # The database
@@ -98,29 +98,29 @@ class AppSettings:
 
     @property
     def flush_interval_seconds(self) -> float:
-        """Counts are written at most this often per job."""
+        """Minimum time between two writes of a job's counts."""
         return float(self._get("FLUSH_INTERVAL_SECONDS", 0.25))
 
     @property
     def heartbeat_seconds(self) -> float:
-        """A running job without changes says this often that it is alive."""
+        """Interval of the heartbeats of a running job without changes."""
         return float(self._get("HEARTBEAT_SECONDS", 5.0))
 
     @property
     def write_timeout_seconds(self) -> float:
-        """How long a start, a finish or a flush waits for the database before it raises."""
+        """How long a start, finish or flush waits for the database before it raises."""
         return float(self._get("WRITE_TIMEOUT_SECONDS", 30.0))
 
     @property
     def max_events_per_job(self) -> int:
-        """Events beyond this many are counted, not stored."""
+        """Further events of a job are counted, not stored."""
         return int(self._get("MAX_EVENTS_PER_JOB", 1000))
 
     # Liveness
 
     @property
     def starved_after_seconds(self) -> float:
-        """A queued job that waits longer is starved."""
+        """A job that is queued for longer is starved."""
         return float(self._get("STARVED_AFTER_SECONDS", 60.0))
 
     @property
@@ -137,57 +137,57 @@ class AppSettings:
 
     @property
     def poll_interval_seconds(self) -> float:
-        """The feed asks the database this often, for all watched jobs at once."""
+        """Interval of the feed's polls, each for all watched jobs."""
         return float(self._get("POLL_INTERVAL_SECONDS", 0.25))
 
     @property
     def throttle_seconds(self) -> float:
-        """A client gets at most one state per job in this time; a final state never waits."""
+        """Minimum time between two states of a job on a stream; a final state never waits."""
         return float(self._get("THROTTLE_SECONDS", 0.5))
 
     @property
     def wakeups(self) -> str:
-        """How writers tell feeds to look before their next tick; one of WAKEUPS."""
+        """How writers notify feeds of changes before the next poll; one of WAKEUPS."""
         return str(self._get("WAKEUPS", "auto"))
 
     @property
     def keepalive_seconds(self) -> float:
-        """A stream silent for this long gets a comment line."""
+        """A stream that is silent for this long gets a comment line."""
         return float(self._get("KEEPALIVE_SECONDS", 15.0))
 
     @property
     def is_compressed(self) -> bool:
-        """Do streams reach clients that take gzip as gzip?"""
+        """Are streams compressed for clients that accept gzip?"""
         return bool(self._get("COMPRESSED", default=True))
 
     @property
     def max_stream_seconds(self) -> float:
-        """A stream that is older ends, and its client comes back; each varies by a tenth."""
+        """Maximum age of a stream, ± 10 %; its client reconnects."""
         return float(self._get("MAX_STREAM_SECONDS", 900.0))
 
     @property
     def max_jobs_per_stream(self) -> int:
-        """So many jobs may be named for one stream or to `follow`; all jobs have no limit."""
+        """Maximum of jobs named for one stream or to `follow`; a stream of all has no limit."""
         return int(self._get("MAX_JOBS_PER_STREAM", 200))
 
     @property
     def recheck_seconds(self) -> float:
-        """Whoever watches is asked about again this often: may they still?"""
+        """Interval at which the permission of open streams is checked again."""
         return float(self._get("RECHECK_SECONDS", 20.0))
 
     @property
     def max_streams(self) -> int:
-        """Open streams of a process; 0 for any number."""
+        """Maximum of open streams per process; 0 for no limit."""
         return int(self._get("MAX_STREAMS", 20_000))
 
     @property
     def max_streams_per_user(self) -> int:
-        """Open streams of one user in a process; 0 for any number."""
+        """Maximum of open streams per user and process; 0 for no limit."""
         return int(self._get("MAX_STREAMS_PER_USER", 500))
 
     @property
     def max_streams_per_address(self) -> int:
-        """Open streams of one address in a process; 0 for any number."""
+        """Maximum of open streams per address and process; 0 for no limit."""
         return int(self._get("MAX_STREAMS_PER_ADDRESS", 0))
 
 

@@ -1,34 +1,91 @@
-"""What can go wrong, as one tree.
+"""Everything that can go wrong: one catalogue of error codes, and one tree of exceptions.
 
 IngestionProgressError
-├── InvalidJobId        a job id that cannot be one (also a ValueError)
-├── InvalidBatch        a name that no batch can have (also a ValueError)
+├── InvalidJobId        not a valid job id (also a ValueError)
+├── InvalidBatch        not a valid name of a batch (also a ValueError)
 ├── JobNotFound         no job has this id (also a LookupError)
 ├── JobExists           the id is taken
 ├── UnknownStage        the job declares no such stage (also a LookupError)
 ├── InvalidCount        a count below 0 or above its total (also a ValueError)
-├── InvalidTransition   the status does not allow what was asked
-├── JobSuperseded       a newer attempt owns the job now; this one may not write
-├── JobCancelled        somebody asked the job to stop
-├── AccessRefused       who asks may not see the job, or brought a token that does not count
+├── InvalidTransition   the current status does not allow the change
+├── JobSuperseded       a newer attempt owns the job; this one may not write
+├── JobCancelled        the job was cancelled and should stop
+├── AccessRefused       no permission to view the job, or an invalid token
 ├── InvalidTokenRequest a token for too many jobs or too long a time (also a ValueError)
-├── TokenKeyMissing     tokens can be checked here, but not signed
-└── ProgressUnavailable the database did not answer in time where somebody waits for it
+├── TokenKeyMissing     this server can check tokens but not sign them
+└── ProgressUnavailable the database did not answer in time
 
-Every message says what is the case and what to do about it, and may be shown to a user.
+Every message states the fact and the remedy, and may be shown to a user.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from typing import Self
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
-"""What Django raises where its database cannot be reached or is busy."""
+DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
+"""What Django raises while its database is unreachable or busy."""
+
+
+class ErrorCode(StrEnum):
+    """An error as clients see it: its code, its HTTP status and its sentence.
+
+    Codes are for programs and never change. The sentence is the default for people; the raising
+    code may pass one with more detail. The status is 200 for errors that are events of a stream.
+    """
+
+    status: int
+    message: str
+    area: str
+    """`api` for codes in the OpenAPI document; else `stream`, `metrics` or `health`."""
+
+    def __new__(cls, code: str, status: int, message: str, area: str = "api") -> Self:
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.status, member.message, member.area = status, message, area
+        return member
+
+    BAD_REQUEST = "bad_request", 400, "The request is malformed."
+    UNAUTHORIZED = "unauthorized", 401, "Log in: this is not public."
+    TOKEN_INVALID = "token_invalid", 401, "The token is malformed, or not signed for this site."
+    TOKEN_EXPIRED = "token_expired", 401, "The token has expired; get a new one."
+    FORBIDDEN = "forbidden", 403, "This user or token lacks the required permission."
+    CSRF_FAILED = "csrf_failed", 403, "The request lacks a CSRF token, or comes from another site."
+    NOT_FOUND = "not_found", 404, "There is no such job or address."
+    METHOD_NOT_ALLOWED = "method_not_allowed", 405, "This address does not support this method."
+    JOB_EXISTS = "job_exists", 409, "The job id is taken."
+    JOB_FINISHED = "job_finished", 409, "The job has already ended."
+    JOB_RUNNING = "job_running", 409, "The job is running; cancel it first."
+    LENGTH_REQUIRED = "length_required", 411, "An upload must declare its Content-Length."
+    TOO_LARGE = "too_large", 413, "The document is larger than the limit."
+    UNSUPPORTED_DOCUMENT = "unsupported_document", 415, "No parser reads this kind of document."
+    INVALID_REQUEST = "invalid_request", 422, "A parameter is missing or has an invalid value."
+    INVALID_JOB_ID = "invalid_job_id", 422, "This is not a valid job id."
+    EMPTY_DOCUMENT = "empty_document", 422, "The document is empty."
+    UNREADABLE_DOCUMENT = "unreadable_document", 422, "The document is damaged, or mislabelled."
+    SERVER_ERROR = "server_error", 500, "Internal server error; the server's log has the details."
+    ASGI_REQUIRED = "asgi_required", 501, "Streams need an ASGI server: uvicorn, granian or daphne."
+    TOKENS_UNAVAILABLE = "tokens_unavailable", 501, "This server has no key to sign tokens with."
+    UNAVAILABLE = "unavailable", 503, "The database is not reachable; try again."
+
+    FAILED = "failed", 200, "The job failed.", "stream"
+    CANCELLED = "cancelled", 200, "The job was cancelled.", "stream"
+    LOST = "lost", 200, "The job was lost: its process stopped reporting.", "stream"
+    STREAM_ERROR = "stream_error", 200, "The progress of this job cannot be read.", "stream"
+    TOO_MANY_STREAMS = "too_many_streams", 200, "Too many streams are open; try later.", "stream"
+
+    NOT_INSTALLED = "not_installed", 404, "Metrics need prometheus-client.", "metrics"
+    DATABASE_UNREACHABLE = "database_unreachable", 503, "The database refuses queries.", "health"
+    DATABASE_SILENT = "database_silent", 503, "The database does not answer in time.", "health"
+    MIGRATIONS_MISSING = "migrations_missing", 503, "Run manage.py migrate.", "health"
+    POLLER_FAILING = "poller_failing", 503, "The progress of jobs cannot be read.", "health"
+    DRAINING = "draining", 503, "This process is shutting down.", "health"
 
 
 class IngestionProgressError(Exception):
@@ -96,10 +153,10 @@ class JobCancelled(IngestionProgressError):
 
 
 class AccessRefused(IngestionProgressError):
-    def __init__(self, code: str) -> None:
-        super().__init__(f"Refused: {code}.")
+    def __init__(self, code: ErrorCode) -> None:
+        super().__init__(code.message)
         self.code = code
-        """`unauthorized`, `forbidden`, `token_invalid` or `token_expired`."""
+        """UNAUTHORIZED, FORBIDDEN, TOKEN_INVALID or TOKEN_EXPIRED."""
 
 
 class InvalidTokenRequest(IngestionProgressError, ValueError):

@@ -1,13 +1,13 @@
-"""What installed apps add to the API, the pages and the limits of bodies.
+"""What installed apps add to the API, the pages and the limits of request bodies.
 
-An app config names it by dotted paths, which are imported when they are used:
+An app config lists dotted paths, which are imported on use:
 
     class PipelineConfig(AppConfig):
-        progress_api_routers = ["….search_api.router"]         operations of the API: ninja Routers
-        progress_api_errors = ["….uploads.api.PUBLIC_ERRORS"]  {exception: code of the API's errors}
+        progress_api_routers = ["….search_api.router"]         ninja Routers
+        progress_api_errors = ["….uploads.api.PUBLIC_ERRORS"]  {exception: ErrorCode}
         progress_urls = ["….urls.urlpatterns"]                 lists of URL patterns
         progress_upload_rules = ["….uploads.rules.rules"]      objects like `UploadRules`
-        progress_worker_command = "ingestion_worker"           the command that starts a worker
+        progress_worker_command = "ingestion_worker"           starts a worker
 """
 
 from __future__ import annotations
@@ -27,39 +27,38 @@ if TYPE_CHECKING:
     from django.urls import URLPattern, URLResolver
     from ninja import Router
 
+    from ingestion_progress.exceptions import ErrorCode
     from ingestion_progress.wire.asgi_types import Scope
-
-NOT_PERMITTED = "not_permitted"
 
 
 class UploadRules(Protocol):
-    """What an app decides about an upload by its headers, before the body is read."""
+    """Decides by the headers of a request whether its body may be read."""
 
     def limit_for(self, scope: Scope) -> int | None:
-        """How many bytes the body may have; None for a request that uploads nothing to the app."""
+        """The maximum length of the body; None if the request is not an upload to this app."""
 
     def may_upload(self, request: HttpRequest) -> bool:
-        """May whoever sends the request upload? May query the database."""
+        """May the sender of the request upload? May query the database."""
 
-    def refusal(self, request: HttpRequest, problem: str) -> HttpResponse:
-        """The answer to an upload that is refused.
+    def refusal(self, request: HttpRequest, code: ErrorCode) -> HttpResponse:
+        """The response to a refused upload.
 
-        `problem`: NOT_PERMITTED, or `too_large` or `length_required` of the API's errors.
+        `code`: UNAUTHORIZED, FORBIDDEN, TOO_LARGE or LENGTH_REQUIRED.
         """
 
 
 def api_routers() -> Iterator[Router]:
-    """Operations below `/api/v1/`, each with its own `auth`; by default, who may view jobs."""
+    """Operations below `/api/v1/`; one without its own `auth` needs permission to view jobs."""
     return _named("progress_api_routers")
 
 
-def api_errors() -> Iterator[Mapping[type[Exception], str]]:
-    """Exceptions whose text may be shown to people, and the code that each becomes."""
+def api_errors() -> Iterator[Mapping[type[Exception], ErrorCode]]:
+    """Exceptions whose text may be shown to people, with their codes."""
     return _named("progress_api_errors")
 
 
 def url_patterns() -> Iterator[URLPattern | URLResolver]:
-    """Addresses in the namespace `ingestion_progress`; one in the place of a page replaces it."""
+    """URL patterns in the namespace `ingestion_progress`, which take precedence over its pages."""
     return itertools.chain.from_iterable(_named("progress_urls"))
 
 
@@ -68,13 +67,13 @@ def upload_rules() -> Iterator[UploadRules]:
 
 
 def worker_command() -> str:
-    """The management command that pages name for a job that waits; empty without one."""
+    """The management command that pages suggest for a queued job; empty without one."""
     commands = (getattr(app, "progress_worker_command", "") for app in apps.get_app_configs())
     return next(filter(None, commands), "")
 
 
 def view_name(scope: Scope) -> str:
-    """The name in the URLs, with its namespaces; empty where nothing has the address."""
+    """The name of the URL pattern, with its namespaces; empty if no pattern matches."""
     path = scope["path"].removeprefix(get_script_prefix(scope))
     try:
         return resolve(path, settings.ROOT_URLCONF).view_name

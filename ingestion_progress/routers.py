@@ -1,7 +1,7 @@
 """Keeps the progress tables in the database that `INGESTION_PROGRESS_DATABASE` names.
 
-On SQLite that is what makes progress visible, and lets it survive a rollback, while the
-caller's own transaction is open: SQLite locks a whole file for one writer.
+SQLite locks a whole file for one writer. In a separate file, progress can be written while the
+caller's transaction is open, and survives its rollback.
 """
 
 from __future__ import annotations
@@ -30,5 +30,5 @@ class ProgressRouter:
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         if app_label == APP_LABEL:
             return db == conf.database
-        # A file of its own holds nothing else.
+        # A separate database holds nothing else.
         return False if db == conf.database != "default" else None

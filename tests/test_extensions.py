@@ -32,8 +32,8 @@ class ReportRules:
     def may_upload(self, request):
         return "X-Pass" in request.headers
 
-    def refusal(self, request, problem):
-        return HttpResponse(problem, status=400)
+    def refusal(self, request, code):
+        return HttpResponse(code, status=400)
 
 
 report_rules = ReportRules()
@@ -75,8 +75,8 @@ class TestUploadRules:
         ("size", "headers", "answer"),
         [
             (11, [("x-pass", "1")], (400, b"too_large")),
-            (11, [], (400, b"not_permitted")),
-            (6, [], (400, b"not_permitted")),
+            (11, [], (400, b"unauthorized")),
+            (6, [], (400, b"unauthorized")),
             (6, [("x-pass", "1")], (200, b"taken")),
             (5, [], (200, b"taken")),  # stays in memory: the view decides
         ],

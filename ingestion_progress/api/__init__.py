@@ -1,6 +1,5 @@
-"""The JSON API under `/api/v1/`: `build.py` puts it together, `jobs.py` is its heart.
+"""The JSON API under `/api/v1/`: `api.py` builds it, `jobs.py` holds its main operations.
 
-What goes wrong is answered in one shape (`errors.py`), who may do what is asked in one place
-(`guards.py`), and the documents that describe it all are generated (`openapi.py`, `wire.py`,
-`typescript.py`).
+`errors.py` gives every error one shape, `auth.py` decides who may use an operation, and
+`openapi.py` and `stream_docs.py` generate the document that describes it.
 """

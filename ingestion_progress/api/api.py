@@ -1,4 +1,4 @@
-"""Puts the API together."""
+"""Builds the API from its operations and those of installed apps."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from ninja.operation import PathView
 from ingestion_progress import extensions
 from ingestion_progress.api import jobs, stream_tokens
 from ingestion_progress.api.auth import MayView
-from ingestion_progress.api.errors import ApiError
-from ingestion_progress.api.handlers import add_handlers, add_speaking
+from ingestion_progress.api.errors import ApiError, add_error_handlers
 from ingestion_progress.api.openapi import DESCRIPTION, complete
+from ingestion_progress.exceptions import ErrorCode
 
 View = Callable[..., HttpResponseBase]
 
 
 class ProgressAPI(NinjaAPI):
-    """A NinjaAPI that answers every request below it with JSON, and describes the stream too."""
+    """A NinjaAPI that answers every request below its URL with JSON."""
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         patterns = super()._get_urls()
         for pattern in cast("list[URLPattern]", patterns):
-            pattern.callback = answer_in_json(pattern.callback)
+            pattern.callback = json_view(pattern.callback)
         return [*patterns, re_path("", not_found, name="not-found")]
 
     def get_openapi_schema(
@@ -44,7 +44,7 @@ class ProgressAPI(NinjaAPI):
 
 
 def build_api() -> ProgressAPI:
-    """The API with its own operations and those that installed apps add (`extensions`)."""
+    """The API with its own operations and those of installed apps (`extensions`)."""
     api = ProgressAPI(
         title="Ingestion progress",
         version="1",
@@ -52,9 +52,7 @@ def build_api() -> ProgressAPI:
         urls_namespace="ingestion_progress:api",
         auth=[MayView()],
     )
-    add_handlers(api)
-    for codes in extensions.api_errors():
-        add_speaking(api, codes)
+    add_error_handlers(api, extensions.api_errors())
     routers = (*extensions.api_routers(), jobs.router, stream_tokens.router)
     api.add_router("", merged(routers))
     return api
@@ -63,14 +61,14 @@ def build_api() -> ProgressAPI:
 def merged(routers: Iterable[Router]) -> Router:
     """One router with the operations of all.
 
-    ninja makes a view per router and address: where two routers share one, the first would refuse
-    the methods of the second. Raises ImproperlyConfigured for `auth` on a router, which would get
-    lost; it belongs on the operations.
+    ninja makes a view per router and path: where two routers share a path, the first would refuse
+    the methods of the second. Raises ImproperlyConfigured for a router with `auth`, which merging
+    would lose; it belongs on the operations.
     """
     together = Router()
     for router in routers:
         if router.auth is not NOT_SET:
-            raise ImproperlyConfigured("Name `auth` on each operation instead of on its Router.")
+            raise ImproperlyConfigured("Set `auth` on each operation instead of on its Router.")
         for path, view in router.path_operations.items():
             shared = together.path_operations.setdefault(path, PathView())
             shared.operations += view.operations
@@ -78,16 +76,16 @@ def merged(routers: Iterable[Router]) -> Router:
     return together
 
 
-def answer_in_json(view: View) -> View:
-    """Gives the view HEAD, and an answer in JSON where the method does not fit."""
+def json_view(view: View) -> View:
+    """Adds HEAD to the view, and answers 404 and 405 with JSON."""
 
-    @login_not_required  # the guards decide
-    # The tracker commits by itself; a request's own transaction would only hide that.
+    @login_not_required  # `auth` of the operation decides
+    # The tracker commits its own transactions; one around the request would hide them.
     @non_atomic_requests
     def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         method = request.method
         if method == "HEAD":
-            request.method = "GET"  # the server leaves out the body
+            request.method = "GET"  # the server omits the body
         try:
             response = view(request, *args, **kwargs)
         except Http404:  # ninja's page at the root
@@ -96,17 +94,15 @@ def answer_in_json(view: View) -> View:
             request.method = method
         if response.status_code != 405:
             return response
-        refusal = ApiError("method_not_allowed").response()
-        refusal["Allow"] = response["Allow"]
-        return refusal
+        return ApiError(ErrorCode.METHOD_NOT_ALLOWED).response({"Allow": response["Allow"]})
 
-    answer.csrf_exempt = True  # type: ignore[attr-defined]  # the guards check it
+    answer.csrf_exempt = True  # type: ignore[attr-defined]  # `auth` checks the token
     return answer
 
 
 @login_not_required
 def not_found(request: HttpRequest) -> HttpResponse:
-    return ApiError("not_found").response()
+    return ApiError(ErrorCode.NOT_FOUND).response()
 
 
-not_found.csrf_exempt = True  # type: ignore[attr-defined]  # it does nothing
+not_found.csrf_exempt = True  # type: ignore[attr-defined]  # it changes nothing

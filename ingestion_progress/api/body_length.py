@@ -1,10 +1,12 @@
-"""What the headers of a request say about the length of its body, before anything is read of it."""
+"""Checks the length of a body by the request's headers, before any of it is read."""
 
 from __future__ import annotations
 
 import sys
 
-# A number with more digits takes Python long to read, and is above any limit.
+from ingestion_progress.exceptions import ErrorCode
+
+# Python parses longer numbers slowly, and they exceed any limit.
 MAX_DIGITS = 19
 
 
@@ -15,15 +17,15 @@ def declared_bytes(content_length: str) -> int | None:
     return int(content_length) if len(content_length) <= MAX_DIGITS else sys.maxsize
 
 
-def length_problem(
+def length_error(
     content_length: str, *, is_chunked: bool, limit_bytes: int, must_declare: bool
-) -> str:
-    """A code of the API's errors, `too_large` or `length_required`; "" if the body may come.
+) -> ErrorCode | None:
+    """TOO_LARGE or LENGTH_REQUIRED; None if the body may be read.
 
     `content_length`: the header, "" without one; `is_chunked`: there is a Transfer-Encoding.
     """
     length = declared_bytes(content_length)
     if length is not None and length > limit_bytes:
-        return "too_large"
+        return ErrorCode.TOO_LARGE
     is_unknown = is_chunked or (content_length != "" and length is None)
-    return "length_required" if must_declare and is_unknown else ""
+    return ErrorCode.LENGTH_REQUIRED if must_declare and is_unknown else None

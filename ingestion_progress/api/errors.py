@@ -1,40 +1,62 @@
-"""What the API says when it says no: one JSON shape, one list of codes.
+"""Errors of the API: every response with an error status is JSON of one shape.
 
-`{"code": "job_exists", "message": "Job a exists and is running. …"}`, and nothing internal in it.
+`{"code": "job_exists", "message": "Job a exists and is running. …"}`, without internals.
+`exceptions.ErrorCode` lists the codes with their statuses and default messages. An exception
+becomes an error with its own text (public), with the default message (hidden), or with the default
+message and a log record (logged).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from django.http import JsonResponse
+from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
+from django.core.signals import got_request_exception
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.utils.log import log_response
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel, Field
 
-# Code: the HTTP status that it comes with, and what it means.
-CODES: dict[str, tuple[int, str]] = {
-    "bad_request": (400, "The request is malformed."),
-    "unauthorized": (401, "Log in: this is not public."),
-    "token_invalid": (401, "The token does not count here: malformed, or not signed for this."),
-    "token_expired": (401, "The token has expired; get a new one."),
-    "forbidden": (403, "This user may not do that."),
-    "csrf_failed": (403, "A browser sent this for another site, or without the CSRF token."),
-    "not_found": (404, "There is no such job, or no such address."),
-    "method_not_allowed": (405, "The address exists, but not for this method."),
-    "job_exists": (409, "The job id is taken."),
-    "job_finished": (409, "The job has ended already."),
-    "job_running": (409, "The job is running; cancel it first."),
-    "length_required": (411, "An upload says in Content-Length how long it is."),
-    "too_large": (413, "The document is larger than the limit, which is named."),
-    "unsupported_document": (415, "No parser for this kind of document."),
-    "invalid_request": (422, "A parameter is missing or has a value that it cannot have."),
-    "invalid_job_id": (422, "This cannot be the id of a job."),
-    "empty_document": (422, "There is nothing in the document."),
-    "unreadable_document": (422, "The document is damaged, or not what its name says."),
-    "server_error": (500, "A fault of the server; its log has the details."),
-    "asgi_required": (501, "A stream needs an ASGI server; this one speaks WSGI."),
-    "tokens_unavailable": (501, "Tokens can be checked here, but not signed."),
-    "unavailable": (503, "The database is away; try again."),
+from ingestion_progress.exceptions import (
+    DATABASE_UNAVAILABLE,
+    AccessRefused,
+    ErrorCode,
+    InvalidJobId,
+    InvalidTokenRequest,
+    JobExists,
+    JobNotFound,
+    ProgressUnavailable,
+    TokenKeyMissing,
+)
+
+Handler = Callable[[HttpRequest, Any], HttpResponse]
+
+PUBLIC_ERRORS: Mapping[type[Exception], ErrorCode] = {
+    JobNotFound: ErrorCode.NOT_FOUND,
+    JobExists: ErrorCode.JOB_EXISTS,
+    InvalidJobId: ErrorCode.INVALID_JOB_ID,
+    ProgressUnavailable: ErrorCode.UNAVAILABLE,
+    InvalidTokenRequest: ErrorCode.INVALID_REQUEST,
+    TokenKeyMissing: ErrorCode.TOKENS_UNAVAILABLE,
 }
+HIDDEN_ERRORS: Mapping[type[Exception], ErrorCode] = {
+    Http404: ErrorCode.NOT_FOUND,
+    PermissionDenied: ErrorCode.FORBIDDEN,
+    AuthenticationError: ErrorCode.UNAUTHORIZED,
+    HttpError: ErrorCode.BAD_REQUEST,
+    BadRequest: ErrorCode.BAD_REQUEST,
+    SuspiciousOperation: ErrorCode.BAD_REQUEST,
+    MultiPartParserError: ErrorCode.BAD_REQUEST,
+    UnreadablePostError: ErrorCode.BAD_REQUEST,
+}
+LOGGED_ERRORS: Mapping[type[Exception], ErrorCode] = {
+    **dict.fromkeys(DATABASE_UNAVAILABLE, ErrorCode.UNAVAILABLE),
+    Exception: ErrorCode.SERVER_ERROR,
+}
+DOCUMENTED = [code for code in ErrorCode if code.area == "api"]
 
 
 class FieldErrorSchema(BaseModel):
@@ -43,10 +65,13 @@ class FieldErrorSchema(BaseModel):
 
 
 class ErrorSchema(BaseModel):
-    """The answer to every request that failed."""
+    """The body of every response with an error status."""
 
-    code: str = Field(description="Stable, for programs.", json_schema_extra={"enum": list(CODES)})
-    message: str = Field(description="What is the case and what to do about it, for people.")
+    code: str = Field(
+        description="Stable, for programs.",
+        json_schema_extra={"enum": [code.value for code in DOCUMENTED]},
+    )
+    message: str = Field(description="The fact and the remedy, for people.")
     errors: list[FieldErrorSchema] | None = Field(
         default=None, description="With `invalid_request`: one entry per parameter."
     )
@@ -56,33 +81,103 @@ class ErrorSchema(BaseModel):
 class ApiError(Exception):
     """Raised anywhere below an operation, it becomes the response."""
 
-    def __init__(self, code: str, message: str = "", **details: Any) -> None:
+    def __init__(self, code: ErrorCode, message: str = "", **details: Any) -> None:
         self.code = code
-        self.status, meaning = CODES[code]
-        self.message = message or meaning
+        self.message = message or code.message
         self.details = details
         super().__init__(self.message)
 
-    def response(self) -> JsonResponse:
-        body = ErrorSchema(code=self.code, message=self.message, **self.details)
-        return JsonResponse(body.model_dump(exclude_none=True), status=self.status)
+    def response(self, headers: Mapping[str, str] | None = None) -> JsonResponse:
+        body = ErrorSchema(code=self.code.value, message=self.message, **self.details)
+        return JsonResponse(
+            body.model_dump(exclude_none=True), status=self.code.status, headers=headers
+        )
 
 
-def error_responses(*codes: str) -> dict[int, type[ErrorSchema]]:
-    """What an operation declares: the statuses of its codes, and those that any request may get."""
-    return {CODES[code][0]: ErrorSchema for code in (*codes, "server_error")}
+def error_responses(*codes: ErrorCode) -> dict[int, type[ErrorSchema]]:
+    """The error statuses of an operation: those of the codes, and those that any may answer."""
+    always = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.SERVER_ERROR)
+    return {code.status: ErrorSchema for code in (*codes, *always)}
 
 
-def document_refusal(status: int) -> dict[str, Any]:
-    """A response with an error status in the OpenAPI document: the codes that it may carry."""
-    meanings = {code: meaning for code, (number, meaning) in CODES.items() if number == status}
-    first, meaning = next(iter(meanings.items()))
+def error_response_docs(status: int) -> dict[str, Any]:
+    """An error response in the OpenAPI document: the codes that have this status."""
+    codes = [code for code in DOCUMENTED if code.status == status]
     return {
-        "description": " ".join(f"`{code}`: {text}" for code, text in meanings.items()),
+        "description": " ".join(f"`{code}`: {code.message}" for code in codes),
         "content": {
             "application/json": {
                 "schema": {"$ref": f"#/components/schemas/{ErrorSchema.__name__}"},
-                "example": {"code": first, "message": meaning},
+                "example": {"code": codes[0].value, "message": codes[0].message},
             }
         },
     }
+
+
+def add_error_handlers(
+    api: NinjaAPI, extra_public: Iterable[Mapping[type[Exception], ErrorCode]] = ()
+) -> None:
+    """`extra_public`: further exceptions whose text may be shown, with their codes."""
+    api.add_exception_handler(ApiError, _api_error)
+    api.add_exception_handler(AccessRefused, _access_refused)
+    api.add_exception_handler(ValidationError, _invalid_request)
+    for make, tables in (
+        (_public, (PUBLIC_ERRORS, *extra_public)),
+        (_hidden, (HIDDEN_ERRORS,)),
+        (_logged, (LOGGED_ERRORS,)),
+    ):
+        for exception, code in (item for table in tables for item in table.items()):
+            api.add_exception_handler(exception, make(code))
+
+
+def _api_error(_: HttpRequest, exc: Any) -> HttpResponse:
+    response: HttpResponse = exc.response()
+    return response
+
+
+def _access_refused(_: HttpRequest, exc: Any) -> HttpResponse:
+    return ApiError(exc.code).response()
+
+
+def _public(code: ErrorCode) -> Handler:
+    return lambda _, exc: ApiError(code, str(exc)).response()
+
+
+def _hidden(code: ErrorCode) -> Handler:
+    return lambda _, __: ApiError(code).response()
+
+
+def _logged(code: ErrorCode) -> Handler:
+    def handle(request: HttpRequest, exc: Exception) -> HttpResponse:
+        # As Django does for an unhandled exception; error trackers listen to the signal.
+        got_request_exception.send(sender=NinjaAPI, request=request)
+        response = ApiError(code).response()
+        log_response(
+            "Internal Server Error: %s",
+            request.path,
+            response=response,
+            request=request,
+            exception=exc,
+        )
+        return response
+
+    return handle
+
+
+def _invalid_request(_: HttpRequest, exc: Any) -> HttpResponse:
+    errors = [
+        FieldErrorSchema(field=_field(error["loc"]), message=error["msg"]) for error in exc.errors
+    ]
+    message = "; ".join(f"{error.field}: {error.message}" for error in errors)
+    return ApiError(ErrorCode.INVALID_REQUEST, message, errors=errors).response()
+
+
+def _field(location: tuple[str | int, ...]) -> str:
+    """`status.0` from `("query", "query", "status", 0)` or from `("query", "status", 0)`.
+
+    The first part is the place of the field; ninja adds the argument's name to some of them.
+    """
+    parts = location[1:]
+    if len(parts) > 1 and parts[0] in {"query", "form", "wanted"}:
+        parts = parts[1:]
+    return ".".join(map(str, parts))

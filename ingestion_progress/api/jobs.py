@@ -1,4 +1,4 @@
-"""Jobs: list, detail, snapshot, log, cancellation, deletion."""
+"""Operations on jobs: list, detail, snapshot, log, cancellation, deletion."""
 
 from __future__ import annotations
 
@@ -21,30 +21,34 @@ from ingestion_progress.api.schemas import (
     describe_job,
     describe_job_in_detail,
 )
-from ingestion_progress.exceptions import InvalidJobId, InvalidTransition, JobNotFound
+from ingestion_progress.exceptions import (
+    ErrorCode,
+    InvalidJobId,
+    InvalidTransition,
+    JobNotFound,
+)
 from ingestion_progress.models import Job, JobEvent, clean_job_id
 from ingestion_progress.wire.schemas import PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
 
 JOBS = "/admin/ingestion/jobs"
 JOB = JOBS + "/{job_id}"
-SEEING = ("unauthorized", "forbidden")
 
 router = Router()
 
 
 @router.get(
     JOBS,
-    response={200: JobListSchema, **error_responses(*SEEING, "invalid_request")},
+    response={200: JobListSchema, **error_responses(ErrorCode.INVALID_REQUEST)},
     summary="List jobs, newest first",
     operation_id="list_jobs",
     url_name="jobs",
     tags=["Jobs"],
 )
 def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
-    """A page of the jobs, the newest first, with how far each has come.
+    """One page of jobs with their progress, the newest first.
 
-    `total` counts all jobs of the wanted statuses and batch.
+    `total` counts all jobs that match `status` and `batch`.
     """
     jobs = Job.objects.order_by("-created_at", "id")
     if query.batch:
@@ -53,9 +57,7 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
         jobs = jobs.filter(status__in=query.status)
     now = timezone.now()
     return JobListSchema(
-        items=[
-            describe_job(snapshot, now) for snapshot in load_snapshots(jobs[query.slice]).values()
-        ],
+        items=[describe_job(each, now) for each in load_snapshots(jobs[query.slice]).values()],
         total=jobs.count(),
         limit=query.limit,
         offset=query.offset,
@@ -64,14 +66,14 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
 
 @router.get(
     JOB,
-    response={200: JobDetailSchema, **error_responses(*SEEING, "not_found")},
-    summary="All about one job",
+    response={200: JobDetailSchema, **error_responses(ErrorCode.NOT_FOUND)},
+    summary="Get one job",
     operation_id="get_job",
     url_name="job",
     tags=["Jobs"],
 )
 def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
-    """The job's record, its links, and all that its stream would say now.
+    """The job's record, its links and its current state.
 
     `progress` is the data of `pipeline_progress`, `state` that of `job_state`.
     """
@@ -80,11 +82,7 @@ def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
 
 @router.get(
     JOB + "/snapshot",
-    response={
-        200: PipelineProgressEventData,
-        304: None,
-        **error_responses(*SEEING, "not_found"),
-    },
+    response={200: PipelineProgressEventData, 304: None, **error_responses(ErrorCode.NOT_FOUND)},
     summary="The newest progress as plain JSON",
     operation_id="get_snapshot",
     url_name="job_snapshot",
@@ -93,12 +91,12 @@ def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
 def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     """Exactly the data of the stream's newest `pipeline_progress`, for polling.
 
-    Send the `ETag` back in `If-None-Match`: while nothing has moved the answer is an empty 304,
-    for one small query. Clocks alone (`elapsed_ms`, `duration_ms`) move no ETag.
+    Send the `ETag` back in `If-None-Match`: without changes the response is an empty 304, at the
+    cost of one small query. Elapsed time (`elapsed_ms`, `duration_ms`) does not change the ETag.
     """
     job = _job(job_id)
     response = HttpResponse(content_type="application/json")
-    # Weak: two bodies of one revision differ in their clocks.
+    # Weak: two bodies of one revision differ in their elapsed times.
     response["ETag"] = f'W/"{job.version}"'
     response["Cache-Control"] = "no-cache"
     conditional = get_conditional_response(request, etag=response["ETag"], response=response)
@@ -113,7 +111,7 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     JOB + "/events",
     response={
         200: JobEventListSchema,
-        **error_responses(*SEEING, "not_found", "invalid_request"),
+        **error_responses(ErrorCode.NOT_FOUND, ErrorCode.INVALID_REQUEST),
     },
     summary="A job's log",
     operation_id="list_job_events",
@@ -123,7 +121,7 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
 def list_job_events(
     request: HttpRequest, job_id: str, query: Query[JobEventListQuery]
 ) -> JobEventListSchema:
-    """What happened to the job, in the order in which it happened."""
+    """The entries of the job's log, the oldest first."""
     events = JobEvent.objects.filter(job=_job(job_id)).order_by("id")
     if query.level:
         events = events.filter(level__in=query.level)
@@ -137,7 +135,7 @@ def list_job_events(
 
 @router.post(
     JOB + "/cancellation",
-    response={202: JobSchema, **error_responses(*SEEING, "not_found", "job_finished")},
+    response={202: JobSchema, **error_responses(ErrorCode.NOT_FOUND, ErrorCode.JOB_FINISHED)},
     summary="Stop a job",
     operation_id="cancel_job",
     url_name="job_cancellation",
@@ -145,34 +143,34 @@ def list_job_events(
     auth=MayStart(),
 )
 def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
-    """Asks a running job to stop; it does so at its next step. A queued job ends at once."""
+    """Asks a running job to stop at its next step. Cancels a queued job immediately."""
     try:
-        tracker.request_cancellation(_possible(job_id))
+        tracker.request_cancellation(_valid_id(job_id))
     except InvalidTransition as finished:
-        raise ApiError("job_finished", str(finished)) from finished
+        raise ApiError(ErrorCode.JOB_FINISHED, str(finished)) from finished
     return Status(202, describe_job(_snapshot(job_id), timezone.now()))
 
 
 @router.delete(
     JOB,
-    response={204: None, **error_responses(*SEEING, "not_found", "job_running")},
-    summary="Delete a job that does not run",
+    response={204: None, **error_responses(ErrorCode.NOT_FOUND, ErrorCode.JOB_RUNNING)},
+    summary="Delete a job that is not running",
     operation_id="delete_job",
     url_name="job",
     tags=["Jobs"],
     auth=MayStart(),
 )
 def delete_job(request: HttpRequest, job_id: str) -> Status[None]:
-    """Removes the job's record and its log, for good. A running job is refused: cancel it first."""
+    """Deletes the job's record and its log for good. Cancel a running job first."""
     try:
-        tracker.delete_job(_possible(job_id))
+        tracker.delete_job(_valid_id(job_id))
     except InvalidTransition as running:
-        raise ApiError("job_running", str(running)) from running
+        raise ApiError(ErrorCode.JOB_RUNNING, str(running)) from running
     return Status(204, None)
 
 
-def _possible(job_id: str) -> str:
-    """The id. Raises JobNotFound if no job can have it (a database may choke on it)."""
+def _valid_id(job_id: str) -> str:
+    """The id. Raises JobNotFound for an invalid one, which the database may not accept."""
     try:
         return clean_job_id(job_id)
     except InvalidJobId:
@@ -180,14 +178,14 @@ def _possible(job_id: str) -> str:
 
 
 def _job(job_id: str) -> Job:
-    job = Job.objects.filter(pk=_possible(job_id)).first()
+    job = Job.objects.filter(pk=_valid_id(job_id)).first()
     if job is None:
         raise JobNotFound(job_id)
     return job
 
 
 def _snapshot(job_id: str) -> Snapshot:
-    snapshot = load_snapshot(_possible(job_id))
+    snapshot = load_snapshot(_valid_id(job_id))
     if snapshot is None:
         raise JobNotFound(job_id)
     return snapshot

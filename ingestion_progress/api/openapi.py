@@ -1,4 +1,4 @@
-"""The OpenAPI document: what ninja knows of the operations, and the stream beside them."""
+"""The OpenAPI document: ninja's description of the operations, completed with the streams."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ from typing import Any
 
 from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
 
-from ingestion_progress.api.errors import document_refusal
+from ingestion_progress.api.errors import error_response_docs
 from ingestion_progress.api.jobs import JOB
-from ingestion_progress.api.stream_operation import STREAMS, TOKEN_SECURITY
+from ingestion_progress.api.stream_docs import STREAMS, TOKEN_SECURITY
 from ingestion_progress.auth.tokens import PARAMETER
 from ingestion_progress.wire.events import wire_schemas
 
 DESCRIPTION = """\
 Ingest documents, and watch each job live.
 
-**Access.** Where the site is public (the default while `DEBUG` is on) no login is needed.
-Otherwise a Django session with the permission is, and the CSRF token in `X-CSRFToken` for
-everything but reading. Requests without a login that a browser sends from another origin are
-refused unless the origin is in `CSRF_TRUSTED_ORIGINS`. For reading, a stream token does as well,
-in `Authorization: Bearer` or, for an EventSource, in `?token=`.
+**Access.** A public site (the default while `DEBUG` is on) needs no login. Any other site needs a
+Django session with the permission and, for everything but reading, the CSRF token in
+`X-CSRFToken`. Requests without a login that a browser sends from another origin are refused
+unless the origin is in `CSRF_TRUSTED_ORIGINS`. A stream token also permits reading, in
+`Authorization: Bearer` or, for an EventSource, in `?token=`.
 
 **Errors** have one shape, `{"code": …, "message": …}`: the code is for programs, the message
-for people. Addresses in `links` start at the root of the site.
+for people. Paths in `links` start at the root of the site.
 """
 
-# What http.client says about a status differs between versions of Python.
+# The reason phrases of http.client differ between versions of Python.
 SUCCESSES = {
-    200: "As asked.",
-    201: "The job is queued; `Location` is its address.",
-    202: "It was asked to stop; a job that had not started is cancelled.",
-    204: "Done; nothing to say.",
-    304: "Nothing has moved since the `ETag` that was sent.",
+    200: "Success.",
+    201: "The job is queued; `Location` is its URL.",
+    202: "The job was asked to stop; a queued job is cancelled.",
+    204: "Success, without content.",
+    304: "No change since the `ETag` in the request.",
 }
 
 TOKEN_SCHEMES = {
@@ -40,7 +40,7 @@ TOKEN_SCHEMES = {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A stream token for the job, or for all jobs. It lives for some minutes.",
+        "description": "A short-lived stream token for the job, or for all jobs.",
     },
     "StreamTokenInQuery": {
         "type": "apiKey",
@@ -51,18 +51,18 @@ TOKEN_SCHEMES = {
 }
 
 TAGS = [
-    {"name": "Progress", "description": "How far a job is, as a stream or as plain JSON."},
+    {"name": "Progress", "description": "The progress of jobs, as a stream or as plain JSON."},
     {"name": "Jobs", "description": "One ingestion run of one document each."},
-    {"name": "Search", "description": "What the ingested documents say."},
+    {"name": "Search", "description": "Search in the ingested documents."},
 ]
 
 
 def complete(document: OpenAPISchema) -> OpenAPISchema:
-    """Adds the stream, the wire models, and the words for every response; sorts nothing."""
+    """Adds the streams, the models of their events, and a description of every response."""
     for operations in document["paths"].values():
         for operation in operations.values():
             _describe_responses(operation)
-            # The login is not needed where the site is public.
+            # {}: a public site needs no login.
             logins = operation.get("security", [])
             tokens = TOKEN_SECURITY if {"MayView": []} in logins else []
             operation["security"] = [*logins, *tokens, {}]
@@ -80,16 +80,15 @@ def complete(document: OpenAPISchema) -> OpenAPISchema:
 
 
 def _with_stream(document: OpenAPISchema) -> dict[str, Any]:
-    """The paths with the streams in front: they are what people come for."""
+    """The paths, with the streams first."""
     snapshot = next(path for path in document["paths"] if path.endswith(JOB + "/snapshot"))
     root = str(snapshot).removesuffix(JOB + "/snapshot")
-    addresses = [(root + stream.path, stream) for stream in STREAMS]
-    streams = {address: {"get": stream.operation(address)} for address, stream in addresses}
+    streams = {root + each.path: {"get": each.document(root + each.path)} for each in STREAMS}
     return {**streams, **document["paths"]}
 
 
 def _referenced(document: OpenAPISchema) -> dict[str, Any]:
-    """The schemas that something refers to; ninja leaves those of query parameters behind."""
+    """The schemas in use; ninja also lists those of query parameters, which it inlines."""
     text = json.dumps(document)
     return {
         name: schema
@@ -102,6 +101,6 @@ def _describe_responses(operation: dict[str, Any]) -> None:
     operation["responses"] = {
         str(status): response | {"description": SUCCESSES[status]}
         if status in SUCCESSES
-        else document_refusal(status)
+        else error_response_docs(status)
         for status, response in sorted(operation["responses"].items())
     }

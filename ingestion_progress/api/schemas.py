@@ -1,15 +1,23 @@
-"""What the operations take and give."""
+"""The data that operations take and return: ids, links, queries and jobs."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from django.urls import reverse
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
 
-from ingestion_progress.api.ids import OptionalId
-from ingestion_progress.api.links import JobLinksSchema, job_links
-from ingestion_progress.models import Job
+from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.wire.schemas import JobStateEventData, PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -20,6 +28,36 @@ LevelWord = Literal["info", "warning", "error"]
 MAX_LIMIT = 1000
 MAX_OFFSET = 1_000_000
 
+# What `clean_job_id` accepts, as far as a regular expression can say: printable characters beyond
+# ASCII depend on Unicode categories, which JSON Schema and Python write differently.
+_END = r"[^\x00-\x20\x7f-\xa0/\\]"
+_INNER = r"[^\x00-\x1f\x7f-\xa0/\\]"
+_ID = rf"(?!\.\.?$){_END}(?:{_INNER}*{_END})?"
+
+
+def valid_id(text: str) -> str:
+    """The id itself; an invalid one becomes an entry of a 422."""
+    try:
+        return clean_job_id(text)
+    except InvalidJobId as invalid:
+        raise PydanticCustomError(
+            "id", "1 to 255 printable characters, none of them a slash"
+        ) from invalid
+
+
+def valid_id_or_none(text: str | None) -> str | None:
+    return valid_id(text) if text else None
+
+
+def _id_schema(pattern: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "maxLength": 255})
+
+
+Id = Annotated[str, AfterValidator(valid_id), _id_schema(_ID)]
+# Both may be empty. The operation checks a FormId, with an error code for it.
+FormId = Annotated[str | None, _id_schema(f"(?:{_ID})?")]
+OptionalId = Annotated[FormId, AfterValidator(valid_id_or_none)]
+
 
 def split_commas(values: list[str]) -> list[str]:
     """`?a=x&a=y` and `?a=x,y` are the same."""
@@ -28,7 +66,7 @@ def split_commas(values: list[str]) -> list[str]:
 
 class PageQuery(BaseModel):
     limit: int = Field(default=50, ge=1, le=MAX_LIMIT, description="At most this many.")
-    offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="Leave out this many first.")
+    offset: int = Field(default=0, ge=0, le=MAX_OFFSET, description="Skip this many first.")
 
     @property
     def slice(self) -> slice:
@@ -37,24 +75,48 @@ class PageQuery(BaseModel):
 
 class JobListQuery(PageQuery):
     status: Annotated[list[StatusWord], BeforeValidator(split_commas)] = Field(
-        default=[], description="Only these statuses: repeated, or with commas between them."
+        default=[], description="Only these statuses: repeated or comma-separated."
     )
     batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
 
 
 class JobEventListQuery(PageQuery):
     level: Annotated[list[LevelWord], BeforeValidator(split_commas)] = Field(
-        default=[], description="Only these levels: repeated, or with commas between them."
+        default=[], description="Only these levels: repeated or comma-separated."
     )
 
 
+class JobLinksSchema(BaseModel):
+    job: str = Field(description="The job as JSON.")
+    progress: str = Field(description="Its stream of Server-Sent Events.")
+    snapshot: str = Field(description="The newest `pipeline_progress` as plain JSON, to poll.")
+    events: str = Field(description="Its log.")
+    cancellation: str = Field(description="POST here to stop it.")
+    page: str = Field(description="Its live page.")
+
+
+LINK_NAMES = {
+    "job": "ingestion_progress:api:job",
+    "progress": "ingestion_progress:job_progress",
+    "snapshot": "ingestion_progress:api:job_snapshot",
+    "events": "ingestion_progress:api:job_events",
+    "cancellation": "ingestion_progress:api:job_cancellation",
+    "page": "ingestion_progress:job_detail",
+}
+
+
+def job_links(job_id: str) -> JobLinksSchema:
+    """Paths from the root of the site, which are right behind any proxy."""
+    return JobLinksSchema(**{key: reverse(name, args=[job_id]) for key, name in LINK_NAMES.items()})
+
+
 class JobSchema(BaseModel):
-    """A job as it stands in a list."""
+    """A job in a list."""
 
     job_id: str
     document_id: str
     document_name: str
-    batch: str | None = Field(description="The name of the jobs that were started with it.")
+    batch: str | None = Field(description="The name of its batch: jobs that were started together.")
     status: StatusWord
     liveness: LivenessWord | None = Field(description="null once the job has ended.")
     attempt: int = Field(ge=1)
@@ -68,7 +130,7 @@ class JobSchema(BaseModel):
 
 
 class JobDetailSchema(JobSchema):
-    """A job with all that its stream would say now."""
+    """A job with the newest data of its stream."""
 
     progress: PipelineProgressEventData
     state: JobStateEventData
@@ -76,7 +138,7 @@ class JobDetailSchema(JobSchema):
 
 class JobListSchema(BaseModel):
     items: list[JobSchema]
-    total: int = Field(ge=0, description="How many there are, whatever limit and offset say.")
+    total: int = Field(ge=0, description="Number of matching jobs on all pages.")
     limit: int
     offset: int
 
@@ -97,7 +159,7 @@ class JobEventSchema(BaseModel):
     attempt: int
     at: datetime
     level: LevelWord
-    stage: str = Field(description="Empty where the line is about the whole job.")
+    stage: str = Field(description="Empty if the line concerns the whole job.")
     item: str = Field(description="The page or chunk concerned; may be empty.")
     message: str
 
@@ -141,11 +203,10 @@ def describe_job_in_detail(snapshot: Snapshot, now: datetime) -> JobDetailSchema
 
 
 def describe_created_job(job: Job) -> CreatedJobSchema:
-    return CreatedJobSchema.model_validate(
-        {
-            "job_id": job.id,
-            "document_id": job.document_id,
-            "status": job.job_status.value,
-            "links": job_links(job.id),
-        }
-    )
+    fields: dict[str, Any] = {
+        "job_id": job.id,
+        "document_id": job.document_id,
+        "status": job.job_status.value,
+        "links": job_links(job.id),
+    }
+    return CreatedJobSchema(**fields)

@@ -1,10 +1,29 @@
-"""What the OpenAPI document says about the streams, in prose and examples."""
+"""The progress streams as operations of the OpenAPI document.
+
+They are plain Django views, which ninja does not know.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+from ninja.openapi.schema import REF_TEMPLATE
+
+from ingestion_progress.api.errors import error_response_docs
+from ingestion_progress.wire.events import MANY_JOBS_EVENTS, STREAM_EVENTS, StreamEvent
+
+TOKEN_SECURITY: list[dict[str, list[str]]] = [{"StreamToken": []}, {"StreamTokenInQuery": []}]
+
+HEADERS = {
+    "Cache-Control": "`no-cache`",
+    "X-Accel-Buffering": "`no`: nginx does not buffer the stream.",
+    "Access-Control-Allow-Origin": "`*` where the stream is public, else the configured origin.",
+}
+RESUME = "The `id` of the last event received. Unknown or malformed: the full state is sent."
+
+TABLE_HEAD = ("| event | data | meaning |", "|---|---|---|")
+KEEPALIVE = "\n\nA comment line, `: keepalive`, is sent on a silent stream (every 15 s by default)."
 EXAMPLES = """\
 **curl**
 
@@ -19,25 +38,20 @@ EXAMPLES = """\
 ```
 """
 
-ONE_JOB_DESCRIPTION = """\
-Server-Sent Events until the job ends. Every event stands for itself: `pipeline_progress` carries
-the whole state, never a change to it, so nothing can be missed.
+ONE_JOB_TEXT = """\
+Server-Sent Events until the job ends. Each `pipeline_progress` carries the whole state, never a
+change to it, so a missed event does no harm.
 
-| event | data | meaning |
-|---|---|---|
 {events}
-
-A comment line, `: keepalive`, comes on a silent stream (every 15 s by default).
 
 **The end.** `complete` or `error`, then the server closes the stream. The end depends on the
 job's status, not on a percentage. An unknown job is an `error` event with the code `not_found`,
-not a 404: a browser shows a page the events of a stream, but not the status of a response.
+not a 404: a browser's EventSource shows events to a page, but not the status of a response.
 
-**Resuming.** EventSource reconnects by itself and sends `Last-Event-ID`: the state comes only if
-it moved on, and a client that has seen the final state gets 204, which ends the reconnecting.
+**Resuming.** EventSource reconnects automatically and sends `Last-Event-ID`: the state is sent
+only if it has changed, and a client that has the final state gets 204, which ends reconnecting.
 
 """
-
 ONE_JOB_JAVASCRIPT = """\
 const source = new EventSource("{path}");
 source.addEventListener("pipeline_progress", (event) => {{
@@ -46,36 +60,31 @@ source.addEventListener("pipeline_progress", (event) => {{
 }});
 source.addEventListener("complete", () => source.close());
 source.addEventListener("error", (event) => {{
-  if (event.data) {{ // the server's word; without data it is the network, and EventSource retries
+  if (event.data) {{ // sent by the server; without data it is the network: EventSource retries
     console.error(JSON.parse(event.data).message);
     source.close();
   }}
 }});"""
 
-MANY_JOBS_DESCRIPTION = """\
-Server-Sent Events of all jobs that are queued or running, of those of a `batch`, or of those named
-in `jobs`, in one connection. The events are those of the stream of one job, each with the `job_id`
+MANY_JOBS_TEXT = """\
+Server-Sent Events of all queued and running jobs, of the jobs of a `batch`, or of those named in
+`jobs`, on one connection. The events are those of the stream of one job, each with the `job_id`
 in its data.
 
-| event | data | meaning |
-|---|---|---|
 {events}
 
-A comment line, `: keepalive`, comes on a silent stream (every 15 s by default).
+**Joining and leaving.** New jobs and new attempts join the stream automatically; a job that ends
+sends its last event and leaves. A named job that is unknown is an `error` event with the code
+`not_found`, and the stream goes on.
 
-**Joining and leaving.** A job that is made later joins by itself, one that ends says so and
-leaves; so does a new attempt. One that was named and is unknown is an `error` event with the code
-`not_found`, and the rest goes on.
+**The end.** The stream ends at its maximum age, after which EventSource reconnects; or, with
+`until=idle`, with the event `idle` once no job is active or all named jobs have ended.
 
-**The end.** The stream ends only at its maximum age, after which EventSource comes back; or, with
-`until=idle`, with the event `idle`, once no job is active or all that were named have ended.
-
-**Resuming.** With the `Last-Event-ID` that EventSource sends by itself, jobs that ended since are
-sent as well, with their endings; some may come twice. Without one only active jobs are. Named jobs
+**Resuming.** With the `Last-Event-ID` that EventSource sends, jobs that have ended since are sent
+too, with their last events; some may come twice. Without it only active jobs are sent. Named jobs
 are always sent.
 
 """
-
 MANY_JOBS_JAVASCRIPT = """\
 const source = new EventSource("{path}");
 source.addEventListener("pipeline_progress", (event) => {{
@@ -91,33 +100,152 @@ source.addEventListener("error", (event) => {{
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamTexts:
+class StreamOperation:
+    path: str
+    """Below the API's root."""
+    operation_id: str
+    item_name: str
+    events: tuple[StreamEvent, ...]
     summary: str
-    prose: str
-    example: str
+    text: str
+    """Markdown, with `{events}` in the place of the table."""
+    javascript: str
     no_content: str
+    parameters: tuple[dict[str, Any], ...]
+    error_statuses: tuple[int, ...]
 
-    def curl(self, path: str) -> str:
-        return f"curl -N http://localhost:8000{path}"
+    def document(self, path: str) -> dict[str, Any]:
+        """The operation in the OpenAPI document; `path` from the root of the site."""
+        example = path.replace("{job_id}", "JOB_ID")
+        curl = f"curl -N http://localhost:8000{example}"
+        javascript = self.javascript.format(path=example)
+        rows = [f"| `{e.name}` | `{e.data.__name__}` | {e.meaning} |" for e in self.events]
+        table = "\n".join([*TABLE_HEAD, *rows]) + KEEPALIVE
+        text = (self.text + EXAMPLES).format(events=table, curl=curl, javascript=javascript)
+        return {
+            "operationId": self.operation_id,
+            "summary": self.summary,
+            "description": text,
+            "tags": ["Progress"],
+            "parameters": [*self.parameters, *COMMON_PARAMETERS],
+            "responses": self._responses(),
+            "security": [{"MayView": []}, *TOKEN_SECURITY, {}],
+            "x-codeSamples": [
+                {"lang": "Shell", "label": "curl", "source": curl},
+                {"lang": "JavaScript", "label": "EventSource", "source": javascript},
+            ],
+        }
 
-    def javascript(self, path: str) -> str:
-        return self.example.format(path=path)
+    def item_schema(self) -> dict[str, Any]:
+        """One message of the stream, with the fields of EventSource's MessageEvent."""
+        return {
+            "title": self.item_name,
+            "description": "One message. `data` is one line of JSON.",
+            "oneOf": [_message(event) for event in self.events],
+        }
 
-    def description(self, rows: Iterable[str], curl: str, javascript: str) -> str:
-        """Markdown; `rows` are those of the table of events."""
-        text = self.prose + EXAMPLES
-        return text.format(events="\n".join(rows), curl=curl, javascript=javascript)
+    def _responses(self) -> dict[str, Any]:
+        item = {"$ref": REF_TEMPLATE.format(model=self.item_name)}
+        return {
+            "200": {
+                "description": "The stream. Each message fits the schema.",
+                "headers": {
+                    name: {"description": meaning, "schema": {"type": "string"}}
+                    for name, meaning in HEADERS.items()
+                },
+                # OpenAPI 3.1 cannot describe the items of a stream; 3.2 has `itemSchema`.
+                "content": {"text/event-stream": {"schema": item, "x-itemSchema": item}},
+            },
+            "204": {"description": self.no_content},
+            **{str(status): error_response_docs(status) for status in self.error_statuses},
+        }
 
 
-ONE_JOB = StreamTexts(
-    summary="Watch one job live",
-    prose=ONE_JOB_DESCRIPTION,
-    example=ONE_JOB_JAVASCRIPT,
-    no_content="The client has seen the final state: stop reconnecting.",
+def _message(event: StreamEvent) -> dict[str, Any]:
+    properties: dict[str, Any] = {
+        "event": {"const": event.name},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": REF_TEMPLATE.format(model=event.data.__name__)},
+        },
+    }
+    if event.has_id:
+        properties["id"] = {"type": "string", "description": "The cursor to resume from."}
+    return {
+        "title": event.name,
+        "description": event.meaning,
+        "type": "object",
+        "properties": properties,
+        "required": list(properties),
+    }
+
+
+def _parameter(place: str, name: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {
+        "in": place,
+        "name": name,
+        "schema": {"type": "string"} | schema,
+        "required": False,
+        "description": description,
+    }
+
+
+COMMON_PARAMETERS = (
+    _parameter("header", "Last-Event-ID", f"{RESUME} EventSource sends it on reconnecting."),
+    _parameter("query", "last_event_id", f"{RESUME} For clients that cannot set headers."),
+    _parameter(
+        "query",
+        "token",
+        "A stream token, where the stream is not public and there is no session. "
+        "Prefer `Authorization: Bearer` where the client can set headers.",
+    ),
 )
-MANY_JOBS = StreamTexts(
-    summary="Watch many jobs live",
-    prose=MANY_JOBS_DESCRIPTION,
-    example=MANY_JOBS_JAVASCRIPT,
-    no_content="With `until=idle`: the client has seen the end: stop reconnecting.",
+STREAMS = (
+    StreamOperation(
+        path="/admin/ingestion/jobs/{job_id}/progress",
+        operation_id="stream_progress",
+        item_name="ProgressStreamItem",
+        events=STREAM_EVENTS,
+        summary="Watch one job live",
+        text=ONE_JOB_TEXT,
+        javascript=ONE_JOB_JAVASCRIPT,
+        no_content="The client has the final state: stop reconnecting.",
+        parameters=(
+            {"in": "path", "name": "job_id", "schema": {"type": "string"}, "required": True},
+        ),
+        error_statuses=(401, 403, 405, 501),
+    ),
+    StreamOperation(
+        path="/admin/ingestion/progress",
+        operation_id="stream_progress_of_many",
+        item_name="ManyJobsStreamItem",
+        events=MANY_JOBS_EVENTS,
+        summary="Watch many jobs live",
+        text=MANY_JOBS_TEXT,
+        javascript=MANY_JOBS_JAVASCRIPT,
+        no_content="With `until=idle`: the client has the last event: stop reconnecting.",
+        parameters=(
+            _parameter(
+                "query",
+                "jobs",
+                "Comma-separated ids, at most 200 unless the server is configured otherwise. "
+                "An id that contains a comma cannot be named. Default: all active jobs.",
+                pattern="[^,]",
+            ),
+            _parameter(
+                "query",
+                "batch",
+                "Only the jobs of this batch, including those that start later. "
+                "Not together with `jobs`.",
+            ),
+            _parameter(
+                "query",
+                "until",
+                "`idle`: end with the last job. An empty value has no effect.",
+                enum=["idle", ""],
+            ),
+        ),
+        error_statuses=(400, 401, 403, 405, 501),
+    ),
 )

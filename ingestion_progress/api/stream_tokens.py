@@ -1,4 +1,4 @@
-"""Tokens for those who watch without a session: another origin's page, a program, a phone."""
+"""The operation that issues stream tokens, for clients without a session of this site."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ninja import Router
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
-from ingestion_progress.api.auth import MayMint
+from ingestion_progress.api.auth import MayIssueToken
 from ingestion_progress.api.errors import error_responses
-from ingestion_progress.api.ids import Id
-from ingestion_progress.api.jobs import SEEING
+from ingestion_progress.api.schemas import Id
 from ingestion_progress.auth import permissions, tokens
 from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import ErrorCode
 
 PATH = "/admin/ingestion/stream-tokens"
 CURL = (
@@ -32,8 +32,8 @@ def shape_of(jobs: object) -> str:
     return "all" if isinstance(jobs, str) else "ids"
 
 
-def say_maximum(minutes: JsonDict) -> None:
-    """As it is set here; `tokens.mint` checks it."""
+def add_maximum(minutes: JsonDict) -> None:
+    """Documents the configured maximum, which `tokens.issue` checks."""
     number, _ = cast("list[JsonDict]", minutes["anyOf"])
     number["maximum"] = conf.token_max_minutes
 
@@ -41,36 +41,38 @@ def say_maximum(minutes: JsonDict) -> None:
 class StreamTokenRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    # Told apart by their shape, so that what is wrong is said once, and about the right one.
+    # A discriminator, so that a mistake is reported once and for the right alternative.
     jobs: Annotated[
         Annotated[Ids, Tag("ids")] | Annotated[Literal["*"], Tag("all")], Discriminator(shape_of)
     ] = Field(description="Ids of jobs, which need not exist yet; or `*` for all jobs.")
     minutes: float | None = Field(
         default=None,
         gt=0,
-        description="How long it lives; by default `INGESTION_PROGRESS_TOKEN_MINUTES`, and at "
+        description="Lifetime of the token; by default `INGESTION_PROGRESS_TOKEN_MINUTES`, and at "
         "most `INGESTION_PROGRESS_TOKEN_MAX_MINUTES`.",
-        json_schema_extra=say_maximum,
+        json_schema_extra=add_maximum,
     )
 
 
 class StreamTokenSchema(BaseModel):
     token: str = Field(description="For `Authorization: Bearer` or `?token=`.")
     jobs: list[str] | Literal["*"]
-    expires_at: datetime = Field(description="A stream that it opened ends then, too.")
+    expires_at: datetime = Field(description="Streams opened with the token end then, too.")
 
 
 @router.post(
     PATH,
     response={
         200: StreamTokenSchema,
-        **error_responses(*SEEING, "bad_request", "invalid_request", "tokens_unavailable"),
+        **error_responses(
+            ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST, ErrorCode.TOKENS_UNAVAILABLE
+        ),
     },
-    summary="Get a token to watch jobs with",
+    summary="Issue a stream token",
     operation_id="create_stream_token",
     url_name="stream_tokens",
     tags=["Progress"],
-    auth=MayMint(),
+    auth=MayIssueToken(),
     openapi_extra={
         "x-codeSamples": [{"lang": "Shell", "label": "curl", "source": CURL}],
     },
@@ -78,16 +80,16 @@ class StreamTokenSchema(BaseModel):
 def create_stream_token(
     request: HttpRequest, response: HttpResponse, wanted: StreamTokenRequest
 ) -> StreamTokenSchema:
-    """A short-lived token for jobs that you may see yourself. It opens their streams and reads.
+    """A short-lived token for jobs that you may view. It opens their streams and reads their state.
 
-    It is worth what its maker may see, at any time: it ends early with the account or the
-    permission. A token cannot be exchanged for another one.
+    It never permits more than you may view yourself: without your account or permission it is
+    invalid. A token cannot be exchanged for another one.
     """
     jobs = None if wanted.jobs == tokens.ALL_JOBS else list(wanted.jobs)
     for job_id in [""] if jobs is None else jobs:
         permissions.grant_view(request, job_id, by_token=False)
-    text, token = tokens.mint(
-        jobs, minutes=wanted.minutes, minted_by=permissions.user_id_of(request)
+    text, token = tokens.issue(
+        jobs, minutes=wanted.minutes, issuer_id=permissions.user_id_of(request)
     )
     response["Cache-Control"] = "no-store"
     return StreamTokenSchema(

@@ -1,12 +1,10 @@
-"""What stands in front of Django: `BodyLimit(EventStreams(get_asgi_application()))`.
+"""ASGI applications that wrap Django: `BodyLimit(EventStreams(get_asgi_application()))`.
 
-bodies   are counted, and refused before Django stores them
-streams  go through Django's middleware in one step, and are written by the feed
+BodyLimit     counts bodies, and refuses long ones before Django stores them
+EventStreams  sends progress streams without Django's per-response task
 
-And what is needed of the servers themselves, to be named in the commands that start them:
-
-uvicorn  time for the head of a request, and chunks that streams share
-daphne   the same time, a backlog, and bodies that are left to Django
+`servers/` adapts uvicorn (a time limit for request headers, chunks shared between streams) and
+daphne (the same limit, a listen backlog, bodies left to Django); their start commands name it.
 """
 
 from ingestion_progress.asgi.body_limit import BodyLimit

@@ -1,5 +1,7 @@
-"""Bodies are counted, and refused before they are stored: Django's handler writes the whole of one
-to memory or disk before a middleware or a view sees the request, 119 MB for a view that refuses it.
+"""Limits the bodies of requests before Django stores them.
+
+Django's handler writes a whole body to memory or disk before any middleware or view sees the
+request: 119 MB for a view that refuses it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.conf import settings
 
-from ingestion_progress.api.body_length import declared_bytes, length_problem
+from ingestion_progress.api.body_length import declared_bytes, length_error
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.extensions import UploadRules, upload_rules
 from ingestion_progress.wire.asgi_types import (
     Application,
@@ -24,32 +27,26 @@ from ingestion_progress.wire.asgi_types import (
 )
 
 if TYPE_CHECKING:
-    from ingestion_progress.asgi.preflight import Inquiry
+    from ingestion_progress.asgi.preflight import PreflightCheck
 
-Answer: TypeAlias = list[dict[str, Any]]
-"""The messages of ASGI that make a response."""
+Response: TypeAlias = list[dict[str, Any]]
+"""The ASGI messages of a response."""
 
 NO_CONTENT = 204
-# A client that is still sending would see a broken connection instead of the answer, so what it
-# sends is read and dropped for a while. The times are nginx's for the same purpose.
+# A client that is still sending would see a broken connection instead of the response, so the rest
+# of its body is read and discarded for a while. Both times are nginx's (lingering_time, _timeout).
 LINGER_SECONDS = 30.0
 SILENCE_SECONDS = 5.0
-
-
-def other_limit_bytes() -> int:
-    """Django's own limit for what is no file; None there is no limit."""
-    limit: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    return sys.maxsize if limit is None else limit
 
 
 class BodyLimit:
     """Wraps Django's application: `BodyLimit(get_asgi_application())`.
 
-    A body that is too long is answered with 413 at once, by the length that it declares or after
-    that many bytes. An upload that would go to disk is answered with 401 or 403 before it is read,
-    if whoever sends it may not start jobs.
+    Answers a body that is too long with 413: at once if its length is declared, else after that
+    many bytes. Answers an upload that would be stored on disk with 401 or 403, before it is read,
+    if its sender may not upload.
 
-    Installed apps name the limits of their uploads (`extensions.UploadRules`). `elsewhere_bytes` is
+    Installed apps set the limits of their uploads (`extensions.UploadRules`). `elsewhere_bytes` is
     the limit for everything else, by default DATA_UPLOAD_MAX_MEMORY_SIZE; a project with other
     uploads has to raise it.
     """
@@ -62,89 +59,100 @@ class BodyLimit:
         if scope["type"] != "http" or not may_have_body(scope):
             await self._application(scope, receive, send)
             return
-        body = self.body_of(scope, receive)
-        if body.is_questionable and (refusal := await self.refusal(scope, body)):
-            await _refuse(refusal, body, send)
+        declared = self.declared_body(scope)
+        body = BodyReader(receive, declared)
+        if declared.needs_check and (response := await self.refusal(scope, declared)):
+            await _refuse(response, body, send)
             return
         await self._application(scope, body.receive, send)
         if body.is_too_long:
-            await _refuse(await self._ask(scope, body, "too_large"), body, send)
+            await _refuse(await self._check(scope, declared, ErrorCode.TOO_LARGE), body, send)
 
-    def body_of(self, scope: Scope, receive: Receive) -> Body:
-        """What the request is about to send, of which nothing is read yet."""
+    def declared_body(self, scope: Scope) -> DeclaredBody:
         for rules in upload_rules():
             if (limit_bytes := rules.limit_for(scope)) is not None:
-                return Body(scope, receive, limit_bytes, rules)
-        return Body(scope, receive, self._limit_elsewhere_bytes())
+                return DeclaredBody(scope, limit_bytes, rules)
+        return DeclaredBody(scope, self._limit_elsewhere_bytes())
 
-    async def refusal(self, scope: Scope, body: Body) -> Answer | None:
-        """What to answer instead of reading the body; None: it may come."""
-        answer = await self._ask(scope, body, body.problem)
-        return None if answer[0]["status"] == NO_CONTENT else answer
+    async def refusal(self, scope: Scope, declared: DeclaredBody) -> Response | None:
+        """The response instead of reading the body; None if the body is permitted."""
+        response = await self._check(scope, declared, declared.error)
+        return None if response[0]["status"] == NO_CONTENT else response
 
-    async def _ask(self, scope: Scope, body: Body, problem: str) -> Answer:
-        return await self._inquiry.ask(
-            scope, problem=problem, limit_bytes=body.limit_bytes, rules=body.rules
+    async def _check(
+        self, scope: Scope, declared: DeclaredBody, error: ErrorCode | None
+    ) -> Response:
+        return await self._preflight_check.run(
+            scope, error=error, limit_bytes=declared.limit_bytes, rules=declared.rules
         )
 
     def _limit_elsewhere_bytes(self) -> int:
-        return other_limit_bytes() if self._elsewhere_bytes is None else self._elsewhere_bytes
+        if self._elsewhere_bytes is not None:
+            return self._elsewhere_bytes
+        limit_bytes: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        return sys.maxsize if limit_bytes is None else limit_bytes
 
     @functools.cached_property
-    def _inquiry(self) -> Inquiry:
-        from ingestion_progress.asgi.preflight import Inquiry
+    def _preflight_check(self) -> PreflightCheck:
+        from ingestion_progress.asgi.preflight import PreflightCheck  # needs Django's apps
 
-        return Inquiry()
+        return PreflightCheck()
 
 
-class Body:
-    """What a request sends, counted."""
+class DeclaredBody:
+    """What the headers of a request declare about its body."""
 
-    def __init__(
-        self, scope: Scope, receive: Receive, limit_bytes: int, rules: UploadRules | None = None
-    ) -> None:
+    def __init__(self, scope: Scope, limit_bytes: int, rules: UploadRules | None = None) -> None:
         headers = dict(scope["headers"])
-        length = headers.get(b"content-length", b"").decode("latin1")
+        content_length = headers.get(b"content-length", b"").decode("latin1")
         self.limit_bytes = limit_bytes
         self.rules = rules
-        self.problem = length_problem(
-            length,
+        """Those of the app that takes the upload; None for any other request."""
+        self.length = declared_bytes(content_length)
+        self.error = length_error(
+            content_length,
             is_chunked=b"transfer-encoding" in headers,
             limit_bytes=limit_bytes,
-            # Django finds nothing in a form that does not say how long it is.
+            # Django parses no form without a length.
             must_declare=rules is not None,
         )
-        """What the headers alone say: a code of the API's errors, or ""."""
-        self._length = declared_bytes(length)
-        self._receive = receive
-        self._waits_for_leave = headers.get(b"expect", b"").lower() == b"100-continue"
-        self._received_bytes = 0
-        self._has_ended = False
+        self.expects_continue = headers.get(b"expect", b"").lower() == b"100-continue"
         self.is_http_1 = scope.get("http_version", "1.1").startswith("1")
 
     @property
-    def is_questionable(self) -> bool:
-        """Something is wrong with it, or it would go to disk, for whoever may start jobs."""
+    def needs_check(self) -> bool:
+        """Is its length wrong, or is it an upload that Django would store on disk?"""
         in_memory_bytes = settings.FILE_UPLOAD_MAX_MEMORY_SIZE
-        is_for_the_disk = self._length is None or self._length > in_memory_bytes
-        return bool(self.problem) or (self.rules is not None and is_for_the_disk)
+        is_for_disk = self.length is None or self.length > in_memory_bytes
+        return self.error is not None or (self.rules is not None and is_for_disk)
+
+
+class BodyReader:
+    """Receives a body and counts its bytes."""
+
+    def __init__(self, receive: Receive, declared: DeclaredBody) -> None:
+        self.declared = declared
+        self._receive = receive
+        self._received_bytes = 0
+        self._has_begun = False
+        self._has_ended = False
 
     @property
     def is_too_long(self) -> bool:
-        return self._received_bytes > self.limit_bytes
+        return self._received_bytes > self.declared.limit_bytes
 
     async def receive(self) -> Message:
-        """Counts. To the application, a client that sends too much has left."""
+        """ASGI's `receive` for the application; a body that is too long becomes a disconnect."""
         message = await self._receive()
-        self._waits_for_leave = False
+        self._has_begun = True
         self._has_ended = not message.get("more_body")
         self._received_bytes += len(message.get("body", b""))
         return {"type": "http.disconnect"} if self.is_too_long else message
 
-    async def drop(self) -> None:
-        """Reads what still comes, for a while, and keeps nothing of it."""
-        if self._waits_for_leave:  # reading would be the leave to send it
-            return
+    async def discard(self) -> None:
+        """Reads the rest of the body for a while, and keeps nothing."""
+        if self.declared.expects_continue and not self._has_begun:
+            return  # reading would make the server ask for the body
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
                 while not self._has_ended:
@@ -152,14 +160,14 @@ class Body:
                         await self.receive()
 
 
-async def _refuse(answer: Answer, body: Body, send: Send) -> None:
-    start, *parts = answer
+async def _refuse(response: Response, body: BodyReader, send: Send) -> None:
+    start, *messages = response
     headers = [(name, value) for name, value in start["headers"] if name.lower() != b"connection"]
-    if body.is_http_1:  # elsewhere the header is malformed
+    if body.declared.is_http_1:  # HTTP/2 forbids the header
         headers.append((b"connection", b"close"))
     await send({**start, "headers": headers})
-    content = b"".join(part.get("body", b"") for part in parts)
-    # The whole of the answer, but not its end: after that, servers read nothing any more.
+    content = b"".join(message.get("body", b"") for message in messages)
+    # The whole content, but not the end of the response, after which servers stop reading.
     await send({"type": "http.response.body", "body": content, "more_body": True})
-    await body.drop()
+    await body.discard()
     await send({"type": "http.response.body", "body": b"", "more_body": False})

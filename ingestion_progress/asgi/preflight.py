@@ -1,10 +1,10 @@
-"""Asking Django, with all its middleware, about a request whose body nobody has read yet."""
+"""Runs the middleware and the permission check of a request before its body is read."""
 
 from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.contrib.auth.decorators import login_not_required
 from django.core.handlers.asgi import ASGIHandler
@@ -14,70 +14,70 @@ from django.urls import ResolverMatch
 from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress.api.errors import ApiError
+from ingestion_progress.auth import permissions
 from ingestion_progress.concurrency.threads import release_connections
-from ingestion_progress.extensions import NOT_PERMITTED, UploadRules, view_name
+from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.extensions import UploadRules, view_name
 
 API = "ingestion_progress:api:"
-# The scope's key for what is wrong with the body: a code of the API's errors, or "".
-PROBLEM = "ingestion_progress.body_problem"
-LIMIT = "ingestion_progress.body_limit_bytes"
-# And for the UploadRules of an upload, or None.
-RULES = "ingestion_progress.upload_rules"
+# The key of the scope that holds the arguments of the check.
+SUBJECT = "ingestion_progress.preflight"
+Subject: TypeAlias = tuple[ErrorCode | None, int, UploadRules | None]
 
 
-class Inquiry(ASGIHandler):
-    """A handler whose only view judges a request by its headers.
+class PreflightCheck(ASGIHandler):
+    """A Django handler whose only view decides by the headers of a request.
 
-    The middleware is the project's own, so whoever it knows is known here too, and a refusal has
-    the headers (CORS, policies) and the log line that every answer has.
+    The project's middleware runs, so that users are known here as in any view, and a refusal has
+    the usual headers (CORS, policies) and log line.
     """
 
-    async def ask(
-        self, scope: Any, *, problem: str, limit_bytes: int, rules: UploadRules | None
+    async def run(
+        self, scope: Any, *, error: ErrorCode | None, limit_bytes: int, rules: UploadRules | None
     ) -> list[dict[str, Any]]:
-        """The ASGI messages of the answer; 204 says that the body may come."""
-        answer: list[dict[str, Any]] = []
+        """The ASGI messages of the response; status 204 permits the body.
+
+        `error`: what is wrong with its length.
+        """
+        response: list[dict[str, Any]] = []
         is_received = False
 
         async def receive() -> dict[str, Any]:
             nonlocal is_received
-            if is_received:  # whoever waits for the client to leave is cancelled in the end
+            if is_received:  # the handler's wait for a disconnect, which it cancels at the end
                 await asyncio.get_running_loop().create_future()
             is_received = True
             return {"type": "http.request", "body": b"", "more_body": False}
 
         async def send(message: Any) -> None:
-            answer.append(message)
+            response.append(message)
 
-        asked = {PROBLEM: problem, LIMIT: limit_bytes, RULES: rules}
-        await self(scope | asked, receive, send)
-        return answer
+        subject: Subject = (error, limit_bytes, rules)
+        await self(scope | {SUBJECT: subject}, receive, send)
+        return response
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        request.resolver_match = ResolverMatch(judge, (), {})
+        request.resolver_match = ResolverMatch(preflight_check, (), {})
         return request.resolver_match
 
 
 @login_not_required
-@csrf_exempt  # the token may be in the body, and the view that gets it looks for it there
+@csrf_exempt  # the token may be in the body; the real view checks it
 @non_atomic_requests
-def judge(request: HttpRequest) -> HttpResponse:
+def preflight_check(request: HttpRequest) -> HttpResponse:
     scope = request.scope  # type: ignore[attr-defined]
-    rules: UploadRules | None = scope[RULES]
+    error, limit_bytes, rules = scope[SUBJECT]
     try:
         if rules and not rules.may_upload(request):
-            return rules.refusal(request, NOT_PERMITTED)
+            error = permissions.refusal_code(request)
     finally:
         release_connections()
-    if not scope[PROBLEM]:
+    if error is None:
         return HttpResponse(status=HTTPStatus.NO_CONTENT)
     if rules:
-        return rules.refusal(request, scope[PROBLEM])
-    return _too_large(view_name(scope), scope[LIMIT])
-
-
-def _too_large(name: str, limit_bytes: int) -> HttpResponse:
+        response: HttpResponse = rules.refusal(request, error)
+        return response
     text = f"The body of this request is larger than the limit of {limit_bytes} bytes."
-    if name.startswith(API):
-        return ApiError("too_large", text, limit_bytes=limit_bytes).response()
+    if view_name(scope).startswith(API):
+        return ApiError(ErrorCode.TOO_LARGE, text, limit_bytes=limit_bytes).response()
     return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")

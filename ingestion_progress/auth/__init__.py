@@ -1,0 +1,1 @@
+"""Access: permissions to view and start jobs, stream tokens, and the users behind them."""

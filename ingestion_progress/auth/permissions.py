@@ -1,4 +1,4 @@
-"""Who may see what: the one place that decides, for the stream, the API and the pages."""
+"""Who may view, start and cancel jobs: decided here for the stream, the API and the pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 
 from ingestion_progress.auth import tokens, users
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import AccessRefused
+from ingestion_progress.exceptions import AccessRefused, ErrorCode
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
@@ -28,18 +28,18 @@ logger = logging.getLogger(__name__)
 
 
 def is_open() -> bool:
-    """May everybody see every job? Then there is nothing to ask of a request."""
+    """May everybody view every job? Then no request needs a check."""
     return conf.is_public and not conf.can_view
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grant:
-    """Leave to see a job: whose it is, and for how long."""
+    """Permission to view a job."""
 
     user_id: str = ""
-    """Primary key of the user who watches, or who lent the token; empty for anybody else."""
+    """Primary key of the viewer, or of the user who issued the token; empty without a user."""
     expires_at: float | None = None
-    """Unix seconds; None for as long as the user may see it."""
+    """Unix seconds; None without a token."""
 
 
 def may_view(request: HttpRequest, job_id: str, *, by_token: bool = True) -> bool:
@@ -58,10 +58,10 @@ def grant_view(
     by_token: bool = True,
     find_user: FindUser | None = None,
 ) -> Grant:
-    """Leave to see the job, whether it exists or not. May query the database.
+    """Permission to view the job, whether it exists or not. May query the database.
 
-    The id `""` stands for all jobs together: their list, and the search. A token that came with
-    the request decides alone. Raises AccessRefused.
+    The id `""` stands for all jobs together: their list, and the search. A token in the request
+    takes precedence over the session. Raises AccessRefused.
     """
     text = tokens.presented(request)
     if is_open():
@@ -69,21 +69,21 @@ def grant_view(
     if text and by_token:
         return _granted_by(tokens.verify(text), request, job_id, find_user or _find_user)
     if not _may_view_as_user(request, job_id):
-        raise AccessRefused("unauthorized" if refusal_status(request) == 401 else "forbidden")
+        raise AccessRefused(refusal_code(request))
     return Grant(user_id=user_id_of(request))
 
 
 def grant_view_of_each(request: HttpRequest, job_ids: Iterable[str]) -> Grant:
-    """Leave to see these jobs, all of them; at least one must be named. Raises AccessRefused."""
+    """Permission to view all of these jobs, at least one. Raises AccessRefused."""
     find_user = functools.cache(_find_user)
     grants = [grant_view(request, job_id, find_user=find_user) for job_id in job_ids]
     return grants[0]
 
 
 def may_start(request: HttpRequest, job_id: str = "") -> bool:
-    """May this request start jobs and, given an id, cancel or delete that one?
+    """May this request start jobs and, given an id, cancel or delete that job?
 
-    Who may not see a job by the project's own rule may not touch it. May query the database.
+    The project's CAN_VIEW hook must agree to the job, too. May query the database.
     """
     if not (conf.is_public or _has_permission(request, "ingestion_progress.start_job")):
         return False
@@ -92,43 +92,43 @@ def may_start(request: HttpRequest, job_id: str = "") -> bool:
 
 def has_metrics_token(request: HttpRequest) -> bool:
     """Does the request carry METRICS_TOKEN as a bearer token? Needs no database."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    return (
-        conf.metrics_token != ""
-        and scheme.lower() == "bearer"
-        and constant_time_compare(token.strip(), conf.metrics_token)
+    return conf.metrics_token != "" and constant_time_compare(
+        tokens.bearer_token(request) or "", conf.metrics_token
     )
 
 
-def refusal_status(request: HttpRequest) -> int:
-    """The HTTP status of a refusal: 401 to somebody unknown, 403 to a user."""
+def is_logged_in(request: HttpRequest) -> bool:
     user = getattr(request, "user", None)  # absent without AuthenticationMiddleware
-    return 403 if user is not None and user.is_authenticated else 401
+    return user is not None and user.is_authenticated
+
+
+def refusal_code(request: HttpRequest) -> ErrorCode:
+    """The error for a request without permission."""
+    return ErrorCode.FORBIDDEN if is_logged_in(request) else ErrorCode.UNAUTHORIZED
 
 
 def user_id_of(request: HttpRequest) -> str:
     """Primary key of the user who is logged in; empty without one."""
-    user = getattr(request, "user", None)
-    return str(user.pk) if user is not None and user.is_authenticated else ""
+    return str(cast("Any", request).user.pk) if is_logged_in(request) else ""
 
 
 def refusals(asked: Iterable[tuple[HttpRequest, str]]) -> list[str]:
-    """For each request and job that was granted once: the code that refuses it now, or "".
+    """Checks requests again that were granted once: for each the error code, or "".
 
-    Users are read afresh, many at a time. Raises Django's database errors; a rule of the project
-    that fails otherwise refuses.
+    Users are read again, many at a time. Raises Django's database errors; any other exception of
+    the project's CAN_VIEW hook counts as a refusal.
     """
     each = list(asked)
-    found = users.read({user_id for request, _ in each if (user_id := _watcher_of(request))})
+    found = users.read({user_id for request, _ in each if (user_id := _grantor_of(request))})
     return [_refusal(request, job_id, found.get) for request, job_id in each]
 
 
-def _watcher_of(request: HttpRequest) -> str:
-    """Primary key of the user on whom the leave depends; empty where it depends on nobody."""
+def _grantor_of(request: HttpRequest) -> str:
+    """Primary key of the user on whom the permission depends; empty without one."""
     if not (text := tokens.presented(request)):
         return user_id_of(request)
     try:
-        return tokens.verify(text).minted_by
+        return tokens.verify(text).issuer_id
     except AccessRefused:
         return ""
 
@@ -138,7 +138,7 @@ def _refusal(request: HttpRequest, job_id: str, find_user: FindUser) -> str:
         if not tokens.presented(request) and (user_id := user_id_of(request)):
             user = find_user(user_id)
             if user is None or not user.is_active:
-                return "forbidden"
+                return ErrorCode.FORBIDDEN
             request = _as_user(request, user)
         grant_view(request, job_id, find_user=find_user)
     except AccessRefused as refused:
@@ -147,7 +147,7 @@ def _refusal(request: HttpRequest, job_id: str, find_user: FindUser) -> str:
         raise
     except Exception:
         logger.exception("access_rule_failed", extra={"rule": conf.can_view})
-        return "forbidden"
+        return ErrorCode.FORBIDDEN
     return ""
 
 
@@ -155,27 +155,27 @@ def _granted_by(
     token: tokens.StreamToken, request: HttpRequest, job_id: str, find_user: FindUser
 ) -> Grant:
     if not token.covers(job_id):
-        raise AccessRefused("forbidden")
-    if token.minted_by:
-        minter = find_user(token.minted_by)
-        is_active = minter is not None and minter.is_active
-        if not is_active or not _may_view_as_user(_as_user(request, minter), job_id):
-            raise AccessRefused("forbidden")
-    return Grant(user_id=token.minted_by, expires_at=token.expires_at)
+        raise AccessRefused(ErrorCode.FORBIDDEN)
+    if token.issuer_id:
+        issuer = find_user(token.issuer_id)
+        is_active = issuer is not None and issuer.is_active
+        if not is_active or not _may_view_as_user(_as_user(request, issuer), job_id):
+            raise AccessRefused(ErrorCode.FORBIDDEN)
+    return Grant(user_id=token.issuer_id, expires_at=token.expires_at)
 
 
 def _find_user(user_id: str) -> Any:
     try:
         return get_user_model().objects.filter(pk=user_id).first()
-    except (ValueError, TypeError):  # a token of another service, with ids of its own
+    except (ValueError, TypeError):  # a token of another service, whose ids differ
         return None
 
 
 def _as_user(request: HttpRequest, user: Any) -> HttpRequest:
-    """The request as if this user had made it."""
-    made = copy.copy(request)
-    made.user = user
-    return made
+    """A copy of the request with this user."""
+    copied = copy.copy(request)
+    copied.user = user
+    return copied
 
 
 def _may_view_as_user(request: HttpRequest, job_id: str) -> bool:

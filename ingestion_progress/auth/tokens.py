@@ -1,8 +1,8 @@
-"""Signed tokens (JWT) that let their bearer watch jobs for some minutes, and do nothing else.
+"""Signed tokens (JWT) that permit their bearer to watch jobs for some minutes, and nothing else.
 
 `{"aud": "ingestion-progress", "exp": 1790000600, "jobs": ["job-1"]}`; `jobs` is a list, or `"*"`
-for all. Other services mint them too if they hold the key. Ours name in `minted_by` the user who
-asked for one: it is worth no more than what that user may see.
+for all. Other services that hold the key may issue them. A token of this site names the user who
+issued it in the claim `minted_by`, and permits no more than that user may view.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ from django.utils.crypto import salted_hmac
 from django.views.decorators.debug import sensitive_variables
 
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import AccessRefused, InvalidTokenRequest, TokenKeyMissing
+from ingestion_progress.exceptions import (
+    AccessRefused,
+    ErrorCode,
+    InvalidTokenRequest,
+    TokenKeyMissing,
+)
 from ingestion_progress.models import clean_job_id
 
 if TYPE_CHECKING:
@@ -28,9 +33,9 @@ if TYPE_CHECKING:
 
 ALL_JOBS = "*"
 MAX_JOBS = 50
-# What a header line of the usual servers and proxies can hold.
+# The longest header line that common servers and proxies accept.
 MAX_LENGTH = 8192
-# Bytes that a shared key must have: as many as the hash that it keys (RFC 7518, 3.2).
+# Minimum length of a shared key: that of the hash (RFC 7518, 3.2).
 SHARED_KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 ALGORITHMS = (
     *SHARED_KEY_BYTES,
@@ -38,56 +43,57 @@ ALGORITHMS = (
 )
 PARAMETER = "token"
 SALT = "ingestion_progress.auth.tokens"
-# PyJWT only warns of short keys by itself.
+ISSUER_CLAIM = "minted_by"
+# By default PyJWT only warns of short keys.
 JWT = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamToken:
-    """What a token says, once its signature has been checked."""
+    """The claims of a token whose signature is valid."""
 
     jobs: frozenset[str] | None
-    """None for all of them."""
+    """None for all jobs."""
     expires_at: int
     """Unix seconds."""
-    minted_by: str = ""
-    """Primary key of the user who asked for it; empty if nobody of ours did."""
+    issuer_id: str = ""
+    """Primary key of the user who issued it; empty for a token of another service."""
 
     def covers(self, job_id: str) -> bool:
         """The id `""` stands for all jobs together."""
         return self.jobs is None or job_id in self.jobs
 
 
-def mint(
-    jobs: Iterable[str] | None, *, minutes: float | None = None, minted_by: str = ""
+def issue(
+    jobs: Iterable[str] | None, *, minutes: float | None = None, issuer_id: str = ""
 ) -> tuple[str, StreamToken]:
-    """The token's text and what it says; `None` for all jobs. They need not exist yet.
+    """A new token as text, and its claims; `None` for all jobs. Jobs need not exist yet.
 
-    Raises InvalidTokenRequest, InvalidJobId, and TokenKeyMissing where only a public key is held.
+    Raises InvalidTokenRequest, InvalidJobId, and TokenKeyMissing without a private key.
     """
     life_seconds = (conf.token_minutes if minutes is None else minutes) * 60
     if not 0 < life_seconds <= conf.token_max_minutes * 60:
-        raise InvalidTokenRequest(f"A token lives for up to {conf.token_max_minutes:g} minutes.")
+        raise InvalidTokenRequest(f"A token is valid for up to {conf.token_max_minutes:g} minutes.")
     names = None if jobs is None else sorted({clean_job_id(job_id) for job_id in jobs})
     if names is not None and not 1 <= len(names) <= MAX_JOBS:
-        raise InvalidTokenRequest(f"A token is for 1 to {MAX_JOBS} jobs, or for all of them.")
+        raise InvalidTokenRequest(f"A token names 1 to {MAX_JOBS} jobs, or all jobs.")
     expires_at = math.ceil(time.time() + life_seconds)
     claims: dict[str, Any] = {
         "aud": conf.token_audience,
         "exp": expires_at,
         "jobs": ALL_JOBS if names is None else names,
     }
-    if minted_by:
-        claims["minted_by"] = minted_by
+    if issuer_id:
+        claims[ISSUER_CLAIM] = issuer_id
     text = JWT.encode(claims, _signing_key(), algorithm=conf.token_algorithm)
     return text, _read(claims)
 
 
 @sensitive_variables()
 def verify(text: str) -> StreamToken:
-    """Raises AccessRefused with the code `token_expired` or `token_invalid`; never says why."""
+    """The token's claims. Raises AccessRefused (TOKEN_EXPIRED, TOKEN_INVALID) without a reason."""
     if len(text) > MAX_LENGTH:
-        raise AccessRefused("token_invalid")
+        raise AccessRefused(ErrorCode.TOKEN_INVALID)
     for key in _verifying_keys():
         try:
             claims = JWT.decode(
@@ -95,21 +101,21 @@ def verify(text: str) -> StreamToken:
                 key,
                 algorithms=[conf.token_algorithm],
                 audience=conf.token_audience,
-                # When it was issued matters to nobody, and hosts' clocks differ.
+                # `iat` is not used, and the clocks of hosts differ.
                 options={"require": ["exp", "aud"], "verify_iat": False},
             )
             token = _read(claims)
         except jwt.ExpiredSignatureError:
-            raise AccessRefused("token_expired") from None
+            raise AccessRefused(ErrorCode.TOKEN_EXPIRED) from None
         except (jwt.InvalidTokenError, ValueError, TypeError, OverflowError):
             continue
         if token.expires_at <= time.time() + conf.token_max_minutes * 60 + 60:
             return token
-    raise AccessRefused("token_invalid")
+    raise AccessRefused(ErrorCode.TOKEN_INVALID)
 
 
 def key_problem() -> str:
-    """What is wrong with algorithm and keys in the settings, as a sentence; empty if nothing is."""
+    """A sentence about wrong settings of algorithm and keys; empty if they are right."""
     algorithm = conf.token_algorithm
     if algorithm not in ALGORITHMS:
         return f"INGESTION_PROGRESS_TOKEN_ALGORITHM must be one of {', '.join(ALGORITHMS)}."
@@ -121,7 +127,7 @@ def key_problem() -> str:
             if problem := method.check_key_length(method.prepare_key(key)):
                 return problem
         if algorithm in SHARED_KEY_BYTES or conf.token_private_key:
-            verify(mint(None)[0])
+            verify(issue(None)[0])
     except AccessRefused:
         return "The private key and the public key do not belong together."
     except (jwt.PyJWTError, NotImplementedError, ValueError, TypeError) as error:
@@ -131,17 +137,23 @@ def key_problem() -> str:
 
 @sensitive_variables()
 def presented(request: HttpRequest) -> str:
-    """The token that came with the request, in its header or else its URL; empty without one.
+    """The token of the request, from its header or else its URL; empty without one.
 
-    It is taken out of the URL, for logs and error pages keep URLs: Django's, and that of servers
-    which log a request once it was answered.
+    Removes the token from the URL, because logs and error pages keep URLs: Django's, and those of
+    servers that log a request after its response.
     """
-    taken: str | None = getattr(request, "stream_token", None)
-    if taken is None:
-        taken = _take_from_url(request)
-        request.stream_token = taken  # type: ignore[attr-defined]
+    from_url: str | None = getattr(request, "stream_token", None)
+    if from_url is None:
+        from_url = _take_from_url(request)
+        request.stream_token = from_url  # type: ignore[attr-defined]
+    bearer = bearer_token(request)
+    return from_url if bearer is None else bearer
+
+
+def bearer_token(request: HttpRequest) -> str | None:
+    """The token in `Authorization: Bearer …`; None without such a header."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    return credentials.strip() if scheme.lower() == "bearer" else taken
+    return credentials.strip() if scheme.lower() == "bearer" else None
 
 
 def _take_from_url(request: HttpRequest) -> str:
@@ -157,17 +169,17 @@ def _take_from_url(request: HttpRequest) -> str:
 
 
 def _read(claims: dict[str, Any]) -> StreamToken:
-    """Raises ValueError or TypeError for claims that are not ours."""
-    jobs, minted_by = claims.get("jobs"), claims.get("minted_by", "")
+    """Raises ValueError or TypeError for claims of another kind of token."""
+    jobs, issuer_id = claims.get("jobs"), claims.get(ISSUER_CLAIM, "")
     if jobs != ALL_JOBS and not (isinstance(jobs, list) and 1 <= len(jobs) <= MAX_JOBS):
         raise ValueError("jobs")
-    if not isinstance(minted_by, str):
-        raise TypeError("minted_by")
+    if not isinstance(issuer_id, str):
+        raise TypeError(ISSUER_CLAIM)
     return StreamToken(
-        # An id is never empty: "" would open what shows all jobs.
+        # `clean_job_id` refuses "", which would stand for all jobs.
         jobs=None if jobs == ALL_JOBS else frozenset(clean_job_id(job_id) for job_id in jobs),
         expires_at=int(claims["exp"]),
-        minted_by=minted_by,
+        issuer_id=issuer_id,
     )
 
 
@@ -180,7 +192,7 @@ def _signing_key() -> str | bytes:
 
 
 def _verifying_keys() -> Iterator[str | bytes]:
-    """The newest first; an old `SECRET_KEY` counts for as long as Django's own signatures do."""
+    """The newest first. SECRET_KEY_FALLBACKS stay valid, as for Django's own signatures."""
     if conf.token_algorithm not in SHARED_KEY_BYTES:
         yield conf.token_public_key
     elif conf.token_key:

@@ -1,4 +1,4 @@
-"""The users behind many open streams, read again a few hundred at a time."""
+"""Reads the users of many open streams again, a few hundred per query."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from django.contrib.auth.models import PermissionsMixin
 from django.core.exceptions import ValidationError
 
 VIEW_JOB = "ingestion_progress.view_job"
-DJANGOS_BACKEND = "django.contrib.auth.backends.ModelBackend"
-# Less than any database takes as parameters of a query.
-AT_ONCE = 500
+MODEL_BACKEND = "django.contrib.auth.backends.ModelBackend"
+# Below the parameter limit of every database.
+BATCH_SIZE = 500
 
 
 def read(user_ids: Iterable[str]) -> dict[str, Any]:
-    """The users as they are now, by id: two queries for each 500, however many there are.
+    """The current users by id, with two queries for each 500.
 
-    One to whom Django's own backend gives the permission to view jobs says so in
-    `is_job_viewer`; the others have to be asked one by one. Raises Django's database errors.
+    `is_job_viewer` is True for those to whom ModelBackend gives the permission to view jobs; any
+    other has to be checked alone. Raises Django's database errors.
     """
     users: dict[str, Any] = {}
     keys = iter(_keys(user_ids))
-    while some := list(islice(keys, AT_ONCE)):
-        found: dict[Any, Any] = get_user_model().objects.in_bulk(some)
+    while batch := list(islice(keys, BATCH_SIZE)):
+        found: dict[Any, Any] = get_user_model().objects.in_bulk(batch)
         permitted = _permitted(list(found))
         for key, user in found.items():
             user.is_job_viewer = key in permitted
@@ -35,32 +35,32 @@ def read(user_ids: Iterable[str]) -> dict[str, Any]:
 
 
 def may_view_jobs(user: Any) -> bool:
-    """Has this user the permission? Not one who is inactive, nor nobody."""
+    """Has this user the permission? False for None and for inactive users."""
     if user is None:
         return False
     return getattr(user, "is_job_viewer", False) or bool(user.has_perm(VIEW_JOB))
 
 
 def _keys(user_ids: Iterable[str]) -> Iterator[Any]:
-    """Without those that can be nobody's: tokens of another service have ids of its own."""
+    """The valid primary keys: tokens of another service may name ids of another kind."""
     key = get_user_model()._meta.pk
     for user_id in user_ids:
         try:
-            yield key.clean(user_id, None)  # no number too long for a column either
+            yield key.clean(user_id, None)  # also refuses numbers that are too long for the column
         except (ValidationError, ValueError, TypeError):
             continue
 
 
 def _permitted(keys: list[Any]) -> set[Any]:
-    """Those of whom a query can say so: no backend is asked before Django's own."""
+    """The users with the permission, as far as a query can tell: ModelBackend must come first."""
     model = get_user_model()
     manager: Any = model.objects
-    is_djangos = (
-        settings.AUTHENTICATION_BACKENDS[0] == DJANGOS_BACKEND
+    is_queryable = (
+        settings.AUTHENTICATION_BACKENDS[0] == MODEL_BACKEND
         and hasattr(manager, "with_perm")
         and getattr(model, "has_perm", None) is PermissionsMixin.has_perm
     )
-    if not is_djangos:
+    if not is_queryable:
         return set()
-    viewers = manager.with_perm(VIEW_JOB, backend=DJANGOS_BACKEND)
+    viewers = manager.with_perm(VIEW_JOB, backend=MODEL_BACKEND)
     return set(viewers.filter(pk__in=keys).values_list("pk", flat=True))

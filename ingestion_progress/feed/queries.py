@@ -11,6 +11,7 @@ from django.db import DataError, InternalError, connections, router
 from django.db import Error as DatabaseFailure
 from django.db.models import QuerySet
 
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed.job_state import JobState, NoState, State
 from ingestion_progress.models import Job, rows_by
 from ingestion_progress.models.statuses import Liveness
@@ -19,7 +20,6 @@ from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
 # A client that resumes after more ends than these gets the newest.
 MAX_ENDED = 1000
-BROKEN_MESSAGE = "The progress of this job cannot be read."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -227,7 +227,7 @@ def _snapshots(jobs: Sequence[Job]) -> dict[str, Snapshot]:
 
 
 def _give_up(job_id: str, error: Exception, changes: Changes, *, batch: str) -> None:
-    body = encode_error(job_id, BROKEN_MESSAGE, "stream_error")
+    body = encode_error(job_id, ErrorCode.STREAM_ERROR)
     frame = Frame(body=body, cursor="", percent=0.0, is_final=True)
     changes.states[job_id] = NoState(frame, batch=batch)
     changes.broken[job_id] = error

@@ -1,0 +1,1 @@
+"""Health checks for load balancers and supervisors, and metrics for Prometheus."""

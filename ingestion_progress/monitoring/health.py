@@ -1,6 +1,6 @@
-"""`/healthz` and `/readyz`, for whoever restarts processes and sends them requests.
+"""`/healthz` for supervisors that restart processes, `/readyz` for load balancers.
 
-Open to everybody, so they tell what is wrong, and nothing of why: no host, no name, no error text.
+Both are public, so they name the problem but never its cause: no host, no name, no error text.
 """
 
 from __future__ import annotations
@@ -13,40 +13,34 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections, router, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from ingestion_progress.concurrency.questions import ANSWER_SECONDS, Question
+from ingestion_progress.concurrency.questions import Question
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import get_feed
 from ingestion_progress.models import Job
 
-PROBLEMS = {
-    "database_unreachable": "The database refuses connections or queries.",
-    "database_silent": f"The database has not answered for {ANSWER_SECONDS:g} seconds.",
-    "migrations_missing": "The database lacks migrations: run manage.py migrate.",
-    "poller_failing": "The progress of jobs cannot be read at present.",
-    "draining": "This process is about to end.",
-}
 HEADERS = {"Cache-Control": "no-store"}
 
 
 @login_not_required
 @transaction.non_atomic_requests
 async def healthz(request: HttpRequest) -> JsonResponse:
-    """The process answers. Restart it if this does not."""
+    """200 while the process responds; restart it when it does not."""
     return JsonResponse({"status": "alive"}, headers=HEADERS)
 
 
 @login_not_required
 @transaction.non_atomic_requests
 async def readyz(request: HttpRequest) -> JsonResponse:
-    """200 where requests are welcome; else 503 with what is wrong, in two seconds at the latest."""
+    """200 if this process can serve requests; else 503 with the problems. Takes 2 s at most."""
     feed = get_feed()
     codes = [code] if (code := await get_readiness().database_problem()) else []
     if feed.is_failing:
-        codes.append("poller_failing")
+        codes.append(ErrorCode.POLLER_FAILING)
     if feed.is_draining:
-        codes.append("draining")
+        codes.append(ErrorCode.DRAINING)
     if not codes:
         return JsonResponse({"status": "ready"}, headers=HEADERS)
-    problems = [{"code": code, "message": PROBLEMS[code]} for code in codes]
+    problems = [{"code": code, "message": code.message} for code in codes]
     return JsonResponse(
         {"status": "unready", "problems": problems},
         status=HTTPStatus.SERVICE_UNAVAILABLE,
@@ -55,30 +49,29 @@ async def readyz(request: HttpRequest) -> JsonResponse:
 
 
 class Readiness:
-    """What this process can say about its databases."""
+    """The state of the databases of this process."""
 
     def __init__(self) -> None:
         self._question = Question(self.ask)
         self._is_migrated = False
 
-    async def database_problem(self) -> str:
-        """A key of PROBLEMS, or an empty string."""
+    async def database_problem(self) -> ErrorCode | None:
         try:
             return await self._question.answer()
         except TimeoutError:
-            return "database_silent"
+            return ErrorCode.DATABASE_SILENT
         except Error:
-            return "database_unreachable"
+            return ErrorCode.DATABASE_UNREACHABLE
 
-    def ask(self) -> str:
-        """The same, as long as it may take. Raises Django's database errors."""
+    def ask(self) -> ErrorCode | None:
+        """The same without a time limit. Raises Django's database errors."""
         aliases = {DEFAULT_DB_ALIAS, router.db_for_write(Job)}
         for alias in aliases:
             with connections[alias].cursor() as cursor:
                 cursor.execute("SELECT 1")
         if not self._is_migrated:
             self._is_migrated = all(_is_migrated(alias) for alias in aliases)
-        return "" if self._is_migrated else "migrations_missing"
+        return None if self._is_migrated else ErrorCode.MIGRATIONS_MISSING
 
 
 def _is_migrated(alias: str) -> bool:
@@ -88,5 +81,5 @@ def _is_migrated(alias: str) -> bool:
 
 @functools.cache
 def get_readiness() -> Readiness:
-    """The process's own, made on first use."""
+    """One per process, created on first use."""
     return Readiness()

@@ -1,128 +1,78 @@
-"""What a process counts of itself, and how Prometheus is told.
-
-Counting is adding to a plain integer: no lock, no label, nothing of `prometheus_client`, which
-turns the numbers into its own objects only while it is asked, in a registry made for that.
-"""
+"""`/metrics`: the metrics of this process for Prometheus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from importlib.util import find_spec
-from typing import TYPE_CHECKING
+import functools
+from http import HTTPStatus
 
-from ingestion_progress.feed.counts import FeedCounts
-from ingestion_progress.tracker.counts import WriterCounts
+from asgiref.sync import sync_to_async
+from django.contrib.auth.decorators import login_not_required
+from django.db import Error, transaction
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse
 
-if TYPE_CHECKING:
-    from prometheus_client import Metric
+from ingestion_progress.api.errors import ApiError
+from ingestion_progress.auth import permissions
+from ingestion_progress.concurrency.questions import Question
+from ingestion_progress.concurrency.threads import release_connections
+from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.feed import Feed, get_feed
+from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.monitoring import prometheus
+from ingestion_progress.tracker.writer import background_writer
 
-PREFIX = "ingestion_progress"
-WAKEUP_CARRIERS = ("local", "channels", "notify")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Readings:
-    """All that is known of a process at the moment of a scrape."""
-
-    feed: FeedCounts
-    writer: WriterCounts
-    streams: int
-    subscribers: int
-    watched_jobs: int
-    poll_lag_seconds: float
-    jobs: Mapping[str, int] | None
-    """By status; None where the database did not answer in time."""
+UNAUTHORIZED_MESSAGE = "Send METRICS_TOKEN as a bearer token, or log in."
 
 
-def is_available() -> bool:
-    """Is `prometheus_client` installed (extra `metrics`)?"""
-    return find_spec("prometheus_client") is not None
+@login_not_required  # `_refusal` decides; Prometheus cannot use a login page
+@transaction.non_atomic_requests
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """The text format; 401 or 403 without permission, 404 without `prometheus-client`."""
+    if not permissions.has_metrics_token(request) and (refusal := await _refusal(request)):
+        return refusal
+    if not prometheus.is_available():
+        return ApiError(ErrorCode.NOT_INSTALLED, prometheus.INSTALL_HINT).response()
+    try:
+        jobs = await get_job_counts().answer()
+    except (TimeoutError, Error):
+        jobs = None
+    body, content_type = prometheus.exposition(_readings(get_feed(), jobs))
+    return HttpResponse(body, content_type=content_type, headers={"Cache-Control": "no-store"})
 
 
-def exposition(readings: Readings) -> tuple[bytes, str]:
-    """The body of an answer to Prometheus and its content type."""
-    from prometheus_client import CollectorRegistry, exposition
-
-    registry = CollectorRegistry()
-    registry.register(_Collector(readings))
-    return exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST
-
-
-class _Collector:
-    def __init__(self, readings: Readings) -> None:
-        self._readings = readings
-
-    def collect(self) -> Iterator[Metric]:
-        yield from _gauges(self._readings)
-        yield from _counters(self._readings)
-        yield _polls(self._readings.feed)
-        yield _wakeups(self._readings.feed)
-        yield from _jobs(self._readings.jobs)
+@sync_to_async(thread_sensitive=True)
+def _refusal(request: HttpRequest) -> HttpResponse | None:
+    try:
+        if permissions.may_view(request, ""):
+            return None
+        code = permissions.refusal_code(request)
+    finally:
+        release_connections()
+    if code.status == HTTPStatus.UNAUTHORIZED:
+        return ApiError(code, UNAUTHORIZED_MESSAGE).response({"WWW-Authenticate": "Bearer"})
+    return ApiError(code).response()
 
 
-def _gauges(readings: Readings) -> Iterator[Metric]:
-    from prometheus_client.core import GaugeMetricFamily
-
-    for name, text, value in (
-        ("streams_open", "Streams that have begun and not ended.", readings.streams),
-        ("subscribers", "Open streams, and those about to open.", readings.subscribers),
-        ("watched_jobs", "Jobs that somebody watches.", readings.watched_jobs),
-        ("poll_lag_seconds", "Since the last successful poll.", readings.poll_lag_seconds),
-    ):  # fmt: skip
-        yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
+def count_jobs() -> dict[str, int]:
+    """The number of jobs by status, zeros included."""
+    found = dict(Job.objects.order_by().values_list("status").annotate(Count("pk")))
+    return {status: found.get(status, 0) for status in JobStatus.values}
 
 
-def _counters(readings: Readings) -> Iterator[Metric]:
-    from prometheus_client.core import CounterMetricFamily
-
-    feed, writer = readings.feed, readings.writer
-    for name, text, value in (
-        ("frames", "States handed to clients.", feed.frames),
-        ("frame_bytes", "Their size, before HTTP.", feed.frame_bytes),
-        ("conflated_frames", "States that a newer one replaced unsent.", feed.conflated),
-        ("poll_failures", "Polls that raised an error.", feed.poll_failures),
-        ("tracker_flushes", "Writes of a job's pending changes by this process.", writer.flushes),
-        ("tracker_failures", "Writes that the database refused or did not take.", writer.failures),
-    ):  # fmt: skip
-        yield CounterMetricFamily(f"{PREFIX}_{name}", text, value=value)
+@functools.cache
+def get_job_counts() -> Question[dict[str, int]]:
+    """One per process, created on first use."""
+    return Question(count_jobs)
 
 
-def _polls(feed: FeedCounts) -> Metric:
-    from prometheus_client.core import SummaryMetricFamily
-
-    return SummaryMetricFamily(
-        f"{PREFIX}_poll_seconds",
-        "Duration of polls of the database.",
-        count_value=feed.polls,
-        sum_value=feed.poll_seconds,
+def _readings(feed: Feed, jobs: dict[str, int] | None) -> prometheus.Readings:
+    return prometheus.Readings(
+        feed=feed.counts,
+        writer=background_writer.counts,
+        streams=feed.open_stream_count,
+        subscribers=feed.subscriber_count,
+        watched_jobs=feed.watched_job_count,
+        poll_lag_seconds=feed.poll_lag_seconds,
+        jobs=jobs,
     )
-
-
-def _wakeups(feed: FeedCounts) -> Metric:
-    from prometheus_client.core import CounterMetricFamily
-
-    family = CounterMetricFamily(
-        f"{PREFIX}_wakeups",
-        "Hints that this process heard while somebody watched.",
-        labels=["carrier"],
-    )
-    for carrier in WAKEUP_CARRIERS:
-        family.add_metric([carrier], feed.wakeups[carrier])
-    return family
-
-
-def _jobs(jobs: Mapping[str, int] | None) -> Iterator[Metric]:
-    from prometheus_client.core import GaugeMetricFamily
-
-    answered = GaugeMetricFamily(
-        f"{PREFIX}_database_answered",
-        "1 where the database answered this scrape in time.",
-        value=jobs is not None,
-    )
-    yield answered
-    if jobs is not None:
-        family = GaugeMetricFamily(f"{PREFIX}_jobs", "Jobs by status.", labels=["status"])
-        for status, count in jobs.items():
-            family.add_metric([status], count)
-        yield family

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ingestion_progress.exceptions import DATABASE_AWAY, JobCancelled, JobSuperseded
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreUnavailable
 from ingestion_progress.pipeline.stages.chunking import Chunker, SemanticChunker
@@ -170,7 +170,7 @@ class ChunkResults:
             self._attempted += 1
         try:
             yield
-        except (JobCancelled, JobSuperseded, VectorStoreUnavailable, *DATABASE_AWAY):
+        except (JobCancelled, JobSuperseded, VectorStoreUnavailable, *DATABASE_UNAVAILABLE):
             raise
         except Exception as error:
             logger.exception("chunk_failed", extra={"stage": stage.name, "chunk": chunk.key})

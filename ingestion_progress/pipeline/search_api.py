@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.api.errors import error_responses
-from ingestion_progress.api.jobs import SEEING
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
 
 MAX_QUERY_LENGTH = 200
@@ -50,7 +50,7 @@ class SearchResultSchema(BaseModel):
     "/search",
     response={
         200: SearchResultSchema,
-        **error_responses(*SEEING, "invalid_request", "unavailable"),
+        **error_responses(ErrorCode.INVALID_REQUEST, ErrorCode.UNAVAILABLE),
     },
     summary="Search the ingested documents",
     operation_id="search",

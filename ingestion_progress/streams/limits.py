@@ -18,6 +18,7 @@ from django.http import HttpRequest
 from ingestion_progress.auth import permissions
 from ingestion_progress.concurrency.threads import PatientThread, WorkerThread, release_connections
 from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Subscription
 from ingestion_progress.wire.frames import refused_frame
 
@@ -48,7 +49,7 @@ class Connection:
     opened_at: float
     subscription: Subscription | None = None
 
-    def end(self, code: str) -> None:
+    def end(self, code: ErrorCode) -> None:
         if self.subscription is not None:
             job_id = self.subscription.selection.error_job_id
             self.subscription.end(refused_frame(job_id, code), EndReason.REFUSED)
@@ -123,7 +124,7 @@ class ConnectionLimits:
             if connection.is_abandoned(clock):
                 self.release(connection)
             elif connection.expires_at is not None and connection.expires_at <= now:
-                connection.end("token_expired")
+                connection.end(ErrorCode.TOKEN_EXPIRED)
             elif connection.expires_at is not None:
                 next_in = min(next_in, connection.expires_at - now)
         if clock >= self._recheck_at and self._recheck is None:
@@ -181,7 +182,8 @@ class ConnectionLimits:
         self._has_failed = False
         for connection, code in zip(connections, done.result(), strict=True):
             if code:
-                connection.end("token_expired" if code == "token_expired" else "forbidden")
+                is_expired = code == ErrorCode.TOKEN_EXPIRED
+                connection.end(ErrorCode.TOKEN_EXPIRED if is_expired else ErrorCode.FORBIDDEN)
 
     def _stop(self) -> None:
         if self._task is not None:

@@ -15,6 +15,7 @@ from django.http.response import HttpResponseBase
 
 from ingestion_progress.auth.permissions import Grant
 from ingestion_progress.concurrency.threads import release_thread
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import (
     AlreadyCurrent,
     EndReason,
@@ -68,9 +69,9 @@ class EventStream(AsyncIterator[bytes]):
         if connection is None:
             # Not a 4xx, which ends an EventSource for good.
             self._subscription = Subscription(selection, asyncio.get_running_loop())
-            frame = refused_frame(selection.error_job_id, "too_many_streams")
+            frame = refused_frame(selection.error_job_id, ErrorCode.TOO_MANY_STREAMS)
             self._subscription.end(frame, EndReason.REFUSED)
-            self._log("sse_stream_refused", code="too_many_streams")
+            self._log("sse_stream_refused", code=ErrorCode.TOO_MANY_STREAMS)
         else:
             self._subscription = connection.subscription = feed.join(selection)
         try:

@@ -14,13 +14,14 @@ import threading
 from http import HTTPStatus
 
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions
 from ingestion_progress.concurrency.threads import release_connections
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import DATABASE_AWAY, AccessRefused
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, AccessRefused, ErrorCode
 from ingestion_progress.feed import Selection
 from ingestion_progress.feed.shutdown import retry_between
 from ingestion_progress.streams.cors import cors_headers, preflight_headers
@@ -43,20 +44,6 @@ READING_METHODS = frozenset({"GET", "HEAD"})
 # who reconnected at once, 40 found PostgreSQL's 100 connections taken.
 AUTHORISING = threading.BoundedSemaphore(10)
 
-# Status and message by code, in the shape of the API's errors.
-REFUSALS = {
-    "unauthorized": (HTTPStatus.UNAUTHORIZED, "Log in: this is not public."),
-    "token_invalid": (HTTPStatus.UNAUTHORIZED, "The token does not count here."),
-    "token_expired": (HTTPStatus.UNAUTHORIZED, "The token has expired; get a new one."),
-    "forbidden": (HTTPStatus.FORBIDDEN, "This user or token may not watch this."),
-    "bad_request": (HTTPStatus.BAD_REQUEST, "The request is malformed."),
-    "method_not_allowed": (HTTPStatus.METHOD_NOT_ALLOWED, "A stream is read with GET."),
-    "asgi_required": (
-        HTTPStatus.NOT_IMPLEMENTED,
-        "Streams need an ASGI server: run daphne, uvicorn or granian instead of WSGI.",
-    ),
-}
-
 
 @stream_view
 def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
@@ -70,7 +57,7 @@ def jobs_progress(request: HttpRequest) -> HttpResponseBase:
     names, until = named_jobs(request.GET.get("jobs")), request.GET.get("until", "")
     batch = request.GET.get("batch", "")
     if request.method in READING_METHODS and (problem := problem_with(names, batch, until)):
-        return refusal(request, "bad_request", problem)
+        return refusal(request, ErrorCode.BAD_REQUEST, problem)
     is_until_idle, cursor = until == "idle", last_event_id(request)
     if names is None:
         selection = Selection.active(batch=batch, is_until_idle=is_until_idle, last_event_id=cursor)
@@ -83,12 +70,12 @@ def _answer(request: HttpRequest, selection: Selection) -> HttpResponseBase:
     if request.method not in READING_METHODS:
         return _other_method(request)
     if not isinstance(request, ASGIRequest):
-        return refusal(request, "asgi_required")
+        return refusal(request, ErrorCode.ASGI_REQUIRED)
     try:
         grant = _grant(request, selection)
     except AccessRefused as refused:
         return refusal(request, refused.code)
-    except DATABASE_AWAY:
+    except DATABASE_UNAVAILABLE:
         return unavailable(request)
     encoding, headers = encoding_for(request), _headers(request)
     if request.method == "HEAD":
@@ -99,7 +86,7 @@ def _answer(request: HttpRequest, selection: Selection) -> HttpResponseBase:
 
 def _other_method(request: HttpRequest) -> HttpResponse:
     if request.method != "OPTIONS":
-        return refusal(request, "method_not_allowed")
+        return refusal(request, ErrorCode.METHOD_NOT_ALLOWED)
     headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
     return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
 
@@ -120,7 +107,7 @@ def unavailable(request: ASGIRequest) -> EventStreamResponse:
     ends an EventSource for good, but a stream that ends at once and has the client reconnect.
     """
     client_ip = request.META.get("REMOTE_ADDR", "")
-    fields = {"path": request.path, "client_ip": client_ip, "code": "unavailable"}
+    fields = {"path": request.path, "client_ip": client_ip, "code": ErrorCode.UNAVAILABLE}
     logger.info("sse_stream_refused", extra=fields)
     body = b"" if request.method == "HEAD" else retry_between(RETRY_WHILE_DOWN_SECONDS)
     response = EventStreamResponse(whole(body), _headers(request))
@@ -128,14 +115,12 @@ def unavailable(request: ASGIRequest) -> EventStreamResponse:
     return response
 
 
-def refusal(request: HttpRequest, code: str, message: str = "") -> HttpResponse:
-    """As JSON, in the shape of the API's errors."""
-    status, meaning = REFUSALS[code]
+def refusal(request: HttpRequest, code: ErrorCode, message: str = "") -> HttpResponse:
+    """An error as JSON, in the shape of the API's errors."""
     headers = cors_headers(request)
-    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+    if code is ErrorCode.METHOD_NOT_ALLOWED:
         headers["Allow"] = ALLOWED_METHODS
-    body = {"code": code, "message": message or meaning}
-    return JsonResponse(body, status=status, headers=headers)
+    return ApiError(code, message).response(headers)
 
 
 def _headers(request: ASGIRequest) -> dict[str, str]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ingestion_progress.exceptions import DATABASE_AWAY, ProgressUnavailable
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.tracker.database import is_transient
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Call(Generic[Result]):
             return
         try:
             result = self.write()
-        except DATABASE_AWAY as error:
+        except DATABASE_UNAVAILABLE as error:
             if not is_transient(error):
                 self._fail(error)
             elif clock() < self.deadline:

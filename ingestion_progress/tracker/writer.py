@@ -22,7 +22,7 @@ from django.db import reset_queries
 from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import DATABASE_AWAY
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
 from ingestion_progress.tracker.calls import Call, Calls
 from ingestion_progress.tracker.counts import WriterCounts
 from ingestion_progress.tracker.database import holds_sqlite_lock, progress_connection
@@ -190,7 +190,7 @@ class BackgroundWriter(ProcessThread):
         try:
             self._work()
         except Exception as error:
-            if not isinstance(error, DATABASE_AWAY):
+            if not isinstance(error, DATABASE_UNAVAILABLE):
                 # Nothing is written without this thread, so it survives unexpected errors.
                 logger.exception("tracker_writer_failed")
             self.counts.failures += 1
@@ -222,7 +222,7 @@ class BackgroundWriter(ProcessThread):
             try:
                 buffer.flush()
                 self.counts.flushes += 1
-            except DATABASE_AWAY:
+            except DATABASE_UNAVAILABLE:
                 with self._lock:
                     self._dirty |= {buffer, *buffers}
                 self._flush_at = 0.0  # due again after the pause, not after an interval

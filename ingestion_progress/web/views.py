@@ -116,7 +116,7 @@ def not_found(request: HttpRequest, job_id: str = "") -> HttpResponse:
 
 def refusal(request: HttpRequest) -> HttpResponse:
     """Redirects an anonymous user to the login. Raises PermissionDenied (403) for another."""
-    if permissions.refusal_status(request) == 403:
+    if permissions.is_logged_in(request):
         raise PermissionDenied
     return redirect_to_login(request.get_full_path())
 

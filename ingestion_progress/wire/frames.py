@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ingestion_progress.exceptions import ErrorCode, JobNotFound
 from ingestion_progress.wire.gzip import deflate
 from ingestion_progress.wire.schemas import (
     CompleteEventData,
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 KEEPALIVE = b": keepalive\n\n"
 
 TOO_MANY_RETRY_MS = (45_000, 75_000)
-REFUSALS = {
-    "forbidden": "You may not watch this job any longer.",
-    "token_expired": "The token has expired; get a new one.",
-    "too_many_streams": "There are too many streams open; this one will be tried again later.",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +70,15 @@ def encode_retry(milliseconds: int) -> bytes:
     return f"retry: {milliseconds}\n".encode()
 
 
-def encode_error(job_id: str, message: str, code: str) -> bytes:
-    data = ErrorEventData.model_validate({"message": message, "job_id": job_id, "code": code})
-    return encode_event("error", data)
+def encode_error(job_id: str, code: ErrorCode, message: str = "") -> bytes:
+    fields = {"message": message or code.message, "job_id": job_id, "code": code.value}
+    return encode_event("error", ErrorEventData.model_validate(fields))
 
 
-def refused_frame(job_id: str, code: str) -> Frame:
+def refused_frame(job_id: str, code: ErrorCode) -> Frame:
     """The end of a stream whose viewer may no longer watch, or may not watch now."""
-    body = encode_error(job_id, REFUSALS[code], code)
-    if code == "too_many_streams":
+    body = encode_error(job_id, code)
+    if code is ErrorCode.TOO_MANY_STREAMS:
         # EventSource reconnects, and thousands of them should not do so at once.
         body = b"retry: %d\n%s" % (random.randint(*TOO_MANY_RETRY_MS), body)  # noqa: S311
     return Frame(body=body, cursor="", percent=0.0, is_final=True)
@@ -114,8 +110,7 @@ def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) 
     if status.has_succeeded:
         body += encode_event("complete", complete)
     elif status.is_final:
-        message = job.error or f"The job ended as {status.label.lower()}."
-        body += encode_error(job.id, message, status.value)
+        body += encode_error(job.id, ErrorCode[status.name], job.error)
     return Frame(
         body=body,
         cursor=snapshot.cursor,
@@ -127,7 +122,7 @@ def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) 
 def missing_frame(job_id: str) -> Frame:
     """The error of a job that does not exist, or no longer."""
     return Frame(
-        body=encode_error(job_id, f"Job not found: {job_id}", "not_found"),
+        body=encode_error(job_id, ErrorCode.NOT_FOUND, str(JobNotFound(job_id))),
         cursor="",
         percent=0.0,
         is_final=True,

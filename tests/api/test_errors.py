@@ -9,7 +9,7 @@ import pytest
 from django.db import OperationalError
 from django.test import Client
 
-from ingestion_progress.api.errors import CODES
+from ingestion_progress.exceptions import ErrorCode
 from tests.support.api import JOBS, refusal
 from tests.support.live import ROOT
 
@@ -36,7 +36,7 @@ class TestRefusals:
         response = Client(raise_request_exception=False).get(JOBS)
         error = refusal(response, 500, "server_error")
         assert "secret" not in response.content.decode()
-        assert error.message == CODES["server_error"][1]
+        assert error.message == ErrorCode.SERVER_ERROR.message
         assert "secret alias" in caplog.text
 
     def test_database_that_is_away_is_unavailable(self, settings):

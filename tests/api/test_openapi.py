@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from ingestion_progress import track
 from ingestion_progress.api.api import build_api
-from ingestion_progress.api.errors import CODES
+from ingestion_progress.api.errors import DOCUMENTED
 from ingestion_progress.api.schemas import JobSchema
 from ingestion_progress.models.statuses import (
     EventLevel,
@@ -22,7 +22,6 @@ from ingestion_progress.models.statuses import (
     StageStatus,
     WorkerStatus,
 )
-from ingestion_progress.streams.views import REFUSALS
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.wire.events import (
     ALL_EVENTS,
@@ -30,7 +29,6 @@ from ingestion_progress.wire.events import (
     STREAM_EVENTS,
     events_json_schema,
 )
-from ingestion_progress.wire.frames import REFUSALS as REFUSED_FRAMES
 from ingestion_progress.wire.frames import (
     Frame,
     idle_body,
@@ -129,7 +127,7 @@ class TestDocument:
         assert set(schemes) == {
             "MayView",
             "MayStart",
-            "MayMint",
+            "MayIssueToken",
             "StreamToken",
             "StreamTokenInQuery",
         }
@@ -143,11 +141,7 @@ class TestDocument:
 
     def test_codes_of_errors_are_those_that_are_sent(self, document):
         schema = document["components"]["schemas"]["ErrorSchema"]
-        assert schema["properties"]["code"]["enum"] == list(CODES)
-
-    def test_refusals_of_the_stream_use_the_same_codes(self):
-        for code, (status, _) in REFUSALS.items():
-            assert CODES[code][0] == status
+        assert schema["properties"]["code"]["enum"] == DOCUMENTED
 
 
 class TestStreamOperation:
@@ -291,7 +285,9 @@ def test_words_on_the_wire_are_those_of_the_records():
     assert literals(ErrorEventData, "code") == endings | {
         "not_found",
         "stream_error",
-        *REFUSED_FRAMES,
+        "forbidden",
+        "token_expired",
+        "too_many_streams",
     }
 
 

@@ -1,4 +1,4 @@
-"""Minting tokens through the API, and what they open there."""
+"""Issuing tokens through the API, and what they open there."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def viewer(client):
     return user
 
 
-def mint(client, jobs, **more):
+def issue(client, jobs, **more):
     return client.post(URL, {"jobs": jobs, **more}, content_type="application/json")
 
 
 def token_for(client, jobs):
-    response = mint(client, jobs)
+    response = issue(client, jobs)
     assert response.status_code == 200, response.content
     return response.json()["token"]
 
@@ -53,24 +53,24 @@ def read(path, token):
     return by_url
 
 
-class TestMinting:
+class TestIssuing:
     def test_viewer_gets_a_token_that_is_not_kept_by_caches(self, client, viewer):
-        response = mint(client, ["a", "later"], minutes=5)
+        response = issue(client, ["a", "later"], minutes=5)
 
         assert response.status_code == 200
         assert response["Cache-Control"] == "no-store"
         assert response.json()["jobs"] == ["a", "later"]
         token = tokens.verify(response.json()["token"])
         assert token.jobs == {"a", "later"}
-        assert token.minted_by == str(viewer.pk)
+        assert token.issuer_id == str(viewer.pk)
 
     def test_stranger_gets_none(self, client):
-        refusal(mint(client, ["a"]), 401, "unauthorized")
+        refusal(issue(client, ["a"]), 401, "unauthorized")
 
     @pytest.mark.parametrize("jobs", [["a"], ["nobody"], "*"])
     def test_user_without_the_permission_gets_none(self, client, jobs):
         client.force_login(User.objects.create_user("ben"))
-        refusal(mint(client, jobs), 403, "forbidden")
+        refusal(issue(client, jobs), 403, "forbidden")
 
     def test_a_token_buys_no_other_token(self, client, viewer):
         token = token_for(client, "*")
@@ -84,7 +84,7 @@ class TestMinting:
     def test_a_login_needs_the_csrf_token(self, client, viewer):
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(viewer)
-        refusal(mint(strict, ["a"]), 403, "csrf_failed")
+        refusal(issue(strict, ["a"]), 403, "csrf_failed")
 
     @pytest.mark.parametrize(
         "wanted",
@@ -126,14 +126,14 @@ class TestMinting:
     def test_a_rule_of_the_project_is_asked_about_each_job(self, client, viewer, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
 
-        assert mint(client, ["ada-1", "ada-2"]).status_code == 200
-        refusal(mint(client, ["ada-1", "ben-1"]), 403, "forbidden")
-        refusal(mint(client, "*"), 403, "forbidden")
+        assert issue(client, ["ada-1", "ada-2"]).status_code == 200
+        refusal(issue(client, ["ada-1", "ben-1"]), 403, "forbidden")
+        refusal(issue(client, "*"), 403, "forbidden")
 
     def test_without_a_private_key_it_says_so(self, client, viewer, settings):
         settings.INGESTION_PROGRESS_TOKEN_ALGORITHM = "ES256"
         settings.INGESTION_PROGRESS_TOKEN_PUBLIC_KEY = "anything"
-        refusal(mint(client, ["a"]), 501, "tokens_unavailable")
+        refusal(issue(client, ["a"]), 501, "tokens_unavailable")
 
 
 class TestReading:
@@ -168,7 +168,7 @@ class TestReading:
         viewer.delete()
         refusal(read("/a", token), 403, "forbidden")
 
-    def test_a_rule_of_the_project_is_asked_about_who_minted_it(self, client, viewer, settings):
+    def test_a_rule_of_the_project_is_asked_about_who_issued_it(self, client, viewer, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
         token = token_for(client, ["ada-1"])
         refusal(read("/ada-1", token), 404, "not_found")

@@ -37,14 +37,14 @@ def test_closed_site_asks_strangers_to_log_in(visitor, user):
 
     assert not permissions.may_view(request, "job")
     assert not permissions.may_start(request)
-    assert permissions.refusal_status(request) == 401
+    assert permissions.refusal_code(request).status == 401
 
 
 def test_user_without_permission_is_forbidden(visitor, django_user_model):
     request = visitor(django_user_model.objects.create_user("ada"))
 
     assert not permissions.may_view(request, "job")
-    assert permissions.refusal_status(request) == 403
+    assert permissions.refusal_code(request).status == 403
 
 
 def test_each_permission_opens_its_own_door(visitor, django_user_model):
@@ -108,6 +108,6 @@ class TestRuleOfTheProject:
     @pytest.mark.parametrize("is_active", [True, False])
     def test_token_is_valid_while_its_issuer_is_active(self, rf, django_user_model, is_active):
         issuer = django_user_model.objects.create_user("ada", is_active=is_active)
-        token, _ = tokens.mint(["ada-1"], minted_by=str(issuer.pk))
+        token, _ = tokens.issue(["ada-1"], issuer_id=str(issuer.pk))
 
         assert permissions.may_view(rf.get("/", {"token": token}), "ada-1") is is_active

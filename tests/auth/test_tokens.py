@@ -52,7 +52,7 @@ def shared_key(settings):
 
 class TestMinting:
     def test_token_is_for_the_named_jobs_and_ten_minutes(self):
-        token = tokens.verify(tokens.mint(["a", "b"])[0])
+        token = tokens.verify(tokens.issue(["a", "b"])[0])
 
         assert token.covers("a")
         assert token.covers("b")
@@ -61,28 +61,28 @@ class TestMinting:
         assert 598 < token.expires_at - time.time() <= 601
 
     def test_token_for_all_jobs_covers_their_list_too(self):
-        token = tokens.verify(tokens.mint(None)[0])
+        token = tokens.verify(tokens.issue(None)[0])
 
         assert token.covers("anything")
         assert token.covers("")
 
     def test_it_remembers_who_asked(self):
-        assert tokens.verify(tokens.mint(["a"], minted_by="7")[0]).minted_by == "7"
+        assert tokens.verify(tokens.issue(["a"], issuer_id="7")[0]).issuer_id == "7"
 
     @pytest.mark.parametrize("minutes", [0, -1, 61, float("nan"), float("inf")])
     def test_life_is_bounded(self, minutes):
         with pytest.raises(InvalidTokenRequest):
-            tokens.mint(["a"], minutes=minutes)
+            tokens.issue(["a"], minutes=minutes)
 
     @pytest.mark.parametrize("jobs", [[], [str(n) for n in range(51)]])
     def test_number_of_jobs_is_bounded(self, jobs):
         with pytest.raises(InvalidTokenRequest):
-            tokens.mint(jobs)
+            tokens.issue(jobs)
 
     @pytest.mark.parametrize("job_id", ["", "a/b", "a\n"])
     def test_an_id_that_no_job_can_have_is_refused(self, job_id):
         with pytest.raises(InvalidJobId):
-            tokens.mint([job_id])
+            tokens.issue([job_id])
 
 
 class TestVerifying:
@@ -133,11 +133,11 @@ class TestVerifying:
     def test_short_key_is_refused_not_warned_about(self, settings):
         settings.INGESTION_PROGRESS_TOKEN_KEY = "short"
         with pytest.raises(jwt.InvalidKeyError):
-            tokens.mint(["a"])
+            tokens.issue(["a"])
 
     def test_token_signed_with_the_former_secret_counts(self, settings):
         settings.INGESTION_PROGRESS_TOKEN_KEY = ""
-        text, _ = tokens.mint(["a"])
+        text, _ = tokens.issue(["a"])
         settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
         settings.SECRET_KEY = "a new one"
 
@@ -162,7 +162,7 @@ class TestTwoKeys:
         return secret, public, request.param
 
     def test_private_key_signs_and_public_key_checks(self, pair):
-        assert tokens.verify(tokens.mint(["a"])[0]).covers("a")
+        assert tokens.verify(tokens.issue(["a"])[0]).covers("a")
 
     def test_without_the_private_key_tokens_are_checked_only(self, pair, settings):
         settings.INGESTION_PROGRESS_TOKEN_PRIVATE_KEY = ""
@@ -170,7 +170,7 @@ class TestTwoKeys:
         assert tokens.key_problem() == ""
         assert tokens.verify(signed(key=pair[0], algorithm=pair[2])).covers("a")
         with pytest.raises(TokenKeyMissing):
-            tokens.mint(["a"])
+            tokens.issue(["a"])
 
     def test_public_key_is_no_shared_key(self, pair):
         forged = jwt.PyJWT().encode  # PyJWT refuses to sign with a PEM, an attacker does not

@@ -8,8 +8,9 @@ import pytest
 from django.db import OperationalError, connection
 from django.utils import timezone
 
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import queries
-from ingestion_progress.feed.queries import BROKEN_MESSAGE, LastSeen, read_changes
+from ingestion_progress.feed.queries import LastSeen, read_changes
 from ingestion_progress.feed.reader import Reader
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, Liveness
@@ -143,7 +144,7 @@ def test_corrupt_row_breaks_only_its_own_job(damage):
     frame = changes.states["job-1"].single_frame
     assert frame.is_final
     assert error_of(frame.body) == {
-        "message": BROKEN_MESSAGE,
+        "message": ErrorCode.STREAM_ERROR.message,
         "job_id": "job-1",
         "code": "stream_error",
     }

@@ -101,7 +101,7 @@ def test_database_of_progress_is_not_the_only_one_to_be_migrated(tmp_path):
         print(json.dumps([before, Readiness().ask()]))
     """
     with live_project(tmp_path, main, PROGRESS_DATABASE_URL=progress) as project:
-        assert project.ask(source) == ["", "migrations_missing"]
+        assert project.ask(source) == [None, "migrations_missing"]
 
 
 async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch):

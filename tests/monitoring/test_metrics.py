@@ -18,15 +18,15 @@ from ingestion_progress.concurrency import questions
 from ingestion_progress.concurrency.questions import Question
 from ingestion_progress.feed import Selection, Subscription, get_feed
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.monitoring import metrics as numbers
-from ingestion_progress.monitoring.metrics import (
-    WAKEUP_CARRIERS,
+from ingestion_progress.monitoring import prometheus
+from ingestion_progress.monitoring.metrics import get_job_counts
+from ingestion_progress.monitoring.prometheus import (
+    WAKEUP_TRANSPORTS,
     FeedCounts,
     Readings,
     WriterCounts,
     exposition,
 )
-from ingestion_progress.monitoring.views import get_job_counts
 from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.tracker.writer import background_writer
 from ingestion_progress.wakeups.transports import CARRIERS
@@ -90,7 +90,7 @@ async def test_scrape_tells_what_the_feed_did(settings):
 
 
 async def test_wakeups_are_counted_by_what_brought_them():
-    assert set(WAKEUP_CARRIERS) == {"local", *CARRIERS}
+    assert set(WAKEUP_TRANSPORTS) == {"local", *CARRIERS}
     await make_job()
     subscriber = get_feed().join(Selection.one("job"))
     await opened(subscriber)
@@ -128,7 +128,7 @@ async def test_database_that_never_answers_costs_the_jobs_only(monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
     counts = Question(lambda: release.wait(20) and {})
-    monkeypatch.setattr("ingestion_progress.monitoring.views.get_job_counts", lambda: counts)
+    monkeypatch.setattr("ingestion_progress.monitoring.metrics.get_job_counts", lambda: counts)
     found = await scrape()
     release.set()
 
@@ -164,7 +164,7 @@ def test_user_needs_the_permission_to_view_jobs(client, settings, django_user_mo
 def test_without_the_library_it_is_a_404_and_a_check_says_why(client, settings, monkeypatch):
     settings.INGESTION_PROGRESS_METRICS_TOKEN = "s3cret"
     assert check_metrics() == []
-    monkeypatch.setattr(numbers, "find_spec", lambda name: None)
+    monkeypatch.setattr(prometheus, "find_spec", lambda name: None)
     response = client.get("/metrics")
     (message,) = check_metrics()
 

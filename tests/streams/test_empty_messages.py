@@ -9,7 +9,7 @@ from django.test import AsyncClient
 from django.utils import timezone
 from httpx_sse._decoders import SSEDecoder
 
-from ingestion_progress.exceptions import DATABASE_AWAY
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
 from ingestion_progress.feed import Selection
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
@@ -115,7 +115,7 @@ async def test_final_state_of_one_job_needs_no_retry(feed):
 
 async def test_stream_that_cannot_be_authorised_dispatches_nothing(feed, settings, monkeypatch):
     def away(*args):
-        raise DATABASE_AWAY[0]
+        raise DATABASE_UNAVAILABLE[0]
 
     settings.INGESTION_PROGRESS_PUBLIC = False
     monkeypatch.setattr("ingestion_progress.auth.permissions.grant_view_of_each", away)

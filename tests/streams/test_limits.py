@@ -173,7 +173,7 @@ class TestRecheck:
 
     async def test_token_ends_with_the_account_of_its_maker(self, watching, admit, rf):
         user, _ = watching
-        token, _ = tokens.mint(["job"], minted_by=str(user.pk))
+        token, _ = tokens.issue(["job"], issuer_id=str(user.pk))
         seat = admit(str(user.pk), request=rf.get("/", {"token": token}))
         assert not await self.ends(seat)
         await User.objects.filter(pk=user.pk).aupdate(is_active=False)
@@ -196,7 +196,7 @@ class TestRecheck:
     ):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
         user = await User.objects.acreate_user("ada")
-        token, _ = tokens.mint(["job"], minted_by=str(user.pk))
+        token, _ = tokens.issue(["job"], issuer_id=str(user.pk))
         request = rf.get("/", {"token": token} if by_token else {}, headers={"X-Job": "job"})
         request.user = AnonymousUser() if by_token else user
         seat = admit(str(user.pk), request=request)
@@ -269,7 +269,7 @@ class TestRecheck:
         def read():
             requests = []
             for user in make_viewers(100):
-                for token in ("", tokens.mint(["job"], minted_by=str(user.pk))[0]):
+                for token in ("", tokens.issue(["job"], issuer_id=str(user.pk))[0]):
                     requests.append(rf.get("/", {"token": token} if token else {}))
                     requests[-1].user = user
             stranger = rf.get("/")
@@ -294,7 +294,7 @@ class TestRecheck:
         assert await sync_to_async(codes)() == ["", "forbidden"]
 
     async def test_backend_before_djangos_own_has_the_word(self, rf, settings):
-        settings.AUTHENTICATION_BACKENDS = ["tests.support.rules.NobodyMay", users.DJANGOS_BACKEND]
+        settings.AUTHENTICATION_BACKENDS = ["tests.support.rules.NobodyMay", users.MODEL_BACKEND]
 
         def codes():
             request = rf.get("/")

@@ -141,7 +141,7 @@ class TestAccess:
         ],
     )
     async def test_token_opens_what_it_covers(self, client, covers, query, status):
-        token, _ = tokens.mint(covers)
+        token, _ = tokens.issue(covers)
         headers = {"Authorization": f"Bearer {token}"}
         response = await client.get(URL, query | {"until": "idle"}, headers=headers)
 

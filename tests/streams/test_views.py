@@ -307,7 +307,7 @@ class TestRefusals:
     @pytest.mark.parametrize("where", ["header", "url"])
     async def test_token_for_the_job_opens_it(self, client, where):
         await make_job(JobStatus.SUCCEEDED)
-        token, _ = tokens.mint(["job"])
+        token, _ = tokens.issue(["job"])
         headers = {"Authorization": f"Bearer {token}"} if where == "header" else {}
         query = {"token": token} if where == "url" else {}
 
@@ -326,7 +326,7 @@ class TestRefusals:
         self, client, settings, jobs, audience, answer
     ):
         settings.INGESTION_PROGRESS_TOKEN_AUDIENCE = audience
-        token, _ = tokens.mint(jobs)
+        token, _ = tokens.issue(jobs)
         settings.INGESTION_PROGRESS_TOKEN_AUDIENCE = "ingestion-progress"
 
         response = await client.get(url_of("job"), {"token": token})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ingestion_progress.api.errors import CODES, ErrorSchema
+from ingestion_progress.api.errors import ErrorSchema
+from ingestion_progress.exceptions import ErrorCode
 
 JOBS = "/api/v1/admin/ingestion/jobs"
 
@@ -13,6 +14,6 @@ def refusal(response, status, code):
     assert response["Content-Type"] == "application/json"
     error = ErrorSchema.model_validate_json(response.content, extra="forbid")
     assert error.code == code
-    assert CODES[code][0] == status
+    assert ErrorCode(code).status == status
     assert error.message
     return error

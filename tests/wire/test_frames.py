@@ -56,7 +56,7 @@ def test_every_other_end_is_an_error_event_with_its_code(status):
 
 def test_an_end_without_a_reason_still_says_something():
     *_, last = events(frame(JobStatus.FAILED).body)
-    assert json.loads(last["data"])["message"] == "The job ended as failed."
+    assert json.loads(last["data"])["message"] == "The job failed."
 
 
 def test_an_unknown_job_is_told_in_the_words_of_the_contract():

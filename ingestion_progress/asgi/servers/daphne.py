@@ -24,6 +24,7 @@ from django.conf import settings
 from twisted.web.http import HTTPChannel
 
 from ingestion_progress.asgi import BodyLimit
+from ingestion_progress.exceptions import ErrorCode
 
 # As many as uvicorn has; the kernel's own limit is net.core.somaxconn, 4096 on Linux.
 BACKLOG = 2048
@@ -78,13 +79,13 @@ class Request(WebRequest):
         if not isinstance(limit, BodyLimit):
             return
         scope = self._scope(method, target)
-        body = limit.body_of(scope, _nothing)
+        declared = limit.declared_body(scope)
         # One byte more than the body may have shows `BodyLimit` that it was too long. Where the
         # header says so, nothing has to be kept.
-        self._room_bytes = 0 if body.problem == "too_large" else body.limit_bytes + 1
-        if self._room_bytes and body.is_questionable:
+        self._room_bytes = 0 if declared.error is ErrorCode.TOO_LARGE else declared.limit_bytes + 1
+        if self._room_bytes and declared.needs_check:
             self.channel.pauseProducing()
-            self._asking = asyncio.ensure_future(self._ask(limit.refusal(scope, body)))
+            self._asking = asyncio.ensure_future(self._ask(limit.refusal(scope, declared)))
 
     async def _ask(self, refusal: Awaitable[object]) -> None:
         may_come = False
@@ -122,11 +123,6 @@ class Request(WebRequest):
 def _host_and_port(address: Any) -> list[Any] | None:
     """None: it is that of a Unix socket."""
     return [address.host, address.port] if hasattr(address, "port") else None
-
-
-async def _nothing() -> dict[str, Any]:
-    """The body is not read here."""
-    return {"type": "http.disconnect"}
 
 
 class Factory(HTTPFactory):

@@ -113,7 +113,7 @@ def _exit_on_signals() -> Iterator[None]:
 def _token_for(job: ProbeJob) -> str:
     """Empty without a key to sign it; a public site needs none."""
     try:
-        return tokens.mint([job.id, job.unknown_id])[0]
+        return tokens.issue([job.id, job.unknown_id])[0]
     except TokenKeyMissing:
         return ""
 

@@ -26,7 +26,7 @@ class Command(BaseCommand):
             raise CommandError("Name the jobs, or say --all.")
         jobs = None if options["all"] else options["jobs"]
         try:
-            text, _ = tokens.mint(jobs, minutes=options["minutes"])
+            text, _ = tokens.issue(jobs, minutes=options["minutes"])
         except IngestionProgressError as refused:
             raise CommandError(str(refused)) from refused
         self.stdout.write(text)

@@ -14,25 +14,30 @@ from ninja.files import UploadedFile
 from pydantic import BaseModel, Field
 
 from ingestion_progress.api.auth import MayStart
-from ingestion_progress.api.body_length import length_problem
+from ingestion_progress.api.body_length import length_error
 from ingestion_progress.api.errors import ApiError, error_responses
-from ingestion_progress.api.ids import FormId, OptionalId
-from ingestion_progress.api.jobs import JOBS, SEEING
-from ingestion_progress.api.schemas import CreatedJobSchema, describe_created_job
+from ingestion_progress.api.jobs import JOBS
+from ingestion_progress.api.schemas import (
+    CreatedJobSchema,
+    FormId,
+    OptionalId,
+    describe_created_job,
+)
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline import exceptions
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
 
 # The error codes of exceptions whose text may be shown.
-PUBLIC_ERRORS: dict[type[Exception], str] = {
-    exceptions.UnreadableDocument: "unreadable_document",
-    exceptions.EmptyDocument: "empty_document",
-    exceptions.UnsupportedDocument: "unsupported_document",
-    exceptions.DocumentTooLarge: "too_large",
-    exceptions.TaskNotQueued: "unavailable",
-    exceptions.DocumentNotStored: "unavailable",
-    exceptions.VectorStoreUnavailable: "unavailable",
+PUBLIC_ERRORS: dict[type[Exception], ErrorCode] = {
+    exceptions.UnreadableDocument: ErrorCode.UNREADABLE_DOCUMENT,
+    exceptions.EmptyDocument: ErrorCode.EMPTY_DOCUMENT,
+    exceptions.UnsupportedDocument: ErrorCode.UNSUPPORTED_DOCUMENT,
+    exceptions.DocumentTooLarge: ErrorCode.TOO_LARGE,
+    exceptions.TaskNotQueued: ErrorCode.UNAVAILABLE,
+    exceptions.DocumentNotStored: ErrorCode.UNAVAILABLE,
+    exceptions.VectorStoreUnavailable: ErrorCode.UNAVAILABLE,
 }
 
 router = Router()
@@ -61,13 +66,13 @@ def limit_body(run: View) -> View:
 
     @functools.wraps(run)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        problem = length_problem(
+        error = length_error(
             request.META.get("CONTENT_LENGTH") or "",
             is_chunked="HTTP_TRANSFER_ENCODING" in request.META,
             limit_bytes=max_body_bytes(),
             must_declare=True,
         )
-        return api_refusal(request, problem) if problem else run(request, *args, **kwargs)
+        return api_refusal(error) if error else run(request, *args, **kwargs)
 
     return limited
 
@@ -76,8 +81,9 @@ def limit_body(run: View) -> View:
     JOBS,
     response={
         201: CreatedJobSchema,
-        **error_responses(*SEEING, "bad_request", "invalid_request", *PUBLIC_ERRORS.values()),
-        **error_responses("job_exists", "length_required"),
+        **error_responses(ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST),
+        **error_responses(ErrorCode.JOB_EXISTS, ErrorCode.LENGTH_REQUIRED),
+        **error_responses(*PUBLIC_ERRORS.values()),
     },
     summary="Upload a document and start its ingestion",
     operation_id="create_job",
@@ -116,7 +122,7 @@ def create_job(
     setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`.
     """
     if len(request.FILES.getlist("file")) > 1:
-        raise ApiError("invalid_request", "file: send one document per request.")
+        raise ApiError(ErrorCode.INVALID_REQUEST, "file: send one document per request.")
     try:
         job = receive(
             file,

@@ -8,10 +8,10 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from ingestion_progress.api.auth import not_permitted
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions
-from ingestion_progress.extensions import NOT_PERMITTED, view_name
+from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.extensions import view_name
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.web import formatting, views
 
@@ -36,10 +36,10 @@ class DocumentUploadRules:
     def may_upload(self, request: HttpRequest) -> bool:
         return permissions.may_start(request)
 
-    def refusal(self, request: HttpRequest, problem: str) -> HttpResponse:
+    def refusal(self, request: HttpRequest, code: ErrorCode) -> HttpResponse:
         if view_name(request.scope) == FORM:  # type: ignore[attr-defined]
-            return _form_refusal(request, problem)
-        return api_refusal(request, problem)
+            return _form_refusal(request, code)
+        return api_refusal(code)
 
 
 rules = DocumentUploadRules()
@@ -50,26 +50,24 @@ def max_body_bytes() -> int:
     return conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
 
 
-def api_refusal(request: HttpRequest, problem: str) -> HttpResponse:
-    if problem == NOT_PERMITTED:
-        return not_permitted(request).response()
-    return (too_large() if problem == "too_large" else ApiError(problem)).response()
+def api_refusal(code: ErrorCode) -> HttpResponse:
+    return (too_large() if code is ErrorCode.TOO_LARGE else ApiError(code)).response()
 
 
 def too_large() -> ApiError:
     limit = conf.max_upload_bytes
     return ApiError(
-        "too_large",
+        ErrorCode.TOO_LARGE,
         f"The document is larger than the limit of {limit / MEBIBYTE:g} MB ({limit} bytes).",
         limit_bytes=limit,
     )
 
 
-def _form_refusal(request: HttpRequest, problem: str) -> HttpResponse:
-    if problem == NOT_PERMITTED:
+def _form_refusal(request: HttpRequest, code: ErrorCode) -> HttpResponse:
+    if code in {ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN}:
         return views.refusal(request)
-    if problem != "too_large":  # no browser sends such a request
-        return ApiError(problem).response()
+    if code is not ErrorCode.TOO_LARGE:  # no browser sends such a request
+        return ApiError(code).response()
     size = formatting.file_size(conf.max_upload_bytes)
     text = f"The upload is larger than {size}, the limit for all documents of a form together."
     messages.error(request, text, fail_silently=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ingestion_progress.exceptions import DATABASE_AWAY, IngestionProgressError, JobCancelled
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, IngestionProgressError, JobCancelled
 from ingestion_progress.management.terminal.one_job import console_for, live_bars, watch
 from ingestion_progress.models import new_job_id
 from ingestion_progress.models.statuses import JobStatus
@@ -93,7 +93,7 @@ class Command(BaseCommand):
                     )
             except (IngestionProgressError, OSError) as error:
                 self._refuse(path, str(error))
-            except DATABASE_AWAY:  # affects the documents that follow as well
+            except DATABASE_UNAVAILABLE:  # affects the documents that follow as well
                 raise
             except Exception as error:
                 logger.exception("document_not_received", extra={"path": _printable(path)})
@@ -146,7 +146,7 @@ def _run(job: Job, console: Console) -> bool:
         raise CommandError("Stopped.", returncode=130) from None
     except (IngestionProgressError, JobCancelled):
         return False
-    except DATABASE_AWAY:
+    except DATABASE_UNAVAILABLE:
         raise
     except Exception:
         logger.exception("document_not_ingested", extra={"job_id": job.pk})

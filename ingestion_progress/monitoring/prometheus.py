@@ -1,0 +1,109 @@
+"""The metrics of this process in Prometheus's text format.
+
+The feed and the tracker count in plain integers, without locks or labels; `prometheus_client` sees
+them only during a scrape, in a registry made for that scrape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from ingestion_progress.feed.counts import FeedCounts
+from ingestion_progress.tracker.counts import WriterCounts
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+PREFIX = "ingestion_progress_"
+INSTALL_HINT = (
+    "Install prometheus-client: pip install '.[metrics]' in a clone of the project, or "
+    "pip install prometheus-client."
+)
+WAKEUP_TRANSPORTS = ("local", "channels", "notify")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+class Readings:
+    """The state of a process at the moment of a scrape, as a collector."""
+
+    feed: FeedCounts
+    writer: WriterCounts
+    streams: int
+    subscribers: int
+    watched_jobs: int
+    poll_lag_seconds: float
+    jobs: Mapping[str, int] | None
+    """By status; None if the database did not answer in time."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Implements prometheus_client's Collector."""
+        from prometheus_client.core import SummaryMetricFamily
+
+        feed, writer = self.feed, self.writer
+        yield _gauge("streams_open", "Streams that have begun and not ended.", self.streams)
+        yield _gauge("subscribers", "Open streams, and those about to open.", self.subscribers)
+        yield _gauge("watched_jobs", "Jobs with a subscriber.", self.watched_jobs)
+        yield _gauge("poll_lag_seconds", "Since the last successful poll.", self.poll_lag_seconds)
+        yield _counter("frames", "States handed to clients.", feed.frames)
+        yield _counter("frame_bytes", "Their size, before HTTP.", feed.frame_bytes)
+        yield _counter("conflated_frames", "Unsent states replaced by newer ones.", feed.conflated)
+        yield _counter("poll_failures", "Polls that raised an error.", feed.poll_failures)
+        yield _counter("tracker_flushes", "Writes of a job's pending changes.", writer.flushes)
+        yield _counter("tracker_failures", "Writes that the database refused.", writer.failures)
+        yield SummaryMetricFamily(
+            PREFIX + "poll_seconds",
+            "Duration of polls of the database.",
+            count_value=feed.polls,
+            sum_value=feed.poll_seconds,
+        )
+        yield self._wakeups()
+        yield from self._jobs()
+
+    def _wakeups(self) -> Metric:
+        from prometheus_client.core import CounterMetricFamily
+
+        text = "Wake-ups received while jobs were watched."
+        family = CounterMetricFamily(PREFIX + "wakeups", text, labels=["carrier"])
+        for transport in WAKEUP_TRANSPORTS:
+            family.add_metric([transport], self.feed.wakeups[transport])
+        return family
+
+    def _jobs(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        text = "1 if the database answered this scrape in time."
+        yield _gauge("database_answered", text, self.jobs is not None)
+        if self.jobs is not None:
+            family = GaugeMetricFamily(PREFIX + "jobs", "Jobs by status.", labels=["status"])
+            for status, count in self.jobs.items():
+                family.add_metric([status], count)
+            yield family
+
+
+def is_available() -> bool:
+    """Is `prometheus_client` installed (extra `metrics`)?"""
+    return find_spec("prometheus_client") is not None
+
+
+def exposition(readings: Readings) -> tuple[bytes, str]:
+    """The body of a response to Prometheus, and its content type."""
+    from prometheus_client import CollectorRegistry, exposition
+
+    registry = CollectorRegistry()
+    registry.register(readings)
+    return exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    from prometheus_client.core import GaugeMetricFamily
+
+    return GaugeMetricFamily(PREFIX + name, text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    from prometheus_client.core import CounterMetricFamily
+
+    return CounterMetricFamily(PREFIX + name, text, value=value)
