@@ -1,4 +1,4 @@
-"""Jobs in Django's admin: to look at, to cancel, and to delete once they have ended."""
+"""Jobs in Django's admin: view and cancel them, and delete finished ones."""
 
 from ingestion_progress.admin.jobs import JobAdmin
 

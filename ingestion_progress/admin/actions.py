@@ -1,3 +1,5 @@
+"""The actions of the job list: cancel and delete."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -15,13 +17,13 @@ from ingestion_progress.models.statuses import JobStatus
 if TYPE_CHECKING:
     from ingestion_progress.admin.jobs import JobAdmin
 
-# More reasons than this are counted, not listed.
+# Further reasons are counted, not listed.
 MAX_REASONS = 5
 
 
 @admin.action(description="Cancel selected jobs", permissions=["start"])
 def cancel_jobs(jobs: JobAdmin, request: HttpRequest, queryset: QuerySet[Job]) -> None:
-    """Asks each job to stop, and says which could not be asked and why."""
+    """Requests cancellation of each job, and shows why some could not be cancelled."""
     refused: list[str] = []
     cancelled = 0
     for job in queryset:
@@ -31,9 +33,9 @@ def cancel_jobs(jobs: JobAdmin, request: HttpRequest, queryset: QuerySet[Job]) -
             refused.append(str(error))
         else:
             cancelled += 1
-            jobs.log_change(request, job, "Requested the cancellation.")
+            jobs.log_change(request, job, "Requested cancellation.")
     if cancelled:
-        text = f"Asked to stop: {_jobs(cancelled)}. A running job ends at its next step."
+        text = f"Cancellation requested: {_jobs(cancelled)}. A running job stops at its next step."
         jobs.message_user(request, text, messages.SUCCESS)
     if refused:
         rest = len(refused) - MAX_REASONS
@@ -46,7 +48,7 @@ def cancel_jobs(jobs: JobAdmin, request: HttpRequest, queryset: QuerySet[Job]) -
 def delete_selected(
     jobs: JobAdmin, request: HttpRequest, queryset: QuerySet[Job]
 ) -> HttpResponseBase | None:
-    """Django's own, with its confirmation, on those of the jobs that have ended."""
+    """Django's action, with its confirmation page, for the finished jobs of the selection."""
     finished = queryset.filter(status__in=JobStatus.final())
     if kept := queryset.count() - finished.count():
         text = f"Not deleted, because not finished: {_jobs(kept)}. Cancel first, then delete."

@@ -1,4 +1,4 @@
-"""Values as the admin shows them: text first, and a class that may add a colour."""
+"""Values as the admin shows them: text, and a class for the colour."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from ingestion_progress.models import Job, Stage
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.snapshots import Snapshot
 
-# As the admin shows a field that holds nothing.
+# What the admin shows for an empty field.
 EMPTY = "-"
 
 
 def mark(choice: Choices, text: str = "") -> SafeString:
-    """A status, level or liveness: its word (or `text`), coloured by admin.css."""
+    """A status, level or liveness: its label (or `text`), coloured by admin.css."""
     return format_html(
         '<span class="progress-mark progress-mark-{}" title="{}">{}</span>',
         choice.value,
@@ -30,26 +30,26 @@ def mark(choice: Choices, text: str = "") -> SafeString:
 
 
 def bar(percent: float, label: str) -> SafeString:
-    """A progress bar with its percentage beside it; `label` says of what it is."""
+    """A progress bar with its percentage. `label` names it for screen readers."""
     return format_html(
         '<span class="progress-bar"><progress max="100" value="{}" aria-label="{}"></progress>'
         " <span>{}</span></span>",
-        f"{percent:.1f}",  # as HTML wants it, whatever the locale
+        f"{percent:.1f}",  # HTML requires a point, whatever the locale
         label,
         formatting.exact_percent(percent),
     )
 
 
-def clock(at: datetime | None) -> str:
-    """As the pages show a time, and to the second: a log is read for its order."""
+def timestamp(at: datetime | None) -> str:
+    """As on the pages, and with seconds, because they show the order of events."""
     if at is None:
         return EMPTY
     shown = date_format(timezone.localtime(at), "j M Y, H:i:s")
     return format_html('<time datetime="{}">{}</time>', at.isoformat(), shown)
 
 
-def span(start: datetime | None, end: datetime | None) -> str:
-    """How long something has taken until `end`, or until now; empty before its start."""
+def duration(start: datetime | None, end: datetime | None) -> str:
+    """From `start` to `end`, or until now; empty before the start."""
     if start is None:
         return EMPTY
     length = (end or timezone.now()) - start
@@ -62,12 +62,12 @@ def count(stage: Stage) -> str:
 
 
 def snapshot(job: Job) -> Snapshot:
-    """From a job whose stages were fetched by the queryset; without its workers."""
+    """Without workers. The queryset must have prefetched the stages of the job."""
     return Snapshot(job=job, stages=list(job.stages.all()), workers=())
 
 
 def job_url(view: str, job: Job) -> str | None:
-    """None where a project does not include the app's URLs."""
+    """None if the project does not include the app's URLs."""
     try:
         return reverse(f"ingestion_progress:{view}", args=[job.pk])
     except NoReverseMatch:

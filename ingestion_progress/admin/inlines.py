@@ -1,4 +1,4 @@
-"""What belongs to a job, as tables to read."""
+"""Stages, workers and events of a job, as read-only tables on its page."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from ingestion_progress.admin.display import EMPTY, bar, clock, mark, span
+from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timestamp
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 from ingestion_progress.wire.percent import shown_percent, stage_percent
 
 MAX_ROWS = 50
+COUNTS = ("processed", "total", "in_flight", "failed", "unit")
 
 if TYPE_CHECKING:
     Inline = admin.TabularInline[Model, Job]
@@ -27,7 +28,7 @@ else:
 
 
 class FirstRows(Rows):
-    """The first MAX_ROWS of the queryset's order: a page must not grow with the job."""
+    """At most MAX_ROWS rows, so that a page does not grow with the job."""
 
     def get_queryset(self) -> QuerySet[Model]:
         if not hasattr(self, "_first_rows"):
@@ -44,40 +45,24 @@ class ReadOnlyInline(Inline):
 
     @property
     def media(self) -> forms.Media:
-        return forms.Media()  # nothing to add or to remove, so none of the form's scripts
+        return forms.Media()  # the formset's scripts only add and remove rows
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever may see the job may see what belongs to it."""
-        return any(
-            request.user.has_perm(f"ingestion_progress.{action}_job")
-            for action in ("view", "change")
-        )
+        """The permission to view the job counts."""
+        codenames = ("ingestion_progress.view_job", "ingestion_progress.change_job")
+        return any(request.user.has_perm(codename) for codename in codenames)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    has_change_permission = has_delete_permission = has_add_permission
 
 
 class StageInline(ReadOnlyInline):
     model = Stage
     empty_text = "This job declares no stages."
     ordering = ("position",)
-    fields = (
-        "name",
-        "shown_status",
-        "progress",
-        "processed",
-        "total",
-        "in_flight",
-        "failed",
-        "unit",
-        "took",
-    )
+    fields = ("name", "shown_status", "progress", *COUNTS, "took")
     readonly_fields = ("shown_status", "progress", "took")
 
     @admin.display(description="status")
@@ -86,24 +71,22 @@ class StageInline(ReadOnlyInline):
 
     @admin.display(description="progress")
     def progress(self, stage: Stage) -> str:
-        status = stage.stage_status
-        if status is StageStatus.SKIPPED:
+        if stage.stage_status is StageStatus.SKIPPED:
             return EMPTY
+        is_completed = stage.stage_status is StageStatus.COMPLETED
         percent = stage_percent(
-            processed=stage.processed,
-            total=stage.total,
-            is_completed=status is StageStatus.COMPLETED,
+            processed=stage.processed, total=stage.total, is_completed=is_completed
         )
         return bar(shown_percent(percent), f"Progress of {stage.name}")
 
     @admin.display(description="took")
     def took(self, stage: Stage) -> str:
-        return span(stage.started_at, stage.finished_at)
+        return duration(stage.started_at, stage.finished_at)
 
 
 class WorkerInline(ReadOnlyInline):
     model = Worker
-    empty_text = "No worker has taken anything yet."
+    empty_text = "No worker has started yet."
     ordering = ("number",)
     verbose_name_plural = f"workers (the first {MAX_ROWS})"
     fields = ("number", "shown_status", "current_chunk", "progress")
@@ -122,7 +105,7 @@ class WorkerInline(ReadOnlyInline):
 
 class EventInline(ReadOnlyInline):
     model = JobEvent
-    empty_text = "Nothing has been logged."
+    empty_text = "No events have been logged."
     ordering = ("-id",)
     verbose_name_plural = f"events (the latest {MAX_ROWS}, newest first)"
     fields = ("time", "shown_level", "stage", "item", "message")
@@ -130,7 +113,7 @@ class EventInline(ReadOnlyInline):
 
     @admin.display(description="time")
     def time(self, event: JobEvent) -> str:
-        return clock(event.at)
+        return timestamp(event.at)
 
     @admin.display(description="level")
     def shown_level(self, event: JobEvent) -> SafeString:

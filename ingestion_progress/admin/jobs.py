@@ -1,3 +1,5 @@
+"""The list of jobs and the page of one job."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -14,21 +16,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from ingestion_progress import tracker
-from ingestion_progress.admin import actions
-from ingestion_progress.admin.display import (
-    EMPTY,
-    bar,
-    clock,
-    count,
-    job_url,
-    mark,
-    snapshot,
-    span,
-)
-from ingestion_progress.admin.filters import BatchFilter
+from ingestion_progress.admin import actions, display
+from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.inlines import EventInline, StageInline, WorkerInline
-from ingestion_progress.exceptions import InvalidTransition
-from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.exceptions import InvalidBatch, InvalidTransition
+from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_batch
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.web import formatting
 
@@ -37,10 +29,53 @@ if TYPE_CHECKING:
 else:
     JobModelAdmin = admin.ModelAdmin
 
+# The sections of a job's page. Inner tuples are one line each, so that the stages are near the top.
+SUMMARY = (
+    ("document_name", "document_id", "id", "batch_link"),
+    ("shown_status", "progress", "liveness"),
+    "error",
+)
+TIMING = (
+    ("created_at", "started_at", "finished_at"),
+    ("elapsed", "remaining", "cancel_requested_at"),
+)
+COUNTS = (
+    ("total_chunks", "total_images", "error_count"),
+    ("entities_total", "relations_total", "neo4j_writes"),
+    ("qdrant_writes", "pool_size", "queue_depth"),
+    "counters",
+)
+RECORD = (
+    ("attempt", "epoch", "revision"),
+    ("event_count", "heartbeat_at", "updated_at"),
+)
+
+
+class BatchFilter(admin.SimpleListFilter):
+    """Offers only the batch in the URL, because there may be too many to list."""
+
+    title = "batch"
+    parameter_name = "batch"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
+    ) -> list[tuple[str, str]]:
+        batch = self.value()
+        return [(batch, batch)] if batch else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        batch = self.value()
+        if not batch:
+            return queryset
+        try:
+            return queryset.filter(batch=clean_batch(batch))
+        except InvalidBatch:  # PostgreSQL rejects NUL characters
+            return queryset.none()
+
 
 @admin.register(Job)
 class JobAdmin(JobModelAdmin):
-    """To look at, to cancel and to delete; the tracker is the only one that writes."""
+    """Read-only, apart from cancelling and deleting: only the tracker writes."""
 
     list_display = (
         "document",
@@ -59,57 +94,13 @@ class JobAdmin(JobModelAdmin):
     list_per_page = 50
     actions = (actions.cancel_jobs, actions.delete_selected)
 
-    # A tuple is one line: the stages should not be a long way down.
     fieldsets = (
-        (
-            None,
-            {
-                "fields": (
-                    ("document_name", "document_id", "id", "jobs_of_its_batch"),
-                    ("shown_status", "progress", "liveness_explained"),
-                    "error",
-                )
-            },
-        ),
-        (
-            "Timing",
-            {
-                "fields": (
-                    ("created_at", "started_at", "finished_at"),
-                    ("elapsed", "remaining", "cancel_requested_at"),
-                )
-            },
-        ),
-        (
-            "Counts",
-            {
-                "fields": (
-                    ("total_chunks", "total_images", "error_count"),
-                    ("entities_total", "relations_total", "neo4j_writes"),
-                    ("qdrant_writes", "pool_size", "queue_depth"),
-                    "counters",
-                )
-            },
-        ),
-        (
-            "Record",
-            {
-                "classes": ("collapse",),
-                "fields": (
-                    ("attempt", "epoch", "revision"),
-                    ("event_count", "heartbeat_at", "updated_at"),
-                ),
-            },
-        ),
+        (None, {"fields": SUMMARY}),
+        ("Timing", {"fields": TIMING}),
+        ("Counts", {"fields": COUNTS}),
+        ("Record", {"fields": RECORD, "classes": ("collapse",)}),
     )
-    readonly_fields = (
-        "jobs_of_its_batch",
-        "shown_status",
-        "progress",
-        "liveness_explained",
-        "elapsed",
-        "remaining",
-    )
+    readonly_fields = ("batch_link", "shown_status", "progress", "liveness", "elapsed", "remaining")
     inlines = (StageInline, WorkerInline, EventInline)
 
     class Media:
@@ -119,14 +110,14 @@ class JobAdmin(JobModelAdmin):
         stages = Prefetch("stages", Stage.objects.order_by("position"))
         return super().get_queryset(request).prefetch_related(stages)
 
-    # What the list and the page show
+    # Columns and fields
 
     @admin.display(description="document", ordering="document_name")
     def document(self, job: Job) -> str:
         return job.document_name or job.document_id or job.pk
 
     @admin.display(description="batch")
-    def jobs_of_its_batch(self, job: Job) -> str:
+    def batch_link(self, job: Job) -> str:
         if not job.batch:
             return EMPTY
         query = {BatchFilter.parameter_name: job.batch}
@@ -135,17 +126,19 @@ class JobAdmin(JobModelAdmin):
 
     @admin.display(description="status", ordering="status")
     def shown_status(self, job: Job) -> SafeString:
-        asked = "" if job.is_finished or not job.cancel_requested_at else "Cancelling"
-        return mark(job.job_status, asked)
+        is_cancelling = job.cancel_requested_at and not job.is_finished
+        return display.mark(job.job_status, "Cancelling" if is_cancelling else "")
 
     @admin.display(description="progress", ordering="reached_percent")
     def progress(self, job: Job) -> SafeString:
-        return bar(snapshot(job).overall_percent, f"Progress of {self.document(job)}")
+        return display.bar(
+            display.snapshot(job).overall_percent, f"Progress of {self.document(job)}"
+        )
 
     @admin.display(description="in progress")
     def stages_in_progress(self, job: Job) -> str:
         running = [
-            (f"{stage.name} {count(stage)}",)
+            (f"{stage.name} {display.count(stage)}",)
             for stage in job.stages.all()
             if stage.stage_status is StageStatus.IN_PROGRESS
         ]
@@ -153,32 +146,32 @@ class JobAdmin(JobModelAdmin):
 
     @admin.display(description="started", ordering="started_at")
     def started(self, job: Job) -> str:
-        return clock(job.started_at)
+        return display.timestamp(job.started_at)
 
     @admin.display(description="elapsed")
     def elapsed(self, job: Job) -> str:
-        return span(job.started_at, job.finished_at)
+        return display.duration(job.started_at, job.finished_at)
 
     @admin.display(description="remaining")
     def remaining(self, job: Job) -> str:
-        left_ms = snapshot(job).progress(timezone.now()).timing.estimated_remaining_ms
+        left_ms = display.snapshot(job).progress(timezone.now()).timing.estimated_remaining_ms
         return formatting.remaining(left_ms) or EMPTY
 
     @admin.display(description="liveness")
     def shown_liveness(self, job: Job) -> str:
         liveness = job.liveness(timezone.now())
-        return mark(liveness, liveness.value.capitalize()) if liveness else EMPTY
+        return display.mark(liveness, liveness.value.capitalize()) if liveness else EMPTY
 
     @admin.display(description="liveness")
-    def liveness_explained(self, job: Job) -> str:
+    def liveness(self, job: Job) -> str:
         liveness = job.liveness(timezone.now())
-        return mark(liveness) if liveness else EMPTY
+        return display.mark(liveness) if liveness else EMPTY
 
     @admin.display(description="errors", ordering="error_count")
     def errors(self, job: Job) -> int | str:
         return job.error_count or EMPTY
 
-    # Who may do what
+    # Permissions
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -191,7 +184,7 @@ class JobAdmin(JobModelAdmin):
         return is_deletable and super().has_delete_permission(request, obj)
 
     def has_start_permission(self, request: HttpRequest) -> bool:
-        """Named by the permission `start_job`; `cancel_jobs` asks for it."""
+        """Django derives this name from the permission that `cancel_jobs` declares."""
         return request.user.has_perm("ingestion_progress.start_job")
 
     # Deleting
@@ -199,7 +192,7 @@ class JobAdmin(JobModelAdmin):
     def get_deleted_objects(
         self, objs: Iterable[Job], request: HttpRequest
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
-        """Counts what belongs to the jobs: Django would list each of a thousand events."""
+        """Counts related rows; Django would list every event."""
         jobs = list(objs)
         ids = [job.pk for job in jobs]
         counts = {
@@ -215,7 +208,7 @@ class JobAdmin(JobModelAdmin):
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
         try:
             tracker.delete_job(obj.pk)
-        except InvalidTransition as error:  # started again while somebody confirmed
+        except InvalidTransition as error:  # restarted before the deletion was confirmed
             raise PermissionDenied(str(error)) from error
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:
@@ -229,8 +222,8 @@ class JobAdmin(JobModelAdmin):
     ) -> HttpResponse:
         job: Job = context["original"]
         context |= {
-            "live_page_url": job_url("job_detail", job),
-            "stream_url": job_url("job_progress", job),
+            "live_page_url": display.job_url("job_detail", job),
+            "stream_url": display.job_url("job_progress", job),
             "is_cancellable": not job.is_finished
             and not job.cancel_requested_at
             and self.has_start_permission(request),

@@ -90,7 +90,7 @@ def staff(*permissions: str) -> Client:
 
 @pytest.fixture
 def viewer(db) -> Client:
-    """A member of the staff who may look, and nothing else."""
+    """A member of staff with only the permission to view jobs."""
     return staff("view_job")
 
 
@@ -102,7 +102,7 @@ def act(client: Client, action: str, *jobs: Job, **more: str):
 # The list
 
 
-def test_list_says_where_every_job_stands(admin_client: Client) -> None:
+def test_list_shows_status_and_progress_of_each_job(admin_client: Client) -> None:
     make_job(error_count=3)
     html = admin_client.get(LIST).content.decode()
     assert "job-1.pdf" in html
@@ -161,7 +161,7 @@ def test_list_searches_and_filters(admin_client: Client, query, found) -> None:
     assert {job.pk for job in jobs} == found
 
 
-def test_page_leads_to_the_jobs_of_its_batch_and_their_list_says_which_it_is(
+def test_page_links_to_the_list_of_its_batch(
     admin_client: Client,
 ) -> None:
     html = admin_client.get(page(make_job(batch="<b>&"))).content.decode()
@@ -185,7 +185,7 @@ def test_every_status_has_its_label_in_list_and_page(admin_client: Client, statu
     [*JobStatus, *StageStatus, *WorkerStatus, *EventLevel, *Liveness],
     ids=lambda choice: f"{type(choice).__name__}-{choice.value}",
 )
-def test_every_word_has_a_colour(choice) -> None:
+def test_every_status_level_and_liveness_has_a_colour(choice) -> None:
     styles = (APP / "static/ingestion_progress/admin.css").read_text()
     assert re.search(rf"\.progress-mark-{choice.value}\b", styles)
 
@@ -216,10 +216,10 @@ def test_page_shows_stages_workers_and_why_it_failed(admin_client: Client) -> No
         assert text in html
 
 
-def test_page_without_workers_and_events_says_so(admin_client: Client) -> None:
+def test_page_says_that_there_are_no_workers_and_events(admin_client: Client) -> None:
     html = admin_client.get(page(make_job())).content.decode()
-    assert "No worker has taken anything yet." in html
-    assert "Nothing has been logged." in html
+    assert "No worker has started yet." in html
+    assert "No events have been logged." in html
 
 
 def test_page_shows_only_the_latest_events_newest_first(admin_client: Client) -> None:
@@ -261,14 +261,14 @@ def test_nothing_is_styled_or_scripted_inline(admin_client: Client, url_of) -> N
     assert re.search(r'href="[^"]*ingestion_progress/admin\.css"', html)
 
 
-def test_page_works_where_the_urls_of_the_app_are_not_included(admin_client, settings) -> None:
+def test_page_works_without_the_urls_of_the_app(admin_client, settings) -> None:
     settings.ROOT_URLCONF = "tests.support.admin_urls"
     html = admin_client.get(page(make_job())).content.decode()
     assert "Live page" not in html
     assert "job-1.pdf" in html
 
 
-# Who may do what
+# Permissions
 
 
 def test_nobody_adds_or_changes_a_job(admin_client: Client) -> None:
@@ -279,7 +279,7 @@ def test_nobody_adds_or_changes_a_job(admin_client: Client) -> None:
     assert job.document_name == "job-1.pdf"
 
 
-def test_viewer_sees_everything_of_a_job_and_can_do_nothing(viewer: Client) -> None:
+def test_viewer_sees_a_job_and_cannot_change_it(viewer: Client) -> None:
     job, done = make_job(), make_job("done", JobStatus.SUCCEEDED)
     assert 'name="action"' not in viewer.get(LIST).content.decode()
     html = viewer.get(page(job)).content.decode()
@@ -298,7 +298,7 @@ def test_staff_without_permission_sees_no_jobs() -> None:
 # Cancelling
 
 
-def test_cancelling_stops_what_can_be_stopped_and_names_the_rest(admin_client: Client) -> None:
+def test_cancelling_names_the_jobs_that_cannot_be_cancelled(admin_client: Client) -> None:
     queued, running = make_job("queued", JobStatus.QUEUED), make_job("running")
     done = make_job("done", JobStatus.SUCCEEDED)
     html = act(admin_client, "cancel_jobs", queued, running, done).content.decode()
@@ -307,7 +307,7 @@ def test_cancelling_stops_what_can_be_stopped_and_names_the_rest(admin_client: C
     assert queued.status == JobStatus.CANCELLED
     assert running.cancel_requested_at is not None
     assert done.status == JobStatus.SUCCEEDED
-    assert "Asked to stop: 2 jobs." in html
+    assert "Cancellation requested: 2 jobs." in html
     assert "Could not be cancelled: 1 job. Job done is succeeded" in html
     assert ">Cancelling</span>" in html
     assert LogEntry.objects.filter(object_id="running").exists()
@@ -318,7 +318,7 @@ def test_many_refusals_are_counted_not_listed(admin_client: Client) -> None:
     html = act(admin_client, "cancel_jobs", *jobs).content.decode()
     assert "Could not be cancelled: 8 jobs." in html
     assert "And 3 more." in html
-    assert "Asked to stop" not in html
+    assert "Cancellation requested" not in html
 
 
 def test_page_offers_to_cancel_until_the_job_has_ended(admin_client: Client) -> None:
@@ -330,7 +330,7 @@ def test_page_offers_to_cancel_until_the_job_has_ended(admin_client: Client) -> 
     assert "Cancel this job" not in admin_client.get(page(done)).content.decode()
 
 
-def test_permission_to_start_jobs_is_what_cancelling_takes() -> None:
+def test_cancelling_requires_the_permission_to_start_jobs() -> None:
     job = make_job()
     act(staff("view_job", "start_job"), "cancel_jobs", job)
     job.refresh_from_db()
@@ -361,7 +361,7 @@ def test_unfinished_job_is_not_deleted(admin_client: Client, status) -> None:
     assert Job.objects.filter(pk=job.pk).exists()
 
 
-def test_deleting_a_selection_keeps_what_still_runs(admin_client: Client) -> None:
+def test_deleting_a_selection_keeps_running_jobs(admin_client: Client) -> None:
     jobs = [make_job(), make_job("done", JobStatus.SUCCEEDED), make_job("lost", JobStatus.LOST)]
     asked = act(admin_client, "delete_selected", *jobs)
     assert "Jobs: 2" in asked.content.decode()
