@@ -30,12 +30,12 @@ class Document(models.Model):
         max_length=MAX_NAME_LENGTH,
         blank=True,
         editable=False,
-        help_text="Id of the job that may replace its vectors and graph, for as long as it runs.",
+        help_text="Id of the running job that may replace its vectors and graph.",
     )
     replaced = models.JSONField(
         default=list,
         editable=False,
-        help_text="What it was before, the newest last, while no task queue has taken what it is.",
+        help_text="Former versions, the newest last, until a task queue accepts the current one.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -58,10 +58,13 @@ class Entity(models.Model):
     """A node of the graph: something that a document mentions."""
 
     document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="entities")
-    key = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as it is compared.")
-    name = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as it was read first.")
+    key = models.CharField(
+        max_length=MAX_KEY_LENGTH,
+        help_text="The name in lower case.",
+    )
+    name = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as first written.")
     evidence = models.JSONField(
-        default=list, help_text="Where it stands: a list of {chunk, page}, in order of discovery."
+        default=list, help_text="Mentions: a list of {chunk, page} in order of ingestion."
     )
 
     class Meta:
@@ -84,7 +87,7 @@ class Relation(models.Model):
     source = models.ForeignKey(Entity, on_delete=models.CASCADE, related_name="relations_out")
     target = models.ForeignKey(Entity, on_delete=models.CASCADE, related_name="relations_in")
     evidence = models.JSONField(
-        default=list, help_text="Where it stands: a list of {chunk, page}, in order of discovery."
+        default=list, help_text="Mentions: a list of {chunk, page} in order of ingestion."
     )
 
     class Meta:

@@ -48,7 +48,7 @@ def label() -> str:
         ("relation", ["Ada 1", "Babbage 1", "report-1.pdf"]),
     ],
 )
-def test_what_was_ingested_can_be_found_and_read(admin_client, label, name, shown) -> None:
+def test_rows_can_be_searched_and_read(admin_client, label, name, shown) -> None:
     make_document(1)
     make_document(2)
     url = reverse(f"admin:{label}_{name}_changelist")
@@ -59,7 +59,7 @@ def test_what_was_ingested_can_be_found_and_read(admin_client, label, name, show
 
 
 @pytest.mark.parametrize("model", [Document, Entity, Relation])
-def test_nobody_edits_what_the_pipeline_wrote(admin_client: Client, label, model) -> None:
+def test_rows_are_read_only(admin_client: Client, label, model) -> None:
     make_document(1)
     name = model._meta.model_name
     assert admin_client.get(reverse(f"admin:{label}_{name}_add")).status_code == 403
@@ -71,7 +71,7 @@ def test_nobody_edits_what_the_pipeline_wrote(admin_client: Client, label, model
 
 
 @pytest.mark.parametrize("name", ["document", "entity", "relation"])
-def test_lists_cost_the_same_queries_for_any_number_of_rows(admin_client, label, name) -> None:
+def test_lists_need_the_same_queries_for_any_number_of_rows(admin_client, label, name) -> None:
     url = reverse(f"admin:{label}_{name}_changelist")
     counts = []
     for numbers in ([0], range(1, 30)):

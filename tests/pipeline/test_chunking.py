@@ -22,7 +22,7 @@ def chunks(text: str, **page):
     return list(CHUNKER.chunks(Page(number=page.pop("number", None), text=text, **page), 1))
 
 
-def test_chunks_of_a_real_page_know_where_they_stand():
+def test_chunks_have_their_page_and_offsets():
     with GUIDE.open("rb") as file:
         page = parser_for(MediaType.PDF).open(file, "guide.pdf")[88]
     found = list(CHUNKER.chunks(page, first_number=300))
@@ -35,7 +35,7 @@ def test_chunks_of_a_real_page_know_where_they_stand():
     assert words == page.text.split()
 
 
-def test_markdown_chunks_carry_the_heading_above_them():
+def test_markdown_chunks_have_the_heading_above_them():
     text = (EXAMPLES / "redis-readme.md").read_text()
     found = chunks(text, is_markdown=True)
     headings = dict.fromkeys(chunk.heading for chunk in found)
@@ -43,12 +43,12 @@ def test_markdown_chunks_carry_the_heading_above_them():
     assert "server.c" in headings
 
 
-def test_a_hash_in_code_is_no_heading():
+def test_hash_in_code_is_no_heading():
     text = "# Real\n\n```sh\n# a comment\n```\n\n" + "word " * 300
     assert {chunk.heading for chunk in chunks(text, is_markdown=True)} == {"Real"}
 
 
-def test_the_closing_marks_of_a_heading_do_not_belong_to_it():
+def test_heading_is_without_its_closing_marks():
     text = "## Closed ##  \n\nOne.\n\n# #\n\nTwo.\n\nUnderlined\n===\n\nThree." + " word" * 300
     assert [title for _, title in _headings(Page(number=None, text=text, is_markdown=True))] == [
         "Closed",
@@ -57,12 +57,12 @@ def test_the_closing_marks_of_a_heading_do_not_belong_to_it():
     ]
 
 
-def test_a_heading_without_end_is_cut_for_the_chunks_that_carry_it():
+def test_long_heading_is_truncated():
     found = chunks("# " + "long " * 1000 + "\n\n" + "word " * 1000, is_markdown=True)
     assert {len(chunk.heading) for chunk in found} == {200}
 
 
-# Each of these took minutes, or would have, while a quadratic part was left.
+# Each of these takes minutes with a quadratic algorithm.
 @pytest.mark.parametrize(
     "text",
     [
@@ -73,26 +73,26 @@ def test_a_heading_without_end_is_cut_for_the_chunks_that_carry_it():
     ],
     ids=["no spaces", "no lines", "a heading with a gap", "many blocks of code"],
 )
-def test_a_large_text_without_joints_is_cut_all_the_same(text: str):
+def test_large_text_without_separators_is_cut(text: str):
     found = chunks(text, is_markdown=True)
     assert "".join("".join(chunk.text.split()) for chunk in found) == "".join(text.split())
     assert all(text[chunk.start : chunk.end] == chunk.text for chunk in found)
     assert max(len(chunk.text) for chunk in found) <= CHUNK_SIZE[1] + MIN_CHUNK + 2
 
 
-def test_a_short_rest_joins_the_chunk_before_it():
+def test_short_rest_is_appended_to_the_chunk_before_it():
     text = "A sentence of some length. " * 37 + "\n\nTail."
     (chunk,) = chunks(text)
     assert chunk.text.endswith("Tail.")
 
 
-def test_nothing_to_read_makes_no_chunk():
+def test_blank_text_has_no_chunks():
     assert chunks("") == chunks(" \n\t") == []
     assert [chunk.text for chunk in chunks("Hi")] == ["Hi"]
 
 
 @given(st.text(max_size=5000), st.booleans())
-def test_chunks_are_in_order_without_overlap_and_lose_nothing(text: str, is_markdown: bool):
+def test_chunks_are_in_order_without_overlap_or_loss(text: str, is_markdown: bool):
     found = chunks(text, is_markdown=is_markdown)
     end = 0
     for chunk in found:
@@ -104,7 +104,7 @@ def test_chunks_are_in_order_without_overlap_and_lose_nothing(text: str, is_mark
 
 
 @pytest.mark.parametrize("name", ["rst2pdf-manual.txt", "redis-readme.md"])
-def test_the_expected_number_is_near_the_real_one(name: str):
+def test_expected_number_is_near_the_real_one(name: str):
     page = Page(number=None, text=(EXAMPLES / name).read_text())
     assert CHUNKER.expected(page) == pytest.approx(len(chunks(page.text)), rel=0.3)
     assert CHUNKER.expected(page, after=len(page.text)) == 0

@@ -25,7 +25,7 @@ pytestmark = [
 
 
 class SlowBroker(BaseTaskBackend):
-    """A queue outside of the database that is asked, and says later whether it takes the task."""
+    """An external queue that accepts or refuses a task later."""
 
     def enqueue(self, task, args, kwargs):
         is_taken: Future[bool] = Future()
@@ -36,7 +36,7 @@ class SlowBroker(BaseTaskBackend):
 
 @pytest.fixture
 def asked(settings) -> queue.SimpleQueue[Future[bool]]:
-    """What the queue is to say, for each task that it was asked to take."""
+    """For each submitted task the Future that decides whether the queue accepts it."""
     asked: queue.SimpleQueue[Future[bool]] = queue.SimpleQueue()
     broker = {"BACKEND": f"{__name__}.SlowBroker", "OPTIONS": {"asked": asked}}
     settings.TASKS = {"default": broker}
@@ -75,7 +75,7 @@ def every_file_has_its_row(storage) -> bool:  # noqa: F811
 
 @pytest.mark.parametrize("has_earlier", [True, False])
 @pytest.mark.parametrize("taken", list(itertools.product([True, False], repeat=3)))
-def test_of_uploads_that_overlap_the_newest_that_the_queue_takes_is_left(
+def test_newest_accepted_of_concurrent_uploads_remains(
     storage,  # noqa: F811
     asked,
     threads,
@@ -103,7 +103,7 @@ def test_of_uploads_that_overlap_the_newest_that_the_queue_takes_is_left(
         assert Job.objects.filter(document_id=key).count() == sum(taken) + has_earlier, key
 
 
-def test_of_two_first_uploads_at_a_time_one_file_is_left(storage, threads):  # noqa: F811
+def test_one_file_remains_of_two_concurrent_first_uploads(storage, threads):  # noqa: F811
     with transaction.atomic():
         upload("one", "d")
         other = upload_aside(threads, "two", "d")
@@ -113,7 +113,7 @@ def test_of_two_first_uploads_at_a_time_one_file_is_left(storage, threads):  # n
     assert every_file_has_its_row(storage)
 
 
-def test_what_a_process_that_was_killed_had_replaced_goes_with_the_next_upload(storage, asked):  # noqa: F811
+def test_next_upload_deletes_what_a_killed_process_replaced(storage, asked):  # noqa: F811
     upload("one", "d", is_enqueued=False)
     with transaction.atomic():
         upload("two", "d")

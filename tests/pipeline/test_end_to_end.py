@@ -1,5 +1,6 @@
-"""A PDF of 60 pages from its upload to the search, watched on its way by Chromium, by curl and by
-`manage.py follow`, with a web server and a worker of their own.
+"""A PDF of 60 pages from its upload to a search hit, on a web server and with a worker.
+
+Chromium, curl and `manage.py follow` watch its progress.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ QUERY, SENTENCE, SENTENCES_PAGE = "melt away", "the current page will appear to 
 
 @dataclass(frozen=True)
 class Ingestion:
-    """What each of those saw who watched from before its start."""
+    """What each client received since before the start."""
 
     recorded: dict[str, Any]
     streamed: list[Event]
@@ -92,12 +93,12 @@ def assert_whole_way(percents: list[float]) -> None:
     assert len(set(percents)) > 5
 
 
-def test_chromium_goes_from_0_to_100_and_never_back(ingestion: Ingestion):
+def test_chromium_shows_0_to_100_percent_without_a_decrease(ingestion: Ingestion):
     assert_whole_way(ingestion.recorded["percents"])
     assert ingestion.recorded["events"][-2:] == [["complete", None], ["connectionchange", "ended"]]
 
 
-def test_curl_gets_rising_states_and_complete_at_the_end(ingestion: Ingestion):
+def test_curl_gets_increasing_states_and_complete_at_the_end(ingestion: Ingestion):
     assert_whole_way(percentages(ingestion.streamed))
     assert (ingestion.streamed[-1].name, ingestion.streamed[-1].data) == ("complete", {})
     ids = [event.cursor for event in ingestion.streamed if event.name == "pipeline_progress"]
@@ -105,7 +106,7 @@ def test_curl_gets_rising_states_and_complete_at_the_end(ingestion: Ingestion):
     assert revisions == sorted(set(revisions))
 
 
-def test_follow_and_the_stream_end_with_one_state(ingestion: Ingestion):
+def test_follow_and_the_stream_end_with_the_same_state(ingestion: Ingestion):
     assert_whole_way([state["overall_progress_percent"] for state in ingestion.followed])
     states = [event.data for event in ingestion.streamed if event.name == "pipeline_progress"]
     assert ingestion.followed[-1] == states[-1]
@@ -113,9 +114,7 @@ def test_follow_and_the_stream_end_with_one_state(ingestion: Ingestion):
 
 
 @pytest.mark.usefixtures("ingestion")
-def test_sentence_is_found_with_the_number_of_its_page(
-    server: LiveServer, own_project: LiveProject
-):
+def test_sentence_is_found_with_its_page_number(server: LiveServer, own_project: LiveProject):
     found = httpx.get(f"{server.url}/api/v1/search", params={"q": QUERY}, timeout=30).json()
     (best, *_) = found["items"]
     assert (best["document_name"], best["page"]) == ("guide.pdf", SENTENCES_PAGE)

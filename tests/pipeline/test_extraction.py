@@ -13,7 +13,7 @@ TEXT = (
 )
 
 
-def test_entities_are_phrases_of_the_text_and_relations_stand_in_one_sentence():
+def test_entities_are_phrases_and_relations_are_within_a_sentence():
     findings = KeyphraseExtractor().extract(TEXT)
     assert 3 <= len(findings.entities) <= 8
     for key, name in findings.entities.items():
@@ -38,11 +38,11 @@ def test_text_without_words_has_no_entities():
         assert (findings.entities, findings.relations) == ({}, ())
 
 
-def test_spelling_does_not_make_an_entity():
+def test_key_ignores_case_and_spaces():
     assert entity_key("  Honey\n BEE ") == "honey bee"
 
 
-def test_a_picture_is_described_by_what_is_around_it():
+def test_picture_is_described_by_its_surroundings():
     describe = MetadataDescriber().describe
     picture = Picture(
         number=2, page=89, format="JPEG", width=200, height=129, alt="A bee",
@@ -56,6 +56,6 @@ def test_a_picture_is_described_by_what_is_around_it():
     assert describe(Picture(number=1, alt="A bee", caption="A bee")) == "Picture 1: A bee."
 
 
-def test_a_picture_of_which_nothing_is_known_is_an_error():
+def test_picture_without_metadata_is_an_error():
     with pytest.raises(UnreadableImage, match="Picture 4"):
         MetadataDescriber().describe(Picture(number=4))

@@ -26,7 +26,7 @@ BEES = Extraction({"bee": "Bee", "honey": "honey"}, (("bee", "honey"),))
 WASPS = Extraction({"bee": "bees", "wasp": "Wasp"}, (("bee", "wasp"),))
 
 
-def test_what_was_new_is_counted_and_what_was_known_gets_evidence(document: Document):
+def test_new_rows_are_counted_and_known_rows_get_a_mention(document: Document):
     graph = DatabaseGraph("d")
     first, second = graph.write(chunk(1), BEES), graph.write(chunk(2), WASPS)
     again = graph.write(chunk(3), BEES)
@@ -39,7 +39,7 @@ def test_what_was_new_is_counted_and_what_was_known_gets_evidence(document: Docu
     assert relation.evidence == [{"chunk": f"c-{n}", "page": n} for n in (1, 3)]
 
 
-def test_clearing_forgets_one_document_in_memory_and_on_disk(document: Document):
+def test_clear_deletes_one_document_in_memory_and_database(document: Document):
     other = Document.objects.create(id="e", name="other.md", size_bytes=1)
     DatabaseGraph("e").write(chunk(1), BEES)
     graph = DatabaseGraph("d")
@@ -50,7 +50,7 @@ def test_clearing_forgets_one_document_in_memory_and_on_disk(document: Document)
     assert graph.write(chunk(1), BEES).entities == 2
 
 
-def test_what_could_not_be_written_is_not_known(document: Document):
+def test_rolled_back_rows_are_not_remembered(document: Document):
     graph = DatabaseGraph("d")
     impossible = Extraction({"bee": "Bee"}, (("bee", "bee"),))
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -59,7 +59,7 @@ def test_what_could_not_be_written_is_not_known(document: Document):
     assert graph.write(chunk(1), BEES).entities == 2
 
 
-def test_evidence_of_what_stands_everywhere_is_bounded(document: Document):
+def test_mentions_of_an_entity_are_bounded(document: Document):
     graph = DatabaseGraph("d")
     for number in range(MAX_MENTIONS + 5):
         graph.write(chunk(number), Extraction({"bee": "Bee"}))

@@ -1,4 +1,4 @@
-"""`manage.py ingest`, in its own process and with a worker."""
+"""`manage.py ingest`, in its process and with a worker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ database = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("st
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Three documents, two of one name; the rest is not for ingestion."""
+    """Three documents, two of the same name, and files that are not ingested."""
     home = tmp_path / "texts"
     files = {
         "a.md": "# Bees\n\nBees make honey.",
@@ -52,14 +52,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 class Sting(Exception):
-    """An error that no code anticipates."""
+    """An error that no code expects."""
 
     def __init__(self) -> None:
         super().__init__("a wasp")
 
 
 class Storage(FileSystemStorage):
-    """One that breaks in a way of its own."""
+    """A document with an unusual error."""
 
     def _save(self, name: str, content: File) -> str:
         if b"Wasps" in b"".join(content.chunks()):
@@ -68,7 +68,7 @@ class Storage(FileSystemStorage):
 
 
 def stung_by(error: Exception) -> Callable[..., Iterator[Chunk]]:
-    """A way to cut that has never heard of wasps."""
+    """Returns a `chunks` method that raises for pages that mention wasps."""
     cut = SemanticChunker.chunks
 
     def chunks(self: SemanticChunker, page: Page, first_number: int) -> Iterator[Chunk]:
@@ -88,26 +88,26 @@ def run(*args: object, **options: object) -> str:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("storage")
 class TestInThisProcess:
-    def test_a_folder_is_ingested_with_a_line_per_step(self, folder: Path):
+    def test_folder_is_ingested_with_a_line_per_step(self, folder: Path):
         out = run(folder)
         assert list(Job.objects.values_list("status", flat=True)) == ["succeeded"] * 3
         assert out.count("100.0%  succeeded") == 3
         assert DBTaskResult.objects.count() == 0
 
-    def test_files_of_one_name_in_a_folder_are_documents_of_their_own(self, folder: Path):
+    def test_files_of_the_same_name_in_subfolders_are_separate_documents(self, folder: Path):
         run(folder)
         run(folder)
         run(folder / "a.md")
         names = sorted(Document.objects.values_list("name", flat=True))
         assert names == ["a.md", "a.md", "c.txt"]
 
-    def test_the_job_id_may_be_chosen_for_one_document(self, folder: Path):
+    def test_job_id_can_be_given_for_one_document(self, folder: Path):
         run(folder / "a.md", "--job-id", "mine")
         assert Job.objects.get().pk == "mine"
         with pytest.raises(CommandError, match="for one document, not for 3"):
             run(folder, "--job-id", "mine")
 
-    def test_one_bad_document_does_not_stop_the_others(self, folder: Path, tmp_path: Path):
+    def test_refused_document_does_not_stop_the_others(self, folder: Path, tmp_path: Path):
         for name, data in {"empty.md": b"", "late.pdf": b"%PDF-1.7\n%%EOF"}.items():
             (folder / name).write_bytes(data)
         with pytest.raises(CommandError, match="2 of 5 documents were not ingested"):
@@ -115,7 +115,7 @@ class TestInThisProcess:
         assert Job.objects.filter(status="succeeded").count() == 3
         assert "is damaged" in Job.objects.get(status="failed").error
 
-    def test_an_error_that_nobody_foresaw_costs_one_document(self, folder: Path, monkeypatch):
+    def test_unexpected_error_fails_one_document(self, folder: Path, monkeypatch):
         monkeypatch.setattr(SemanticChunker, "chunks", stung_by(Sting()))
         out = io.StringIO()
         with pytest.raises(CommandError, match="1 of 3 documents were not ingested"):
@@ -124,7 +124,7 @@ class TestInThisProcess:
         assert Job.objects.get(status="failed").error == "a wasp"
         assert out.getvalue().count("a wasp") == 1
 
-    def test_an_error_before_there_is_a_job_costs_one_document(self, folder: Path, settings):
+    def test_error_before_a_job_exists_fails_one_document(self, folder: Path, settings):
         settings.STORAGES = settings.STORAGES | {"default": {"BACKEND": f"{__name__}.Storage"}}
         out = io.StringIO()
         with pytest.raises(CommandError, match="1 of 3 documents were not ingested"):
@@ -132,17 +132,17 @@ class TestInThisProcess:
         assert list(Job.objects.values_list("status", flat=True)) == ["succeeded"] * 2
         assert f"{folder / 'sub' / 'a.md'}: a wasp" in out.getvalue()
 
-    def test_a_database_that_is_gone_ends_it(self, folder: Path, monkeypatch):
+    def test_unavailable_database_ends_the_command(self, folder: Path, monkeypatch):
         monkeypatch.setattr(SemanticChunker, "chunks", stung_by(OperationalError("gone")))
         with pytest.raises(OperationalError, match="gone"):
             run(folder)
         assert Job.objects.count() == 2
 
-    def test_a_path_that_is_not_there_is_said(self, tmp_path: Path):
+    def test_missing_path_is_reported(self, tmp_path: Path):
         with pytest.raises(CommandError, match="There is no"):
             run(tmp_path / "nowhere")
 
-    def test_a_folder_without_documents_is_said(self, folder: Path, tmp_path: Path):
+    def test_folder_without_documents_is_reported(self, folder: Path, tmp_path: Path):
         (tmp_path / "empty").mkdir()
         (tmp_path / "empty" / ".hidden.md").write_text("Bees make honey.")
         with pytest.raises(CommandError, match=r"There is no document in .*empty \(\.") as found:
@@ -150,7 +150,7 @@ class TestInThisProcess:
         assert found.value.returncode == 1
         assert not Job.objects.exists()
 
-    def test_names_that_are_not_utf_8_do_not_end_a_batch(self, folder: Path):
+    def test_file_name_that_is_not_utf_8_does_not_end_a_batch(self, folder: Path):
         latin = os.fsencode(folder) + b"/caf\xe9"
         Path(os.fsdecode(latin)).mkdir()
         for name, text in {b"men\xfc.txt": b"Bees make honey.", b"\xe9mpty.txt": b""}.items():
@@ -162,7 +162,7 @@ class TestInThisProcess:
         assert Document.objects.filter(name="men.txt").exists()
         assert "caf\ufffd/\ufffdmpty.txt: “mpty.txt” is empty." in out.buffer.getvalue().decode()
 
-    def test_a_file_of_another_kind_is_refused_by_name(self, folder: Path):
+    def test_file_of_another_kind_is_refused_with_its_name(self, folder: Path):
         with pytest.raises(CommandError, match="1 of 1"):
             run(folder / "image.png")
 
@@ -178,13 +178,13 @@ class TestWithAWorker:
         (batch,) = set(Job.objects.values_list("batch", flat=True))
         assert batch
 
-    def test_batch_may_be_named_and_one_document_has_none(self, folder: Path):
+    def test_batch_can_be_named_and_a_single_document_has_none(self, folder: Path):
         run(folder, detach=True, batch="texts")
         run(folder / "a.md", detach=True)
         assert Job.objects.of_batch("texts").count() == 3
         assert Job.objects.filter(batch="").count() == 1
 
-    def test_a_worker_runs_what_was_detached(self, folder: Path, monkeypatch):
+    def test_worker_runs_detached_jobs(self, folder: Path, monkeypatch):
         run(folder, detach=True)
         monkeypatch.setattr(IngestionWorker, "configure_signals", lambda self: None)
         IngestionWorker(interval_seconds=0.05, is_draining=True).run()
@@ -192,7 +192,7 @@ class TestWithAWorker:
         assert DBTaskResult.objects.successful().count() == 3
 
 
-def test_ctrl_c_stops_it_at_once_and_the_job_says_so(own_project: LiveProject):
+def test_ctrl_c_stops_the_command_immediately_and_fails_the_job(own_project: LiveProject):
     process = own_project.spawn(
         sys.executable, "manage.py", "ingest", "--job-id", "interrupted", str(GUIDE)
     )
@@ -213,7 +213,7 @@ def test_ctrl_c_stops_it_at_once_and_the_job_says_so(own_project: LiveProject):
     assert state()[::2] == ("failed", "The ingestion was stopped.")
 
 
-def test_waiting_shows_what_the_worker_does(own_project: LiveProject, tmp_path: Path):
+def test_wait_shows_the_progress_of_the_worker(own_project: LiveProject, tmp_path: Path):
     document = tmp_path / "bees.md"
     document.write_text("# Bees\n\nBees make honey.")
     worker = own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)

@@ -83,7 +83,7 @@ def with_components(monkeypatch: pytest.MonkeyPatch, **components: object) -> No
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.*")), ids=lambda path: path.name)
-def test_example_is_ingested_and_its_metrics_are_what_is_stored(path: Path):
+def test_metrics_of_an_example_equal_the_stored_rows(path: Path):
     data = pdf(12, first=84) if path.suffix == ".pdf" else path.read_bytes()
     job = ingested(data, path.name)
     assert job.status == "succeeded"
@@ -108,7 +108,7 @@ def test_pages_and_images_are_counted():
 
 
 def watched(job: Job) -> list[Snapshot]:
-    """The states that were seen while a thread ingested the document."""
+    """The states that were read while a thread ingested the document."""
     thread = threading.Thread(target=_in_thread, args=[job.pk])
     thread.start()
     seen = []
@@ -119,7 +119,7 @@ def watched(job: Job) -> list[Snapshot]:
     return seen
 
 
-def test_chunks_are_embedded_and_extracted_from_while_chunking_still_runs(settings):
+def test_embedding_and_extraction_run_during_chunking(settings):
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.02
     job = queued(pdf(40, first=40))
     seen = [{stage.name: stage for stage in snapshot.stages} for snapshot in watched(job)]
@@ -130,7 +130,7 @@ def test_chunks_are_embedded_and_extracted_from_while_chunking_still_runs(settin
 
 
 @pytest.mark.database
-def test_state_is_true_at_every_moment_and_never_goes_back(settings):
+def test_state_is_consistent_and_never_decreases(settings):
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.02
     seen = watched(queued(pdf(40, first=40)))
     percents = [snapshot.overall_percent for snapshot in seen]
@@ -155,7 +155,7 @@ def _in_thread(job_id: str) -> None:
 
 
 @pytest.mark.database
-def test_ingesting_again_replaces_what_was_written():
+def test_second_ingestion_replaces_the_first():
     long = ingested(pdf(6, first=84), "same.pdf")
     short = ingested(pdf(2, first=84), "same.pdf")
     assert short.document_id == long.document_id
@@ -164,7 +164,7 @@ def test_ingesting_again_replaces_what_was_written():
 
 
 @pytest.mark.database
-def test_a_crash_between_old_and_new_leaves_no_duplicates(monkeypatch: pytest.MonkeyPatch):
+def test_crash_after_clearing_leaves_no_duplicates(monkeypatch: pytest.MonkeyPatch):
     ingested(pdf(6, first=84), "same.pdf")
 
     class Crashing(QdrantStore):
@@ -182,7 +182,7 @@ def test_a_crash_between_old_and_new_leaves_no_duplicates(monkeypatch: pytest.Mo
     assert_counts_are_what_is_stored(ingested(pdf(4, first=84), "same.pdf"))
 
 
-def test_a_broken_page_is_recorded_and_the_others_go_on():
+def test_damaged_page_is_recorded_and_the_others_are_ingested():
     job = ingested(broken_page_pdf())
     assert job.status == "succeeded"
     assert errors(job) == [("parsing", "page 2")]
@@ -191,7 +191,7 @@ def test_a_broken_page_is_recorded_and_the_others_go_on():
     assert_counts_are_what_is_stored(job)
 
 
-def test_a_document_of_broken_pages_only_fails():
+def test_document_of_damaged_pages_fails():
     writer = PdfWriter(clone_from=io.BytesIO(broken_page_pdf()))
     for number in (2, 0):
         writer.remove_page(number)
@@ -203,7 +203,7 @@ def test_a_document_of_broken_pages_only_fails():
     assert ("parsing", "page 1") in errors(job)
 
 
-def test_pages_without_any_text_fail_and_say_what_helps():
+def test_document_without_text_fails_with_a_remedy():
     writer = PdfWriter()
     writer.add_blank_page(200, 200)
     job = queued(written(writer))
@@ -212,7 +212,7 @@ def test_pages_without_any_text_fail_and_say_what_helps():
     assert Job.objects.get().status == "failed"
 
 
-def test_a_scanned_page_is_remarked_and_its_picture_is_kept():
+def test_scanned_page_is_logged_and_its_picture_is_ingested():
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), "blue").save(buffer, "PDF")
     job = ingested(buffer.getvalue())
@@ -221,7 +221,7 @@ def test_a_scanned_page_is_remarked_and_its_picture_is_kept():
     assert_counts_are_what_is_stored(job)
 
 
-def test_a_damaged_picture_is_recorded_and_the_others_go_on():
+def test_damaged_picture_is_recorded_and_the_others_are_ingested():
     page = b"<p>Bees</p><img src='data:image/png;base64,AAAA'><img src=a.png alt='A bee'>"
     job = ingested(page, "a.html")
     assert job.status == "succeeded"
@@ -245,7 +245,7 @@ class PickyExtractor(KeyphraseExtractor):
 
 
 @pytest.mark.database
-def test_a_bad_chunk_is_recorded_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
+def test_failed_chunk_is_recorded_and_the_others_are_ingested(monkeypatch: pytest.MonkeyPatch):
     with_components(monkeypatch, embedder=PickyEmbedder(), extractor=PickyExtractor)
     job = ingested(EXAMPLES / "mkdocs-getting-started.docx")
     assert job.status == "succeeded"
@@ -259,8 +259,8 @@ def test_a_bad_chunk_is_recorded_and_the_others_go_on(monkeypatch: pytest.Monkey
         assert stages(job)[stage] == ("completed", job.total_chunks, job.total_chunks, 0)
 
 
-class StoreThatGoesAway(QdrantStore):
-    """It takes the first chunks."""
+class FailingStore(QdrantStore):
+    """Fails after the first chunks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,8 +273,8 @@ class StoreThatGoesAway(QdrantStore):
         return super().write(*args)
 
 
-class EmbedderThatAsksTheStore(Bm25Embedder):
-    """Its store takes the first chunks."""
+class EmbedderWithFailingStore(Bm25Embedder):
+    """Its store fails after the first chunks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -289,7 +289,7 @@ class EmbedderThatAsksTheStore(Bm25Embedder):
 
 @pytest.mark.parametrize(
     "components",
-    [{"vectors": StoreThatGoesAway}, {"embedder": EmbedderThatAsksTheStore}],
+    [{"vectors": FailingStore}, {"embedder": EmbedderWithFailingStore}],
     ids=["while writing", "while embedding"],
 )
 def test_unavailable_vector_store_fails_the_job_and_not_a_chunk(monkeypatch, components):
@@ -339,7 +339,7 @@ class UselessExtractor(KeyphraseExtractor):
         ({"extractor": UselessExtractor}, "extraction"),
     ],
 )
-def test_a_stage_in_which_everything_failed_fails_the_job(monkeypatch, components, stage):
+def test_stage_whose_chunks_all_fail_fails_the_job(monkeypatch, components, stage):
     with_components(monkeypatch, **components)
     job = queued(EXAMPLES / "redis-readme.md")
     with pytest.raises(NothingIngested, match="Not one of"):
@@ -359,7 +359,7 @@ def test_a_stage_in_which_everything_failed_fails_the_job(monkeypatch, component
         (b"<html><script>1</script></html>", "a.html", EmptyDocument, "no text"),
     ],
 )
-def test_a_bad_document_fails_with_a_sentence_and_keeps_what_was_there(data, name, error, says):
+def test_unreadable_document_fails_with_a_sentence_and_deletes_nothing(data, name, error, says):
     earlier = ingested(b"Bees make honey in summer.", "a.txt")
     job = queued(data, name)
     Document.objects.filter(pk=earlier.document_id).delete()
@@ -372,7 +372,7 @@ def test_a_bad_document_fails_with_a_sentence_and_keeps_what_was_there(data, nam
     assert job.qdrant_writes == job.entities_total == 0
 
 
-def test_a_failed_replacement_leaves_the_old_text_searchable():
+def test_former_text_is_searchable_after_a_failed_replacement():
     old = ingested(pdf(2, first=84), "same.pdf")
     new = queued(pdf(2)[:-3000], "same.pdf")
     with pytest.raises(DamagedDocument):
@@ -381,7 +381,7 @@ def test_a_failed_replacement_leaves_the_old_text_searchable():
 
 
 @pytest.mark.database
-def test_a_document_that_is_gone_fails_its_job():
+def test_missing_document_fails_its_job():
     job = queued(b"text", "a.txt")
     Document.objects.all().delete()
     with pytest.raises(DocumentNotFound, match="Upload it again"):
@@ -390,7 +390,7 @@ def test_a_document_that_is_gone_fails_its_job():
     assert job.status == "failed"
 
 
-def test_a_stored_file_that_is_gone_fails_its_job_without_a_path():
+def test_missing_file_fails_its_job_without_a_path():
     job = queued(b"text", "a.txt")
     Path(Document.objects.get().file.path).unlink()
     with pytest.raises(StoredFileMissing):
@@ -401,7 +401,7 @@ def test_a_stored_file_that_is_gone_fails_its_job_without_a_path():
 
 
 @pytest.mark.database
-def test_two_jobs_do_not_replace_one_document_at_a_time():
+def test_only_one_job_at_a_time_ingests_a_document():
     waiting = queued(b"text", "a.txt")
     document = Document.objects.get(pk=waiting.document_id)
     with track("a.txt", job_id="other", document_id=document.pk):
@@ -413,8 +413,8 @@ def test_two_jobs_do_not_replace_one_document_at_a_time():
 
 
 @pytest.mark.database
-def test_a_document_is_its_who_claims_it_first_not_who_started_first():
-    """The start of a job may become visible only after another has looked."""
+def test_document_belongs_to_the_first_claim_not_the_first_start():
+    """The start of a job may become visible after the query of another job."""
     document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
     with track("a.txt", job_id="earlier", document_id=document.pk):
         with track("a.txt", job_id="later", document_id=document.pk):
@@ -425,7 +425,7 @@ def test_a_document_is_its_who_claims_it_first_not_who_started_first():
 
 
 @pytest.mark.database
-def test_a_job_without_a_sign_of_life_keeps_no_document(settings):
+def test_job_without_a_heartbeat_loses_its_claim(settings):
     document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
     Job.objects.filter(document_id=document.pk).delete()
     with track("a.txt", job_id="killed", document_id=document.pk):
@@ -435,14 +435,14 @@ def test_a_job_without_a_sign_of_life_keeps_no_document(settings):
             claim("next", document)
 
 
-def test_a_job_runs_once():
+def test_job_runs_once():
     job = ingested(b"text", "a.txt")
     with pytest.raises(JobExists):
         ingest(job.pk)
 
 
 @pytest.mark.database
-def test_a_job_that_is_cancelled_stops_soon_and_is_no_failure_of_the_task():
+def test_cancelled_job_stops_soon_and_its_task_succeeds():
     job = queued(EXAMPLES / "reportlab-userguide.pdf")
     thread = threading.Thread(target=_run_task, args=[job.pk])
     thread.start()
@@ -465,7 +465,7 @@ def _run_task(job_id: str) -> None:
 
 
 @pytest.mark.database
-def test_a_job_cancelled_while_it_waited_never_starts():
+def test_job_cancelled_in_the_queue_never_starts():
     job = queued(b"text", "a.txt")
     request_cancellation(job.pk)
     with pytest.raises(JobCancelled):
@@ -475,7 +475,7 @@ def test_a_job_cancelled_while_it_waited_never_starts():
 
 
 @pytest.mark.database
-def test_a_job_deleted_while_it_waited_is_a_line_in_the_log_and_no_failure(caplog):
+def test_job_deleted_in_the_queue_is_logged_and_its_task_succeeds(caplog):
     job = queued(b"text", "a.txt")
     delete_job(job.pk)
     ingest_document.call(job.pk)
@@ -485,7 +485,7 @@ def test_a_job_deleted_while_it_waited_is_a_line_in_the_log_and_no_failure(caplo
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit("The worker was stopped.")])
 @pytest.mark.database
-def test_a_process_that_is_told_to_stop_leaves_a_reason(monkeypatch, stop: BaseException):
+def test_stopped_process_fails_its_job_with_a_reason(monkeypatch, stop: BaseException):
     class Interrupted(Bm25Embedder):
         def embed(self, text):
             raise stop
@@ -499,7 +499,7 @@ def test_a_process_that_is_told_to_stop_leaves_a_reason(monkeypatch, stop: BaseE
     assert job.error in {"The worker was stopped.", "The ingestion was stopped."}
 
 
-def test_a_chunk_has_an_id_of_its_own_in_every_document():
+def test_same_chunk_key_in_two_documents_has_two_ids():
     ingested(b"Bees make honey.", "a.txt")
     ingested(b"Bees make honey.", "b.txt")
     hits = QdrantStore().search(Bm25Embedder().embed_query("honey"), 10)

@@ -1,4 +1,4 @@
-"""A Django project with only the app: nothing of the reference ingestion is imported or offered."""
+"""A project without the reference ingestion, which is then neither imported nor offered."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ print("as claimed")
 
 @pytest.fixture
 def run(tmp_path):
-    """Runs Python in the project, then looks at what was imported."""
+    """Runs Python in the project, then checks which modules were imported."""
 
     def run(source: str) -> None:
         done = subprocess.run(

@@ -22,7 +22,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.*")), ids=lambda path: path.name)
-def test_examples_are_what_their_names_say(path):
+def test_media_types_of_the_examples(path):
     with path.open("rb") as file:
         assert media_type_of(file, path.name) is EXTENSIONS[path.suffix]
 
@@ -45,7 +45,7 @@ def test_examples_are_what_their_names_say(path):
         ("a.docx", zip_bomb(), DocumentTooLarge, "not opened"),
     ],
 )
-def test_a_wrong_file_is_refused_with_a_sentence_that_names_it(name, data, error, says):
+def test_unsuitable_file_is_refused_with_a_sentence_that_names_it(name, data, error, says):
     with pytest.raises(error, match="“" + name) as refused:
         media_type_of(io.BytesIO(data), name)
     assert says in str(refused.value)
@@ -53,14 +53,14 @@ def test_a_wrong_file_is_refused_with_a_sentence_that_names_it(name, data, error
     assert str(refused.value).endswith(".")
 
 
-def test_any_text_may_be_ingested_as_any_kind_of_text():
+def test_text_may_have_the_extension_of_any_kind_of_text():
     page = b"<!DOCTYPE html><html><body>Hi</body></html>"
     assert media_type_of(io.BytesIO(page), "source.txt") is MediaType.TEXT
     assert media_type_of(io.BytesIO(b"no tags at all"), "a.HTM") is MediaType.HTML
     assert media_type_of(io.BytesIO("grüße".encode("utf-16")), "a.txt") is MediaType.TEXT
 
 
-def test_a_directory_of_millions_of_entries_is_not_even_read():
+def test_archive_with_millions_of_entries_is_refused_unread():
     data = bytearray(docx())
     at = data.rfind(END_OF_DIRECTORY)
     struct.pack_into("<H", data, at + 10, 65_000)
@@ -70,7 +70,7 @@ def test_a_directory_of_millions_of_entries_is_not_even_read():
     assert time.monotonic() - started < 1
 
 
-def test_an_archive_with_a_broken_directory_is_damaged():
+def test_archive_with_a_broken_directory_is_damaged():
     data = docx().replace(b"PK\x01\x02", b"XX\x01\x02")
     with pytest.raises(DamagedDocument, match="cannot be opened"):
         open_archive(io.BytesIO(data), "a.docx")

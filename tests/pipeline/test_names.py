@@ -28,17 +28,17 @@ from ingestion_progress.pipeline.uploads.names import UNNAMED, clean_name, exten
         ("\u202e", UNNAMED),
     ],
 )
-def test_a_name_keeps_what_people_see_and_loses_what_deceives(given_name: str, kept: str):
+def test_name_loses_its_invisible_characters(given_name: str, kept: str):
     assert clean_name(given_name) == kept
 
 
-def test_a_name_that_is_too_long_keeps_its_extension():
+def test_long_name_keeps_its_extension():
     cleaned = clean_name("x" * 300 + ".markdown")
     assert len(cleaned) == 255
     assert cleaned.endswith("x.markdown")
 
 
-def test_a_dot_alone_makes_no_extension():
+def test_dot_alone_is_no_extension():
     assert extension("archive") == ""
     assert extension(".profile") == ""
     assert extension("see chapter 3. then stop") == ""
@@ -46,7 +46,7 @@ def test_a_dot_alone_makes_no_extension():
 
 
 @given(st.text(max_size=400))
-def test_any_text_becomes_a_name_that_can_be_stored(name: str):
+def test_any_text_becomes_a_valid_name(name: str):
     cleaned = clean_name(name)
     assert 1 <= len(cleaned) <= 255
     assert not set(cleaned) & set("/\\\0\n\u202e")
@@ -54,6 +54,6 @@ def test_any_text_becomes_a_name_that_can_be_stored(name: str):
     cleaned.encode()
 
 
-def test_the_same_name_is_the_same_document():
+def test_same_name_is_the_same_document():
     assert stable_id("a.pdf") == stable_id("a.pdf") != stable_id("b.pdf")
     assert len(stable_id("a.pdf")) == 32

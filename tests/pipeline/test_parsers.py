@@ -61,21 +61,21 @@ def test_pdf_encrypted_without_a_password_is_read():
         (b"%PDF-1.7\n%%EOF", DamagedDocument, "damaged"),
     ],
 )
-def test_bad_pdf_is_refused_with_a_sentence(data, error, says):
+def test_damaged_pdf_is_refused_with_a_sentence(data, error, says):
     with pytest.raises(error, match="“a") as refused:
         read(MediaType.PDF, data)
     assert says in str(refused.value)
 
 
 def broken_page_pdf() -> bytes:
-    """Three pages; the text of the second is packed in a way that does not exist."""
+    """Three pages; the text of the second has an unknown compression."""
     writer = PdfWriter(clone_from=io.BytesIO(pdf(3, first=20)))
     content = writer.pages[1]["/Contents"].get_object()
     content[NameObject("/Filter")] = NameObject("/Nonsense")
     return written(writer)
 
 
-def test_one_broken_page_is_only_one():
+def test_damaged_page_does_not_affect_other_pages():
     source = parser_for(MediaType.PDF).open(io.BytesIO(broken_page_pdf()), "a.pdf")
     assert len(source) == 3
     assert source[0].text
@@ -84,7 +84,7 @@ def test_one_broken_page_is_only_one():
     assert source[2].text
 
 
-def test_a_page_of_pictures_only_is_remarked():
+def test_page_without_text_has_a_warning():
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), "blue").save(buffer, "PDF")
     (page,) = read(MediaType.PDF, buffer.getvalue())
@@ -94,7 +94,7 @@ def test_a_page_of_pictures_only_is_remarked():
 
 
 def scanned(pages: int = 1, size: tuple[int, int] = (300, 200)) -> PdfWriter:
-    """Pages that show one and the same picture, and nothing else."""
+    """Pages that all show the same picture."""
     buffer = io.BytesIO()
     Image.new("RGB", size, "blue").save(buffer, "PDF")
     writer = PdfWriter()
@@ -107,14 +107,14 @@ def scanned(pages: int = 1, size: tuple[int, int] = (300, 200)) -> PdfWriter:
     return writer
 
 
-def test_a_logo_on_every_page_is_one_picture_and_a_hairline_is_none():
+def test_repeated_logo_is_one_picture_and_a_thin_line_is_none():
     pages = read(MediaType.PDF, written(scanned(3)))
     assert [len(page.pictures) for page in pages] == [1, 0, 0]
     (page,) = read(MediaType.PDF, written(scanned(size=(300, 2))))
     assert page.pictures == ()
 
 
-def test_a_picture_that_cannot_be_read_costs_its_page_nothing_else():
+def test_unreadable_picture_does_not_affect_its_page():
     writer = scanned()
     writer.pages[0]["/Resources"][NameObject("/XObject")] = NameObject("/Nonsense")
     (page,) = read(MediaType.PDF, written(writer))
@@ -122,7 +122,7 @@ def test_a_picture_that_cannot_be_read_costs_its_page_nothing_else():
     assert page.warnings == ("The pictures of page 1 could not all be read.",)
 
 
-def test_a_broken_outline_is_no_reason_to_fail():
+def test_broken_outline_is_ignored():
     writer = scanned()
     writer.add_outline_item(title="Chapter", page_number=0)
     outline = writer.root_object["/Outlines"].get_object()
@@ -131,7 +131,7 @@ def test_a_broken_outline_is_no_reason_to_fail():
     assert page.number == 1
 
 
-def test_pictures_inside_forms_are_found():
+def test_pictures_inside_form_objects_are_found():
     writer = scanned()
     page = writer.pages[0]
     form = StreamObject()
@@ -212,7 +212,7 @@ def html(body: str) -> Page:
     return page
 
 
-def test_html_keeps_its_structure_as_marks():
+def test_html_structure_becomes_markdown_marks():
     page = html(
         "<h1>Bees <b>&amp;</b> honey</h1><p>One\n  line<br>two</p><ul><li>a<li>b</ul>"
         "<table><tr><th>k</th><th>v</th></tr><tr><td>1</td><td>2</td></tr></table>"
@@ -224,7 +224,7 @@ def test_html_keeps_its_structure_as_marks():
     )
 
 
-def test_html_leaves_out_what_no_reader_sees():
+def test_html_omits_invisible_elements():
     page = html(
         "<script>steal()</script><style>p{}</style><nav>Home</nav><div role=navigation>Next</div>"
         "<template>later</template><h2>Seen<a href=#s>¶</a></h2>"
@@ -232,7 +232,7 @@ def test_html_leaves_out_what_no_reader_sees():
     assert page.text == "## Seen"
 
 
-def test_html_with_a_main_part_is_that_part():
+def test_only_the_main_element_of_html_is_read():
     assert html("<p>menu</p><main><p>text</p></main><p>imprint</p>").text == "text"
 
 
@@ -258,7 +258,7 @@ MALFORMED = ["http://[broken/bee.png", "//bees]/bee.png", "http://\u2100.example
 
 
 @pytest.mark.parametrize("address", MALFORMED)
-def test_a_malformed_address_costs_neither_its_picture_nor_the_others(address: str):
+def test_malformed_address_does_not_affect_pictures(address: str):
     image = f'<img src="{address}" alt="A bee">'
     page = html(f"<p>Bees make honey.</p>{image}<img src=hive.jpg>")
     found = [(p.format, p.alt, p.source) for p in page.pictures]
@@ -273,7 +273,7 @@ def test_markdown_with_a_malformed_address_is_read(form: str, address: str):
     assert [(p.format, p.source) for p in page.pictures] == [("PNG", "bee.png")]
 
 
-def test_html_nested_without_end_is_read_or_refused_but_does_not_crash():
+def test_deeply_nested_html_is_read_or_refused():
     deep = "<div>" * 5000 + "bottom"
     try:
         assert "bottom" in html(deep).text
@@ -289,7 +289,7 @@ def test_html_without_visible_text_is_empty():
 # Markdown
 
 
-def test_markdown_stays_as_it_is_and_its_pictures_are_found():
+def test_markdown_is_unchanged_and_its_pictures_are_found():
     text = (
         "# Hive\n\n![A *bee*](img/bee.png 'Wings')\n\n## Honey\n\n"
         'Inline <img src="pot.jpg" alt="A pot"> and\n\n<p><img src="jar.svg"></p>\n'
@@ -311,17 +311,17 @@ def test_markdown_stays_as_it_is_and_its_pictures_are_found():
     "data",
     ["Grüße — 12 €".encode(encoding) for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252")],
 )
-def test_text_is_read_in_whatever_encoding_it_comes(data: bytes):
+def test_text_is_decoded(data: bytes):
     (page,) = read(MediaType.TEXT, data, "a.txt")
     assert page.text == "Grüße — 12 €"
 
 
-def test_form_feeds_divide_pages():
+def test_form_feeds_separate_pages():
     pages = read(MediaType.TEXT, b"one\r\ntwo\fthree\f\n", "rfc.txt")
     assert [(page.number, page.text) for page in pages] == [(1, "one\ntwo"), (2, "three")]
 
 
-def test_bytes_that_are_no_text_are_refused():
+def test_binary_data_is_refused():
     with pytest.raises(MislabelledDocument):
         read(MediaType.TEXT, b"text at first" + bytes(10), "a.txt")
     with pytest.raises(EmptyDocument):

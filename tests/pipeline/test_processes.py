@@ -1,4 +1,4 @@
-"""The reference ingestion in several processes at once."""
+"""The reference ingestion in several processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STORE = """
     document.save()
     print(json.dumps(document.pk))
 """
-# Job after job that wants the same document, and when each had it.
+# Runs jobs of the same document one after the other, and prints when each had its claim.
 CLAIM = """
     import json, sys, time
     from ingestion_progress import track
@@ -43,7 +43,7 @@ CLAIM = """
 """
 
 
-def test_no_two_jobs_have_one_document_at_a_time(project, tmp_path):
+def test_only_one_job_at_a_time_claims_a_document(project, tmp_path):
     document_id = uuid.uuid4().hex
     project.output_of(STORE, document_id)
     names = ["a", "b", "c"]

@@ -32,28 +32,28 @@ pytestmark = [
 
 
 class AwayBroker(BaseTaskBackend):
-    """A queue outside of the database that is not there."""
+    """An external queue that does not answer."""
 
     def enqueue(self, task, args, kwargs):
         raise ConnectionError("no broker")
 
 
 class StoppedBroker(BaseTaskBackend):
-    """A queue outside of the database at which the process is told to stop."""
+    """An external queue during whose call the process is stopped."""
 
     def enqueue(self, task, args, kwargs):
         raise KeyboardInterrupt
 
 
 class QuickBroker(BaseTaskBackend):
-    """A queue outside of the database, whose worker looks for the job at once."""
+    """An external queue whose worker reads the job immediately."""
 
     def enqueue(self, task, args, kwargs):
         self.options["seen"].append(seen_by_others())
 
 
 def seen_by_others() -> tuple[int, int]:
-    """How many jobs and tasks there are for another connection."""
+    """The numbers of jobs and tasks that another connection sees."""
 
     def look() -> tuple[int, int]:
         try:
@@ -85,7 +85,7 @@ def nothing_is_left(storage) -> bool:  # noqa: F811
     return rows == [0, 0, 0] and stored_files(storage) == []
 
 
-def test_an_upload_becomes_a_document_a_job_and_a_task(storage):  # noqa: F811
+def test_upload_creates_a_document_a_job_and_a_task(storage):  # noqa: F811
     job = receive(SimpleUploadedFile("Bees 🐝.md", b"# Bees"), job_id="mine")
     document = Document.objects.get()
     assert (job.pk, job.status, job.document_id) == ("mine", "queued", document.pk)
@@ -102,7 +102,7 @@ def test_an_upload_becomes_a_document_a_job_and_a_task(storage):  # noqa: F811
     assert task.args_kwargs["args"] == ["mine"]
 
 
-def test_a_name_out_of_hell_is_stored_safely(storage):  # noqa: F811
+def test_hostile_name_is_stored_safely(storage):  # noqa: F811
     job = receive(text(), name="../../\0\u202e" + "x" * 300 + ".txt")
     assert job.document_name.endswith("x.txt")
     assert len(job.document_name) == 255
@@ -110,7 +110,7 @@ def test_a_name_out_of_hell_is_stored_safely(storage):  # noqa: F811
     assert path.parent == storage / "media" / "documents"
 
 
-def test_the_same_name_again_replaces_the_file(storage):  # noqa: F811
+def test_same_name_replaces_the_file(storage):  # noqa: F811
     first = receive(text("one"), name="a.txt")
     second = receive(text("two"), name="a.txt")
     assert first.document_id == second.document_id
@@ -120,7 +120,7 @@ def test_the_same_name_again_replaces_the_file(storage):  # noqa: F811
     assert Job.objects.count() == 2
 
 
-def test_documents_with_ids_of_their_own_may_share_a_name(storage):  # noqa: F811
+def test_documents_with_different_ids_may_share_a_name(storage):  # noqa: F811
     for document_id in ("a", "b"):
         receive(text(), name="same.txt", document_id=document_id)
     assert set(Document.objects.values_list("pk", flat=True)) == {"a", "b"}
@@ -139,7 +139,7 @@ def test_documents_with_ids_of_their_own_may_share_a_name(storage):  # noqa: F81
         ("a.txt", b"text", {"document_id": "../x"}, InvalidJobId),
     ],
 )
-def test_what_is_refused_leaves_nothing(
+def test_refused_upload_leaves_nothing(
     storage,  # noqa: F811
     name: str,
     content: bytes,
@@ -151,7 +151,7 @@ def test_what_is_refused_leaves_nothing(
     assert nothing_is_left(storage)
 
 
-def test_too_large_is_refused_while_reading_with_the_limit_in_the_sentence(storage, settings):  # noqa: F811
+def test_too_large_upload_is_refused_while_it_is_read(storage, settings):  # noqa: F811
     settings.INGESTION_PROGRESS_MAX_UPLOAD_BYTES = 1024 * 1024
     endless = io.BufferedReader(Zeros())
     with pytest.raises(DocumentTooLarge, match="larger than 1 MB"):
@@ -160,7 +160,7 @@ def test_too_large_is_refused_while_reading_with_the_limit_in_the_sentence(stora
 
 
 class Zeros(io.RawIOBase):
-    """A stream that never ends."""
+    """An endless stream."""
 
     def readable(self) -> bool:
         return True
@@ -170,7 +170,7 @@ class Zeros(io.RawIOBase):
         return len(buffer)
 
 
-def test_a_job_id_that_is_taken_leaves_the_earlier_document_alone(storage):  # noqa: F811
+def test_existing_job_id_leaves_the_former_document_unchanged(storage):  # noqa: F811
     receive(text("first"), name="a.txt", job_id="taken")
     with pytest.raises(JobExists):
         receive(text("second"), name="a.txt", job_id="taken")
@@ -181,7 +181,7 @@ def test_a_job_id_that_is_taken_leaves_the_earlier_document_alone(storage):  # n
 
 
 @closed_queues
-def test_a_task_queue_that_takes_nothing_leaves_nothing(storage, settings, queue):  # noqa: F811
+def test_refusing_task_queue_leaves_nothing(storage, settings, queue):  # noqa: F811
     settings.TASKS = {"default": queue}
     with pytest.raises(TaskNotQueued, match="did not accept the document"):
         receive(text(), name="a.txt")
@@ -189,7 +189,7 @@ def test_a_task_queue_that_takes_nothing_leaves_nothing(storage, settings, queue
 
 
 @closed_queues
-def test_nothing_is_left_of_an_upload_in_a_transaction_of_the_caller(storage, settings, queue):  # noqa: F811
+def test_refusal_in_a_transaction_of_the_caller_leaves_nothing(storage, settings, queue):  # noqa: F811
     settings.TASKS = {"default": queue}
     with pytest.raises(TaskNotQueued), transaction.atomic():
         receive(text(), name="a.txt")
@@ -197,7 +197,7 @@ def test_nothing_is_left_of_an_upload_in_a_transaction_of_the_caller(storage, se
 
 
 @closed_queues
-def test_a_task_queue_that_takes_nothing_leaves_the_earlier_document_as_it_was(
+def test_refusing_task_queue_leaves_the_former_document_unchanged(
     storage,  # noqa: F811
     settings,
     queue,
@@ -213,7 +213,7 @@ def test_a_task_queue_that_takes_nothing_leaves_the_earlier_document_as_it_was(
     assert Job.objects.count() == DBTaskResult.objects.count() == 1
 
 
-def test_an_upload_that_is_stopped_at_the_task_queue_keeps_its_file(storage, settings):  # noqa: F811
+def test_upload_stopped_at_the_task_queue_keeps_its_file(storage, settings):  # noqa: F811
     settings.TASKS = {"default": {"BACKEND": f"{__name__}.StoppedBroker"}}
     with pytest.raises(KeyboardInterrupt):
         receive(text("one"), name="a.txt")
@@ -221,14 +221,14 @@ def test_an_upload_that_is_stopped_at_the_task_queue_keeps_its_file(storage, set
     assert Document.objects.get().file.name == f"documents/{path.name}"
 
 
-def test_job_and_task_are_seen_together_once_the_caller_has_committed(storage):  # noqa: F811
+def test_job_and_task_become_visible_together(storage):  # noqa: F811
     with transaction.atomic():
         receive(text(), name="a.txt")
         assert seen_by_others() == (0, 0)
     assert seen_by_others() == (1, 1)
 
 
-def test_a_process_that_dies_at_the_commit_leaves_no_job_without_a_task(storage):  # noqa: F811
+def test_process_killed_at_the_commit_leaves_no_job_without_a_task(storage):  # noqa: F811
     def die() -> None:
         raise SystemExit
 
@@ -238,7 +238,7 @@ def test_a_process_that_dies_at_the_commit_leaves_no_job_without_a_task(storage)
     assert seen_by_others() == (1, 1)
 
 
-def test_a_queue_outside_of_the_database_is_told_once_the_job_can_be_seen(storage, settings):  # noqa: F811
+def test_external_queue_is_called_when_the_job_is_visible(storage, settings):  # noqa: F811
     seen: list[tuple[int, int]] = []
     broker = {"BACKEND": f"{__name__}.QuickBroker", "OPTIONS": {"seen": seen}}
     settings.TASKS = {"default": broker}
@@ -248,7 +248,7 @@ def test_a_queue_outside_of_the_database_is_told_once_the_job_can_be_seen(storag
     assert seen == [(1, 0)]
 
 
-def test_a_job_may_be_left_to_the_caller(storage):  # noqa: F811
+def test_job_can_be_run_by_the_caller(storage):  # noqa: F811
     job = receive(text(), name="a.txt", is_enqueued=False)
     assert job.status == "queued"
     assert DBTaskResult.objects.count() == 0

@@ -30,7 +30,7 @@ def run(*args: object) -> str:
 
 
 @pytest.mark.database
-def test_a_hit_says_where_it_stands_and_what_it_speaks_about():
+def test_hit_has_its_place_and_entities():
     document_id = ingested(pdf(4, first=86), "guide.pdf")
     ingested((EXAMPLES / "redis-readme.md").read_bytes(), "redis.md")
     hits = search("span cells of a table style", limit=3)
@@ -46,7 +46,7 @@ def test_a_hit_says_where_it_stands_and_what_it_speaks_about():
 
 
 @pytest.mark.database
-def test_entities_are_those_of_the_hits_in_the_order_in_which_they_were_found():
+def test_hits_have_their_entities_in_the_order_of_creation():
     for name in ("a.txt", "b.txt"):
         ingested(b"Bees and Wasps like Honey.", name)
     for document in Document.objects.all():
@@ -69,13 +69,13 @@ def test_pictures_are_found_by_their_descriptions():
 
 
 @pytest.mark.parametrize("query", ["", "the of", "zebra", "?" * 5000])
-def test_what_is_not_there_is_not_found(query: str):
+def test_query_without_a_match_has_no_hits(query: str):
     assert search(query) == []
     ingested(b"Bees make honey.", "a.txt")
     assert search(query) == []
 
 
-def test_the_limit_is_kept_within_bounds():
+def test_limit_is_bounded():
     for number in range(3):
         ingested(b"Bees make honey.", f"{number}.txt")
     assert len(search("honey", limit=2)) == 2
@@ -93,7 +93,7 @@ def test_command_prints_document_page_text_and_entities():
     assert out.count("guide.pdf") == 2
 
 
-def test_command_prints_the_heading_and_nothing_that_there_is_not():
+def test_command_prints_the_heading_and_no_empty_fields():
     ingested(b"# Bees\n\nIt is so.", "bees.md")
     assert re.fullmatch(
         r"bees\.md, Bees  \S+\n  # Bees It is so\.\n  entities: Bees\n", run("bees")
@@ -102,23 +102,23 @@ def test_command_prints_the_heading_and_nothing_that_there_is_not():
     assert re.fullmatch(r"plain\.txt  \S+\n  4711\n", run("4711"))
 
 
-def test_command_says_when_nothing_was_found():
+def test_command_reports_that_nothing_was_found():
     assert run("zebra") == "Nothing was found for “zebra”.\n"
 
 
-def test_command_refuses_an_absurd_limit():
+def test_command_refuses_an_invalid_limit():
     with pytest.raises(CommandError, match="from 1 to 100"):
         run("x", "--limit", 0)
 
 
-def test_command_says_when_the_index_is_in_use(storage, monkeypatch):  # noqa: F811
+def test_command_reports_an_index_in_use(storage, monkeypatch):  # noqa: F811
     monkeypatch.setattr(vectors, "READ_TIMEOUT_SECONDS", 0.1)
     with vectors._local_client(storage / "qdrant", 1):
         with pytest.raises(CommandError, match="in use by another process"):
             run("honey")
 
 
-def test_command_says_when_the_index_is_damaged(storage):  # noqa: F811
+def test_command_reports_a_damaged_index(storage):  # noqa: F811
     ingested(b"Bees make honey.", "bees.md")
     (path,) = (storage / "qdrant").rglob("storage.sqlite")
     path.write_bytes(b"no database" * 1000)

@@ -1,4 +1,4 @@
-"""The search's parameters; what it finds is shown with real processes in `test_api_live`."""
+"""The parameters of the search; tests/api/test_live.py tests its hits with real processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _own_store(settings, tmp_path):
     settings.INGESTION_PROGRESS_QDRANT_PATH = tmp_path / "qdrant"
 
 
-def test_nothing_is_found_where_nothing_was_ingested(client):
+def test_search_without_documents_finds_nothing(client):
     response = client.get(URL, {"q": "  compiler  "})
     assert response.status_code == 200, response.content
     assert response.json() == {"query": "compiler", "items": []}
@@ -29,7 +29,7 @@ def test_nothing_is_found_where_nothing_was_ingested(client):
         "copied\u00a0text",  # a space that does not break
     ],
 )
-def test_odd_words_are_only_words(client, q):
+def test_unusual_queries_are_valid(client, q):
     assert client.get(URL, {"q": q}).json() == {"query": q, "items": []}
 
 
@@ -48,19 +48,19 @@ def test_odd_words_are_only_words(client, q):
         ({"q": "a", "limit": "x"}, "limit"),
     ],
 )
-def test_impossible_parameters_are_named(client, query, field):
+def test_invalid_parameters_are_named(client, query, field):
     response = client.get(URL, query)
     error = refusal(response, 422, "invalid_request")
     assert [entry.field for entry in error.errors] == [field]
 
 
-def test_stranger_finds_nothing_on_a_closed_site(client, settings):
+def test_anonymous_user_cannot_search_a_closed_site(client, settings):
     settings.INGESTION_PROGRESS_PUBLIC = False
     response = client.get(URL, {"q": "compiler"})
     refusal(response, 401, "unauthorized")
 
 
-def test_store_that_is_away_is_unavailable(client, settings):
+def test_unreachable_store_is_unavailable(client, settings):
     settings.INGESTION_PROGRESS_QDRANT_URL = "http://127.0.0.1:9"  # nobody listens there
     response = client.get(URL, {"q": "compiler"})
     refusal(response, 503, "unavailable")

@@ -12,7 +12,7 @@ def fine() -> None:
     return None
 
 
-def test_every_item_is_worked_on_once():
+def test_every_item_is_processed_once():
     done: list[int] = []
     lock = threading.Lock()
 
@@ -41,7 +41,7 @@ def test_threads_are_numbered_and_end_with_the_block():
     assert not [t for t in threading.enumerate() if t.name.startswith("numbered")]
 
 
-def test_the_queue_is_bounded_and_its_depth_is_told():
+def test_queue_is_bounded_and_its_depth_is_reported():
     depths: list[int] = []
     gate = threading.Event()
 
@@ -62,7 +62,7 @@ def test_the_queue_is_bounded_and_its_depth_is_told():
     assert depths[-1] == 0
 
 
-def test_what_waits_is_taken_as_a_batch():
+def test_waiting_items_are_processed_as_a_batch():
     sizes: list[int] = []
     gate = threading.Event()
 
@@ -78,7 +78,7 @@ def test_what_waits_is_taken_as_a_batch():
     assert max(sizes) == 4
 
 
-def test_a_failure_stops_all_and_is_raised_where_the_work_is_given():
+def test_exception_of_a_thread_stops_the_pool_and_is_raised():
     def work(number, items):
         if items[0] == 5:
             raise ValueError("five")
@@ -90,7 +90,7 @@ def test_a_failure_stops_all_and_is_raised_where_the_work_is_given():
     assert not [t for t in threading.enumerate() if t.name.startswith("failing")]
 
 
-def test_threads_beside_one_that_failed_take_nothing_more():
+def test_other_threads_stop_after_their_current_item():
     done: list[int] = []
     are_busy = threading.Barrier(3)
     has_failed = threading.Event()
@@ -124,7 +124,7 @@ def test_threads_beside_one_that_failed_take_nothing_more():
     assert done == [1]
 
 
-def test_a_failure_on_the_last_item_is_not_lost():
+def test_exception_on_the_last_item_is_raised():
     def work(number, items):
         raise ValueError("last")
 
@@ -132,7 +132,7 @@ def test_a_failure_on_the_last_item_is_not_lost():
         pool.put(1)
 
 
-def test_a_check_that_raises_ends_the_wait():
+def test_check_that_raises_stops_the_pool():
     def check():
         if time.monotonic() > until:
             raise KeyboardInterrupt
@@ -149,7 +149,7 @@ def test_a_check_that_raises_ends_the_wait():
     assert time.monotonic() - started < 1.5
 
 
-def test_an_error_in_the_block_does_not_wait_for_the_queue():
+def test_exception_in_the_block_does_not_wait_for_the_queue():
     done: list[int] = []
 
     def work(number, items):

@@ -1,4 +1,4 @@
-"""Uploading through the API: what comes in, what is refused, and that nothing is left behind."""
+"""Uploads by the API: accepted, refused, and without remains after a refusal."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ class TestAccepted:
         assert response.json()["job_id"] == "mine"
         assert response.json()["document_id"] == "doc 1"
 
-    def test_empty_fields_are_fields_left_out(self, client):
+    def test_empty_fields_count_as_missing(self, client):
         body = client.post(JOBS, {"file": document(), "job_id": "", "document_id": ""}).json()
         assert len(body["job_id"]) >= 16
         assert body["document_id"]
 
-    def test_job_id_is_not_to_be_guessed(self, client):
+    def test_default_job_id_is_random(self, client):
         ids = {client.post(JOBS, {"file": document(f"{n}.txt")}).json()["job_id"] for n in "abc"}
         assert len(ids) == 3
         assert all(len(job_id) >= 16 for job_id in ids)
@@ -105,7 +105,7 @@ class TestAccepted:
             ("<img src=x>.txt", "<img src=x>.txt"),
         ],
     )
-    def test_hostile_name_is_only_a_name(self, client, name, shown):
+    def test_hostile_name_is_cleaned(self, client, name, shown):
         response = client.post(JOBS, {"file": document(name)})
         assert response.status_code == 201, response.content
         assert Job.objects.get().document_name == shown
@@ -114,7 +114,7 @@ class TestAccepted:
         assert stored.suffix == ".txt"
         assert stored.stem.isalnum()
 
-    def test_long_name_keeps_its_end(self, client):
+    def test_long_name_keeps_its_extension(self, client):
         response = client.post(JOBS, {"file": document("x" * 300 + ".txt")})
         assert response.status_code == 201
         name = Job.objects.get().document_name
@@ -124,7 +124,7 @@ class TestAccepted:
 
 class TestRefused:
     @pytest.mark.database
-    def test_id_that_is_taken_changes_nothing(self, client):
+    def test_existing_job_id_changes_nothing(self, client):
         first = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "d"})
         assert first.status_code == 201
         before = stored_files(), Document.objects.get().sha256
@@ -138,26 +138,26 @@ class TestRefused:
     @pytest.mark.parametrize(
         "job_id", ["../x", "a/b", "a\\b", "x" * 256, "a\x00b", "\u202ex", " x", "x ", ".", "\n"]
     )
-    def test_impossible_job_id(self, client, job_id):
+    def test_invalid_job_id(self, client, job_id):
         response = client.post(JOBS, {"file": document(), "job_id": job_id})
         assert_refused(response, 422, "invalid_job_id")
 
     @pytest.mark.parametrize("document_id", ["x" * 256, "a\x00b", "\n", "\u202ex"])
-    def test_impossible_document_id(self, client, document_id):
+    def test_invalid_document_id(self, client, document_id):
         response = client.post(JOBS, {"file": document(), "document_id": document_id})
         error = assert_refused(response, 422, "invalid_request")
         assert [entry.field for entry in error.errors] == ["document_id"]
 
-    def test_missing_file_is_named(self, client):
+    def test_error_names_the_missing_file(self, client):
         error = assert_refused(client.post(JOBS, {"job_id": "x"}), 422, "invalid_request")
         assert [entry.field for entry in error.errors] == ["file"]
 
-    def test_request_without_a_body_misses_the_file(self, client):
+    def test_request_without_a_body_has_no_file(self, client):
         response = client.generic("POST", JOBS)
         assert_refused(response, 422, "invalid_request")
 
     @pytest.mark.parametrize("name", ["../", "..", "."])
-    def test_file_without_a_name_is_missing(self, client, name):
+    def test_file_without_a_name_counts_as_missing(self, client, name):
         body = (
             f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'
             "text\r\n--b--\r\n"
@@ -167,7 +167,7 @@ class TestRefused:
         )
         assert_refused(response, 422, "invalid_request")
 
-    def test_several_files_are_several_requests(self, client):
+    def test_several_files_in_one_request_are_refused(self, client):
         response = client.post(JOBS, {"file": [document(), document("b.txt")]})
         assert_refused(response, 422, "invalid_request")
 
@@ -196,7 +196,7 @@ class TestRefused:
             ("multipart/form-data; boundary=b", b"--b\r\n" * 3000),
         ],
     )
-    def test_malformed_multipart_is_no_fault_of_the_server(self, client, content_type, body):
+    def test_malformed_multipart_is_a_bad_request(self, client, content_type, body):
         response = client.generic("POST", JOBS, body, content_type=content_type)
         assert response.status_code in {400, 422}, response.content
         assert not Job.objects.exists()
@@ -209,7 +209,7 @@ class TestRefused:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.database
 @pytest.mark.parametrize("place", ["storage", "spool"])
-def test_full_disk_is_said_and_leaves_nothing_behind(client, monkeypatch, place):
+def test_full_disk_is_reported_and_leaves_nothing_behind(client, monkeypatch, place):
     def full(*args):
         raise OSError(errno.ENOSPC, "No space left on device", "/srv/site/media/notes.txt")
 
@@ -221,7 +221,7 @@ def test_full_disk_is_said_and_leaves_nothing_behind(client, monkeypatch, place)
     assert not Job.objects.exists()
 
 
-class TestFoundOutLater:
+class TestRefusedByTheJob:
     @pytest.mark.parametrize(
         ("content", "sentence"),
         [
@@ -238,7 +238,9 @@ class TestFoundOutLater:
             pytest.param(written(PdfWriter()), "“report.pdf” has 0 pages.", id="empty"),
         ],
     )
-    def test_pdf_that_cannot_be_read_is_taken_and_its_job_says_why(self, client, content, sentence):
+    def test_unreadable_pdf_is_accepted_and_its_job_fails_with_a_reason(
+        self, client, content, sentence
+    ):
         response = client.post(JOBS, {"file": document("report.pdf", content, "application/pdf")})
         assert response.status_code == 201, response.content
         with pytest.raises(UnreadableDocument):
@@ -248,7 +250,7 @@ class TestFoundOutLater:
 
 
 class TestTooLarge:
-    def test_limit_is_named_in_megabytes_and_bytes(self, client, settings):
+    def test_error_has_the_limit_in_megabytes_and_bytes(self, client, settings):
         settings.INGESTION_PROGRESS_MAX_UPLOAD_BYTES = 1024 * 1024
         response = client.post(JOBS, {"file": document(content=b"x" * (1024 * 1024 + 1))})
         error = assert_refused(response, 413, "too_large")
@@ -261,7 +263,7 @@ class TestTooLarge:
         assert client.post(JOBS, {"file": document(content=content)}).status_code == 201
 
     @pytest.mark.parametrize("length", [200 * 1024 * 1024, "9" * 5000])
-    def test_body_that_says_it_is_too_long_is_not_read(self, client, length):
+    def test_body_with_a_too_large_content_length_is_not_read(self, client, length):
         class Untouchable(io.RawIOBase):
             def readinto(self, buffer):
                 raise AssertionError("the body was read")
@@ -287,16 +289,16 @@ class TestTooLarge:
 
 
 class TestAccess:
-    def test_stranger_uploads_nothing_to_a_closed_site(self, client, settings):
+    def test_anonymous_user_cannot_upload_to_a_closed_site(self, client, settings):
         settings.INGESTION_PROGRESS_PUBLIC = False
         assert_refused(client.post(JOBS, {"file": document()}), 401, "unauthorized")
 
-    def test_viewer_uploads_nothing(self, client, settings, django_user_model):
+    def test_viewer_cannot_upload(self, client, settings, django_user_model):
         settings.INGESTION_PROGRESS_PUBLIC = False
         client.force_login(django_user_model.objects.create_user("somebody"))
         assert_refused(client.post(JOBS, {"file": document()}), 403, "forbidden")
 
-    def test_admin_uploads_with_the_token_only(self, settings, admin_user):
+    def test_admin_needs_the_csrf_token_to_upload(self, settings, admin_user):
         settings.INGESTION_PROGRESS_PUBLIC = False
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(admin_user)
@@ -307,7 +309,7 @@ class TestAccess:
         fields = {"file": document("b.txt"), "csrfmiddlewaretoken": token}
         assert strict.post(JOBS, fields).status_code == 201
 
-    def test_foreign_page_uploads_nothing_to_a_public_site(self):
+    def test_page_of_another_origin_cannot_upload_to_a_public_site(self):
         headers = {"Origin": "https://evil.example"}
         response = Client(enforce_csrf_checks=True).post(
             JOBS, {"file": document()}, headers=headers

@@ -35,7 +35,7 @@ def ask(query: str, limit: int = 10):
     return QdrantStore().search(Bm25Embedder().embed_query(query), limit)
 
 
-def test_what_is_written_is_found_with_all_that_belongs_to_it():
+def test_written_chunk_is_found_with_its_payload():
     store = QdrantStore()
     assert store.write("d", "bees.md", pairs("Bees make honey", "Wasps make paper")) == 2
     (best,) = ask("honey")
@@ -48,7 +48,7 @@ def test_what_is_written_is_found_with_all_that_belongs_to_it():
     assert ask("zebra") == []
 
 
-def test_the_local_store_does_not_wait_for_the_disk_at_every_point():
+def test_local_store_does_not_sync_every_point():
     def settings_of(client):
         database = client._client.collections[conf.qdrant_collection].storage.storage
         return [
@@ -59,13 +59,13 @@ def test_the_local_store_does_not_wait_for_the_disk_at_every_point():
     assert QdrantStore()._call(settings_of, 1.0) == ["wal", 1]
 
 
-def test_a_rare_word_weighs_more_than_a_common_one():
+def test_rare_word_weighs_more_than_a_common_one():
     QdrantStore().write("d", "n", pairs("common rare", *["common word"] * 5))
     common, rare = ask("common", 1)[0].score, ask("rare", 1)[0].score
     assert rare > 2 * common
 
 
-def test_writing_again_overwrites_and_clearing_forgets_one_document():
+def test_second_write_overwrites_and_clear_deletes_one_document():
     store = QdrantStore()
     store.write("d", "n", pairs("one", "two", "three"))
     store.write("e", "n", pairs("four"))
@@ -96,7 +96,7 @@ def test_threads_share_the_folder():
     assert len(ask("text")) == 4
 
 
-def test_a_folder_that_stays_locked_is_a_clear_error(storage, monkeypatch):  # noqa: F811
+def test_locked_folder_is_a_clear_error(storage, monkeypatch):  # noqa: F811
     monkeypatch.setattr(vectors, "READ_TIMEOUT_SECONDS", 0.1)
     with vectors._local_client(storage / "qdrant", 1):
         with pytest.raises(VectorStoreUnavailable) as busy:
@@ -105,9 +105,9 @@ def test_a_folder_that_stays_locked_is_a_clear_error(storage, monkeypatch):  # n
     assert "QDRANT_URL" in str(busy.value)
 
 
-# The client leaves its lock file open when it cannot have it.
+# A client that does not get the lock leaves its lock file open.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_client_that_knows_nothing_of_our_lock_is_a_clear_error(storage):  # noqa: F811
+def test_client_without_our_lock_is_a_clear_error(storage):  # noqa: F811
     stranger = QdrantClient(path=str(storage / "qdrant"))
     try:
         with pytest.raises(VectorStoreUnavailable, match="in use by another process"):
@@ -139,7 +139,7 @@ def test_processes_share_the_folder(tmp_path):
         assert codes == [0, 0, 0], project.log.read_text()
 
 
-def test_a_server_is_used_where_there_is_one(settings, httpserver: HTTPServer):
+def test_server_is_used_if_configured(settings, httpserver: HTTPServer):
     settings.INGESTION_PROGRESS_QDRANT_URL = httpserver.url_for("")
     settings.INGESTION_PROGRESS_QDRANT_API_KEY = "key"
     ok = {"status": "ok", "time": 0}
@@ -162,7 +162,7 @@ def test_a_server_is_used_where_there_is_one(settings, httpserver: HTTPServer):
     assert point["id"] == vectors.point_id("d", "c-1")
 
 
-def test_a_server_that_does_not_answer_is_tried_again_and_then_a_clear_error(settings):
+def test_unreachable_server_is_retried_and_then_a_clear_error(settings):
     settings.INGESTION_PROGRESS_QDRANT_URL = "http://127.0.0.1:9"
     started = time.monotonic()
     with pytest.raises(VectorStoreUnavailable, match="does not answer as expected"):
@@ -170,7 +170,7 @@ def test_a_server_that_does_not_answer_is_tried_again_and_then_a_clear_error(set
     assert time.monotonic() - started > 0.5
 
 
-def test_a_server_that_refuses_is_a_clear_error(settings, httpserver: HTTPServer):
+def test_refusing_server_is_a_clear_error(settings, httpserver: HTTPServer):
     settings.INGESTION_PROGRESS_QDRANT_URL = httpserver.url_for("")
     httpserver.expect_request("/collections/chunks/exists").respond_with_data("no", status=403)
     with pytest.raises(VectorStoreUnavailable, match="403"):
@@ -178,7 +178,7 @@ def test_a_server_that_refuses_is_a_clear_error(settings, httpserver: HTTPServer
 
 
 @pytest.mark.parametrize("name", ["meta.json", "storage.sqlite"])
-def test_a_broken_local_store_is_said_in_a_sentence(name):
+def test_damaged_local_store_is_reported_in_a_sentence(name):
     store = QdrantStore()
     store.write("d", "bees.md", pairs("Bees make honey"))
     (path,) = conf.qdrant_path.rglob(name)
@@ -192,7 +192,7 @@ def test_a_broken_local_store_is_said_in_a_sentence(name):
     )
 
 
-def test_a_full_disk_under_the_local_store_is_said(monkeypatch):
+def test_full_disk_under_the_local_store_is_reported(monkeypatch):
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/srv/site/var/qdrant")
 

@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture
 def taken() -> DBTaskResult:
-    """A task that a worker took and never came back to; its job still waits."""
+    """A task that a killed worker left running; its job is still queued."""
     receive(io.BytesIO(b"Bees make honey."), name="a.txt", job_id="job")
     task = DBTaskResult.objects.get()
     task.claim("gone")
@@ -38,7 +38,7 @@ def status(task: DBTaskResult) -> str:
     return task.status
 
 
-def test_the_task_of_a_job_that_has_ended_has_failed(taken: DBTaskResult):
+def test_task_of_a_finished_job_is_failed(taken: DBTaskResult):
     with pytest.raises(ValueError, match="oops"), track("a.txt", job_id="job"):
         raise ValueError("oops")
     recover_abandoned("me")
@@ -46,13 +46,13 @@ def test_the_task_of_a_job_that_has_ended_has_failed(taken: DBTaskResult):
     assert "Its worker was killed" in taken.traceback
 
 
-def test_the_task_of_a_deleted_job_has_failed(taken: DBTaskResult):
+def test_task_of_a_deleted_job_is_failed(taken: DBTaskResult):
     delete_job("job")
     recover_abandoned("me")
     assert status(taken) == "FAILED"
 
 
-def test_a_task_in_good_hands_is_left_alone(taken: DBTaskResult):
+def test_task_of_a_running_worker_is_unchanged(taken: DBTaskResult):
     recover_abandoned("me")
     assert status(taken) == "RUNNING"
     with track("a.txt", job_id="job"):
@@ -62,7 +62,7 @@ def test_a_task_in_good_hands_is_left_alone(taken: DBTaskResult):
     assert status(taken) == "RUNNING"
 
 
-def test_a_task_taken_long_ago_whose_job_never_began_goes_back(taken: DBTaskResult):
+def test_old_task_whose_job_has_not_started_is_queued_again(taken: DBTaskResult):
     DBTaskResult.objects.update(started_at=timezone.now() - timedelta(hours=1))
     recover_abandoned("me")
     assert status(taken) == "READY"
@@ -70,14 +70,14 @@ def test_a_task_taken_long_ago_whose_job_never_began_goes_back(taken: DBTaskResu
     assert Job.objects.get().status == "succeeded"
 
 
-def test_a_worker_gives_back_what_it_has_not_begun(taken: DBTaskResult):
+def test_stopping_worker_requeues_its_unstarted_task(taken: DBTaskResult):
     requeue(worker_module._tasks_of("somebody else"))
     assert status(taken) == "RUNNING"
     requeue(worker_module._tasks_of("gone"))
     assert status(taken) == "READY"
 
 
-def test_a_silent_job_is_lost(taken: DBTaskResult):
+def test_job_without_a_heartbeat_is_lost(taken: DBTaskResult):
     with pytest.raises(InvalidTransition), track("a.txt", job_id="job"):
         Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
         recover_abandoned("me")
@@ -94,7 +94,7 @@ def handlers():
 
 
 @pytest.mark.usefixtures("handlers")
-def test_a_signal_ends_the_loop_and_the_command_returns():
+def test_signal_ends_the_loop_and_the_command_returns():
     worker = IngestionWorker(interval_seconds=30)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     signal.setitimer(signal.ITIMER_REAL, 0.3)
@@ -103,7 +103,7 @@ def test_a_signal_ends_the_loop_and_the_command_returns():
 
 
 @pytest.mark.usefixtures("handlers")
-def test_somebody_elses_exit_goes_on(monkeypatch: pytest.MonkeyPatch):
+def test_other_system_exit_is_raised(monkeypatch: pytest.MonkeyPatch):
     worker = IngestionWorker(interval_seconds=30)
     monkeypatch.setattr("time.sleep", lambda seconds: exec("raise SystemExit(3)"))
     with pytest.raises(SystemExit) as left:
@@ -111,7 +111,7 @@ def test_somebody_elses_exit_goes_on(monkeypatch: pytest.MonkeyPatch):
     assert left.value.code == 3
 
 
-def test_asked_twice_it_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch):
+def test_second_signal_exits_immediately(monkeypatch: pytest.MonkeyPatch):
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
     worker = IngestionWorker(interval_seconds=1)

@@ -1,4 +1,4 @@
-"""The worker as its users run it: real processes, real signals."""
+"""The worker command in real processes with real signals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.live import ROOT, LiveProject, live_project
 
 pytestmark = pytest.mark.once
 
-# Half a second on an idle machine, most of it Python taking itself apart.
+# Half a second on an idle machine, mostly the exit of Python.
 AT_ONCE_SECONDS = 6
 
 
@@ -34,7 +34,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
 
 @pytest.fixture
 def project(shared: LiveProject) -> Iterator[LiveProject]:
-    """Migrated once; each test has jobs and workers of its own."""
+    """Migrated once; each test has separate jobs and workers."""
     shared.log.unlink(missing_ok=True)
     yield shared
     shared.stop()
@@ -42,7 +42,7 @@ def project(shared: LiveProject) -> Iterator[LiveProject]:
 
 
 def rows(project: LiveProject, query: str, *values: str) -> list[dict[str, Any]]:
-    """Straight from the file: a Django of its own for each look would take a second."""
+    """Read with sqlite3, because another Django process would take a second."""
     with closing(sqlite3.connect(project.folder / "progress.sqlite3", timeout=20)) as database:
         database.row_factory = sqlite3.Row
         return [dict(row) for row in database.execute(query, values)]
@@ -106,7 +106,7 @@ def running(project: LiveProject, job_id: str, percent: float = 27.0):
     return check
 
 
-def test_worker_ingests_what_is_queued_and_is_searched_meanwhile(project: LiveProject):
+def test_worker_ingests_queued_documents_while_searches_run(project: LiveProject):
     start_worker(project)
     detach(project, EXAMPLES / "mkdocs-getting-started.docx", "first")
     assert wait_for(ended(project, "first"))["status"] == "succeeded"
@@ -126,7 +126,7 @@ def test_worker_ingests_what_is_queued_and_is_searched_meanwhile(project: LivePr
 
 
 def points(project: LiveProject, path: Path) -> int:
-    """How many chunks of a document Qdrant holds, as another process sees it."""
+    """The number of stored chunks of a document, counted by another process."""
     source = """
         import sys
         from ingestion_progress.pipeline.stores.vectors import QdrantStore
@@ -135,7 +135,7 @@ def points(project: LiveProject, path: Path) -> int:
     return int(project.ask(source, stable_id(path.name)))
 
 
-def test_sigterm_stops_at_once_and_the_job_says_why(project: LiveProject):
+def test_sigterm_stops_the_worker_immediately_and_fails_the_job_with_a_reason(project: LiveProject):
     worker = start_worker(project)
     detach(project, GUIDE, "stopped")
     wait_for(running(project, "stopped"))
@@ -149,7 +149,7 @@ def test_sigterm_stops_at_once_and_the_job_says_why(project: LiveProject):
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
-def test_idle_worker_leaves_at_once(project: LiveProject, stop: signal.Signals):
+def test_idle_worker_exits_immediately(project: LiveProject, stop: signal.Signals):
     worker = start_worker(project)
     asked = time.monotonic()
     worker.send_signal(stop)
@@ -157,7 +157,7 @@ def test_idle_worker_leaves_at_once(project: LiveProject, stop: signal.Signals):
     assert time.monotonic() - asked < AT_ONCE_SECONDS
 
 
-def test_killed_worker_does_not_leave_a_job_that_runs_for_ever(project: LiveProject):
+def test_job_of_a_killed_worker_is_lost(project: LiveProject):
     impatience = {"LOST_AFTER_SECONDS": "8"}
     worker = start_worker(project, **impatience)
     detach(project, GUIDE, "killed")
@@ -170,7 +170,7 @@ def test_killed_worker_does_not_leave_a_job_that_runs_for_ever(project: LiveProj
     wait_for(lambda: True if task_status(project, "killed") == "FAILED" else None)
 
 
-def test_cancelled_job_stops_and_the_worker_goes_on(project: LiveProject):
+def test_worker_continues_after_a_cancelled_job(project: LiveProject):
     start_worker(project)
     detach(project, GUIDE, "unwanted")
     wait_for(running(project, "unwanted"))
@@ -206,7 +206,7 @@ def test_cancelled_job_stops_and_the_worker_goes_on(project: LiveProject):
     ],
     ids=["queue", "backend", "app", "missing", "own"],
 )
-def test_worker_that_cannot_serve_the_queue_says_so_in_a_sentence(
+def test_worker_that_cannot_serve_the_queue_exits_with_a_sentence(
     project, tmp_path, changes, sentence
 ):
     settings = ["from progress_project.settings import *", ""]

@@ -51,16 +51,16 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("key", models.CharField(help_text="The name as it is compared.", max_length=200)),
+                ("key", models.CharField(help_text="The name in lower case.", max_length=200)),
                 (
                     "name",
-                    models.CharField(help_text="The name as it was read first.", max_length=200),
+                    models.CharField(help_text="The name as first written.", max_length=200),
                 ),
                 (
                     "evidence",
                     models.JSONField(
                         default=list,
-                        help_text="Where it stands: a list of {chunk, page}, in order of discovery.",
+                        help_text="Mentions: a list of {chunk, page} in order of ingestion.",
                     ),
                 ),
                 (
@@ -90,7 +90,7 @@ class Migration(migrations.Migration):
                     "evidence",
                     models.JSONField(
                         default=list,
-                        help_text="Where it stands: a list of {chunk, page}, in order of discovery.",
+                        help_text="Mentions: a list of {chunk, page} in order of ingestion.",
                     ),
                 ),
                 (

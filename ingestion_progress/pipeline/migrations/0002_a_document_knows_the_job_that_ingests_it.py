@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='document',
             name='ingested_by',
-            field=models.CharField(blank=True, editable=False, help_text='Id of the job that may replace its vectors and graph, for as long as it runs.', max_length=255),
+            field=models.CharField(blank=True, editable=False, help_text='Id of the running job that may replace its vectors and graph.', max_length=255),
         ),
     ]

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='document',
             name='replaced',
-            field=models.JSONField(default=list, editable=False, help_text='What it was before, the newest last, while no task queue has taken what it is.'),
+            field=models.JSONField(default=list, editable=False, help_text='Former versions, the newest last, until a task queue accepts the current one.'),
         ),
     ]
