@@ -1,4 +1,4 @@
-"""Runs several programs as one command: their output on one terminal, and one end for all."""
+"""Runs several programs as one command with a common output; they stop together."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Program:
 
 
 class Supervisor:
-    """Runs programs until a signal, or until one that must start does not; leaves none behind."""
+    """Runs programs until a signal, or until one that must start fails to, and stops them all."""
 
     def __init__(self, programs: Sequence[Program], env: Mapping[str, str]) -> None:
         self._programs = programs
@@ -54,15 +54,15 @@ class Supervisor:
         Returns the exit code: 0 after a signal, 1 if a program that must start did not.
         """
         self._on_signal(self._stopping.set)
-        keepers = [asyncio.create_task(self._keep(program)) for program in self._programs]
+        tasks = [asyncio.create_task(self._keep(program)) for program in self._programs]
         greeting = asyncio.ensure_future(greet())
         await self._stopping.wait()
         greeting.cancel()
         self._on_signal(lambda: self._kill(signal.SIGKILL))  # a second Ctrl-C does not wait
         self._kill(signal.SIGTERM)
-        await asyncio.wait(keepers, timeout=STOP_SECONDS)
+        await asyncio.wait(tasks, timeout=STOP_SECONDS)
         self._kill(signal.SIGKILL)
-        await asyncio.wait(keepers)
+        await asyncio.wait(tasks)
         return self._exit_code
 
     def say(self, text: str) -> None:
@@ -80,17 +80,17 @@ class Supervisor:
             _kill_group(group, number)
 
     async def _keep(self, program: Program) -> None:
-        """Runs a program again and again, with growing pauses while it exits soon."""
-        pause, has_been_healthy = 0.0, False
+        """Restarts a program whenever it exits, after growing pauses if it exits soon."""
+        pause, was_healthy = 0.0, False
         while not self._stopping.is_set():
             started = time.monotonic()
             reason = await self._run_once(program)
             if self._stopping.is_set():
                 return
             if time.monotonic() - started > HEALTHY_AFTER_SECONDS:
-                pause, has_been_healthy = 0.0, True
+                pause, was_healthy = 0.0, True
                 self.say(f"The {program.name} ended ({reason}) and is started again.")
-            elif program.must_start and not has_been_healthy:
+            elif program.must_start and not was_healthy:
                 self.say(f"The {program.name} ended ({reason}) soon after its start: stopping.")
                 self._exit_code = 1
                 self._stopping.set()
@@ -104,7 +104,7 @@ class Supervisor:
                     await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _run_once(self, program: Program) -> str:
-        """Returns why it ended."""
+        """Returns the reason of its exit."""
         process = await asyncio.create_subprocess_exec(
             *program.command,
             env=self._env,
@@ -125,7 +125,7 @@ class Supervisor:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     async def _relay(self, program: Program, process: asyncio.subprocess.Process) -> None:
-        """Prints its output line by line, after its name."""
+        """Prints each line of its output after its name."""
         if process.stdout is None:
             return
         head = f"{program.name:{self._width}} | ".encode()
@@ -140,7 +140,7 @@ class Supervisor:
         try:
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
-        except OSError:  # the terminal, or the reader of the pipe, has gone
+        except OSError:  # the terminal or the pipe is closed
             self._stopping.set()
 
 

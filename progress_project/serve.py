@@ -136,7 +136,7 @@ async def _until_listening(address: str, port: int) -> None:
 
 
 def greeting(address: str, port: int) -> str:
-    """The addresses, and a warning where the settings call for one."""
+    """The URLs, and a warning if the settings require one."""
     from ingestion_progress.conf import conf
 
     is_local = ipaddress.ip_address(address).is_loopback
@@ -159,7 +159,7 @@ def greeting(address: str, port: int) -> str:
 
 
 def say(text: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal, or the reader of the pipe, has gone
+    with contextlib.suppress(OSError):  # the terminal or the pipe is closed
         sys.stdout.write(f"{text}\n")
         sys.stdout.flush()
 

@@ -35,15 +35,15 @@ VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 
 def _secret_key() -> str:
-    """The variable, or a key that is made once and kept in VAR_DIR."""
+    """The variable, or a key that is generated once and stored in VAR_DIR."""
     given: str = env("SECRET_KEY", str, default="")
     if given:
         return given
-    kept = VAR_DIR / "secret_key"
-    if not kept.exists():
-        kept.touch(mode=0o600)
-        kept.write_text(secrets.token_urlsafe(50))
-    return kept.read_text()
+    stored = VAR_DIR / "secret_key"
+    if not stored.exists():
+        stored.touch(mode=0o600)
+        stored.write_text(secrets.token_urlsafe(50))
+    return stored.read_text()
 
 
 DEBUG = env("DEBUG", boolean, default=False)
@@ -144,7 +144,7 @@ LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "/"
 
 HTTPS = env("HTTPS", boolean, default=not DEBUG)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
-# Probes reach the process without TLS and would take a redirect for success.
+# Probes connect without TLS and would count a redirect as success.
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]
 _hsts_seconds = env("HSTS_SECONDS", integer, default=3600)
 SECURE_HSTS_SECONDS = _hsts_seconds if HTTPS else 0

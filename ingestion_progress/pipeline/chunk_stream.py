@@ -1,4 +1,4 @@
-"""The last three stages: chunks are embedded and extracted from while others are still cut."""
+"""The last three stages: chunking, embedding and extraction run concurrently."""
 
 from __future__ import annotations
 

@@ -58,10 +58,7 @@ class Entity(models.Model):
     """A node of the graph: something that a document mentions."""
 
     document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="entities")
-    key = models.CharField(
-        max_length=MAX_KEY_LENGTH,
-        help_text="The name in lower case.",
-    )
+    key = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name in lower case.")
     name = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as first written.")
     evidence = models.JSONField(
         default=list, help_text="Mentions: a list of {chunk, page} in order of ingestion."
