@@ -1,4 +1,4 @@
-"""Numbers as people read them. `format.js` says the same; a browser test compares the two."""
+"""Texts of numbers, durations and states. `format.js` has the same; both pass the same cases."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
 
-NBSP = "\u00a0"  # a number stays on one line with its unit
+NBSP = "\u00a0"  # keeps a number and its unit on one line
 
 SECOND_MS = 1000
 MINUTE_MS = 60 * SECOND_MS
@@ -15,7 +15,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 ABBREVIATION_LENGTH = 3
-# Their singular takes more than an "s" away.
+# Plurals whose singular is more than the word without its "s".
 OTHER_PLURALS = ("ss", "ies", "sses", "xes", "ches", "shes")
 
 
@@ -33,7 +33,7 @@ def count(number: int) -> str:
 
 
 def unit(plural: str, number: int) -> str:
-    """What is counted, as its number wants it: "pages", but "page" after 1."""
+    """What is counted: "page" after 1, otherwise "pages"."""
     has_singular = plural.endswith("s") and not plural.endswith(OTHER_PLURALS)
     return plural[:-1] if number == 1 and has_singular else plural
 
@@ -44,7 +44,7 @@ def number(value: float) -> str:
 
 
 def percent(value: float) -> str:
-    """Whole percent, rounded down: only what is done reads 100."""
+    """Whole percent, rounded down, so that only finished work shows 100%."""
     return f"{math.floor(value)}%"
 
 
@@ -67,7 +67,7 @@ def duration(milliseconds: int) -> str:
 
 
 def remaining(milliseconds: int) -> str:
-    """An estimate no finer than it deserves; empty where there is none."""
+    """A rounded estimate; empty if there is none."""
     if milliseconds <= 0:
         return ""
     if milliseconds < 10 * SECOND_MS:
@@ -91,19 +91,19 @@ def file_size(size_bytes: int) -> str:
 
 
 def error_note(errors: int) -> str:
-    """Errors that did not end the job; empty where there are none."""
-    return f"Errors on the way: {count(errors)}" if errors else ""
+    """Errors that did not end the job; empty if there are none."""
+    return f"Errors during ingestion: {count(errors)}" if errors else ""
 
 
 def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
-    """Which stages run now, as a phrase."""
+    """Names the running stages."""
     if running_labels:
         return f"Now: {', '.join(running_labels)}"
     return "Between two stages" if has_started else "Starting"
 
 
 def stage_detail(status: str, processed: int, total: int, counted: str) -> str:
-    """How far a stage with this status is; `counted`: what it counts, in plural, or nothing."""
+    """How far a stage with this status is. `counted` is its unit in plural; may be empty."""
     suffix = f" {unit(counted, total or processed)}" if counted else ""
     if status == StageStatus.SKIPPED:
         return "Not needed for this document"

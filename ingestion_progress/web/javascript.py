@@ -1,4 +1,4 @@
-"""ES modules written from the templates and the enums, so that the browser has the same."""
+"""The ES modules that are generated from the templates and the enums."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BLANK_VIEW = {
     "elapsed": NOTHING_YET,
     "metrics": [(name, label, "0") for name, label in METRIC_LABELS.items()],
 }
-# By the name of its constant: a partial, and what it is rendered with. All else stays empty.
+# Constant: its partial and the context; variables that are not in the context stay empty.
 MARKUP: dict[str, tuple[str, Mapping[str, Any]]] = {
     "JOB": ("job", {"view": BLANK_VIEW}),
     "STAGE": ("stage", {}),
     "WORKER": ("worker", {}),
     "COUNTER": ("counter", {"value": "0"}),
 }
-# By the name of its constant: an enum, and the type of its values in `progress-events.d.ts`.
+# Constant: its enum, and the type of the values in `progress-events.d.ts`.
 LABELS: dict[str, tuple[type[TextChoices], str]] = {
     "JOB_LABELS": (JobStatus, "JobStatus"),
     "STAGE_LABELS": (StageStatus, 'StageStatus | "skipped"'),
@@ -39,7 +39,7 @@ LABELS: dict[str, tuple[type[TextChoices], str]] = {
 
 
 def markup_module() -> str:
-    """The text of `markup.js`: each partial as the browser fills it, without values."""
+    """The text of `markup.js`: the partials without values, for the browser to fill."""
     parts = [HEADER.format(source="templates")]
     for name, (partial, context) in MARKUP.items():
         html = render_to_string(f"ingestion_progress/partials/{partial}.html", dict(context))
@@ -64,7 +64,7 @@ def labels_module() -> str:
 
 
 def template_literal(html: str) -> str:
-    """Markup between backticks, without the empty lines that template tags leave."""
+    """Markup in backticks, without the empty lines of template tags."""
     lines = [line.rstrip() for line in html.splitlines() if line.strip()]
     escaped = re.sub(r"[\\`]|\$\{", r"\\\g<0>", "\n".join(lines))
     return f"`\n{escaped}`"

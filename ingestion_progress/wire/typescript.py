@@ -23,7 +23,7 @@ PRIMITIVES: dict[Any, str] = {
     type(None): "null",
 }
 
-# Words that a page needs beside the interfaces: a name, and where it stands in them.
+# Named types: the alias, and the field of an interface that has this type.
 ALIASES = {
     "StageStatus": 'StageProgress["status"]',
     "WorkerStatus": 'WorkerInfo["status"]',
@@ -67,7 +67,7 @@ def interface(model: type[BaseModel]) -> str:
 
 
 def event_map(name: str, events: Iterable[StreamEvent]) -> str:
-    """Which data comes with which event name, for a typed `addEventListener`."""
+    """The data type of each event name, for a typed `addEventListener`."""
     lines = [
         f"  /** {event.meaning} */\n  {event.name}: {interface_name(event.data)};\n"
         for event in events
@@ -76,14 +76,14 @@ def event_map(name: str, events: Iterable[StreamEvent]) -> str:
 
 
 def type_expression(annotation: Any) -> str:
-    """A Python annotation in TypeScript. Raises TypeError for what the wire has no form for."""
+    """A Python annotation in TypeScript. Raises TypeError if there is none."""
     if annotation in PRIMITIVES:
         return PRIMITIVES[annotation]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return interface_name(annotation)
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return " | ".join(f'"{word}"' for word in arguments)
+        return " | ".join(f'"{value}"' for value in arguments)
     if origin in {Union, types.UnionType}:
         return " | ".join(type_expression(argument) for argument in arguments)
     if origin is list:
@@ -94,7 +94,7 @@ def type_expression(annotation: Any) -> str:
 
 
 def reached_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
-    """The models that a model refers to, each before those that use it, and itself last."""
+    """A model after all models that it refers to."""
     for field in model.model_fields.values():
         for annotation in _parts(field.annotation):
             if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -52,7 +52,7 @@ CASES = {
         ([61_000], "about 2 min left"),
         ([H + 5 * MIN], "about 1 h 05 min left"),
     ],
-    ("error_note", "errorNote"): [([0], ""), ([1200], "Errors on the way: 1,200")],
+    ("error_note", "errorNote"): [([0], ""), ([1200], "Errors during ingestion: 1,200")],
     ("stage_detail", "stageDetail"): [
         (["pending", 0, 4800, "pages"], "4,800 pages to do"),
         (["pending", 0, 1, "pages"], "1 page to do"),

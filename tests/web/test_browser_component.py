@@ -1,4 +1,4 @@
-"""`<pipeline-progress>` on its own, as another page uses it, and without any of our code."""
+"""`<pipeline-progress>` in another page, and a plain EventSource without the app's code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Stage.objects.update(unit="")  # not on the wire
 Stage.objects.filter(job_id="same-running", status="in_progress").update(total=0)
 """
 
-# The specification's client, as it stands there: a plain EventSource in a page of another origin.
+# The client of the specification: a plain EventSource in a page of another origin.
 SPECIFICATION = """<!doctype html><title>Plain</title><ol></ol><script>
 const eventSource = new EventSource("%s");
 const note = (text) => {
@@ -59,7 +59,7 @@ eventSource.addEventListener("error", (event) => {
 });
 </script>"""
 
-# Everything but white space, times in the server's zone, and what moves by itself.
+# The markup without white space, server-side times and fields that change with the clock.
 MARKUP = """() => {
   const root = document.querySelector("pipeline-progress").cloneNode(true);
   for (const time of root.querySelectorAll("time")) time.replaceWith("TIME");
@@ -90,7 +90,7 @@ def jobs(sqlite_project: LiveProject) -> None:
 
 @pytest.fixture
 def elsewhere() -> Iterator[ThreadingHTTPServer]:
-    """A server on another port; it answers with the bytes in `page`."""
+    """A server on another port that responds with the bytes in `page`."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -108,7 +108,7 @@ def elsewhere() -> Iterator[ThreadingHTTPServer]:
 
 
 def open_empty(open_page: OpenPage, job_id: str, **options) -> Page:
-    """A page of the same origin that has the element, and nothing in it."""
+    """A page of the same origin with an empty element."""
     page = open_page(**options)
     html = EMPTY % STREAM.format(job_id)
     page.route("**/elsewhere/", lambda route: route.fulfill(body=html, content_type="text/html"))
@@ -117,14 +117,14 @@ def open_empty(open_page: OpenPage, job_id: str, **options) -> Page:
 
 
 @pytest.mark.parametrize("status", STATUSES)
-def test_element_makes_the_markup_that_the_server_renders(open_page: OpenPage, status: str):
+def test_element_creates_the_markup_that_the_server_renders(open_page: OpenPage, status: str):
     alone = open_empty(open_page, f"same-{status}")
     expect(alone.locator("pipeline-progress")).to_have_attribute("data-status", status)
     served = open_page(f"/jobs/same-{status}/", java_script_enabled=False)
     assert alone.evaluate(MARKUP) == served.evaluate(MARKUP)
 
 
-def test_element_that_changes_its_source_shows_the_other_job(open_page: OpenPage):
+def test_element_with_a_new_src_shows_the_other_job(open_page: OpenPage):
     page = open_empty(open_page, "same-failed")
     element = page.locator("pipeline-progress")
     expect(element).to_have_attribute("data-status", "failed")
@@ -132,9 +132,9 @@ def test_element_that_changes_its_source_shows_the_other_job(open_page: OpenPage
     expect(element).to_have_attribute("data-status", "succeeded")
 
 
-def test_element_says_that_a_job_does_not_exist(open_page: OpenPage):
+def test_element_reports_a_missing_job(open_page: OpenPage):
     page = open_empty(open_page, "nobody")
-    expect(page.get_by_text("There is no such job (any more).")).to_be_visible()
+    expect(page.get_by_text("This job does not exist.")).to_be_visible()
     page.wait_for_function("recorded.events.some(([type]) => type === 'failure')")
     failure = next(
         detail for type_, detail in page.evaluate("recorded.events") if type_ == "failure"
@@ -142,7 +142,7 @@ def test_element_says_that_a_job_does_not_exist(open_page: OpenPage):
     assert failure == {"message": "Job not found: nobody", "job_id": "nobody", "code": "not_found"}
 
 
-def test_element_tells_its_page_everything_the_stream_says(
+def test_element_dispatches_an_event_for_everything_on_the_stream(
     open_page: OpenPage, sqlite_project: LiveProject
 ):
     with simulated(sqlite_project, "--seconds=2", "--stages=parsing,linking") as job_id:
@@ -155,7 +155,7 @@ def test_element_tells_its_page_everything_the_stream_says(
     assert progress["overall_progress_percent"] == 100
 
 
-def test_element_that_leaves_the_page_closes_its_stream(open_page: OpenPage):
+def test_removed_element_closes_its_stream(open_page: OpenPage):
     page = open_empty(open_page, "same-running")
     element = page.locator("pipeline-progress")
     expect(element).to_have_attribute("data-connection", "live")
@@ -165,7 +165,7 @@ def test_element_that_leaves_the_page_closes_its_stream(open_page: OpenPage):
     assert page.evaluate("recorded.events.length") == before
 
 
-def test_numbers_read_the_same_in_javascript(open_page: OpenPage):
+def test_values_have_the_same_texts_in_javascript(open_page: OpenPage):
     page = open_page("/")
     found = page.evaluate(
         f"""async (cases) => {{
@@ -177,7 +177,7 @@ def test_numbers_read_the_same_in_javascript(open_page: OpenPage):
     assert found == [answer for *_, answer in ALL]
 
 
-def test_activity_reads_the_same_in_javascript(open_page: OpenPage):
+def test_activity_is_the_same_in_javascript(open_page: OpenPage):
     page = open_page("/")
     cases = [[["Embedding", "Extraction"], True], [[], True], [[], False]]
     phrases = page.evaluate(
@@ -190,7 +190,7 @@ def test_activity_reads_the_same_in_javascript(open_page: OpenPage):
     assert phrases == ["Now: Embedding, Extraction", "Between two stages", "Starting"]
 
 
-def test_plain_event_source_of_another_origin_sees_a_job_to_its_end(
+def test_plain_event_source_of_another_origin_receives_a_job_to_its_end(
     open_page: OpenPage,
     site: LiveServer,
     sqlite_project: LiveProject,
@@ -206,7 +206,7 @@ def test_plain_event_source_of_another_origin_sees_a_job_to_its_end(
     assert percents[-1] == 100
 
 
-def test_plain_event_source_of_another_origin_gets_the_servers_error(
+def test_plain_event_source_of_another_origin_receives_the_servers_error(
     open_page: OpenPage, site: LiveServer, elsewhere: ThreadingHTTPServer
 ):
     elsewhere.page = (SPECIFICATION % (site.url + STREAM.format("job_123"))).encode()

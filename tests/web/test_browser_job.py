@@ -54,7 +54,7 @@ with track("report.pdf", job_id=sys.argv[1], stages=["parsing"]) as job:
         stage.advance()
 print("null")
 """
-# The browser's own EventSource beside the element's; what it has come to is in `data-plain`.
+# A plain EventSource beside the element's; its state is in `data-plain`.
 PLAIN = """(url) => {
   const source = new EventSource(url);
   const states = ["connecting", "open", "closed"];
@@ -66,7 +66,7 @@ PLAIN = """(url) => {
 
 @pytest.fixture(scope="module", autouse=True)
 def queued(sqlite_project: LiveProject) -> None:
-    """Jobs that wait: `starved` for ten minutes already."""
+    """Queued jobs; `starved` has waited for ten minutes."""
     jobs = ("starved", "to-delete", "to-cancel")
     sqlite_project.ask(QUEUED, *jobs)
 
@@ -80,12 +80,12 @@ def running(sqlite_project: LiveProject) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Watched:
-    """A page that was open from a job's start to its end."""
+    """A page that was open from the start of a job to its end."""
 
     page: Page
     recorded: dict[str, Any]
     headers: dict[str, str]
-    """Of its stream."""
+    """The response headers of its stream."""
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def wait_until_connected(page: Page, state: str, timeout: float = 15_000) -> Non
     expect(element).to_have_attribute("data-connection", state, timeout=timeout)
 
 
-def test_page_goes_from_0_to_100_and_never_back(watched: Watched):
+def test_percentage_rises_from_0_to_100_and_never_falls(watched: Watched):
     percents = watched.recorded["percents"]
     assert len(percents) > 5
     assert percents[0] < 50
@@ -132,7 +132,7 @@ def test_page_reads_a_compressed_stream(watched: Watched):
     assert watched.headers["content-encoding"] == "gzip"
 
 
-def test_page_says_at_the_end_that_all_is_done(watched: Watched):
+def test_page_of_a_succeeded_job_is_complete(watched: Watched):
     page = watched.page
     expect(page.locator(".overall-percent")).to_have_text("100%")
     bar = page.get_by_role("progressbar", name="Overall progress")
@@ -142,17 +142,17 @@ def test_page_says_at_the_end_that_all_is_done(watched: Watched):
     expect(page).to_have_title("Succeeded · \u2068simulated-report.pdf\u2069 · Ingestion")
 
 
-def test_what_a_stage_counts_is_shown_although_the_page_is_older(watched: Watched):
+def test_unit_of_a_stage_appears_on_a_page_that_was_opened_before_it_was_known(watched: Watched):
     detail = watched.page.locator("[data-stage=parsing] .stage-detail")
     expect(detail).to_have_text(re.compile(r"^\d+ pages$"))
 
 
-def test_page_stays_in_place_and_within_its_policy(watched: Watched):
+def test_page_has_no_layout_shift_and_no_policy_violation(watched: Watched):
     assert watched.recorded["shifts"] < 0.02
     assert watched.recorded["violations"] == []
 
 
-def test_screen_reader_hears_status_and_quarters_only(watched: Watched):
+def test_only_status_and_quarters_are_announced(watched: Watched):
     said = watched.recorded["said"]
     assert set(said) <= {"Running", "25 percent", "50 percent", "75 percent", "Succeeded"}
     assert len(said) == len(set(said))
@@ -171,7 +171,7 @@ def test_failed_job_shows_its_reason_and_its_log(
     expect(page).to_have_title("Failed · \u2068bad.pdf\u2069 · Ingestion")
 
 
-def test_lost_connection_is_said_and_comes_back(
+def test_lost_connection_is_shown_and_restored(
     open_page: OpenPage, sqlite_project: LiveProject, running: str
 ):
     server = sqlite_project.serve("daphne")
@@ -191,7 +191,7 @@ def test_lost_connection_is_said_and_comes_back(
     assert {"Connection lost", "Connected again"} <= set(page.evaluate("recorded.said"))
 
 
-def test_503_ends_a_plain_event_source_for_good_and_not_the_page(
+def test_503_ends_a_plain_event_source_but_not_the_elements_connection(
     open_page: OpenPage, site: LiveServer, sqlite_project: LiveProject
 ):
     job_id = sqlite_project.queue_job()
@@ -216,7 +216,7 @@ def test_503_ends_a_plain_event_source_for_good_and_not_the_page(
     expect(plain).to_have_attribute("data-plain", "closed")
 
 
-def test_session_that_ended_is_named_as_such(
+def test_ended_session_is_shown_as_refused_access(
     open_page: OpenPage, sqlite_project: LiveProject, running: str
 ):
     server = sqlite_project.serve("daphne")
@@ -232,7 +232,7 @@ def test_session_that_ended_is_named_as_such(
     expect(page.locator(".badge")).to_have_css("filter", "grayscale(1)")
 
 
-def test_hidden_page_gives_its_connection_back(open_page: OpenPage, running: str):
+def test_hidden_page_closes_its_connection(open_page: OpenPage, running: str):
     page = open_page()
     page.clock.install()
     page.goto(f"/jobs/{running}/")
@@ -248,29 +248,29 @@ def test_hidden_page_gives_its_connection_back(open_page: OpenPage, running: str
     wait_until_connected(page, "live")
 
 
-def test_job_that_waits_too_long_names_the_command(open_page: OpenPage):
+def test_starved_job_shows_the_worker_command(open_page: OpenPage):
     page = open_page("/jobs/starved/")
     wait_until_connected(page, "live")
     expect(page.get_by_text("manage.py ingestion_worker")).to_be_visible()
 
 
-def test_job_that_runs_names_no_command(open_page: OpenPage, running: str):
+def test_running_job_shows_no_worker_command(open_page: OpenPage, running: str):
     page = open_page(f"/jobs/{running}/")
     wait_until_connected(page, "live")
     expect(page.get_by_text("manage.py ingestion_worker")).to_be_hidden()
 
 
-def test_job_that_is_deleted_meanwhile_is_said_to_be_gone(open_page: OpenPage, site: LiveServer):
+def test_deletion_of_the_job_is_shown(open_page: OpenPage, site: LiveServer):
     page = open_page("/jobs/to-delete/", errors=NETWORK)
     wait_until_connected(page, "live")
     deleted = httpx.delete(f"{site.url}/api/v1/admin/ingestion/jobs/to-delete")
     assert deleted.status_code == 204
-    expect(page.get_by_text("There is no such job (any more).")).to_be_visible()
+    expect(page.get_by_text("This job does not exist.")).to_be_visible()
     expect(page.get_by_role("button", name="Cancel job…")).to_have_count(0)
     wait_until_connected(page, "ended")
 
 
-def test_job_is_cancelled_with_the_keyboard_alone(open_page: OpenPage, sqlite_project: LiveProject):
+def test_job_can_be_cancelled_with_the_keyboard(open_page: OpenPage, sqlite_project: LiveProject):
     with simulated(sqlite_project) as job_id:
         page = open_page(f"/jobs/{job_id}/")
         wait_until_connected(page, "live")
@@ -288,7 +288,7 @@ def test_job_is_cancelled_with_the_keyboard_alone(open_page: OpenPage, sqlite_pr
         expect(page.get_by_text("The job was cancelled.")).to_be_visible()
 
 
-def test_job_is_watched_and_cancelled_without_javascript(open_page: OpenPage):
+def test_job_can_be_viewed_and_cancelled_without_javascript(open_page: OpenPage):
     page = open_page("/jobs/to-cancel/", java_script_enabled=False)
     expect(page.get_by_role("heading", name="minutes.docx")).to_be_visible()
     expect(page.locator(".stage")).to_have_count(5)

@@ -1,4 +1,4 @@
-"""The list of jobs and its upload form in a real browser; and how all pages look."""
+"""The list of jobs and its upload form in a real browser, and the layout of all pages."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def upload(page: Page, *paths: Path) -> None:
 
 
 @pytest.mark.parametrize("has_stream", [True, False], ids=["stream", "polling"])
-def test_new_job_appears_moves_and_ends_without_a_reload(
+def test_new_job_appears_advances_and_ends_without_a_reload(
     open_page: OpenPage, sqlite_project: LiveProject, has_stream: bool
 ):
     page = open_page(errors=() if has_stream else NETWORK)
@@ -88,30 +88,32 @@ def test_new_job_appears_moves_and_ends_without_a_reload(
     assert page.evaluate("recorded.violations") == []
 
 
-def test_row_of_a_running_job_follows_the_stream_between_two_lists(
+def test_row_of_a_running_job_is_updated_from_the_stream_without_polling(
     open_page: OpenPage, sqlite_project: LiveProject
 ):
     with simulated(sqlite_project, "--seconds=30") as job_id:
         page = open_page("/")
         row = page.locator(f'[data-job="{job_id}"]')
         expect(row).to_have_attribute("data-status", "running", timeout=20_000)
-        page.wait_for_timeout(3_000)  # lists that were asked for at the start have come
+        page.wait_for_timeout(3_000)  # the polls of the start are done
         page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: pytest.fail("polled"))
         bar, before = row.locator("progress"), row.locator("progress").get_attribute("value")
         expect(bar).not_to_have_attribute("value", before or "")
         page.unroute_all()
 
 
-def test_list_of_a_batch_follows_that_batch_alone(open_page: OpenPage, sqlite_project: LiveProject):
+def test_list_of_a_batch_is_updated_by_that_batch_only(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
     page = open_page("/?batch=import+%26+more")
     expect(page.get_by_text("There is no job of this batch.")).to_be_visible()
     polls = []
     page.on("request", lambda request: polls.append(request) if "jobs?" in request.url else None)
-    page.wait_for_timeout(3_000)  # lists that were asked for at the start have come
+    page.wait_for_timeout(3_000)  # the polls of the start are done
     polls.clear()
     with simulated(sqlite_project, "--seconds=60") as other:
         expect(open_page("/").locator(f'[data-job="{other}"]')).to_be_visible()
-        assert polls == []  # the stream has told of no job
+        assert polls == []  # the stream sent nothing
         sqlite_project.ask(BATCH_JOB)
         row = page.locator('[data-job="of-the-batch"]')
         expect(row).to_have_attribute("data-status", "running")
@@ -125,9 +127,7 @@ def test_list_of_a_batch_follows_that_batch_alone(open_page: OpenPage, sqlite_pr
     expect(page.locator(f'[data-job="{other}"]')).to_be_visible()
 
 
-def test_documents_upload_each_with_its_own_outcome(
-    open_page: OpenPage, documents: dict[str, Path]
-):
+def test_each_uploaded_document_has_a_result(open_page: OpenPage, documents: dict[str, Path]):
     page = open_page("/", errors=NETWORK)
     upload(page, *documents.values())
     expect(page.locator(".upload-item[data-status=succeeded]")).to_have_count(2)
@@ -139,9 +139,7 @@ def test_documents_upload_each_with_its_own_outcome(
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"one\.txt|two\.md"))
 
 
-def test_documents_that_are_chosen_together_are_a_batch(
-    open_page: OpenPage, documents: dict[str, Path]
-):
+def test_documents_uploaded_together_are_a_batch(open_page: OpenPage, documents: dict[str, Path]):
     page = open_page("/", errors=NETWORK)
     upload(page, *documents.values())
     page.get_by_role("link", name="Watch").nth(1).click()
@@ -150,7 +148,7 @@ def test_documents_that_are_chosen_together_are_a_batch(
     assert sorted(page.locator(".job-name").all_inner_texts()) == ["one.txt", "two.md"]
 
 
-def test_upload_shows_how_far_it_is(open_page: OpenPage, tmp_path: Path):
+def test_upload_shows_its_progress(open_page: OpenPage, tmp_path: Path):
     large = tmp_path / "large.txt"
     large.write_bytes(b"words of a large document, again and again. " * 200_000)
     page = open_page("/")
@@ -168,7 +166,7 @@ def test_upload_shows_how_far_it_is(open_page: OpenPage, tmp_path: Path):
     assert max(page.evaluate("[...seen]")) == 100
 
 
-def test_document_above_the_limit_is_not_even_sent(open_page: OpenPage, documents: dict[str, Path]):
+def test_document_above_the_limit_is_not_sent(open_page: OpenPage, documents: dict[str, Path]):
     page = open_page("/")
     page.evaluate("document.getElementById('upload').dataset.maxBytes = '4'")
     page.on("request", lambda request: pytest.fail("sent") if request.method == "POST" else None)
@@ -183,16 +181,16 @@ def test_documents_upload_without_javascript(open_page: OpenPage, documents: dic
     expect(page.locator('.message[data-level="error"]')).to_contain_text("empty.txt")
 
 
-def test_list_says_above_itself_that_it_may_be_old_and_stops_its_clocks(open_page: OpenPage):
+def test_list_shows_that_it_may_be_out_of_date_and_stops_its_clocks(open_page: OpenPage):
     page = open_page(errors=NETWORK)
     page.clock.install()
     page.route(f"{STREAM}?*", lambda route: route.abort())
-    page.goto(LONG_BATCH)  # where nobody else's jobs push that one off the page
+    page.goto(LONG_BATCH)  # where jobs of other tests do not move it to another page
     elapsed = page.locator('[data-job="looks-running"] [data-field="job.elapsed"]')
     with page.expect_event("requestfinished", lambda request: "jobs?" in request.url):
         page.evaluate("document.dispatchEvent(new Event('uploaded'))")
     page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: route.abort())
-    notice = page.get_by_text("No news from the server: what you see may be old.")
+    notice = page.get_by_text("The server does not respond: this list may be out of date.")
     for _ in range(2):
         expect(notice).to_be_hidden()
         with page.expect_event("requestfailed", lambda request: "jobs?" in request.url):
@@ -213,7 +211,7 @@ def test_phone_needs_no_horizontal_scroll(open_page: OpenPage, path: str):
 
 
 @pytest.mark.parametrize("path", ["/", LONG_BATCH, "/jobs/looks-running/"])
-def test_everything_to_press_is_large_enough_for_a_finger(open_page: OpenPage, path: str):
+def test_touch_targets_are_large_enough(open_page: OpenPage, path: str):
     page = open_page(path, viewport=PHONE)
     sizes = page.locator("main :is(.button, .filters a, .back, .job):visible").evaluate_all(
         "nodes => nodes.map(node => node.getBoundingClientRect().height)"
@@ -223,14 +221,14 @@ def test_everything_to_press_is_large_enough_for_a_finger(open_page: OpenPage, p
 
 
 def test_dark_mode_is_dark_and_light_mode_light(open_page: OpenPage):
-    grounds = [
+    backgrounds = [
         open_page("/jobs/looks-running/", color_scheme=scheme).evaluate(
             "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
         )
         for scheme in ("light", "dark")
     ]
-    assert min(grounds[0]) > 200
-    assert max(grounds[1]) < 60
+    assert min(backgrounds[0]) > 200
+    assert max(backgrounds[1]) < 60
 
 
 def test_reduced_motion_stops_every_animation(open_page: OpenPage):
@@ -239,7 +237,7 @@ def test_reduced_motion_stops_every_animation(open_page: OpenPage):
     assert page.evaluate("document.getAnimations().length") == 0
 
 
-def test_keyboard_reaches_the_content_first_and_sees_where_it_is(open_page: OpenPage):
+def test_first_tab_stop_is_a_visible_skip_link(open_page: OpenPage):
     page = open_page("/")
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to content")

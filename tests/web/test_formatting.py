@@ -1,3 +1,5 @@
+"""The texts of numbers, durations and states."""
+
 from __future__ import annotations
 
 import pytest
@@ -6,9 +8,9 @@ from ingestion_progress.web import formatting
 from tests.support.wording_cases import ALL
 
 
-@pytest.mark.parametrize(("name", "_javascript", "arguments", "answer"), ALL)
-def test_numbers_read_as_people_say_them(name, _javascript, arguments, answer):
-    assert getattr(formatting, name)(*arguments).replace(formatting.NBSP, " ") == answer
+@pytest.mark.parametrize(("name", "_javascript", "arguments", "text"), ALL)
+def test_values_have_the_texts_of_the_shared_cases(name, _javascript, arguments, text):
+    assert getattr(formatting, name)(*arguments).replace(formatting.NBSP, " ") == text
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+"""The list of jobs and the page of one job, as the server renders them."""
+
 from __future__ import annotations
 
 import re
@@ -24,7 +26,7 @@ LIST = reverse("ingestion_progress:job_list")
 
 @pytest.mark.parametrize("count", [1, PAGE_SIZE])
 @pytest.mark.parametrize("query", [{}, {"batch": "import", "status": "running"}])
-def test_list_asks_the_database_four_times_however_long_it_is(
+def test_list_makes_four_queries_for_any_number_of_jobs(
     client, django_assert_num_queries, count, query
 ):
     for number in range(count):
@@ -40,7 +42,7 @@ def test_list_shows_the_newest_job_first(client):
     assert re.findall(r'data-job="([\w-]+)"', text_of(client, LIST)) == ["job-0", "job-1", "job-2"]
 
 
-def test_list_is_bounded_and_leads_to_the_older_jobs(client):
+def test_list_is_paginated_and_links_to_the_older_jobs(client):
     for number in range(PAGE_SIZE + 1):
         job_with(job_id=f"job-{number}", status=JobStatus.FAILED)
     first, second = text_of(client, f"{LIST}?status=failed"), text_of(client, f"{LIST}?page=2")
@@ -50,7 +52,7 @@ def test_list_is_bounded_and_leads_to_the_older_jobs(client):
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "99999999999999999999", "two", "\x00"])
-def test_page_number_that_does_not_exist_shows_one_that_does(client, page):
+def test_invalid_page_number_shows_a_valid_page(client, page):
     job_with()
     assert client.get(LIST, {"page": page}).status_code == 200
 
@@ -75,14 +77,14 @@ def test_empty_list_says_what_to_do(client):
     assert "manage.py ingest" in html
 
 
-def test_empty_filter_says_so(client):
+def test_filter_without_jobs_says_so(client):
     assert "No job is lost." in text_of(client, f"{LIST}?status=lost")
 
 
 # The list of a batch
 
 
-def test_list_shows_one_batch_only_and_says_which(client):
+def test_list_of_a_batch_shows_only_its_jobs_and_names_it(client):
     job_with(job_id="mine", batch="import")
     job_with(job_id="other", batch="import-2")
     job_with(job_id="alone")
@@ -91,14 +93,14 @@ def test_list_shows_one_batch_only_and_says_which(client):
     assert "Only the jobs of the batch <bdi>import</bdi>." in html
 
 
-def test_list_of_a_batch_is_kept_up_to_date_by_that_batch_alone(client):
+def test_list_of_a_batch_polls_and_streams_only_that_batch(client):
     job_with(batch="a & b")
     html = text_of(client, f"{LIST}?batch=a+%26+b&status=running")
     assert 'progress?batch=a+%26+b"' in html
     assert "limit=25&amp;offset=0&amp;batch=a+%26+b&amp;status=running" in html
 
 
-def test_batch_is_kept_by_every_link_but_the_one_that_leaves_it(client):
+def test_every_link_keeps_the_batch_except_the_one_to_all_batches(client):
     for number in range(PAGE_SIZE + 1):
         job_with(job_id=f"job-{number}", batch="a & b", status=JobStatus.FAILED)
     html = text_of(client, f"{LIST}?batch=a+%26+b&status=failed")
@@ -111,14 +113,14 @@ def test_batch_is_kept_by_every_link_but_the_one_that_leaves_it(client):
     assert older.count('class="job"') == 2  # one of them is the template
 
 
-def test_empty_batch_says_so_and_how_to_leave(client):
+def test_empty_batch_says_so_and_links_to_all_jobs(client):
     job_with()
     html = text_of(client, f"{LIST}?batch=nothing")
     assert "There is no job of this batch." in html
     assert f'<a href="{LIST}">Show all jobs</a>' in html
 
 
-def test_batch_without_a_job_of_that_status_says_so_and_leads_to_the_others(client):
+def test_batch_without_a_job_of_that_status_says_so_and_links_to_its_other_jobs(client):
     job_with(batch="import")
     html = text_of(client, f"{LIST}?batch=import&status=lost")
     assert "No job of this batch is lost." in html
@@ -126,14 +128,14 @@ def test_batch_without_a_job_of_that_status_says_so_and_leads_to_the_others(clie
 
 
 @pytest.mark.parametrize("batch", ["\x00", "a/b", " a", "x" * 256])
-def test_name_that_no_batch_can_have_is_a_page_with_404(client, django_assert_num_queries, batch):
+def test_invalid_batch_name_is_a_page_with_404(client, django_assert_num_queries, batch):
     with django_assert_num_queries(0):
         response = client.get(LIST, {"batch": batch})
     assert response.status_code == 404
     assert "Batch not found" in response.content.decode()
 
 
-def test_empty_name_of_a_batch_shows_all_jobs(client):
+def test_empty_batch_name_shows_all_jobs(client):
     job_with(batch="import")
     html = text_of(client, f"{LIST}?batch=")
     assert 'data-job="job-1"' in html
@@ -141,7 +143,7 @@ def test_empty_name_of_a_batch_shows_all_jobs(client):
 
 
 @pytest.mark.parametrize("url", [f"{LIST}?batch=", page_of("job-1")])
-def test_hostile_name_of_a_batch_is_text_and_an_argument(client, url):
+def test_batch_name_is_escaped_in_text_and_in_links(client, url):
     batch = '"><script>alert(1)<&status=lost#%00'
     job_with(batch=batch)
     html = text_of(client, url + quote(batch) if url.endswith("=") else url)
@@ -152,7 +154,7 @@ def test_hostile_name_of_a_batch_is_text_and_an_argument(client, url):
     assert all(parse_qs(unescape(link))["batch"] == [batch] for link in links)
 
 
-def test_list_of_a_batch_takes_no_uploads(client):
+def test_list_of_a_batch_has_no_upload_form(client):
     assert 'id="upload"' in text_of(client, LIST)
     assert "upload" not in text_of(client, f"{LIST}?batch=import")
 
@@ -160,7 +162,7 @@ def test_list_of_a_batch_takes_no_uploads(client):
 # One job
 
 
-def test_job_page_leads_to_the_other_jobs_of_its_batch(client):
+def test_job_page_links_to_the_list_of_its_batch(client):
     job_with(batch="a & b")
     html = text_of(client, page_of("job-1"))
     assert f'href="{LIST}?batch=a%20%26%20b"><span>Batch <bdi>a &amp; b</bdi></span></a>' in html
@@ -172,7 +174,7 @@ def test_page_of_a_job_without_a_batch_names_none(client):
 
 
 @pytest.mark.parametrize("status", JobStatus)
-def test_job_page_asks_the_database_four_times(client, django_assert_num_queries, status):
+def test_job_page_makes_four_queries(client, django_assert_num_queries, status):
     job_with(status)
     with django_assert_num_queries(4):
         client.get(page_of("job-1"))
@@ -188,14 +190,14 @@ def test_job_page_is_complete_without_javascript(client):
         assert text in html
 
 
-def test_finished_job_neither_reloads_nor_offers_to_stop(client):
+def test_page_of_a_finished_job_neither_reloads_nor_offers_cancellation(client):
     job_with(JobStatus.SUCCEEDED)
     html = text_of(client, page_of("job-1"))
     assert "http-equiv" not in html
     assert "cancellation" not in html
 
 
-def test_unfinished_job_reloads_without_javascript_and_offers_to_stop(client):
+def test_page_of_an_unfinished_job_reloads_without_javascript_and_offers_cancellation(client):
     job_with()
     html = text_of(client, page_of("job-1"))
     assert '<noscript><meta http-equiv="refresh" content="5"></noscript>' in html
@@ -217,13 +219,13 @@ def test_unfinished_job_reloads_without_javascript_and_offers_to_stop(client):
         (JobStatus.LOST, {}, "lost"),
     ],
 )
-def test_one_notice_says_how_the_job_is(client, status, fields, notice):
+def test_page_shows_the_one_notice_of_the_jobs_state(client, status, fields, notice):
     now = timezone.now()
     job_with(status, **{name: now - ago for name, ago in fields.items()})
     assert visible_notice(text_of(client, page_of("job-1"))) == notice
 
 
-def test_waiting_job_names_the_command_of_a_worker_where_it_is_installed(client, settings):
+def test_page_of_a_waiting_job_names_the_worker_command_of_an_installed_app(client, settings):
     job_with(JobStatus.QUEUED, created_at=timezone.now() - timedelta(minutes=10))
     assert "<code>manage.py ingestion_worker</code>" in text_of(client, page_of("job-1"))
     settings.INSTALLED_APPS = [
@@ -234,12 +236,12 @@ def test_waiting_job_names_the_command_of_a_worker_where_it_is_installed(client,
     assert "manage.py" not in html
 
 
-def test_failed_job_gives_its_reason(client):
+def test_page_of_a_failed_job_shows_its_error(client):
     job_with(JobStatus.FAILED, error="Qdrant did not answer. Is it running?")
     assert "Qdrant did not answer. Is it running?" in text_of(client, page_of("job-1"))
 
 
-def test_job_that_does_not_move_gets_no_estimate(client):
+def test_stalled_job_has_no_estimate(client):
     job = job_with(reached_percent=50)
     assert "about 2\u00a0min left" in text_of(client, page_of("job-1"))
     job.updated_at -= timedelta(minutes=10)
@@ -247,26 +249,26 @@ def test_job_that_does_not_move_gets_no_estimate(client):
     assert "left</dd>" not in text_of(client, page_of("job-1"))
 
 
-def test_stage_of_unknown_length_claims_no_percentage(client):
+def test_stage_of_unknown_total_has_no_percentage(client):
     job_with().stages.update(total=0)
     html = text_of(client, page_of("job-1"))
     assert re.search(r'<progress class="bar" max="100" aria-label="In progress stage"></', html)
 
 
-def test_one_of_what_a_stage_counts_is_singular(client):
+def test_unit_of_one_is_singular(client):
     job_with().stages.update(processed=1, total=1)
     html = text_of(client, page_of("job-1"))
     for text in (">1 page<", ">1 of 1 page<", ">1 page to do<", ">Stopped at 1 of 1 page<"):
         assert text in html
 
 
-def test_job_that_succeeded_in_part_says_so(client):
+def test_pages_show_the_error_count_of_a_succeeded_job(client):
     job_with(JobStatus.SUCCEEDED, error_count=2)
-    assert "Errors on the way: 2" in text_of(client, page_of("job-1"))
-    assert "Errors on the way: 2" in text_of(client, LIST)
+    assert "Errors during ingestion: 2" in text_of(client, page_of("job-1"))
+    assert "Errors during ingestion: 2" in text_of(client, LIST)
 
 
-def test_log_shows_the_newest_lines_and_says_that_there_are_more(client):
+def test_log_shows_the_newest_lines_and_their_total_number(client):
     job = job_with(event_count=EVENTS_SHOWN + 10)
     for number in range(EVENTS_SHOWN + 7):
         JobEvent.objects.create(job=job, attempt=1, message=f"line {number};")
@@ -284,7 +286,7 @@ def test_log_of_an_earlier_attempt_is_not_shown(client):
 
 
 @pytest.mark.parametrize("url", [LIST, page_of("job-1")])
-def test_hostile_document_name_is_text_and_keeps_to_its_place(client, url):
+def test_document_name_is_escaped_and_isolated(client, url):
     job_with(document_name="\u202egnp.<script>alert(1)</script>\"'")
     html = text_of(client, url)
     assert "<script>alert" not in html
@@ -294,7 +296,7 @@ def test_hostile_document_name_is_text_and_keeps_to_its_place(client, url):
 @pytest.mark.parametrize(
     "job_id", ["nobody", "%00", "%0A", "a" * 300, "%F0%9F%A6%8A", "%2e%2e", "<b>", "%27--"]
 )
-def test_job_that_does_not_exist_is_a_page_with_404(client, job_id):
+def test_missing_job_is_a_page_with_404(client, job_id):
     html = text_of(client, f"/jobs/{job_id}/", status=404)
     assert "Job not found" in html
     assert "<b>" not in html

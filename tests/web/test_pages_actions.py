@@ -1,3 +1,5 @@
+"""Cancellation, uploads without JavaScript, and permissions of the pages."""
+
 from __future__ import annotations
 
 import re
@@ -28,10 +30,10 @@ def user_who_may(*codenames: str) -> User:
     return user
 
 
-# Stopping a job
+# Cancellation
 
 
-def test_cancellation_stops_a_queued_job_and_goes_back_to_its_page(client):
+def test_cancellation_ends_a_queued_job_and_redirects_to_its_page(client):
     job_with(JobStatus.QUEUED)
     response = client.post(cancellation_of("job-1"))
     assert response.status_code == 302
@@ -46,7 +48,7 @@ def test_cancellation_asks_a_running_job_to_stop(client):
     assert "popovertarget" not in html
 
 
-def test_cancellation_of_a_finished_job_says_that_it_is_late(client):
+def test_cancellation_of_a_finished_job_shows_a_warning(client):
     job_with(JobStatus.SUCCEEDED)
     assert (
         'data-level="warning"'
@@ -55,7 +57,7 @@ def test_cancellation_of_a_finished_job_says_that_it_is_late(client):
 
 
 @pytest.mark.parametrize("job_id", ["nobody", "\x00"])
-def test_cancellation_of_no_job_is_404(client, job_id):
+def test_cancellation_of_a_missing_job_is_404(client, job_id):
     assert client.post(cancellation_of(job_id)).status_code == 404
 
 
@@ -83,7 +85,7 @@ def test_form_without_javascript_queues_a_job_per_document(client, settings, tmp
     assert batch
 
 
-def test_document_that_is_refused_is_named_with_the_reason(client, settings, tmp_path):
+def test_rejected_document_is_named_with_the_reason(client, settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path
     html = client.post(
         LIST, {"file": SimpleUploadedFile("empty.txt", b"")}, follow=True
@@ -96,18 +98,18 @@ def test_form_without_a_document_asks_for_one(client):
     assert "Choose at least one document." in client.post(LIST, follow=True).content.decode()
 
 
-# Who may see what
+# Permissions
 
 
 @pytest.mark.parametrize("url", [LIST, page_of("job-1")])
-def test_closed_page_sends_strangers_to_the_login(client, closed, url):
+def test_page_redirects_anonymous_users_to_the_login(client, closed, url):
     response = client.get(url)
     assert response.status_code == 302
     assert response.url == f"/login/?next={url}"
 
 
 @pytest.mark.parametrize("url", [LIST, page_of("job-1")])
-def test_closed_page_refuses_users_without_the_permission(client, closed, url):
+def test_page_is_forbidden_to_users_without_the_permission(client, closed, url):
     client.force_login(user_who_may())
     page = text_of(client, url, status=403)
     assert "You may not see this" in page

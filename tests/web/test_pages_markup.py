@@ -1,4 +1,4 @@
-"""What the markup and the style sheet must never do, or always."""
+"""Rules of the markup and the style sheet: well-formed, accessible, nothing inline or external."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ VOID = {"meta", "link", "input", "br", "img", "hr"}
 
 
 class Outline(HTMLParser):
-    """Which tags are open at the end, which ids and labels were seen, which bars are mute."""
+    """The tags that are still open at the end, all ids, and the number of bars without a label."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.ids: list[str] = []
-        self.mute_bars = 0
+        self.unlabelled_bars = 0
         self.feed(html)
 
     def handle_starttag(self, tag, attrs):
@@ -43,20 +43,20 @@ class Outline(HTMLParser):
             self.open.append(tag)
         if "id" in attributes:
             self.ids.append(attributes["id"])
-        self.mute_bars += tag == "progress" and not attributes.get("aria-label")
+        self.unlabelled_bars += tag == "progress" and not attributes.get("aria-label")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.name)
-def test_template_has_nothing_inline_and_nothing_foreign(path):
+def test_template_has_nothing_inline_and_nothing_external(path):
     html = path.read_text()
     assert not re.search(r"\sstyle=|<style|\son\w+=|javascript:|https?://", html)
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", html))
 
 
-def test_modules_and_style_sheet_load_nothing_foreign():
+def test_modules_and_style_sheet_load_nothing_external():
     folders = ("static/ingestion_progress", "pipeline/static/ingestion_pipeline")
     paths = [path for folder in folders for path in (APP / folder).glob("*.*s")]
     assert {"dom.js", "upload.js"} <= {path.name for path in paths}
@@ -66,24 +66,24 @@ def test_modules_and_style_sheet_load_nothing_foreign():
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", JobStatus)
-def test_pages_are_well_formed_with_unique_ids_and_named_bars(client, status):
+def test_pages_are_well_formed_with_unique_ids_and_labelled_bars(client, status):
     job_with(status, batch="b")
     for url in (LIST, f"{LIST}?batch=b", f"{LIST}?batch=/", page_of("job-1"), page_of("nobody")):
         page = Outline(client.get(url).content.decode())
         assert page.open == []
         assert len(page.ids) == len(set(page.ids))
-        assert page.mute_bars == 0
+        assert page.unlabelled_bars == 0
 
 
 @pytest.mark.parametrize("template", ["404.html", "403.html", "403_csrf.html", "500.html"])
-def test_error_page_needs_neither_request_nor_user(template):
+def test_error_page_renders_without_request_and_user(template):
     html = render_to_string(template)
     assert Outline(html).open == []
-    assert 'class="blank"' in html
+    assert 'class="message-page"' in html
 
 
-def test_address_that_leads_nowhere_is_a_page_of_the_same_design(client):
-    assert "Nothing is here" in text_of(client, "/nowhere/", status=404)
+def test_unknown_address_is_a_page_of_the_same_design(client):
+    assert "Page not found" in text_of(client, "/nowhere/", status=404)
 
 
 @pytest.mark.django_db
@@ -103,27 +103,27 @@ def luminance(colour: str) -> float:
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
-def contrast(one: str, other: str) -> float:
-    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+def contrast(first: str, second: str) -> float:
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
 
-INKS = ["ink", "soft", "accent", "running", "good", "warn", "bad", "gone", "still"]
+TEXT_COLOURS = ["text", "muted", "accent", "running", "good", "warn", "bad", "lost", "neutral"]
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-@pytest.mark.parametrize("ground", ["paper", "surface"])
-@pytest.mark.parametrize("ink", INKS)
-def test_text_has_the_contrast_of_level_aa(mode, ground, ink):
+@pytest.mark.parametrize("background", ["page", "surface"])
+@pytest.mark.parametrize("text", TEXT_COLOURS)
+def test_text_has_the_contrast_of_level_aa(mode, background, text):
     light, dark = CSS.split("@media (prefers-color-scheme: dark)", 1)
     colours = tokens(light if mode == "light" else dark)
-    assert contrast(colours[ink], colours[ground]) >= 4.5
+    assert contrast(colours[text], colours[background]) >= 4.5
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-def test_bars_and_buttons_stand_out(mode):
+def test_bars_and_buttons_have_enough_contrast(mode):
     light, dark = CSS.split("@media (prefers-color-scheme: dark)", 1)
     colours = tokens(light if mode == "light" else dark)
     assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
-    for tone in ("running", "good", "warn", "bad", "gone", "still"):
+    for tone in ("running", "good", "warn", "bad", "lost", "neutral"):
         assert contrast(colours[tone], colours["track"]) >= 3

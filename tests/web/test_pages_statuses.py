@@ -17,7 +17,7 @@ STATIC = APP / "static/ingestion_progress"
 NOTICES = APP / "templates/ingestion_progress/partials/notices.html"
 
 KINDS = {"job": JobStatus, "stage": StageStatus, "worker": WorkerStatus, "liveness": Liveness}
-WORDS = [(kind, word) for kind, words in KINDS.items() for word in words]
+STATUSES = [(kind, status) for kind, statuses in KINDS.items() for status in statuses]
 TYPES = {
     "job": ("JobStateData", "status"),
     "stage": ("StageProgress", "status"),
@@ -46,35 +46,35 @@ def test_every_status_of_a_worker_has_a_text(status, chunk):
     assert formatting.worker_activity(status, chunk)
 
 
-@pytest.mark.parametrize(("kind", "word"), WORDS)
-def test_word_has_a_colour(kind, word):
+@pytest.mark.parametrize(("kind", "status"), STATUSES)
+def test_status_has_a_colour(kind, status):
     attribute = "liveness" if kind == "liveness" else "status"
-    selector = re.escape(f'[data-{attribute}="{word.value}"]')
+    selector = re.escape(f'[data-{attribute}="{status.value}"]')
     css = (STATIC / "progress.css").read_text()
     assert re.search(rf"{selector}[^{{}}]*{{ --tone: var\(--\w+\); }}", css)
 
 
-@pytest.mark.parametrize(("kind", "word"), WORDS)
-def test_label_is_the_same_in_javascript(kind, word):
+@pytest.mark.parametrize(("kind", "status"), STATUSES)
+def test_label_is_the_same_in_javascript(kind, status):
     javascript = (STATIC / "labels.js").read_text()
     (table,) = re.findall(rf"{kind.upper()}_LABELS = {{(.*?)}}", javascript, re.DOTALL)
-    assert dict(re.findall(r'(\w+): "(.*)",', table))[word.value] == word.label
+    assert dict(re.findall(r'(\w+): "(.*)",', table))[status.value] == status.label
 
 
 @pytest.mark.parametrize(
-    ("kind", "word"), [pair for pair in WORDS if pair[1] is not StageStatus.SKIPPED]
+    ("kind", "status"), [pair for pair in STATUSES if pair[1] is not StageStatus.SKIPPED]
 )
-def test_word_is_a_literal_in_typescript(kind, word):
+def test_status_is_a_literal_in_typescript(kind, status):
     name, field = TYPES[kind]
     declaration = (STATIC / "progress-events.d.ts").read_text()
     (body,) = re.findall(rf"interface {name} {{(.*?)\n}}", declaration, re.DOTALL)
     (literals,) = re.findall(rf"\n  {field}: (.*);", body)
-    assert f'"{word.value}"' in literals
+    assert f'"{status.value}"' in literals
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", JobStatus)
-def test_page_says_the_status_of_job_stages_and_workers_in_words(client, status):
+def test_page_has_the_labels_of_job_stages_and_workers(client, status):
     job_with(status)
     html = text_of(client, page_of("job-1"))
     assert f'data-status="{status.value}"' in html

@@ -1,5 +1,5 @@
 // @ts-check
-/** Says aloud what matters: a new status, every quarter, a lost connection. Not each update. */
+/** Announces a new status, every quarter and a lost connection to screen readers. */
 
 const STEP_PERCENT = 25;
 
@@ -8,7 +8,7 @@ export class Announcer {
   #status = null;
   /** @type {number | null} */
   #quarter = null;
-  #isCutOff = false;
+  #isDisconnected = false;
 
   /** @param {Element | null} region an element with role="status" */
   constructor(region) {
@@ -16,15 +16,15 @@ export class Announcer {
   }
 
   /**
-   * The first status and percentage are on the page already and are not announced.
+   * Does not announce the first status and percentage: the page has them already.
    * @param {string} statusLabel
    * @param {number} percent
    */
   progress(statusLabel, percent) {
     const quarter = Math.floor(percent / STEP_PERCENT);
-    if (this.#status !== null && statusLabel !== this.#status) this.#say(statusLabel);
+    if (this.#status !== null && statusLabel !== this.#status) this.#announce(statusLabel);
     else if (this.#quarter !== null && quarter > this.#quarter && percent < 100) {
-      this.#say(`${quarter * STEP_PERCENT} percent`);
+      this.#announce(`${quarter * STEP_PERCENT} percent`);
     }
     this.#status = statusLabel;
     this.#quarter = quarter;
@@ -32,14 +32,14 @@ export class Announcer {
 
   /** @param {import("./connection.js").ConnectionState} state */
   connection(state) {
-    const isCutOff = state === "reconnecting" || state === "refused";
-    if (isCutOff && !this.#isCutOff) this.#say("Connection lost");
-    if (state === "live" && this.#isCutOff) this.#say("Connected again");
-    if (isCutOff || state === "live") this.#isCutOff = isCutOff;
+    const isDisconnected = state === "reconnecting" || state === "refused";
+    if (isDisconnected && !this.#isDisconnected) this.#announce("Connection lost");
+    if (state === "live" && this.#isDisconnected) this.#announce("Connected again");
+    if (isDisconnected || state === "live") this.#isDisconnected = isDisconnected;
   }
 
   /** @param {string} text */
-  #say(text) {
+  #announce(text) {
     if (this.region) this.region.textContent = text;
   }
 }

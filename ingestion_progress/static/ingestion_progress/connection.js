@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * An EventSource that stays: it is made again where the browser gives up, and closed at the end.
+ * An EventSource that is opened again if the browser closes it, and closed when the job ends.
  *
- * The browser reconnects by itself after a dropped connection, but any answer other than 200 (one
- * 503 during a deploy) closes an EventSource for good. And a browser opens six HTTP/1.1
- * connections per origin in all its tabs together, so a page nobody looks at gives its own back.
+ * The browser reconnects after a dropped connection, but a response other than 200 (one 503 during
+ * a deploy) closes an EventSource for good. A browser opens six HTTP/1.1 connections per origin in
+ * all its tabs together, so a hidden page closes its own.
  */
 
 /** @typedef {import("./progress-events.d.ts").ProgressEventMap} ProgressEventMap */
@@ -17,7 +17,7 @@
  * @property {(data: Events["pipeline_progress"]) => void} onProgress
  * @property {(data: ProgressEventMap["job_state"]) => void} onState
  * @property {(data: Events["complete"]) => void} onComplete
- * @property {(data: ErrorData) => void} onFailure the server's last word on a job
+ * @property {(data: ErrorData) => void} onFailure the error event that ends a job's stream
  * @property {(state: ConnectionState) => void} onConnection
  */
 
@@ -34,8 +34,8 @@ export const CONNECTION_LABELS = {
 const FIRST_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
 const HIDDEN_GRACE_MS = 10_000;
-/** @type {ReadonlySet<ErrorData["code"]>} */
-const ENDS_OF_STREAMS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
+/** Codes of errors that end the stream and not the job. @type {ReadonlySet<ErrorData["code"]>} */
+const STREAM_ERRORS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
 
 /** @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap] */
 export class ProgressConnection {
@@ -46,7 +46,19 @@ export class ProgressConnection {
   #failures = 0;
   /** @type {ConnectionState | null} */
   #state = null;
-  #wake = () => this.#onWake();
+  #onVisibleOrOnline = () => {
+    const isOpen = this.#source?.readyState === EventSource.OPEN;
+    if (document.hidden || isOpen) clearTimeout(this.#timer);
+    if (document.hidden) {
+      this.#timer = setTimeout(() => {
+        this.#disconnect();
+        this.#setState("paused");
+      }, HIDDEN_GRACE_MS);
+    } else if (!isOpen) {
+      this.#failures = 0;
+      this.#connect();
+    }
+  };
 
   /**
    * @param {string} url
@@ -60,101 +72,85 @@ export class ProgressConnection {
   }
 
   open() {
-    document.addEventListener("visibilitychange", this.#wake);
-    addEventListener("online", this.#wake);
+    document.addEventListener("visibilitychange", this.#onVisibleOrOnline);
+    addEventListener("online", this.#onVisibleOrOnline);
     this.#connect();
   }
 
   close() {
-    document.removeEventListener("visibilitychange", this.#wake);
-    removeEventListener("online", this.#wake);
-    this.#drop();
+    document.removeEventListener("visibilitychange", this.#onVisibleOrOnline);
+    removeEventListener("online", this.#onVisibleOrOnline);
+    this.#disconnect();
   }
 
   #connect() {
-    this.#drop();
-    if (document.hidden) return this.#enter("paused");
-    if (this.#state !== "reconnecting" && this.#state !== "refused") this.#enter("connecting");
+    this.#disconnect();
+    if (document.hidden) return this.#setState("paused");
+    if (this.#state !== "reconnecting" && this.#state !== "refused") this.#setState("connecting");
     const source = new EventSource(this.url);
     this.#source = source;
     source.addEventListener("open", () => {
       this.#failures = 0;
-      this.#enter("live");
+      this.#setState("live");
     });
     source.addEventListener("pipeline_progress", (event) =>
       this.listener.onProgress(JSON.parse(event.data)),
     );
     source.addEventListener("job_state", (event) => this.listener.onState(JSON.parse(event.data)));
     source.addEventListener("complete", (event) =>
-      this.#end(() => this.listener.onComplete(JSON.parse(event.data))),
+      this.#onJobEnd(() => this.listener.onComplete(JSON.parse(event.data))),
     );
     source.addEventListener("error", (event) => this.#onError(event));
   }
 
-  /** The server's word has data; a network error has none. @param {Event} event */
+  /** An error event of the server has data, a network error has none. @param {Event} event */
   #onError(event) {
     if (event instanceof MessageEvent && event.data) {
       /** @type {ErrorData} */
       const data = JSON.parse(event.data);
-      // The stream has ended, not the job: the browser comes back by itself, and where it may
-      // not watch any longer it is refused then.
-      const isOfJob = this.isOfMany ? data.job_id !== "" : !ENDS_OF_STREAMS.has(data.code);
-      if (isOfJob) this.#end(() => this.listener.onFailure(data));
+      // If only the stream has ended, the browser reconnects; without permission it gets a 401 or
+      // 403 then.
+      const isOfJob = this.isOfMany ? data.job_id !== "" : !STREAM_ERRORS.has(data.code);
+      if (isOfJob) this.#onJobEnd(() => this.listener.onFailure(data));
       return;
     }
-    this.#enter("reconnecting");
+    this.#setState("reconnecting");
     if (this.#source?.readyState === EventSource.CLOSED) void this.#retryLater();
   }
 
   async #retryLater() {
-    this.#drop();
+    this.#disconnect();
     const delay = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
     this.#failures += 1;
-    // Jitter: the clients of a server that comes back do not all knock at once.
+    // Jitter: the clients of a restarted server do not all reconnect at once.
     this.#timer = setTimeout(() => this.#connect(), delay * (0.75 + Math.random() / 2));
-    const isCutOff = await isRefused(this.url);
-    if (isCutOff && this.#state === "reconnecting") this.#enter("refused");
+    const hasNoAccess = await isRefused(this.url);
+    if (hasNoAccess && this.#state === "reconnecting") this.#setState("refused");
   }
 
-  #onWake() {
-    if (document.hidden) {
-      this.#drop(false);
-      this.#timer = setTimeout(() => {
-        this.#drop();
-        this.#enter("paused");
-      }, HIDDEN_GRACE_MS);
-    } else if (this.#source?.readyState === EventSource.OPEN) {
-      clearTimeout(this.#timer);
-    } else {
-      this.#failures = 0;
-      this.#connect();
-    }
-  }
-
-  /** A job has ended, and a stream of it alone with it. @param {() => void} report */
-  #end(report) {
+  /** @param {() => void} report */
+  #onJobEnd(report) {
     if (this.isOfMany) return report();
     this.close();
     report();
-    this.#enter("ended");
+    this.#setState("ended");
   }
 
-  #drop(closesSource = true) {
+  #disconnect() {
     clearTimeout(this.#timer);
-    if (!closesSource) return;
     this.#source?.close();
     this.#source = null;
   }
 
   /** @param {ConnectionState} state */
-  #enter(state) {
+  #setState(state) {
     if (state === this.#state) return;
     this.#state = state;
     this.listener.onConnection(state);
   }
 }
 
-/** An EventSource does not tell its status; a HEAD does. @param {string} url */
+/** An EventSource does not expose the HTTP status; a HEAD request does. @param {string} url */
 async function isRefused(url) {
   try {
     const { status } = await fetch(url, { method: "HEAD" });

@@ -1,5 +1,5 @@
 // @ts-check
-/** Small writes to the page that leave alone what is right already. */
+/** Updates of the page that write only what differs. */
 
 /**
  * @param {Element} root
@@ -44,7 +44,7 @@ export function rows(root, list) {
 }
 
 /**
- * Adds the rows that are missing, each after its predecessor.
+ * Adds the missing rows, each after the one before it in `wanted`.
  * @param {HTMLElement} root
  * @param {string} listName
  * @param {string} key the row's `data-` attribute

@@ -1,5 +1,5 @@
 // @ts-check
-/** Numbers as people read them. `wording.py` says the same; a browser test compares the two. */
+/** Texts of numbers, durations and states. `formatting.py` has the same; both pass the same cases. */
 
 import { WORKER_LABELS } from "./labels.js";
 
@@ -9,7 +9,7 @@ const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
 const ABBREVIATION_LENGTH = 3;
-/** Their singular takes more than an "s" away. */
+/** Plurals whose singular is more than the word without its "s". */
 const OTHER_PLURALS = /(ss|ies|sses|xes|ches|shes)$/;
 
 const thousands = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -35,7 +35,7 @@ export function count(number) {
 }
 
 /**
- * What is counted, as its number wants it: "pages", but "page" after 1.
+ * What is counted: "page" after 1, otherwise "pages".
  * @param {string} plural
  * @param {number} number
  */
@@ -43,7 +43,7 @@ export function unit(plural, number) {
   return number === 1 && !OTHER_PLURALS.test(plural) ? plural.replace(/s$/, "") : plural;
 }
 
-/** Whole percent, rounded down: only what is done reads 100. @param {number} value */
+/** Whole percent, rounded down, so that only finished work shows 100%. @param {number} value */
 export function percent(value) {
   return `${Math.floor(value)}%`;
 }
@@ -65,7 +65,7 @@ export function duration(milliseconds) {
   return twoUnits(milliseconds, DAY_MS, "d", HOUR_MS, "h");
 }
 
-/** An estimate no finer than it deserves; empty where there is none. @param {number} milliseconds */
+/** A rounded estimate; empty if there is none. @param {number} milliseconds */
 export function remaining(milliseconds) {
   if (milliseconds <= 0) return "";
   if (milliseconds < 10 * SECOND_MS) return "a few seconds left";
@@ -89,13 +89,13 @@ export function fileSize(bytes) {
   return `${shown}${NBSP}${units[0]}`;
 }
 
-/** Errors that did not end the job; empty where there are none. @param {number} errors */
+/** Errors that did not end the job; empty if there are none. @param {number} errors */
 export function errorNote(errors) {
-  return errors ? `Errors on the way: ${count(errors)}` : "";
+  return errors ? `Errors during ingestion: ${count(errors)}` : "";
 }
 
 /**
- * Which stages run now, as a phrase.
+ * Names the running stages.
  * @param {string[]} runningLabels
  * @param {boolean} hasStarted
  */
@@ -109,7 +109,7 @@ export function activity(runningLabels, hasStarted) {
  * @param {import("./progress-events.d.ts").StageStatus | "skipped"} status
  * @param {number} processed
  * @param {number} total
- * @param {string} counted what it counts, in plural, or nothing
+ * @param {string} counted what it counts, in plural; may be empty
  */
 export function stageDetail(status, processed, total, counted) {
   const suffix = counted && ` ${unit(counted, total || processed)}`;
@@ -131,7 +131,7 @@ export function workerActivity(status, chunk) {
   return status === "processing" && chunk ? chunk : label;
 }
 
-/** In the reader's own time zone. @param {Date} instant */
+/** In the browser's time zone. @param {Date} instant */
 export function timestamp(instant) {
   return localTime.format(instant);
 }

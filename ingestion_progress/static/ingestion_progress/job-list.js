@@ -1,9 +1,9 @@
 // @ts-check
 /**
- * Keeps the list of jobs up to date: by the one stream of all active jobs, and by asking for its
- * page of the API's list when a job begins or ends. Without the stream it asks again and again.
+ * Updates the list of jobs from the stream of all active jobs, and requests its page from the API
+ * when a job begins or ends. Without the stream it polls.
  *
- * Not by a stream per job: a browser opens six HTTP/1.1 connections per origin in all.
+ * One stream and not one per job: a browser opens six HTTP/1.1 connections per origin in all.
  */
 
 import { ProgressConnection } from "./connection.js";
@@ -30,10 +30,10 @@ import { localiseTimes } from "./local-times.js";
 
 /** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
 
-const ACTIVE_MS = 2_000;
-const IDLE_MS = 15_000;
-const MAX_MS = 30_000;
-const SOON_MS = 300;
+const ACTIVE_POLL_MS = 2_000;
+const IDLE_POLL_MS = 15_000;
+const MAX_POLL_MS = 30_000;
+const MIN_DELAY_MS = 300;
 const TICK_MS = 1_000;
 
 const section = /** @type {HTMLElement} */ (document.getElementById("jobs"));
@@ -42,16 +42,16 @@ const rowMarkup = document.querySelector("#job-row")?.innerHTML ?? "";
 /** @type {number | undefined} */
 let timer;
 let failures = 0;
-let asked = 0;
-let askedAt = -Infinity;
+let requestCount = 0;
+let requestedAt = -Infinity;
 let isLive = false;
 let frame = 0;
-/** What is on the page, by id. @type {Map<string, ListedJob>} */
+/** The jobs on the page, by id. @type {Map<string, ListedJob>} */
 let jobs = new Map();
-/** Of each job that the stream has told of, what was told last. @type {Map<string, string>} */
+/** The last status of each job that the stream has sent, by id. @type {Map<string, string>} */
 const statuses = new Map();
-/** The server's clock minus ours, in ms. */
-let ahead = 0;
+/** The server's clock minus the browser's. */
+let clockOffsetMs = 0;
 
 /** @type {ProgressConnection<ManyJobsEventMap>} */
 const stream = new ProgressConnection(
@@ -59,8 +59,8 @@ const stream = new ProgressConnection(
   {
     onProgress,
     onState,
-    onComplete: () => {}, // its `job_state` has said so
-    onFailure: ({ job_id, code }) => note(job_id, code),
+    onComplete: () => {}, // its `job_state` came before
+    onFailure: ({ job_id, code }) => onStatus(job_id, code),
     onConnection,
   },
   { isOfMany: true },
@@ -75,7 +75,7 @@ stream.open();
 /** @param {import("./connection.js").ConnectionState} state */
 function onConnection(state) {
   isLive = state === "live";
-  // What was deleted meanwhile, or is not active, is not on the stream.
+  // Deleted and inactive jobs are not on the stream.
   if (isLive) void poll();
   else schedule();
 }
@@ -87,7 +87,7 @@ function onProgress(progress) {
   const { started_at, elapsed_ms } = progress.timing;
   job.overall_progress_percent = progress.overall_progress_percent;
   job.started_at = started_at ? new Date(started_at * 1000).toISOString() : null;
-  // Until the list says so: of an unfinished job it is not looked at.
+  // Until the next list; not used while the job is unfinished.
   job.finished_at = new Date(started_at * 1000 + elapsed_ms).toISOString();
 }
 
@@ -102,23 +102,23 @@ function onState(state) {
       renderJobs();
     });
   }
-  note(state.job_id, state.status);
+  onStatus(state.job_id, state.status);
 }
 
 /**
- * A job that began or ended may have to come or go, and the list knows more of it.
+ * Requests the list after the begin or end of a job, which may enter or leave it.
  * @param {string} id
  * @param {string} status
  */
-function note(id, status) {
+function onStatus(id, status) {
   const before = statuses.get(id);
   if (before === status) return;
   statuses.set(id, status);
-  const isFirstWord = before === undefined && !FINAL_STATUSES.has(status);
-  if (isFirstWord && jobs.has(id)) return;
+  const isKnown = before === undefined && jobs.has(id);
+  if (isKnown && !FINAL_STATUSES.has(status)) return;
   clearTimeout(timer);
-  const pause = Math.max(SOON_MS, askedAt + ACTIVE_MS - performance.now());
-  timer = setTimeout(() => void poll(), pause);
+  const delay = Math.max(MIN_DELAY_MS, requestedAt + ACTIVE_POLL_MS - performance.now());
+  timer = setTimeout(() => void poll(), delay);
 }
 
 function schedule() {
@@ -126,44 +126,44 @@ function schedule() {
   clearTimeout(timer);
   if (document.hidden) return;
   const isActive = rows(section, "jobs").some((row) => !FINAL_STATUSES.has(row.dataset.status));
-  const pause = isActive ? ACTIVE_MS : IDLE_MS;
-  timer = setTimeout(() => void poll(), Math.min(MAX_MS, pause * 2 ** failures));
+  const interval = isActive ? ACTIVE_POLL_MS : IDLE_POLL_MS;
+  timer = setTimeout(() => void poll(), Math.min(MAX_POLL_MS, interval * 2 ** failures));
 }
 
 async function poll() {
   clearTimeout(timer);
-  asked += 1;
-  askedAt = performance.now();
-  const turn = asked;
-  // An upload asks at once: the answer to an earlier question may come after its own.
-  const isLate = () => turn !== asked;
+  requestCount += 1;
+  requestedAt = performance.now();
+  const number = requestCount;
+  // An upload polls at once: the response to an earlier request can come after its own.
+  const isOutdated = () => number !== requestCount;
   try {
-    // Conditional where the server sends an ETag: the browser keeps and compares it.
+    // Conditional if the server sends an ETag: the browser stores and sends it.
     const response = await fetch(section.dataset.poll ?? "", { cache: "no-cache" });
-    if (!response.ok) throw new Error(`The list answered ${response.status}`);
+    if (!response.ok) throw new Error(`The list responded with ${response.status}`);
     const date = Date.parse(response.headers.get("Date") ?? "");
     const body = await response.text();
-    if (isLate()) return;
-    ahead = (date || Date.now()) - Date.now();
-    render(body);
+    if (isOutdated()) return;
+    clockOffsetMs = (date || Date.now()) - Date.now();
+    renderList(body);
     failures = 0;
   } catch {
-    if (isLate()) return;
+    if (isOutdated()) return;
     failures += 1;
   }
   /** @type {HTMLElement | null} */
   const notice = section.querySelector('[data-notice="poll-failed"]');
-  if (notice) notice.hidden = !isOld();
+  if (notice) notice.hidden = !isStale();
   schedule();
 }
 
-/** One missed answer is nothing to talk about. */
-function isOld() {
+/** After two failed requests; a single one is not reported. */
+function isStale() {
   return failures >= 2;
 }
 
 /** @param {string} body */
-function render(body) {
+function renderList(body) {
   /** @type {ListedJob[]} */
   const listed = JSON.parse(body).items;
   jobs = new Map(listed.map((job) => [job.job_id, job]));
@@ -177,15 +177,15 @@ function render(body) {
   if (empty) empty.hidden = jobs.size > 0;
 }
 
-/** A clock that goes on beside a state that may be old would be a claim. */
+/** Stops the clocks while the data may be stale. */
 function tick() {
-  if (!document.hidden && !isOld()) renderJobs();
+  if (!document.hidden && !isStale()) renderJobs();
 }
 
 function renderJobs() {
   for (const row of rows(section, "jobs")) {
     const job = jobs.get(row.dataset.job ?? "");
-    if (job) renderRow(row, job, Date.now() + ahead);
+    if (job) renderRow(row, job, Date.now() + clockOffsetMs);
   }
 }
 
@@ -206,7 +206,7 @@ function renderRow(row, job, now) {
     "job.document_name": name,
     "job.status": JOB_LABELS[job.status],
     "job.percent": format.percent(job.overall_progress_percent),
-    "job.note": remark(job),
+    "job.note": noteText(job),
     "job.elapsed": elapsed(job, now),
     "job.created": format.timestamp(new Date(job.created_at)),
   });
@@ -214,8 +214,8 @@ function renderRow(row, job, now) {
   setBar(row.querySelector("progress"), percent, format.percent(percent));
 }
 
-/** The one thing worth knowing about a job in a list; mostly nothing. @param {ListedJob} job */
-function remark(job) {
+/** What a row adds to the status: why a job does not move, or how it ended; mostly nothing. @param {ListedJob} job */
+function noteText(job) {
   if (job.liveness) return job.liveness === "working" ? "" : LIVENESS_LABELS[job.liveness];
   if (job.status === "succeeded") return format.errorNote(job.error_count);
   return job.error ?? "";

@@ -1,5 +1,5 @@
 // @ts-check
-/** What the page of one job adds to `<pipeline-progress>`: its title, and fresh log and actions. */
+/** Updates the title, log and actions of a job's page around `<pipeline-progress>`. */
 
 import "./pipeline-progress.js";
 import { percent } from "./format.js";
@@ -9,46 +9,46 @@ import { localiseTimes } from "./local-times.js";
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
 
-const SOON_MS = 300;
+const MIN_DELAY_MS = 300;
 const REFRESH_MS = 3_000;
 const plainTitle = document.title;
 
 /** @type {number | undefined} */
 let refreshTimer;
-let milestone = "";
+let lastMilestone = "";
 let refreshedAt = -Infinity;
 
 document.addEventListener("progresschange", (event) => {
   const { overall_progress_percent } = /** @type {CustomEvent<PipelineProgressData>} */ (event).detail;
   document.title = `${percent(overall_progress_percent)} · ${plainTitle}`;
-  noteMilestone();
+  onMilestone();
 });
-document.addEventListener("statechange", noteMilestone);
+document.addEventListener("statechange", onMilestone);
 document.addEventListener("connectionchange", (event) => {
   const connection = /** @type {CustomEvent<string>} */ (event).detail;
-  // A percentage that does not move any more would be a lie in a tab's title.
+  // A percentage in the tab's title would be out of date.
   if (connection !== "live") document.title = plainTitle;
-  const status = theJob()?.state?.status;
+  const status = jobElement()?.state?.status;
   if (connection === "ended" && status) document.title = `${JOB_LABELS[status]} · ${plainTitle}`;
 });
 document.addEventListener("complete", () => void refresh());
 document.addEventListener("failure", () => void refresh());
 localiseTimes(document);
 
-/** Fetches the log again when a stage turned, an error was recorded, or a stop was asked for. */
-function noteMilestone() {
-  const job = theJob();
+/** Refreshes after a change of a stage, a new error or a cancellation request. */
+function onMilestone() {
+  const job = jobElement();
   if (!job?.progress || !job.state) return;
   const stages = Object.values(job.progress.stages).map((stage) => stage.status);
   const { status, error_count, cancel_requested } = job.state;
-  const reached = JSON.stringify([status, error_count, cancel_requested, stages]);
-  if (reached === milestone) return;
-  milestone = reached;
-  const pause = Math.max(SOON_MS, refreshedAt + REFRESH_MS - performance.now());
-  refreshTimer ??= setTimeout(() => void refresh(), pause);
+  const milestone = JSON.stringify([status, error_count, cancel_requested, stages]);
+  if (milestone === lastMilestone) return;
+  lastMilestone = milestone;
+  const delay = Math.max(MIN_DELAY_MS, refreshedAt + REFRESH_MS - performance.now());
+  refreshTimer ??= setTimeout(() => void refresh(), delay);
 }
 
-/** Takes over what the server says now and the stream does not. */
+/** Takes what the stream does not send from a newly rendered page. */
 async function refresh() {
   clearTimeout(refreshTimer);
   refreshTimer = undefined;
@@ -61,10 +61,10 @@ async function refresh() {
     log.replaceChildren(...freshLog.childNodes);
   }
   if (!fresh.getElementById("actions")?.childElementCount) removeActions();
-  takeUnits(fresh);
+  updateUnits(fresh);
 }
 
-/** There is nothing left to do for this job. */
+/** Removes the buttons; the focus moves out of them first. */
 function removeActions() {
   const actions = document.getElementById("actions");
   if (actions?.contains(document.activeElement)) document.querySelector("main")?.focus();
@@ -72,10 +72,10 @@ function removeActions() {
 }
 
 /**
- * What a stage counts is not on the wire, and a queued job has not said it yet.
+ * Units are not on the wire, and are unknown while the job is queued.
  * @param {Document} fresh
  */
-function takeUnits(fresh) {
+function updateUnits(fresh) {
   /** @type {NodeListOf<HTMLElement>} */
   const stages = document.querySelectorAll("[data-stage]");
   for (const stage of stages) {
@@ -83,10 +83,10 @@ function takeUnits(fresh) {
     const unit = fresh.querySelector(`[data-stage="${name}"]`)?.getAttribute("data-unit");
     stage.dataset.unit = unit ?? "";
   }
-  theJob()?.render();
+  jobElement()?.render();
 }
 
-function theJob() {
+function jobElement() {
   /** @type {import("./pipeline-progress.js").PipelineProgress | null} */
   const job = document.querySelector("pipeline-progress");
   return job;

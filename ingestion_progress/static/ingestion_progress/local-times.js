@@ -1,5 +1,5 @@
 // @ts-check
-/** Server-rendered times, in the reader's own time zone. */
+/** Converts server-rendered times to the browser's time zone. */
 
 import { clock, timestamp } from "./format.js";
 

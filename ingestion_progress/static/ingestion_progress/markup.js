@@ -19,14 +19,14 @@ export const JOB = `
 <p class="notice" data-notice="liveness-queued" hidden>Waiting for a worker to take the job.</p>
 <p class="notice" data-notice="liveness-starved" hidden><strong>No worker has taken the job yet.</strong> If none is running, start one.</p>
 <p class="notice" data-notice="liveness-working" hidden data-field="job.activity"></p>
-<p class="notice" data-notice="liveness-stalled" hidden><strong>No progress for a while.</strong> The job is alive; a large item or a slow service may hold it up.</p>
-<p class="notice" data-notice="liveness-lost" hidden><strong>No sign of life.</strong> The process that ran the job seems to be gone.</p>
-<p class="notice" data-notice="stopping" hidden>Stopping: the job ends after what it is working on.</p>
+<p class="notice" data-notice="liveness-stalled" hidden><strong>No progress for a while.</strong> The job is alive; a large item or a slow service may be the cause.</p>
+<p class="notice" data-notice="liveness-lost" hidden><strong>No sign of life.</strong> The process of the job has probably ended.</p>
+<p class="notice" data-notice="stopping" hidden>Stopping: the job ends after its current item.</p>
 <p class="notice" data-notice="succeeded" hidden>The document is ingested. <span class="error-note" data-field="job.error_note"></span></p>
 <p class="notice" data-notice="failed" hidden><strong>The job failed.</strong> <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="cancelled" hidden><strong>The job was cancelled.</strong> <bdi data-field="job.error"></bdi></p>
-<p class="notice" data-notice="lost" hidden><strong>The job was lost:</strong> its process ended without a word. <bdi data-field="job.error"></bdi></p>
-<p class="notice" data-notice="not_found" hidden><strong>There is no such job (any more).</strong> It may have been deleted.</p>
+<p class="notice" data-notice="lost" hidden><strong>The job was lost:</strong> its process ended without a result. <bdi data-field="job.error"></bdi></p>
+<p class="notice" data-notice="not_found" hidden><strong>This job does not exist.</strong> It may have been deleted.</p>
     </div>
     <p class="connection" data-field="job.connection"></p>
   </div>
@@ -71,7 +71,7 @@ export const STAGE = `
   <progress class="bar" max="100" aria-label=""></progress>
   <span class="stage-percent" data-field="stage.percent"></span>
   <span class="stage-detail"><bdi data-field="stage.detail"></bdi></span>
-  <span class="stage-flight" data-field="stage.in_flight"></span>
+  <span class="stage-in-flight" data-field="stage.in_flight"></span>
   <span class="stage-duration" data-field="stage.duration"></span>
 </li>`;
 
@@ -79,7 +79,7 @@ export const WORKER = `
 <li class="worker" data-worker="" data-status="">
   <span class="worker-number"><span class="visually-hidden">Worker </span><span data-field="worker.number"></span></span>
   <span class="worker-activity"><bdi data-field="worker.activity"></bdi></span>
-  <progress class="bar" max="100" value="" aria-label="Worker "></progress>
+  <progress class="bar" max="100" value="0" aria-label="Worker "></progress>
 </li>`;
 
 export const COUNTER = `

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * `<pipeline-progress src="…/progress">`: one job, live.
+ * `<pipeline-progress src="…/progress">`: the live progress of one job.
  *
- * Around server-rendered markup it keeps that markup up to date; empty, it brings its own (needs
+ * Updates the server-rendered markup inside it; if empty, it creates its own (needs
  * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2).
  * Properties: `progress`, `state`, `connection`: the newest of each.
  *
@@ -10,7 +10,7 @@
  *   progresschange    the data of `pipeline_progress`
  *   statechange       the data of `job_state`
  *   complete          the job succeeded (no detail)
- *   failure           the server's last word: {message, job_id, code}
+ *   failure           the final error event: {message, job_id, code}
  *   connectionchange  "connecting" | "live" | "reconnecting" | "refused" | "paused" | "ended"
  */
 
@@ -75,7 +75,7 @@ export class PipelineProgress extends HTMLElement {
       this.innerHTML = JOB.replaceAll(/(?<=<\/?h)\d/g, (level) => `${Number(level) + above}`);
     }
     this.#announcer = new Announcer(this.querySelector("[data-announcer]"));
-    // A job that had ended when the server rendered it has no more to say.
+    // A job that had already ended when the server rendered it has no stream.
     if (!FINAL_STATUSES.has(this.dataset.status)) this.#open();
   }
 
@@ -143,7 +143,7 @@ export class PipelineProgress extends HTMLElement {
    */
   #onEnd(status, event, detail) {
     clearInterval(this.#ticker);
-    // A server without `job_state` says how it ended by this event alone.
+    // Without a `job_state` the ending is known from this event alone.
     if (status && this.state?.status !== status) {
       const known = this.state ?? UNKNOWN_STATE;
       this.state = { ...known, status, liveness: null, error: detail?.message ?? null };
@@ -163,14 +163,14 @@ export class PipelineProgress extends HTMLElement {
 
   /** @param {ConnectionState} connection */
   #connectionText(connection) {
-    const words = CONNECTION_LABELS[connection];
-    const isCutOff = connection === "reconnecting" || connection === "refused";
-    if (!isCutOff || !this.progress) return words;
+    const label = CONNECTION_LABELS[connection];
+    const isDisconnected = connection === "reconnecting" || connection === "refused";
+    if (!isDisconnected || !this.progress) return label;
     const age = performance.now() - this.#receivedAt;
-    return `${words}. As of ${clock(new Date(Date.now() - age))}`;
+    return `${label}. As of ${clock(new Date(Date.now() - age))}`;
   }
 
-  /** Progress and state come as two events of one moment: they are shown as one. */
+  /** Renders once for the progress and state events of the same moment. */
   #renderSoon() {
     this.#frame ||= requestAnimationFrame(() => {
       this.#frame = 0;
@@ -178,7 +178,7 @@ export class PipelineProgress extends HTMLElement {
     });
   }
 
-  /** Writes the newest state again; needed only by those who changed the markup. */
+  /** Renders the newest state; to be called after a change of the markup from outside. */
   render() {
     if (this.#isMissing) {
       this.dataset.status = this.dataset.liveness = "";

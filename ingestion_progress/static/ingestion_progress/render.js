@@ -1,5 +1,5 @@
 // @ts-check
-/** Writes a job's state into the markup of `<pipeline-progress>`, changing only what differs. */
+/** Writes a job's state into the markup of `<pipeline-progress>`. */
 
 import { element, fill, rows, setBar } from "./dom.js";
 import * as format from "./format.js";
@@ -61,7 +61,7 @@ export function renderState(root, state) {
 }
 
 /**
- * What moves with the clock alone, `sinceMs` after the newest state.
+ * Updates the durations, `sinceMs` after the newest state.
  * @param {HTMLElement} root
  * @param {PipelineProgressData} progress
  * @param {number} sinceMs
@@ -96,7 +96,7 @@ function noticeName(state) {
 }
 
 /**
- * No estimate for a job that does not move.
+ * The estimate; none for a job without progress.
  * @param {PipelineProgressData} progress
  * @param {JobStateData | null} state
  */
@@ -127,7 +127,7 @@ function renderMetrics(root, metrics) {
 }
 
 /**
- * The pipeline's own counters, behind the metrics that every job has.
+ * The counters that the pipeline defines, after the metrics of every job.
  * @param {HTMLElement} root
  * @param {Record<string, number>} counters
  */

@@ -1,5 +1,5 @@
 // @ts-check
-/** The slots of the worker pool. */
+/** The rows of the worker pool. */
 
 import { fill, rows, setBar, syncRows } from "./dom.js";
 import { workerActivity } from "./format.js";

@@ -1,10 +1,10 @@
 // @ts-check
-/** Sends the chosen documents one by one, with a bar for each. Without it the form posts itself. */
+/** Uploads the chosen documents, each with a progress bar. Without it the form is posted. */
 
 import { element, fill, setBar } from "../ingestion_progress/dom.js";
 import { fileSize, percent } from "../ingestion_progress/format.js";
 
-const AT_ONCE = 2;
+const MAX_CONCURRENT = 2;
 
 const ITEM = `
 <li class="upload-item" data-status="queued">
@@ -19,7 +19,7 @@ const list = /** @type {HTMLElement} */ (form.querySelector(".upload-list"));
 
 /** @type {{file: File, item: HTMLElement, batch: string}[]} */
 const waiting = [];
-let running = 0;
+let runningCount = 0;
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -35,7 +35,7 @@ form.addEventListener("drop", (event) => {
   add(event.dataTransfer?.files ?? null);
 });
 addEventListener("beforeunload", (event) => {
-  if (running) event.preventDefault();
+  if (runningCount) event.preventDefault();
 });
 
 /** @param {FileList | null} files */
@@ -48,31 +48,31 @@ function add(files) {
     list.append(item);
     const limit = Number(form.dataset.maxBytes);
     if (file.size > limit) {
-      end(item, "failed", `Not sent: ${fileSize(file.size)} is more than the ${fileSize(limit)} that are allowed.`);
+      end(item, "failed", `Not sent: ${fileSize(file.size)} exceeds the limit of ${fileSize(limit)}.`);
     } else waiting.push({ file, item, batch });
   }
   next();
 }
 
 function next() {
-  while (running < AT_ONCE) {
+  while (runningCount < MAX_CONCURRENT) {
     const upload = waiting.shift();
     if (!upload) return;
-    running += 1;
+    runningCount += 1;
     void send(upload).finally(() => {
-      running -= 1;
+      runningCount -= 1;
       next();
     });
   }
 }
 
-/** A name that nobody else has given. `randomUUID` is there with HTTPS only. */
+/** A random name; `crypto.randomUUID` needs HTTPS. */
 function newBatch() {
   return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("");
 }
 
 /**
- * fetch() does not tell how much has been sent, XMLHttpRequest does.
+ * With XMLHttpRequest: fetch() does not report the progress of an upload.
  * @param {{file: File, item: HTMLElement, batch: string}} upload
  * @returns {Promise<void>}
  */
@@ -105,14 +105,14 @@ function send({ file, item, batch }) {
  * @param {HTMLElement} item
  */
 function finish(request, item) {
-  const answer = parsed(request.responseText);
+  const body = parseJson(request.responseText);
   if (request.status !== 201) {
-    end(item, "failed", answer?.message ?? refusal(request.status));
+    end(item, "failed", body?.message ?? errorText(request.status));
     return;
   }
   end(item, "succeeded", "");
   const link = document.createElement("a");
-  link.href = answer?.links?.page ?? "";
+  link.href = body?.links?.page ?? "";
   link.textContent = "Watch";
   item.querySelector(".upload-state")?.replaceChildren("Uploaded · ", link);
   document.dispatchEvent(new CustomEvent("uploaded"));
@@ -121,28 +121,28 @@ function finish(request, item) {
 /**
  * @param {HTMLElement} item
  * @param {"succeeded" | "failed"} status
- * @param {string} words
+ * @param {string} text
  */
-function end(item, status, words) {
+function end(item, status, text) {
   item.dataset.status = status;
   item.querySelector("progress")?.remove();
-  fill(item, { "upload.state": words });
+  fill(item, { "upload.state": text });
   const name = item.querySelector("bdi")?.textContent ?? "";
   const region = document.getElementById("upload-announcement");
-  if (region) region.textContent = `${name}: ${words || "uploaded"}`;
+  if (region) region.textContent = `${name}: ${text || "uploaded"}`;
 }
 
 /** @param {number} status */
-function refusal(status) {
-  if (status === 413) return `Larger than the ${fileSize(Number(form.dataset.maxBytes))} that are allowed.`;
-  return status ? `The server refused it (${status}).` : "The connection broke. Try it again.";
+function errorText(status) {
+  if (status === 413) return `Larger than the limit of ${fileSize(Number(form.dataset.maxBytes))}.`;
+  return status ? `The server rejected the document (${status}).` : "The connection failed. Try again.";
 }
 
 /**
  * @param {string} text
  * @returns {{message?: string, links?: {page?: string}} | null}
  */
-function parsed(text) {
+function parseJson(text) {
   try {
     return JSON.parse(text);
   } catch {
