@@ -8,13 +8,13 @@ or, for every test of a class, `class MyTests(SynchronousTrackingMixin, TestCase
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from ingestion_progress.concurrency.threads import run_aside
+from ingestion_progress.concurrency.compat.event_loop import hidden_event_loop
+from ingestion_progress.concurrency.worker_thread import run_in_new_loop
 from ingestion_progress.tracker.database import is_in_event_loop, progress_connection
 from ingestion_progress.tracker.writer import use_writer
 
@@ -64,24 +64,10 @@ class InlineWriter:
     def call(self, write: Callable[[], Result]) -> Result:
         if not is_in_event_loop():
             return write()
-        with loop_hidden():
+        with hidden_event_loop():
             if progress_connection().in_atomic_block:
                 return write()
-        return run_aside(sync_to_async(write))
+        return run_in_new_loop(sync_to_async(write))
 
     async def acall(self, write: Callable[[], Result]) -> Result:
         return self.call(write)
-
-
-@contextmanager
-def loop_hidden() -> Iterator[None]:
-    """Lets Django use this thread's database connections although an event loop runs in it.
-
-    Nothing in the block may await.
-    """
-    loop = asyncio.get_running_loop()
-    asyncio._set_running_loop(None)  # noqa: SLF001  (there is no public API)
-    try:
-        yield
-    finally:
-        asyncio._set_running_loop(loop)  # noqa: SLF001

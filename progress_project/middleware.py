@@ -24,6 +24,7 @@ from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
 
 from ingestion_progress.auth import tokens
+from ingestion_progress.concurrency.compat.django import mark_as_logged
 
 AsyncView: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 Finish: TypeAlias = Callable[[HttpResponseBase], object]
@@ -106,7 +107,7 @@ def request_log(request: HttpRequest) -> Finish:
         is_refused = 400 <= response.status_code < 500
         if is_refused:
             # Django would log the same in another line.
-            response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
+            mark_as_logged(response)
         fields = {
             "method": request.method,
             "path": request.path,

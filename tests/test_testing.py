@@ -7,10 +7,11 @@ from asgiref.sync import async_to_sync
 from django.test import TestCase
 
 from ingestion_progress import attach, track
+from ingestion_progress.concurrency.compat.event_loop import hidden_event_loop
 from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.progress_manager import PipelineProgressManager, StageStatus
-from ingestion_progress.testing import SynchronousTrackingMixin, loop_hidden, synchronous_tracking
+from ingestion_progress.testing import SynchronousTrackingMixin, synchronous_tracking
 from ingestion_progress.tracker.writer import background_writer, current_writer
 
 pytestmark = pytest.mark.database
@@ -103,7 +104,7 @@ class PlainBlockTests(TestCase):
 
 async def test_a_hidden_loop_is_back_after_the_block():
     loop = asyncio.get_running_loop()
-    with pytest.raises(ZeroDivisionError), loop_hidden():
+    with pytest.raises(ZeroDivisionError), hidden_event_loop():
         with pytest.raises(RuntimeError):
             asyncio.get_running_loop()
         raise ZeroDivisionError

@@ -29,11 +29,13 @@ View = Callable[..., HttpResponseBase]
 class ProgressAPI(NinjaAPI):
     """A NinjaAPI that answers every request below its URL with JSON."""
 
-    def _get_urls(self) -> list[URLResolver | URLPattern]:
-        patterns = super()._get_urls()
+    @property
+    def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
+        patterns, app_name, namespace = super().urls
         for pattern in cast("list[URLPattern]", patterns):
             pattern.callback = json_view(pattern.callback)
-        return [*patterns, re_path("", not_found, name="not-found")]
+        patterns.append(re_path("", not_found, name="not-found"))
+        return patterns, app_name, namespace
 
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None

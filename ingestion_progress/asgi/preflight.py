@@ -15,7 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions
-from ingestion_progress.concurrency.threads import release_connections
+from ingestion_progress.concurrency.request_thread import release_connections
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.extensions import UploadRules, view_name
 

@@ -1,0 +1,1 @@
+"""Threads for blocking calls, and what the app needs of other libraries' private names."""

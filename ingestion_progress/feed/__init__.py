@@ -9,7 +9,6 @@ watched_job    one job's newest state, its subscribers and its throttle
 active_jobs    the streams of all active jobs, and which ends were sent to them
 watched_jobs   both of them: what a read compares with, and where its results go
 queries        what changed in the database, encoded
-reader         the thread in which queries run
 poller         the loop: reads what is due, publishes what has changed
 read_schedule  when the poller reads next, and which jobs
 shutdown       streams that end before their job does: rotation, SIGTERM

@@ -13,11 +13,13 @@ from django.db import DEFAULT_DB_ALIAS, Error, connections, router, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from ingestion_progress.concurrency.questions import Question
+from ingestion_progress.concurrency.worker_thread import SharedCall
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import get_feed
 from ingestion_progress.models import Job
 
+# Load balancers commonly wait 5 s for an answer.
+ANSWER_SECONDS = 2.0
 HEADERS = {"Cache-Control": "no-store"}
 
 
@@ -52,12 +54,14 @@ class Readiness:
     """The state of the databases of this process."""
 
     def __init__(self) -> None:
-        self._question = Question(self.ask)
+        self._call = SharedCall(
+            "ingestion-progress-health", self.ask, timeout_seconds=ANSWER_SECONDS
+        )
         self._is_migrated = False
 
     async def database_problem(self) -> ErrorCode | None:
         try:
-            return await self._question.answer()
+            return await self._call.result()
         except TimeoutError:
             return ErrorCode.DATABASE_SILENT
         except Error:

@@ -13,13 +13,14 @@ from django.http import HttpRequest, HttpResponse
 
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions
-from ingestion_progress.concurrency.questions import Question
-from ingestion_progress.concurrency.threads import release_connections
+from ingestion_progress.concurrency.request_thread import release_connections
+from ingestion_progress.concurrency.worker_thread import SharedCall
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import Feed, get_feed
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.monitoring import prometheus
+from ingestion_progress.monitoring.health import ANSWER_SECONDS
 from ingestion_progress.tracker.writer import background_writer
 
 UNAUTHORIZED_MESSAGE = "Send METRICS_TOKEN as a bearer token, or log in."
@@ -34,7 +35,7 @@ async def metrics(request: HttpRequest) -> HttpResponse:
     if not prometheus.is_available():
         return ApiError(ErrorCode.NOT_INSTALLED, prometheus.INSTALL_HINT).response()
     try:
-        jobs = await get_job_counts().answer()
+        jobs = await get_job_counts().result()
     except (TimeoutError, Error):
         jobs = None
     body, content_type = prometheus.exposition(_readings(get_feed(), jobs))
@@ -61,9 +62,9 @@ def count_jobs() -> dict[str, int]:
 
 
 @functools.cache
-def get_job_counts() -> Question[dict[str, int]]:
+def get_job_counts() -> SharedCall[dict[str, int]]:
     """One per process, created on first use."""
-    return Question(count_jobs)
+    return SharedCall("ingestion-progress-metrics", count_jobs, timeout_seconds=ANSWER_SECONDS)
 
 
 def _readings(feed: Feed, jobs: dict[str, int] | None) -> prometheus.Readings:

@@ -19,7 +19,8 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import ResolverMatch, reverse, set_script_prefix
 
-from ingestion_progress.concurrency.threads import PatientThread, WorkerThread, release_connections
+from ingestion_progress.concurrency.compat.django import set_signal_sender
+from ingestion_progress.concurrency.worker_thread import WorkerThread
 from ingestion_progress.wire.asgi_types import (
     WRITE,
     Application,
@@ -33,7 +34,7 @@ from ingestion_progress.wire.asgi_types import (
 # mostly wait for each other.
 THREADS = 4
 # Counted from the arrival of the request; many requests at once wait for each other.
-PATIENCE_SECONDS = 20.0
+TIMEOUT_SECONDS = 20.0
 
 
 class EventStreams(ASGIHandler):
@@ -46,9 +47,11 @@ class EventStreams(ASGIHandler):
     def __init__(self, application: Application) -> None:
         super().__init__()
         self._application = application
-        start = functools.partial(WorkerThread, "ingestion-progress-streams")
         self._threads = itertools.cycle(
-            [PatientThread(start, patience_seconds=PATIENCE_SECONDS) for _ in range(THREADS)]
+            [
+                WorkerThread("ingestion-progress-streams", timeout_seconds=TIMEOUT_SECONDS)
+                for _ in range(THREADS)
+            ]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,7 +83,7 @@ class EventStreams(ASGIHandler):
             with suppress(asyncio.CancelledError, TimeoutError):
                 await thread.run(response.close)
 
-    async def _decided(self, scope: Scope, receive: Receive, thread: PatientThread) -> Any:
+    async def _decided(self, scope: Scope, receive: Receive, thread: WorkerThread) -> Any:
         """The response; None: the client disconnected before its request was complete."""
         from ingestion_progress.streams.views import unavailable
 
@@ -117,8 +120,7 @@ class EventStreams(ASGIHandler):
         signals.request_started.send(sender=self.__class__, scope=scope)
         request, refusal = self.create_request(scope, body)
         response: Any = self.get_response(request) if request else refusal
-        response._handler_class = self.__class__  # noqa: SLF001  (the sender of its last signal)
-        release_connections()
+        set_signal_sender(response, self.__class__)
         return response
 
     def _is_for_a_stream(self, scope: Scope) -> bool:

@@ -16,7 +16,7 @@ from itertools import islice
 from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions
-from ingestion_progress.concurrency.threads import PatientThread, WorkerThread, release_connections
+from ingestion_progress.concurrency.worker_thread import WorkerThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Subscription
@@ -29,7 +29,7 @@ RETRY_RECHECK_SECONDS = 2.0
 # A response that nobody has begun to read by then never will be; the feed dropped it before.
 ABANDONED_AFTER_SECONDS = 35.0
 # A project's own rule may query the database for each of thousands of streams.
-RECHECK_PATIENCE_SECONDS = 60.0
+RECHECK_TIMEOUT_SECONDS = 60.0
 # One user's home is a /64, with 2⁶⁴ addresses.
 IPV6_PREFIX = 64
 
@@ -71,7 +71,7 @@ class ConnectionLimits:
         self._counts: Counter[str] = Counter()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
-        self._thread: PatientThread | None = None
+        self._thread: WorkerThread | None = None
         self._recheck: asyncio.Task[list[str]] | None = None
         self._recheck_at = 0.0
         self._has_failed = False
@@ -158,8 +158,9 @@ class ConnectionLimits:
         if not connections or self._loop is None:
             return
         if self._thread is None:
-            start = functools.partial(WorkerThread, "ingestion-progress-limits")
-            self._thread = PatientThread(start, patience_seconds=RECHECK_PATIENCE_SECONDS)
+            self._thread = WorkerThread(
+                "ingestion-progress-limits", timeout_seconds=RECHECK_TIMEOUT_SECONDS
+            )
         self._recheck = self._loop.create_task(self._thread.run(_refusals, connections))
         self._recheck.add_done_callback(lambda done: self._on_rechecked(done, connections))
 
@@ -211,11 +212,8 @@ def _refusals(connections: Sequence[Connection]) -> list[str]:
         for job_id in connection.job_ids
         if connection.request
     ]
-    try:
-        codes = iter(permissions.refusals(asked))
-        return [_worst(islice(codes, len(connection.job_ids))) for connection in checked]
-    finally:
-        release_connections()
+    codes = iter(permissions.refusals(asked))
+    return [_worst(islice(codes, len(connection.job_ids))) for connection in checked]
 
 
 def _worst(codes: Iterable[str]) -> str:

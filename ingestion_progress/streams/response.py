@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from ingestion_progress.auth.permissions import Grant
-from ingestion_progress.concurrency.threads import release_thread
+from ingestion_progress.concurrency.compat.django import forget_request
+from ingestion_progress.concurrency.request_thread import release_thread
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import (
     AlreadyCurrent,
@@ -204,19 +205,13 @@ class EventStreamResponse(StreamingHttpResponse):
         client that has the final state to stop reconnecting.
         """
         if not isinstance(self._stream, EventStream) or await self._stream.begin() is None:
-            # The request was read whole: it has nothing left to close, and takes some kilobytes.
-            closers: list[Callable[[], None]] = self._resource_closers  # type: ignore[attr-defined]
-            closers[:] = [close for close in closers if not _is_of_a_request(close)]
+            forget_request(self)  # which was read whole, and has nothing left to close
             return self
         headers = {name: value for name, value in self.items() if name not in OF_A_BODY}
         answer = HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
         del answer["Content-Type"]
         answer.cookies = self.cookies
         return answer
-
-
-def _is_of_a_request(close: Callable[[], None]) -> bool:
-    return isinstance(getattr(close, "__self__", None), HttpRequest)
 
 
 async def whole(body: bytes) -> AsyncIterator[bytes]:

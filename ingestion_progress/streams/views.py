@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions
-from ingestion_progress.concurrency.threads import release_connections
+from ingestion_progress.concurrency.request_thread import release_connections
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, AccessRefused, ErrorCode
 from ingestion_progress.feed import Selection

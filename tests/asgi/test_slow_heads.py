@@ -1,4 +1,4 @@
-"""Who sends half of a request, or a byte now and then, to servers that have little patience."""
+"""Connections that do not finish their headers, on servers with a short time-out."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from tests.support.event_streams import progress_url
 from tests.support.live import SERVERS, LiveProject, LiveServer
 from tests.support.servers import free_port
 
-PATIENCE_SECONDS = 1.0
-# Long enough for whoever waits for it on a busy machine, and far from the servers' own 30 s.
+TIMEOUT_SECONDS = 1.0
+# Long enough for a busy machine, and far from the servers' own 30 s.
 SOON_SECONDS = 15.0
-# The documented commands, with less patience.
+# The documented commands, with a shorter time-out.
 DAPHNE = f"""
-from ingestion_progress.asgi import daphne
-daphne.PATIENCE_SECONDS = {PATIENCE_SECONDS}
+from ingestion_progress.asgi.servers import daphne
+daphne.TIMEOUT_SECONDS = {TIMEOUT_SECONDS}
 daphne.WebCommand.entrypoint()
 """
 UVICORN = f"""
 import uvicorn
-from ingestion_progress.asgi import uvicorn as ours
-ours.PATIENCE_SECONDS = {PATIENCE_SECONDS}
+from ingestion_progress.asgi.servers import uvicorn as ours
+ours.HEADERS_TIMEOUT_SECONDS = {TIMEOUT_SECONDS}
 uvicorn.main()
 """
-IMPATIENT = {
+COMMANDS = {
     "daphne": ["-c", DAPHNE],
     "uvicorn": ["-c", UVICORN],
-    "granian": ["-m", "granian", "--http1-header-read-timeout", str(int(1000 * PATIENCE_SECONDS))],
+    "granian": ["-m", "granian", "--http1-header-read-timeout", str(int(1000 * TIMEOUT_SECONDS))],
 }
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Padding: "
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.once
 def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Iterator[LiveServer]:
     port = free_port()
     _, *arguments = documented_command(request.param, port)
-    command = [sys.executable, *IMPATIENT[request.param], *arguments]
+    command = [sys.executable, *COMMANDS[request.param], *arguments]
     process = sqlite_project.spawn(*command, is_measured=False, MAX_UPLOAD_BYTES="4000000")
     live = LiveServer(f"http://127.0.0.1:{port}", process, sqlite_project)
     live.wait_until_ready()
@@ -56,7 +56,7 @@ def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Itera
 
 @pytest.fixture(scope="module")
 def job_id(sqlite_project: LiveProject) -> str:
-    """Of a job that waits."""
+    """Of a queued job."""
     return sqlite_project.queue_job()
 
 
@@ -68,15 +68,15 @@ def client(server) -> Iterator[socket.socket]:
 
 
 def is_closed(client: socket.socket) -> bool:
-    """Whether the server has closed the connection, after whatever it had to say."""
+    """Whether the server closes the connection, after any response."""
     with contextlib.suppress(ConnectionResetError):
         while client.recv(65536):
             pass
     return True
 
 
-def may_drip(client: socket.socket) -> bool:
-    """Whether a byte may come every 50 ms for as long as anybody would wait."""
+def stays_open(client: socket.socket) -> bool:
+    """Whether the connection stays open while a byte is sent every 50 ms."""
     client.settimeout(0.05)
     deadline = time.monotonic() + SOON_SECONDS
     while time.monotonic() < deadline:
@@ -91,8 +91,8 @@ def may_drip(client: socket.socket) -> bool:
     return True
 
 
-def ask(client: socket.socket, request: bytes) -> bytes:
-    """The head of the answer."""
+def exchange(client: socket.socket, request: bytes) -> bytes:
+    """Sends the request; returns the headers of the response."""
     client.sendall(request)
     answer = b""
     while b"\r\n\r\n" not in answer:
@@ -102,44 +102,46 @@ def ask(client: socket.socket, request: bytes) -> bytes:
     return answer
 
 
-@pytest.mark.parametrize("part", [b"", b"GET /hea", HEAD], ids=["nothing", "a word", "half a head"])
-def test_who_stops_in_the_head_is_parted_with(client, part):
+@pytest.mark.parametrize(
+    "part", [b"", b"GET /hea", HEAD], ids=["nothing", "half a line", "half a header"]
+)
+def test_connection_that_stops_before_its_headers_end_is_closed(client, part):
     client.sendall(part)
 
     assert is_closed(client)
 
 
 @pytest.mark.parametrize("part", [b"GET /", HEAD], ids=["in the first line", "in a header"])
-def test_who_drips_in_the_head_is_parted_with(client, part):
+def test_connection_that_sends_its_headers_byte_by_byte_is_closed(client, part):
     client.sendall(part)
 
-    assert not may_drip(client)
+    assert not stays_open(client)
 
 
-def test_second_request_of_a_connection_has_as_little_time(client):
-    assert b" 200 " in ask(client, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+def test_next_request_of_a_connection_has_the_same_time_out(client):
+    assert b" 200 " in exchange(client, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     client.sendall(HEAD)
 
     assert is_closed(client)
 
 
-def test_body_may_take_longer_than_a_head(client):
+def test_body_may_take_longer_than_headers(client):
     pieces = 4
     client.sendall(b"POST /login/ HTTP/1.1\r\nHost: localhost\r\n")
-    time.sleep(0.6 * PATIENCE_SECONDS)
+    time.sleep(0.6 * TIMEOUT_SECONDS)
     client.sendall(b"Content-Length: %d\r\n\r\n" % pieces)
     for _ in range(pieces - 1):
-        time.sleep(0.6 * PATIENCE_SECONDS)
+        time.sleep(0.6 * TIMEOUT_SECONDS)
         client.sendall(b"x")
 
-    assert ask(client, b"x").startswith(b"HTTP/1.1 403 ")  # no token against forged requests
+    assert exchange(client, b"x").startswith(b"HTTP/1.1 403 ")  # no token against forged requests
 
 
-def test_stream_outlives_the_time_for_a_head(server, job_id, client):
+def test_stream_outlives_the_time_out_for_headers(server, job_id, client):
     path = urlsplit(progress_url(server.url, job_id)).path
-    head = ask(client, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    head = exchange(client, f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     assert b"text/event-stream" in head
 
-    client.settimeout(2 * PATIENCE_SECONDS)
+    client.settimeout(2 * TIMEOUT_SECONDS)
     with pytest.raises(TimeoutError):
         is_closed(client)

@@ -14,8 +14,8 @@ from django.db import OperationalError
 from django.db.models import F
 from django.utils import timezone
 
-from ingestion_progress.concurrency.threads import MAX_HUNG_THREADS
-from ingestion_progress.feed import Feed, Selection, Subscription, poller, reader
+from ingestion_progress.concurrency.worker_thread import MAX_HUNG_THREADS
+from ingestion_progress.feed import Feed, Selection, Subscription, poller
 from ingestion_progress.feed import feed as feed_module
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.statuses import JobStatus
@@ -445,7 +445,7 @@ async def test_hint_of_what_was_read_already_is_forgotten(feed):
 
 
 async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads, monkeypatch):
-    monkeypatch.setattr(reader, "POLL_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(poller, "POLL_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
     await make_job()
     subscriber = feed.join(Selection.one("job"))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import timedelta
 
 import pytest
@@ -11,7 +10,6 @@ from django.utils import timezone
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import queries
 from ingestion_progress.feed.queries import LastSeen, read_changes
-from ingestion_progress.feed.reader import Reader
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, Liveness
 
@@ -194,43 +192,3 @@ def test_failing_database_breaks_no_job(monkeypatch):
 
     with pytest.raises(OperationalError):
         read_changes({"job-0": None, "job-1": None}, timezone.now())
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_reader_works_in_a_thread_of_its_own_and_leaves_no_connection():
-    def visit() -> tuple[str, int]:
-        Job.objects.count()
-        return threading.current_thread().name, threading.get_ident()
-
-    reader = Reader()
-    name, ident = await reader.run(visit)
-    _, again = await reader.run(visit)
-    reader.close()
-
-    assert name.startswith("ingestion-progress-feed")
-    assert ident == again != threading.get_ident()
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_reader_renews_its_connection_after_a_failure_and_with_age(monkeypatch):
-    connections_seen = []
-
-    def visit(*, fails: bool = False) -> None:
-        Job.objects.count()
-        connections_seen.append(connection.connection)
-        if fails:
-            raise OperationalError("gone")
-
-    reader = Reader()
-    await reader.run(visit)
-    await reader.run(visit)
-    with pytest.raises(OperationalError):
-        await reader.run(visit, fails=True)
-    await reader.run(visit)
-    monkeypatch.setattr(reader, "_renew_at", 0.0)
-    await reader.run(visit)
-    reader.close()
-
-    first, same, still, renewed, aged = connections_seen
-    assert first is same is still
-    assert len({id(first), id(renewed), id(aged)}) == 3

@@ -12,9 +12,9 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test import AsyncClient
 
-from ingestion_progress.concurrency import questions
-from ingestion_progress.concurrency.questions import Question
+from ingestion_progress.concurrency.worker_thread import SharedCall
 from ingestion_progress.feed import get_feed
+from ingestion_progress.monitoring import health
 from ingestion_progress.monitoring.health import Readiness, get_readiness
 from tests.support.live import live_project
 from tests.support.servers import start_postgresql
@@ -113,7 +113,7 @@ async def test_database_that_never_answers_is_asked_once_and_named_in_time(monke
         return ""
 
     monkeypatch.setattr(Readiness, "ask", hang)
-    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(health, "ANSWER_SECONDS", 0.05)
     get_readiness.cache_clear()
     started = time.monotonic()
     answers = [await answer("/readyz") for _ in range(3)]
@@ -124,15 +124,14 @@ async def test_database_that_never_answers_is_asked_once_and_named_in_time(monke
     assert len(asked) == 1
 
 
-async def test_database_that_fails_after_all_is_no_complaint_of_the_loop(monkeypatch):
-    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
+async def test_database_that_fails_after_all_is_no_complaint_of_the_loop():
     complaints, release = [], threading.Event()
     asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
-    question = Question(lambda: release.wait(20) and 1 / 0)
+    call = SharedCall("shared-call", lambda: release.wait(20) and 1 / 0, timeout_seconds=0.05)
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            await question.answer()
-    late = question._pending
+            await call.result()
+    late = call._pending
     release.set()
 
     assert isinstance(await asyncio.to_thread(late.exception, 5), ZeroDivisionError)

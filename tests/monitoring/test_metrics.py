@@ -14,8 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ingestion_progress import track
 from ingestion_progress.checks import check_metrics
-from ingestion_progress.concurrency import questions
-from ingestion_progress.concurrency.questions import Question
+from ingestion_progress.concurrency.worker_thread import SharedCall
 from ingestion_progress.feed import Selection, Subscription, get_feed
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.monitoring import prometheus
@@ -126,8 +125,7 @@ def test_flushes_of_the_tracker_are_counted():
 
 async def test_database_that_never_answers_costs_the_jobs_only(monkeypatch):
     release = threading.Event()
-    monkeypatch.setattr(questions, "ANSWER_SECONDS", 0.05)
-    counts = Question(lambda: release.wait(20) and {})
+    counts = SharedCall("shared-call", lambda: release.wait(20) and {}, timeout_seconds=0.05)
     monkeypatch.setattr("ingestion_progress.monitoring.metrics.get_job_counts", lambda: counts)
     found = await scrape()
     release.set()

@@ -75,7 +75,7 @@ IMPORT_ALL = """
 import importlib, pkgutil
 for module in pkgutil.walk_packages(ingestion_progress.__path__, "ingestion_progress."):
     short = module.name.removeprefix("ingestion_progress.")
-    if not short.startswith(("pipeline", "asgi.daphne", "asgi.uvicorn")):
+    if not short.startswith(("pipeline", "asgi.servers", "concurrency.compat.")):
         importlib.import_module(module.name)
 print("all imported")
 """

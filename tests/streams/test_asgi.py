@@ -335,7 +335,7 @@ async def test_client_that_leaves_before_the_first_state_leaves_nothing(feed, mo
 async def test_rule_that_gets_no_answer_is_given_up_and_the_client_comes_back(
     settings, monkeypatch
 ):
-    monkeypatch.setattr(asgi, "PATIENCE_SECONDS", 0.05)
+    monkeypatch.setattr(asgi, "TIMEOUT_SECONDS", 0.05)
     settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.when_released"
     await make_job()
     application = streams_application()

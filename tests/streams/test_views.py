@@ -20,7 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion_progress.auth import tokens
-from ingestion_progress.concurrency.threads import release_connections
+from ingestion_progress.concurrency.request_thread import release_connections
 from ingestion_progress.feed import poller
 from ingestion_progress.feed.queries import Changes
 from ingestion_progress.models import Job

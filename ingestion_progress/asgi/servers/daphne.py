@@ -1,11 +1,11 @@
-"""Daphne, as it should be started, with its own arguments:
+"""Starts daphne, with daphne's own arguments:
 
     python -m ingestion_progress.asgi.servers.daphne …
 
-Twisted parses every form before an application sees it, and keeps
-the whole of it in memory several times over: an upload of 200 MB took 2.4 GB, and 0.2 GB when
-the form is left to Django. It also stores every body before an application sees the request, and
-gives the head of one as long as bytes of it come.
+Twisted parses every form before the application sees the request, and holds it in memory several
+times: an upload of 200 MB took 2.4 GB, and 0.2 GB where Django parses the form. Twisted also stores
+every body first, and has no limit for the time in which headers arrive. Here the permission check
+of an upload runs before its body is read, and headers have a time-out.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from urllib.parse import unquote
 
 from daphne.cli import CommandLineInterface
 from daphne.http_protocol import HTTPFactory, WebRequest
-from daphne.server import Server
 from django.conf import settings
 from twisted.web.http import HTTPChannel
 
 from ingestion_progress.asgi import BodyLimit
+from ingestion_progress.concurrency.compat.daphne import CustomFactoryServer, request_line
 from ingestion_progress.exceptions import ErrorCode
 
-# As many as uvicorn has; the kernel's own limit is net.core.somaxconn, 4096 on Linux.
+# The same as uvicorn's; the kernel's limit is net.core.somaxconn, 4096 on Linux. With Twisted's 50
+# the kernel drops connections: the last of 2,000 simultaneous ones took 30 s.
 BACKLOG = 2048
-# For the head of a request, and between two pieces of its body. granian's is the same.
-PATIENCE_SECONDS = 30
+# For the headers of a request, and between two parts of its body. granian has the same.
+TIMEOUT_SECONDS = 30
 
 
 class Channel(HTTPChannel):
-    """A connection, by HTTP/1.1: HTTP/2 is for the proxy. Bytes of a request's head do not
-    prolong the time that there is for it.
-    """
+    """An HTTP/1.1 connection whose time-out for headers is not extended by each byte."""
 
     _is_in_body = False
 
@@ -48,7 +47,7 @@ class Channel(HTTPChannel):
         self.resetTimeout()
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
         if self.length != 0:
-            self.requests[-1].ask_first(self._command, self._path)
+            self.requests[-1].check_before_body(*request_line(self))
 
     def allContentReceived(self) -> None:  # noqa: N802  (Twisted's name)
         self._is_in_body = False
@@ -56,50 +55,50 @@ class Channel(HTTPChannel):
 
 
 class Request(WebRequest):
-    """Leaves forms to Django, and keeps nothing of a body that may not come."""
+    """Leaves forms to Django, and discards bodies that are too large or not permitted."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, parsePOSTFormSubmission=False, **kwargs)
-        self._room_bytes = sys.maxsize
+        self._free_bytes = sys.maxsize
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802  (Twisted's name)
-        # As Django's handler has it; a file of Twisted's is on the disk from 100 kB on.
+        # As in Django's handler; Twisted's own limit is 100 kB.
         in_memory_bytes = settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1
         self.content = SpooledTemporaryFile(in_memory_bytes)  # noqa: SIM115  (closed with us)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  (Twisted's name)
-        super().handleContentChunk(data[: self._room_bytes])
-        self._room_bytes -= min(self._room_bytes, len(data))
+        super().handleContentChunk(data[: self._free_bytes])
+        self._free_bytes -= min(self._free_bytes, len(data))
 
-    def ask_first(self, method: bytes, target: bytes) -> None:
-        """Whether its sender may start jobs, before an upload is stored: the connection is not read
-        meanwhile. Where the answer is no, `BodyLimit` gives it once the body is over.
+    def check_before_body(self, method: bytes, target: bytes) -> None:
+        """Runs the permission check of an upload before its body is read. After a refusal the body
+        is discarded, and `BodyLimit` responds at its end.
         """
         limit = self.server.application
         if not isinstance(limit, BodyLimit):
             return
         scope = self._scope(method, target)
         declared = limit.declared_body(scope)
-        # One byte more than the body may have shows `BodyLimit` that it was too long. Where the
-        # header says so, nothing has to be kept.
-        self._room_bytes = 0 if declared.error is ErrorCode.TOO_LARGE else declared.limit_bytes + 1
-        if self._room_bytes and declared.needs_check:
+        # One byte above the limit shows `BodyLimit` that the body was too long. Where the header
+        # says so, no byte is needed.
+        self._free_bytes = 0 if declared.error is ErrorCode.TOO_LARGE else declared.limit_bytes + 1
+        if self._free_bytes and declared.needs_check:
             self.channel.pauseProducing()
-            self._asking = asyncio.ensure_future(self._ask(limit.refusal(scope, declared)))
+            self._check = asyncio.ensure_future(self._run_check(limit.refusal(scope, declared)))
 
-    async def _ask(self, refusal: Awaitable[object]) -> None:
-        may_come = False
+    async def _run_check(self, refusal: Awaitable[object]) -> None:
+        is_permitted = False
         try:
-            may_come = await refusal is None
+            is_permitted = await refusal is None
         finally:
-            if not may_come:
-                self._room_bytes = 0
+            if not is_permitted:
+                self._free_bytes = 0
                 self.content.seek(0)
                 self.content.truncate()
             self.channel.resumeProducing()
 
     def _scope(self, method: bytes, target: bytes) -> dict[str, Any]:
-        """What ASGI says of the request, as far as it is known from its head."""
+        """The ASGI scope, as far as the headers show it."""
         path, _, query = target.partition(b"?")
         return {
             "type": "http",
@@ -121,51 +120,41 @@ class Request(WebRequest):
 
 
 def _host_and_port(address: Any) -> list[Any] | None:
-    """None: it is that of a Unix socket."""
+    """None for a Unix socket."""
     return [address.host, address.port] if hasattr(address, "port") else None
 
 
 class Factory(HTTPFactory):
+    """Makes connections by HTTP/1.1 only; a proxy in front may offer HTTP/2."""
+
     protocol = Channel
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802  (Twisted's name)
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = Request
-        protocol.timeOut = PATIENCE_SECONDS
+        protocol.timeOut = TIMEOUT_SECONDS
         return protocol
 
     def acceptableProtocols(self) -> list[bytes]:  # noqa: N802  (Twisted's name)
         return [b"http/1.1"]
 
 
-class WebServer(Server):
-    """`run` makes a factory of Daphne's and assigns it; ours takes its place.
+class WebServer(CustomFactoryServer):
+    """Its access log, which `-v 0` turns off, leaves out query strings: they may hold tokens."""
 
-    Twisted lets 50 connections wait to be accepted, and the kernel drops the rest: of 2,000 that
-    came at once the last took 30 s.
-
-    Its access log, which `-v 0` turns off, has no query strings: that is where tokens travel.
-    """
+    factory_class = Factory
 
     def __init__(self, *args: Any, endpoints: list[str], **kwargs: Any) -> None:
-        waiting = [
+        endpoints = [
             f"{endpoint}:backlog={BACKLOG}" if "backlog=" not in endpoint else endpoint
             for endpoint in endpoints
         ]
-        super().__init__(*args, endpoints=waiting, **kwargs)
+        super().__init__(*args, endpoints=endpoints, **kwargs)
 
     def log_action(self, protocol: Any, action: str, details: dict[str, Any]) -> None:
         if "path" in details:
             details = details | {"path": details["path"].partition("?")[0]}
         super().log_action(protocol, action, details)
-
-    @property
-    def http_factory(self) -> HTTPFactory:
-        return self._http_factory
-
-    @http_factory.setter
-    def http_factory(self, factory: HTTPFactory) -> None:
-        self._http_factory = Factory(factory.server)
 
 
 class WebCommand(CommandLineInterface):

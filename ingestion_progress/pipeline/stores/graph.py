@@ -84,7 +84,7 @@ class DatabaseGraph:
         mention: Mapping[str, Any],
     ) -> dict[Key, Row]:
         """Adds the mention to known rows and creates the others, which it returns."""
-        manager: models.Manager[Row] = model._default_manager  # noqa: SLF001  (public by docs)
+        manager: models.Manager[Row] = model._default_manager
         rows = [known[key] for key in found if key in known]
         changed = [row for row in rows if len(row.evidence) < MAX_MENTIONS]
         for row in changed:

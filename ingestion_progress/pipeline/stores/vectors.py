@@ -11,13 +11,14 @@ import logging
 import sqlite3
 import threading
 import uuid
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
 
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from ingestion_progress.concurrency.compat.qdrant import relax_durability
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
 from ingestion_progress.tracker import reason_of
@@ -105,7 +106,7 @@ class QdrantStore:
         try:
             with _local_client(conf.qdrant_path, timeout_seconds) as client:
                 self._prepare(client)
-                _spare_the_disk(client, self._collection)
+                relax_durability(client, self._collection)
                 return use(client)
         except VectorStoreUnavailable:
             raise
@@ -194,17 +195,6 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, OSError | sqlite3.OperationalError):
         return reason_of(error)
     return "Its files may be damaged: delete its folder and ingest the documents again."
-
-
-def _spare_the_disk(client: QdrantClient, collection: str) -> None:
-    """The local store commits each point by itself: of 500 points to delete, a busy disk made 10 s
-    in which a job could not be cancelled. A crash of the machine may undo what it wrote last.
-    """
-    with contextlib.suppress(AttributeError):  # nothing public leads there, and it is only slower
-        local: Any = client._client  # noqa: SLF001
-        database = local.collections[collection].storage.storage
-        database.execute("PRAGMA journal_mode=WAL")
-        database.execute("PRAGMA synchronous=NORMAL")
 
 
 def point_id(document_id: str, chunk_key: str) -> str:

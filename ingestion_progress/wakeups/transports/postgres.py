@@ -71,21 +71,21 @@ async def _hear(connection: psycopg.AsyncConnection[Any], seconds: float) -> Non
 
     psycopg's own `notifies` wakes the process ten times a second.
     """
+    from ingestion_progress.concurrency.compat.psycopg import dispatch_notifications
+
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
-    socket_number, pgconn = connection.fileno(), connection.pgconn
+    socket_number = connection.fileno()
 
     def take() -> None:
         try:
-            pgconn.consume_input()
+            connection.pgconn.consume_input()
         except Exception as error:  # noqa: BLE001  (it is the waiter's to handle)
             loop.remove_reader(socket_number)
             if not ended.done():
                 ended.set_exception(error)
-            return
-        while notification := pgconn.notifies():
-            if pgconn.notify_handler:
-                pgconn.notify_handler(notification)
+        else:
+            dispatch_notifications(connection)
 
     loop.add_reader(socket_number, take)
     try:

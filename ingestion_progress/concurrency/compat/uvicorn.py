@@ -1,0 +1,59 @@
+"""uvicorn: the request cycle of an HTTP protocol, past which shared bytes are written."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+
+def is_waiting_for_headers(protocol: Any) -> bool:
+    """Is there no request whose headers are complete and whose response is not?"""
+    return protocol.cycle is None or protocol.cycle.response_complete
+
+
+def is_open_http(protocol: Any) -> bool:
+    """Is the connection open, and not upgraded to a WebSocket?"""
+    return protocol in protocol.connections
+
+
+def write_chunk(protocol: Any, body: bytes) -> bool:
+    """Writes a part of a chunked body at once; False, with nothing written, where it has to be
+    sent by ASGI's `send`. Many responses share the bytes, so they become a chunk once.
+    """
+    cycle = protocol.cycle  # of the next request, if the client has already sent one
+    if protocol.flow.write_paused or cycle.disconnected or not (body and cycle.chunked_encoding):
+        return False
+    protocol.transport.write(_chunk(body))
+    return True
+
+
+@functools.lru_cache(maxsize=8)
+def _chunk(body: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(body), body)
+
+
+class CloseDelimitedSend:
+    """The `send` of a response to HTTP/1.0, which has no chunks: a body of unknown length ends with
+    the connection.
+    """
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle = cycle
+        self._send = cycle.send
+        self._has_length = False
+
+    async def __call__(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            names = {name.lower() for name, _ in message.get("headers", ())}
+            self._has_length = b"content-length" in names
+            if not self._has_length:
+                self._cycle.chunked_encoding = False
+        elif not self._has_length:  # uvicorn requires as many bytes as announced: these
+            self._cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)
+
+
+def use_close_delimited_body(protocol: Any) -> None:
+    """For the request whose headers have just been received, if it is of HTTP/1.0."""
+    if protocol.scope["http_version"] == "1.0" and protocol.cycle is not None:
+        protocol.cycle.send = CloseDelimitedSend(protocol.cycle)
