@@ -19,12 +19,11 @@ SYMBOLS = {
     Level.WARNING: ("!", "yellow"),
     Level.PROBLEM: ("✗", "red"),
 }
-WITH_A_RESPONSE = (reach.http_version, reach.application)
-WITH_A_STREAM = (
+RESPONSE_CHECKS = (reach.http_version, reach.application)
+STREAM_CHECKS = (
     *(reach.headers, reach.cors, reach.errors),
     *(delivery.job, delivery.buffering, delivery.ids, delivery.compression),
-    *(delivery.keepalive, delivery.ending),
-    *(resume.resume, resume.query),
+    *(delivery.keepalive, delivery.ending, resume.resume, resume.query),
 )
 
 
@@ -44,8 +43,8 @@ def report_on(result: ProbeResult) -> EndpointReport:
     response = result.unknown_stream
     checks = (
         reach.reachable,
-        *(WITH_A_RESPONSE if response.status else ()),
-        *(WITH_A_STREAM if response.is_stream else ()),
+        *(RESPONSE_CHECKS if response.status else ()),
+        *(STREAM_CHECKS if response.is_stream else ()),
     )
     return EndpointReport(
         url=result.endpoint.url,
@@ -56,7 +55,7 @@ def report_on(result: ProbeResult) -> EndpointReport:
 
 
 def origins(reports: Sequence[EndpointReport]) -> list[str]:
-    """Says of each fault at the public endpoint, which is the first, where it arises."""
+    """Where each fault of the public endpoint, which comes first, arises, as sentences."""
     if len(reports) == 1:
         return []
     # HTTP/1.1 is right between servers, so there is nothing to compare.
@@ -65,7 +64,7 @@ def origins(reports: Sequence[EndpointReport]) -> list[str]:
 
 
 def _origin(check: str, reports: Sequence[EndpointReport]) -> str:
-    """Walks inwards for as long as the fault is there."""
+    """Compares from the outside in, up to the first endpoint without the fault."""
     outer, *behind = reports
     for inner in behind:
         finding = next((found for found in inner.findings if found.check == check), None)
@@ -97,7 +96,10 @@ def show(reports: Sequence[EndpointReport], console: Console) -> None:
         console.print()
     for sentence in origins(reports):
         console.print(_text(f"→ {sentence}"))
-    console.print(_summary([finding.level for report in reports for finding in report.findings]))
+    levels = [finding.level for report in reports for finding in report.findings]
+    problems, warnings = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
+    style = "red" if problems else "yellow" if warnings else "green"
+    console.print(_text(f"Problems: {problems}, warnings: {warnings}.", style))
 
 
 def as_json(reports: Sequence[EndpointReport]) -> str:
@@ -112,12 +114,6 @@ def as_json(reports: Sequence[EndpointReport]) -> str:
     return json.dumps({"ok": is_ok, "hops": hops, "origins": origins(reports)}, indent=2)
 
 
-def _summary(levels: Sequence[Level]) -> Text:
-    problems, warnings = levels.count(Level.PROBLEM), levels.count(Level.WARNING)
-    style = "red" if problems else "yellow" if warnings else "green"
-    return Text(f"Problems: {problems}, warnings: {warnings}.", style)
-
-
 def _text(text: str, style: str = "") -> Text:
-    """Without control characters: a server's answer must not reach the terminal as commands."""
+    """Without control characters, which a server could send to control the terminal."""
     return Text("".join(each if each.isprintable() else " " for each in text), style)

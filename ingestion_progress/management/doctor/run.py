@@ -1,4 +1,4 @@
-"""Sends one probe job to all endpoints at once, and keeps what each of them answered."""
+"""Sends one probe job through all endpoints at once, and keeps what each of them answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ingestion_progress.management.doctor.sse import COMMENT, Event, events
 
 ANSWER_SECONDS = 10.0
 TICK_SECONDS = 0.05
-# What network and proxies may add to the intervals of the server.
+# Network and proxies, in addition to the intervals of the server.
 TRAVEL_SECONDS = 1.0
 # How late a keep-alive may be.
 KEEPALIVE_MARGIN_SECONDS = 1.5
@@ -44,7 +44,6 @@ class ProbeResult:
     """The snapshot of an unknown job."""
     is_query_lost: bool = False
     """The token is accepted in a header, but not in the URL."""
-    is_token_refused: bool = False
     preferred_protocol: str = ""
     """Of a public endpoint with TLS."""
     plain: Response = field(default_factory=Response)
@@ -147,7 +146,6 @@ class ProbeRun:
             result.is_query_lost = True
             by_header = self._reader(result, path).fetch()
             result.is_query_lost = by_header.is_stream
-            result.is_token_refused = not by_header.is_stream
             if by_header.is_stream:
                 result.unknown_stream = by_header
         if result.unknown_stream.is_stream:
@@ -205,8 +203,6 @@ class ProbeRun:
         self.log("sending a job")
         _wait_until(have_arrived, allowed_seconds())
         for _ in range(STEPS):
-            if not any(response.is_open for result in results for response in result.streams):
-                return
             self.job.step()
             time.sleep(conf.throttle_seconds + conf.poll_interval_seconds + TICK_SECONDS)
         _wait_until(have_arrived, allowed_seconds())

@@ -8,7 +8,8 @@ from ingestion_progress.management.doctor.run import ProbeResult
 from ingestion_progress.management.doctor.sse import events
 
 CONNECTION_FIXES = {
-    "the certificate": "Install the whole certificate chain of this name. nginx: ssl_certificate.",
+    "the certificate": "Install a certificate of this name with its whole chain. nginx: "
+    "ssl_certificate names the file.",
     "no TLS": "Use the http:// address, or enable TLS on this port.",
     "the host name": "Correct the name, or DNS on this machine.",
     "nothing listens": "Start the server, or correct the port.",
@@ -58,7 +59,7 @@ def application(result: ProbeResult) -> Finding:
             "Start it with uvicorn, granian or daphne (docs/deployment.md) instead of gunicorn, "
             "uWSGI, mod_wsgi or runserver.",
         )
-    if result.is_token_refused or response.status in {401, 403}:
+    if response.status in {401, 403}:
         return problem(
             f"{response.summary}: the token is not accepted",
             f"{SITE_SETTINGS} (SECRET_KEY, TOKEN_KEY), or give it --token from manage.py "
