@@ -24,7 +24,7 @@ class EndReason(StrEnum):
 
     @property
     def is_for_now(self) -> bool:
-        """The client comes back and resumes."""
+        """The client reconnects and resumes."""
         return self in {EndReason.ROTATION, EndReason.SHUTDOWN}
 
 

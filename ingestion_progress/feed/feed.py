@@ -20,7 +20,7 @@ from ingestion_progress.feed.shutdown import (
     RETRY_AFTER_CUT_SECONDS,
     STALLED_AFTER_SECONDS,
     Shutdown,
-    Termination,
+    SigtermHandler,
     end_for_now,
     retry_between,
     start_task,
@@ -54,7 +54,7 @@ class Feed:
         self._subscriptions: set[Subscription] = set()
         self._unopened: dict[Subscription, float] = {}
         self._shutdown = Shutdown(self._subscriptions, clock)
-        self._termination = Termination(self.drain)
+        self._sigterm = SigtermHandler(self.drain)
 
     @property
     def subscriber_count(self) -> int:
@@ -184,7 +184,7 @@ class Feed:
             self._leave_old_loop()
         if self._poller is None:
             self._loop = loop
-            self._termination.listen(loop)
+            self._sigterm.listen(loop)
             self._poller = Poller(self._jobs, clock=self._clock, counts=self.counts)
             listener = wakeups.listen(self._poller.on_notification, self.counts.wakeups)
             work = (self._poller.run(), self._keep_alive(), listener)

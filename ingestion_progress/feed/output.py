@@ -17,7 +17,7 @@ class Output:
 
     def __init__(self, counts: FeedCounts) -> None:
         self.retry = b""
-        """A `retry:` line for the block of the first event, where the stream goes on."""
+        """A `retry:` line for the block of the first event, unless the stream ends with it."""
         self.frames_sent = 0
         self.last_percent = 0.0
         self._member: GzipMember | None = None

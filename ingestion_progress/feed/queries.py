@@ -94,7 +94,7 @@ class Changes:
     held_back: set[str] = field(default_factory=set)
     """Jobs that have changed while the throttle pauses them."""
     broken: dict[str, Exception] = field(default_factory=dict)
-    """Why the rows of a job made no state; its `NoState` gives no reason."""
+    """The error of each job whose rows cannot be read; its `NoState` gives no reason."""
 
 
 def read_changes(
@@ -119,7 +119,7 @@ def read_changes(
 
 
 def _parameters(*, reserve: int = 0) -> int:
-    """How many values a query may have beside the reserved ones."""
+    """How many parameters a query may have beside the reserved ones."""
     limit = connections[router.db_for_read(Job)].features.max_query_params
     return max(1, limit - reserve) if limit else sys.maxsize
 
@@ -146,7 +146,7 @@ class _Poll:
         except Exception as error:
             if isinstance(error, DatabaseFailure) and not _is_about_a_row(error):
                 raise
-            # Otherwise it is a row that no field can read, whatever that raises.
+            # Otherwise a value of some row cannot be converted, which may raise anything.
             if is_scan:
                 job_ids = list(dict.fromkeys([*job_ids, *self._found()]))
             elif len(job_ids) == 1:
@@ -193,8 +193,8 @@ class _Poll:
         return self.known[job.pk] if job.pk in self.known else self.scope.sent.get(job.pk)
 
     def _wanted(self, job_ids: Sequence[str]) -> QuerySet[Job]:
-        """What is named, active or ended, each by an index of its own: SQLite uses none for a
-        condition that joins them with OR.
+        """A union of named, active and ended jobs, in which each part uses its index. With OR,
+        SQLite uses none.
         """
         jobs = Job.objects.order_by()
         active = jobs.active().exclude(pk__in=self.scope.broken)
@@ -214,7 +214,7 @@ class _Poll:
 
 
 def _is_about_a_row(error: DatabaseFailure) -> bool:
-    """A value that the driver cannot read or a damaged page, and not a database that is away."""
+    """A value that the driver cannot read, or a damaged page; not a database that is down."""
     return isinstance(error, DataError | InternalError) or "decode" in str(error)  # SQLite's text
 
 

@@ -73,7 +73,7 @@ class Selection:
 
     @property
     def access_ids(self) -> tuple[str, ...]:
-        """The jobs that the viewer must be allowed to watch; the id `""` stands for all."""
+        """The jobs that the viewer must be allowed to watch; `""` means all jobs."""
         return ("",) if self.job_ids is None else self.job_ids
 
     def includes(self, batch: str) -> bool:
@@ -90,7 +90,7 @@ class Selection:
     def ended_since(self, now: datetime) -> datetime | None:
         """A stream of active jobs is sent the ends from here on; None: a new client gets none.
 
-        A cursor that is malformed, or ahead of this host's clock, stands for all ends.
+        A cursor that is malformed, or ahead of this host's clock, means all ends.
         """
         if not self.last_event_id:
             return None

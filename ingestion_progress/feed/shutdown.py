@@ -1,4 +1,4 @@
-"""Rotation and shutdown: streams that the server ends although their job goes on.
+"""Rotation and shutdown: streams that the server ends before their jobs end.
 
 Each ends between two frames and says when to reconnect, which the client does with its
 `Last-Event-ID`. The delays are random, so that thousands of clients do not reconnect at once.
@@ -95,7 +95,7 @@ class Shutdown:
         then()
 
 
-class Termination:
+class SigtermHandler:
     """Delays SIGTERM until `begin` has called back; then the previous handler is called.
 
     Without it servers wait for open streams for ever (uvicorn, granian) or cut them (daphne). A

@@ -110,7 +110,7 @@ class WatchedJobs:
             job = self.watch(job_id)
         if job is not None:
             job.offer(state, clock)
-            # Streams of many jobs go on, and are sent the states of a new attempt.
+            # Streams of many jobs stay open, and get the states of a new attempt.
             if is_broken or (state.is_final and not job.has_named):
                 del self.by_id[job_id]
         if not active.is_watched:

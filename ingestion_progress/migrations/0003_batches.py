@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='batch',
-            field=models.CharField(blank=True, help_text='Names the jobs that were started together; empty for one by itself.', max_length=255),
+            field=models.CharField(blank=True, help_text='Names the jobs that were started together; empty for a single job.', max_length=255),
         ),
         migrations.AddIndex(
             model_name='job',

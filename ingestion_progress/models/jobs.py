@@ -98,7 +98,7 @@ class Job(models.Model):
     batch = models.CharField(
         max_length=MAX_NAME_LENGTH,
         blank=True,
-        help_text="Names the jobs that were started together; empty for one by itself.",
+        help_text="Names the jobs that were started together; empty for a single job.",
     )
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     attempt = models.PositiveIntegerField(

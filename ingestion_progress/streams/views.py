@@ -40,7 +40,7 @@ REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 READING_METHODS = frozenset({"GET", "HEAD"})
 
-# Behind Django's own handler each request has a thread and a connection of its own: of 200 users
+# Behind Django's own handler each request has its own thread and connection: of 200 users
 # who reconnected at once, 40 found PostgreSQL's 100 connections taken.
 AUTHORISING = threading.BoundedSemaphore(10)
 
@@ -156,7 +156,7 @@ def named_jobs(text: str | None) -> tuple[str, ...] | None:
 def problem_with(names: tuple[str, ...] | None, batch: str, until: str) -> str:
     """What is wrong with the query string, as a sentence; empty if nothing is."""
     if until not in {"", "idle"}:
-        return "A stream ends with ?until=idle or by itself."
+        return "?until= must be idle, or be left out."
     if names is not None and batch:
         return "Name jobs in ?jobs=, or those of a ?batch=, not both."
     if names is not None and not names:

@@ -54,8 +54,8 @@ STREAM_EVENTS = (
         name="error",
         data=ErrorEventData,
         meaning="The job was not found, failed, was cancelled or lost; or the stream broke, its "
-        "viewer may not watch any longer (`forbidden`, `token_expired`), or there are "
-        "`too_many_streams` and EventSource comes back in a minute. "
+        "viewer may no longer watch (`forbidden`, `token_expired`), or there are "
+        "`too_many_streams` and EventSource reconnects in a minute. "
         "The server closes the stream. A connection error of EventSource has no `data`.",
     ),
 )
@@ -76,13 +76,13 @@ MANY_JOBS_EVENTS = (
     StreamEvent(
         name="complete",
         data=JobCompleteEventData,
-        meaning="After the last `pipeline_progress` of a job that succeeded. The stream goes on.",
+        meaning="After the last `pipeline_progress` of a job that succeeded. It stays open.",
     ),
     StreamEvent(
         name="error",
         data=ErrorEventData,
         meaning="A job failed, was cancelled or lost, was not found or cannot be read, and the "
-        "stream goes on. Or, with an empty `job_id`: the viewer may not watch any longer "
+        "stream stays open. Or, with an empty `job_id`: the viewer may no longer watch "
         "(`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it.",
     ),
     StreamEvent(

@@ -65,7 +65,7 @@ def encode_retry(milliseconds: int) -> bytes:
     """How long the client waits before it reconnects. It takes effect as a line alone.
 
     The line goes in front of an event or at the end of the stream: httpx-sse dispatches a block
-    of its own as an empty `message`.
+    with nothing else as an empty `message`.
     """
     return f"retry: {milliseconds}\n".encode()
 

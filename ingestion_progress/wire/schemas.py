@@ -93,7 +93,7 @@ class JobPipelineProgressEventData(PipelineProgressEventData):
 
 
 class JobCompleteEventData(WireModel):
-    """This one of many jobs succeeded; the stream goes on."""
+    """One of many jobs succeeded; the stream stays open."""
 
     job_id: str
 

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Feed, Selection, shutdown
-from ingestion_progress.feed.shutdown import Termination, retry_between, stream_age_seconds
+from ingestion_progress.feed.shutdown import SigtermHandler, retry_between, stream_age_seconds
 from ingestion_progress.wire.frames import KEEPALIVE, refused_frame
 from tests.feed.test_feed import following, make_job, opened
 
@@ -89,7 +90,7 @@ async def test_reader_that_does_not_take_how_it_ends_is_cancelled_at_its_age(fee
     stalled = feed.join(Selection.one("job"))
     await opened(stalled)
     stalled.reader = asyncio.create_task(asyncio.sleep(60))
-    stalled.end(refused_frame("job", "token_expired"), EndReason.REFUSED)
+    stalled.end(refused_frame("job", ErrorCode.TOKEN_EXPIRED), EndReason.REFUSED)
     stalled.ends_at = 10.0
     feed.rotate(9.9)
     assert not stalled.reader.cancelling()
@@ -152,11 +153,11 @@ async def test_stream_that_comes_during_the_drain_is_sent_away_at_once(handled):
 
 async def test_second_loop_of_a_process_chains_once(handled):
     begun: list[float] = []
-    termination = Termination(lambda then: (begun.append(time.monotonic()), then()))
+    handler = SigtermHandler(lambda then: (begun.append(time.monotonic()), then()))
     loop = asyncio.get_running_loop()
-    termination.listen(loop)
-    termination._loop = None
-    termination.listen(loop)
+    handler.listen(loop)
+    handler._loop = None
+    handler.listen(loop)
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.sleep(0.05)
 

@@ -5,6 +5,7 @@ import zlib
 
 import pytest
 
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Selection, Subscription
 from ingestion_progress.wire.frames import KEEPALIVE, Message, refused_frame
 from tests.support.frames import frame, is_current
@@ -191,7 +192,7 @@ class TestStreamOfManyJobs:
         assert [await anext(subscriber) for _ in "ab"] == [frame(3).body, frame(1).body]
 
     async def test_refused_viewer_gets_the_refusal_and_no_unsent_state(self, subscriber):
-        refusal = refused_frame("", "forbidden")
+        refusal = refused_frame("", ErrorCode.FORBIDDEN)
         subscriber.put("a", frame(1))
         subscriber.put("b", frame(2, is_final=True))
         subscriber.end(refusal, EndReason.REFUSED)

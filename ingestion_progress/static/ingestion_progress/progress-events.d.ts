@@ -114,7 +114,7 @@ export interface JobPipelineProgressData {
   job_id: string;
 }
 
-/** This one of many jobs succeeded; the stream goes on. */
+/** One of many jobs succeeded; the stream stays open. */
 export interface JobCompleteData {
   job_id: string;
 }
@@ -134,7 +134,7 @@ export interface ProgressEventMap {
   job_state: JobStateData;
   /** Once, after the last `pipeline_progress` of a job that succeeded. The server closes the stream. */
   complete: CompleteData;
-  /** The job was not found, failed, was cancelled or lost; or the stream broke, its viewer may not watch any longer (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource comes back in a minute. The server closes the stream. A connection error of EventSource has no `data`. */
+  /** The job was not found, failed, was cancelled or lost; or the stream broke, its viewer may no longer watch (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource reconnects in a minute. The server closes the stream. A connection error of EventSource has no `data`. */
   error: ErrorData;
 }
 
@@ -143,9 +143,9 @@ export interface ManyJobsEventMap {
   pipeline_progress: JobPipelineProgressData;
   /** Right after each `pipeline_progress`: status, liveness, attempt, errors. */
   job_state: JobStateData;
-  /** After the last `pipeline_progress` of a job that succeeded. The stream goes on. */
+  /** After the last `pipeline_progress` of a job that succeeded. It stays open. */
   complete: JobCompleteData;
-  /** A job failed, was cancelled or lost, was not found or cannot be read, and the stream goes on. Or, with an empty `job_id`: the viewer may not watch any longer (`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it. */
+  /** A job failed, was cancelled or lost, was not found or cannot be read, and the stream stays open. Or, with an empty `job_id`: the viewer may no longer watch (`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it. */
   error: ErrorData;
   /** Only with `?until=idle`: no job is left to wait for. The server closes the stream. */
   idle: IdleData;
