@@ -18,7 +18,7 @@ import environ
 from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
-from ingestion_progress.conf import PREFIX, AppSettings
+from ingestion_progress.conf import PREFIX, AppSettings, Setting
 from ingestion_progress.pipeline.conf import PipelineSettings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -130,8 +130,8 @@ class Environment:
             raise InvalidVariable(name, expected) from None
 
     def app_settings(self) -> dict[str, Any]:
-        """The app's settings for which a variable is set; each property's type chooses the cast."""
-        casts = {"bool": boolean, "int": integer, "float": number, "list[str]": words, "Path": path}
+        """The app's settings for which a variable is set."""
+        casts = {bool: boolean, int: integer, float: number, list[str]: words, Path: path}
         values = {
             PREFIX + name: self(name, casts.get(kind, str), default=None)
             for name, kind in app_variables().items()
@@ -156,11 +156,11 @@ class Environment:
         return f"Did you mean {similar[0]}?" if similar else ".env.example lists all names."
 
 
-def app_variables() -> dict[str, str]:
-    """The variables of the app's two `conf`, each with the type of its property."""
+def app_variables() -> dict[str, type]:
+    """The variables of the app's two `conf`, each with the type of its value."""
     return {
-        name.removeprefix("is_").upper(): str(member.fget.__annotations__["return"])
+        setting.name: setting.kind
         for conf in (AppSettings, PipelineSettings)
-        for name, member in vars(conf).items()
-        if isinstance(member, property) and name.upper() not in DECIDED_IN_CODE
+        for setting in vars(conf).values()
+        if isinstance(setting, Setting) and setting.name not in DECIDED_IN_CODE
     }

@@ -137,7 +137,7 @@ class QdrantStore:
     def _ask_server(self, use: Callable[[QdrantClient], Result]) -> Result:
         client = QdrantClient(
             url=conf.qdrant_url,
-            api_key=conf.qdrant_api_key,
+            api_key=conf.qdrant_api_key or None,
             timeout=SERVER_TIMEOUT_SECONDS,
             check_compatibility=False,  # an extra request that only warns
         )
