@@ -11,6 +11,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.worker_thread import WorkerThread
 from ingestion_progress.conf import conf
 from ingestion_progress.feed.active_jobs import Scan
@@ -51,13 +52,20 @@ class Poller:
         self._wake = asyncio.Event()
         self._asleep_until = -math.inf
         """Clock time; in the past while it is awake."""
-        self._failures = 0
+        self._backoff = Backoff(
+            logger,
+            down="feed_poll_failed",
+            back="feed_poll_recovered",
+            first_seconds=2 * conf.poll_interval_seconds,
+            last_seconds=MAX_BACK_OFF_SECONDS,
+            level=logging.ERROR,
+        )
         self.polled_at = clock()
         """Clock time of the last success, or of the start."""
 
     @property
     def is_failing(self) -> bool:
-        return self._failures > 0
+        return self._backoff.is_failing
 
     def read_soon(self, job_id: str) -> None:
         """Reads a job that is watched from now on before the next tick."""
@@ -81,9 +89,11 @@ class Poller:
             try:
                 await self._read_what_is_due()
             except Exception as error:  # noqa: BLE001  (nothing may end the streams of a process)
-                await self._back_off(error)
+                self._counts.poll_failures += 1
+                self._backoff.failed(error, watched=len(self._jobs.by_id))
+                await asyncio.sleep(self._backoff.pause_seconds)
                 continue
-            self._recover()
+            self._backoff.succeeded()
             await self._sleep_until(self._schedule.next_at)
 
     def close(self) -> None:
@@ -157,18 +167,3 @@ class Poller:
             pass
         finally:
             self._asleep_until = -math.inf
-
-    async def _back_off(self, error: Exception) -> None:
-        self._failures += 1
-        self._counts.poll_failures += 1
-        if self._failures == 1:
-            extra = {"watched": len(self._jobs.by_id)}
-            logger.error("feed_poll_failed", exc_info=error, extra=extra)
-        await asyncio.sleep(
-            min(MAX_BACK_OFF_SECONDS, conf.poll_interval_seconds * 2 ** min(self._failures, 10))
-        )
-
-    def _recover(self) -> None:
-        if self._failures:
-            logger.warning("feed_poll_recovered", extra={"failures": self._failures})
-        self._failures = 0

@@ -16,6 +16,7 @@ from itertools import islice
 from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions
+from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.worker_thread import WorkerThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import ErrorCode
@@ -74,7 +75,14 @@ class ConnectionLimits:
         self._thread: WorkerThread | None = None
         self._recheck: asyncio.Task[list[str]] | None = None
         self._recheck_at = 0.0
-        self._has_failed = False
+        self._backoff = Backoff(
+            logger,
+            down="access_recheck_failed",
+            back="access_recheck_recovered",
+            first_seconds=RETRY_RECHECK_SECONDS,
+            last_seconds=RETRY_RECHECK_SECONDS,
+            level=logging.ERROR,
+        )
 
     @property
     def stream_count(self) -> int:
@@ -173,14 +181,10 @@ class ConnectionLimits:
             return
         if error := done.exception():
             # The database is down: streams stay open, and are checked once it is back.
-            self._recheck_at = time.monotonic() + RETRY_RECHECK_SECONDS
-            if not self._has_failed:
-                logger.error("access_recheck_failed", exc_info=error)
-            self._has_failed = True
+            self._backoff.failed(error)
+            self._recheck_at = time.monotonic() + self._backoff.pause_seconds
             return
-        if self._has_failed:
-            logger.warning("access_recheck_recovered")
-        self._has_failed = False
+        self._backoff.succeeded()
         for connection, code in zip(connections, done.result(), strict=True):
             if code:
                 is_expired = code == ErrorCode.TOKEN_EXPIRED

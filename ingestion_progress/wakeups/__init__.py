@@ -1,9 +1,9 @@
-"""Hints that say "this job has been written: look now", from writers to feeds.
+"""Notifications from writers to feeds: "this job was written, read it now".
 
-A hint carries no state and may get lost: the feed reads the database anyway, at its next tick.
+They carry no state and may get lost: the feed reads the database at its next tick anyway.
 
-publish  what a writer calls after its COMMIT; it never waits and never fails
-listen   what a feed runs while somebody watches
+publish  called by a writer after its COMMIT; never waits and never fails
+listen   run by a feed while it has subscribers
 """
 
 from ingestion_progress.wakeups.listener import listen

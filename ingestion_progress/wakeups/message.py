@@ -1,3 +1,5 @@
+"""The notification that crosses processes."""
+
 from __future__ import annotations
 
 import json
@@ -13,38 +15,38 @@ _MEMORY = uuid.uuid4().hex[:12]
 
 
 def this_process() -> str:
-    """A name that no other process has; a forked child has one of its own."""
+    """A unique name of this process. A forked child has another one."""
     return f"{_MEMORY}-{os.getpid()}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Hint:
-    """What crosses processes: "I have written these jobs"."""
+class Notification:
+    """A process has written these jobs."""
 
     origin: str
     job_ids: tuple[str, ...] = ()
-    """Empty: some that it does not name, because they were too many."""
+    """Empty: some jobs, too many to name."""
     ended: tuple[str, ...] = ()
-    """Those among them whose last state this is, for which no throttle waits."""
+    """Those that have ended. Their last state is not throttled."""
 
     @classmethod
-    def about(cls, job_ids: Collection[str], ended: Collection[str] = ()) -> Hint:
-        """A hint of this process that fits into every carrier."""
-        hint = cls(origin=this_process(), job_ids=tuple(job_ids), ended=tuple(ended))
-        return hint if len(hint.encoded().encode()) <= MAX_BYTES else cls(origin=hint.origin)
+    def about(cls, job_ids: Collection[str], ended: Collection[str] = ()) -> Notification:
+        """A notification of this process, short enough for every transport."""
+        full = cls(origin=this_process(), job_ids=tuple(job_ids), ended=tuple(ended))
+        return full if len(full.encoded().encode()) <= MAX_BYTES else cls(origin=full.origin)
 
     def encoded(self) -> str:
-        words = [self.origin, *self.job_ids, self.ended]
-        return json.dumps(words, ensure_ascii=False, separators=(",", ":"))
+        fields = [self.origin, *self.job_ids, self.ended]
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
-    def decoded(cls, text: str) -> Hint | None:
-        """None for what is no hint: others may write to the same channel."""
+    def decoded(cls, text: str) -> Notification | None:
+        """None for other text: the channel may be shared with other programs."""
         try:
             origin, *job_ids, ended = json.loads(text)
-            words = (origin, *job_ids, *ended)
+            names = (origin, *job_ids, *ended)
         except (TypeError, ValueError):
             return None
-        if not isinstance(ended, list) or not all(isinstance(word, str) for word in words):
+        if not isinstance(ended, list) or not all(isinstance(name, str) for name in names):
             return None
         return cls(origin=origin, job_ids=tuple(job_ids), ended=tuple(ended))

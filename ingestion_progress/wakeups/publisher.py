@@ -1,16 +1,16 @@
+"""Notifies the feeds of this process and of others."""
+
 from __future__ import annotations
 
 from ingestion_progress.conf import conf
 from ingestion_progress.wakeups.sender import sender
-from ingestion_progress.wakeups.transports import carrier_name, local
+from ingestion_progress.wakeups.transports import local, transport_name
 
 
 def publish(job_id: str, *, is_end: bool = False) -> None:
-    """Tells the feeds that the job has been written, perhaps for the last time. To be called after
-    the COMMIT.
-    """
+    """Says that the job was written, perhaps for the last time. To be called after the COMMIT."""
     if conf.wakeups == "off":
         return
     local.publish(job_id, is_end=is_end)
-    if carrier_name():
+    if transport_name():
         sender.publish(job_id, is_end=is_end)

@@ -28,7 +28,7 @@ from ingestion_progress.monitoring.prometheus import (
 )
 from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.tracker.writer import background_writer
-from ingestion_progress.wakeups.transports import CARRIERS
+from ingestion_progress.wakeups.transports import TRANSPORTS
 from tests.feed.test_feed import following, make_job, opened, write
 from tests.feed.test_subscriber import frame
 
@@ -89,7 +89,7 @@ async def test_scrape_tells_what_the_feed_did(settings):
 
 
 async def test_wakeups_are_counted_by_what_brought_them():
-    assert set(WAKEUP_TRANSPORTS) == {"local", *CARRIERS}
+    assert set(WAKEUP_TRANSPORTS) == {"local", *TRANSPORTS}
     await make_job()
     subscriber = get_feed().join(Selection.one("job"))
     await opened(subscriber)

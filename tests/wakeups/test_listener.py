@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ingestion_progress.wakeups import listener
-from ingestion_progress.wakeups.message import Hint
+from ingestion_progress.wakeups.message import Notification
 from ingestion_progress.wakeups.transports import postgres
 from tests.support.servers import postgresql
 
@@ -51,7 +51,7 @@ class Proxy:
                 sink.write(data)
 
     def notify(self, job_id: str) -> None:
-        text = Hint(origin="another process", job_ids=(job_id,)).encoded()
+        text = Notification(origin="another process", job_ids=(job_id,)).encoded()
         with psycopg.connect(
             host=self.host, user="postgres", dbname=self.database, autocommit=True
         ) as connection:
@@ -77,8 +77,8 @@ async def heard(proxy, monkeypatch):
         "sslmode": "disable",
     }
     monkeypatch.setattr(postgres, "connection_parameters", lambda: parameters)
-    monkeypatch.setattr(postgres, "PROOF_EVERY_SECONDS", 0.1)
-    monkeypatch.setattr(postgres, "PROOF_SECONDS", 1.0)
+    monkeypatch.setattr(postgres, "CHECK_EVERY_SECONDS", 0.1)
+    monkeypatch.setattr(postgres, "CHECK_SECONDS", 1.0)
     heard: set[str] = set()
     task = asyncio.create_task(listener._receive("notify", heard.update))
     yield heard
@@ -99,7 +99,7 @@ async def test_connection_that_died_half_open_is_replaced(proxy, heard, caplog):
     proxy.holds_up.set()
     assert await hears(heard, proxy, "after")
     assert proxy.connections >= 2
-    assert [record.message for record in caplog.records] == ["wakeups_away", "wakeups_back"]
+    assert [record.message for record in caplog.records] == ["wakeups_down", "wakeups_back"]
 
 
 async def test_malformed_notification_disturbs_nothing(proxy, heard, caplog):
@@ -107,14 +107,14 @@ async def test_malformed_notification_disturbs_nothing(proxy, heard, caplog):
     with psycopg.connect(
         host=proxy.host, user="postgres", dbname=proxy.database, autocommit=True
     ) as connection:
-        connection.execute("NOTIFY ingestion_progress, '{not a hint'")
+        connection.execute("NOTIFY ingestion_progress, '{not a notification'")
     assert await hears(heard, proxy, "after")
     assert not caplog.records
 
 
 async def test_listener_that_hears_nothing_lets_the_process_sleep(proxy, heard, monkeypatch):
     assert await hears(heard, proxy, "before")
-    monkeypatch.setattr(postgres, "PROOF_EVERY_SECONDS", 60)
+    monkeypatch.setattr(postgres, "CHECK_EVERY_SECONDS", 60)
     await asyncio.sleep(0.3)
     loop = asyncio.get_running_loop()
     passes = 0

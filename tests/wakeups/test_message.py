@@ -1,3 +1,5 @@
+"""What a notification says, and how the sender's thread merges and sends several."""
+
 from __future__ import annotations
 
 import logging
@@ -10,12 +12,11 @@ from contextlib import contextmanager
 import pytest
 
 from ingestion_progress.checks import check_wakeups
-from ingestion_progress.wakeups import backoff
 from ingestion_progress.wakeups import sender as sender_module
-from ingestion_progress.wakeups.backoff import LAST_PAUSE_SECONDS, Outage
-from ingestion_progress.wakeups.message import MAX_BYTES, Hint, this_process
+from ingestion_progress.wakeups import transports
+from ingestion_progress.wakeups.message import MAX_BYTES, Notification, this_process
 from ingestion_progress.wakeups.sender import MAX_JOBS, Sender
-from ingestion_progress.wakeups.transports import carrier_name
+from ingestion_progress.wakeups.transports import LAST_PAUSE_SECONDS, new_backoff, transport_name
 
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "progress"}
 # Parent and child, in a process without threads.
@@ -31,28 +32,28 @@ print(this_process(), flush=True)
 """
 
 
-class FakeCarrier:
+class FakeTransport:
     """Keeps what is sent."""
 
     def __init__(self, *, before_each: Callable[[], object] = bool) -> None:
-        self.sent: list[Hint] = []
+        self.sent: list[Notification] = []
         self.is_closed = False
         self._before_each = before_each
 
-    async def send(self, hint: Hint) -> None:
+    async def send(self, notification: Notification) -> None:
         self._before_each()
-        self.sent.append(hint)
+        self.sent.append(notification)
 
     async def close(self) -> None:
         self.is_closed = True
 
 
 @contextmanager
-def sending_by(monkeypatch: pytest.MonkeyPatch, *carriers: FakeCarrier) -> Iterator[Sender]:
+def sending_by(monkeypatch: pytest.MonkeyPatch, *fakes: FakeTransport) -> Iterator[Sender]:
     """A sender that gets these, one after the other; all is sent when the block is left."""
-    given = iter(carriers)
-    monkeypatch.setattr(sender_module, "carrier_name", lambda: "fake")
-    monkeypatch.setattr(sender_module, "new_carrier", lambda name: next(given))
+    given = iter(fakes)
+    monkeypatch.setattr(sender_module, "transport_name", lambda: "fake")
+    monkeypatch.setattr(sender_module, "new_transport", lambda name: next(given))
     sender = Sender()
     try:
         yield sender
@@ -60,16 +61,16 @@ def sending_by(monkeypatch: pytest.MonkeyPatch, *carriers: FakeCarrier) -> Itera
         sender.stop()
 
 
-def test_hint_arrives_as_it_was_sent():
-    hint = Hint.about(["job-1", "Größe 2"], ["Größe 2"])
-    assert Hint.decoded(hint.encoded()) == hint
-    assert hint.origin == this_process()
+def test_notification_arrives_as_it_was_sent():
+    notification = Notification.about(["job-1", "Größe 2"], ["Größe 2"])
+    assert Notification.decoded(notification.encoded()) == notification
+    assert notification.origin == this_process()
 
 
-def test_hint_about_more_than_a_carrier_takes_names_no_job():
-    hint = Hint.about(["ü" * 255] * 20)
-    assert hint.job_ids == ()
-    assert len(Hint.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
+def test_notification_about_more_than_a_transport_takes_names_no_job():
+    notification = Notification.about(["ü" * 255] * 20)
+    assert notification.job_ids == ()
+    assert len(Notification.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
 
 
 def test_forked_child_has_a_name_that_its_parent_has_not():
@@ -82,41 +83,41 @@ def test_forked_child_has_a_name_that_its_parent_has_not():
 
 
 @pytest.mark.parametrize(("count", "is_named"), [(MAX_JOBS, True), (MAX_JOBS + 100, False)])
-def test_jobs_beyond_the_limit_make_a_hint_about_all(monkeypatch, count, is_named):
+def test_jobs_beyond_the_limit_make_a_notification_about_all(monkeypatch, count, is_named):
     is_sending, are_published = threading.Event(), threading.Event()
 
     def wait() -> None:
         is_sending.set()
         assert are_published.wait(10)
 
-    carrier = FakeCarrier(before_each=wait)
+    transport = FakeTransport(before_each=wait)
     job_ids = {str(number) for number in range(count)}
-    with sending_by(monkeypatch, carrier) as sender:
+    with sending_by(monkeypatch, transport) as sender:
         sender.publish("first", is_end=False)
         assert is_sending.wait(10)
         for job_id in job_ids:
             sender.publish(job_id, is_end=True)
         are_published.set()
-    first, second = carrier.sent
+    first, second = transport.sent
     assert first.job_ids == ("first",)
     assert set(second.job_ids) == set(second.ended) == (job_ids if is_named else set())
 
 
-def test_carrier_that_failed_is_closed_and_replaced(monkeypatch):
+def test_transport_that_failed_is_closed_and_replaced(monkeypatch):
     has_failed = threading.Event()
 
     def fail() -> None:
         has_failed.set()
         raise ConnectionError("reset by peer")
 
-    broken, fresh = FakeCarrier(before_each=fail), FakeCarrier()
-    monkeypatch.setattr(backoff, "FIRST_PAUSE_SECONDS", 0.01)
+    broken, fresh = FakeTransport(before_each=fail), FakeTransport()
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.01)
     with sending_by(monkeypatch, broken, fresh) as sender:
         sender.publish("lost", is_end=False)
         assert has_failed.wait(10)
         sender.publish("sent", is_end=True)
     assert broken.is_closed
-    assert [(hint.job_ids, hint.ended) for hint in fresh.sent] == [(("sent",), ("sent",))]
+    assert [(each.job_ids, each.ended) for each in fresh.sent] == [(("sent",), ("sent",))]
     assert fresh.is_closed
 
 
@@ -124,8 +125,8 @@ def test_carrier_that_failed_is_closed_and_replaced(monkeypatch):
     "text",
     ["", "look!", "{}", "[]", "[1]", '["me", 2]', "null", "[[]]", '["me", "job"]', '["me", [2]]'],
 )
-def test_what_others_write_to_the_channel_is_no_hint(text):
-    assert Hint.decoded(text) is None
+def test_what_others_write_to_the_channel_is_no_notification(text):
+    assert Notification.decoded(text) is None
 
 
 @pytest.mark.parametrize(
@@ -140,12 +141,12 @@ def test_what_others_write_to_the_channel_is_no_hint(text):
         ("pigeons", POSTGRESQL, ""),
     ],
 )
-def test_carrier_follows_from_the_setting_and_the_database(
+def test_transport_follows_from_the_setting_and_the_database(
     settings, monkeypatch, choice, database, expected
 ):
     settings.INGESTION_PROGRESS_WAKEUPS = choice
     monkeypatch.setitem(settings.DATABASES, "default", database)
-    assert carrier_name() == expected
+    assert transport_name() == expected
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_channel_layer_that_crosses_processes_comes_before_notify(
     settings.INGESTION_PROGRESS_WAKEUPS = choice
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": backend}}
     monkeypatch.setitem(settings.DATABASES, "default", POSTGRESQL)
-    assert carrier_name() == expected
+    assert transport_name() == expected
 
 
 @pytest.mark.parametrize("choice", ["channels", "notify"])
@@ -181,15 +182,16 @@ def test_way_that_cannot_be_used_is_an_error_that_says_why(settings, monkeypatch
 
 def test_outage_is_one_line_and_its_end_another(caplog):
     caplog.set_level(logging.INFO)
-    outage = Outage("receive")
-    outage.is_over("notify")
+    backoff = new_backoff()
+    backoff.succeeded(transport="notify")
     pauses = []
     for _ in range(20):
-        outage.goes_on("notify", ConnectionError("refused\nby the server"))
-        pauses.append(outage.pause_seconds)
-    outage.is_over("notify")
-    outage.is_over("notify")
-    assert [record.message for record in caplog.records] == ["wakeups_away", "wakeups_back"]
+        backoff.failed(ConnectionError("refused\nby the server"), transport="notify")
+        pauses.append(backoff.pause_seconds)
+    backoff.succeeded(transport="notify")
+    backoff.succeeded(transport="notify")
+    assert [record.message for record in caplog.records] == ["wakeups_down", "wakeups_back"]
+    assert [record.transport for record in caplog.records] == ["notify", "notify"]
     assert caplog.records[0].reason == "ConnectionError: refused"
     assert pauses == sorted(pauses)
     assert pauses[-1] == LAST_PAUSE_SECONDS

@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from ingestion_progress.wakeups.message import Hint
+from ingestion_progress.wakeups.message import Notification
 from tests.support.event_streams import events, open_stream, progress_url
 from tests.support.live import SERVERS, LiveProject, live_project
 from tests.support.servers import postgresql
@@ -101,8 +101,8 @@ def test_listener_that_was_terminated_comes_back_with_one_line_for_each_change(
         while not admin.execute(terminate).fetchall() and time.monotonic() < deadline:
             time.sleep(0.02)
         logs = wait_for_logs(project, seen, 2)
-        assert [record["event"] for record in logs] == ["wakeups_away", "wakeups_back"]
-        assert logs[0]["carrier"] == "notify"
+        assert [record["event"] for record in logs] == ["wakeups_down", "wakeups_back"]
+        assert logs[0]["transport"] == "notify"
 
         cancel_elsewhere(project, job_id)
         began_at = time.monotonic()
@@ -137,7 +137,7 @@ def test_hint_to_other_processes_says_which_jobs_have_ended(postgresql_project):
         for name in sys.argv[1:]:
             job = track("a.pdf", job_id=name, stages=["one"])
             job.start()
-            time.sleep(0.1)  # so that its start is in a hint of its own
+            time.sleep(0.1)  # so that its start is in a notification of its own
             if name.startswith("ended"):
                 job.complete()
             time.sleep(0.1)
@@ -146,11 +146,11 @@ def test_hint_to_other_processes_says_which_jobs_have_ended(postgresql_project):
     with connected(postgresql_project.env["DATABASE_URL"]) as listener:
         listener.execute("LISTEN ingestion_progress")
         assert postgresql_project.python(source, ended, running).wait(30) == 0
-        received = [Hint.decoded(each.payload) for each in listener.notifies(timeout=0.5)]
-    hints = [hint for hint in received if hint and {ended, running} & set(hint.job_ids)]
-    assert hints[0].ended == ()
-    assert {job_id for hint in hints for job_id in hint.job_ids} == {ended, running}
-    assert {job_id for hint in hints for job_id in hint.ended} == {ended}
+        received = [Notification.decoded(each.payload) for each in listener.notifies(timeout=0.5)]
+    about_them = [each for each in received if each and {ended, running} & set(each.job_ids)]
+    assert about_them[0].ended == ()
+    assert {job_id for each in about_them for job_id in each.job_ids} == {ended, running}
+    assert {job_id for each in about_them for job_id in each.ended} == {ended}
 
 
 def connected(database_url: str) -> psycopg.Connection:

@@ -77,10 +77,10 @@ def seconds_until_cancelled(
 
 
 def test_another_process_is_heard_by_redis_long_before_the_poll(sqlite_project, broker, tmp_path):
-    carrier = {"REDIS_URL": broker.url}
-    woken = sqlite_project.serve("uvicorn", **POLLS, **carrier)
+    transport = {"REDIS_URL": broker.url}
+    woken = sqlite_project.serve("uvicorn", **POLLS, **transport)
     polling = sqlite_project.serve("uvicorn", **POLLS, WAKEUPS="off")
-    with_wakeups = statistics.median(latencies(woken, tmp_path, **carrier))
+    with_wakeups = statistics.median(latencies(woken, tmp_path, **transport))
     without = statistics.median(latencies(polling, tmp_path))
     print(f"p50: {with_wakeups * 1000:.1f} ms with wake-ups, {without * 1000:.1f} ms without")
     assert with_wakeups * 3 < without
@@ -89,30 +89,30 @@ def test_another_process_is_heard_by_redis_long_before_the_poll(sqlite_project, 
 def test_outage_of_redis_costs_a_tick_and_two_lines_in_the_log(
     sqlite_project, broker, job_id, seen
 ):
-    carrier = {"REDIS_URL": broker.url}
-    server = sqlite_project.serve("uvicorn", **POLLS, **carrier)
+    transport = {"REDIS_URL": broker.url}
+    server = sqlite_project.serve("uvicorn", **POLLS, **transport)
     with open_stream(progress_url(server.url, job_id)) as response:
         stream = events(response)
         next(stream)
         wait_for_listener(broker)
         broker.kill()
         (away,) = wait_for_logs(sqlite_project, seen, 1)
-        assert (away["event"], away["carrier"]) == ("wakeups_away", "channels")
+        assert (away["event"], away["transport"]) == ("wakeups_down", "channels")
         other = sqlite_project.queue_job()
         # The process that writes has none either, and says so in a line of its own.
         assert seconds_until_cancelled(sqlite_project, server, other, None) < TICK_SECONDS
 
         broker.start()
         logs = wait_for_logs(sqlite_project, seen, 2, seconds=30)
-        assert [record["event"] for record in logs] == ["wakeups_away", "wakeups_back"]
-        cancel_elsewhere(sqlite_project, job_id, **carrier)
+        assert [record["event"] for record in logs] == ["wakeups_down", "wakeups_back"]
+        cancel_elsewhere(sqlite_project, job_id, **transport)
         assert "error" in [event.name for event in stream]
     assert "Traceback" not in sqlite_project.log.read_text()[seen:]
 
 
 def test_killed_client_of_redis_comes_back(sqlite_project, broker, job_id):
-    carrier = {"REDIS_URL": broker.url}
-    server = sqlite_project.serve("uvicorn", **RARE_POLLS, **carrier)
+    transport = {"REDIS_URL": broker.url}
+    server = sqlite_project.serve("uvicorn", **RARE_POLLS, **transport)
     with open_stream(progress_url(server.url, job_id)) as response:
         stream = events(response)
         next(stream)
@@ -120,7 +120,7 @@ def test_killed_client_of_redis_comes_back(sqlite_project, broker, job_id):
         with redis.Redis(port=broker.port) as client:
             assert client.execute_command("CLIENT", "KILL", "TYPE", "pubsub") >= 1
         wait_for_listener(broker)
-        cancel_elsewhere(sqlite_project, job_id, **carrier)
+        cancel_elsewhere(sqlite_project, job_id, **transport)
         began_at = time.monotonic()
         assert "error" in [event.name for event in stream]
         assert time.monotonic() - began_at < SOON_SECONDS
@@ -130,8 +130,8 @@ def test_killed_client_of_redis_comes_back(sqlite_project, broker, job_id):
 def test_ailing_redis_slows_neither_writers_nor_streams(
     sqlite_project, broker, job_id, tmp_path, ailing
 ):
-    carrier = {"REDIS_URL": broker.url}
-    server = sqlite_project.serve("uvicorn", **POLLS, **carrier)
+    transport = {"REDIS_URL": broker.url}
+    server = sqlite_project.serve("uvicorn", **POLLS, **transport)
     notes = tmp_path / "notes.json"
     source = """
         import json, sys, time
@@ -150,10 +150,10 @@ def test_ailing_redis_slows_neither_writers_nor_streams(
         wait_for_listener(broker)
         with ailing(broker):
             began_at = time.monotonic()
-            assert sqlite_project.python(source, str(notes), **carrier).wait(20) == 0
+            assert sqlite_project.python(source, str(notes), **transport).wait(20) == 0
             assert time.monotonic() - began_at < 15
             assert json.loads(notes.read_text()) < 1
-            waited = seconds_until_cancelled(sqlite_project, server, job_id, None, **carrier)
+            waited = seconds_until_cancelled(sqlite_project, server, job_id, None, **transport)
             assert waited < TICK_SECONDS
 
 

@@ -230,19 +230,19 @@ async def test_what_is_written_stays_written_where_the_hint_about_it_fails(
 
 
 async def test_hint_about_the_end_of_a_job_says_so(job_id):
-    hints: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+    notifications: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
 
     def collect(job_ids, ended):
-        hints.append((tuple(job_ids), tuple(ended)))
+        notifications.append((tuple(job_ids), tuple(ended)))
 
     with local.listening(collect):
         async with track("report.pdf", job_id=job_id, stages=["parsing"]) as job:
             job.stage("parsing").advance()
             await job.aflush()
             await asyncio.sleep(0.01)
-            assert set(hints) == {((job_id,), ())}
+            assert set(notifications) == {((job_id,), ())}
         await asyncio.sleep(0.01)
-    assert ((job_id,), (job_id,)) in hints
+    assert ((job_id,), (job_id,)) in notifications
 
 
 async def test_hint_that_names_no_job_is_for_all(feed, job_id, reads):

@@ -1,7 +1,8 @@
-"""How hints cross processes, and which way is used."""
+"""How notifications cross processes, and which transport is used."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -11,43 +12,61 @@ from django.conf import settings
 from django.db import router
 from django.utils.module_loading import import_string
 
+from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.conf import WAKEUPS, conf
 from ingestion_progress.models import Job
-from ingestion_progress.wakeups.message import Hint
+from ingestion_progress.wakeups.message import Notification
 
-CARRIERS = {
-    "channels": "ingestion_progress.wakeups.transports.channels.LayerCarrier",
-    "notify": "ingestion_progress.wakeups.transports.postgres.NotifyCarrier",
+logger = logging.getLogger("ingestion_progress.wakeups")
+
+TRANSPORTS = {
+    "channels": "ingestion_progress.wakeups.transports.channels.ChannelsTransport",
+    "notify": "ingestion_progress.wakeups.transports.postgres.PostgresTransport",
 }
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
+# The pause after a failure; it doubles up to the last one.
+FIRST_PAUSE_SECONDS = 0.5
+LAST_PAUSE_SECONDS = 15.0
 
 
-class Carrier(Protocol):
-    """Used from one event loop. Whatever fails is raised, and the carrier is given up."""
+class Transport(Protocol):
+    """Used from one event loop. After any exception it is closed and replaced."""
 
-    async def send(self, hint: Hint) -> None:
-        """To all processes that receive."""
+    async def send(self, notification: Notification) -> None:
+        """Sends to all processes that receive."""
 
-    async def receive(self, deliver: Callable[[Hint], None], ready: Callable[[], None]) -> None:
-        """Delivers until it is cancelled or fails; `ready` is called once hints can come."""
+    async def receive(
+        self, deliver: Callable[[Notification], None], ready: Callable[[], None]
+    ) -> None:
+        """Delivers until it fails or is cancelled; calls `ready` when the connection works."""
 
     async def close(self) -> None:
-        """Lets go of connections."""
+        """Closes its connections."""
 
 
-def carrier_name() -> str:
-    """`channels` or `notify`, or empty where hints stay in their process."""
+def transport_name() -> str:
+    """`channels` or `notify`; empty if notifications stay in their process."""
     choices = ("channels", "notify") if conf.wakeups == "auto" else (conf.wakeups,)
-    return next((name for name in choices if name in CARRIERS and not problem_with(name)), "")
+    return next((name for name in choices if name in TRANSPORTS and not problem_with(name)), "")
 
 
-def new_carrier(name: str) -> Carrier:
-    carrier: Carrier = import_string(CARRIERS[name])()
-    return carrier
+def new_transport(name: str) -> Transport:
+    transport: Transport = import_string(TRANSPORTS[name])()
+    return transport
+
+
+def new_backoff() -> Backoff:
+    return Backoff(
+        logger,
+        down="wakeups_down",
+        back="wakeups_back",
+        first_seconds=FIRST_PAUSE_SECONDS,
+        last_seconds=LAST_PAUSE_SECONDS,
+    )
 
 
 def problem_with(choice: str) -> str:
-    """Why this way cannot be used here, as a sentence; empty if it can."""
+    """Why this setting cannot be used here, as a sentence; empty if it can."""
     if choice not in WAKEUPS:
         return f"{choice!r} is none of {', '.join(WAKEUPS)}."
     if choice == "channels":

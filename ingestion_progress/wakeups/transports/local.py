@@ -1,4 +1,4 @@
-"""Within one process: from the thread that wrote straight into the feed's event loop."""
+"""Notifications within one process: from the thread that wrote to the event loop of the feed."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 Deliver = Callable[[Collection[str], Collection[str]], None]
-"""Takes the ids of jobs that were written, and of those among them that have ended; none at all
-means "look at everything".
+"""Takes the ids of jobs that were written, and of those of them that have ended. Without ids, any
+job may have been written.
 """
 
 _listeners: dict[Deliver, asyncio.AbstractEventLoop] = {}
-# A forked child has the parent's loops, but does not run them.
+# A forked child inherits the loops but does not run them.
 os.register_at_fork(after_in_child=_listeners.clear)
 
 
 @contextmanager
 def listening(deliver: Deliver) -> Iterator[None]:
-    """While the block runs, what this process writes is delivered in the running loop."""
+    """During the block, notifications of this process are delivered in the running loop."""
     _listeners[deliver] = asyncio.get_running_loop()
     try:
         yield
@@ -28,9 +28,9 @@ def listening(deliver: Deliver) -> Iterator[None]:
 
 
 def publish(job_id: str, *, is_end: bool) -> None:
-    """From any thread; about 10 µs for each feed that runs, of which there is one at most."""
+    """From any thread; takes about 10 µs if a feed runs."""
     for deliver, loop in list(_listeners.items()):
         try:
             loop.call_soon_threadsafe(deliver, (job_id,), (job_id,) if is_end else ())
-        except RuntimeError:  # the loop is closed, and took its feed with it
+        except RuntimeError:  # the loop is closed, and its feed has ended
             _listeners.pop(deliver, None)

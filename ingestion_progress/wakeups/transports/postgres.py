@@ -1,7 +1,7 @@
-"""PostgreSQL's LISTEN and NOTIFY.
+"""Notifications by PostgreSQL's LISTEN and NOTIFY.
 
-NOTIFY serialises the commits of those who use it, so it has a connection of its own: never part
-of a flush. A listener whose connection died half-open would wait for ever, so it asks.
+NOTIFY serialises commits, so it has a separate connection and is never part of a flush. A
+connection may die half-open without an error, so the listener sends a query from time to time.
 """
 
 from __future__ import annotations
@@ -16,39 +16,41 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from django.db import connections, router
 
 from ingestion_progress.models import Job
-from ingestion_progress.wakeups.message import Hint
+from ingestion_progress.wakeups.message import Notification
 
 if TYPE_CHECKING:
     import psycopg
 
 CHANNEL = "ingestion_progress"
 CONNECT_SECONDS = 5
-# How often a listener that hears nothing proves that its connection lives, and how long it waits.
-PROOF_EVERY_SECONDS = 10.0
-PROOF_SECONDS = 4.0
-# What Django's wrapper adds for its own cursors.
+# How often the listener checks its connection, and how long it waits for the answer.
+CHECK_EVERY_SECONDS = 10.0
+CHECK_SECONDS = 4.0
+# Parameters that only Django's own cursors understand.
 DJANGO_ONLY = frozenset({"context", "cursor_factory", "prepare_threshold"})
 
 
-class NotifyCarrier:
+class PostgresTransport:
     def __init__(self) -> None:
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
-    async def send(self, hint: Hint) -> None:
+    async def send(self, notification: Notification) -> None:
         connection = await self._connected()
-        await _answer(connection, "SELECT pg_notify(%s, %s)", [CHANNEL, hint.encoded()])
+        await _answer(connection, "SELECT pg_notify(%s, %s)", [CHANNEL, notification.encoded()])
 
-    async def receive(self, deliver: Callable[[Hint], None], ready: Callable[[], None]) -> None:
-        def hear(notification: psycopg.Notify) -> None:
-            if hint := Hint.decoded(notification.payload):
-                deliver(hint)
+    async def receive(
+        self, deliver: Callable[[Notification], None], ready: Callable[[], None]
+    ) -> None:
+        def on_notify(notify: psycopg.Notify) -> None:
+            if notification := Notification.decoded(notify.payload):
+                deliver(notification)
 
         connection = await self._connected()
-        connection.add_notify_handler(hear)
+        connection.add_notify_handler(on_notify)
         await _answer(connection, f"LISTEN {CHANNEL}")
         ready()
         while True:
-            await _hear(connection, PROOF_EVERY_SECONDS)
+            await _handle_notifications(connection, CHECK_EVERY_SECONDS)
             await _answer(connection, "SELECT 1")
 
     async def close(self) -> None:
@@ -66,10 +68,10 @@ class NotifyCarrier:
         return self._connection
 
 
-async def _hear(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
-    """Calls the connection's handlers for so long. Raises psycopg's OperationalError when it ends.
+async def _handle_notifications(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
+    """Calls the connection's handlers. Raises psycopg's OperationalError if the connection ends.
 
-    psycopg's own `notifies` wakes the process ten times a second.
+    Instead of psycopg's `notifies`, which wakes the process ten times a second.
     """
     from ingestion_progress.concurrency.compat.psycopg import dispatch_notifications
 
@@ -77,46 +79,46 @@ async def _hear(connection: psycopg.AsyncConnection[Any], seconds: float) -> Non
     ended: asyncio.Future[None] = loop.create_future()
     socket_number = connection.fileno()
 
-    def take() -> None:
+    def read() -> None:
         try:
             connection.pgconn.consume_input()
-        except Exception as error:  # noqa: BLE001  (it is the waiter's to handle)
+        except Exception as error:  # noqa: BLE001  (raised where `ended` is awaited)
             loop.remove_reader(socket_number)
             if not ended.done():
                 ended.set_exception(error)
         else:
             dispatch_notifications(connection)
 
-    loop.add_reader(socket_number, take)
+    loop.add_reader(socket_number, read)
     try:
         async with asyncio.timeout(seconds):
             await ended
     except TimeoutError:
         pass
     finally:
-        if not ended.done() or ended.cancelled():  # else the number may be another's by now
+        if not ended.done() or ended.cancelled():  # else the number may be reused by now
             loop.remove_reader(socket_number)
 
 
 async def _answer(
     connection: psycopg.AsyncConnection[Any], query: LiteralString, values: Sequence[str] = ()
 ) -> None:
-    """Runs the query. Raises psycopg's OperationalError where there is no answer in time.
+    """Runs the query. Raises psycopg's OperationalError if there is no answer in time.
 
-    Cancelling would not do: psycopg then waits, without a limit, for the server to confirm it.
+    A cancelled query would wait, without a limit, for the server to confirm the cancellation.
     """
     work = asyncio.ensure_future(connection.execute(query, values))
     work.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        await asyncio.wait({work}, timeout=PROOF_SECONDS)
+        await asyncio.wait({work}, timeout=CHECK_SECONDS)
     finally:
         if not work.done():
-            _cut(connection)
+            _shut_down(connection)
     await work
 
 
-def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Ends the connection on this side, so that whoever waits for it learns at once."""
+def _shut_down(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Shuts down the socket, so that everything that waits for it fails immediately."""
     if connection.closed:
         return
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as end:
@@ -124,11 +126,11 @@ def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 def connection_parameters() -> dict[str, Any]:
-    """Those of the progress database, without what only Django understands."""
+    """Parameters of the progress database for psycopg, with a keep-alive of TCP."""
     wrapper = connections[router.db_for_write(Job)]
     given = wrapper.get_connection_params()
     keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
     limits = {"connect_timeout": CONNECT_SECONDS, "application_name": "ingestion-progress-wakeups"}
-    # Unacknowledged data breaks a connection after this, instead of after a quarter of an hour.
+    # Milliseconds until unacknowledged data ends a connection, instead of a quarter of an hour.
     limits["tcp_user_timeout"] = 10_000
     return keepalive | limits | {k: v for k, v in given.items() if k not in DJANGO_ONLY}
