@@ -74,18 +74,18 @@ def without_comments(text):
 
 
 def interfaces(text):
-    """Name to body, of every interface in a declaration."""
+    """The body of each interface in a declaration, by name."""
     return dict(re.findall(r"interface (\w+) (\{.*?\n\})", without_comments(text), re.DOTALL))
 
 
 def fields(text):
-    """The body of an interface as a list of its words and signs, in their order."""
+    """The body of an interface as a list of tokens."""
     compact = re.sub(r";\s*\}", "}", text)
     return re.findall(r'"[^"]*"|\w+|[^\s\w]', compact)
 
 
 def inlined(name, declared):
-    """An interface with every other one that it names written out in its place."""
+    """The body of an interface with the bodies of all interfaces that it names."""
     body = declared[name]
     for other in declared:
         if re.search(rf"\b{other}\b", body):
@@ -119,7 +119,7 @@ class TestDeclaration:
         used = set(re.findall(r"\b[A-Z]\w+", re.sub(r'"[^"]*"', "", text)))
         assert used - declared == {"Array", "Record", "NonNullable"}
 
-    def test_annotation_without_a_form_on_the_wire_is_an_error(self):
+    def test_annotation_without_a_typescript_type_is_an_error(self):
         with pytest.raises(TypeError, match="set"):
             typescript.type_expression(set[int])
 
@@ -160,7 +160,7 @@ class TestCommand:
         call_command("export_schema", folder=tmp_path)
         assert capsys.readouterr().out == "All generated files are up to date.\n"
 
-    def test_installed_copy_asks_for_a_folder(self, tmp_path, monkeypatch):
+    def test_installed_app_needs_a_folder(self, tmp_path, monkeypatch):
         monkeypatch.setattr(export_schema, "CHECKOUT", tmp_path)
         with pytest.raises(CommandError, match="--folder"):
             call_command("export_schema")

@@ -1,4 +1,4 @@
-"""Fixtures: the project in a real browser. Test modules ask for them with `pytest_plugins`."""
+"""Fixtures: the project in a real browser. Test modules load them with `pytest_plugins`."""
 
 from __future__ import annotations
 

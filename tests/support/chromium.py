@@ -22,7 +22,7 @@ FLAGS = [
 DESKTOP = {"width": 1200, "height": 900}
 PHONE = {"width": 360, "height": 740}
 
-# Records what a test asks about later: events of the element, words said aloud, shifts.
+# Records for the tests: events of the element, announcements, layout shifts, violations.
 RECORDER = """
 window.recorded = {events: [], said: [], shifts: 0, violations: [], percents: []};
 for (const type of ["progresschange", "statechange", "complete", "failure", "connectionchange"])

@@ -1,6 +1,8 @@
 // @ts-check
 /** Updates of the page that write only what differs. */
 
+import { clock, timestamp } from "./format.js";
+
 /**
  * @param {Element} root
  * @param {Record<string, string>} fields texts by the name in `data-field`
@@ -65,5 +67,15 @@ export function syncRows(root, listName, key, wanted, markup) {
       else list?.prepend(row);
     }
     previous = row;
+  }
+}
+
+/** Converts server-rendered times to the browser's time zone. @param {ParentNode} root */
+export function localiseTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const instant = new Date(time.getAttribute("datetime") ?? "");
+    if (Number.isNaN(instant.getTime())) continue;
+    const text = time.hasAttribute("data-clock") ? clock(instant) : timestamp(instant);
+    if (time.textContent !== text) time.textContent = text;
   }
 }

@@ -7,10 +7,9 @@
  */
 
 import { ProgressConnection } from "./connection.js";
-import { fill, rows, setBar, syncRows } from "./dom.js";
+import { fill, localiseTimes, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
 import { FINAL_STATUSES, JOB_LABELS, LIVENESS_LABELS } from "./labels.js";
-import { localiseTimes } from "./local-times.js";
 
 /**
  * @typedef {object} ListedJob

@@ -2,9 +2,9 @@
 /** Updates the title, log and actions of a job's page around `<pipeline-progress>`. */
 
 import "./pipeline-progress.js";
+import { localiseTimes } from "./dom.js";
 import { percent } from "./format.js";
 import { JOB_LABELS } from "./labels.js";
-import { localiseTimes } from "./local-times.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */

@@ -1,15 +1,15 @@
 // @ts-check
 /** Writes a job's state into the markup of `<pipeline-progress>`. */
 
-import { element, fill, rows, setBar } from "./dom.js";
+import { element, fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
 import { FINAL_STATUSES, JOB_LABELS } from "./labels.js";
-import { COUNTER } from "./markup.js";
+import { COUNTER, WORKER } from "./markup.js";
 import { renderStages } from "./stages.js";
-import { renderWorkers } from "./workers.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+/** @typedef {import("./progress-events.d.ts").WorkerInfo} WorkerInfo */
 
 const NOTHING = "–";
 
@@ -113,6 +113,33 @@ function activity(progress) {
     running.map((stage) => format.label(stage.name)),
     stages.some((stage) => stage.status !== "pending"),
   );
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {WorkerInfo[]} workers
+ */
+function renderWorkers(root, workers) {
+  syncRows(root, "workers", "worker", workers.map((worker) => String(worker.id)), WORKER);
+  const byNumber = new Map(workers.map((worker) => [String(worker.id), worker]));
+  for (const row of rows(root, "workers")) {
+    const worker = byNumber.get(row.dataset.worker ?? "");
+    if (!worker) {
+      row.remove();
+      continue;
+    }
+    row.dataset.status = worker.status;
+    fill(row, {
+      "worker.number": String(worker.id),
+      "worker.activity": format.workerActivity(worker.status, worker.current_chunk),
+    });
+    const bar = row.querySelector("progress");
+    bar?.setAttribute("aria-label", `Worker ${worker.id}`);
+    setBar(bar, worker.progress_percent);
+  }
+  /** @type {HTMLElement | null} */
+  const empty = root.querySelector('[data-empty="workers"]');
+  if (empty) empty.hidden = workers.length > 0;
 }
 
 /**

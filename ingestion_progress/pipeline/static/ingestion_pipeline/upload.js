@@ -68,7 +68,7 @@ function next() {
 
 /** A random name; `crypto.randomUUID` needs HTTPS. */
 function newBatch() {
-  return [...crypto.getRandomValues(new Uint32Array(4))].map((word) => word.toString(36)).join("");
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
 }
 
 /**
