@@ -62,7 +62,7 @@ def load_parsers() -> None:
 def ingest_document(job: JobTracker, document: Document) -> None:
     """Runs the stages of one document and reports them to a running job."""
     components = Components(graph=DatabaseGraph(document.pk))
-    with _opened(document) as file:
+    with _open(document) as file:
         content = read_document(job, document, file, components.describer)
     # The former text is deleted first, so a crash may leave too little but no duplicates.
     components.vectors.clear(document.pk)
@@ -70,14 +70,11 @@ def ingest_document(job: JobTracker, document: Document) -> None:
     ChunkStream(job, document, components).run(content)
 
 
-@contextmanager
-def _opened(document: Document) -> Iterator[BinaryIO]:
+def _open(document: Document) -> BinaryIO:
     try:
-        document.file.open("rb")
+        return cast("BinaryIO", document.file.open("rb"))
     except FileNotFoundError as error:
         raise StoredFileMissing(document.name) from error
-    with document.file as file:
-        yield cast("BinaryIO", file)
 
 
 @contextmanager

@@ -40,6 +40,9 @@ PUBLIC_ERRORS: dict[type[Exception], ErrorCode] = {
     exceptions.VectorStoreUnavailable: ErrorCode.UNAVAILABLE,
 }
 
+LOCATION = {"description": "URL of the job.", "schema": {"type": "string"}}
+CURL = f"curl -F file=@report.pdf http://localhost:8000/api/v1{JOBS}"
+
 router = Router()
 
 View = Callable[..., HttpResponseBase]
@@ -47,8 +50,7 @@ View = Callable[..., HttpResponseBase]
 
 class UploadForm(BaseModel):
     job_id: FormId = Field(
-        default=None,
-        description="1 to 255 printable characters, no slash. Default: a random id.",
+        default=None, description="1 to 255 printable characters, no slash. Default: a random id."
     )
     document_id: OptionalId = Field(
         default=None,
@@ -91,28 +93,13 @@ def limit_body(run: View) -> View:
     tags=["Jobs"],
     auth=MayStart(),
     openapi_extra={
-        "responses": {
-            201: {
-                "headers": {
-                    "Location": {"description": "URL of the job.", "schema": {"type": "string"}}
-                }
-            }
-        },
-        "x-codeSamples": [
-            {
-                "lang": "Shell",
-                "label": "curl",
-                "source": f"curl -F file=@report.pdf http://localhost:8000/api/v1{JOBS}",
-            }
-        ],
+        "responses": {201: {"headers": {"Location": LOCATION}}},
+        "x-codeSamples": [{"lang": "Shell", "label": "curl", "source": CURL}],
     },
 )
 @decorate_view(limit_body)
 def create_job(
-    request: HttpRequest,
-    response: HttpResponse,
-    file: File[UploadedFile],
-    form: Form[UploadForm],
+    request: HttpRequest, response: HttpResponse, file: File[UploadedFile], form: Form[UploadForm]
 ) -> Status[CreatedJobSchema]:
     """Stores the document and queues its job. The response has the URLs to watch it.
 
