@@ -1,3 +1,5 @@
+"""System checks of the app: a wrong setting is a message with its id."""
+
 from __future__ import annotations
 
 import pytest
@@ -18,11 +20,11 @@ def ids(messages) -> list[str]:
     return [message.id for message in messages]
 
 
-def test_the_projects_own_settings_have_nothing_to_complain_about():
+def test_settings_of_the_project_pass_all_checks():
     assert not [message for message in run_checks() if message.id.startswith("ingestion_progress")]
 
 
-def test_sqlite_in_its_default_mode_is_pointed_out(monkeypatch, settings):
+def test_sqlite_in_the_default_mode_is_a_warning(monkeypatch, settings):
     plain = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}}
     monkeypatch.setitem(settings.DATABASES, "default", plain)
     (message,) = check_sqlite_options()
@@ -30,7 +32,7 @@ def test_sqlite_in_its_default_mode_is_pointed_out(monkeypatch, settings):
     assert "IMMEDIATE" in message.hint
 
 
-def test_a_database_that_is_not_defined_is_an_error(settings):
+def test_undefined_database_is_an_error(settings):
     settings.INGESTION_PROGRESS_DATABASE = "elsewhere"
     (message,) = check_database_alias()
     assert message.id == "ingestion_progress.E001"
@@ -38,20 +40,20 @@ def test_a_database_that_is_not_defined_is_an_error(settings):
 
 
 @pytest.mark.parametrize("value", [0, -1, "often", None])
-def test_a_setting_that_is_no_positive_number_is_an_error_that_names_it(settings, value):
+def test_setting_that_is_not_positive_is_an_error_that_names_it(settings, value):
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = value
     (message,) = check_intervals()
     assert "INGESTION_PROGRESS_KEEPALIVE_SECONDS" in message.msg
 
 
 @pytest.mark.parametrize("value", [0, -1, "large", None])
-def test_a_limit_of_uploads_that_is_no_positive_number_is_an_error_that_names_it(settings, value):
+def test_upload_limit_that_is_not_positive_is_an_error_that_names_it(settings, value):
     settings.INGESTION_PROGRESS_MAX_UPLOAD_BYTES = value
     (message,) = (found for found in run_checks() if found.id == "ingestion_progress.E002")
     assert "INGESTION_PROGRESS_MAX_UPLOAD_BYTES" in message.msg
 
 
-def test_a_public_deployment_is_pointed_out(settings):
+def test_public_deployment_is_a_warning(settings):
     settings.INGESTION_PROGRESS_PUBLIC = True
     assert ids(check_public()) == ["ingestion_progress.W002"]
     settings.INGESTION_PROGRESS_PUBLIC = False
@@ -68,7 +70,7 @@ def test_a_public_deployment_is_pointed_out(settings):
         "tests.support.rules.later",
     ],
 )
-def test_a_rule_that_cannot_be_called_is_an_error_that_names_it(settings, path):
+def test_can_view_hook_that_cannot_be_called_is_an_error_that_names_it(settings, path):
     settings.INGESTION_PROGRESS_CAN_VIEW = path
     (message,) = check_can_view()
     assert message.id == "ingestion_progress.E003"
@@ -76,7 +78,7 @@ def test_a_rule_that_cannot_be_called_is_an_error_that_names_it(settings, path):
 
 
 @pytest.mark.parametrize("path", ["", None, "tests.support.rules.own_jobs_only"])
-def test_a_rule_that_works_and_none_at_all_are_fine(settings, path):
+def test_working_can_view_hook_or_none_is_accepted(settings, path):
     settings.INGESTION_PROGRESS_CAN_VIEW = path
     assert check_can_view() == []
 
@@ -93,7 +95,7 @@ def test_a_rule_that_works_and_none_at_all_are_fine(settings, path):
         ({"KEY": "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----"}, "cannot be used"),
     ],
 )
-def test_keys_that_cannot_sign_are_an_error_that_says_why(settings, wrong, complaint):
+def test_unusable_keys_are_an_error_with_the_reason(settings, wrong, complaint):
     for name, value in wrong.items():
         setattr(settings, f"INGESTION_PROGRESS_TOKEN_{name}", value)
     (message,) = check_token_keys()
@@ -101,13 +103,13 @@ def test_keys_that_cannot_sign_are_an_error_that_says_why(settings, wrong, compl
     assert complaint in message.msg
 
 
-def test_keys_that_work_are_fine(settings):
+def test_usable_keys_are_accepted(settings):
     assert check_token_keys() == []
     settings.INGESTION_PROGRESS_TOKEN_KEY = "x" * 32
     assert check_token_keys() == []
 
 
-def test_a_limit_of_streams_that_is_no_number_is_an_error_that_names_it(settings):
+def test_stream_limit_that_is_not_a_number_is_an_error_that_names_it(settings):
     assert check_stream_limits() == []
     settings.INGESTION_PROGRESS_MAX_STREAMS_PER_USER = "many"
     settings.INGESTION_PROGRESS_MAX_STREAMS = -1

@@ -1,4 +1,4 @@
-"""What an installed app adds to the API and to the limits of bodies."""
+"""What an installed app adds to the API and to the limits of request bodies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def replace_jobs(request):
 
 
 class ReportRules:
-    """Uploads to `/reports`, of up to 10 bytes, which only requests with a pass may send."""
+    """Uploads to `/reports` of up to 10 bytes, for requests with the header X-Pass."""
 
     def limit_for(self, scope):
         return 10 if scope["path"] == "/reports" else None
@@ -39,7 +39,7 @@ class ReportRules:
 report_rules = ReportRules()
 
 
-def test_routers_may_add_methods_to_an_address_of_others(monkeypatch):
+def test_routers_may_add_methods_to_a_path_of_another(monkeypatch):
     routers = (*PipelineConfig.progress_api_routers, "tests.test_extensions.router")
     monkeypatch.setattr(PipelineConfig, "progress_api_routers", routers)
     document = build_api().get_openapi_schema(path_prefix="/x")
@@ -51,7 +51,7 @@ def test_one_router_serves_several_apis():
     assert len(first.urls[0]) == len(second.urls[0])
 
 
-def test_auth_on_a_router_is_refused_because_it_would_get_lost(monkeypatch):
+def test_router_with_auth_is_refused(monkeypatch):
     monkeypatch.setattr(PipelineConfig, "progress_api_routers", ("tests.test_extensions.guarded",))
     with pytest.raises(ImproperlyConfigured, match="on each operation"):
         build_api()
@@ -81,7 +81,7 @@ class TestUploadRules:
             (5, [], (200, b"taken")),  # stays in memory: the view decides
         ],
     )
-    async def test_app_decides_about_its_own_uploads(self, size, headers, answer):
+    async def test_upload_rules_of_an_app_decide_about_its_uploads(self, size, headers, answer):
         async def application(scope, receive, send):
             await receive()
             await send({"type": "http.response.start", "status": 200, "headers": []})

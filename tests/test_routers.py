@@ -1,3 +1,5 @@
+"""ProgressRouter keeps the progress tables in their database."""
+
 from __future__ import annotations
 
 import pytest
@@ -13,23 +15,23 @@ def router(settings) -> ProgressRouter:
     return ProgressRouter()
 
 
-def test_progress_goes_to_its_own_database_and_nothing_else_does(router):
+def test_only_progress_models_use_the_progress_database(router):
     assert router.db_for_read(Job) == router.db_for_write(Stage) == "progress"
     assert router.db_for_write(User) is None
 
 
-def test_each_table_is_made_in_one_place_only(router):
+def test_each_table_is_migrated_in_one_database(router):
     assert router.allow_migrate("progress", "ingestion_progress") is True
     assert router.allow_migrate("default", "ingestion_progress") is False
     assert router.allow_migrate("progress", "auth") is False
     assert router.allow_migrate("default", "auth") is None
 
 
-def test_relations_stay_among_progress_rows(router):
+def test_relations_are_allowed_among_progress_models(router):
     assert router.allow_relation(Job(), Stage()) is True
     assert router.allow_relation(Job(), User()) is None
 
 
-def test_without_a_database_of_its_own_nothing_is_held_back(settings):
+def test_default_database_keeps_all_tables(settings):
     settings.INGESTION_PROGRESS_DATABASE = "default"
     assert ProgressRouter().allow_migrate("default", "auth") is None

@@ -108,7 +108,7 @@ class StreamOperation:
     events: tuple[StreamEvent, ...]
     summary: str
     text: str
-    """Markdown, with `{events}` in the place of the table."""
+    """Markdown; `{events}` is the place of the table."""
     javascript: str
     no_content: str
     parameters: tuple[dict[str, Any], ...]
@@ -181,7 +181,9 @@ def _message(event: StreamEvent) -> dict[str, Any]:
     }
 
 
-def _parameter(place: str, name: str, description: str, **schema: Any) -> dict[str, Any]:
+def _parameter(
+    name: str, description: str, *, place: str = "query", **schema: Any
+) -> dict[str, Any]:
     return {
         "in": place,
         "name": name,
@@ -192,10 +194,9 @@ def _parameter(place: str, name: str, description: str, **schema: Any) -> dict[s
 
 
 COMMON_PARAMETERS = (
-    _parameter("header", "Last-Event-ID", f"{RESUME} EventSource sends it on reconnecting."),
-    _parameter("query", "last_event_id", f"{RESUME} For clients that cannot set headers."),
+    _parameter("Last-Event-ID", f"{RESUME} EventSource sends it to reconnect.", place="header"),
+    _parameter("last_event_id", f"{RESUME} For clients that cannot set headers."),
     _parameter(
-        "query",
         "token",
         "A stream token, where the stream is not public and there is no session. "
         "Prefer `Authorization: Bearer` where the client can set headers.",
@@ -227,20 +228,17 @@ STREAMS = (
         no_content="With `until=idle`: the client has the last event: stop reconnecting.",
         parameters=(
             _parameter(
-                "query",
                 "jobs",
                 "Comma-separated ids, at most 200 unless the server is configured otherwise. "
                 "An id that contains a comma cannot be named. Default: all active jobs.",
                 pattern="[^,]",
             ),
             _parameter(
-                "query",
                 "batch",
                 "Only the jobs of this batch, including those that start later. "
                 "Not together with `jobs`.",
             ),
             _parameter(
-                "query",
                 "until",
                 "`idle`: end with the last job. An empty value has no effect.",
                 enum=["idle", ""],

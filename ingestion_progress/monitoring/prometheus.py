@@ -40,47 +40,50 @@ class Readings:
 
     def collect(self) -> Iterator[Metric]:
         """Implements prometheus_client's Collector."""
-        from prometheus_client.core import SummaryMetricFamily
+        from prometheus_client.core import (
+            CounterMetricFamily,
+            GaugeMetricFamily,
+            SummaryMetricFamily,
+        )
 
-        feed, writer = self.feed, self.writer
-        yield _gauge("streams_open", "Streams that have begun and not ended.", self.streams)
-        yield _gauge("subscribers", "Open streams, and those about to open.", self.subscribers)
-        yield _gauge("watched_jobs", "Jobs with a subscriber.", self.watched_jobs)
-        yield _gauge("poll_lag_seconds", "Since the last successful poll.", self.poll_lag_seconds)
-        yield _counter("frames", "States handed to clients.", feed.frames)
-        yield _counter("frame_bytes", "Their size, before HTTP.", feed.frame_bytes)
-        yield _counter("conflated_frames", "Unsent states replaced by newer ones.", feed.conflated)
-        yield _counter("poll_failures", "Polls that raised an error.", feed.poll_failures)
-        yield _counter("tracker_flushes", "Writes of a job's pending changes.", writer.flushes)
-        yield _counter("tracker_failures", "Writes that the database refused.", writer.failures)
+        feed = self.feed
+        for name, text, value in self._gauges():
+            yield GaugeMetricFamily(PREFIX + name, text, value=value)
+        for name, text, value in self._counters():
+            yield CounterMetricFamily(PREFIX + name, text, value=value)
         yield SummaryMetricFamily(
             PREFIX + "poll_seconds",
             "Duration of polls of the database.",
             count_value=feed.polls,
             sum_value=feed.poll_seconds,
         )
-        yield self._wakeups()
-        yield from self._jobs()
-
-    def _wakeups(self) -> Metric:
-        from prometheus_client.core import CounterMetricFamily
-
         text = "Wake-ups received while jobs were watched."
-        family = CounterMetricFamily(PREFIX + "wakeups", text, labels=["carrier"])
+        wakeups = CounterMetricFamily(PREFIX + "wakeups", text, labels=["carrier"])
         for transport in WAKEUP_TRANSPORTS:
-            family.add_metric([transport], self.feed.wakeups[transport])
-        return family
-
-    def _jobs(self) -> Iterator[Metric]:
-        from prometheus_client.core import GaugeMetricFamily
-
-        text = "1 if the database answered this scrape in time."
-        yield _gauge("database_answered", text, self.jobs is not None)
+            wakeups.add_metric([transport], feed.wakeups[transport])
+        yield wakeups
         if self.jobs is not None:
-            family = GaugeMetricFamily(PREFIX + "jobs", "Jobs by status.", labels=["status"])
+            jobs = GaugeMetricFamily(PREFIX + "jobs", "Jobs by status.", labels=["status"])
             for status, count in self.jobs.items():
-                family.add_metric([status], count)
-            yield family
+                jobs.add_metric([status], count)
+            yield jobs
+
+    def _gauges(self) -> Iterator[tuple[str, str, float]]:
+        yield "streams_open", "Streams that have begun and not ended.", self.streams
+        yield "subscribers", "Open streams, and those about to open.", self.subscribers
+        yield "watched_jobs", "Jobs with a subscriber.", self.watched_jobs
+        yield "poll_lag_seconds", "Since the last successful poll.", self.poll_lag_seconds
+        is_answered = self.jobs is not None
+        yield "database_answered", "1 if the database answered this scrape in time.", is_answered
+
+    def _counters(self) -> Iterator[tuple[str, str, float]]:
+        feed, writer = self.feed, self.writer
+        yield "frames", "States handed to clients.", feed.frames
+        yield "frame_bytes", "Their size, before HTTP.", feed.frame_bytes
+        yield "conflated_frames", "Unsent states replaced by newer ones.", feed.conflated
+        yield "poll_failures", "Polls that raised an error.", feed.poll_failures
+        yield "tracker_flushes", "Writes of a job's pending changes.", writer.flushes
+        yield "tracker_failures", "Writes that the database refused.", writer.failures
 
 
 def is_available() -> bool:
@@ -95,15 +98,3 @@ def exposition(readings: Readings) -> tuple[bytes, str]:
     registry = CollectorRegistry()
     registry.register(readings)
     return exposition.generate_latest(registry), exposition.CONTENT_TYPE_LATEST
-
-
-def _gauge(name: str, text: str, value: float) -> Metric:
-    from prometheus_client.core import GaugeMetricFamily
-
-    return GaugeMetricFamily(PREFIX + name, text, value=value)
-
-
-def _counter(name: str, text: str, value: float) -> Metric:
-    from prometheus_client.core import CounterMetricFamily
-
-    return CounterMetricFamily(PREFIX + name, text, value=value)

@@ -1,4 +1,4 @@
-"""Who may use the API, and what a foreign page can make a browser send."""
+"""Access to the API, and its protection against forged requests."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class TestAccess:
     READS = ("", "/waiting", "/waiting/snapshot", "/waiting/events", "/nobody", "/a%00b")
 
     @pytest.mark.parametrize("path", READS)
-    def test_stranger_learns_nothing(self, client, path):
+    def test_anonymous_request_gets_401(self, client, path):
         refusal(client.get(JOBS + path), 401, "unauthorized")
 
     @pytest.mark.parametrize("path", READS)
-    def test_user_without_permission_learns_nothing(self, client, path):
+    def test_user_without_permission_gets_403(self, client, path):
         client.force_login(user_with())
         refusal(client.get(JOBS + path), 403, "forbidden")
 
-    def test_viewer_sees_but_does_not_touch(self, client):
+    def test_viewer_may_read_but_not_change(self, client):
         client.force_login(user_with("view_job"))
         assert client.get(f"{JOBS}/waiting").status_code == 200
         refusal(client.post(f"{JOBS}/waiting/cancellation"), 403, "forbidden")
@@ -50,9 +50,7 @@ class TestAccess:
         assert client.delete(f"{JOBS}/waiting").status_code == 204
 
     @pytest.mark.parametrize("path", ["/{}", "/{}/snapshot", "/{}/events"])
-    def test_by_a_rule_of_the_project_unknown_and_forbidden_look_alike(
-        self, client, settings, path
-    ):
+    def test_can_view_hook_refuses_unknown_and_forbidden_jobs_alike(self, client, settings, path):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
         queue_job("b.pdf", job_id="somebody-1")
         client.force_login(user_with("start_job"))
@@ -67,7 +65,7 @@ class TestAccess:
 
 
 class TestForgery:
-    """What a foreign page can make a browser send, and what programs send."""
+    """Requests that a page of another origin makes a browser send, and requests of programs."""
 
     @pytest.fixture
     def strict(self):
@@ -78,16 +76,14 @@ class TestForgery:
         return client.post(f"{JOBS}/waiting/cancellation", headers=headers)
 
     @pytest.mark.parametrize("is_public", [True, False])
-    def test_login_without_token_is_refused_even_where_it_is_not_needed(
-        self, strict, settings, is_public
-    ):
+    def test_login_needs_the_csrf_token_on_a_public_site_too(self, strict, settings, is_public):
         settings.INGESTION_PROGRESS_PUBLIC = is_public
         strict.force_login(user_with("start_job"))
         refusal(self.cancel(strict), 403, "csrf_failed")
         refusal(strict.delete(f"{JOBS}/waiting"), 403, "csrf_failed")
         assert Job.objects.get().status == JobStatus.QUEUED
 
-    def test_login_with_token_passes(self, strict, settings):
+    def test_login_with_the_csrf_token_is_accepted(self, strict, settings):
         settings.INGESTION_PROGRESS_PUBLIC = False
         strict.force_login(user_with("start_job"))
         token = "a" * 32
@@ -112,18 +108,18 @@ class TestForgery:
         refusal(self.cancel(strict, Origin=origin), 403, "csrf_failed")
         assert Job.objects.get().status == JobStatus.QUEUED
 
-    def test_own_page_passes_without_a_login(self, strict):
+    def test_own_page_is_accepted_without_a_login(self, strict):
         assert self.cancel(strict, Origin="http://testserver").status_code == 202
 
-    def test_own_page_behind_a_proxy_that_hides_https_passes(self, strict):
+    def test_own_page_behind_a_proxy_that_hides_https_is_accepted(self, strict):
         headers = {"Origin": "https://progress.example", "Sec-Fetch-Site": "same-origin"}
         assert self.cancel(strict, **headers).status_code == 202
 
     @pytest.mark.parametrize("trusted", ["https://app.example", "https://*.example"])
-    def test_trusted_origin_passes(self, strict, settings, trusted):
+    def test_trusted_origin_is_accepted(self, strict, settings, trusted):
         settings.CSRF_TRUSTED_ORIGINS = [trusted]
         assert self.cancel(strict, Origin="https://app.example").status_code == 202
 
-    def test_reading_is_open_to_every_origin(self, strict):
+    def test_every_origin_may_read(self, strict):
         headers = {"Origin": "https://evil.example"}
         assert strict.get(JOBS, headers=headers).status_code == 200

@@ -1,4 +1,4 @@
-"""Every refusal has the API's shape, in every project that it is part of."""
+"""Errors have one shape, in every project that includes the API."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from tests.support.live import ROOT
 pytestmark = pytest.mark.django_db
 
 
-class TestRefusals:
+class TestErrorResponses:
     @pytest.mark.parametrize(
         "path", ["", "nothing", "admin/ingestion/jobs/", "admin/ingestion/jobs/a/b"]
     )
-    def test_unknown_address_is_json_too(self, client, path):
+    def test_unknown_path_is_a_json_404(self, client, path):
         for method in (client.get, client.post):
             refusal(method(f"/api/v1/{path}"), 404, "not_found")
 
     @pytest.mark.parametrize("method", ["put", "patch", "options", "trace"])
-    def test_wrong_method_names_the_right_ones(self, client, method):
+    def test_wrong_method_is_405_with_the_allowed_ones(self, client, method):
         response = getattr(client, method)(f"{JOBS}/a")
         refusal(response, 405, "method_not_allowed")
         assert {word.strip() for word in response["Allow"].split(",")} >= {"GET", "DELETE"}
 
-    def test_fault_says_nothing_internal_and_is_logged(self, settings, caplog):
+    def test_server_error_hides_internals_and_is_logged(self, settings, caplog):
         # Nothing is mocked: a database alias that does not exist breaks the first query.
         settings.DATABASE_ROUTERS = ["tests.api.test_errors.BrokenRouter"]
         response = Client(raise_request_exception=False).get(JOBS)
@@ -39,8 +39,8 @@ class TestRefusals:
         assert error.message == ErrorCode.SERVER_ERROR.message
         assert "secret alias" in caplog.text
 
-    def test_database_that_is_away_is_unavailable(self, settings):
-        settings.DATABASE_ROUTERS = ["tests.api.test_errors.AwayRouter"]
+    def test_unreachable_database_is_503(self, settings):
+        settings.DATABASE_ROUTERS = ["tests.api.test_errors.UnreachableRouter"]
         refusal(Client(raise_request_exception=False).get(JOBS), 503, "unavailable")
 
 
@@ -49,13 +49,13 @@ class BrokenRouter:
         raise RuntimeError("secret alias")
 
 
-class AwayRouter:
+class UnreachableRouter:
     def db_for_read(self, model, **hints):
         raise OperationalError("secret host")
 
 
 class TestOtherProjects:
-    def test_guards_decide_where_a_project_requires_a_login_everywhere(self, client, settings):
+    def test_login_required_middleware_does_not_apply(self, client, settings):
         settings.MIDDLEWARE = [
             *settings.MIDDLEWARE,
             "django.contrib.auth.middleware.LoginRequiredMiddleware",
@@ -74,7 +74,7 @@ class TestOtherProjects:
         settings.INGESTION_PROGRESS_PUBLIC = False
         refusal(client.get(JOBS), 401, "unauthorized")
 
-    def test_upload_and_search_are_gone_without_the_reference_ingestion(self):
+    def test_upload_and_search_need_the_pipeline_app(self):
         source = """
 from django.conf import settings
 settings.INSTALLED_APPS.remove("ingestion_progress.pipeline")

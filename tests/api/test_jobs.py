@@ -35,7 +35,7 @@ HOSTILE_IDS = [
 
 @pytest.fixture
 def running_job():
-    """A job that has done 3 of 4 pages and skipped the pictures."""
+    """A job with 3 of 4 pages done and the images skipped."""
     with synchronous_tracking():
         context = track("report.pdf", job_id="running", document_id="doc", workers=2)
         job = context.__enter__()
@@ -71,7 +71,7 @@ class TestList:
             "offset": 0,
         }
 
-    def test_item_says_how_far_a_job_is_and_where_to_watch_it(self, client, running_job):
+    def test_item_has_the_progress_and_the_links_of_a_job(self, client, running_job):
         (item,) = client.get(JOBS).json()["items"]
         assert item["document_name"] == "report.pdf"
         assert (item["status"], item["liveness"], item["error_count"]) == ("running", "working", 1)
@@ -126,14 +126,14 @@ class TestList:
             (f"batch={'x' * 256}", "batch"),
         ],
     )
-    def test_impossible_parameters_are_named(self, client, query, field):
+    def test_invalid_parameters_are_named(self, client, query, field):
         error = refusal(client.get(f"{JOBS}?{query}"), 422, "invalid_request")
         assert [entry.field for entry in error.errors] == [field]
         assert error.message.startswith(f"{field}: ")
 
 
 class TestDetail:
-    def test_it_has_all_that_the_stream_would_say(self, client, running_job):
+    def test_detail_has_the_data_of_the_stream(self, client, running_job):
         body = client.get(f"{JOBS}/running").json()
         assert body["progress"]["stages"]["parsing"]["processed"] == 3
         assert "vlm" not in body["progress"]["stages"]
@@ -142,7 +142,7 @@ class TestDetail:
 
     @pytest.mark.parametrize("job_id", HOSTILE_IDS)
     @pytest.mark.parametrize("tail", ["", "/snapshot", "/events", "/cancellation"])
-    def test_id_that_no_job_has_is_not_found(self, client, job_id, tail):
+    def test_unknown_id_is_not_found(self, client, job_id, tail):
         method = client.post if tail == "/cancellation" else client.get
         refusal(method(f"{JOBS}/{job_id}{tail}"), 404, "not_found")
         if not tail:
@@ -185,7 +185,7 @@ class TestSnapshot:
         assert second.content == b""
         assert second["ETag"] == first["ETag"]
 
-    def test_etag_moves_with_every_write(self, client, running_job):
+    def test_etag_changes_with_every_write(self, client, running_job):
         first = client.get(f"{JOBS}/running/snapshot")
         running_job.count(entities_total=1)
         running_job.flush()
@@ -226,7 +226,7 @@ class TestEvents:
 
 
 class TestCancellation:
-    def test_waiting_job_is_cancelled_at_once(self, client):
+    def test_queued_job_is_cancelled_immediately(self, client):
         queue_job("a.pdf", job_id="waiting")
         response = client.post(f"{JOBS}/waiting/cancellation")
         assert response.status_code == 202
@@ -244,7 +244,7 @@ class TestCancellation:
 
 
 class TestDeletion:
-    def test_finished_job_is_gone_with_its_log(self, client):
+    def test_finished_job_is_deleted_with_its_log(self, client):
         queue_job("a.pdf", job_id="over")
         client.post(f"{JOBS}/over/cancellation")
         response = client.delete(f"{JOBS}/over")

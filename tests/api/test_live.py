@@ -1,4 +1,4 @@
-"""The API as its users meet it: daphne, an ingestion worker and httpx, each a process or a peer."""
+"""The API on real servers, with an ingestion worker and httpx."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def http(server: LiveServer) -> Iterator[httpx.Client]:
 
 
 def follow(http, link):
-    """The events of a stream, up to the one that ends it."""
+    """The events of a stream, up to its last."""
     with connect_sse(http, "GET", link) as source:
         for event in source.iter_sse():
             if event.data:  # a lone `retry:` is no event; browsers do not dispatch it either
@@ -90,7 +90,7 @@ def test_uploaded_document_is_followed_to_its_end_and_found_by_search(http):
 
 
 def document_of(size_bytes):
-    """A multipart body with one document, piece by piece."""
+    """A multipart body with one document, in chunks."""
     yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
     for _ in range(size_bytes // MEBIBYTE):
         yield b"x" * MEBIBYTE
@@ -105,7 +105,7 @@ def upload(http, body, **headers):
 
 @pytest.mark.parametrize("name", ["uvicorn", "daphne"])
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the memory of a process in /proc")
-def test_upload_of_200_mb_is_refused_with_the_limit_and_not_held_in_memory(own_project, name):
+def test_upload_of_200_mb_is_refused_without_keeping_it_in_memory(own_project, name):
     server = own_project.serve(name)
     size = 200 * MEBIBYTE
     length = sum(map(len, document_of(0))) + size
@@ -120,7 +120,7 @@ def test_upload_of_200_mb_is_refused_with_the_limit_and_not_held_in_memory(own_p
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_upload_that_goes_to_disk_arrives_whole(own_project, name):
+def test_upload_stored_on_disk_is_complete(own_project, name):
     live = own_project.serve(name)
     file_name, content = f"{uuid4().hex}.txt", os.urandom(2 * MEBIBYTE).hex().encode()
     response = httpx.post(live.url + JOBS, files={"file": (file_name, content)}, timeout=60)
@@ -131,7 +131,7 @@ def test_upload_that_goes_to_disk_arrives_whole(own_project, name):
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_upload_of_unknown_length_is_asked_for_it(own_project, server, name):
+def test_upload_of_unknown_length_is_411(own_project, server, name):
     live = server if name == "daphne" else own_project.serve(name)
     with httpx.Client(base_url=live.url, timeout=60) as http:
         response = upload(http, document_of(0))  # sent in chunks

@@ -1,4 +1,4 @@
-"""The OpenAPI document: valid, complete, and true."""
+"""The OpenAPI document is valid and complete, and responses match it."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class TestDocument:
         assert document["openapi"] == "3.1.0"
         OpenAPIV31SpecValidator(document).validate()
 
-    def test_every_operation_says_what_it_does_and_how_it_fails(self, document):
+    def test_every_operation_describes_itself_and_its_errors(self, document):
         for name, operation in operations(document):
             assert operation["summary"], name
             assert len(operation["description"]) > 40, name
@@ -122,7 +122,7 @@ class TestDocument:
         assert "curl -F file=@" in operation["x-codeSamples"][0]["source"]
         assert "Location" in operation["responses"]["201"]["headers"]
 
-    def test_login_is_optional_and_both_guards_are_described(self, document):
+    def test_login_is_optional_and_every_security_scheme_is_described(self, document):
         schemes = document["components"]["securitySchemes"]
         assert set(schemes) == {
             "MayView",
@@ -202,15 +202,15 @@ class TestStreamOperation:
         assert names == ["jobs", "batch", "until", "Last-Event-ID", "last_event_id", "token"]
         assert "new EventSource(" in many["description"]
 
-    def test_curl_example_leads_to_the_stream(self, client, stream):
+    def test_curl_example_has_the_url_of_the_stream(self, client, stream):
         path = re.search(r"http://[^/]+(/\S+)", stream["x-codeSamples"][0]["source"]).group(1)
-        # Django's client speaks WSGI: that the stream's own view refuses it is the proof.
+        # Django's client uses WSGI, which only the view of the stream refuses.
         assert client.get(path).json()["code"] == "asgi_required"
 
 
 @pytest.mark.django_db
-class TestTruth:
-    """What is sent fits the schemas."""
+class TestResponses:
+    """Responses and events match the schemas."""
 
     def ended(self, job_id, error=None):
         with (
@@ -247,7 +247,7 @@ class TestTruth:
                 seen.add(event)
         assert seen == {event.name for event in ALL_EVENTS}
 
-    def test_schema_refuses_what_the_contract_does_not_know(self, frames):
+    def test_schema_refuses_unknown_fields_and_events(self, frames):
         validator = jsonschema.Draft202012Validator(events_json_schema())
         _, data = next(events_of(frames[0].body))
         for wrong in (data | {"extra": 1}, data | {"total_chunks": -1}, {"document_id": "x"}):
@@ -266,13 +266,13 @@ class TestTruth:
 
 
 def literals(model, field):
-    """The words of a field, without null."""
+    """The allowed values of a field, without null."""
     schema = model.model_json_schema(mode="serialization")["properties"][field]
     options = schema.get("anyOf", [schema])
     return {word for option in options for word in option.get("enum", [])}
 
 
-def test_words_on_the_wire_are_those_of_the_records():
+def test_literals_of_the_schemas_are_those_of_the_models():
     schemas = events_json_schema()["$defs"]
     stage = schemas["StageProgressSchema"]["properties"]["status"]["enum"]
     worker = schemas["WorkerInfoSchema"]["properties"]["status"]["enum"]
@@ -291,7 +291,7 @@ def test_words_on_the_wire_are_those_of_the_records():
     }
 
 
-def test_levels_of_the_log_are_those_of_the_records(document):
+def test_levels_of_the_log_are_those_of_the_models(document):
     schema = document["components"]["schemas"]["JobEventSchema"]["properties"]["level"]
     assert schema["enum"] == EventLevel.values
 
@@ -303,5 +303,5 @@ def test_docs_page_is_served_with_its_own_assets(client):
     text = page.content.decode()
     assert 'src="/static/ninja/swagger-ui-bundle.js"' in text
     assert not re.search(r"(src|href)=[\"']?(https?:)?//", text)
-    # "Try it out" works for somebody who is logged in.
+    # "Try it out" works for a logged-in user.
     assert re.search(r'data-csrf-token="\w{64}"\s+data-api-csrf="true"', text)

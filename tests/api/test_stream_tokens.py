@@ -1,4 +1,4 @@
-"""Issuing tokens through the API, and what they open there."""
+"""Issuing stream tokens through the API, and reading with them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def token_for(client, jobs):
 
 
 def read(path, token):
-    """The same request with the token in its header and in its URL; both answers agree."""
+    """The response to a request with the token, which is the same by header and by URL."""
     bare = Client()
     by_header = bare.get(JOBS + path, headers={"Authorization": f"Bearer {token}"})
     by_url = bare.get(JOBS + path, {"token": token})
@@ -54,7 +54,7 @@ def read(path, token):
 
 
 class TestIssuing:
-    def test_viewer_gets_a_token_that_is_not_kept_by_caches(self, client, viewer):
+    def test_viewer_gets_a_token_that_is_not_cached(self, client, viewer):
         response = issue(client, ["a", "later"], minutes=5)
 
         assert response.status_code == 200
@@ -64,15 +64,15 @@ class TestIssuing:
         assert token.jobs == {"a", "later"}
         assert token.issuer_id == str(viewer.pk)
 
-    def test_stranger_gets_none(self, client):
+    def test_anonymous_request_gets_401(self, client):
         refusal(issue(client, ["a"]), 401, "unauthorized")
 
     @pytest.mark.parametrize("jobs", [["a"], ["nobody"], "*"])
-    def test_user_without_the_permission_gets_none(self, client, jobs):
+    def test_user_without_the_permission_gets_403(self, client, jobs):
         client.force_login(User.objects.create_user("ben"))
         refusal(issue(client, jobs), 403, "forbidden")
 
-    def test_a_token_buys_no_other_token(self, client, viewer):
+    def test_token_cannot_be_exchanged_for_another(self, client, viewer):
         token = token_for(client, "*")
         for request in (
             {"path": URL, "headers": {"Authorization": f"Bearer {token}"}},
@@ -81,7 +81,7 @@ class TestIssuing:
             answer = Client().post(data={"jobs": ["a"]}, content_type="application/json", **request)
             refusal(answer, 401, "unauthorized")
 
-    def test_a_login_needs_the_csrf_token(self, client, viewer):
+    def test_login_needs_the_csrf_token(self, client, viewer):
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(viewer)
         refusal(issue(strict, ["a"]), 403, "csrf_failed")
@@ -100,7 +100,7 @@ class TestIssuing:
             {},
         ],
     )
-    def test_what_cannot_be_is_refused(self, client, viewer, wanted):
+    def test_invalid_request_is_refused(self, client, viewer, wanted):
         refusal(client.post(URL, wanted, content_type="application/json"), 422, "invalid_request")
 
     @pytest.mark.parametrize(
@@ -112,25 +112,25 @@ class TestIssuing:
             ({"jobs": ["a"], "for": "ever"}, "for"),
         ],
     )
-    def test_what_cannot_be_is_named_once(self, client, viewer, wanted, field):
+    def test_invalid_field_is_named_once(self, client, viewer, wanted, field):
         response = client.post(URL, wanted, content_type="application/json")
         error = refusal(response, 422, "invalid_request")
         assert [entry.field for entry in error.errors] == [field]
 
-    def test_document_names_the_longest_life(self, client, settings):
+    def test_document_has_the_maximum_lifetime(self, client, settings):
         settings.INGESTION_PROGRESS_TOKEN_MAX_MINUTES = 7
         document = client.get("/api/v1/openapi.json").json()
         minutes = document["components"]["schemas"]["StreamTokenRequest"]["properties"]["minutes"]
         assert minutes["anyOf"][0] == {"type": "number", "exclusiveMinimum": 0, "maximum": 7}
 
-    def test_a_rule_of_the_project_is_asked_about_each_job(self, client, viewer, settings):
+    def test_can_view_hook_is_called_for_each_job(self, client, viewer, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
 
         assert issue(client, ["ada-1", "ada-2"]).status_code == 200
         refusal(issue(client, ["ada-1", "ben-1"]), 403, "forbidden")
         refusal(issue(client, "*"), 403, "forbidden")
 
-    def test_without_a_private_key_it_says_so(self, client, viewer, settings):
+    def test_server_without_a_private_key_answers_501(self, client, viewer, settings):
         settings.INGESTION_PROGRESS_TOKEN_ALGORITHM = "ES256"
         settings.INGESTION_PROGRESS_TOKEN_PUBLIC_KEY = "anything"
         refusal(issue(client, ["a"]), 501, "tokens_unavailable")
@@ -138,26 +138,26 @@ class TestIssuing:
 
 class TestReading:
     @pytest.mark.parametrize("path", ["/a", "/a/snapshot", "/a/events"])
-    def test_it_opens_what_it_is_for(self, client, viewer, path):
+    def test_token_permits_reading_its_job(self, client, viewer, path):
         assert read(path, token_for(client, ["a"])).status_code == 200
 
     @pytest.mark.parametrize("path", ["", "/b", "/b/snapshot", "/b/events", "/nobody"])
-    def test_it_opens_nothing_else_and_does_not_say_what_exists(self, client, viewer, path):
+    def test_token_permits_nothing_else_and_hides_which_jobs_exist(self, client, viewer, path):
         refusal(read(path, token_for(client, ["a"])), 403, "forbidden")
 
-    def test_one_for_all_jobs_opens_the_list(self, client, viewer):
+    def test_token_for_all_jobs_permits_the_list(self, client, viewer):
         token = token_for(client, "*")
         assert read("", token).json()["total"] == 2
         refusal(read("/nobody", token), 404, "not_found")
 
-    def test_one_that_does_not_count_is_401(self, settings):
+    def test_invalid_token_is_401(self, settings):
         settings.INGESTION_PROGRESS_TOKEN_KEY = "k" * 32
         claims = {"aud": "ingestion-progress", "exp": time.time() - 1, "jobs": ["a"]}
         expired = jwt.encode(claims, "k" * 32)
         refusal(read("/a", expired), 401, "token_expired")
         refusal(read("/a", "nonsense"), 401, "token_invalid")
 
-    def test_it_ends_with_the_account_and_with_the_permission(self, client, viewer):
+    def test_token_is_invalid_without_the_account_or_the_permission(self, client, viewer):
         token = token_for(client, ["a"])
         viewer.user_permissions.clear()
         refusal(read("/a", token), 403, "forbidden")
@@ -168,26 +168,26 @@ class TestReading:
         viewer.delete()
         refusal(read("/a", token), 403, "forbidden")
 
-    def test_a_rule_of_the_project_is_asked_about_who_issued_it(self, client, viewer, settings):
+    def test_can_view_hook_is_called_with_the_issuer(self, client, viewer, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
         token = token_for(client, ["ada-1"])
         refusal(read("/ada-1", token), 404, "not_found")
         User.objects.update(username="eve")
         refusal(read("/ada-1", token), 403, "forbidden")
 
-    def test_it_touches_nothing(self, client, viewer):
+    def test_token_does_not_permit_changes(self, client, viewer):
         viewer.user_permissions.set(Permission.objects.filter(codename__endswith="_job"))
         bare, headers = Client(), {"Authorization": f"Bearer {token_for(client, '*')}"}
         refusal(bare.post(f"{JOBS}/a/cancellation", headers=headers), 401, "unauthorized")
         refusal(bare.delete(f"{JOBS}/a", headers=headers), 401, "unauthorized")
         refusal(bare.post(JOBS, headers=headers), 401, "unauthorized")
 
-    def test_it_does_not_open_the_pages(self, client, viewer):
+    def test_token_does_not_permit_the_pages(self, client, viewer):
         token = token_for(client, "*")
         answer = Client().get("/jobs/a/", {"token": token})
         assert answer.status_code == 302
         assert token not in answer["Location"]
 
-    def test_it_decides_alone_also_beside_a_session(self, client, viewer):
+    def test_token_takes_precedence_over_the_session(self, client, viewer):
         answer = client.get(f"{JOBS}/b", {"token": token_for(client, ["a"])})
         refusal(answer, 403, "forbidden")

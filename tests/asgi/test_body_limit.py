@@ -1,4 +1,4 @@
-"""What the wrapper decides, message by message. How servers take it is in test_body_limits."""
+"""BodyLimit message by message. test_body_limit_servers.py runs it on real servers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_upload_that_is_too_long_is_refused_before_it_is_read(application,
     assert exchange.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
-async def test_who_waits_for_leave_to_send_is_not_given_it(application):
+async def test_refused_client_that_expects_100_continue_sends_nothing(application):
     parts = large()
     headers = [length(parts), ("expect", "100-continue"), *FORM]
     exchange = await Exchange(JOBS, parts, headers).through(application)
@@ -75,7 +75,7 @@ async def test_upload_of_unknown_length_is_refused_before_it_is_read(application
     assert exchange.read_before_the_answer == 0
 
 
-async def test_upload_over_http_2_is_counted_where_nothing_announces_its_length(application):
+async def test_upload_over_http_2_without_a_length_is_counted(application):
     exchange = await Exchange(JOBS, large(), FORM, version="2").through(application)
 
     assert (exchange.status, exchange.code) == (413, "too_large")
@@ -91,7 +91,7 @@ async def test_document_within_the_limit_reaches_the_view(application):
     assert json.loads(exchange.body)["status"] == "queued"
 
 
-class TestOnAClosedSite:
+class TestOnASiteThatIsNotPublic:
     @pytest.fixture(autouse=True)
     def _closed(self, settings):
         settings.INGESTION_PROGRESS_PUBLIC = False
@@ -101,7 +101,7 @@ class TestOnAClosedSite:
         client.force_login(user)
         return ("cookie", "; ".join(f"{key}={m.value}" for key, m in client.cookies.items()))
 
-    async def test_stranger_is_refused_before_the_body_is_read(self, application):
+    async def test_anonymous_upload_is_refused_before_it_is_read(self, application):
         parts = large(2 * MEBIBYTE)
         exchange = await Exchange(JOBS, parts, [length(parts), *FORM]).through(application)
 
@@ -109,7 +109,7 @@ class TestOnAClosedSite:
         assert exchange.read_before_the_answer == 0
 
     @pytest.mark.parametrize("path", [JOBS, "/"])
-    async def test_user_without_permission_is_refused_before_the_body_is_read(
+    async def test_upload_without_permission_is_refused_before_it_is_read(
         self, application, client, path, django_user_model
     ):
         user = await django_user_model.objects.acreate_user("ada")
@@ -123,9 +123,7 @@ class TestOnAClosedSite:
         )
         assert exchange.read_before_the_answer == 0
 
-    async def test_user_with_permission_sends_the_token_in_the_body(
-        self, application, client, django_user_model
-    ):
+    async def test_csrf_token_in_the_body_is_accepted(self, application, client, django_user_model):
         user = await django_user_model.objects.acreate_superuser("ada")
         session = await sync_to_async(self.session_of)(client, user)
         token = "a" * 32
@@ -139,7 +137,7 @@ class TestOnAClosedSite:
 
         assert exchange.status == 201, exchange.body
 
-    async def test_form_of_a_stranger_leads_to_the_login(self, application):
+    async def test_anonymous_form_redirects_to_the_login(self, application):
         parts = large(2 * MEBIBYTE)
         exchange = await Exchange("/", parts, [length(parts), *FORM]).through(application)
 
@@ -147,7 +145,7 @@ class TestOnAClosedSite:
         assert exchange.read_before_the_answer == 0
 
 
-async def test_form_that_is_too_long_goes_back_to_the_page_with_a_message(application):
+async def test_form_that_is_too_long_redirects_to_the_page_with_a_message(application):
     parts = large()
     exchange = await Exchange("/", parts, [length(parts), *FORM]).through(application)
 
@@ -155,7 +153,7 @@ async def test_form_that_is_too_long_goes_back_to_the_page_with_a_message(applic
     assert exchange.read_before_the_answer == 0
     cookie = ("cookie", exchange.headers["set-cookie"].partition(";")[0])
     page = await Exchange("/", [b""], [cookie], method="GET").through(application)
-    assert "That was more than 3.0\xa0MB" in page.body.decode()
+    assert "The upload is larger than 3.0\xa0MB" in page.body.decode()
 
 
 @pytest.mark.parametrize(
@@ -170,7 +168,7 @@ async def test_form_that_is_too_long_goes_back_to_the_page_with_a_message(applic
     ],
 )
 @pytest.mark.parametrize("is_declared", [True, False], ids=["declared", "chunked"])
-async def test_every_address_has_a_limit(application, method, path, content_type, is_declared):
+async def test_every_path_has_a_limit(application, method, path, content_type, is_declared):
     parts = [b"x" * 70 * 1024] * 3
     header = length(parts) if is_declared else ("transfer-encoding", "chunked")
     exchange = await Exchange(path, parts, [header], method=method).through(application)
@@ -201,7 +199,7 @@ async def test_project_with_other_uploads_sets_its_own_limit():
     assert (within.status, beyond.status) == (404, 413)
 
 
-async def test_client_that_never_ends_is_left_after_a_while(application, monkeypatch):
+async def test_refused_client_that_stops_sending_is_disconnected(application, monkeypatch):
     monkeypatch.setattr(body_limit, "SILENCE_SECONDS", 0.02)
     exchange = Exchange(JOBS, [], [("content-length", str(10 * LIMIT)), *FORM])
     await exchange.through(application)
@@ -210,7 +208,7 @@ async def test_client_that_never_ends_is_left_after_a_while(application, monkeyp
     assert exchange.sent[-1]["more_body"] is False
 
 
-async def test_request_without_a_body_is_handed_on_as_it_is():
+async def test_request_without_a_body_is_passed_on_unchanged():
     seen = []
 
     async def application(scope, receive, send):

@@ -1,4 +1,4 @@
-"""Bodies that nobody asked for, sent to real servers: what is answered, and what it costs."""
+"""Refused bodies on real servers: the response, the bytes written and the memory used."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Costs:
-    """What the processes of a server have written to files, and how much more they hold."""
+    """The bytes that a server has written to files, and the growth of its memory."""
 
     def __init__(self, live: LiveServer) -> None:
         parent = psutil.Process(live.process.pid)
@@ -65,7 +65,7 @@ class Costs:
 
 
 def curl(*args: str) -> tuple[int, str]:
-    """The status and the body that curl got, which it may get while it is still sending."""
+    """The status and the body of the response, which curl may get while it is still sending."""
     done = subprocess.run(
         ["curl", "-sS", "--max-time", "30", "-w", "\n%{http_code}", *args],
         capture_output=True,
@@ -79,7 +79,7 @@ def curl(*args: str) -> tuple[int, str]:
 @needs_curl
 @pytest.mark.parametrize("expect", EXPECT)
 @pytest.mark.parametrize(("path", "status"), [(JOBS, 401), ("/", 302), ("/login/", 413)])
-def test_curl_gets_the_answer_and_nothing_is_stored(server, document, path, status, expect):
+def test_curl_gets_the_response_and_nothing_is_stored(server, document, path, status, expect):
     costs = Costs(server)
     form = ["-F", f"file=@{document}"]
     answered, body = curl(*EXPECT[expect], *form, server.url + path)
@@ -91,7 +91,7 @@ def test_curl_gets_the_answer_and_nothing_is_stored(server, document, path, stat
 
 @pytest.mark.parametrize("is_declared", [True, False], ids=["declared", "chunked"])
 @pytest.mark.parametrize(("path", "status"), [(JOBS, 401), ("/login/", 413)])
-def test_httpx_gets_the_answer_although_it_sends_everything_first(
+def test_httpx_gets_the_response_although_it_sends_everything_first(
     server, path, status, is_declared
 ):
     costs = Costs(server)
@@ -107,7 +107,7 @@ def test_httpx_gets_the_answer_although_it_sends_everything_first(
 
 
 @pytest.mark.parametrize("is_declared", [True, False], ids=["declared", "chunked"])
-def test_stranger_has_nothing_stored_that_others_might_send(server, is_declared):
+def test_anonymous_upload_is_not_stored(server, is_declared):
     costs = Costs(server)
     size = UPLOAD_LIMIT - MEBIBYTE // 2
     headers = {"Content-Type": "multipart/form-data; boundary=b"}

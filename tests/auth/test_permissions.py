@@ -1,3 +1,5 @@
+"""Permissions to view and to start jobs, by user, token and CAN_VIEW hook."""
+
 from __future__ import annotations
 
 import pytest
@@ -10,7 +12,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def visitor(rf, settings):
-    """Makes a request of a user to a site that is closed."""
+    """Makes a request of a user to a site that is not public."""
     settings.INGESTION_PROGRESS_PUBLIC = False
 
     def make(user=None, *, permission: str = ""):
@@ -24,7 +26,7 @@ def visitor(rf, settings):
     return make
 
 
-def test_public_site_is_open_to_everybody(rf, settings):
+def test_public_site_permits_everything(rf, settings):
     settings.INGESTION_PROGRESS_PUBLIC = True
 
     assert permissions.may_view(rf.get("/"), "job")
@@ -32,7 +34,7 @@ def test_public_site_is_open_to_everybody(rf, settings):
 
 
 @pytest.mark.parametrize("user", [None, AnonymousUser()])
-def test_closed_site_asks_strangers_to_log_in(visitor, user):
+def test_anonymous_request_gets_401(visitor, user):
     request = visitor(user)
 
     assert not permissions.may_view(request, "job")
@@ -40,14 +42,14 @@ def test_closed_site_asks_strangers_to_log_in(visitor, user):
     assert permissions.refusal_code(request).status == 401
 
 
-def test_user_without_permission_is_forbidden(visitor, django_user_model):
+def test_user_without_permission_gets_403(visitor, django_user_model):
     request = visitor(django_user_model.objects.create_user("ada"))
 
     assert not permissions.may_view(request, "job")
     assert permissions.refusal_code(request).status == 403
 
 
-def test_each_permission_opens_its_own_door(visitor, django_user_model):
+def test_viewing_and_starting_need_separate_permissions(visitor, django_user_model):
     viewer = visitor(django_user_model.objects.create_user("ada"), permission="view_job")
     starter = visitor(django_user_model.objects.create_user("ben"), permission="start_job")
 
@@ -57,15 +59,15 @@ def test_each_permission_opens_its_own_door(visitor, django_user_model):
     assert not permissions.may_view(starter, "job")
 
 
-def test_inactive_user_is_refused_whatever_the_permissions(visitor, django_user_model):
+def test_inactive_user_is_refused_despite_permissions(visitor, django_user_model):
     user: User = django_user_model.objects.create_superuser("ada", is_active=False)
 
     assert not permissions.may_view(visitor(user), "job")
 
 
-class TestRuleOfTheProject:
+class TestCanViewHook:
     @pytest.fixture(autouse=True)
-    def _ruled(self, settings):
+    def _hooked(self, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
 
     def test_it_decides_for_each_job(self, visitor, django_user_model):
@@ -87,20 +89,20 @@ class TestRuleOfTheProject:
         assert not permissions.is_open()
         assert not permissions.may_view(request, "ada-1")
 
-    def test_it_sees_the_request(self, rf, settings):
+    def test_it_gets_the_request(self, rf, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
 
         assert permissions.may_view(rf.get("/", headers={"X-Job": "a"}), "a")
         assert not permissions.may_view(rf.get("/"), "a")
 
-    def test_who_may_not_see_a_job_may_not_touch_it(self, visitor, django_user_model):
+    def test_job_that_may_not_be_viewed_may_not_be_changed(self, visitor, django_user_model):
         request = visitor(django_user_model.objects.create_user("ada"), permission="start_job")
 
         assert permissions.may_start(request)
         assert permissions.may_start(request, "ada-1")
         assert not permissions.may_start(request, "ben-1")
 
-    def test_it_gives_no_right_to_start(self, visitor, django_user_model):
+    def test_it_does_not_permit_starting(self, visitor, django_user_model):
         request = visitor(django_user_model.objects.create_user("ada"))
 
         assert not permissions.may_start(request, "ada-1")

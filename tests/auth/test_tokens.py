@@ -1,3 +1,5 @@
+"""Stream tokens: issued, verified, and read from a request."""
+
 from __future__ import annotations
 
 import time
@@ -21,7 +23,7 @@ KEY = "k" * 32
 
 
 def signed(key=KEY, algorithm="HS256", headers=None, **claims):
-    """A token as another service would make it; a claim that is None is left out."""
+    """A token of another service; a claim that is None is omitted."""
     claims = {"aud": "ingestion-progress", "exp": time.time() + 60, "jobs": ["a"]} | claims
     claims = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(claims, key, algorithm=algorithm, headers=headers)
@@ -50,7 +52,7 @@ def shared_key(settings):
     settings.INGESTION_PROGRESS_TOKEN_KEY = KEY
 
 
-class TestMinting:
+class TestIssuing:
     def test_token_is_for_the_named_jobs_and_ten_minutes(self):
         token = tokens.verify(tokens.issue(["a", "b"])[0])
 
@@ -66,21 +68,21 @@ class TestMinting:
         assert token.covers("anything")
         assert token.covers("")
 
-    def test_it_remembers_who_asked(self):
+    def test_token_names_its_issuer(self):
         assert tokens.verify(tokens.issue(["a"], issuer_id="7")[0]).issuer_id == "7"
 
     @pytest.mark.parametrize("minutes", [0, -1, 61, float("nan"), float("inf")])
-    def test_life_is_bounded(self, minutes):
+    def test_lifetime_is_limited(self, minutes):
         with pytest.raises(InvalidTokenRequest):
             tokens.issue(["a"], minutes=minutes)
 
     @pytest.mark.parametrize("jobs", [[], [str(n) for n in range(51)]])
-    def test_number_of_jobs_is_bounded(self, jobs):
+    def test_number_of_jobs_is_limited(self, jobs):
         with pytest.raises(InvalidTokenRequest):
             tokens.issue(jobs)
 
     @pytest.mark.parametrize("job_id", ["", "a/b", "a\n"])
-    def test_an_id_that_no_job_can_have_is_refused(self, job_id):
+    def test_invalid_job_id_is_refused(self, job_id):
         with pytest.raises(InvalidJobId):
             tokens.issue([job_id])
 
@@ -90,11 +92,11 @@ class TestVerifying:
     def _key(self, shared_key):
         pass
 
-    def test_token_of_another_service_with_the_key_counts(self):
+    def test_token_of_another_service_with_the_key_is_valid(self):
         assert tokens.verify(signed()).covers("a")
         assert tokens.verify(signed(jobs="*")).covers("b")
 
-    def test_expired_token_says_so(self):
+    def test_expired_token_is_reported_as_expired(self):
         assert code_of(signed(exp=time.time() - 1)) == "token_expired"
 
     @pytest.mark.parametrize(
@@ -116,26 +118,26 @@ class TestVerifying:
             {"minted_by": 7},
         ],
     )
-    def test_what_is_not_in_order_does_not_count(self, claims):
+    def test_token_with_wrong_claims_is_invalid(self, claims):
         assert code_of(signed(**claims)) == "token_invalid"
 
     @pytest.mark.parametrize("text", ["", "a", "a.b.c", "é.é.é", "x" * 9000])
-    def test_what_is_no_token_does_not_count(self, text):
+    def test_text_that_is_not_a_token_is_invalid(self, text):
         assert code_of(text) == "token_invalid"
 
-    def test_another_key_does_not_count(self):
+    def test_token_signed_with_another_key_is_invalid(self):
         assert code_of(signed(key="z" * 32)) == "token_invalid"
 
     def test_the_token_does_not_choose_the_algorithm(self):
         assert code_of(signed(key="", algorithm="none")) == "token_invalid"
         assert code_of(signed(key="k" * 64, algorithm="HS512")) == "token_invalid"
 
-    def test_short_key_is_refused_not_warned_about(self, settings):
+    def test_short_key_is_an_error_not_a_warning(self, settings):
         settings.INGESTION_PROGRESS_TOKEN_KEY = "short"
         with pytest.raises(jwt.InvalidKeyError):
             tokens.issue(["a"])
 
-    def test_token_signed_with_the_former_secret_counts(self, settings):
+    def test_token_signed_with_a_fallback_secret_is_valid(self, settings):
         settings.INGESTION_PROGRESS_TOKEN_KEY = ""
         text, _ = tokens.issue(["a"])
         settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
@@ -161,10 +163,10 @@ class TestTwoKeys:
         assert tokens.key_problem() == ""
         return secret, public, request.param
 
-    def test_private_key_signs_and_public_key_checks(self, pair):
+    def test_private_key_signs_and_public_key_verifies(self, pair):
         assert tokens.verify(tokens.issue(["a"])[0]).covers("a")
 
-    def test_without_the_private_key_tokens_are_checked_only(self, pair, settings):
+    def test_tokens_are_verified_without_the_private_key(self, pair, settings):
         settings.INGESTION_PROGRESS_TOKEN_PRIVATE_KEY = ""
 
         assert tokens.key_problem() == ""
@@ -172,7 +174,7 @@ class TestTwoKeys:
         with pytest.raises(TokenKeyMissing):
             tokens.issue(["a"])
 
-    def test_public_key_is_no_shared_key(self, pair):
+    def test_public_key_is_not_accepted_as_a_shared_key(self, pair):
         forged = jwt.PyJWT().encode  # PyJWT refuses to sign with a PEM, an attacker does not
         with pytest.raises(jwt.InvalidKeyError):
             forged({}, pair[1], algorithm="HS256")
@@ -195,7 +197,7 @@ class TestTwoKeys:
 
 
 class TestPresented:
-    def test_header_comes_before_the_url(self, rf):
+    def test_header_takes_precedence_over_the_url(self, rf):
         request = rf.get("/?token=url", headers={"Authorization": "bearer header"})
 
         assert tokens.presented(request) == "header"
@@ -204,7 +206,7 @@ class TestPresented:
         assert tokens.presented(rf.get("/", headers={"Authorization": "Basic abc"})) == ""
 
     @pytest.mark.parametrize("factory", ["rf", "async_rf"])
-    def test_it_is_taken_out_of_the_url(self, request, factory):
+    def test_token_is_removed_from_the_url(self, request, factory):
         asked: HttpRequest = request.getfixturevalue(factory).get("/jobs/?a=1&token=secret&b=é")
 
         assert tokens.presented(asked) == "secret"
@@ -223,12 +225,12 @@ class TestCommand:
         assert token.jobs == {"a", "b"}
         assert 298 < token.expires_at - time.time() <= 301
 
-    def test_all_is_said_on_purpose(self, capsys):
+    def test_token_for_all_jobs_needs_the_option_all(self, capsys):
         call_command("stream_token", "--all")
 
         assert tokens.verify(capsys.readouterr().out.strip()).jobs is None
 
     @pytest.mark.parametrize("args", [(), ("a", "--all"), ("a/b",), ("a", "--minutes", "1000")])
-    def test_what_makes_no_token_is_an_error(self, args):
+    def test_wrong_arguments_are_an_error(self, args):
         with pytest.raises(CommandError):
             call_command("stream_token", *args)

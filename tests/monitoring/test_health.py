@@ -1,3 +1,5 @@
+"""`/healthz` and `/readyz`, with databases that are down, silent or not migrated."""
+
 from __future__ import annotations
 
 import asyncio
@@ -23,7 +25,7 @@ pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)
-def _process_that_has_just_begun():
+def _new_process():
     get_feed.cache_clear()
     get_readiness.cache_clear()
     yield
@@ -90,7 +92,7 @@ async def test_missing_migration_is_named():
     assert await answer("/readyz") == (200, {"status": "ready"})
 
 
-def test_database_of_progress_is_not_the_only_one_to_be_migrated(tmp_path):
+def test_migrations_are_missing_in_either_database(tmp_path):
     main, progress = (f"sqlite:///{tmp_path / name}.sqlite3" for name in ("main", "progress"))
     source = """
         import json
@@ -104,7 +106,7 @@ def test_database_of_progress_is_not_the_only_one_to_be_migrated(tmp_path):
         assert project.ask(source) == [None, "migrations_missing"]
 
 
-async def test_database_that_never_answers_is_asked_once_and_named_in_time(monkeypatch):
+async def test_database_that_never_answers_is_queried_once_and_reported_in_time(monkeypatch):
     asked, release = [], threading.Event()
 
     def hang(self) -> str:
@@ -124,7 +126,7 @@ async def test_database_that_never_answers_is_asked_once_and_named_in_time(monke
     assert len(asked) == 1
 
 
-async def test_database_that_fails_after_all_is_no_complaint_of_the_loop():
+async def test_late_database_error_is_not_reported_by_the_event_loop():
     complaints, release = [], threading.Event()
     asyncio.get_running_loop().set_exception_handler(lambda _, about: complaints.append(about))
     call = SharedCall("shared-call", lambda: release.wait(20) and 1 / 0, timeout_seconds=0.05)
@@ -140,14 +142,14 @@ async def test_database_that_fails_after_all_is_no_complaint_of_the_loop():
     assert complaints == []
 
 
-async def test_process_that_drains_is_not_ready():
+async def test_draining_process_is_not_ready():
     get_feed().drain(lambda: None)
     status, body = await answer("/readyz")
 
     assert (status, codes(body)) == (503, ["draining"])
 
 
-def test_probes_are_answered_without_tls(client, settings):
+def test_probes_need_no_tls(client, settings):
     settings.SECURE_SSL_REDIRECT = True
     from progress_project.settings import SECURE_REDIRECT_EXEMPT
 

@@ -1,3 +1,5 @@
+"""`/metrics`: the counts of the feed and the tracker, and who may scrape them."""
+
 from __future__ import annotations
 
 import asyncio
@@ -37,7 +39,7 @@ NAME = "ingestion_progress"
 
 
 @pytest.fixture(autouse=True)
-def _process_that_has_just_begun():
+def _new_process():
     get_feed.cache_clear()
     get_job_counts.cache_clear()
     yield
@@ -61,7 +63,7 @@ def samples(body: bytes) -> dict[str, float]:
     }
 
 
-async def test_scrape_tells_what_the_feed_did(settings):
+async def test_scrape_has_the_counts_of_the_feed(settings):
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.01
     await make_job()
     ended = timezone.now()
@@ -88,7 +90,7 @@ async def test_scrape_tells_what_the_feed_did(settings):
     assert (after["streams_open"], after["subscribers"], after["poll_lag_seconds"]) == (0, 0, 0)
 
 
-async def test_wakeups_are_counted_by_what_brought_them():
+async def test_wakeups_are_counted_by_transport():
     assert set(WAKEUP_TRANSPORTS) == {"local", *TRANSPORTS}
     await make_job()
     subscriber = get_feed().join(Selection.one("job"))
@@ -123,7 +125,7 @@ def test_flushes_of_the_tracker_are_counted():
     assert background_writer.counts.flushes > before
 
 
-async def test_database_that_never_answers_costs_the_jobs_only(monkeypatch):
+async def test_scrape_without_the_database_lacks_only_the_jobs(monkeypatch):
     release = threading.Event()
     counts = SharedCall("shared-call", lambda: release.wait(20) and {}, timeout_seconds=0.05)
     monkeypatch.setattr("ingestion_progress.monitoring.metrics.get_job_counts", lambda: counts)
@@ -135,7 +137,7 @@ async def test_database_that_never_answers_costs_the_jobs_only(monkeypatch):
     assert not [name for name in found if name.startswith("jobs")]
 
 
-async def test_closed_site_asks_for_the_token_or_a_login(settings, django_user_model):
+async def test_site_that_is_not_public_needs_the_token_or_a_login(settings, django_user_model):
     settings.INGESTION_PROGRESS_PUBLIC = False
     stranger = await AsyncClient().get("/metrics")
     assert (stranger.status_code, stranger["WWW-Authenticate"]) == (401, "Bearer")
@@ -159,7 +161,7 @@ def test_user_needs_the_permission_to_view_jobs(client, settings, django_user_mo
     assert client.get("/metrics").status_code == 200
 
 
-def test_without_the_library_it_is_a_404_and_a_check_says_why(client, settings, monkeypatch):
+def test_without_prometheus_client_it_is_a_404_and_a_system_check(client, settings, monkeypatch):
     settings.INGESTION_PROGRESS_METRICS_TOKEN = "s3cret"
     assert check_metrics() == []
     monkeypatch.setattr(prometheus, "find_spec", lambda name: None)
@@ -172,7 +174,7 @@ def test_without_the_library_it_is_a_404_and_a_check_says_why(client, settings, 
     assert "[metrics]" in message.hint
 
 
-def test_every_scrape_has_a_registry_of_its_own():
+def test_every_scrape_has_a_new_registry():
     from prometheus_client import REGISTRY
 
     readings = Readings(

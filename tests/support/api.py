@@ -1,4 +1,4 @@
-"""What the tests of the API share: its address, and the shape of its refusals."""
+"""The URL of the API's jobs, and the shape of its errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ JOBS = "/api/v1/admin/ingestion/jobs"
 
 
 def refusal(response, status, code):
-    """The error in a response, whose shape every error has."""
+    """The error in a response. Checks its status, code and shape."""
     assert response.status_code == status, response.content
     assert response["Content-Type"] == "application/json"
     error = ErrorSchema.model_validate_json(response.content, extra="forbid")
