@@ -64,7 +64,7 @@ class Request(WebRequest):
     def gotLength(self, length: int | None) -> None:  # noqa: N802  (Twisted's name)
         # As in Django's handler; Twisted's own limit is 100 kB.
         in_memory_bytes = settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1
-        self.content = SpooledTemporaryFile(in_memory_bytes)  # noqa: SIM115  (closed with us)
+        self.content = SpooledTemporaryFile(in_memory_bytes)  # noqa: SIM115  (closed with the request)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802  (Twisted's name)
         super().handleContentChunk(data[: self._free_bytes])
