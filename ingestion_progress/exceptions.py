@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
 """What Django raises while its database is unreachable or busy."""
+NAME_RULE = "1 to 255 printable characters, no slash or backslash, and no space at its ends"
 
 
 class ErrorCode(StrEnum):
@@ -94,18 +95,12 @@ class IngestionProgressError(Exception):
 
 class InvalidJobId(IngestionProgressError, ValueError):
     def __init__(self) -> None:
-        super().__init__(
-            "A job id has 1 to 255 printable characters, none of them a slash, a backslash "
-            "or a leading or trailing space."
-        )
+        super().__init__(f"A job id has {NAME_RULE}.")
 
 
 class InvalidBatch(IngestionProgressError, ValueError):
     def __init__(self) -> None:
-        super().__init__(
-            "A batch is named by 1 to 255 printable characters, none of them a slash, a backslash "
-            "or a leading or trailing space."
-        )
+        super().__init__(f"A batch is named by {NAME_RULE}.")
 
 
 class JobNotFound(IngestionProgressError, LookupError):

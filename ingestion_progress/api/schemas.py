@@ -16,14 +16,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.exceptions import NAME_RULE, InvalidJobId
 from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.wire.schemas import JobStateEventData, PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot
 
-StatusWord = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
-LivenessWord = Literal["queued", "starved", "working", "stalled", "lost"]
-LevelWord = Literal["info", "warning", "error"]
+StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
+LivenessName = Literal["queued", "starved", "working", "stalled", "lost"]
+LevelName = Literal["info", "warning", "error"]
 
 MAX_LIMIT = 1000
 MAX_OFFSET = 1_000_000
@@ -40,9 +40,7 @@ def valid_id(text: str) -> str:
     try:
         return clean_job_id(text)
     except InvalidJobId as invalid:
-        raise PydanticCustomError(
-            "id", "1 to 255 printable characters, none of them a slash"
-        ) from invalid
+        raise PydanticCustomError("id", NAME_RULE) from invalid
 
 
 def valid_id_or_none(text: str | None) -> str | None:
@@ -61,7 +59,7 @@ OptionalId = Annotated[FormId, AfterValidator(valid_id_or_none)]
 
 def split_commas(values: list[str]) -> list[str]:
     """`?a=x&a=y` and `?a=x,y` are the same."""
-    return [word.strip() for value in values for word in value.split(",")]
+    return [item.strip() for value in values for item in value.split(",")]
 
 
 class PageQuery(BaseModel):
@@ -74,14 +72,14 @@ class PageQuery(BaseModel):
 
 
 class JobListQuery(PageQuery):
-    status: Annotated[list[StatusWord], BeforeValidator(split_commas)] = Field(
+    status: Annotated[list[StatusName], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these statuses: repeated or comma-separated."
     )
     batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
 
 
 class JobEventListQuery(PageQuery):
-    level: Annotated[list[LevelWord], BeforeValidator(split_commas)] = Field(
+    level: Annotated[list[LevelName], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these levels: repeated or comma-separated."
     )
 
@@ -117,8 +115,8 @@ class JobSchema(BaseModel):
     document_id: str
     document_name: str
     batch: str | None = Field(description="The name of its batch: jobs that were started together.")
-    status: StatusWord
-    liveness: LivenessWord | None = Field(description="null once the job has ended.")
+    status: StatusName
+    liveness: LivenessName | None = Field(description="null once the job has ended.")
     attempt: int = Field(ge=1)
     overall_progress_percent: float = Field(ge=0, le=100)
     error_count: int = Field(ge=0, description="Errors recorded so far; they need not end a job.")
@@ -146,7 +144,7 @@ class JobListSchema(BaseModel):
 class CreatedJobSchema(BaseModel):
     job_id: str
     document_id: str
-    status: StatusWord
+    status: StatusName
     links: JobLinksSchema
 
 
@@ -158,7 +156,7 @@ class JobEventSchema(BaseModel):
     id: int
     attempt: int
     at: datetime
-    level: LevelWord
+    level: LevelName
     stage: str = Field(description="Empty if the line concerns the whole job.")
     item: str = Field(description="The page or chunk concerned; may be empty.")
     message: str

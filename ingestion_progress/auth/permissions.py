@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+START_JOB = "ingestion_progress.start_job"
+
 
 def is_open() -> bool:
     """May everybody view every job? Then no request needs a check."""
@@ -85,7 +87,8 @@ def may_start(request: HttpRequest, job_id: str = "") -> bool:
 
     The project's CAN_VIEW hook must agree to the job, too. May query the database.
     """
-    if not (conf.is_public or _has_permission(request, "ingestion_progress.start_job")):
+    user = getattr(request, "user", None)
+    if not (conf.is_public or (user is not None and user.has_perm(START_JOB))):
         return False
     return not (job_id and conf.can_view) or _hook_agrees(request, job_id)
 
@@ -112,13 +115,13 @@ def user_id_of(request: HttpRequest) -> str:
     return str(cast("Any", request).user.pk) if is_logged_in(request) else ""
 
 
-def refusals(asked: Iterable[tuple[HttpRequest, str]]) -> list[str]:
-    """Checks requests again that were granted once: for each the error code, or "".
+def recheck(granted: Iterable[tuple[HttpRequest, str]]) -> list[str]:
+    """Checks granted requests for jobs again: for each the code that refuses it now, or "".
 
     Users are read again, many at a time. Raises Django's database errors; any other exception of
     the project's CAN_VIEW hook counts as a refusal.
     """
-    each = list(asked)
+    each = list(granted)
     found = users.read({user_id for request, _ in each if (user_id := _grantor_of(request))})
     return [_refusal(request, job_id, found.get) for request, job_id in each]
 
@@ -187,8 +190,3 @@ def _may_view_as_user(request: HttpRequest, job_id: str) -> bool:
 def _hook_agrees(request: HttpRequest, job_id: str) -> bool:
     hook = cast("CanView", import_string(conf.can_view))
     return bool(hook(request, job_id))
-
-
-def _has_permission(request: HttpRequest, permission: str) -> bool:
-    user = getattr(request, "user", None)
-    return user is not None and user.has_perm(permission)

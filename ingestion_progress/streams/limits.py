@@ -216,7 +216,7 @@ def _refusals(connections: Sequence[Connection]) -> list[str]:
         for job_id in connection.job_ids
         if connection.request
     ]
-    codes = iter(permissions.refusals(asked))
+    codes = iter(permissions.recheck(asked))
     return [_worst(islice(codes, len(connection.job_ids))) for connection in checked]
 
 

@@ -278,7 +278,7 @@ class TestRecheck:
             # All users, who of them has the permission; and of the one who is not said to have it
             # once more, with that of the groups, for other backends may give it.
             with django_assert_num_queries(4):
-                return permissions.refusals(asked)
+                return permissions.recheck(asked)
 
         assert await sync_to_async(read)() == [""] * 200 + ["forbidden"]
 
@@ -287,9 +287,9 @@ class TestRecheck:
         def codes():
             request = rf.get("/")
             (request.user,) = make_viewers(1, given)
-            before = permissions.refusals([(request, "job")])
+            before = permissions.recheck([(request, "job")])
             User.objects.update(is_active=False)
-            return before + permissions.refusals([(request, "job")])
+            return before + permissions.recheck([(request, "job")])
 
         assert await sync_to_async(codes)() == ["", "forbidden"]
 
@@ -299,7 +299,7 @@ class TestRecheck:
         def codes():
             request = rf.get("/")
             (request.user,) = make_viewers(1)
-            return permissions.refusals([(request, "job")])
+            return permissions.recheck([(request, "job")])
 
         assert await sync_to_async(codes)() == ["forbidden"]
 
