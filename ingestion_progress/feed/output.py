@@ -12,14 +12,14 @@ class Output:
 
     __slots__ = (
         "_counts", "_is_complete", "_member", "_quiet_since", "_seen_frames", "frames_sent",
-        "last_percent", "retry",
+        "last_frame", "retry",
     )  # fmt: skip
 
     def __init__(self, counts: FeedCounts) -> None:
         self.retry = b""
         """A `retry:` line for the block of the first event, unless the stream ends with it."""
         self.frames_sent = 0
-        self.last_percent = 0.0
+        self.last_frame: Frame | None = None
         self._member: GzipMember | None = None
         self._is_complete = False
         self._seen_frames = -1
@@ -34,7 +34,7 @@ class Output:
         retry = self.take_retry() if self.retry else b""
         sent = frame.body if self._member is None else self.message(frame)
         self.frames_sent += 1
-        self.last_percent = frame.percent
+        self.last_frame = frame
         self._counts.frames += 1
         self._counts.frame_bytes += len(sent)
         return retry + sent  # without a retry the very same bytes, not a copy

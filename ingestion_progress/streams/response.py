@@ -139,8 +139,9 @@ class EventStream(AsyncIterator[bytes]):
             event = "sse_stream_rotated"
         elif subscription.has_ended:
             event = "sse_stream_completed"
-        sent = subscription.output
-        self._log(event, percent=sent.last_percent, frames_sent=sent.frames_sent)
+        sent, frame = subscription.output, subscription.output.last_frame
+        percent = 0.0 if frame is None else frame.percent
+        self._log(event, percent=percent, frames_sent=sent.frames_sent)
 
     def _log(self, event: str, **fields: Any) -> None:
         """Never with the query string, which may hold a token."""

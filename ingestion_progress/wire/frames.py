@@ -6,7 +6,7 @@ Nothing here needs Django's models, so that the benchmarks' peers can encode wit
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ class Frame(Message):
     percent: float
     is_final: bool
     """The job has ended or has no state: a stream of this job alone ends after these bytes."""
+    snapshot: Snapshot | None = field(default=None, compare=False, repr=False)
+    """The state itself, for readers in this process; None where the frame is an error."""
 
 
 def encode_event(event: str, data: WireModel, event_id: str = "") -> bytes:
@@ -116,6 +118,7 @@ def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) 
         cursor=snapshot.cursor,
         percent=snapshot.overall_percent,
         is_final=status.is_final,
+        snapshot=snapshot,
     )
 
 

@@ -61,7 +61,7 @@ async def test_final_frame_that_is_handed_over_ends_the_iteration(subscriber):
 
     assert await waiter == frame(100).body
     assert subscriber.has_ended
-    assert subscriber.output.last_percent == 100
+    assert subscriber.output.last_frame.percent == 100
     with pytest.raises(StopAsyncIteration):
         await anext(subscriber)
 

@@ -14,9 +14,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from rich.console import Console
 
-from ingestion_progress.management.terminal import one_job
+from ingestion_progress.management.terminal import views
 from ingestion_progress.models import Job, Stage, Worker
-from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.models.statuses import JobStatus, WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_cancellation, track
 from ingestion_progress.wire.schemas import PipelineProgressEventData
@@ -27,7 +27,7 @@ from tests.support.page_jobs import job_with
 from tests.support.simulated import following, simulated, states
 
 pytest_plugins = ["tests.support.polls"]
-pytestmark = [pytest.mark.once, pytest.mark.django_db]
+pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 def test_lines_appear_only_when_something_changed(steps, capsys) -> None:
@@ -122,6 +122,29 @@ def test_json_is_the_contracts_object_once_per_change(steps, capsys) -> None:
     )
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_no_control_character_of_a_job_reaches_the_terminal(steps, capsys, flags) -> None:
+    bad = "a\nb\x1b]0;owned\x07\x9b2J"
+    job_with(JobStatus.FAILED, job_id="job-1", document_name=bad, error=bad)
+    Worker.objects.update(current_chunk=bad)
+    assert exit_code("job-1", *flags) == 1
+    out, err = capsys.readouterr()
+    assert len((out + err).splitlines()) == (2 if flags else 1)
+    assert (out + err).replace("\n", "").isprintable()
+    if flags:
+        assert json.loads(out)["document_name"] == bad
+
+
+def test_no_control_character_of_a_job_is_drawn() -> None:
+    bad = "a\nb\x1b]0;owned\x07\x9b2J"
+    job = job_with(JobStatus.RUNNING, document_name=bad, error=bad)
+    Worker.objects.update(current_chunk=bad)
+    out = io.StringIO()
+    Console(file=out, width=100).print(views.render_one(load_snapshot(job.pk), timezone.now()))
+    assert out.getvalue().count("owned") == 3 + len(WorkerStatus) - 1
+    assert out.getvalue().replace("\n", "").isprintable()
+
+
 def test_once_leaves_a_running_job_with_exit_code_0(steps, capsys) -> None:
     running()
     assert exit_code("--once", "job-1") == 0
@@ -167,7 +190,7 @@ def test_terminal_gets_bars_that_are_redrawn(sqlite_project: LiveProject) -> Non
         assert process.wait(10) == 130
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
     assert re.search(r"parsing +━+", plain)
-    assert re.search(r"worker 2 +processing +page-\d+", plain)
+    assert re.search(r"worker 2 .*processing +page-\d+", plain)
     assert "Traceback" not in plain
     assert screen.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
 
@@ -189,14 +212,14 @@ def test_terminal_shows_all_that_is_known_of_a_job():
     Worker.objects.bulk_create(Worker(job=job, number=n) for n in range(10, 25))
     out = io.StringIO()
     snapshot = load_snapshot(job.pk)
-    Console(file=out, width=100).print(one_job.render(snapshot, timezone.now()))
+    Console(file=out, width=100).print(views.render_one(snapshot, timezone.now()))
     text = out.getvalue()
 
     assert "running, working" in text.replace("[/]", "")
     assert re.search(r"report\.pdf .* so far, .* left", text)
     assert "1200/4800 (+4)" in text
-    assert re.search(r"skipped_stage +skipped", text)
-    assert re.search(r"worker 2 +processing +chunk-2", text)
+    assert re.search(r"skipped_stage .*skipped", text)
+    assert re.search(r"worker 2 .*processing +chunk-2", text)
     assert re.search(r"and +6 more", text)
     assert re.search(r"queue +7 +waiting", text)
     assert "320 chunks" in text
@@ -205,7 +228,7 @@ def test_terminal_shows_all_that_is_known_of_a_job():
 def test_terminal_shows_why_a_job_failed():
     job = job_with(JobStatus.FAILED, error="The file is empty.")
     out = io.StringIO()
-    Console(file=out, width=100).print(one_job.render(load_snapshot(job.pk), timezone.now()))
+    Console(file=out, width=100).print(views.render_one(load_snapshot(job.pk), timezone.now()))
     assert "The file is empty." in out.getvalue()
     assert "so far" not in out.getvalue()
     assert "worker" not in out.getvalue()

@@ -15,11 +15,12 @@ from django.utils import timezone
 from rich.console import Console
 
 from ingestion_progress.feed import Selection
-from ingestion_progress.management.terminal import many_jobs
-from ingestion_progress.management.terminal.poll import Lookout
+from ingestion_progress.management.terminal import views
+from ingestion_progress.management.terminal.following import FollowedJobs
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_cancellation, track
+from ingestion_progress.wire.frames import single_job_frame
 from ingestion_progress.wire.schemas import JobPipelineProgressEventData
 from ingestion_progress.wire.snapshots import load_snapshots
 from tests.support.following import exit_code, read_until, running
@@ -31,7 +32,7 @@ from tests.support.simulated import following, simulated
 UNDECODABLE = "UPDATE ingestion_progress_job SET error = CAST(X'FF' AS TEXT) WHERE id = %s"
 
 pytest_plugins = ["tests.support.polls"]
-pytestmark = [pytest.mark.once, pytest.mark.django_db]
+pytestmark = [pytest.mark.once, pytest.mark.django_db(transaction=True)]
 
 
 def started(job_id: str, **options):
@@ -255,20 +256,21 @@ def test_concern_about_one_of_many_is_said_once_beside_its_states(steps, capsys)
     assert "one  Enough.\n" in err
 
 
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 @pytest.mark.database
 @pytest.mark.parametrize("count", [2, 60])
 @pytest.mark.parametrize("is_named", [True, False])
-def test_look_costs_three_queries_with_news_and_one_without(
-    django_assert_num_queries, count, is_named
-) -> None:
+def test_poll_costs_three_queries_with_news_and_one_without(steps, capsys, count, is_named) -> None:
     names = [f"job-{number}" for number in range(count)]
     for job_id in names:
         job_with(job_id=job_id)
-    lookout = Lookout(Selection.named(names) if is_named else Selection.active())
-    with django_assert_num_queries(3):
-        assert len(lookout.look()) == count
-    with django_assert_num_queries(1):
-        assert not lookout.look()
+    steps += [lambda: None, interrupt]
+    assert exit_code(*(names if is_named else ["--all"])) == 130
+    assert steps.query_counts == [3, 1]
+    assert len(capsys.readouterr().out.splitlines()) == count
 
 
 @pytest.mark.database
@@ -276,17 +278,19 @@ def test_tally_of_a_batch_is_one_query_however_large_it_is(django_assert_num_que
     for number, status in enumerate([*JobStatus, JobStatus.SUCCEEDED]):
         job_with(status, job_id=f"job-{number}", batch="import")
     job_with(JobStatus.FAILED, job_id="other")
-    lookout = Lookout(Selection.active(batch="import"))
-    lookout.look()
+    now = timezone.now()
+    active = load_snapshots(Job.objects.active()).values()
+    jobs = FollowedJobs(Selection.active(batch="import"))
+    jobs.take(single_job_frame(snapshot, now) for snapshot in active)
     with django_assert_num_queries(1):
-        tally = lookout.tally()
+        tally = jobs.tally()
     assert tally == {"active": 2, "succeeded": 2, "failed": 1, "cancelled": 1, "lost": 1}
 
 
 def drawn(rows: int, width: int = 100) -> list[str]:
     out = io.StringIO()
     snapshots = load_snapshots(Job.objects.all())
-    bars = many_jobs.render_many(snapshots.values(), timezone.now(), rows)
+    bars = views.render_many(snapshots.values(), timezone.now(), rows)
     Console(file=out, width=width).print(bars)
     return out.getvalue().splitlines()
 

@@ -18,7 +18,7 @@ from ingestion_progress.management.doctor import report
 from ingestion_progress.management.doctor.endpoints import Endpoint, InvalidAddress
 from ingestion_progress.management.doctor.probe_job import ProbeJob
 from ingestion_progress.management.doctor.run import ProbeRun
-from ingestion_progress.management.terminal.one_job import console_for
+from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.models import Job
 
 if TYPE_CHECKING:

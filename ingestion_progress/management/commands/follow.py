@@ -1,8 +1,10 @@
+"""`manage.py follow`: jobs in the terminal until they have ended."""
+
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -10,23 +12,13 @@ from django.core.management.base import BaseCommand, CommandError
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidBatch, JobNotFound
 from ingestion_progress.feed import Selection
-from ingestion_progress.management.terminal.json_lines import JsonLines
-from ingestion_progress.management.terminal.many_jobs import Panel
-from ingestion_progress.management.terminal.one_job import Bars, console_for
-from ingestion_progress.management.terminal.poll import (
-    ACTIVE,
-    Lookout,
-    News,
-    has_no_future,
-    in_words,
-)
+from ingestion_progress.management.terminal.following import ACTIVE, DELETED, follow, in_words
+from ingestion_progress.management.terminal.text import console_for
+from ingestion_progress.management.terminal.views import JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.core.management.base import CommandParser
 
 UNSUCCESSFUL, UNKNOWN_JOB, INTERRUPTED = 1, 2, 130
@@ -34,7 +26,7 @@ UNSUCCESSFUL, UNKNOWN_JOB, INTERRUPTED = 1, 2, 130
 
 class Command(BaseCommand):
     help = (
-        "Watches jobs until none of them is active. Leaving does not touch them. Exit code: "
+        "Shows jobs until none of them is active. Stopping it does not stop them. Exit code: "
         "0 all succeeded, 1 one failed, was cancelled or lost, 2 unknown job."
     )
 
@@ -44,73 +36,46 @@ class Command(BaseCommand):
         )
         parser.add_argument("--batch", help="The jobs that were started together, also later ones.")
         parser.add_argument("--all", action="store_true", help="Every active job, also later ones.")
-        parser.add_argument("--once", action="store_true", help="Show how it is now, and leave.")
+        parser.add_argument("--once", action="store_true", help="Show the state now and stop.")
         parser.add_argument(
             "--json",
             action="store_true",
-            help="One JSON object per change, as the stream has it; of many jobs with job_id.",
+            help="One JSON object per change, as the stream sends it; of many jobs with job_id.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         selection = selected(options["jobs"], options["batch"], is_all=options["all"])
-        single = selection.job_ids is not None and len(selection.job_ids) == 1
-        follow = self._follow_one if single else self._follow_many
         try:
-            is_good = follow(selection, is_json=options["json"], is_once=options["once"])
+            is_good = self._follow(selection, is_json=options["json"], is_once=options["once"])
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            # Whoever read the output has gone; so must Python's own flush at exit.
+            # The reader of the output has gone: Python's flush at exit must not fail as well.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(UNSUCCESSFUL)
-        except JobNotFound as error:
-            raise CommandError(str(error), returncode=UNKNOWN_JOB) from error
         if not is_good:
             sys.exit(UNSUCCESSFUL)
 
-    # One job
-
-    def _follow_one(self, selection: Selection, *, is_json: bool, is_once: bool) -> bool:
-        (job_id,) = selection.job_ids or ()
-        show = self._print_json if is_json else self._draw
-        return not has_no_future(show(changes(job_id), is_once=is_once))
-
-    def _draw(self, snapshots: Iterator[Snapshot], *, is_once: bool) -> Snapshot:
-        with Bars(console_for(self.stdout)) as bars:
-            for snapshot in snapshots:
-                bars.show(snapshot)
-                if is_once:
-                    break
-        return snapshot
-
-    def _print_json(self, snapshots: Iterator[Snapshot], *, is_once: bool) -> Snapshot:
-        lines = JsonLines(self.stdout, self.stderr, names_jobs=False)
-        for snapshot in snapshots:
-            lines.tell(snapshot)
-            if is_once:
-                break
-        return snapshot
-
-    # Many jobs
-
-    def _follow_many(self, selection: Selection, *, is_json: bool, is_once: bool) -> bool:
-        """Has none of those that were watched ended badly?"""
-        lookout = Lookout(selection)
-        printer: JsonLines | Panel = (
-            JsonLines(self.stdout, self.stderr) if is_json else Panel(console_for(self.stdout))
-        )
-        with printer:
-            for news in looks(lookout):
-                printer.show(lookout, news)
-                if is_once:
-                    break
-        tally = lookout.tally()
-        printer.conclude(in_words(tally) or "No job is active.")
+    def _follow(self, selection: Selection, *, is_json: bool, is_once: bool) -> bool:
+        """Did all followed jobs succeed, as far as they have ended?"""
+        job_ids = selection.job_ids or ()
+        is_single = len(job_ids) == 1
+        view: MultiJobView | JsonView
+        if is_json:
+            view = JsonView(self.stdout, self.stderr, is_single=is_single)
+        else:
+            console = console_for(self.stdout)
+            view = JobView(console) if is_single else MultiJobView(console)
+        tally = asyncio.run(follow(selection, view, is_once=is_once)).tally()
+        if not is_single:
+            view.conclude(in_words(tally) or "No job is active.")
+        elif DELETED in tally or not tally:
+            raise _refused(str(JobNotFound(job_ids[0])))
         return tally.keys() <= {ACTIVE, JobStatus.SUCCEEDED.value}
 
 
 def selected(names: list[str], batch: str | None, *, is_all: bool) -> Selection:
-    """The jobs that were asked for. Raises CommandError where the question has no answer."""
+    """The jobs that the arguments name. Raises CommandError."""
     chosen = tuple(dict.fromkeys(names))
     if [bool(chosen), batch is not None, is_all].count(True) != 1:
         raise _refused("Name the jobs, or their --batch, or say --all.")
@@ -119,7 +84,12 @@ def selected(names: list[str], batch: str | None, *, is_all: bool) -> Selection:
         raise _refused(f"{most} jobs may be named, and these are {len(chosen)}.")
     if batch is not None:
         _check_batch(batch)
-    return Selection.named(chosen) if chosen else Selection.active(batch=batch or "")
+    if chosen:
+        known = Job.objects.filter(pk__in=chosen).values_list("pk", flat=True)
+        if missing := [job_id for job_id in chosen if job_id not in known]:
+            raise _refused(str(JobNotFound(", ".join(missing))))
+        return Selection.named(chosen, is_until_idle=True)
+    return Selection.active(batch=batch or "", is_until_idle=True)
 
 
 def _check_batch(batch: str) -> None:
@@ -133,24 +103,3 @@ def _check_batch(batch: str) -> None:
 
 def _refused(problem: str) -> CommandError:
     return CommandError(problem, returncode=UNKNOWN_JOB)
-
-
-def changes(job_id: str) -> Iterator[Snapshot]:
-    """A snapshot per poll, at least one, until the job has no future. Raises JobNotFound."""
-    while True:
-        snapshot = load_snapshot(job_id)
-        if snapshot is None:
-            raise JobNotFound(job_id)
-        yield snapshot
-        if snapshot.job.is_finished or has_no_future(snapshot):
-            return
-        time.sleep(conf.poll_interval_seconds)
-
-
-def looks(lookout: Lookout) -> Iterator[News]:
-    """What is news per poll, at least once, until no job is left to wait for."""
-    while True:
-        yield lookout.look()
-        if lookout.is_idle:
-            return
-        time.sleep(conf.poll_interval_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, IngestionProgressError, JobCancelled
-from ingestion_progress.management.terminal.one_job import console_for, live_bars, watch
+from ingestion_progress.feed import Selection
+from ingestion_progress.management.terminal.following import follow, shown
+from ingestion_progress.management.terminal.text import console_for
+from ingestion_progress.management.terminal.views import JobView
 from ingestion_progress.models import new_job_id
-from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.exceptions import IngestionStopped
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
@@ -69,8 +72,7 @@ class Command(BaseCommand):
                 self.console.print(f"{job.pk}  {job.document_name}", markup=False)
             unsuccessful = 0
         else:
-            endings = watch([job.pk for job in list(jobs)], self.console)
-            unsuccessful = sum(ending.job.status != JobStatus.SUCCEEDED for ending in endings)
+            unsuccessful = sum(_is_unsuccessful(job.pk, self.console) for job in list(jobs))
         if unsuccessful + self.refused:
             raise CommandError(
                 f"{unsuccessful + self.refused} of {len(found)} documents were not ingested."
@@ -140,7 +142,7 @@ def _documents(path: Path) -> Iterator[tuple[Path, str]]:
 def _run(job: Job, console: Console) -> bool:
     """Ingests in this process and returns whether it succeeded. The bars show an error."""
     try:
-        with live_bars(job.pk, console):
+        with shown(job.pk, JobView(console)):
             ingest(job.pk)
     except IngestionStopped:
         raise CommandError("Stopped.", returncode=130) from None
@@ -152,3 +154,10 @@ def _run(job: Job, console: Console) -> bool:
         logger.exception("document_not_ingested", extra={"job_id": job.pk})
         return False
     return True
+
+
+def _is_unsuccessful(job_id: str, console: Console) -> bool:
+    """Shows a job that a worker ingests, until it has ended."""
+    selection = Selection.named([job_id], is_until_idle=True)
+    jobs = asyncio.run(follow(selection, JobView(console), waits_for_lost=True))
+    return bool(jobs.unsuccessful)

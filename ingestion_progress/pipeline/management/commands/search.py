@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.padding import Padding
 from rich.text import Text
 
-from ingestion_progress.management.terminal.one_job import console_for
+from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
 

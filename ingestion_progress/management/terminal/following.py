@@ -1,0 +1,190 @@
+"""Follows jobs: subscribes to the feed as a stream does, and counts how the jobs end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.core.management.base import CommandError
+from django.db import connections
+from django.db.models import Count
+from django.utils import timezone
+
+from ingestion_progress.feed import EndReason, Selection, Subscription, get_feed
+from ingestion_progress.feed.job_state import NEVER
+from ingestion_progress.management.terminal.views import Change, JobView, JsonView, MultiJobView
+from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import JobStatus, Liveness
+from ingestion_progress.wire.frames import Frame
+from ingestion_progress.wire.schemas import ErrorEventData
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
+
+ACTIVE, DELETED, UNREADABLE = "active", "deleted", "unreadable"
+TERMINATED = 128 + 15
+INTERVAL_SECONDS = 0.25
+
+
+class FollowedJobs:
+    """The jobs of a selection. Memory grows with the active and the unsuccessful ones only."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._batch = selection.batch
+        self._succeeded = 0
+        self.active: dict[str, Snapshot] = {}
+        self.unsuccessful: dict[str, str] = {}
+        """How each of the others ended, by id."""
+
+    def take(self, frames: Iterable[Frame]) -> list[Change]:
+        """The changes to show: ends first, in their order."""
+        changes = [
+            change
+            for change in map(_change, frames)
+            # A job that is deleted after its end has ended as it did.
+            if change[2] != DELETED or change[0] in self.active
+        ]
+        for job_id, snapshot, status in changes:
+            self.active.pop(job_id, None)
+            self.unsuccessful.pop(job_id, None)  # it may be a new attempt
+            if snapshot is not None and not snapshot.job.is_finished:
+                self.active[job_id] = snapshot
+            elif status == JobStatus.SUCCEEDED:
+                self._succeeded += 1
+            else:
+                self.unsuccessful[job_id] = status
+        return sorted(changes, key=_place)
+
+    @property
+    def are_lost(self) -> bool:
+        """Are some active, and all of them without a sign of life?"""
+        return bool(self.active) and all(map(_is_lost, self.active.values()))
+
+    def tally(self) -> Counter[str]:
+        """Number of jobs by status; of a batch also those that had ended before."""
+        ended = Counter(self.unsuccessful.values())
+        ended[JobStatus.SUCCEEDED.value] = self._succeeded
+        if self._batch:
+            finished = Job.objects.of_batch(self._batch).finished().order_by()
+            ended = Counter({word: ended[word] for word in (DELETED, UNREADABLE)})
+            ended.update(dict(finished.values_list("status").annotate(Count("pk"))))
+        lost = sum(map(_is_lost, self.active.values()))
+        ended[Liveness.LOST.value] += lost
+        ended[ACTIVE] = len(self.active) - lost
+        return +ended
+
+
+class FrameSink:
+    """Collects the frames of a subscription, and yields together what comes together."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.is_busy = False
+        """It takes nothing once the stream has ended."""
+        self._subscription = subscription
+        self._frames: list[Frame] = []
+        self._last: Frame | None = None
+        self._arrived = asyncio.Event()
+        self.write(subscription.open())
+        subscription.attach(self)
+
+    def write(self, _data: bytes) -> None:
+        frame = self._subscription.output.last_frame
+        if frame is not None and frame is not self._last:  # and not a comment
+            self._last = frame
+            self._frames.append(frame)
+            self._arrived.set()
+
+    def close(self) -> None:
+        self.is_busy = True
+        self._arrived.set()
+
+    async def __aiter__(self) -> AsyncIterator[list[Frame]]:
+        while self._frames or not self.is_busy:
+            await self._arrived.wait()
+            self._arrived.clear()
+            frames, self._frames = self._frames, []
+            if frames:
+                yield frames
+
+
+async def follow(
+    selection: Selection,
+    view: MultiJobView | JsonView,
+    *,
+    is_once: bool = False,
+    waits_for_lost: bool = False,
+) -> FollowedJobs:
+    """Shows the jobs until none is active, or until all active ones are lost.
+
+    Raises CommandError if the database is down; later failures are waited for.
+    """
+    feed, jobs = get_feed(), FollowedJobs(selection)
+    subscription = feed.join(selection)
+    subscription.ends_at = math.inf  # only streams over HTTP are rotated
+    await feed.opened(subscription)
+    try:
+        if feed.is_failing:
+            raise CommandError("The database does not answer.")
+        with view.display:
+            async for frames in FrameSink(subscription):
+                view.show(jobs.take(frames))
+                if is_once or (jobs.are_lost and not waits_for_lost):
+                    return jobs
+    finally:
+        feed.unsubscribe(subscription)
+    if subscription.end_reason is EndReason.SHUTDOWN:
+        raise SystemExit(TERMINATED)
+    return jobs
+
+
+@contextmanager
+def shown(job_id: str, view: JobView) -> Iterator[None]:
+    """Shows a job from a thread while the block runs it, and how it ended."""
+    is_over = threading.Event()
+
+    def show() -> None:
+        if snapshot := load_snapshot(job_id):
+            view.show([(job_id, snapshot, snapshot.job.status)])
+
+    def work() -> None:
+        try:
+            with view.display:
+                show()
+                while not is_over.wait(INTERVAL_SECONDS):
+                    show()
+                show()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work, name="job-view", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def in_words(tally: Counter[str]) -> str:
+    """The tally in one line."""
+    words = (ACTIVE, *JobStatus.values, DELETED, UNREADABLE)
+    return ", ".join(f"{tally[word]} {word}" for word in words if word in tally)
+
+
+def _change(frame: Frame) -> Change:
+    if frame.snapshot is not None:
+        return frame.snapshot.job.pk, frame.snapshot, frame.snapshot.job.status
+    error = ErrorEventData.model_validate_json(frame.body.rpartition(b"data: ")[2])
+    return error.job_id, None, DELETED if error.code == "not_found" else UNREADABLE
+
+
+def _place(change: Change) -> tuple[datetime, datetime]:
+    job = change[1].job if change[1] else None
+    return (job.finished_at or NEVER, job.created_at) if job else (NEVER, NEVER)
+
+
+def _is_lost(snapshot: Snapshot) -> bool:
+    return snapshot.job.liveness(timezone.now()) is Liveness.LOST

@@ -1,0 +1,81 @@
+"""What is printed about a job, without control characters."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import TextIO, cast
+
+from django.core.management.base import OutputWrapper
+from rich.console import Console
+
+from ingestion_progress.models.statuses import Liveness
+from ingestion_progress.web import formatting
+from ingestion_progress.wire.schemas import StageProgressSchema
+from ingestion_progress.wire.snapshots import Snapshot
+
+# In a pipe a job gets a line when it has moved by this much.
+PERCENT_PER_LINE = 5.0
+
+
+def console_for(stdout: OutputWrapper) -> Console:
+    """A rich console on a command's output, through which all output must go from now on."""
+    stdout.ending = ""  # rich writes line ends itself, and parts of lines
+    file = cast("TextIO", stdout)
+    return Console(file=file, soft_wrap=not stdout.isatty(), highlight=False)
+
+
+def printable(text: str) -> str:
+    """Names, chunk ids and errors may hold line breaks and escape sequences."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
+def printable_json(document: str) -> str:
+    """The same JSON; characters that are not printable occur in strings only, and are escaped."""
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in document)
+
+
+def line(snapshot: Snapshot, now: datetime) -> str:
+    """The state of a job in one line."""
+    job, progress = snapshot.job, snapshot.progress(now)
+    begun = [stage for stage in progress.stages.values() if stage.status != "pending"]
+    parts = [
+        f"{progress.overall_progress_percent:5.1f}%",
+        job.status,
+        progress.document_name or progress.document_id,
+        ", ".join(f"{stage.name} {counts(stage)}" for stage in begun),
+        warning(snapshot, now),
+        job.error,
+    ]
+    return printable("  ".join(filter(None, parts)))
+
+
+def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
+    """A new line is worth printing when this changes."""
+    job, stages = snapshot.job, [stage.status for stage in snapshot.stages]
+    percent_step = snapshot.overall_percent // PERCENT_PER_LINE
+    return job.status, job.liveness(now), job.cancel_requested_at, stages, percent_step
+
+
+def warning(snapshot: Snapshot, now: datetime) -> str:
+    """Why an unfinished job needs attention, in a sentence; empty if it needs none."""
+    job = snapshot.job
+    match job.liveness(now):
+        case Liveness.STARVED:
+            return f"Queued for {_since(job.created_at, now)}: is a worker running?"
+        case Liveness.STALLED:
+            return f"Alive, but without progress for {_since(job.updated_at, now)}."
+        case Liveness.LOST:
+            silence = _since(job.heartbeat_at or job.updated_at, now)
+            return f"No sign of life for {silence}: its process has probably died."
+        case _:
+            return "Asked to stop." if job.cancel_requested_at and not job.is_finished else ""
+
+
+def counts(stage: StageProgressSchema) -> str:
+    text = f"{stage.processed}/{stage.total or '?'}"
+    return f"{text} (+{stage.in_flight})" if stage.in_flight else text
+
+
+def _since(start: datetime, now: datetime) -> str:
+    return formatting.duration(round((now - start).total_seconds() * 1000))

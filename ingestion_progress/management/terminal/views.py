@@ -1,0 +1,231 @@
+"""Followed jobs: bars on a terminal, a line per step of a job elsewhere, or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from typing import TypeAlias
+
+from django.core.management.base import OutputWrapper
+from django.utils import timezone
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.table import Column
+from rich.text import Text
+
+from ingestion_progress.management.terminal import text
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.web import formatting
+from ingestion_progress.wire.schemas import (
+    JobPipelineProgressEventData,
+    PipelineProgressEventData,
+    WireModel,
+)
+from ingestion_progress.wire.snapshots import Snapshot
+
+REDRAWS_PER_SECOND = 4
+BAR_WIDTH = 24
+# More do not fit a terminal.
+MAX_WORKERS = 12
+# Below the bars of many jobs: how many more there are, and the line of the cursor.
+LINES_BELOW = 2
+STYLES = {
+    **dict.fromkeys(["in_progress", "processing", "running"], "cyan"),
+    **dict.fromkeys(["completed", "succeeded"], "green"),
+    **dict.fromkeys(["error", "failed", "lost", "deleted", "unreadable"], "red"),
+    "cancelled": "yellow",
+}
+
+Change: TypeAlias = tuple[str, Snapshot | None, str]
+"""Job id, new state, status; without a state the job was deleted or cannot be read."""
+Row: TypeAlias = tuple[str, float, str, str, str]
+"""Name, percent, style and text of a state, detail."""
+
+
+class MultiJobView:
+    """On a terminal a bar per active job, as many as fit, below a line per ended one."""
+
+    is_single = False
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._states: dict[str, Snapshot] = {}
+        """What the bars show."""
+        self._steps: dict[str, tuple[object, ...]] = {}
+        """The steps at which their lines were last printed."""
+        self.display: AbstractContextManager[object] = nullcontext()
+        if console.is_terminal:
+            self.display = Live(
+                console=console, get_renderable=self.render, refresh_per_second=REDRAWS_PER_SECOND
+            )
+
+    def show(self, changes: Iterable[Change]) -> None:
+        """Prints all lines together: each print draws the bars again."""
+        lines = [self._line(change, timezone.now()) for change in changes]
+        if lines := list(filter(None, lines)):
+            self.console.print(Text("\n").join(lines))
+
+    def conclude(self, words: str) -> None:
+        self.console.print(words, markup=False)
+
+    def render(self) -> RenderableType:
+        """Called in the display's thread as well."""
+        rows = max(1, self.console.height - LINES_BELOW)
+        return render_many(list(self._states.values()), timezone.now(), rows)
+
+    def _line(self, change: Change, now: datetime) -> Text | None:
+        """None where the state is drawn, or is no step."""
+        job_id, snapshot, status = change
+        style, before = STYLES.get(status, ""), self._steps.pop(job_id, None)
+        self._states.pop(job_id, None)
+        if snapshot is None:
+            return Text(f"{job_id}  {status}", style=style)
+        is_ended, step = snapshot.job.is_finished, text.step_of(snapshot, now)
+        if self.is_single or not is_ended:
+            self._states[job_id], self._steps[job_id] = snapshot, step
+            if self.console.is_terminal or step == before:
+                return None
+        prefix = "" if self.is_single else f"{job_id}  "
+        return Text(prefix + text.line(snapshot, now), style=style if is_ended else "")
+
+
+class JobView(MultiJobView):
+    """One job: a bar for itself and for each stage and worker."""
+
+    is_single = True
+
+    def render(self) -> RenderableType:
+        return Group(*(render_one(each, timezone.now()) for each in list(self._states.values())))
+
+
+class JsonView:
+    """Objects as the streams send them to one output, errors and warnings to the other."""
+
+    def __init__(self, states: OutputWrapper, remarks: OutputWrapper, *, is_single: bool) -> None:
+        self.display: AbstractContextManager[object] = nullcontext()
+        self._states = states
+        self._remarks = remarks
+        self._is_single = is_single
+        self._written: dict[str, tuple[str, str]] = {}
+        """The cursor and the warning of each active job, as last written."""
+
+    def show(self, changes: Iterable[Change]) -> None:
+        for job_id, snapshot, status in changes:
+            remark = status if snapshot is None else self._write(snapshot, timezone.now())
+            if remark:
+                remark = remark if self._is_single else f"{job_id}  {remark}"
+                self.conclude(text.printable(remark))
+
+    def conclude(self, words: str) -> None:
+        self._remarks.write(words)
+
+    def _write(self, snapshot: Snapshot, now: datetime) -> str:
+        """Writes a state that is new, and returns what is to be said beside it."""
+        job, warning = snapshot.job, text.warning(snapshot, now)
+        cursor, warned = self._written.pop(job.pk, ("", ""))
+        if not job.is_finished:
+            self._written[job.pk] = (snapshot.cursor, warning)
+        if snapshot.cursor != cursor:
+            data: WireModel = snapshot.progress(now)
+            if not self._is_single:
+                data = JobPipelineProgressEventData(job_id=job.pk, **dict(data))
+            self._states.write(text.printable_json(data.model_dump_json()))
+            self._states.flush()
+        return job.error or (warning if warning != warned else "")
+
+
+def render_many(snapshots: Collection[Snapshot], now: datetime, rows: int) -> RenderableType:
+    """A bar per job, as many as there are rows, and how many more jobs there are."""
+    shown = most_interesting(snapshots, rows)
+    hidden = len(snapshots) - len(shown)
+    table = bars(_job_row(snapshot, now) for snapshot in shown)
+    return Group(table, Text(f"and {hidden} more", style="dim")) if hidden else table
+
+
+def render_one(snapshot: Snapshot, now: datetime) -> RenderableType:
+    """Heading, a bar for each stage and worker, counts, warning, error."""
+    progress, job = snapshot.progress(now), snapshot.job
+    pool, metrics = progress.worker_pool, progress.metrics
+    hidden = max(0, len(pool.workers) - MAX_WORKERS)
+    queue = f"and {hidden} more workers, " * bool(hidden) + f"queue {pool.queue_depth} waiting"
+    numbers = (
+        f"{progress.total_chunks} chunks, {progress.total_images} images, "
+        f"{metrics.entities_total} entities, {metrics.relations_total} relations, "
+        f"{metrics.qdrant_writes} vectors, {metrics.neo4j_writes} graph writes"
+    )
+    lines = [
+        (queue if pool.workers and not job.is_finished else "", "dim"),
+        (numbers, "dim"),
+        (text.warning(snapshot, now), "yellow"),
+        (job.error, "red"),
+    ]
+    below = [Text(text.printable(line), style=style) for line, style in lines if line]
+    return Group(_heading(snapshot, progress, now), bars(_rows(snapshot, progress, now)), *below)
+
+
+def bars(rows: Iterable[Row]) -> Progress:
+    """A table with one line per row."""
+    name, detail = Column(ratio=2, no_wrap=True), Column(ratio=3, no_wrap=True)
+    progress = Progress(
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(BAR_WIDTH),
+        TaskProgressColumn("{task.percentage:5.1f}%"),
+        TextColumn("[{task.fields[style]}]{task.fields[state]}[/]"),
+        TextColumn("{task.fields[detail]}", markup=False, table_column=detail),
+        auto_refresh=False,
+        expand=True,
+    )
+    for title, percent, style, state, note in rows:
+        task = progress.add_task(text.printable(title), style=style or "none", state=state)
+        progress.update(task, completed=percent, detail=text.printable(note))
+    return progress
+
+
+def most_interesting(snapshots: Iterable[Snapshot], rows: int) -> list[Snapshot]:
+    """The running jobs that started last, then the queued ones that are next."""
+    jobs = [(each.job.started_at or each.job.created_at, each.job.pk, each) for each in snapshots]
+    by_start = [each for _, _, each in sorted(jobs, key=lambda job: job[:2])]
+    running = [each for each in by_start if each.job.job_status is JobStatus.RUNNING]
+    queued = [each for each in by_start if each.job.job_status is JobStatus.QUEUED]
+    return (running[-rows:] + queued)[:rows]
+
+
+def _job_row(snapshot: Snapshot, now: datetime) -> Row:
+    job, warning = snapshot.job, text.warning(snapshot, now)
+    stages = ", ".join(
+        f"{stage.name} {text.counts(stage)}"
+        for stage in snapshot.progress(now).stages.values()
+        if stage.status == "in_progress"
+    )
+    style = "yellow" if warning else STYLES.get(job.status, "")
+    name = job.document_name or job.document_id or job.pk
+    return name, snapshot.overall_percent, style, job.status, warning or stages
+
+
+def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime) -> Iterator[Row]:
+    """The stages and workers of one job."""
+    for stage in progress.stages.values():
+        style, state = STYLES.get(stage.status, ""), stage.status.replace("_", " ")
+        yield stage.name, stage.progress_percent, style, state, text.counts(stage)
+    for skipped in snapshot.state(now).skipped_stages:
+        yield skipped, 0, "dim", "skipped", ""
+    workers = [] if snapshot.job.is_finished else progress.worker_pool.workers
+    for worker in workers[:MAX_WORKERS]:
+        style, chunk = STYLES.get(worker.status, ""), worker.current_chunk or ""
+        yield f"  worker {worker.id}", worker.progress_percent, style, worker.status, chunk
+
+
+def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime) -> Text:
+    job, timing = snapshot.job, progress.timing
+    status, liveness = job.status, job.liveness(now)
+    shown = f"{status}, {liveness.value}" if liveness and liveness != status else status
+    times = formatting.duration(timing.elapsed_ms) + " so far" * (not job.is_finished)
+    if left := formatting.remaining(timing.estimated_remaining_ms):
+        times += f", {left}"
+    return Text.assemble(
+        (text.printable(progress.document_name or progress.document_id), "bold"),
+        (f"  {progress.overall_progress_percent:.1f}% {shown}", STYLES.get(status, "")),
+        (f"  {text.printable(times)}  job {job.pk}", "dim"),
+    )
