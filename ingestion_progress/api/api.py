@@ -14,7 +14,7 @@ from django.urls import URLPattern, URLResolver, re_path
 from ninja import NinjaAPI, Router
 from ninja.constants import NOT_SET
 from ninja.openapi.schema import OpenAPISchema
-from ninja.operation import PathView
+from ninja.operation import Operation, PathView
 
 from ingestion_progress import extensions
 from ingestion_progress.api import jobs, stream_tokens
@@ -36,6 +36,9 @@ class ProgressAPI(NinjaAPI):
             pattern.callback = json_view(pattern.callback)
         patterns.append(re_path("", not_found, name="not-found"))
         return patterns, app_name, namespace
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
 
     def get_openapi_schema(
         self, *, path_prefix: str | None = None, path_params: dict[str, Any] | None = None

@@ -118,8 +118,8 @@ def add_error_handlers(
     api: NinjaAPI, extra_public: Iterable[Mapping[type[Exception], ErrorCode]] = ()
 ) -> None:
     """`extra_public`: further exceptions whose text may be shown, with their codes."""
-    api.add_exception_handler(ApiError, _api_error)
-    api.add_exception_handler(AccessRefused, _access_refused)
+    api.add_exception_handler(ApiError, _with_code)
+    api.add_exception_handler(AccessRefused, _with_code)
     api.add_exception_handler(ValidationError, _invalid_request)
     for make, tables in (
         (_public, (PUBLIC_ERRORS, *extra_public)),
@@ -130,13 +130,8 @@ def add_error_handlers(
             api.add_exception_handler(exception, make(code))
 
 
-def _api_error(_: HttpRequest, exc: Any) -> HttpResponse:
-    response: HttpResponse = exc.response()
-    return response
-
-
-def _access_refused(_: HttpRequest, exc: Any) -> HttpResponse:
-    return ApiError(exc.code).response()
+def _with_code(_: HttpRequest, exc: Any) -> HttpResponse:
+    return (exc if isinstance(exc, ApiError) else ApiError(exc.code)).response()
 
 
 def _public(code: ErrorCode) -> Handler:

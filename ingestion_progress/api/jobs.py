@@ -41,7 +41,6 @@ router = Router()
     JOBS,
     response={200: JobListSchema, **error_responses(ErrorCode.INVALID_REQUEST)},
     summary="List jobs, newest first",
-    operation_id="list_jobs",
     url_name="jobs",
     tags=["Jobs"],
 )
@@ -68,7 +67,6 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
     JOB,
     response={200: JobDetailSchema, **error_responses(ErrorCode.NOT_FOUND)},
     summary="Get one job",
-    operation_id="get_job",
     url_name="job",
     tags=["Jobs"],
 )
@@ -84,7 +82,6 @@ def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
     JOB + "/snapshot",
     response={200: PipelineProgressEventData, 304: None, **error_responses(ErrorCode.NOT_FOUND)},
     summary="The newest progress as plain JSON",
-    operation_id="get_snapshot",
     url_name="job_snapshot",
     tags=["Progress"],
 )
@@ -114,7 +111,6 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
         **error_responses(ErrorCode.NOT_FOUND, ErrorCode.INVALID_REQUEST),
     },
     summary="A job's log",
-    operation_id="list_job_events",
     url_name="job_events",
     tags=["Jobs"],
 )
@@ -137,7 +133,6 @@ def list_job_events(
     JOB + "/cancellation",
     response={202: JobSchema, **error_responses(ErrorCode.NOT_FOUND, ErrorCode.JOB_FINISHED)},
     summary="Stop a job",
-    operation_id="cancel_job",
     url_name="job_cancellation",
     tags=["Jobs"],
     auth=MayStart(),
@@ -155,7 +150,6 @@ def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     JOB,
     response={204: None, **error_responses(ErrorCode.NOT_FOUND, ErrorCode.JOB_RUNNING)},
     summary="Delete a job that is not running",
-    operation_id="delete_job",
     url_name="job",
     tags=["Jobs"],
     auth=MayStart(),

@@ -69,7 +69,6 @@ class StreamTokenSchema(BaseModel):
         ),
     },
     summary="Issue a stream token",
-    operation_id="create_stream_token",
     url_name="stream_tokens",
     tags=["Progress"],
     auth=MayIssueToken(),

@@ -88,7 +88,6 @@ def limit_body(run: View) -> View:
         **error_responses(*PUBLIC_ERRORS.values()),
     },
     summary="Upload a document and start its ingestion",
-    operation_id="create_job",
     url_name="jobs",
     tags=["Jobs"],
     auth=MayStart(),
