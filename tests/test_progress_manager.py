@@ -165,10 +165,10 @@ async def test_starting_again_begins_a_new_attempt(manager):
 
 def test_starting_again_leaves_the_attempt_before(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
-    before = manager._trackers["job"].buffer
+    before = manager._trackers.kept("job").buffer
     manager.start_document("job", "a.pdf")
     assert before not in background_writer._live
-    assert manager._trackers["job"].buffer in background_writer._live
+    assert manager._trackers.kept("job").buffer in background_writer._live
 
 
 def test_a_document_that_was_started_again_elsewhere_is_joined_anew(manager):
@@ -253,14 +253,14 @@ def test_a_manager_that_drives_many_documents_forgets_the_ended_ones(manager):
     for n in range(5):
         manager.start_document(f"job-{n}", "a.pdf", stages=["one"])
         manager.update_stage_sync(f"job-{n}", "one", status="completed")
-    assert len(manager._trackers) <= 2
+    assert len(manager._trackers._trackers) <= 2
 
 
 def test_a_manager_that_joins_many_documents_forgets_the_ended_ones(manager):
     for n in range(5):
         PipelineProgressManager().start_document(f"job-{n}", "a.pdf", stages=["one"])
         manager.update_stage_sync(f"job-{n}", "one", status="completed")
-    assert len(manager._trackers) <= 2
+    assert len(manager._trackers._trackers) <= 2
 
 
 def test_another_process_drives_the_same_document(project):

@@ -137,6 +137,8 @@ class StageChanges:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerChange:
+    """The columns of a worker, all of which it replaces."""
+
     status: WorkerStatus
     current_chunk: str = ""
     progress_percent: float = 0.0

@@ -37,9 +37,13 @@ def jobs() -> JobQuerySet:
     return Job.objects.using(progress_alias())
 
 
-def rows_of(model: type[Row], job: Job) -> QuerySet[Row]:
+def rows(model: type[Row]) -> QuerySet[Row]:
+    return QuerySet(model, using=progress_alias())
+
+
+def rows_of(model: type[Row], job: Job, **conditions: str) -> QuerySet[Row]:
     """The job's stages, workers or events."""
-    return QuerySet(model, using=progress_alias()).filter(job=job)
+    return rows(model).filter(job=job, **conditions)
 
 
 def locked_job(**conditions: str) -> Job | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import IntegrityError
 from django.utils import timezone
@@ -20,6 +20,7 @@ from ingestion_progress.tracker.database import (
     locked_job,
     progress_alias,
     progress_transaction,
+    rows,
     rows_of,
 )
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
@@ -33,21 +34,12 @@ from ingestion_progress.tracker.sql import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# The columns that a new attempt resets, with their first values.
-FIRST_VALUES: dict[str, Any] = {
-    "entities_total": 0,
-    "relations_total": 0,
-    "neo4j_writes": 0,
-    "qdrant_writes": 0,
-    "queue_depth": 0,
-    "reached_percent": 0.0,
-    "error_count": 0,
-    "finished_at": None,
-    "cancel_requested_at": None,
-    "error": "",
-    "total_chunks": 0,
-    "total_images": 0,
-}
+# What a new attempt sets back to its default.
+RESET_COLUMNS = (
+    *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes", "counters"),
+    *("total_chunks", "total_images", "queue_depth", "reached_percent", "error_count"),
+    *("finished_at", "cancel_requested_at", "error"),
+)
 
 
 def queue_job(
@@ -225,9 +217,9 @@ def _run(job: Job, plan: JobPlan) -> None:
 
 def _begin_again(job: Job, plan: JobPlan) -> None:
     """Starts a new attempt, with a new epoch and new counts. The job keeps its log."""
-    for name, value in FIRST_VALUES.items():
-        setattr(job, name, value)
-    job.counters = {}
+    new = Job()
+    for name in RESET_COLUMNS:
+        setattr(job, name, getattr(new, name))
     job.attempt += 1
     job.epoch = new_epoch()
     job.event_count = rows_of(JobEvent, job).count()
@@ -241,7 +233,7 @@ def _begin_again(job: Job, plan: JobPlan) -> None:
 def _write_stages(job: Job, weights: Mapping[str, float]) -> None:
     """Replaces the stages of the job."""
     rows_of(Stage, job).delete()
-    rows_of(Stage, job).bulk_create(
+    rows(Stage).bulk_create(
         Stage(job=job, name=name, position=position, weight=weight)
         for position, (name, weight) in enumerate(weights.items())
     )
@@ -250,6 +242,6 @@ def _write_stages(job: Job, weights: Mapping[str, float]) -> None:
 def _write_workers(job: Job) -> None:
     """Replaces the pool of the job."""
     rows_of(Worker, job).delete()
-    rows_of(Worker, job).bulk_create(
+    rows(Worker).bulk_create(
         Worker(job=job, number=number) for number in range(1, job.pool_size + 1)
     )

@@ -27,13 +27,14 @@ from ingestion_progress.tracker.database import (
     locked_job,
     progress_alias,
     progress_transaction,
+    rows,
     rows_of,
 )
 from ingestion_progress.tracker.plan import clean_text
 from ingestion_progress.wire.snapshots import plan_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
     from datetime import datetime
 
     from ingestion_progress.tracker.plan import Attempt
@@ -52,15 +53,12 @@ class WriteResult:
 
     status: JobStatus
     is_cancel_requested: bool
-    stages: Sequence[Stage] = ()
+    stages: Sequence[Stage]
 
     @classmethod
     def of(cls, job: Job, stages: Sequence[Stage]) -> WriteResult:
-        return cls(
-            status=job.job_status,
-            is_cancel_requested=job.cancel_requested_at is not None,
-            stages=stages,
-        )
+        is_requested = job.cancel_requested_at is not None
+        return cls(status=job.job_status, is_cancel_requested=is_requested, stages=stages)
 
 
 def notify_on_commit(job_id: str, *, is_end: bool = False) -> None:
@@ -90,19 +88,19 @@ def finish_attempt(
         job = _locked(attempt)
         _write(job, changes)
         end_locked_job(job, status, error)
-        return WriteResult.of(job, list(_stages(job)))
+        return WriteResult.of(job, _stages(job))
 
 
 def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], WriteResult]:
     """Returns states by job id and epoch; attempts that are superseded are left out."""
-    rows = jobs().filter(
+    known = jobs().filter(
         pk__in={attempt.job_id for attempt in attempts},
         epoch__in={attempt.epoch for attempt in attempts},
     )
-    rows.running().update(heartbeat_at=timezone.now())
+    known.running().update(heartbeat_at=timezone.now())
     return {
         (job.pk, job.epoch): WriteResult.of(job, ())
-        for job in rows.only("pk", "epoch", "status", "cancel_requested_at")
+        for job in known.only("pk", "epoch", "status", "cancel_requested_at")
     }
 
 
@@ -152,7 +150,7 @@ def _write_events(job: Job, events: Sequence[EventEntry], dropped: int) -> None:
 
 
 def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
-    rows_of(JobEvent, job).bulk_create(
+    rows(JobEvent).bulk_create(
         JobEvent(
             job=job,
             attempt=job.attempt,
@@ -175,8 +173,8 @@ def _locked(attempt: Attempt) -> Job:
     return job
 
 
-def _stages(job: Job) -> Iterable[Stage]:
-    return rows_of(Stage, job).order_by("position")
+def _stages(job: Job) -> list[Stage]:
+    return list(rows_of(Stage, job).order_by("position"))
 
 
 def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
@@ -186,10 +184,10 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
     is_open = not job.is_finished
     for name, stage_changes in changes.stages.items():
         _write_stage(job, name, stage_changes, is_open=is_open)
-    if is_open:
+    if is_open and changes.workers:
         _write_workers(job, changes)
     _write_events(job, changes.events, changes.dropped_events)
-    stages = list(_stages(job))
+    stages = _stages(job)
     updates: dict[str, Any] = changes.counters.expressions()
     if changes.own_counters:
         updates["counters"] = job.counters | {
@@ -206,7 +204,7 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
 
 
 def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -> None:
-    stage = rows_of(Stage, job).filter(name=name)
+    stage = rows_of(Stage, job, name=name)
     updates: dict[str, Any] = changes.counters.expressions()
     if not is_open:
         updates.pop("in_flight", None)  # its process may be killed before it subtracts them
@@ -228,16 +226,10 @@ def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -
 
 
 def _write_workers(job: Job, changes: JobChanges) -> None:
-    rows_of(Worker, job).bulk_create(
+    rows(Worker).bulk_create(
         [
-            Worker(
-                job=job,
-                number=number,
-                status=worker.status,
-                current_chunk=worker.current_chunk,
-                progress_percent=worker.progress_percent,
-            )
-            for number, worker in sorted(changes.workers.items())
+            Worker(job=job, number=number, **vars(change))
+            for number, change in sorted(changes.workers.items())
         ],
         update_conflicts=True,
         unique_fields=["job", "number"],
@@ -248,10 +240,10 @@ def _write_workers(job: Job, changes: JobChanges) -> None:
 def _close_stages(job: Job, now: datetime, *, has_succeeded: bool) -> None:
     """Success completes running stages and skips the others; any other end fails running stages."""
     stages = rows_of(Stage, job)
-    running = stages.filter(status=StageStatus.IN_PROGRESS)
+    status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
+    stages.filter(status=StageStatus.IN_PROGRESS).update(
+        status=status, finished_at=now, in_flight=0
+    )
     if has_succeeded:
-        running.update(status=StageStatus.COMPLETED, finished_at=now, in_flight=0)
         stages.filter(status=StageStatus.PENDING).update(status=StageStatus.SKIPPED)
-    else:
-        running.update(status=StageStatus.ERROR, finished_at=now, in_flight=0)
     stages.filter(in_flight__gt=0).update(in_flight=0)

@@ -16,7 +16,6 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.conf import settings
 from django.db import reset_queries
 
 from ingestion_progress.concurrency.backoff import Backoff
@@ -51,7 +50,6 @@ class BackgroundWriter(ProcessThread):
     """Writes what buffers collect, sends heartbeats and performs calls, each when it is due."""
 
     def __init__(self) -> None:
-        # The second more is for the last write before the time is up.
         super().__init__(
             "ingestion-progress-writer", exit_seconds=EXIT_SECONDS + 1, exit_priority=100
         )
@@ -154,28 +152,23 @@ class BackgroundWriter(ProcessThread):
             return False
         if not self._dirty and not self._calls and self._inbox.empty():
             return True
-        is_late = time.monotonic() >= self.stopping_since + EXIT_SECONDS
-        if is_late:
-            jobs = [buffer.attempt.job_id for buffer in self._dirty]
-            logger.error("tracker_changes_lost_at_exit", extra={"job_ids": jobs})
-        return is_late
+        if time.monotonic() < self.stopping_since + EXIT_SECONDS:
+            return False
+        jobs = [buffer.attempt.job_id for buffer in self._dirty]
+        logger.error("tracker_changes_lost_at_exit", extra={"job_ids": jobs})
+        return True
 
     def _seconds_until_due(self) -> float | None:
         """None if nothing is due before the next call or wake-up."""
-        now = time.monotonic()
-        if self.stopping_since is not None:
-            return max(0.0, self._retry_at - now)
-        due = []
-        if self._calls:
-            due.append(now)
-        if self._dirty:
-            due.append(self._flush_at)
+        due = [self._flush_at] if self._dirty else []
         if self._live:
             due.append(self._heartbeat_at)
+        if self._calls or self.stopping_since is not None:
+            due.append(0.0)
         if not due:
             self._disconnect()
             return None
-        return max(0.0, max(min(due), self._retry_at) - now)
+        return max(0.0, max(min(due), self._retry_at) - time.monotonic())
 
     def _receive(self, seconds: float | None) -> None:
         """Waits until something is due or received, and takes all calls received."""
@@ -197,8 +190,7 @@ class BackgroundWriter(ProcessThread):
             self._backoff.failed(error)
             self._retry_at = time.monotonic() + self._backoff.pause_seconds
             self._disconnect()
-        if settings.DEBUG:
-            reset_queries()
+        reset_queries()  # which Django collects if DEBUG is set
 
     def _work(self) -> None:
         now = time.monotonic()
@@ -251,7 +243,7 @@ def current_writer() -> Writer:
 
 
 def use_writer(writer: Writer) -> Writer:
-    """Replaces the current writer and returns it."""
+    """Replaces the current writer and returns the former one."""
     global _current
     before, _current = _current, writer
     return before
