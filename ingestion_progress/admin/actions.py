@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected as delete_after_confirmation
 from django.db.models import QuerySet
@@ -14,15 +12,12 @@ from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 
-if TYPE_CHECKING:
-    from ingestion_progress.admin.jobs import JobAdmin
-
 # Further reasons are counted, not listed.
 MAX_REASONS = 5
 
 
 @admin.action(description="Cancel selected jobs", permissions=["start"])
-def cancel_jobs(jobs: JobAdmin, request: HttpRequest, queryset: QuerySet[Job]) -> None:
+def cancel_jobs(jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]) -> None:
     """Requests cancellation of each job, and shows why some could not be cancelled."""
     refused: list[str] = []
     cancelled = 0
@@ -46,7 +41,7 @@ def cancel_jobs(jobs: JobAdmin, request: HttpRequest, queryset: QuerySet[Job]) -
 
 @admin.action(description="Delete selected jobs", permissions=["delete"])
 def delete_selected(
-    jobs: JobAdmin, request: HttpRequest, queryset: QuerySet[Job]
+    jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> HttpResponseBase | None:
     """Django's action, with its confirmation page, for the finished jobs of the selection."""
     finished = queryset.filter(status__in=JobStatus.final())

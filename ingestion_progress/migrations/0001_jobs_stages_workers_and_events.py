@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import ingestion_progress.models.jobs
+import ingestion_progress.models.ids
 from django.db import migrations, models
 
 
@@ -17,12 +17,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Job',
             fields=[
-                ('id', models.CharField(default=ingestion_progress.models.jobs.new_job_id, max_length=255, primary_key=True, serialize=False)),
+                ('id', models.CharField(default=ingestion_progress.models.ids.new_job_id, max_length=255, primary_key=True, serialize=False)),
                 ('document_id', models.CharField(blank=True, max_length=255)),
                 ('document_name', models.CharField(blank=True, max_length=255)),
                 ('status', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('succeeded', 'Succeeded'), ('failed', 'Failed'), ('cancelled', 'Cancelled'), ('lost', 'Lost')], default='queued', max_length=16)),
                 ('attempt', models.PositiveIntegerField(default=1, help_text='One try at the job; a retry is the next one.')),
-                ('epoch', models.CharField(default=ingestion_progress.models.jobs.new_epoch, help_text='Names the attempt; a writer of another epoch is refused.', max_length=16)),
+                ('epoch', models.CharField(default=ingestion_progress.models.ids.new_epoch, help_text='Names the attempt; a writer of another epoch is refused.', max_length=16)),
                 ('revision', models.PositiveBigIntegerField(default=0, help_text='One more on each write.')),
                 ('total_chunks', models.PositiveIntegerField(default=0)),
                 ('total_images', models.PositiveIntegerField(default=0)),

@@ -1,7 +1,8 @@
 """The records: jobs, their stages and workers, and a log of what happened to them."""
 
 from ingestion_progress.models.events import JobEvent
-from ingestion_progress.models.jobs import Job, clean_batch, clean_job_id, new_epoch, new_job_id
+from ingestion_progress.models.ids import clean_batch, clean_job_id, new_epoch, new_job_id
+from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.rows import rows_by
 from ingestion_progress.models.stages import Stage
 from ingestion_progress.models.workers import Worker

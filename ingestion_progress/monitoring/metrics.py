@@ -67,8 +67,8 @@ def get_job_counts() -> SharedCall[dict[str, int]]:
     return SharedCall("ingestion-progress-metrics", count_jobs, timeout_seconds=ANSWER_SECONDS)
 
 
-def _readings(feed: Feed, jobs: dict[str, int] | None) -> prometheus.Readings:
-    return prometheus.Readings(
+def _readings(feed: Feed, jobs: dict[str, int] | None) -> prometheus.ProcessMetrics:
+    return prometheus.ProcessMetrics(
         feed=feed.counts,
         writer=background_writer.counts,
         streams=feed.open_stream_count,

@@ -26,7 +26,7 @@ WAKEUP_TRANSPORTS = ("local", "channels", "notify")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, slots=True)
-class Readings:
+class ProcessMetrics:
     """The state of a process at the moment of a scrape, as a collector."""
 
     feed: FeedCounts
@@ -91,7 +91,7 @@ def is_available() -> bool:
     return find_spec("prometheus_client") is not None
 
 
-def exposition(readings: Readings) -> tuple[bytes, str]:
+def exposition(readings: ProcessMetrics) -> tuple[bytes, str]:
     """The body of a response to Prometheus, and its content type."""
     from prometheus_client import CollectorRegistry, exposition
 

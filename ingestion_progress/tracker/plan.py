@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ingestion_progress.models import clean_batch, clean_job_id, new_job_id
-from ingestion_progress.models.jobs import MAX_NAME_LENGTH
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.tracker.changes import checked_count
 from ingestion_progress.wire.percent import DEFAULT_WEIGHTS

@@ -24,7 +24,7 @@ from ingestion_progress.monitoring.metrics import get_job_counts
 from ingestion_progress.monitoring.prometheus import (
     WAKEUP_TRANSPORTS,
     FeedCounts,
-    Readings,
+    ProcessMetrics,
     WriterCounts,
     exposition,
 )
@@ -177,7 +177,7 @@ def test_without_prometheus_client_it_is_a_404_and_a_system_check(client, settin
 def test_every_scrape_has_a_new_registry():
     from prometheus_client import REGISTRY
 
-    readings = Readings(
+    readings = ProcessMetrics(
         feed=FeedCounts(frames=7),
         writer=WriterCounts(flushes=2),
         streams=1,
