@@ -1,35 +1,30 @@
-"""Plays a schedule through the tracker, as a real pipeline would drive it."""
+"""Runs a synthetic job through the tracker, as an ingestion task would."""
 
 from __future__ import annotations
 
 import math
 import secrets
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ingestion_progress import track
 from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
-from ingestion_progress.management.schedule import Schedule, State, Work, schedule_of
+from ingestion_progress.management.schedule import PlannedStage, percent_at, stages_of
+from ingestion_progress.models.statuses import WorkerStatus
+from ingestion_progress.tracker import JobTracker, WorkerSlot
 from ingestion_progress.web import formatting
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ingestion_progress.tracker import JobTracker, WorkerSlot
-
 DOCUMENT_NAME = "simulated-report.pdf"
-# Finer than any client is told of progress.
 TICK_SECONDS = 0.05
 PAD_CHUNK_LENGTH = 255
-# In JSON, a busy worker whose chunk has that long a name.
+# The JSON of a busy worker whose chunk has that long a name.
 PAD_WORKER_BYTES = PAD_CHUNK_LENGTH + 70
 
 
 class SimulatedFailure(IngestionProgressError):
     def __init__(self, percent: float) -> None:
-        super().__init__(f"Simulated failure at {percent:g} %, as it was asked for.")
+        super().__init__(f"Simulated failure at {percent:g} %, as requested.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,99 +33,105 @@ class Simulation:
     stages: Sequence[str] | None = None
     workers: int = 4
     fail_at_percent: float | None = None
+    """It fails at the first tick at which it is that far."""
     pad_kib: int = 0
 
-    def schedule(self) -> Schedule:
-        return schedule_of(self.stages, seconds=self.seconds, workers=self.workers)
-
     def run(self, job_id: str) -> None:
-        """Takes about `seconds`. Raises SimulatedFailure, or JobCancelled where it was stopped."""
-        schedule = self.schedule()
+        """Takes about `seconds`. Raises SimulatedFailure, or JobCancelled."""
+        stages = stages_of(self.stages, seconds=self.seconds, workers=self.workers)
+        totals = {stage.unit: stage.total for stage in stages}
         with track(
             DOCUMENT_NAME,
             job_id=job_id,
             stages=self.stages,
             workers=self.workers,
-            total_chunks=schedule.total_chunks,
-            total_images=schedule.total_images,
+            total_chunks=totals.get("chunks", totals.get("items", 0)),
+            total_images=totals.get("images", 0),
         ) as job:
-            begun = time.monotonic()
-            player = Player(job)
-            player.pad(first=self.workers + 1, kib=self.pad_kib)
+            self._pad(job)
             try:
-                self._play(schedule, player, begun)
+                self._play(job, stages)
             except KeyboardInterrupt:
                 raise JobCancelled(job_id) from None
 
-    def _play(self, schedule: Schedule, player: Player, begun: float) -> None:
-        percent = self.fail_at_percent
-        end = 1.0 if percent is None else schedule.moment_of(percent)
-        moment = -1.0
-        while moment < end:
-            moment = min(end, (time.monotonic() - begun) / self.seconds)
-            player.show(schedule.at(moment))
-            player.job.raise_if_cancelled()
-            time.sleep(min(TICK_SECONDS, (end - moment) * self.seconds))
-        if percent is not None:
-            raise SimulatedFailure(percent)
-
-
-@dataclass
-class Player:
-    """Tells the tracker what changed from one state to the next."""
-
-    job: JobTracker
-    slots: dict[int, tuple[str, WorkerSlot, ExitStack]] = field(default_factory=dict)
-    metrics: dict[str, int] = field(default_factory=dict)
-    begun: set[str] = field(default_factory=set)
-    completed: set[str] = field(default_factory=set)
-
-    def pad(self, *, first: int, kib: int) -> None:
-        """Busy workers on chunks with long random names: they add `kib` KiB to each state."""
-        for number in range(first, first + math.ceil(kib * 1024 / PAD_WORKER_BYTES)):
+    def _pad(self, job: JobTracker) -> None:
+        """Busy workers on chunks with long random names add `pad_kib` KiB to each state."""
+        for number in range(1, 1 + math.ceil(self.pad_kib * 1024 / PAD_WORKER_BYTES)):
             name = f"padding-{secrets.token_hex(PAD_CHUNK_LENGTH)}"[:PAD_CHUNK_LENGTH]
-            self.job.worker(number, chunk=name).progress(0)
+            job.worker(self.workers + number, chunk=name).progress(0)
 
-    def show(self, state: State) -> None:
-        self._show_stages(state)
-        for number in set(self.slots) - set(state.workers):
-            self._free(number)
-        for number, work in state.workers.items():
-            self._hold(number, work)
-        self.job.set_queue_depth(state.queue_depth)
-        gained = {name: value - self.metrics.get(name, 0) for name, value in state.metrics.items()}
-        self.job.count(**{name: n for name, n in gained.items() if n})
-        self.metrics = dict(state.metrics)
+    def _play(self, job: JobTracker, stages: Sequence[PlannedStage]) -> None:
+        player, begun, moment = Player(job, stages, self.workers), time.monotonic(), 0.0
+        tick = min(TICK_SECONDS, self.seconds / 100)
+        while True:
+            player.show(moment)
+            percent = self.fail_at_percent
+            if percent is not None and (percent_at(stages, moment) >= percent or moment >= 1):
+                raise SimulatedFailure(percent)
+            job.raise_if_cancelled()
+            if moment >= 1:
+                return
+            time.sleep(tick)
+            moment = min(1.0, (time.monotonic() - begun) / self.seconds)
 
-    def _show_stages(self, state: State) -> None:
-        for shown in state.stages:
-            plan = shown.plan
-            if plan.name in self.completed:
-                continue
-            stage = self.job.stage(plan.name, total=plan.total, unit=plan.unit)
-            if plan.name not in self.begun:
-                self.begun.add(plan.name)
-                stage.start()
-                counted = formatting.unit(plan.unit, plan.total)
-                self.job.log(f"{plan.total} {counted} to do", stage=plan.name)
-            stage.set(processed=shown.processed, in_flight=shown.in_flight)
-            if shown.is_complete:
-                self.completed.add(plan.name)
-                stage.complete()
 
-    def _hold(self, number: int, work: Work) -> None:
-        held = self.slots.get(number)
-        if held is None or held[0] != work.chunk:
-            self._free(number)
-            stack = ExitStack()
-            held = (
-                work.chunk,
-                stack.enter_context(self.job.worker(number, chunk=work.chunk)),
-                stack,
-            )
-            self.slots[number] = held
-        held[1].progress(work.percent)
+class Player:
+    """Reports the state of each moment to the tracker."""
 
-    def _free(self, number: int) -> None:
-        if number in self.slots:
-            self.slots.pop(number)[2].close()
+    def __init__(self, job: JobTracker, stages: Sequence[PlannedStage], workers: int) -> None:
+        self._job = job
+        self._stages = stages
+        self._workers = workers
+        self._started: set[str] = set()
+        self._completed: set[str] = set()
+        self._slots: dict[int, WorkerSlot] = {}
+        """The busy ones, by number."""
+
+    def show(self, moment: float) -> None:
+        # The pool works for the last of the running stages, where a document spends most time.
+        running = [stage for stage in self._stages if stage.is_running(moment)]
+        pooled = running[-1] if running else None
+        for planned in self._stages:
+            if planned.start <= moment and planned.name not in self._completed:
+                self._show_stage(planned, moment, max(1, self._workers) if planned is pooled else 1)
+        held = pooled.held(moment, max(1, self._workers)) if pooled else range(0)
+        self._show_workers(pooled, held, moment)
+        self._job.set_queue_depth(max(0, pooled.made(moment) - held.stop) if pooled else 0)
+        self._job.set_metrics(**metrics_at(self._stages, moment))
+
+    def _show_stage(self, planned: PlannedStage, moment: float, width: int) -> None:
+        stage = self._job.stage(planned.name, total=planned.total, unit=planned.unit)
+        if planned.name not in self._started:
+            self._started.add(planned.name)
+            stage.start()
+            unit = formatting.unit(planned.unit, planned.total)
+            self._job.log(f"{planned.total} {unit} to do", stage=planned.name)
+        in_flight = len(planned.held(moment, width))
+        stage.set(processed=planned.processed(moment), in_flight=in_flight)
+        if moment >= planned.end:
+            self._completed.add(planned.name)
+            stage.complete()
+
+    def _show_workers(self, stage: PlannedStage | None, held: range, moment: float) -> None:
+        """A worker stays on its item until that is done."""
+        before, self._slots = self._slots, {}
+        if stage is not None and self._workers:
+            for item in held:
+                number = 1 + item % self._workers
+                chunk = f"{stage.unit.removesuffix('s')}-{item + 1}"
+                slot = self._slots[number] = self._job.worker(number, chunk=chunk)
+                slot.progress(stage.item_percent(item, moment, self._workers))
+        for number in before.keys() - self._slots.keys():
+            before[number].change(WorkerStatus.IDLE)
+
+
+def metrics_at(stages: Sequence[PlannedStage], moment: float) -> dict[str, int]:
+    by_name = {stage.name: stage for stage in stages}
+    extracted = by_name.get("extraction", stages[-1]).processed(moment)
+    entities, relations = extracted * 7 // 2, extracted * 9 // 4
+    return {
+        "entities_total": entities,
+        "relations_total": relations,
+        "neo4j_writes": entities + relations,
+        "qdrant_writes": by_name.get("embedding", stages[-1]).processed(moment),
+    }

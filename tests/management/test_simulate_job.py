@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -12,14 +13,16 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from ingestion_progress.exceptions import JobCancelled
 from ingestion_progress.management import simulation
-from ingestion_progress.management.simulation import SimulatedFailure, Simulation
+from ingestion_progress.management.schedule import stages_of
+from ingestion_progress.management.simulation import Player, SimulatedFailure, Simulation
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
-from ingestion_progress.tracker import queue_job, request_cancellation
+from ingestion_progress.tracker import queue_job, request_cancellation, track
 from ingestion_progress.wire.snapshots import load_snapshot
 from tests.support.live import ROOT, LiveProject
 from tests.support.simulated import process_of, simulated, states
@@ -161,8 +164,32 @@ def test_fails_at_about_the_given_percentage_with_a_reason(tracking, percent: fl
         Simulation(seconds=0.5, fail_at_percent=percent).run("failing")
     snapshot = load_snapshot("failing")
     assert snapshot.job.status == JobStatus.FAILED
-    assert snapshot.job.error == f"Simulated failure at {percent} %, as it was asked for."
+    assert snapshot.job.error == f"Simulated failure at {percent} %, as requested."
     assert percent - 0.2 <= snapshot.overall_percent <= percent + 5
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_workers_hold_what_is_in_flight_at_every_moment(tracking, workers: int) -> None:
+    stages = stages_of(None, seconds=20, workers=workers)
+    items_of_first: list[tuple[str, str]] = []
+    with track("a.pdf", job_id="moments", workers=workers) as job:
+        player = Player(job, stages, workers)
+        for step in range(60):
+            player.show(step / 60)
+            progress = load_snapshot("moments").progress(timezone.now())
+            pool = progress.worker_pool
+            busy = [worker for worker in pool.workers if worker.status == "processing"]
+            *_, last = [each for each in progress.stages.values() if each.status == "in_progress"]
+            assert len(busy) == (last.in_flight if workers else 0)
+            assert all(1 <= worker.id <= workers for worker in busy)
+            assert pool.queue_depth >= 0
+            assert last.in_flight + last.processed + pool.queue_depth <= last.total
+            items_of_first += [(last.name, each.current_chunk) for each in busy if each.id == 1]
+        player.show(1.0)
+    changes = [item for item, _ in itertools.groupby(items_of_first)]
+    assert len(changes) == len(set(changes))  # a worker stays on its item until that is done
+    assert len(changes) > 4 or not workers
+    assert load_snapshot("moments").progress(timezone.now()).worker_pool.queue_depth == 0
 
 
 def test_pool_of_none_still_makes_progress(tracking) -> None:

@@ -1,10 +1,12 @@
+"""`manage.py simulate_job`: a synthetic job for a front end under development."""
+
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -19,10 +21,6 @@ if TYPE_CHECKING:
 
     from django.core.management.base import CommandParser
 
-MAX_SECONDS = 86_400
-MAX_WORKERS = 1_000
-MAX_PAD_KIB = 2_048
-
 
 class Command(BaseCommand):
     help = (
@@ -33,7 +31,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--seconds",
-            type=_number(0.1, MAX_SECONDS),
+            type=_between(0.1, 86_400),
             default=30.0,
             metavar="N",
             help="How long the job takes in all. Default: 30.",
@@ -47,20 +45,20 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--workers",
-            type=_whole(0, MAX_WORKERS),
+            type=_between(0, 1_000),
             default=4,
             metavar="N",
             help="Size of the worker pool. Default: 4.",
         )
         parser.add_argument(
             "--fail-at",
-            type=_number(0, 100),
+            type=_between(0.0, 100),
             metavar="PERCENT",
             help="The job fails when it is that far overall. Default: it succeeds.",
         )
         parser.add_argument(
             "--pad-kib",
-            type=_whole(0, MAX_PAD_KIB),
+            type=_between(0, 2_048),
             default=0,
             metavar="N",
             help="Makes each frame about N KiB larger while the job runs, by about three more "
@@ -82,35 +80,30 @@ class Command(BaseCommand):
             fail_at_percent=options["fail_at"],
             pad_kib=options["pad_kib"],
         )
+        job_id = options["job_id"]
         try:
-            job_id = (
-                options["job_id"] if options["queued"] else _queue(simulation, options["job_id"])
-            )
-            if not options["foreground"]:
-                _detach(simulation, job_id)
+            if not options["queued"]:
+                job: Job = queue_job(
+                    DOCUMENT_NAME,
+                    job_id=new_job_id() if job_id is None else job_id,
+                    stages=simulation.stages,
+                    workers=simulation.workers,
+                )
+                job_id = job.pk
             self.stdout.write(job_id)
             self.stdout.flush()
             if options["foreground"]:
                 simulation.run(job_id)
+            else:
+                _detach(simulation, job_id)
         except SimulatedFailure as failure:
-            self.stderr.write(str(failure))  # as asked, so the command did its work
+            self.stderr.write(str(failure))  # the command did as requested
         except (IngestionProgressError, ValueError) as error:
             raise CommandError(str(error)) from error
 
 
-def _queue(simulation: Simulation, job_id: str | None) -> str:
-    """The job's row, there before anything else happens. Raises JobExists, InvalidJobId."""
-    job: Job = queue_job(
-        DOCUMENT_NAME,
-        job_id=new_job_id() if job_id is None else job_id,
-        stages=simulation.stages,
-        workers=simulation.workers,
-    )
-    return job.pk
-
-
 def _detach(simulation: Simulation, job_id: str) -> None:
-    """Starts the simulation in a session of its own: it survives this process and its terminal."""
+    """Starts the simulation in another session: it outlives this process and its terminal."""
     options = {
         "job-id": job_id,
         "seconds": simulation.seconds,
@@ -120,9 +113,9 @@ def _detach(simulation: Simulation, job_id: str) -> None:
         "fail-at": simulation.fail_at_percent,
     }
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    # By module and not by manage.py, which this process need not have been started with.
+    # By module: this process need not have been started by manage.py.
     path = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
-    subprocess.Popen(  # noqa: S603 (a list of our own checked values, no shell)
+    subprocess.Popen(  # noqa: S603 (a list of checked values, no shell)
         [sys.executable, "-m", "django", "simulate_job", "--foreground", "--queued", *given],
         env=os.environ | {"PYTHONPATH": path},
         stdin=subprocess.DEVNULL,
@@ -132,29 +125,17 @@ def _detach(simulation: Simulation, job_id: str) -> None:
     )
 
 
-def _number(lowest: float, highest: float) -> Callable[[str], float]:
+def _between(lowest: float, highest: float) -> Callable[[str], float]:
+    """A whole number where the lowest is one."""
+    kind, noun = (int, "whole number") if isinstance(lowest, int) else (float, "number")
+
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a number from {lowest:g} to {highest:g}."
-            )
-        return value
-
-    return parse
-
-
-def _whole(lowest: int, highest: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        value = int(text) if text.isdecimal() else -1
-        if not lowest <= value <= highest:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number from {lowest} to {highest}."
-            )
-        return value
+        with suppress(ValueError):
+            if lowest <= (value := kind(text)) <= highest:  # not true of nan
+                return value
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a {noun} from {lowest:g} to {highest:g}."
+        )
 
     return parse
 

@@ -1,3 +1,5 @@
+"""`manage.py stream_token`: a token for `?token=` of a stream."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
