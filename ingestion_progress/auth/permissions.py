@@ -1,4 +1,4 @@
-"""Who may view, start and cancel jobs: decided here for the stream, the API and the pages."""
+"""Decides who may view, start and cancel jobs, for the streams, the API and the pages."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def grant_view(
 ) -> Grant:
     """Permission to view the job, whether it exists or not. May query the database.
 
-    The id `""` stands for all jobs together: their list, and the search. A token in the request
-    takes precedence over the session. Raises AccessRefused.
+    The id `""` means all jobs together: their list, and the search. A token in the request takes
+    precedence over the session. Raises AccessRefused.
     """
     text = tokens.presented(request)
     if is_open():
@@ -85,7 +85,7 @@ def grant_view_of_each(request: HttpRequest, job_ids: Iterable[str]) -> Grant:
 def may_start(request: HttpRequest, job_id: str = "") -> bool:
     """May this request start jobs and, given an id, cancel or delete that job?
 
-    The project's CAN_VIEW hook must agree to the job, too. May query the database.
+    The project's CAN_VIEW hook must permit the job, too. May query the database.
     """
     user = getattr(request, "user", None)
     if not (conf.is_public or (user is not None and user.has_perm(START_JOB))):
@@ -116,7 +116,7 @@ def user_id_of(request: HttpRequest) -> str:
 
 
 def recheck(granted: Iterable[tuple[HttpRequest, str]]) -> list[str]:
-    """Checks granted requests for jobs again: for each the code that refuses it now, or "".
+    """Checks granted requests for jobs again. Returns the error code of each refusal, "" if none.
 
     Users are read again, many at a time. Raises Django's database errors; any other exception of
     the project's CAN_VIEW hook counts as a refusal.

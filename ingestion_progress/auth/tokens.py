@@ -60,7 +60,7 @@ class StreamToken:
     """Primary key of the user who issued it; empty for a token of another service."""
 
     def covers(self, job_id: str) -> bool:
-        """The id `""` stands for all jobs together."""
+        """The id `""` means all jobs together."""
         return self.jobs is None or job_id in self.jobs
 
 
@@ -115,7 +115,7 @@ def verify(text: str) -> StreamToken:
 
 
 def key_problem() -> str:
-    """A sentence about wrong settings of algorithm and keys; empty if they are right."""
+    """A sentence about wrong settings of the algorithm or the keys; empty if they are right."""
     algorithm = conf.token_algorithm
     if algorithm not in ALGORITHMS:
         return f"INGESTION_PROGRESS_TOKEN_ALGORITHM must be one of {', '.join(ALGORITHMS)}."

@@ -20,8 +20,8 @@ BATCH_SIZE = 500
 def read(user_ids: Iterable[str]) -> dict[str, Any]:
     """The current users by id, with two queries for each 500.
 
-    `is_job_viewer` is True for those to whom ModelBackend gives the permission to view jobs; any
-    other has to be checked alone. Raises Django's database errors.
+    `is_job_viewer` is True for users to whom ModelBackend gives the permission to view jobs; every
+    other user has to be checked individually. Raises Django's database errors.
     """
     users: dict[str, Any] = {}
     keys = iter(_keys(user_ids))

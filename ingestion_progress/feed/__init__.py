@@ -1,18 +1,18 @@
-"""The one source of frames in a process: rows are read once, however many people watch.
+"""The one source of frames in a process: rows are read once for any number of viewers.
 
-selection      which jobs a stream is about, its encoder, where it resumes, when it ends
+selection      the jobs of a stream, its encoder, where it resumes, when it ends
 subscription   one open stream: its phase, what is unsent, how it ends
 mailbox        what is unsent, with one slot per job
 output, sink   the bytes that its client receives, and where they are written
 ending         why a stream ends
 watched_job    one job's newest state, its subscribers and its throttle
 active_jobs    the streams of all active jobs, and which ends were sent to them
-watched_jobs   both of them: what a read compares with, and where its results go
+watched_jobs   both of them: what a read compares with, and who receives its results
 queries        what changed in the database, encoded
 poller         the loop: reads what is due, publishes what has changed
 read_schedule  when the poller reads next, and which jobs
 shutdown       streams that end before their job does: rotation, SIGTERM
-feed           who is subscribed; starts and stops the rest
+feed           the subscriptions of the process; starts and stops the rest
 """
 
 from ingestion_progress.feed.ending import AlreadyCurrent, EndReason

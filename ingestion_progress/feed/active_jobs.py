@@ -19,14 +19,14 @@ BROKEN_FOR_SECONDS = 60.0
 
 @dataclass(eq=False, kw_only=True, slots=True)
 class Scan:
-    """One reading of all active jobs: for which new streams, and which ends it asks for."""
+    """One read of all active jobs: the new streams that it serves, and the ends that it queries."""
 
     now: datetime
     clock: float
     sent_since: datetime
-    """Ends from here on are sent to the streams that are open, unless they were sent already."""
+    """Open streams receive the ends since this time, unless they were sent already."""
     joining: dict[Subscription, datetime | None]
-    """New streams, and the moment from which on ends are resumed; None: it resumes none."""
+    """New streams, with the time since which each receives ends; None: it receives none."""
     missed: dict[str, State] = field(default_factory=dict)
     """Earlier ends, which only a stream that resumes may have missed."""
 
@@ -36,19 +36,19 @@ class Scan:
 
 
 class ActiveJobs:
-    """While such streams are open every tick scans all active jobs, and the ends since the last
-    scan with an overlap: what began and ended in between, or was dated by a slow clock.
+    """While such streams are open, every tick scans all active jobs, and those that ended since the
+    last scan. The scans overlap, because the writer's clock may be behind.
     """
 
     def __init__(self) -> None:
         self.subscribers: set[Subscription] = set()
-        """Streams that have their first states. One set for ever: watched jobs hold it."""
+        """Streams that have their first states. Never replaced: watched jobs refer to this set."""
         self.joining: set[Subscription] = set()
         """Streams that wait for the next scan."""
         self._sent: dict[str, State] = {}
-        """Ended jobs whose end was sent, of the last minute."""
+        """Jobs that ended in the last minute and whose end was sent."""
         self._broken: dict[str, tuple[NoState, float]] = {}
-        """Jobs that cannot be read, and the clock time until which they are not tried."""
+        """Jobs that cannot be read, and the clock time until which they are not read again."""
         self._covered_at: datetime | None = None
 
     @property
@@ -64,7 +64,7 @@ class ActiveJobs:
         }
 
     def broken(self, clock: float) -> frozenset[str]:
-        """The jobs that are not to be tried now."""
+        """The jobs that are not to be read now."""
         return frozenset(job_id for job_id, (_, until) in self._broken.items() if clock < until)
 
     def leave(self, subscription: Subscription) -> None:
@@ -83,12 +83,12 @@ class ActiveJobs:
         joining = {each: each.selection.ended_since(now) for each in self.joining}
         return Scan(now=now, clock=clock, sent_since=sent_since, joining=joining)
 
-    def goes_on(self, job_id: str) -> None:
+    def job_active(self, job_id: str) -> None:
         """The job is active, perhaps again."""
         self._sent.pop(job_id, None)
         self._broken.pop(job_id, None)
 
-    def ends(self, job_id: str, state: State, *, was_active: bool, scan: Scan | None) -> None:
+    def job_ended(self, job_id: str, state: State, *, was_active: bool, scan: Scan | None) -> None:
         """Sends the end of a job that has ended or vanished, unless it was sent or is too old."""
         self._broken.pop(job_id, None)
         ended_at = state.ended_at
@@ -103,7 +103,7 @@ class ActiveJobs:
         elif scan is not None:
             scan.missed[job_id] = state
 
-    def breaks(self, job_id: str, state: NoState, *, clock: float) -> None:
+    def job_unreadable(self, job_id: str, state: NoState, *, clock: float) -> None:
         """Sends that the job cannot be read."""
         self._sent.pop(job_id, None)
         if job_id not in self._broken:
@@ -115,11 +115,11 @@ class ActiveJobs:
         self._covered_at = scan.now
         self._broken = {
             job_id: at for job_id, at in self._broken.items() if at[1] > scan.clock
-        }  # what was tried again is either readable now or gone
+        }  # the others were read again: they are readable now, or deleted
         broken = {job_id: state for job_id, (state, _) in self._broken.items()}
         ended = sorted((scan.missed | self._sent).items(), key=_active_until)
         for subscription, since in scan.joining.items():
-            if subscription not in self.joining:  # it has left meanwhile
+            if subscription not in self.joining:  # it was closed meanwhile
                 continue
             self.joining.discard(subscription)
             self.subscribers.add(subscription)
@@ -130,11 +130,11 @@ class ActiveJobs:
             subscription.fill(ends, _frames_for(subscription, states))
             if _is_idle(subscription, states):
                 is_known = since is not None and not missed
-                subscription.conclude(cursor_at(scan.now), is_known=is_known)
+                subscription.end_idle(cursor_at(scan.now), is_known=is_known)
             subscription.set_ready()
         for subscription in list(self.subscribers):
             if _is_idle(subscription, states):
-                subscription.conclude(cursor_at(scan.now), is_known=False)
+                subscription.end_idle(cursor_at(scan.now), is_known=False)
 
     def _send(self, job_id: str, state: State) -> None:
         for subscription in including(self.subscribers, state.batch):
@@ -151,7 +151,7 @@ def _frames_for(subscription: Subscription, states: Mapping[str, State]) -> dict
 
 
 def _is_idle(subscription: Subscription, active: Mapping[str, State]) -> bool:
-    """Does the stream wait for the end of jobs of which none is active?"""
+    """Is it a stream that ends once none of its jobs is active, and is none active?"""
     selection = subscription.selection
     return selection.is_until_idle and not any(
         selection.includes(state.batch) for state in active.values()

@@ -16,14 +16,14 @@ class EndReason(StrEnum):
     REFUSED = "refused"
     """The viewer may no longer watch, or too many streams are open."""
     IDLE = "idle"
-    """No job is left to wait for."""
+    """None of its jobs is active."""
     ROTATION = "rotation"
     """The stream has reached its maximum age."""
     SHUTDOWN = "shutdown"
     """The process is about to stop."""
 
     @property
-    def is_for_now(self) -> bool:
+    def is_temporary(self) -> bool:
         """The client reconnects and resumes."""
         return self in {EndReason.ROTATION, EndReason.SHUTDOWN}
 
@@ -35,4 +35,4 @@ class Ending:
 
 
 class AlreadyCurrent:
-    """The answer to a client that has everything there will be: nothing is left to stream."""
+    """The answer to a client that has the final state already: nothing is left to stream."""

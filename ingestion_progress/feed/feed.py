@@ -1,4 +1,4 @@
-"""Who is subscribed in this process; starts and stops everything else."""
+"""The subscriptions of this process; starts and stops everything else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ingestion_progress.feed.shutdown import (
     STALLED_AFTER_SECONDS,
     Shutdown,
     SigtermHandler,
-    end_for_now,
+    end_temporarily,
     retry_between,
     start_task,
     stream_age_seconds,
@@ -33,7 +33,7 @@ from ingestion_progress.wire.frames import missing_frame
 
 # A new stream opens without a state when none is known after this long.
 PATIENCE_SECONDS = 5.0
-# A stream that nobody has begun to read by then was given up before its response started.
+# A stream that is not read by then was abandoned before its response started.
 ABANDONED_AFTER_SECONDS = 30.0
 
 
@@ -70,7 +70,7 @@ class Feed:
 
     @property
     def poll_lag_seconds(self) -> float:
-        """Since the last successful poll; 0 while nobody watches."""
+        """Time since the last successful poll; 0 while nobody watches."""
         return 0.0 if self._poller is None else self._clock() - self._poller.polled_at
 
     @property
@@ -84,9 +84,9 @@ class Feed:
         return self._poller is not None and self._poller.is_failing
 
     async def subscribe(self, selection: Selection) -> Subscription | AlreadyCurrent:
-        """A subscription whose first state is known, or was waited for long enough.
+        """Returns once the first state is known, or after `PATIENCE_SECONDS`.
 
-        AlreadyCurrent: the client has everything there will be. `unsubscribe` ends it.
+        AlreadyCurrent: the client has the final state already. `unsubscribe` ends a subscription.
         """
         return await self.opened(self.join(selection))
 
@@ -94,7 +94,7 @@ class Feed:
         """The second half of `subscribe`."""
         try:
             answer = await subscription.ready
-        except BaseException:  # the client has left before there was an answer
+        except BaseException:  # the client disconnected before there was an answer
             self.unsubscribe(subscription)
             raise
         if answer is None:
@@ -103,7 +103,7 @@ class Feed:
         return answer
 
     def join(self, selection: Selection) -> Subscription:
-        """The first half of `subscribe`: states that are known are in its mailbox at once."""
+        """The first half of `subscribe`: puts the states that are known into the mailbox."""
         loop = asyncio.get_running_loop()
         subscription = Subscription(selection, loop, counts=self.counts)
         job_ids = selection.job_ids or ()
@@ -127,7 +127,7 @@ class Feed:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Forgets the subscription, and stops with the last one. May be called twice."""
+        """Removes the subscription, and stops the feed after the last one. May be called twice."""
         subscription.close()
         if subscription not in self._subscriptions:
             return
@@ -149,8 +149,8 @@ class Feed:
         for subscription in [each for each in self._subscriptions if each.ends_at <= clock]:
             if subscription.is_ending:
                 subscription.abort()
-            elif not self.is_failing:  # with the database down nobody could admit it again
-                end_for_now(subscription, EndReason.ROTATION)
+            elif not self.is_failing:  # with the database down the client could not reconnect
+                end_temporarily(subscription, EndReason.ROTATION)
                 subscription.ends_at = clock + STALLED_AFTER_SECONDS
 
     def keep_alive(self, clock: float) -> None:
@@ -169,7 +169,7 @@ class Feed:
     def _enter(self, subscription: Subscription, loop: asyncio.AbstractEventLoop) -> Poller | None:
         """Adds the subscription; None: the process is about to stop, and the stream ends."""
         if self._shutdown.has_begun_in(loop):
-            end_for_now(subscription, EndReason.SHUTDOWN)
+            end_temporarily(subscription, EndReason.SHUTDOWN)
             return None
         poller = self._running_poller(loop)
         clock = self._clock()
@@ -204,7 +204,7 @@ class Feed:
         self._forget()
 
     def _leave_old_loop(self) -> None:
-        """Starts afresh where the event loop was replaced; its tasks ended with it."""
+        """Starts again after the event loop was replaced; the tasks ended with the old loop."""
         if self._loop is not None and self._loop.is_running():
             raise RuntimeError("The feed is in use in another event loop of this process.")
         self._forget()
@@ -221,7 +221,7 @@ class Feed:
 
 @functools.cache
 def get_feed() -> Feed:
-    """The process's own, made on first use."""
+    """The feed of this process, created on first use."""
     return Feed()
 
 

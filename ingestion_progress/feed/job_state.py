@@ -1,4 +1,4 @@
-"""What was read of a job at one moment, encoded once for everyone who receives it."""
+"""The state of a job that was read at one moment, encoded once for all its streams."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def cursor_at(moment: datetime) -> str:
-    """The `id:` on a stream of many jobs: ends up to here were sent. Unix milliseconds."""
+    """The `id:` on a stream of many jobs: ends up to this time were sent. Unix milliseconds."""
     return str(int(moment.timestamp() * 1000))
 
 
 @dataclass(eq=False, slots=True)
 class JobState:
-    """A job's snapshot, with the frames of it that somebody needed."""
+    """A job's snapshot, and its frames, each encoded when it is first needed."""
 
     snapshot: Snapshot
     now: datetime
-    """The moment that its elapsed times show."""
+    """The time for which its elapsed times are computed."""
     covered_at: datetime
-    """Ends up to here were read together with it, or before."""
+    """All ends up to this time were read with this state, or before."""
     batch: str = field(init=False)
     liveness: Liveness | None = field(init=False)
     """None once the job has ended."""
@@ -49,8 +49,8 @@ class JobState:
     def multi_frame(self) -> Frame:
         """For streams of many jobs."""
         if self._multi_frame is None:
-            # Ends are sent before everything that was read with them, in the order of their dates:
-            # a stream that is cut between two of them resumes at the one that it has.
+            # Ends are sent before all states that were read with them, in the order of their dates:
+            # a stream that is cut between two ends resumes at the one that its client has.
             upto = min(self.ended_at or self.covered_at, self.covered_at)
             self._multi_frame = multi_job_frame(self.snapshot, self.now, cursor_at(upto))
         return self._multi_frame
@@ -73,7 +73,7 @@ class JobState:
 
     @property
     def is_final(self) -> bool:
-        return self.liveness is None  # read at every tick; to ask the job costs 2 µs
+        return self.liveness is None  # read at every tick; `job.is_finished` takes 2 µs
 
     @property
     def version(self) -> str:
@@ -96,7 +96,7 @@ class NoState:
 
     frame: Frame
     batch: str = ""
-    """The job's batch, where it was known."""
+    """The job's batch, if it was known."""
 
     liveness = None
     is_final = True
@@ -120,7 +120,7 @@ State: TypeAlias = JobState | NoState
 def refreshed(
     states: Mapping[str, JobState], now: datetime, covered_at: datetime
 ) -> dict[str, JobState]:
-    """The same states with clocks that are right now, encoded for streams of many jobs."""
+    """The same states with the elapsed times of `now`, encoded for streams of many jobs."""
     return {
         job_id: state.with_clocks_at(now, covered_at).encode(single=False, multi=True)
         for job_id, state in states.items()

@@ -37,7 +37,7 @@ class Output:
         self.last_frame = frame
         self._counts.frames += 1
         self._counts.frame_bytes += len(sent)
-        return retry + sent  # without a retry the very same bytes, not a copy
+        return retry + sent  # without a retry the same object, not a copy
 
     def message(self, message: Message) -> bytes:
         if self._member is None:
@@ -46,7 +46,7 @@ class Output:
         return packed + self._member.end() if self._is_complete else packed
 
     def last(self, message: Message, *, is_event: bool) -> bytes:
-        """The closing message; `is_event`: a `retry:` that was not sent yet goes in front of it."""
+        """The closing message; `is_event`: it comes after a `retry:` that was not sent yet."""
         retry = self.take_retry() if self.retry and is_event else b""
         self.retry, self._is_complete = b"", True
         return retry + (
@@ -54,7 +54,7 @@ class Output:
         )
 
     def is_silent(self, clock: float, after_seconds: float) -> bool:
-        """Was no frame sent for so long? True once per interval."""
+        """Was no frame sent for this long? True once per interval."""
         if self.frames_sent != self._seen_frames:
             self._seen_frames, self._quiet_since = self.frames_sent, clock
             return False

@@ -51,7 +51,7 @@ class Poller:
         self._schedule = ReadSchedule(jobs, clock())
         self._wake = asyncio.Event()
         self._asleep_until = -math.inf
-        """Clock time; in the past while it is awake."""
+        """Clock time; minus infinity while it is awake."""
         self._backoff = Backoff(
             logger,
             down="feed_poll_failed",
@@ -68,7 +68,7 @@ class Poller:
         return self._backoff.is_failing
 
     def read_soon(self, job_id: str) -> None:
-        """Reads a job that is watched from now on before the next tick."""
+        """Has a newly watched job read before the next tick."""
         self._schedule.unread.add(job_id)
         self._wake.set()
 
@@ -77,12 +77,12 @@ class Poller:
         self._wake.set()
 
     def on_notification(self, job_ids: Collection[str] = (), ended: Collection[str] = ()) -> None:
-        """These jobs were written; none: some that are not named."""
+        """These jobs were written; empty: jobs that are not named."""
         if self._schedule.notify(job_ids, ended, self._clock()) < self._asleep_until:
             self._wake.set()
 
     async def run(self) -> None:
-        """Polls until it is cancelled. A failure is logged once, and tried again."""
+        """Polls until it is cancelled. A failed poll is logged once and repeated after a pause."""
         while True:
             self._wake.clear()
             self._schedule.release(self._clock())
@@ -116,7 +116,7 @@ class Poller:
     async def _read(self, job_ids: Iterable[str], *, is_scan: bool = False) -> None:
         clock, jobs, schedule = self._clock(), self._jobs, self._schedule
         known = jobs.last_seen(job_ids, clock)
-        # What is asked for from here on may have been written after it was read.
+        # A job that is added from here on may be written after this read, and is read again.
         asked_for, schedule.unread = schedule.unread, set()
         now, scan, was_scan_due = timezone.now(), None, schedule.is_scan_due
         if is_scan:
@@ -138,7 +138,7 @@ class Poller:
             await self._complete(scan)
 
     async def _complete(self, scan: Scan) -> None:
-        """Sends the states of all active jobs to new streams, with clocks that are right."""
+        """Sends the states of all active jobs to new streams, with current elapsed times."""
         clock = self._clock()
         if scan.joining:
             self._schedule.joined(clock)

@@ -63,14 +63,14 @@ class LastSeen:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scope:
-    """What a poll reads and encodes beside the jobs that it names."""
+    """What a poll encodes, and which jobs it reads besides those that it names."""
 
     single: Collection[str] | None = None
     """Jobs to encode for streams of one job; None: all."""
     multi: Collection[str] | None = ()
     """Jobs to encode for streams of many jobs; None: all."""
     ended_since: datetime | None = None
-    """Also all active jobs, and the newest of those that ended since."""
+    """Also reads all active jobs, and the newest of those that ended since this time."""
     sent: Mapping[str, LastSeen] = field(default_factory=dict)
     """Ended jobs that are known already."""
     broken: Collection[str] = ()
@@ -108,7 +108,7 @@ def read_changes(
     poll = _Poll(known=known, now=now, scope=scope, changes=changes)
     is_scan = scope.ended_since is not None
     size = _parameters(reserve=2 * len(scope.broken) + 10 if is_scan else 0)
-    # Jobs that the scan should find come last: they need not be named then.
+    # The scan finds the active jobs, which come last and then need not be named.
     job_ids = sorted(known, key=poll.is_active) if is_scan else list(known)
     while job_ids or is_scan:
         asked, rest = job_ids[:size], job_ids[size:]
@@ -119,7 +119,7 @@ def read_changes(
 
 
 def _parameters(*, reserve: int = 0) -> int:
-    """How many parameters a query may have beside the reserved ones."""
+    """How many parameters a query may have in addition to the reserved ones."""
     limit = connections[router.db_for_read(Job)].features.max_query_params
     return max(1, limit - reserve) if limit else sys.maxsize
 
@@ -185,7 +185,7 @@ class _Poll:
         return at is not None and at.is_missing
 
     def _batch_of(self, job_id: str) -> str:
-        """Of a job without a readable row, as it was last seen."""
+        """The batch of a job without a readable row, as it was last seen."""
         at = self.known.get(job_id)
         return "" if at is None else at.batch
 

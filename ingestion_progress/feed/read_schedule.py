@@ -8,14 +8,14 @@ from collections.abc import Collection
 from ingestion_progress.conf import conf
 from ingestion_progress.feed.watched_jobs import WatchedJobs
 
-# New jobs and notified ones are read at once, but no more often than this: many streams that open
-# together are read together.
+# New and notified jobs are read at once, but with this pause between reads: many streams that open
+# together share a read.
 LOAD_INTERVAL_SECONDS = 0.02
 # Sustained rate limit: after this many in a row, loads are as rare as ticks are by default.
-# Otherwise many jobs that change out of step would be read without a pause.
+# Otherwise many jobs that change at different times would be read without a pause.
 BURST_SIZE = 20
 SUSTAINED_INTERVAL_SECONDS = 0.25
-# New streams of all jobs may each need a scan of all active jobs; they share one.
+# The pause between scans for new streams of all jobs, which share them.
 SCAN_INTERVAL_SECONDS = 0.25
 
 
@@ -30,7 +30,7 @@ class ReadSchedule:
         self.unread: set[str] = set()
         """Jobs to be read at the next load."""
         self.waiting: set[str] = set()
-        """Jobs with something that the throttle holds back."""
+        """Jobs with a state that the throttle holds back."""
         self.is_scan_due = False
         """A job was written that no stream names, and there are streams of all jobs."""
         self._next_tick_at = self._next_load_at = self._next_joining_at = clock
@@ -47,9 +47,9 @@ class ReadSchedule:
         return bool(self.unread) and clock >= self._next_load_at
 
     def notify(self, job_ids: Collection[str], ended: Collection[str], clock: float) -> float:
-        """Jobs were written (none: some that are not named); returns when the next read is due.
+        """Jobs were written (empty: jobs that are not named); returns when the next read is due.
 
-        Those that have ended are read at once, others once their next state may be sent.
+        Jobs that have ended are read at once, others once their next state may be sent.
         """
         watched = self._jobs.by_id
         named = watched.keys() & job_ids if job_ids else set(watched)
@@ -69,7 +69,7 @@ class ReadSchedule:
         return due_at
 
     def release(self, clock: float) -> None:
-        """Sends held states whose time has come, and has newer ones read."""
+        """Sends the held states that are due, or has newer ones read."""
         for job_id in list(self.waiting):
             job = self._jobs.by_id.get(job_id)
             if job is not None and job.is_to_be_read(clock):
@@ -83,8 +83,8 @@ class ReadSchedule:
                 self.waiting.discard(job_id)
 
     def jobs_of_tick(self, clock: float) -> Collection[str]:
-        """All watched jobs, except those that are read within an interval anyway, when their
-        throttle's interval ends.
+        """All watched jobs, except changed ones whose throttle interval ends by the next tick: they
+        are read then.
         """
         watched = self._jobs.by_id
         if self._jobs.active.is_watched:
@@ -113,7 +113,7 @@ class ReadSchedule:
 
     @property
     def next_at(self) -> float:
-        """When there is something to do, as far as is known."""
+        """When the next read or send is due, without further notifications."""
         watched = self._jobs.by_id
         due = [self._next_scan_at, math.inf if self._is_tick_idle else self._next_tick_at]
         due += [job.due_at for each in self.waiting if (job := watched.get(each))]
@@ -123,14 +123,14 @@ class ReadSchedule:
 
     @property
     def _next_scan_at(self) -> float:
-        """When all active jobs are to be read, should that be before the next tick."""
+        """When a scan is due before the next tick; infinity if none is."""
         due_at = self._next_load_at if self.is_scan_due else math.inf
         joining_at = self._next_joining_at if self._jobs.active.joining else math.inf
         return min(due_at, joining_at)
 
     @property
     def _is_tick_idle(self) -> bool:
-        """Is everything that the next tick would read due soon after it anyway?"""
+        """Is every job that the next tick would read due soon after it anyway?"""
         if self._jobs.active.is_watched or len(self.waiting) < len(self._jobs.by_id):
             return False
         return not self.jobs_of_tick(self._next_tick_at)

@@ -1,4 +1,4 @@
-"""Which jobs a stream is about, how they are encoded for it, where it resumes and when it ends."""
+"""The jobs of a stream, how they are encoded for it, where it resumes and when it ends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from ingestion_progress.feed.job_state import JobState, NoState
     from ingestion_progress.wire.frames import Frame
 
-# A job's end is dated by its writer and becomes visible at its COMMIT. A client that resumes misses
-# no end while the hosts' clocks differ, and a COMMIT takes, no more than this.
+# The writer dates a job's end, which becomes visible at its COMMIT. A client that resumes misses no
+# end if the clocks of the hosts differ by at most this much, and no COMMIT takes longer.
 OVERLAP = timedelta(seconds=60)
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 # Longer numbers lie beyond the year 2286, or are not Unix milliseconds.
@@ -33,7 +33,7 @@ class Selection:
     is_until_idle: bool = False
     """A stream of many jobs ends once none of them is active."""
     last_event_id: str = ""
-    """The cursor that the client brought; empty for a new client."""
+    """The cursor that the client sent; empty for a new client."""
     unanswered: set[str] = field(default_factory=set)
     """Named jobs of which no state has been sent yet."""
     ended: dict[str, str] = field(default_factory=dict)
@@ -84,13 +84,14 @@ class Selection:
         return state.single_frame if self.is_single else state.multi_frame
 
     def has(self, frame: Frame) -> bool:
-        """Did the client bring the cursor of this very state?"""
+        """Did the client send the cursor of exactly this state?"""
         return self.is_single and frame.cursor != "" and frame.cursor == self.last_event_id
 
     def ended_since(self, now: datetime) -> datetime | None:
-        """A stream of active jobs is sent the ends from here on; None: a new client gets none.
+        """A stream of active jobs receives the ends since this time; None: it receives none.
 
-        A cursor that is malformed, or ahead of this host's clock, means all ends.
+        A new client receives none. A cursor that is malformed, or ahead of this host's clock, means
+        all ends.
         """
         if not self.last_event_id:
             return None
@@ -101,7 +102,7 @@ class Selection:
         return BEGINNING if moment > now + OVERLAP else moment - OVERLAP
 
     def note(self, job_id: str, frame: Frame) -> None:
-        """Records the state that is sent of a named job."""
+        """Records that this state of a named job is sent."""
         self.unanswered.discard(job_id)
         if self.job_ids is None:
             return

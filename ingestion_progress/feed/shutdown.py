@@ -1,7 +1,7 @@
 """Rotation and shutdown: streams that the server ends before their jobs end.
 
-Each ends between two frames and says when to reconnect, which the client does with its
-`Last-Event-ID`. The delays are random, so that thousands of clients do not reconnect at once.
+Each ends between two frames with a `retry:`, and its client reconnects with its `Last-Event-ID`.
+The delays are random, so that thousands of clients do not reconnect at once.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def retry_between(seconds: tuple[float, float]) -> bytes:
     return encode_retry(round(random.uniform(*seconds) * 1000))  # noqa: S311  (no secret)
 
 
-def end_for_now(subscription: Subscription, reason: EndReason) -> None:
+def end_temporarily(subscription: Subscription, reason: EndReason) -> None:
     """Ends a stream whose client is to reconnect and resume."""
     seconds = RETRY_AFTER_ROTATION_SECONDS
     if reason is EndReason.SHUTDOWN:
@@ -58,8 +58,8 @@ def end_for_now(subscription: Subscription, reason: EndReason) -> None:
 def start_task(
     loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]
 ) -> asyncio.Task[None]:
-    """A task in an empty context: the context of the request that happens to be the first names
-    its executor and database thread, which end with it.
+    """A task in an empty context. The context of the first request refers to the executor and the
+    database thread of that request, which end with it.
     """
     return loop.create_task(work, context=contextvars.Context())
 
@@ -82,7 +82,7 @@ class Shutdown:
     def begin(self, then: Callable[[], None]) -> None:
         """Calls `then` once all clients have the closing event, or after `DRAIN_SECONDS`."""
         for subscription in self._subscriptions:
-            end_for_now(subscription, EndReason.SHUTDOWN)
+            end_temporarily(subscription, EndReason.SHUTDOWN)
         self._task = start_task(asyncio.get_running_loop(), self._wait(then))
 
     async def _wait(self, then: Callable[[], None]) -> None:
@@ -99,8 +99,8 @@ class SigtermHandler:
     """Delays SIGTERM until `begin` has called back; then the previous handler is called.
 
     Without it servers wait for open streams for ever (uvicorn, granian) or cut them (daphne). A
-    handler that was set with `loop.add_signal_handler` is called beside ours: a loop reads signals
-    from a file descriptor, whatever handler is set.
+    handler that was set with `loop.add_signal_handler` is called in any case: a loop reads signals
+    from a file descriptor, independently of the handler.
     """
 
     def __init__(self, begin: Callable[[Callable[[], None]], None]) -> None:
@@ -114,7 +114,7 @@ class SigtermHandler:
             return
         self._loop = loop
         previous = signal.getsignal(signal.SIGTERM)
-        # None: set by something other than Python, and out of reach.
+        # None: set by code other than Python, and it cannot be called.
         if previous in {self._handler, signal.SIG_IGN, None}:
             return
         self._handler = partial(self._handle, previous)

@@ -7,13 +7,13 @@ from typing import Protocol
 
 
 class Sink(Protocol):
-    """Takes the bytes of a stream: a Future of an iteration takes once, a `FrameWriter` until the
-    end.
+    """Receives the bytes of a stream: the Future of one iteration step only once, a `FrameWriter`
+    until the end.
     """
 
     @property
     def is_busy(self) -> bool:
-        """It takes nothing now."""
+        """`write` must not be called now."""
 
     def write(self, data: bytes, /) -> None: ...
 
@@ -26,7 +26,7 @@ class NextBytes(asyncio.Future[bytes]):
 
     @property
     def is_busy(self) -> bool:
-        return self.done()  # also once it was cancelled: what is due stays in the mailbox
+        return self.done()  # also after a cancellation: the frames stay in the mailbox
 
     def write(self, data: bytes) -> None:
         self.set_result(data)

@@ -23,10 +23,10 @@ KEEPALIVE_MESSAGE = Message(body=KEEPALIVE)
 
 
 class Phase(Enum):
-    """Where a subscription stands; it only moves forward."""
+    """The state of a subscription, which only moves forward."""
 
     OPENING = 1
-    """Nobody reads yet; the first state may be known."""
+    """The response is not read yet; the first state may be known."""
     STREAMING = 2
     ENDING = 3
     """The closing message is known, and not sent yet."""
@@ -55,7 +55,7 @@ class Subscription(AsyncIterator[bytes]):
         self.selection = selection
         self.phase = Phase.OPENING
         self.ready: asyncio.Future[AlreadyCurrent | None] = loop.create_future()
-        """Done once the first state is known, or was waited for long enough."""
+        """Done once the first state is known, or the wait for it is over."""
         self.has_ended = False
         """The closing message was sent, and the client does not reconnect."""
         self.not_before = 0.0
@@ -73,12 +73,12 @@ class Subscription(AsyncIterator[bytes]):
 
     @property
     def is_open(self) -> bool:
-        """Somebody reads, or has read."""
+        """The response is read, or was read."""
         return self.phase is not Phase.OPENING
 
     @property
     def is_ending(self) -> bool:
-        """It takes no more states: at most the closing message is left to send."""
+        """It accepts no more states: at most the closing message is left to send."""
         return self._ending is not None or self.phase is Phase.CLOSED
 
     @property
@@ -91,12 +91,12 @@ class Subscription(AsyncIterator[bytes]):
         return future
 
     def attach(self, sink: Sink) -> None:
-        """Writes to this sink from now on, what is unsent first."""
+        """Writes to this sink from now on, beginning with what is unsent."""
         self._sink = sink
-        self.hand_out()
+        self.flush()
 
-    def hand_out(self) -> None:
-        """Writes what is due, as much as the sink takes."""
+    def flush(self) -> None:
+        """Writes what is unsent until the sink is busy."""
         while self._sink is not None and not self._sink.is_busy:
             if self._unsent:
                 self._sink.write(self.output.frame(self._take()))
@@ -108,8 +108,8 @@ class Subscription(AsyncIterator[bytes]):
                 return
 
     def open(self) -> bytes:
-        """The first bytes of the stream. Where no state is known, a comment: daphne sends the
-        response's headers with the first byte of its body.
+        """The first bytes of the stream. If no state is known, a comment, because daphne sends the
+        response's headers only with the first byte of its body.
         """
         ending = self._ending
         if self.phase is Phase.OPENING:
@@ -141,14 +141,14 @@ class Subscription(AsyncIterator[bytes]):
         return True
 
     def fill(self, ends: dict[str, Frame], states: dict[str, Frame]) -> None:
-        """Takes the first states of many jobs at once, into a mailbox that is new."""
+        """Stores the first states of many jobs at once in a new mailbox."""
         if not self.is_ending:
             self._mailbox().fill(ends, states)
-            self.hand_out()
+            self.flush()
 
-    def conclude(self, cursor: str, *, is_known: bool) -> None:
-        """Ends a stream of many jobs after all that is unsent, since no job is left; `is_known`:
-        the client was told so before.
+    def end_idle(self, cursor: str, *, is_known: bool) -> None:
+        """Ends a stream of many jobs, after its unsent frames, because none of them is active.
+        `is_known`: the client has received this end before.
         """
         if is_known and not self.ready.done():
             self.set_ready(AlreadyCurrent())
@@ -163,27 +163,27 @@ class Subscription(AsyncIterator[bytes]):
         if self.phase is Phase.CLOSED or not (self._ending is None or is_refused_late):
             return
         # A stream of many jobs drops what is unsent: its client resumes.
-        if reason is not EndReason.IDLE and not (reason.is_for_now and self.selection.is_single):
+        if reason is not EndReason.IDLE and not (reason.is_temporary and self.selection.is_single):
             self._unsent = None
         self._ending = Ending(message, reason)
         if self.phase is Phase.STREAMING:
             self.phase = Phase.ENDING
         self.set_ready()
-        self.hand_out()
+        self.flush()
 
     def abort(self) -> None:
-        """Cancels a response that does not end because its client takes no bytes."""
+        """Cancels a response that does not end because its client does not read."""
         if self.reader is not None:
             aborted.add(self.reader)
             self.reader.cancel()
 
     def keep_alive(self, clock: float, after_seconds: float) -> None:
-        """Sends a comment once no frame was sent for so long. To be called again and again."""
+        """Sends a comment once no frame was sent for this long. To be called regularly."""
         if self.output.is_silent(clock, after_seconds):
             self.send_comment()
 
     def send_comment(self) -> None:
-        """Only to a sink that waits: one that has bytes to send is not silent."""
+        """Sends a keep-alive, unless the sink is busy: then it still has bytes to send."""
         if self._sink is not None and not self._sink.is_busy:
             self._sink.write(self.output.message(KEEPALIVE_MESSAGE))
 
@@ -192,7 +192,7 @@ class Subscription(AsyncIterator[bytes]):
         self.phase = Phase.CLOSED
         self.reader = self._unsent = None
         self.set_ready()
-        self.hand_out()
+        self.flush()
 
     def _put_and_note(self, job_id: str, frame: Frame) -> bool:
         selection = self.selection
@@ -205,7 +205,7 @@ class Subscription(AsyncIterator[bytes]):
             self._store(job_id, frame)
         if selection.is_until_idle and selection.is_idle:
             cursor = selection.idle_cursor
-            self.conclude(cursor, is_known=cursor == selection.last_event_id)
+            self.end_idle(cursor, is_known=cursor == selection.last_event_id)
         elif not selection.unanswered:
             self.set_ready()
         return not is_current
@@ -217,7 +217,7 @@ class Subscription(AsyncIterator[bytes]):
             return
         # The cursor of any other frame says that all ends before it were sent.
         self._counts.conflated += self._mailbox().put(job_id, frame, goes_first=frame.is_final)
-        self.hand_out()
+        self.flush()
 
     def _mailbox(self) -> Mailbox:
         if self._unsent is None:
@@ -231,5 +231,5 @@ class Subscription(AsyncIterator[bytes]):
         return frame
 
     def _close_with(self, ending: Ending) -> bytes:
-        self.phase, self.has_ended = Phase.CLOSED, not ending.reason.is_for_now
+        self.phase, self.has_ended = Phase.CLOSED, not ending.reason.is_temporary
         return self.output.last(ending.message, is_event=ending.reason is EndReason.IDLE)

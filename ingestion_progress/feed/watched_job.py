@@ -29,15 +29,15 @@ class WatchedJob:
 
     job_id: str
     all_jobs: AbstractSet[Subscription] = frozenset()
-    """The streams of active jobs: one set for all watched jobs. Ends reach them elsewhere."""
+    """The streams of active jobs: one set for all watched jobs. `ActiveJobs` sends them ends."""
     subscribers: set[Subscription] = field(default_factory=set)
     """The streams that name this job."""
     state: State | None = None
-    """The last one published."""
+    """The newest published state."""
     is_behind: bool = False
-    """A newer one exists, which the throttle holds back; it is read at `due_at`."""
+    """A newer state exists, which the throttle holds back; it is read at `due_at`."""
     held: set[Subscription] = field(default_factory=set)
-    """Subscribers whose own interval was not over at the last publication."""
+    """Subscribers that the throttle still held back at the last publication."""
     published_at: float = 0.0
     encoded_at: float = 0.0
     _single_count: int = 0
@@ -103,7 +103,7 @@ class WatchedJob:
         return self.state is not None and clock < self.due_at
 
     def offer(self, state: State, clock: float) -> None:
-        """Publishes the state; one that comes too soon is to be read again at `due_at`."""
+        """Publishes the state, or has it read again at `due_at` if the throttle holds it back."""
         if state.is_final or not self.is_paused(clock):
             self._publish(state, clock)
         else:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class WatchedJobs:
-    """The subscribers of each job, what the next read compares with, and where its results go.
+    """The subscribers of each job, what the next read compares with, and who receives its results.
 
     Times named `clock` are seconds of the feed's clock.
     """
@@ -68,14 +68,14 @@ class WatchedJobs:
         """Sends the new states, or leaves them to be read again when the throttle allows."""
         for job_id, error in changes.broken.items():
             logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
-        # Ends first and in their order: what follows carries an `id` that says they were sent.
+        # Ends first, in their order: the `id` of a later message means that they were sent.
         for job_id, state in sorted(changes.states.items(), key=_active_until):
             self._publish(job_id, state, scan, clock, is_broken=job_id in changes.broken)
         for job_id in changes.held_back & self.by_id.keys():
             self.by_id[job_id].is_behind = True
 
     def stale(self, clock: float) -> dict[str, JobState]:
-        """The active jobs whose frames a new stream of all jobs could not use as they are."""
+        """The active jobs whose frames are missing or too old for a new stream of all jobs."""
         return {
             job_id: job.state
             for job_id, job in self.by_id.items()
@@ -85,7 +85,7 @@ class WatchedJobs:
     def replace(
         self, stale: Mapping[str, JobState], fresh: Mapping[str, JobState], clock: float
     ) -> None:
-        """Takes over fresh frames, unless a newer state was published meanwhile."""
+        """Replaces states by fresh ones, unless a newer state was published meanwhile."""
         for job_id, state in fresh.items():
             job = self.by_id.get(job_id)
             if job is not None and job.state is stale[job_id]:
@@ -116,11 +116,11 @@ class WatchedJobs:
         if not active.is_watched:
             return
         if is_broken and isinstance(state, NoState):
-            active.breaks(job_id, state, clock=clock)
+            active.job_unreadable(job_id, state, clock=clock)
         elif state.is_final:
-            active.ends(job_id, state, was_active=was_active, scan=scan)
+            active.job_ended(job_id, state, was_active=was_active, scan=scan)
         else:
-            active.goes_on(job_id)
+            active.job_active(job_id)
 
 
 def _active_until(item: tuple[str, State]) -> datetime:

@@ -25,7 +25,7 @@ def new_epoch() -> str:
 
 
 def clean_job_id(job_id: object) -> str:
-    """The id itself. Raises InvalidJobId if it cannot stand in one segment of a URL."""
+    """The id itself. Raises InvalidJobId if it cannot be one segment of a URL."""
     if (
         not isinstance(job_id, str)
         or not 1 <= len(job_id) <= MAX_NAME_LENGTH

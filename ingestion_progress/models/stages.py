@@ -14,8 +14,8 @@ MAX_STAGE_NAME_LENGTH = 64
 class Stage(models.Model):
     """A named, ordered, weighted part of a job, with its own counts.
 
-    `processed` may pass a `total` that another process is about to grow, so no constraint
-    compares the two: what is shown is corrected on read.
+    `processed` may exceed a `total` that another process is about to grow, so no constraint
+    compares the two; readers get corrected values.
     """
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="stages")

@@ -72,13 +72,13 @@ class ProcessMetrics:
         yield "streams_open", "Streams that have begun and not ended.", self.streams
         yield "subscribers", "Open streams, and those about to open.", self.subscribers
         yield "watched_jobs", "Jobs with a subscriber.", self.watched_jobs
-        yield "poll_lag_seconds", "Since the last successful poll.", self.poll_lag_seconds
+        yield "poll_lag_seconds", "Time since the last successful poll.", self.poll_lag_seconds
         is_answered = self.jobs is not None
         yield "database_answered", "1 if the database answered this scrape in time.", is_answered
 
     def _counters(self) -> Iterator[tuple[str, str, float]]:
         feed, writer = self.feed, self.writer
-        yield "frames", "States handed to clients.", feed.frames
+        yield "frames", "States sent to clients.", feed.frames
         yield "frame_bytes", "Their size, before HTTP.", feed.frame_bytes
         yield "conflated_frames", "Unsent states replaced by newer ones.", feed.conflated
         yield "poll_failures", "Polls that raised an error.", feed.poll_failures

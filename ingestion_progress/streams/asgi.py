@@ -30,7 +30,7 @@ from ingestion_progress.wire.asgi_types import (
     may_have_body,
 )
 
-# For thousands of clients that reconnect at once Django's handler starts as many threads, which
+# When thousands of clients reconnect at once, Django's handler starts thousands of threads, which
 # mostly wait for each other.
 THREADS = 4
 # Counted from the arrival of the request; many requests at once wait for each other.
@@ -70,7 +70,7 @@ class EventStreams(ASGIHandler):
                 answer = await stream.begin() if stream else response
                 if stream and answer is stream and stream.is_live:
                     write = scope.get("extensions", {}).get(WRITE)
-                    # Awaited here: each coroutine between would be kept as long as the stream.
+                    # Awaited here: a coroutine in between would be kept as long as the stream.
                     await (await stream.send_by(send, write))
                     await send({"type": "http.response.body"})
                 else:
@@ -78,8 +78,8 @@ class EventStreams(ASGIHandler):
         finally:
             if stream:
                 stream.end()
-            # A server that stops cancels what is left, and would log a traceback for each stream
-            # that is complete and waits for a thread.
+            # A server that stops cancels the remaining requests, and would log a traceback for each
+            # stream that is complete and waits for a thread.
             with suppress(asyncio.CancelledError, TimeoutError):
                 await thread.run(response.close)
 
@@ -93,7 +93,7 @@ class EventStreams(ASGIHandler):
             return None
         try:
             return await thread.run(self._decide, scope, body)
-        except TimeoutError:  # a database that accepts and never answers
+        except TimeoutError:  # a database that accepts connections and never answers
             return unavailable(self.request_class(scope, io.BytesIO()))
         finally:
             body.close()
@@ -137,7 +137,7 @@ class EventStreams(ASGIHandler):
         return folder, f"/{name}"
 
 
-class _until_disconnect:  # noqa: N801  (read as a word, as those of contextlib are)
+class _until_disconnect:  # noqa: N801  (named like the functions of contextlib)
     """Cancels the block once the client disconnects, and suppresses that cancellation, as it does
     for a stalled client that the feed cancels.
     """

@@ -1,4 +1,4 @@
-"""CORS: which other origins may read a stream."""
+"""CORS: the other origins that may read a stream."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingestion_progress.conf import conf
 
 
 def cors_headers(request: HttpRequest) -> dict[str, str]:
-    """`*` where the stream is public; else the request's origin, if it is a configured one."""
+    """`*` if streams are public; otherwise the request's origin, if it is in CORS_ORIGINS."""
     if permissions.is_open():
         return {"Access-Control-Allow-Origin": "*"}
     origin = request.headers.get("Origin", "")

@@ -1,4 +1,4 @@
-"""`@stream_view`: turns a function that decides about a request into a view of a stream."""
+"""`@stream_view`: turns a function that admits or refuses a request into a view of a stream."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Decide = Callable[..., HttpResponseBase]
 
 
 def stream_view(decide: Decide) -> StreamView:
-    """A view that decides for itself who may read, in JSON that an EventSource understands."""
+    """A view that checks permission without Django's decorators, and refuses with JSON."""
     view = transaction.non_atomic_requests(decide)
     view = csrf_exempt(view)  # it only reads
-    return StreamView(login_not_required(view))  # a login page is no answer to an EventSource
+    return StreamView(login_not_required(view))  # an EventSource cannot use a login page
 
 
 class StreamView:
     """A view in two steps: `decide`, in a thread, where it may query the database; and the start
     of the stream, in the event loop.
 
-    Django awaits both. `EventStreams` calls `decide` as a synchronous view at the end of the
-    middleware, and takes the second step itself.
+    Django's handler awaits both. `EventStreams` calls `decide` as a synchronous view behind the
+    middleware, and then starts the stream.
     """
 
     def __init__(self, decide: Decide) -> None:

@@ -1,4 +1,4 @@
-"""The open streams of a process: how many there may be, and whether each viewer may still watch."""
+"""Limits the open streams of a process, and checks whether each viewer may still watch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 RETRY_RECHECK_SECONDS = 2.0
-# A response that nobody has begun to read by then never will be; the feed dropped it before.
+# A response that is not read by then was abandoned; the feed has removed its subscription before.
 ABANDONED_AFTER_SECONDS = 35.0
 # A project's own rule may query the database for each of thousands of streams.
 RECHECK_TIMEOUT_SECONDS = 60.0
@@ -40,11 +40,11 @@ class Connection:
     """One admitted stream."""
 
     job_ids: Sequence[str]
-    """What was asked for; `("",)` for all jobs together."""
+    """The requested jobs; `("",)` for all jobs together."""
     counted_for: tuple[str, ...]
     """The user and the address whose limits it counts for."""
     request: HttpRequest | None
-    """Checked again and again; None where everybody may watch."""
+    """Checked again regularly; None if everybody may watch."""
     expires_at: float | None
     """Unix seconds."""
     opened_at: float
@@ -63,8 +63,8 @@ class Connection:
 class ConnectionLimits:
     """Admits streams, and ends those whose viewer may no longer watch. In one event loop at a time.
 
-    One task checks all of them, while there are any. The database is asked in a dedicated thread,
-    which holds no connection in between.
+    While there are streams, one task checks them. A dedicated thread queries the database, and
+    holds no connection in between.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class ConnectionLimits:
     def admit(
         self, request: HttpRequest, job_ids: Sequence[str], grant: permissions.Grant
     ) -> Connection | None:
-        """A connection, to be released at the end; None where too many streams are open."""
+        """A connection, to be released at the end; None if too many streams are open."""
         self._enter_loop(asyncio.get_running_loop())
         limits = _limits(request, grant)
         is_full = 0 < conf.max_streams <= len(self._connections)
@@ -140,7 +140,7 @@ class ConnectionLimits:
         return next_in
 
     def _enter_loop(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Starts afresh where the event loop was replaced; its streams ended with it."""
+        """Starts again after the event loop was replaced; the streams ended with the old loop."""
         if self._loop is not loop:
             self._connections.clear()
             self._counts.clear()
@@ -150,7 +150,7 @@ class ConnectionLimits:
     def _start(self) -> None:
         assert self._loop is not None  # noqa: S101  (for mypy)
         self._recheck_at = time.monotonic() + conf.recheck_seconds
-        # An empty context: that of the first request ends with it.
+        # An empty context, because the context of the first request ends with that request.
         self._task = self._loop.create_task(self._run(), context=contextvars.Context())
 
     async def _run(self) -> None:
@@ -203,7 +203,7 @@ class ConnectionLimits:
 
 @functools.cache
 def get_connection_limits() -> ConnectionLimits:
-    """The process's own, made on first use."""
+    """The limits of this process, created on first use."""
     return ConnectionLimits()
 
 
@@ -217,10 +217,10 @@ def _refusals(connections: Sequence[Connection]) -> list[str]:
         if connection.request
     ]
     codes = iter(permissions.recheck(asked))
-    return [_worst(islice(codes, len(connection.job_ids))) for connection in checked]
+    return [_any_code(islice(codes, len(connection.job_ids))) for connection in checked]
 
 
-def _worst(codes: Iterable[str]) -> str:
+def _any_code(codes: Iterable[str]) -> str:
     """A stream is refused with the code of any of its jobs."""
     return max(codes, default="")
 
@@ -238,12 +238,12 @@ def _limits(request: HttpRequest, grant: permissions.Grant) -> dict[str, int]:
 
 @functools.lru_cache(maxsize=1024)
 def network_of(address: str) -> str:
-    """The address, or of IPv6 the network that one customer has."""
+    """The IPv4 address, or the IPv6 network that one customer has."""
     try:
         parsed = ipaddress.ip_address(address)
-    except ValueError:  # a Unix socket, or a proxy's own idea
+    except ValueError:  # a Unix socket, or a name that a proxy sets
         return address
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # as a socket for both names IPv4
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # from a socket for both versions
     if parsed.version == 4:
         return str(parsed)
     return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))

@@ -1,4 +1,4 @@
-"""One stream as a response of Django: from its admission to its end, with its log lines."""
+"""One stream as a Django response, from its admission to its end, with its log lines."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class StreamRequest:
 
 
 class EventStream(AsyncIterator[bytes]):
-    """What the ASGI handler iterates: a subscription, and the connection that it counts as."""
+    """What the ASGI handler iterates: a subscription, and the admitted connection."""
 
     __slots__ = (
         "_client_ip", "_connection", "_encoding", "_is_closed", "_job_ids", "_stream_request",
@@ -77,7 +77,7 @@ class EventStream(AsyncIterator[bytes]):
             self._subscription = connection.subscription = feed.join(selection)
         try:
             answer = await feed.opened(self._subscription)
-        except BaseException:  # the client has left before there was an answer
+        except BaseException:  # the client disconnected before there was an answer
             self.end()
             raise
         if isinstance(answer, AlreadyCurrent):
@@ -95,18 +95,17 @@ class EventStream(AsyncIterator[bytes]):
         return self._begin_to_read()
 
     async def send_by(self, send: Send, write: Write | None) -> asyncio.Future[None]:
-        """Sends the same bytes in the same order as the iteration, by ASGI's own `send` or the
-        server's shorter way; the feed calls it. Returns a future that is done at the end: until
-        then there is nothing to do.
+        """Has the feed send the bytes of the iteration with ASGI's `send`, or with `write`, a
+        server's faster function. Returns a future that is done at the end of the stream.
         """
         await send({"type": "http.response.body", "body": self._open(), "more_body": True})
         subscription, loop = self._subscription, asyncio.get_running_loop()
-        writer = FrameWriter(send, loop, on_idle=subscription.hand_out, write=write)
+        writer = FrameWriter(send, loop, on_idle=subscription.flush, write=write)
         subscription.attach(writer)
         return writer.ended
 
     async def _begin_to_read(self) -> bytes:
-        # Here and not in the view, because middleware may touch the ORM on its way out.
+        # Here and not in the view, because middleware may query the database after the view.
         await release_thread()
         return self._open()
 
@@ -123,19 +122,19 @@ class EventStream(AsyncIterator[bytes]):
             get_connection_limits().release(self._connection)
 
     async def aclose(self) -> None:
-        """Called by Django's handler at the end of the stream and when the client has left."""
+        """Called by Django's handler at the end of the stream and when the client disconnects."""
         self.end()
 
     def end(self) -> None:
         """Leaves the feed, and logs how the stream ended. May be called twice."""
-        # Without a place in the feed it has not begun.
+        # Without a subscription the stream has not begun.
         if self._is_closed or self._connection is None or self._connection.subscription is None:
             return
         self._is_closed = True
         self._leave()
         subscription, reason = self._subscription, self._subscription.end_reason
         event = "sse_client_disconnected"
-        if reason is not None and reason.is_for_now:
+        if reason is not None and reason.is_temporary:
             event = "sse_stream_rotated"
         elif subscription.has_ended:
             event = "sse_stream_completed"
@@ -152,8 +151,8 @@ class EventStream(AsyncIterator[bytes]):
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """Passes the stream itself to the handler: no generators are wrapped around every frame, and
-    no middleware buffers, compresses or delays it.
+    """The handler iterates the stream directly: no generator is wrapped around each frame, and no
+    middleware buffers, compresses or delays it.
     """
 
     def __init__(
@@ -182,7 +181,7 @@ class EventStreamResponse(StreamingHttpResponse):
 
     async def send_by(self, send: Send, write: Write | None = None) -> asyncio.Future[None]:
         """Sends a live stream as Django's handler would, except for the last message. Returns a
-        future that is done when that one is due.
+        future that is done when the last message is due.
         """
         assert isinstance(self._stream, EventStream)  # noqa: S101  (for mypy)
         await send(self._start())
@@ -206,7 +205,7 @@ class EventStreamResponse(StreamingHttpResponse):
         client that has the final state to stop reconnecting.
         """
         if not isinstance(self._stream, EventStream) or await self._stream.begin() is None:
-            forget_request(self)  # which was read whole, and has nothing left to close
+            forget_request(self)  # its body was read, and nothing is left to close
             return self
         headers = {name: value for name, value in self.items() if name not in OF_A_BODY}
         answer = HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)

@@ -47,13 +47,13 @@ AUTHORISING = threading.BoundedSemaphore(10)
 
 @stream_view
 def job_progress(request: HttpRequest, job_id: str) -> HttpResponseBase:
-    """An id that cannot be a job's is that of an unknown job."""
+    """An invalid id is answered like that of an unknown job."""
     return _answer(request, Selection.one(job_id, last_event_id=last_event_id(request)))
 
 
 @stream_view
 def jobs_progress(request: HttpRequest) -> HttpResponseBase:
-    """`?until=idle` ends the stream with the last of its jobs."""
+    """`?until=idle` ends the stream once none of its jobs is active."""
     names, until = named_jobs(request.GET.get("jobs")), request.GET.get("until", "")
     batch = request.GET.get("batch", "")
     if request.method in READING_METHODS and (problem := problem_with(names, batch, until)):
@@ -93,7 +93,7 @@ def _other_method(request: HttpRequest) -> HttpResponse:
 
 def _grant(request: HttpRequest, selection: Selection) -> permissions.Grant:
     job_ids = selection.access_ids
-    if permissions.is_open():  # nothing to ask of the database
+    if permissions.is_open():  # needs no query
         return permissions.grant_view_of_each(request, job_ids)
     with AUTHORISING:
         try:
@@ -103,8 +103,8 @@ def _grant(request: HttpRequest, selection: Selection) -> permissions.Grant:
 
 
 def unavailable(request: ASGIRequest) -> EventStreamResponse:
-    """While the database is down nobody can say whether this viewer may watch. Not a 5xx, which
-    ends an EventSource for good, but a stream that ends at once and has the client reconnect.
+    """The response while the database is down and permission cannot be checked. Not a 5xx, which
+    ends an EventSource for good, but a stream that ends at once with a `retry:`.
     """
     client_ip = request.META.get("REMOTE_ADDR", "")
     fields = {"path": request.path, "client_ip": client_ip, "code": ErrorCode.UNAVAILABLE}
@@ -133,12 +133,12 @@ def _headers(request: ASGIRequest) -> dict[str, str]:
 
 
 def last_event_id(request: HttpRequest) -> str:
-    """The cursor to resume from, also of clients that cannot set headers."""
+    """The cursor to resume from: a header, or a parameter for clients that cannot set headers."""
     return request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
 
 
 def encoding_for(request: HttpRequest) -> str:
-    """`gzip` for a client that accepts it, where the site allows it; else `identity`."""
+    """`gzip` if the client accepts it and COMPRESSED is true; otherwise `identity`."""
     for offer in request.headers.get("Accept-Encoding", "").lower().split(","):
         name, _, weight = offer.partition(";")
         if name.strip() == "gzip" and not REFUSED_WEIGHT.fullmatch(weight.strip()):
@@ -147,7 +147,7 @@ def encoding_for(request: HttpRequest) -> str:
 
 
 def named_jobs(text: str | None) -> tuple[str, ...] | None:
-    """The ids of a comma-separated list, in its order, each once; None where there is no list."""
+    """The ids of a comma-separated list, in its order, each once; None if there is no list."""
     if text is None:
         return None
     return tuple(dict.fromkeys(filter(None, text.split(","))))

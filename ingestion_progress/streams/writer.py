@@ -1,7 +1,7 @@
-"""Sends what a subscription hands out by ASGI's `send`, in the step that publishes it.
+"""Sends the frames of a subscription with ASGI's `send`, in the step that publishes them.
 
 feed publishes ─► Subscription ─► FrameWriter.write(bytes)
-                                    server offers a shorter way ─► Write(bytes), done
+                                    server has a faster function ─► Write(bytes), done
                                     else one step of send(message)
                                       returned ─► done          (the client keeps up)
                                       waits    ─► a task finishes it; is_busy until then,
@@ -22,9 +22,9 @@ IDLE = object()
 
 
 class FrameWriter:
-    """The sink of a stream that is sent by ASGI's `send`.
+    """The sink of a stream that is sent with ASGI's `send`.
 
-    The stream's task sleeps until the end: to wake it for each frame costs more than to write the
+    The stream's task sleeps until the end: waking it for each frame costs more than writing the
     frame.
     """
 
@@ -39,14 +39,14 @@ class FrameWriter:
         write: Write | None = None,
     ) -> None:
         self.ended: asyncio.Future[None] = loop.create_future()
-        """Done at the end of the stream, or with the error that kept it from being sent."""
+        """Done at the end of the stream, or with the error of `send`."""
         self.is_busy = False
-        """It takes nothing now: a `send` waits for the client, or the stream has ended."""
+        """`write` must not be called: a `send` waits for the client, or the stream has ended."""
         self._send = send
         self._write = write
         self._on_idle = on_idle
         self._rest: asyncio.Task[None] | None = None
-        """What is left to do of a `send` that had to wait."""
+        """The task that finishes a `send` which had to wait."""
         self.ended.add_done_callback(self._stop)
 
     def write(self, body: bytes) -> None:
@@ -56,7 +56,7 @@ class FrameWriter:
         message = {"type": "http.response.body", "body": body, "more_body": True}
         try:
             blocker = steps.send((self._send, message))
-        except Exception as error:  # noqa: BLE001  (it is the response's to handle)
+        except Exception as error:  # noqa: BLE001  (the response handles it)
             self._fail(error)
             return
         if blocker is IDLE:  # servers write at once, as long as the client keeps up
@@ -97,8 +97,8 @@ class FrameWriter:
 
 Steps = Generator[object, Any, None]
 _idle: list[Steps] = []
-"""Generators that wait for something to send, mostly one. The first step of a coroutine costs half
-as much inside a running generator as alone, where its end raises an exception.
+"""Generators that wait for a message to send, mostly one. Running the first step of a coroutine
+inside a running generator costs half as much as alone, where its end raises an exception.
 """
 
 
@@ -114,7 +114,7 @@ def _send_each() -> Steps:
     while True:
         send, message = yield IDLE
         sending: Any = send(message)
-        del send, message  # a client's: it may leave while nothing is sent
+        del send, message  # frees those of the client, which may disconnect before the next one
         is_coroutine = type(sending) is types.CoroutineType  # which `types.coroutine` may iterate
         yield from sending if is_coroutine else sending.__await__()
         del sending

@@ -151,7 +151,7 @@ def lose_silent_jobs() -> int:
     lost = 0
     for job_id in jobs().silent().values_list("pk", flat=True):
         with progress_transaction():
-            # Its heartbeat may have come back, or its end, since the query.
+            # It may have sent a heartbeat or ended since the query.
             job = jobs().silent().select_for_update().filter(pk=job_id).first()
             if job is not None:
                 end_locked_job(job, JobStatus.LOST, "Its worker gave no sign of life.")
@@ -198,7 +198,7 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
 
 
 def _run(job: Job, plan: JobPlan) -> None:
-    """Starts a locked job. What the plan leaves open stays as it is."""
+    """Starts a locked job. Values that the plan does not set stay unchanged."""
     now = max(timezone.now(), job.created_at)
     job.document_id = plan.document_id or job.document_id
     job.document_name = plan.document_name or job.document_name

@@ -1,6 +1,6 @@
-"""Why a job or an item failed, in words for people: without class names and paths.
+"""Why a job or an item failed, as a sentence for users without class names and paths.
 
-The exception itself is raised on or logged where it happens, with its traceback.
+The exception itself is re-raised or logged where it happens, with its traceback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ingestion_progress.exceptions import IngestionProgressError
 UNEXPECTED = "An unexpected error; the log has the details."
 DISK_FULL = "The disk is full."
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-# How SQLite and PostgreSQL say it.
+# The texts of SQLite and PostgreSQL.
 FULL_DATABASE = ("disk is full", "No space left on device")
 
 OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], str], ...] = (
@@ -28,7 +28,7 @@ OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], str], ...] = (
     ((ConnectionError, socket.gaierror), "A service cannot be reached."),
     (OSError, "A file or a connection of the server failed."),
 )
-# Python's own for mistakes in code: their text names variables and types, or only a key.
+# Python raises these for mistakes in code: their text names variables and types, or only a key.
 OF_CODE = frozenset(
     {
         AttributeError,
@@ -45,12 +45,12 @@ OF_CODE = frozenset(
         UnicodeEncodeError,
     }
 )
-# Not of a URL.
+# The folders of an absolute path, but not of a URL.
 FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^/\s'\"]+/){2,}")
 
 
 def reason_of(error: BaseException) -> str:
-    """The text of an exception that was raised on purpose; a sentence for any other."""
+    """The text of an exception that was raised on purpose; a general sentence for any other."""
     text = str(error)
     if isinstance(error, IngestionProgressError) and text:
         return text
@@ -78,4 +78,4 @@ def _of_database(error: Exception) -> str:
         error, OperationalError | InterfaceError | sqlite3.OperationalError | sqlite3.InterfaceError
     ):
         return "The database cannot be reached, or is busy."
-    return "The database is damaged, or does not take the data."
+    return "The database is damaged, or refuses the data."

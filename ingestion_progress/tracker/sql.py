@@ -71,7 +71,7 @@ def notify_on_commit(job_id: str, *, is_end: bool = False) -> None:
 
 
 def write_changes(attempt: Attempt, changes: JobChanges) -> WriteResult:
-    """Adds `changes` to the rows. Raises JobSuperseded if the attempt is over."""
+    """Adds `changes` to the rows. Raises JobSuperseded if a newer attempt exists."""
     with progress_transaction():
         job = _locked(attempt)
         return WriteResult.of(job, _write(job, changes))
@@ -82,7 +82,7 @@ def finish_attempt(
 ) -> WriteResult:
     """Writes the last changes and ends the job.
 
-    Raises InvalidTransition if the job has ended, JobSuperseded if the attempt is over.
+    Raises InvalidTransition if the job has ended, JobSuperseded if a newer attempt exists.
     """
     with progress_transaction():
         job = _locked(attempt)
@@ -92,7 +92,9 @@ def finish_attempt(
 
 
 def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], WriteResult]:
-    """Returns states by job id and epoch; attempts that are superseded are left out."""
+    """Renews the heartbeat of running attempts. Returns the state of each attempt by job id and
+    epoch; attempts that are superseded are left out.
+    """
     known = jobs().filter(
         pk__in={attempt.job_id for attempt in attempts},
         epoch__in={attempt.epoch for attempt in attempts},
@@ -107,7 +109,7 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
 def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
     """Ends a job that the caller has locked, with its open stages and its workers."""
     notify_on_commit(job.pk, is_end=True)
-    # Another host's clock may be behind the one that wrote the start.
+    # This host's clock may be behind that of the host that wrote the start.
     now = max(timezone.now(), job.started_at or job.created_at)
     has_succeeded = status is JobStatus.SUCCEEDED
     ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
@@ -221,7 +223,7 @@ def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -
         status |= {"finished_at": changes.finished_at, "in_flight": 0}
     else:
         status["finished_at"] = None
-    # Another process may have changed the status since; it never goes back.
+    # Another process may have written a later status since, which stays.
     stage.filter(status__in=changes.status.predecessors).update(**status)
 
 

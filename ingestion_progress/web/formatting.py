@@ -1,4 +1,4 @@
-"""Texts of numbers, durations and states. `format.js` has the same; both pass the same cases."""
+"""Texts of numbers, durations and states. `format.js` has the same functions and test cases."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 ABBREVIATION_LENGTH = 3
-# Plurals whose singular is more than the word without its "s".
+# Endings of plurals whose singular is not the word without its "s".
 OTHER_PLURALS = ("ss", "ies", "sses", "xes", "ches", "shes")
 
 

@@ -22,14 +22,14 @@ BLANK_VIEW = {
     "elapsed": NOTHING_YET,
     "metrics": [(name, label, "0") for name, label in METRIC_LABELS.items()],
 }
-# Constant: its partial and the context; variables that are not in the context stay empty.
+# By constant: the partial and its context. Variables that are not in the context stay empty.
 MARKUP: dict[str, tuple[str, Mapping[str, Any]]] = {
     "JOB": ("job", {"view": BLANK_VIEW}),
     "STAGE": ("stage", {}),
     "WORKER": ("worker", {}),
     "COUNTER": ("counter", {"value": "0"}),
 }
-# Constant: its enum, and the type of the values in `progress-events.d.ts`.
+# By constant: the enum, and the type of its values in `progress-events.d.ts`.
 LABELS: dict[str, tuple[type[TextChoices], str]] = {
     "JOB_LABELS": (JobStatus, "JobStatus"),
     "STAGE_LABELS": (StageStatus, 'StageStatus | "skipped"'),
@@ -39,7 +39,7 @@ LABELS: dict[str, tuple[type[TextChoices], str]] = {
 
 
 def markup_module() -> str:
-    """The text of `markup.js`: the partials without values, for the browser to fill."""
+    """The text of `markup.js`: the partials without values, which the browser fills."""
     parts = [HEADER.format(source="templates")]
     for name, (partial, context) in MARKUP.items():
         html = render_to_string(f"ingestion_progress/partials/{partial}.html", dict(context))

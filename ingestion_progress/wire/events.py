@@ -42,7 +42,7 @@ STREAM_EVENTS = (
         name="job_state",
         data=JobStateEventData,
         meaning="Right after each `pipeline_progress`: status, liveness, attempt, errors. "
-        "A client that does not listen for it loses nothing.",
+        "A client may ignore it.",
     ),
     StreamEvent(
         name="complete",
@@ -53,9 +53,9 @@ STREAM_EVENTS = (
     StreamEvent(
         name="error",
         data=ErrorEventData,
-        meaning="The job was not found, failed, was cancelled or lost; or the stream broke, its "
+        meaning="The job was not found, failed, was cancelled or lost; or the stream failed, its "
         "viewer may no longer watch (`forbidden`, `token_expired`), or there are "
-        "`too_many_streams` and EventSource reconnects in a minute. "
+        "`too_many_streams` and EventSource reconnects after a minute. "
         "The server closes the stream. A connection error of EventSource has no `data`.",
     ),
 )
@@ -76,7 +76,8 @@ MANY_JOBS_EVENTS = (
     StreamEvent(
         name="complete",
         data=JobCompleteEventData,
-        meaning="After the last `pipeline_progress` of a job that succeeded. It stays open.",
+        meaning="After the last `pipeline_progress` of a job that succeeded. "
+        "The stream stays open.",
     ),
     StreamEvent(
         name="error",
@@ -88,7 +89,7 @@ MANY_JOBS_EVENTS = (
     StreamEvent(
         name="idle",
         data=IdleEventData,
-        meaning="Only with `?until=idle`: no job is left to wait for. The server closes the "
+        meaning="Only with `?until=idle`: none of the jobs is active. The server closes the "
         "stream.",
         has_id=True,
     ),
@@ -112,7 +113,7 @@ def events_json_schema() -> dict[str, Any]:
         "$schema": DIALECT,
         "title": "Events of a progress stream",
         "description": "On the stream `type` is the line `event:` and `data` the line `data:`. "
-        "First those of the stream of one job, then those of the stream of many.",
+        "First the events of a stream of one job, then those of a stream of many jobs.",
         "oneOf": [
             {
                 "type": "object",

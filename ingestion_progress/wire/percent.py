@@ -34,9 +34,9 @@ def stage_percent(*, processed: int, total: int, is_completed: bool) -> float:
 
 
 def overall_percent(stages: Iterable[tuple[float, float]]) -> float:
-    """The mean of the planned stages' percentages by weight, from (weight, percent) pairs.
+    """The weighted mean of the planned stages' percentages, from (weight, percent) pairs.
 
-    0 to 100, in full precision; 0 where nothing is planned.
+    0 to 100, in full precision; 0 if no stage is planned.
     """
     weights = done = 0.0
     for weight, percent in stages:
@@ -53,7 +53,7 @@ def shown_percent(percent: float) -> float:
 
 
 def remaining_ms(*, elapsed_ms: int, percent: float) -> int:
-    """The rest at the job's mean speed so far; 0 while too little is known."""
+    """The remaining time at the job's mean speed so far; 0 while too little is known."""
     if percent < MIN_PERCENT_FOR_ESTIMATE or elapsed_ms < MIN_ELAPSED_MS_FOR_ESTIMATE:
         return 0
     return round(elapsed_ms * (100 - percent) / percent)

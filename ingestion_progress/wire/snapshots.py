@@ -1,4 +1,4 @@
-"""Rows become schemas: the state of a job at one instant, with everything computed on read."""
+"""Turns rows into schemas: the state of a job at one instant, with all that is computed on read."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 Row = TypeVar("Row", Stage, Worker)
 
-# Until a job has succeeded it has not reached 100, whatever its counts say.
+# Only a job that has succeeded is at 100, even if the counts of another are complete.
 MAX_PERCENT_BEFORE_SUCCESS = 99.9
 
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """One job with its stages and workers. What depends on the clock takes `now`."""
+    """One job with its stages and workers. Methods that depend on the clock take `now`."""
 
     job: Job
     stages: Sequence[Stage]
@@ -135,7 +135,7 @@ class Snapshot:
 
 
 def plan_percent(stages: Iterable[Stage]) -> float:
-    """The overall percentage by the counts of the planned stages, in full precision."""
+    """The overall percentage from the counts of the planned stages, in full precision."""
     return overall_percent(
         (stage.weight, _percent(stage))
         for stage in stages
@@ -144,7 +144,7 @@ def plan_percent(stages: Iterable[Stage]) -> float:
 
 
 def load_snapshots(jobs: Iterable[Job] | QuerySet[Job]) -> dict[str, Snapshot]:
-    """Snapshots by job id, in the given order; two queries beside the one for `jobs`."""
+    """Snapshots by job id, in the given order; two queries in addition to the one for `jobs`."""
     found = list(jobs)
     ids = [job.pk for job in found]
     stages = _grouped(sorted(rows_by(Stage, "job_id", ids), key=attrgetter("position")))

@@ -1,3 +1,5 @@
+"""The writer of frames: when it sends, waits and ends."""
+
 from __future__ import annotations
 
 import asyncio
@@ -14,12 +16,12 @@ from tests.support.frames import frame
 
 
 class Server:
-    """What a server's `send` does: writes at once, or waits while its client takes nothing."""
+    """Acts as a server's `send`: writes at once, or waits while its client does not read."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.written: list[bytes] = []
-        """Those of the bodies that came by the shorter way."""
+        """The bodies that were passed to `write`."""
         self.may_write = asyncio.Event()
         self.may_write.set()
         self.error: Exception | None = None
@@ -51,19 +53,19 @@ async def subscriber() -> Subscription:
 
 
 @pytest.fixture
-async def outlet(subscriber, server) -> FrameWriter:
-    outlet = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
-    subscriber.attach(outlet)
-    return outlet
+async def writer(subscriber, server) -> FrameWriter:
+    writer = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.flush)
+    subscriber.attach(writer)
+    return writer
 
 
 @pytest.fixture
-async def writing_outlet(subscriber, server) -> FrameWriter:
-    """Of a server that has a shorter way than `send`."""
+async def fast_writer(subscriber, server) -> FrameWriter:
+    """The writer of a server that has a faster function than `send`."""
     loop = asyncio.get_running_loop()
-    outlet = FrameWriter(server.send, loop, on_idle=subscriber.hand_out, write=server.write)
-    subscriber.attach(outlet)
-    return outlet
+    writer = FrameWriter(server.send, loop, on_idle=subscriber.flush, write=server.write)
+    subscriber.attach(writer)
+    return writer
 
 
 async def turns(count: int = 5) -> None:
@@ -71,26 +73,24 @@ async def turns(count: int = 5) -> None:
         await asyncio.sleep(0)
 
 
-async def test_frame_is_sent_in_the_step_that_brings_it(subscriber, server, outlet):
+async def test_frame_is_sent_in_the_step_that_publishes_it(subscriber, server, writer):
     for number in range(3):
         subscriber.put("job", frame(number))
 
     assert server.bodies == [frame(number).body for number in range(3)]
-    assert not outlet.ended.done()
+    assert not writer.ended.done()
 
 
-async def test_what_was_unsent_goes_first(subscriber, server):
+async def test_unsent_frame_is_sent_first(subscriber, server):
     subscriber.put("job", frame(1))
-    outlet = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
-    subscriber.attach(outlet)
+    writer = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.flush)
+    subscriber.attach(writer)
     subscriber.send_comment()
 
     assert server.bodies == [frame(1).body, KEEPALIVE]
 
 
-async def test_client_that_takes_nothing_gets_only_the_newest_frame_later(
-    subscriber, server, outlet
-):
+async def test_stalled_client_gets_only_the_newest_frame_later(subscriber, server, writer):
     server.may_write.clear()
     for number in range(100):
         subscriber.put("job", frame(number))
@@ -104,48 +104,48 @@ async def test_client_that_takes_nothing_gets_only_the_newest_frame_later(
     assert server.bodies == [frame(0).body, frame(99).body]
 
 
-async def test_final_frame_ends_the_stream_once_it_is_sent(subscriber, server, outlet):
+async def test_final_frame_ends_the_stream_once_it_is_sent(subscriber, server, writer):
     server.may_write.clear()
     subscriber.put("job", frame(100, is_final=True))
     await turns()
-    assert not outlet.ended.done()
+    assert not writer.ended.done()
 
     server.may_write.set()
 
-    await asyncio.wait_for(outlet.ended, 5)
+    await asyncio.wait_for(writer.ended, 5)
     assert server.bodies == [frame(100, is_final=True).body]
     assert subscriber.has_ended
 
 
-async def test_error_of_the_server_is_raised_where_the_stream_waits(subscriber, server, outlet):
+async def test_error_of_send_is_raised_by_ended(subscriber, server, writer):
     server.error = OSError("the connection broke")
     subscriber.put("job", frame(1))
     subscriber.put("job", frame(2))
 
     with pytest.raises(OSError, match="broke"):
-        await outlet.ended
+        await writer.ended
 
 
-async def test_error_after_a_wait_is_raised_too(subscriber, server, outlet):
+async def test_error_of_a_send_that_waited_is_raised_too(subscriber, server, writer):
     server.may_write.clear()
     subscriber.put("job", frame(1))
     server.error = OSError("the connection broke")
     server.may_write.set()
 
     with pytest.raises(OSError, match="broke"):
-        await outlet.ended
+        await writer.ended
 
 
-async def test_server_with_a_shorter_way_gets_everything_by_it(subscriber, server, writing_outlet):
+async def test_write_function_of_the_server_gets_all_frames(subscriber, server, fast_writer):
     subscriber.put("job", frame(1))
     subscriber.send_comment()
     subscriber.put("job", frame(100, is_final=True))
 
     assert server.written == [frame(1).body, KEEPALIVE, frame(100, is_final=True).body]
-    await asyncio.wait_for(writing_outlet.ended, 5)
+    await asyncio.wait_for(fast_writer.ended, 5)
 
 
-async def test_client_that_is_behind_is_waited_for_by_send(subscriber, server, writing_outlet):
+async def test_send_waits_for_a_slow_client(subscriber, server, fast_writer):
     server.may_write.clear()
     for number in (1, 2, 3):
         subscriber.put("job", frame(number))
@@ -158,11 +158,11 @@ async def test_client_that_is_behind_is_waited_for_by_send(subscriber, server, w
     assert server.written == [frame(3).body, frame(4).body]
 
 
-async def test_who_stops_waiting_stops_what_is_being_sent(subscriber, server, outlet):
+async def test_cancelling_ended_cancels_the_send(subscriber, server, writer):
     server.may_write.clear()
     subscriber.put("job", frame(1))
     (sending,) = asyncio.all_tasks() - {asyncio.current_task()}
-    outlet.ended.cancel()
+    writer.ended.cancel()
     await turns()
 
     assert sending.cancelled()
@@ -172,33 +172,33 @@ async def test_who_stops_waiting_stops_what_is_being_sent(subscriber, server, ou
     assert server.bodies == []
 
 
-async def test_closing_ends_it(subscriber, server, outlet):
+async def test_closing_the_subscription_ends_the_writer(subscriber, server, writer):
     subscriber.close()
 
-    assert outlet.ended.result() is None
+    assert writer.ended.result() is None
 
 
 async def test_nothing_of_a_client_is_kept_after_its_frame(subscriber):
     server = Server()
-    outlet = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
-    outlet.write(b"data: 1\n\n")
+    writer = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.flush)
+    writer.write(b"data: 1\n\n")
     assert server.bodies == [b"data: 1\n\n"]
 
     left = weakref.ref(server)
-    del server, outlet
+    del server, writer
     gc.collect()
     assert left() is None
 
 
-async def test_send_may_bring_about_another(subscriber, server, outlet):
-    """As a middleware does that tells a second client what it sends to the first."""
-    relayed = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+async def test_send_may_publish_another_frame(subscriber, server, writer):
+    """An ASGI wrapper may send a second client what it sends to the first."""
+    relayed = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.flush)
 
     async def relay(message: Any) -> None:
         relayed.write(message["body"])
-        await asyncio.sleep(0)  # a wait for nothing in particular
+        await asyncio.sleep(0)  # makes `send` wait once
 
-    first = FrameWriter(relay, asyncio.get_running_loop(), on_idle=subscriber.hand_out)
+    first = FrameWriter(relay, asyncio.get_running_loop(), on_idle=subscriber.flush)
     first.write(b"data: 1\n\n")
     assert first.is_busy
     await turns()
@@ -207,8 +207,8 @@ async def test_send_may_bring_about_another(subscriber, server, outlet):
     assert server.bodies == [b"data: 1\n\n", b"data: 2\n\n"]
 
 
-async def test_awaitable_that_is_no_coroutine_is_driven_too(subscriber):
-    """Granian's `send` returns an object of its own."""
+async def test_send_may_return_an_awaitable_other_than_a_coroutine(subscriber):
+    """Granian's `send` returns an awaitable that is not a coroutine."""
     sent = []
 
     class Written:
@@ -220,7 +220,7 @@ async def test_awaitable_that_is_no_coroutine_is_driven_too(subscriber):
         return Written()
 
     subscriber.attach(
-        FrameWriter(send, asyncio.get_running_loop(), on_idle=subscriber.hand_out)  # type: ignore[arg-type]
+        FrameWriter(send, asyncio.get_running_loop(), on_idle=subscriber.flush)  # type: ignore[arg-type]
     )
     subscriber.put("job", frame(1))
     subscriber.put("job", frame(2))

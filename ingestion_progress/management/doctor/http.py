@@ -16,7 +16,7 @@ from ingestion_progress.management.doctor.endpoints import Endpoint
 
 # More than a stream sends during a check.
 MAX_BYTES = 4 * 1024 * 1024
-# The first is a subclass of the second.
+# In this order: SSLCertVerificationError is a subclass of SSLError.
 ERRORS = {
     ssl.SSLCertVerificationError: "the certificate is not trusted",
     ssl.SSLError: "no TLS",
@@ -35,7 +35,7 @@ class Response:
     headers: list[tuple[str, str]] = field(default_factory=list)
     chunks: list[tuple[float, bytes]] = field(default_factory=list)
     ended_at: float = 0.0
-    """0 while it is open, and if we closed it."""
+    """0 while it is open, and if the reader closed it."""
     error: str = ""
     """Why there is no response, or why it is incomplete."""
 
@@ -107,7 +107,7 @@ class ResponseReader:
         try:
             with contextlib.closing(self._connection):
                 self._connection.connect()
-                # The connection forgets its socket if the server announces that it closes it.
+                # The connection drops its socket if the server sends `Connection: close`.
                 self._socket = self._connection.sock
                 self._connection.request("GET", self._target, headers=self._headers)
                 with self._connection.getresponse() as received:
@@ -118,7 +118,7 @@ class ResponseReader:
                     while size < MAX_BYTES and (chunk := received.read1()):
                         response.chunks.append((time.monotonic(), chunk))
                         size += len(chunk)
-        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: the name
+        except (OSError, http.client.HTTPException, ValueError) as error:  # a wrong host name
             response.error = "" if self._is_stopped else describe(error)
         response.ended_at = 0.0 if self._is_stopped else time.monotonic()
 

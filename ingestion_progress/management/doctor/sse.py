@@ -1,4 +1,4 @@
-"""Parses Server-Sent Events, with the time at which each is complete."""
+"""Parses Server-Sent Events, each with the time at which it was complete."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COMMENT = ":"
 class Event:
     at: float
     name: str
-    """COMMENT for a comment without data, as a keep-alive is."""
+    """COMMENT for a comment without data, such as a keep-alive."""
     id: str
     data: dict[str, Any]
     """Empty if it is not a JSON object."""
 
 
 def events(response: Response) -> list[Event]:
-    """Those that have arrived so far, up to the first byte that cannot be decompressed."""
+    """The events that have arrived so far, up to the first byte that cannot be decompressed."""
     found, rest = [], b""
     for at, chunk in _decompressed(response):
         *blocks, rest = (rest + chunk).replace(b"\r\n", b"\n").split(b"\n\n")
@@ -44,7 +44,7 @@ def has_several_members(response: Response) -> bool:
 
 
 def _decompressed(response: Response) -> Iterator[tuple[float, bytes]]:
-    """As browsers do: the first gzip member, and nothing of other encodings."""
+    """Decompresses as browsers do: only the first gzip member, and no other encoding."""
     decompressor = zlib.decompressobj(GZIP)
     for at, chunk in list(response.chunks):
         try:

@@ -130,11 +130,11 @@ export interface PipelineProgressEvent {
 export interface ProgressEventMap {
   /** The whole state of the job: at once on connect, then on change, at most one per throttle interval. Its `id` is the point to resume from. */
   pipeline_progress: PipelineProgressData;
-  /** Right after each `pipeline_progress`: status, liveness, attempt, errors. A client that does not listen for it loses nothing. */
+  /** Right after each `pipeline_progress`: status, liveness, attempt, errors. A client may ignore it. */
   job_state: JobStateData;
   /** Once, after the last `pipeline_progress` of a job that succeeded. The server closes the stream. */
   complete: CompleteData;
-  /** The job was not found, failed, was cancelled or lost; or the stream broke, its viewer may no longer watch (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource reconnects in a minute. The server closes the stream. A connection error of EventSource has no `data`. */
+  /** The job was not found, failed, was cancelled or lost; or the stream failed, its viewer may no longer watch (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource reconnects after a minute. The server closes the stream. A connection error of EventSource has no `data`. */
   error: ErrorData;
 }
 
@@ -143,11 +143,11 @@ export interface ManyJobsEventMap {
   pipeline_progress: JobPipelineProgressData;
   /** Right after each `pipeline_progress`: status, liveness, attempt, errors. */
   job_state: JobStateData;
-  /** After the last `pipeline_progress` of a job that succeeded. It stays open. */
+  /** After the last `pipeline_progress` of a job that succeeded. The stream stays open. */
   complete: JobCompleteData;
   /** A job failed, was cancelled or lost, was not found or cannot be read, and the stream stays open. Or, with an empty `job_id`: the viewer may no longer watch (`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it. */
   error: ErrorData;
-  /** Only with `?until=idle`: no job is left to wait for. The server closes the stream. */
+  /** Only with `?until=idle`: none of the jobs is active. The server closes the stream. */
   idle: IdleData;
 }
 

@@ -1,4 +1,4 @@
-"""How notifications cross processes, and which transport is used."""
+"""Transports send notifications between processes; `transport_name` chooses one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TRANSPORTS = {
     "notify": "ingestion_progress.wakeups.transports.postgres.PostgresTransport",
 }
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
-# The pause after a failure; it doubles up to the last one.
+# The pause after the first failure; it doubles up to the second value.
 FIRST_PAUSE_SECONDS = 0.5
 LAST_PAUSE_SECONDS = 15.0
 

@@ -26,7 +26,7 @@ CONNECT_SECONDS = 5
 # How often the listener checks its connection, and how long it waits for the answer.
 CHECK_EVERY_SECONDS = 10.0
 CHECK_SECONDS = 4.0
-# Parameters that only Django's own cursors understand.
+# Parameters that only Django's cursors accept.
 DJANGO_ONLY = frozenset({"context", "cursor_factory", "prepare_threshold"})
 
 
@@ -96,7 +96,7 @@ async def _handle_notifications(connection: psycopg.AsyncConnection[Any], second
     except TimeoutError:
         pass
     finally:
-        if not ended.done() or ended.cancelled():  # else the number may be reused by now
+        if not ended.done() or ended.cancelled():  # otherwise the number may be reused already
             loop.remove_reader(socket_number)
 
 
@@ -126,7 +126,7 @@ def _shut_down(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 def connection_parameters() -> dict[str, Any]:
-    """Parameters of the progress database for psycopg, with a keep-alive of TCP."""
+    """Parameters of the progress database for psycopg, with TCP keep-alives."""
     wrapper = connections[router.db_for_write(Job)]
     given = wrapper.get_connection_params()
     keepalive = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}

@@ -1,4 +1,4 @@
-"""Checks of the probe job's stream: is it passed on at once, unchanged, and until its end?"""
+"""Checks whether the probe job's stream arrives at once, unchanged and complete."""
 
 from __future__ import annotations
 
