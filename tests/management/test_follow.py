@@ -11,9 +11,11 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 from django.utils import timezone
 from rich.console import Console
 
+from ingestion_progress.feed import feed, poller
 from ingestion_progress.management.terminal import views
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, WorkerStatus
@@ -151,7 +153,26 @@ def test_once_leaves_a_running_job_with_exit_code_0(steps, capsys) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
+def test_database_that_is_down_is_said(monkeypatch, settings) -> None:
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 0.04  # as often it looks for the patience's end
+    monkeypatch.setattr(feed, "PATIENCE_SECONDS", 0.01)
+
+    def fail(*args):
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(poller, "read_changes", fail)
+    with pytest.raises(CommandError, match="The database does not answer"):
+        call_command("follow", "--all")
+
+
 # As real processes
+
+
+def test_terminated_follow_claims_no_success(sqlite_project: LiveProject) -> None:
+    with simulated(sqlite_project) as job_id, following(sqlite_project, job_id) as process:
+        assert process.stdout.readline()
+        process.terminate()
+        assert process.wait(10) in {-signal.SIGTERM, 128 + signal.SIGTERM}
 
 
 def test_interrupt_leaves_at_once_and_the_job_alone(sqlite_project: LiveProject) -> None:

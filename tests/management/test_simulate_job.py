@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -159,9 +160,14 @@ def test_any_stages_run_through_and_add_up(tracking) -> None:
 
 
 @pytest.mark.parametrize("percent", [0, 40, 99.5])
-def test_fails_at_about_the_given_percentage_with_a_reason(tracking, percent: float) -> None:
+def test_fails_at_about_the_given_percentage_with_a_reason(
+    tracking, monkeypatch, percent: float
+) -> None:
+    clock = itertools.count(step=simulation.TICK_SECONDS)
+    even = SimpleNamespace(monotonic=lambda: next(clock), sleep=lambda seconds: None)
+    monkeypatch.setattr(simulation, "time", even)
     with pytest.raises(SimulatedFailure):
-        Simulation(seconds=0.5, fail_at_percent=percent).run("failing")
+        Simulation(seconds=5, fail_at_percent=percent).run("failing")
     snapshot = load_snapshot("failing")
     assert snapshot.job.status == JobStatus.FAILED
     assert snapshot.job.error == f"Simulated failure at {percent} %, as requested."
