@@ -31,7 +31,7 @@ def manager():
     background_writer.stop()
 
 
-def take_the_database_away() -> None:
+def disconnect_the_database() -> None:
     """In the writer's thread, until its end."""
     connection = connections["default"]
     connection.close()
@@ -115,7 +115,7 @@ async def test_workers_that_are_idle_again_hold_no_chunk(manager):
     assert manager.get_progress("job").worker_pool.workers[0].current_chunk is None
 
 
-async def test_the_end_may_be_said_early_with_or_without_await(manager):
+async def test_a_document_may_be_ended_early_with_or_without_await(manager):
     for name in ("one", "two"):
         manager.start_document(name, "a.pdf")
     await manager.complete_document("one")
@@ -127,7 +127,7 @@ async def test_the_end_may_be_said_early_with_or_without_await(manager):
         manager.complete_document("two")
 
 
-async def test_a_late_word_is_recorded_and_changes_no_ending(manager):
+async def test_a_late_update_is_recorded_and_changes_no_end(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     manager.complete_document("job")
     await manager.update_metrics("job", entities_total=3)
@@ -137,14 +137,14 @@ async def test_a_late_word_is_recorded_and_changes_no_ending(manager):
     assert (await Stage.objects.aget()).stage_status is not StageStatus.ERROR
 
 
-async def test_a_stage_that_errs_says_so_and_does_not_end_the_job(manager):
+async def test_a_stage_with_an_error_does_not_end_the_job(manager):
     manager.start_document("job", "a.pdf", stages=["one", "two"])
     await manager.update_stage("job", "one", status=StageStatus.ERROR)
     assert manager.get_progress("job").stages["one"].status == "error"
     assert (await Job.objects.aget()).job_status is JobStatus.RUNNING
 
 
-async def test_a_stage_whose_total_is_told_stays_pending_until_it_counts(manager):
+async def test_a_stage_with_a_total_stays_pending_until_it_counts(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     await manager.update_stage("job", "one", 0, 32, status=StageStatus.PENDING)
     waiting = manager.get_progress("job").stages["one"]
@@ -163,7 +163,7 @@ async def test_starting_again_begins_a_new_attempt(manager):
     assert (await Job.objects.aget()).attempt == 2
 
 
-def test_starting_again_leaves_the_attempt_before(manager):
+def test_starting_again_leaves_the_former_attempt(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     before = manager._trackers.kept("job").buffer
     manager.start_document("job", "a.pdf")
@@ -171,7 +171,7 @@ def test_starting_again_leaves_the_attempt_before(manager):
     assert manager._trackers.kept("job").buffer in background_writer._live
 
 
-def test_a_document_that_was_started_again_elsewhere_is_joined_anew(manager):
+def test_a_document_that_was_started_again_elsewhere_is_joined_again(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     PipelineProgressManager().start_document("job", "a.pdf", stages=["one", "two"])
     manager.update_metrics_sync("job", entities_total=1)
@@ -181,7 +181,7 @@ def test_a_document_that_was_started_again_elsewhere_is_joined_anew(manager):
     assert (metrics.entities_total, metrics.relations_total) == (0, 2)
 
 
-async def test_what_ends_is_said_to_the_attempt_that_was_started_elsewhere(manager):
+async def test_an_end_goes_to_the_attempt_that_was_started_elsewhere(manager):
     elsewhere = PipelineProgressManager()
     manager.start_document("job", "a.pdf", stages=["one", "two"])
     elsewhere.start_document("job", "a.pdf")
@@ -211,7 +211,7 @@ def test_a_document_that_was_removed_elsewhere_is_not_found(manager):
         manager.complete_document("job")
 
 
-def test_mistakes_are_errors_that_say_what_exists(manager):
+def test_unknown_names_are_errors_that_list_the_known(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     with pytest.raises(JobNotFound, match=r"Job not found: jbo\. Running now: job\."):
         manager.update_stage_sync("jbo", "one")
@@ -232,10 +232,10 @@ def test_mistakes_are_errors_that_say_what_exists(manager):
         (PipelineProgressManager.complete_document, "end"),
     ],
 )
-def test_who_asks_while_the_database_is_away_gets_a_clear_error(manager, settings, ask, action):
+def test_calls_while_the_database_is_down_raise_a_clear_error(manager, settings, ask, action):
     manager.start_document("job", "a.pdf")
     settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 0.05
-    background_writer.call(take_the_database_away)
+    background_writer.call(disconnect_the_database)
     with pytest.raises(ProgressUnavailable, match=f"did not confirm the {action} of job job in"):
         ask(manager, "job")
 
@@ -289,16 +289,16 @@ def test_another_process_starts_the_same_document_again(project, tmp_path):
         import pathlib, sys, time
         from ingestion_progress.progress_manager import get_progress_manager
         manager = get_progress_manager()
-        job_id, told = sys.argv[1], pathlib.Path(sys.argv[2])
+        job_id, stop = sys.argv[1], pathlib.Path(sys.argv[2])
         manager.start_document(job_id, "a.pdf", stages=["one"])
         manager.update_stage_sync(job_id, "one", 1, 9)
-        while not told.exists():
+        while not stop.exists():
             time.sleep(0.01)
         manager.update_stage_sync(job_id, "two", 3, 4)
         manager.update_stage_sync(job_id, "two", 4, status="completed")
         """,
         job_id,
-        str(tmp_path / "told"),
+        str(tmp_path / "stop"),
     )
     project.wait_for_job(job_id)
     project.output_of(
@@ -310,7 +310,7 @@ def test_another_process_starts_the_same_document_again(project, tmp_path):
         """,
         job_id,
     )
-    (tmp_path / "told").touch()
+    (tmp_path / "stop").touch()
     assert driver.wait(30) == 0, project.log.read_text()
     event = project.ask(
         """

@@ -1,4 +1,4 @@
-"""A tracker that writes soon, and what has come of it."""
+"""A tracker that writes soon, and its results."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def quick_writer(settings):
 
 
 def eventually(claim, seconds=5.0):
-    """Waits for another thread to make the claim true."""
+    """Waits until another thread makes the claim true."""
     deadline = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < deadline, "it did not become true"

@@ -1,4 +1,4 @@
-"""What tests of wake-ups share: writers in their own processes, and how late clients hear of it."""
+"""What tests of wake-ups share: writers in their own processes, and the latency of clients."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def wait_for_logs(project: LiveProject, seen: int, count: int, seconds: float = 
 
 
 def cancel_elsewhere(project: LiveProject, job_id: str, **env: str) -> None:
-    """Ends a queued job from a process of its own."""
+    """Ends a queued job from another process."""
     source = """
         import sys
         from ingestion_progress.tracker import request_cancellation

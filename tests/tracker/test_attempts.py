@@ -18,7 +18,7 @@ from tests.support.tracking import eventually, quick_writer  # noqa: F401  (the 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
-def test_superseded_attempt_does_not_keep_one_alive_whose_process_died():
+def test_superseded_attempt_sends_no_heartbeats_for_a_job_whose_process_died():
     with pytest.raises(JobSuperseded), track("a.pdf", job_id="job", stages=["one"]) as old:
         # Another process takes the job over, and is killed.
         start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)

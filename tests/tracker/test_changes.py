@@ -32,7 +32,7 @@ def counted(steps) -> Counter:
 
 
 @given(before=steps, after=steps, start=st.integers(0, 1000))
-def test_what_could_not_be_written_merges_with_what_came_later(before, after, start):
+def test_unwritten_changes_merge_with_later_ones(before, after, start):
     merged = counted(before)
     merged.follow(counted(after))
     assert merged.applied_to(start) == counted(before + after).applied_to(start)
@@ -45,7 +45,7 @@ def test_a_count_never_falls_below_zero():
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, "3", None, 2**53])
-def test_what_is_not_a_count_is_refused_with_its_name(value):
+def test_invalid_count_is_refused_with_its_name(value):
     with pytest.raises(InvalidCount, match="processed is "):
         checked_count("processed", value)
 
@@ -61,7 +61,7 @@ def test_a_stage_keeps_its_first_start_and_its_last_status():
     assert first.status is StageStatus.COMPLETED
 
 
-def test_a_log_that_cannot_be_written_stays_bounded_and_is_counted():
+def test_an_unwritten_log_is_bounded_and_counts_what_it_drops():
     changes = JobChanges()
     entry = EventEntry(at=datetime(2026, 1, 1, tzinfo=UTC), level=EventLevel.INFO, message="m")
     for _ in range(MAX_PENDING_EVENTS + 3):

@@ -53,7 +53,7 @@ def test_a_total_below_what_was_set_as_processed_is_refused_and_changes_nothing(
     assert (state.processed, state.total) == (2, 3)
 
 
-def test_who_grows_a_total_and_iterates_leaves_what_others_have_grown():
+def test_iteration_keeps_a_total_that_several_trackers_have_grown():
     with track("a.pdf", stages=["one"]) as job:
         for part in ([1, 2], [3, 4, 5]):
             with attach(job.job_id) as worker:
@@ -64,7 +64,7 @@ def test_who_grows_a_total_and_iterates_leaves_what_others_have_grown():
         assert (recorded.processed, recorded.total) == (5, 5)
 
 
-def test_a_total_that_only_grew_or_that_another_process_knows_bounds_nothing():
+def test_a_total_that_was_only_grown_or_set_by_another_process_is_not_checked():
     with track("a.pdf", stages=["one"]) as job:
         stage = job.stage("one")
         stage.grow(5)
@@ -78,7 +78,7 @@ def test_a_total_that_only_grew_or_that_another_process_knows_bounds_nothing():
         assert (shown.processed, shown.total, shown.progress_percent) == (7, 7, 100)
 
 
-def test_what_threads_grow_at_once_is_all_known():
+def test_all_that_threads_add_to_a_total_at_once_is_known():
     with track("a.pdf", stages=["one"]) as job:
         stage = job.stage("one", total=1)
         threads = [
@@ -139,7 +139,7 @@ def test_counters_of_the_pipeline_are_written_when_nothing_else_has_changed():
             eventually(lambda n=n: load_snapshot(job.job_id).job.counters == {"tables": n})
 
 
-def test_item_that_leaves_a_stage_completed_elsewhere_takes_nothing_below_zero(settings):
+def test_item_of_a_stage_that_was_completed_elsewhere_takes_no_count_below_zero(settings):
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 60
     with track("a.pdf", stages=["one"]) as job:
         stage = job.stage("one")

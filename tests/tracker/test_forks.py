@@ -1,4 +1,4 @@
-"""What a forked child takes over from the writer of its parent, and what it does not."""
+"""What a forked child inherits from the writer of its parent, and what it does not."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_an_impossible_id_is_refused_before_it_is_written():
     assert not Job.objects.exists()
 
 
-def test_jobs_that_share_the_name_of_a_batch_are_of_it():
+def test_jobs_with_the_same_batch_are_found_by_it():
     queue_job("a.pdf", batch="import")
     queue_job("b.pdf", batch="other")
     queue_job("c.pdf")
@@ -103,12 +103,12 @@ def test_jobs_that_share_the_name_of_a_batch_are_of_it():
         ([f"s{n}" for n in range(101)], "1 to 100 stages"),
     ],
 )
-def test_stages_that_cannot_be_are_refused_with_the_reason(stages, message):
+def test_invalid_stages_are_refused_with_the_reason(stages, message):
     with pytest.raises(ValueError, match=message):
         queue_job("a.pdf", stages=stages)
 
 
-def test_long_and_broken_names_are_kept_as_far_as_they_can_be():
+def test_long_and_broken_names_are_cut_and_cleaned():
     job = queue_job("x" * 300 + ".pdf\0")
     assert len(job.document_name) == 255
     assert job.document_name.endswith("…")
@@ -142,7 +142,7 @@ def test_a_start_before_the_creation_by_another_hosts_clock_is_moved_to_it():
     assert job.started_at == job.heartbeat_at == job.updated_at == ahead
 
 
-def test_starting_may_declare_the_stages_anew():
+def test_starting_may_replace_the_stages():
     queue_job("a.pdf", job_id="job")
     assert start(stages=["only"]).stage_names == ("only",)
 
@@ -153,7 +153,7 @@ def test_a_running_or_ended_job_does_not_start_again_by_accident():
         start()
 
 
-def test_a_restart_begins_afresh_with_a_new_epoch_and_keeps_the_log():
+def test_a_restart_has_a_new_epoch_and_keeps_the_log():
     first = start(stages={"one": 2, "two": 1}, workers=1)
     finish_attempt(first, JobChanges(), JobStatus.FAILED, "broken")
     Job.objects.update(entities_total=7, counters={"tables": 3})
@@ -171,7 +171,7 @@ def test_a_restart_begins_afresh_with_a_new_epoch_and_keeps_the_log():
     ]
 
 
-def test_a_restart_resets_all_that_the_attempt_before_has_reached():
+def test_a_restart_resets_what_the_former_attempt_has_reached():
     first = start(stages=["one"], workers=1, total_chunks=5, total_images=6)
     request_cancellation("job")
     finish_attempt(first, JobChanges(), JobStatus.CANCELLED, "stopped")
@@ -201,7 +201,7 @@ def test_a_restart_resets_all_that_the_attempt_before_has_reached():
 
 
 @pytest.mark.parametrize("has_ended", [True, False])
-def test_a_restart_of_a_job_that_was_to_stop_is_not_to_stop(has_ended):
+def test_a_restart_forgets_a_request_to_stop(has_ended):
     first = start()
     request_cancellation("job")
     if has_ended:
@@ -235,7 +235,7 @@ def test_a_running_job_is_asked_to_stop_and_readers_see_it():
     assert request_cancellation("job").cancel_requested_at == job.cancel_requested_at
 
 
-def test_a_job_without_a_sign_of_life_is_cancelled_at_once():
+def test_a_job_without_heartbeats_is_cancelled_at_once():
     start()
     silence("job")
     assert request_cancellation("job").job_status is JobStatus.CANCELLED
@@ -248,7 +248,7 @@ def test_an_ended_job_cannot_be_cancelled():
 
 
 @pytest.mark.parametrize("act", [request_cancellation, delete_job])
-def test_what_does_not_exist_is_not_found(act):
+def test_unknown_job_is_not_found(act):
     with pytest.raises(JobNotFound, match="Job not found: nothing"):
         act("nothing")
 
@@ -262,7 +262,7 @@ def test_a_running_job_cannot_be_deleted_but_a_silent_one_can():
     assert not Stage.objects.exists()
 
 
-def test_a_stalled_job_is_not_deleted_under_its_writer_unless_that_is_wanted():
+def test_a_stalled_job_is_deleted_only_with_even_if_running():
     start()
     now = timezone.now()
     Job.objects.update(heartbeat_at=now, updated_at=now - timedelta(hours=1))
@@ -298,7 +298,7 @@ def once_after_the_first_query(act):
 
 
 @pytest.mark.parametrize("comes", ["heartbeat", "end"])
-def test_a_job_that_comes_back_or_ends_while_silent_ones_are_looked_for_is_not_lost(comes):
+def test_a_job_that_comes_back_or_ends_during_the_search_for_silent_ones_is_not_lost(comes):
     def beat():
         Job.objects.update(heartbeat_at=timezone.now())
 

@@ -1,4 +1,4 @@
-"""The tracker where it lives: several processes, killed ones, and a database that goes away."""
+"""The tracker in several processes, killed processes, and with a database that is down."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ print(json.dumps({
 
 
 def read(project: LiveProject, job_id: str) -> dict:
-    """The job as yet another process sees it."""
+    """The job as another process reads it."""
     return project.ask(READ, job_id)
 
 
@@ -170,16 +170,16 @@ def locked(project: LiveProject) -> Iterator[None]:
         connection.close()
 
 
-COUNT_UNTIL_TOLD = """
+COUNT_UNTIL_STOPPED = """
     import json, pathlib, sys, time
     from django.conf import settings
     settings.DATABASES["default"]["OPTIONS"] |= json.loads(sys.argv[3])
     from ingestion_progress import track
-    told = pathlib.Path(sys.argv[2])
+    stop_file = pathlib.Path(sys.argv[2])
     counted, slowest = 0, 0
     with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
         stage = job.stage("one")
-        while not told.exists():
+        while not stop_file.exists():
             before = time.monotonic()
             stage.advance()
             slowest = max(slowest, time.monotonic() - before)
@@ -199,12 +199,12 @@ def assert_all_was_counted(project: LiveProject, job_id: str) -> None:
 
 def test_a_locked_database_slows_nothing_and_loses_nothing(sqlite_project, job_id, tmp_path):
     """The lock is held for several times longer than SQLite waits for it."""
-    told = tmp_path / "told"
-    process = sqlite_project.python(COUNT_UNTIL_TOLD, job_id, str(told), '{"timeout": 0.1}')
+    stop_file = tmp_path / "stop"
+    process = sqlite_project.python(COUNT_UNTIL_STOPPED, job_id, str(stop_file), '{"timeout": 0.1}')
     sqlite_project.wait_for_job(job_id)
     with locked(sqlite_project):
         time.sleep(1.5)
-    told.touch()
+    stop_file.touch()
     assert finished(process) == 0, sqlite_project.log.read_text()
     assert_all_was_counted(sqlite_project, job_id)
 
@@ -212,11 +212,11 @@ def test_a_locked_database_slows_nothing_and_loses_nothing(sqlite_project, job_i
 def test_a_database_server_that_is_restarted_slows_nothing_and_loses_nothing(tmp_path, job_id):
     server = start_postgresql()
     with live_project(tmp_path, server.create_database()) as live:
-        process = live.python(COUNT_UNTIL_TOLD, job_id, str(tmp_path / "told"), "{}")
+        process = live.python(COUNT_UNTIL_STOPPED, job_id, str(tmp_path / "stop"), "{}")
         live.wait_for_job(job_id)
         with server.stopped():
             time.sleep(1)
-        (tmp_path / "told").touch()
+        (tmp_path / "stop").touch()
         assert finished(process) == 0, live.log.read_text()
         assert_all_was_counted(live, job_id)
     server.server.cleanup()
@@ -252,7 +252,7 @@ def test_a_finish_that_the_database_does_not_take_raises_a_clear_error(
         assert finished(process) == 7, sqlite_project.log.read_text()
 
 
-def test_leaving_a_guests_block_raises_nothing_of_its_own_while_the_database_is_away(
+def test_leaving_an_attach_block_raises_no_other_error_while_the_database_is_down(
     sqlite_project, job_id
 ):
     process = sqlite_project.python(
@@ -262,14 +262,14 @@ def test_leaving_a_guests_block_raises_nothing_of_its_own_while_the_database_is_
         settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 0.3
         settings.DATABASES["default"]["OPTIONS"]["timeout"] = 0.1
         from ingestion_progress import attach, track
-        def leave(guest, error=None):
-            with guest:
-                guest.stage("one").advance()
+        def leave(job, error=None):
+            with job:
+                job.stage("one").advance()
                 if error is not None:
                     raise error
-        async def aleave(guest, error=None):
-            async with guest:
-                guest.stage("one").advance()
+        async def aleave(job, error=None):
+            async with job:
+                job.stage("one").advance()
                 if error is not None:
                     raise error
         def raised_by(act):
@@ -278,16 +278,16 @@ def test_leaving_a_guests_block_raises_nothing_of_its_own_while_the_database_is_
             except Exception as error:
                 return error
         track("a.pdf", job_id=sys.argv[1], stages=["one"]).start()
-        guests = [attach(sys.argv[1]) for _ in range(4)]
-        [guest.start() for guest in guests]
+        attached = [attach(sys.argv[1]) for _ in range(4)]
+        [job.start() for job in attached]
         lock = sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")
         own = KeyError("c-9")
         raised = [
-            raised_by(lambda: leave(guests[0])),
-            raised_by(lambda: asyncio.run(aleave(guests[1]))),
-            raised_by(lambda: leave(guests[2], own)),
-            raised_by(lambda: asyncio.run(aleave(guests[3], own))),
+            raised_by(lambda: leave(attached[0])),
+            raised_by(lambda: asyncio.run(aleave(attached[1]))),
+            raised_by(lambda: leave(attached[2], own)),
+            raised_by(lambda: asyncio.run(aleave(attached[3], own))),
         ]
         lock.close()
         assert raised == [None, None, own, own], raised

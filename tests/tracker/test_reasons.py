@@ -17,7 +17,7 @@ def system_error(number: int) -> OSError:
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "expected"),
     [
         (system_error(errno.ENOENT), "A file is missing on the server."),
         (system_error(errno.EACCES), "The server may not use a file or a service that it needs."),
@@ -38,15 +38,15 @@ def system_error(number: int) -> OSError:
     ],
     ids=repr,
 )
-def test_error_that_nobody_foresaw_is_a_sentence_without_internals(error, says):
+def test_error_that_is_unexpected_is_a_sentence_without_internals(error, expected):
     reason = reason_of(error)
-    assert reason.startswith(says)
+    assert reason.startswith(expected)
     assert "/" not in reason
     assert type(error).__name__ not in reason
 
 
 @pytest.mark.parametrize(
-    ("error", "says"),
+    ("error", "expected"),
     [
         (ValueError("the 4th page is upside down"), "the 4th page is upside down"),
         (TimeoutError("The model took 30 s."), "The model took 30 s."),
@@ -55,5 +55,5 @@ def test_error_that_nobody_foresaw_is_a_sentence_without_internals(error, says):
     ],
     ids=repr,
 )
-def test_error_that_was_raised_with_a_text_gives_it_as_the_reason(error, says):
-    assert reason_of(error) == says
+def test_error_that_was_raised_with_a_text_gives_it_as_the_reason(error, expected):
+    assert reason_of(error) == expected

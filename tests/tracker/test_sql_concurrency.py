@@ -81,7 +81,7 @@ def test_write_that_waited_for_the_end_of_the_job_starts_no_worker_again(attempt
     assert not Worker.objects.filter(status=WorkerStatus.PROCESSING).exists()
 
 
-def test_each_write_is_a_sign_of_life(attempt):
+def test_each_write_counts_as_a_heartbeat(attempt):
     before = Job.objects.get().heartbeat_at
     write_changes(attempt, own_count(1))
     assert Job.objects.get().heartbeat_at > before

@@ -38,7 +38,7 @@ def test_leaving_the_blocks_completes_stage_and_job():
     assert snapshot.overall_percent == 100
 
 
-def test_an_exception_fails_stage_and_job_with_its_reason_and_goes_on():
+def test_an_exception_fails_stage_and_job_with_its_reason_and_is_re_raised():
     with pytest.raises(ZeroDivisionError), track("a.pdf", stages=["one", "two"]) as job:
         with job.stage("one"):
             raise ZeroDivisionError("division by zero")
@@ -74,7 +74,7 @@ def test_a_total_alone_starts_no_stage():
         assert progress(job.job_id).stages["one"].status == "in_progress"
 
 
-def test_what_never_ran_leaves_the_plan_when_the_job_succeeds():
+def test_stages_that_never_started_are_skipped_when_the_job_succeeds():
     with track("a.pdf", stages=["one", "two"]) as job, job.stage("one"):
         pass
     assert list(progress(job.job_id).stages) == ["one"]
@@ -110,7 +110,7 @@ def test_workers_show_what_they_work_on_and_are_freed():
         assert progress(job.job_id).worker_pool.active == 0
 
 
-def test_a_worker_that_breaks_says_on_what():
+def test_a_worker_that_fails_shows_its_chunk():
     with track("a.pdf", stages=["one"]) as job:
         with pytest.raises(RuntimeError), job.worker(1, chunk="c-3"):
             raise RuntimeError
@@ -160,7 +160,7 @@ def test_a_recorded_error_counts_and_does_not_end_the_job():
     assert (event.stage, event.item, event.message) == ("one", "page 3", "Page 3 has no text.")
 
 
-def test_a_full_log_counts_on_and_still_says_how_the_job_ended(settings):
+def test_a_full_log_still_counts_and_has_the_end_of_the_job(settings):
     settings.INGESTION_PROGRESS_MAX_EVENTS_PER_JOB = 3
     with track("a.pdf", stages=["one"]) as job:
         for n in range(10):
@@ -175,7 +175,7 @@ def test_a_full_log_counts_on_and_still_says_how_the_job_ended(settings):
     ]
 
 
-def test_a_line_about_the_whole_job_finds_no_room_in_a_full_log_either(settings):
+def test_a_full_log_takes_no_line_about_the_whole_job_either(settings):
     settings.INGESTION_PROGRESS_MAX_EVENTS_PER_JOB = 2
     with track("a.pdf", stages=["one"]) as job:
         for n in range(5):
@@ -185,7 +185,7 @@ def test_a_line_about_the_whole_job_finds_no_room_in_a_full_log_either(settings)
     assert [event.message for event in row.events.all()] == ["Started", "line 0", "Succeeded"]
 
 
-def test_words_that_the_database_refuses_are_cleaned_and_take_no_counts_with_them():
+def test_text_that_the_database_refuses_is_cleaned_and_its_counts_are_kept():
     with track("a.pdf", stages=["one"]) as job, job.stage("one", unit="pa\0ges") as stage:
         stage.advance(3)
         job.log("odd", stage="x\0" * 100, item="\0")
@@ -209,7 +209,7 @@ def test_changes_that_cannot_be_written_do_not_hold_up_other_jobs():
 @pytest.mark.skipif(
     "connection.vendor == 'sqlite'", reason="SQLite's driver has another error for it"
 )
-def test_what_waits_beside_a_failed_write_is_written_when_the_database_is_back():
+def test_changes_beside_a_failed_write_are_written_when_the_database_is_back():
     def close_once(execute, sql, params, many, context):
         if not failed:
             failed.append(sql)
@@ -227,7 +227,7 @@ def test_what_waits_beside_a_failed_write_is_written_when_the_database_is_back()
     assert len(failed) == 1
 
 
-def test_a_broken_stage_may_be_tried_again():
+def test_a_failed_stage_may_be_tried_again():
     with track("a.pdf", stages=["one"]) as job:
         with pytest.raises(RuntimeError), job.stage("one"):
             raise RuntimeError
@@ -285,7 +285,7 @@ def test_another_thread_joins_by_id_and_leaving_does_not_end_the_job():
         eventually(lambda: progress(job.job_id).stages["one"].processed == 7)
 
 
-def test_a_guests_exception_is_recorded_and_the_job_goes_on():
+def test_an_exception_in_an_attach_block_is_logged_and_the_job_continues():
     with track("a.pdf", stages=["one"]) as job:
         with pytest.raises(KeyError), attach(job.job_id):
             raise KeyError("c-9")
@@ -325,25 +325,28 @@ def test_a_request_to_stop_is_noticed_by_a_job_that_reports_nothing():
 
 
 def test_every_thread_that_joined_notices_a_request_to_stop():
-    def look(tracker):
+    def wait_for_request(tracker):
         eventually(lambda: tracker.cancel_requested)
-        told.append(tracker)
+        noticed.append(tracker)
 
-    told: list = []
+    noticed: list = []
     with pytest.raises(JobCancelled), track("a.pdf", stages=["one"]) as job:
-        guests = [attach(job.job_id) for _ in range(4)]
-        threads = [threading.Thread(target=look, args=[tracker]) for tracker in (job, *guests)]
+        attached = [attach(job.job_id) for _ in range(4)]
+        threads = [
+            threading.Thread(target=wait_for_request, args=[tracker])
+            for tracker in (job, *attached)
+        ]
         for thread in threads:
             thread.start()
-        eventually(lambda: all(guest._buffer for guest in guests))
+        eventually(lambda: all(other._buffer for other in attached))
         request_cancellation(job.job_id)
         for thread in threads:
             thread.join()
         job.raise_if_cancelled()
-    assert len(told) == 5
+    assert len(noticed) == 5
 
 
-def test_a_superseded_attempt_writes_nothing_more_and_is_told():
+def test_a_superseded_attempt_writes_nothing_more_and_gets_an_error():
     with pytest.raises(JobSuperseded), track("a.pdf", job_id="job", stages=["one"]) as old:
         old.stage("one").advance(5)
         old.flush()
@@ -356,14 +359,14 @@ def test_a_superseded_attempt_writes_nothing_more_and_is_told():
     assert load_snapshot("job").stages[0].processed == 1
 
 
-def test_a_job_that_reports_nothing_still_gives_a_sign_of_life():
+def test_a_job_that_reports_nothing_still_gets_heartbeats():
     with track("a.pdf", stages=["one"]):
         first = Job.objects.get()
         eventually(lambda: Job.objects.get().heartbeat_at > first.heartbeat_at)
         assert Job.objects.get().revision == first.revision
 
 
-def test_an_attempt_gives_a_sign_of_life_beside_those_before_it_in_the_same_process():
+def test_an_attempt_gets_heartbeats_beside_former_ones_in_the_same_process():
     attempts = [track("a.pdf", job_id="job", stages=["one"], restart=True) for _ in range(5)]
     for attempt in attempts:
         attempt.start()
@@ -375,7 +378,7 @@ def test_an_attempt_gives_a_sign_of_life_beside_those_before_it_in_the_same_proc
     newest.complete()
 
 
-def test_a_request_to_stop_a_job_is_not_one_to_the_attempt_before():
+def test_a_request_to_stop_does_not_reach_the_former_attempt():
     old = track("a.pdf", job_id="job", stages=["one"])
     old.start()
     with pytest.raises(JobCancelled), track("a.pdf", job_id="job", restart=True) as new:
@@ -394,7 +397,7 @@ def test_a_job_ends_once():
         job.complete()
 
 
-def test_an_end_that_was_said_in_the_block_stands_when_it_is_left():
+def test_an_end_inside_the_block_is_kept_at_the_end_of_the_block():
     with track("a.pdf", stages=["one"]) as job:
         job.fail("The file is empty.")
     assert Job.objects.get().error == "The file is empty."
@@ -428,7 +431,7 @@ async def test_an_exception_in_async_code_fails_the_job():
 
 
 @pytest.mark.skipif(
-    "connection.vendor == 'sqlite'", reason="SQLite: see the tests with a file of its own"
+    "connection.vendor == 'sqlite'", reason="SQLite: see the tests with a separate file"
 )
 def test_progress_shows_while_the_callers_transaction_is_open_and_survives_its_rollback():
     class Rollback(Exception):
@@ -464,9 +467,9 @@ def test_inside_a_sqlite_transaction_the_tracker_writes_on_the_callers_connectio
 
 
 @pytest.mark.skipif("connection.vendor != 'sqlite'", reason="only SQLite locks the whole file")
-def test_a_guests_own_exception_goes_on_where_its_transaction_takes_no_more():
+def test_an_exception_in_an_attach_block_is_re_raised_although_its_transaction_is_broken():
     with track("a.pdf", stages=["one"]) as job:
-        with pytest.raises(IntegrityError), transaction.atomic(), attach(job.job_id) as guest:
-            guest.stage("one").advance()
+        with pytest.raises(IntegrityError), transaction.atomic(), attach(job.job_id) as other:
+            other.stage("one").advance()
             Job.objects.create(pk=job.job_id)
         eventually(lambda: load_snapshot(job.job_id).stages[0].processed == 1)

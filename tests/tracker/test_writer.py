@@ -1,4 +1,4 @@
-"""When the writer's thread flushes, beats, tries again and closes its connection."""
+"""When the writer's thread flushes, sends heartbeats, tries again and closes its connection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LONG_SECONDS = 60.0
 
 
 class Clock:
-    """Stands still until it is told to go on."""
+    """Moves only when a test sets it."""
 
     def __init__(self) -> None:
         self.now = time.monotonic()
@@ -45,7 +45,7 @@ class Clock:
 
 @pytest.fixture
 def writer(settings) -> Iterator[BackgroundWriter]:
-    """One of the test's own, which flushes once a minute unless something is urgent."""
+    """A separate writer, which flushes once a minute unless something is urgent."""
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = LONG_SECONDS
     settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = LONG_SECONDS
     writer = BackgroundWriter()
@@ -57,7 +57,7 @@ def writer(settings) -> Iterator[BackgroundWriter]:
 
 @pytest.fixture
 def clock(writer, monkeypatch, settings) -> Clock:
-    """The writer's; its thread beats by it."""
+    """The clock of the writer, which sends heartbeats by it."""
     settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
     settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 1
     clock = Clock()
@@ -66,7 +66,7 @@ def clock(writer, monkeypatch, settings) -> Clock:
 
 
 def turn(writer: BackgroundWriter) -> None:
-    """Lets the writer's thread do all that is due by now."""
+    """Waits until the writer's thread has done all that is due."""
     writer.call(lambda: None)
     with writer._working:
         pass
@@ -136,11 +136,11 @@ def test_heartbeat_after_a_lost_connection_uses_a_new_one(writer, clock):
         assert heartbeat_at() > before
 
 
-# Outages
+# Failures
 
 
-class Outage:
-    """While it lasts, the database refuses what the writer asks for."""
+class DatabaseDown:
+    """During the block, the database refuses all queries of the writer."""
 
     def __init__(self, writer: BackgroundWriter) -> None:
         self.refused = 0
@@ -158,7 +158,7 @@ class Outage:
 
     def _refuse(self, *_: object) -> None:
         self.refused += 1
-        raise OperationalError("the database is away")
+        raise OperationalError("the database is down")
 
 
 def fail_once_more(writer: BackgroundWriter) -> None:
@@ -169,7 +169,7 @@ def fail_once_more(writer: BackgroundWriter) -> None:
 
 def test_connection_is_closed_after_a_failure(writer, clock):
     with track("a.pdf", stages=["one"]):
-        with Outage(writer):
+        with DatabaseDown(writer):
             clock.now += HEARTBEAT_SECONDS
             fail_once_more(writer)
             with writer._working:
@@ -178,11 +178,13 @@ def test_connection_is_closed_after_a_failure(writer, clock):
         turn(writer)
 
 
-def test_each_outage_begins_with_the_shortest_pause_and_is_logged_once(writer, clock, caplog):
+def test_each_row_of_failures_begins_with_the_shortest_pause_and_is_logged_once(
+    writer, clock, caplog
+):
     caplog.set_level(logging.INFO, "ingestion_progress.tracker")
     with track("a.pdf", stages=["one"]):
         for _ in range(2):
-            with Outage(writer):
+            with DatabaseDown(writer):
                 clock.now += HEARTBEAT_SECONDS
                 fail_once_more(writer)
             before = heartbeat_at()
@@ -198,7 +200,7 @@ def test_each_outage_begins_with_the_shortest_pause_and_is_logged_once(writer, c
 def test_pause_between_tries_grows_to_its_limit(writer, clock):
     pauses = []
     with track("a.pdf", stages=["one"]) as job:
-        with Outage(writer):
+        with DatabaseDown(writer):
             clock.now += HEARTBEAT_SECONDS
             for _ in range(7):
                 fail_once_more(writer)
@@ -214,7 +216,7 @@ def test_pause_between_tries_grows_to_its_limit(writer, clock):
 def test_nothing_is_tried_before_the_pause_is_over(writer, clock, settings):
     settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = FIRST_RETRY_SECONDS / 2
     with track("a.pdf", stages=["one"]) as job:
-        with Outage(writer) as outage:
+        with DatabaseDown(writer) as down:
             clock.now += HEARTBEAT_SECONDS
             fail_once_more(writer)
             job.stage("one").start()  # urgent
@@ -222,7 +224,7 @@ def test_nothing_is_tried_before_the_pause_is_over(writer, clock, settings):
             clock.now += FIRST_RETRY_SECONDS * 0.9
             writer._wake()
             assert isinstance(call.exception(5), TimeoutError)
-            assert outage.refused == 1
+            assert down.refused == 1
         clock.now += FIRST_RETRY_SECONDS * 0.1
         turn(writer)
         assert status_of(job, "one") == "in_progress"
@@ -230,7 +232,7 @@ def test_nothing_is_tried_before_the_pause_is_over(writer, clock, settings):
 
 def test_what_could_not_be_flushed_is_tried_after_the_pause_not_after_the_interval(writer, clock):
     with track("a.pdf", stages=["one"]) as job:
-        with Outage(writer):
+        with DatabaseDown(writer):
             job.stage("one").start()
             eventually(lambda: writer.counts.failures == 1)
             with writer._working:

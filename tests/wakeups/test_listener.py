@@ -1,4 +1,4 @@
-"""A listener whose connection has died without a word."""
+"""A listener whose connection has died half-open."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.servers import postgresql
 
 
 class Proxy:
-    """In front of PostgreSQL; connections that it holds up stay open and carry nothing."""
+    """In front of PostgreSQL; a blocked connection stays open and carries nothing."""
 
     def __init__(self, database_url: str) -> None:
         socket_dir, _, self.database = urlsplit(database_url).path.rpartition("/")
         self.host = "/" + socket_dir.strip("/")
-        self.holds_up = asyncio.Event()
+        self.is_blocked = asyncio.Event()
         self.connections = 0
 
     async def start(self) -> None:
@@ -46,7 +46,7 @@ class Proxy:
     async def _pump(self, source, sink, is_first) -> None:
         with contextlib.closing(sink):
             while data := await source.read(65536):
-                if is_first and self.holds_up.is_set():
+                if is_first and self.is_blocked.is_set():
                     continue
                 sink.write(data)
 
@@ -67,8 +67,8 @@ async def proxy():
 
 
 @pytest.fixture
-async def heard(proxy, monkeypatch):
-    """The ids that a listener behind the proxy has heard."""
+async def received(proxy, monkeypatch):
+    """The ids that a listener behind the proxy has received."""
     parameters = {
         "host": "127.0.0.1",
         "port": proxy.port,
@@ -79,41 +79,41 @@ async def heard(proxy, monkeypatch):
     monkeypatch.setattr(postgres, "connection_parameters", lambda: parameters)
     monkeypatch.setattr(postgres, "CHECK_EVERY_SECONDS", 0.1)
     monkeypatch.setattr(postgres, "CHECK_SECONDS", 1.0)
-    heard: set[str] = set()
-    task = asyncio.create_task(listener._receive("notify", heard.update))
-    yield heard
+    received: set[str] = set()
+    task = asyncio.create_task(listener._receive("notify", received.update))
+    yield received
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def hears(heard: set[str], proxy: Proxy, job_id: str) -> bool:
+async def receives(received: set[str], proxy: Proxy, job_id: str) -> bool:
     deadline = time.monotonic() + 10
-    while job_id not in heard and time.monotonic() < deadline:
+    while job_id not in received and time.monotonic() < deadline:
         await asyncio.to_thread(proxy.notify, job_id)
         await asyncio.sleep(0.05)
-    return job_id in heard
+    return job_id in received
 
 
-async def test_connection_that_died_half_open_is_replaced(proxy, heard, caplog):
-    assert await hears(heard, proxy, "before")
-    proxy.holds_up.set()
-    assert await hears(heard, proxy, "after")
+async def test_connection_that_died_half_open_is_replaced(proxy, received, caplog):
+    assert await receives(received, proxy, "before")
+    proxy.is_blocked.set()
+    assert await receives(received, proxy, "after")
     assert proxy.connections >= 2
     assert [record.message for record in caplog.records] == ["wakeups_down", "wakeups_back"]
 
 
-async def test_malformed_notification_disturbs_nothing(proxy, heard, caplog):
-    assert await hears(heard, proxy, "before")
+async def test_malformed_notification_disturbs_nothing(proxy, received, caplog):
+    assert await receives(received, proxy, "before")
     with psycopg.connect(
         host=proxy.host, user="postgres", dbname=proxy.database, autocommit=True
     ) as connection:
         connection.execute("NOTIFY ingestion_progress, '{not a notification'")
-    assert await hears(heard, proxy, "after")
+    assert await receives(received, proxy, "after")
     assert not caplog.records
 
 
-async def test_listener_that_hears_nothing_lets_the_process_sleep(proxy, heard, monkeypatch):
-    assert await hears(heard, proxy, "before")
+async def test_idle_listener_lets_the_process_sleep(proxy, received, monkeypatch):
+    assert await receives(received, proxy, "before")
     monkeypatch.setattr(postgres, "CHECK_EVERY_SECONDS", 60)
     await asyncio.sleep(0.3)
     loop = asyncio.get_running_loop()
@@ -129,4 +129,4 @@ async def test_listener_that_hears_nothing_lets_the_process_sleep(proxy, heard, 
     await asyncio.sleep(0.8)
 
     assert passes <= 4
-    assert await hears(heard, proxy, "after")
+    assert await receives(received, proxy, "after")

@@ -73,7 +73,7 @@ def test_notification_about_more_than_a_transport_takes_names_no_job():
     assert len(Notification.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
 
 
-def test_forked_child_has_a_name_that_its_parent_has_not():
+def test_forked_child_and_its_parent_have_different_names():
     done = subprocess.run(
         [sys.executable, "-c", FORK], capture_output=True, text=True, timeout=30, check=True
     )
@@ -172,7 +172,7 @@ def test_channel_layer_that_crosses_processes_comes_before_notify(
 
 
 @pytest.mark.parametrize("choice", ["channels", "notify"])
-def test_way_that_cannot_be_used_is_an_error_that_says_why(settings, monkeypatch, choice):
+def test_transport_that_cannot_be_used_is_an_error_with_the_reason(settings, monkeypatch, choice):
     settings.INGESTION_PROGRESS_WAKEUPS = choice
     monkeypatch.setitem(settings.DATABASES, "default", {"ENGINE": "django.db.backends.sqlite3"})
     (message,) = check_wakeups()
@@ -180,7 +180,7 @@ def test_way_that_cannot_be_used_is_an_error_that_says_why(settings, monkeypatch
     assert {"channels": "CHANNEL_LAYERS", "notify": "PostgreSQL"}[choice] in message.msg
 
 
-def test_outage_is_one_line_and_its_end_another(caplog):
+def test_failures_in_a_row_are_one_line_and_their_end_another(caplog):
     caplog.set_level(logging.INFO)
     backoff = new_backoff()
     backoff.succeeded(transport="notify")

@@ -1,4 +1,4 @@
-"""Wake-ups where they matter: writers and web servers in processes of their own."""
+"""Wake-ups where they matter: writers and web servers in separate processes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_request_that_writes_wakes_the_streams_of_its_own_process(project, job_i
         asked.join()
 
 
-def test_another_process_is_heard_by_notify_long_before_the_poll(postgresql_project, tmp_path):
+def test_another_process_is_noticed_by_notify_long_before_the_poll(postgresql_project, tmp_path):
     polls = {"POLL_INTERVAL_SECONDS": "1", "THROTTLE_SECONDS": "0.01"}
     woken = postgresql_project.serve("uvicorn", **polls)
     polling = postgresql_project.serve("uvicorn", **polls, WAKEUPS="off")
@@ -70,7 +70,7 @@ def test_another_process_is_heard_by_notify_long_before_the_poll(postgresql_proj
 
 
 @pytest.mark.parametrize("server_name", SERVERS)
-def test_process_that_writes_once_and_exits_is_heard(postgresql_project, job_id, server_name):
+def test_process_that_writes_once_and_exits_is_noticed(postgresql_project, job_id, server_name):
     server = postgresql_project.serve(server_name, **RARE_POLLS)
     postgresql_project.queue_job(job_id)
     with open_stream(progress_url(server.url, job_id)) as response:
@@ -130,14 +130,14 @@ def test_writer_that_never_pauses_notifies_no_more_often_than_the_interval(postg
     assert max(len(notification.payload) for notification in received) < 7000
 
 
-def test_hint_to_other_processes_says_which_jobs_have_ended(postgresql_project):
+def test_notification_to_other_processes_names_the_jobs_that_have_ended(postgresql_project):
     source = """
         import sys, time
         from ingestion_progress import track
         for name in sys.argv[1:]:
             job = track("a.pdf", job_id=name, stages=["one"])
             job.start()
-            time.sleep(0.1)  # so that its start is in a notification of its own
+            time.sleep(0.1)  # so that its start is in a separate notification
             if name.startswith("ended"):
                 job.complete()
             time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Wake-ups by Redis: faster than the poll while it is there, and nothing lost while it is not."""
+"""Wake-ups by Redis: faster than the poll, and nothing is lost while Redis is down."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.support.wakeups import (
 
 pytestmark = pytest.mark.once
 
-# The poll alone needs a second; a client that waits for longer has noticed the outage.
+# The poll alone needs a second; a client that waits for longer has noticed the failure.
 POLLS = {"POLL_INTERVAL_SECONDS": "1", "THROTTLE_SECONDS": "0.01", "LOG_FORMAT": "json"}
 TICK_SECONDS = 1 + SOON_SECONDS
 
@@ -64,7 +64,7 @@ def wait_for_listener(broker: Redis) -> None:
 def seconds_until_cancelled(
     project: LiveProject, server: LiveServer, job_id: str, broker: Redis | None, **env: str
 ) -> float:
-    """From the end of the process that cancelled a watched job to the stream that says so."""
+    """From the end of the process that cancelled a watched job to the stream that shows it."""
     with open_stream(progress_url(server.url, job_id)) as response:
         stream = events(response)
         next(stream)
@@ -76,7 +76,7 @@ def seconds_until_cancelled(
     return time.monotonic() - began_at
 
 
-def test_another_process_is_heard_by_redis_long_before_the_poll(sqlite_project, broker, tmp_path):
+def test_another_process_is_noticed_by_redis_long_before_the_poll(sqlite_project, broker, tmp_path):
     transport = {"REDIS_URL": broker.url}
     woken = sqlite_project.serve("uvicorn", **POLLS, **transport)
     polling = sqlite_project.serve("uvicorn", **POLLS, WAKEUPS="off")
@@ -86,7 +86,7 @@ def test_another_process_is_heard_by_redis_long_before_the_poll(sqlite_project, 
     assert with_wakeups * 3 < without
 
 
-def test_outage_of_redis_costs_a_tick_and_two_lines_in_the_log(
+def test_failure_of_redis_costs_a_tick_and_two_lines_in_the_log(
     sqlite_project, broker, job_id, seen
 ):
     transport = {"REDIS_URL": broker.url}
@@ -96,10 +96,10 @@ def test_outage_of_redis_costs_a_tick_and_two_lines_in_the_log(
         next(stream)
         wait_for_listener(broker)
         broker.kill()
-        (away,) = wait_for_logs(sqlite_project, seen, 1)
-        assert (away["event"], away["transport"]) == ("wakeups_down", "channels")
+        (down,) = wait_for_logs(sqlite_project, seen, 1)
+        assert (down["event"], down["transport"]) == ("wakeups_down", "channels")
         other = sqlite_project.queue_job()
-        # The process that writes has none either, and says so in a line of its own.
+        # The process that writes has no Redis either, and logs its own line.
         assert seconds_until_cancelled(sqlite_project, server, other, None) < TICK_SECONDS
 
         broker.start()

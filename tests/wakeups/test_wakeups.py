@@ -1,4 +1,4 @@
-"""Hints inside one process: what they wake, and what they leave alone."""
+"""Notifications within one process: which reads they cause, and which they do not."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def test_the_writer_thread_wakes_the_loop_after_each_flush(feed, job_id, s
     assert last.endswith(b"event: complete\ndata: {}\n\n")
 
 
-async def test_hint_follows_the_commit(feed, job_id, reads):
+async def test_notification_follows_the_commit(feed, job_id, reads):
     await sync_to_async(queue_job)("report.pdf", job_id=job_id)
     subscriber = await watch(feed, job_id)
     reads.clear()
@@ -174,7 +174,7 @@ async def test_hint_follows_the_commit(feed, job_id, reads):
     assert b'"code":"cancelled"' in await following(subscriber)
 
 
-async def test_hint_for_jobs_that_nobody_watches_costs_no_query(feed, job_id, reads):
+async def test_notification_about_unwatched_jobs_costs_no_query(feed, job_id, reads):
     await sync_to_async(queue_job)("report.pdf", job_id=job_id)
     await watch(feed, job_id)
     reads.clear()
@@ -184,7 +184,7 @@ async def test_hint_for_jobs_that_nobody_watches_costs_no_query(feed, job_id, re
     assert not reads
 
 
-async def test_crowd_of_hints_is_read_together(feed, reads):
+async def test_many_notifications_are_read_together(feed, reads):
     job_ids = {uuid.uuid4().hex for _ in range(50)}
     for job_id in job_ids:
         await sync_to_async(queue_job)("report.pdf", job_id=job_id)
@@ -217,9 +217,7 @@ async def test_jobs_that_change_out_of_step_are_read_little_more_often_than_at_t
     assert set().union(*reads) == {job.pk for job in jobs}
 
 
-async def test_what_is_written_stays_written_where_the_hint_about_it_fails(
-    job_id, monkeypatch, caplog
-):
+async def test_what_is_written_stays_written_if_its_notification_fails(job_id, monkeypatch, caplog):
     def fail(*_, **__):
         raise RuntimeError("no wake-up today")
 
@@ -229,7 +227,7 @@ async def test_what_is_written_stays_written_where_the_hint_about_it_fails(
     assert "no wake-up today" in caplog.text
 
 
-async def test_hint_about_the_end_of_a_job_says_so(job_id):
+async def test_notification_about_the_end_of_a_job_says_so(job_id):
     notifications: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
 
     def collect(job_ids, ended):
@@ -245,7 +243,7 @@ async def test_hint_about_the_end_of_a_job_says_so(job_id):
     assert ((job_id,), (job_id,)) in notifications
 
 
-async def test_hint_that_names_no_job_is_for_all(feed, job_id, reads):
+async def test_notification_without_a_job_is_about_all(feed, job_id, reads):
     await watch(feed, job_id := (await sync_to_async(queue_job)("a.pdf")).pk)
     reads.clear()
     feed._poller.on_notification()
@@ -253,7 +251,7 @@ async def test_hint_that_names_no_job_is_for_all(feed, job_id, reads):
     assert reads == [{job_id}]
 
 
-async def test_hint_during_a_read_leads_to_another(feed, job_id, monkeypatch):
+async def test_notification_during_a_read_leads_to_another_read(feed, job_id, monkeypatch):
     await sync_to_async(queue_job)("report.pdf", job_id=job_id)
     subscriber = await watch(feed, job_id)
     original = poller.read_changes
@@ -274,7 +272,7 @@ async def test_hint_during_a_read_leads_to_another(feed, job_id, monkeypatch):
     assert b'"code":"cancelled"' in await following(subscriber)
 
 
-async def test_switched_off_it_leaves_everything_to_the_poll(feed, job_id, reads, settings):
+async def test_without_wakeups_changes_wait_for_the_poll(feed, job_id, reads, settings):
     settings.INGESTION_PROGRESS_WAKEUPS = "off"
     await sync_to_async(queue_job)("report.pdf", job_id=job_id)
     await watch(feed, job_id)
@@ -284,7 +282,7 @@ async def test_switched_off_it_leaves_everything_to_the_poll(feed, job_id, reads
     assert not reads
 
 
-async def test_nobody_listens_once_the_last_subscriber_has_gone(feed, job_id):
+async def test_listener_ends_with_the_last_subscriber(feed, job_id):
     subscriber = await watch(feed, job_id)
     feed.unsubscribe(subscriber)
     feed.unsubscribe(await watch(feed, (await sync_to_async(queue_job)("a.pdf")).pk))
@@ -301,7 +299,7 @@ def test_loop_that_was_closed_is_forgotten():
     assert print not in local._listeners
 
 
-def test_unknown_word_for_wakeups_is_an_error_that_lists_the_known(settings):
+def test_unknown_value_of_the_setting_is_an_error_that_lists_the_known(settings):
     settings.INGESTION_PROGRESS_WAKEUPS = "pigeons"
     (message,) = check_wakeups()
     assert message.id == "ingestion_progress.E005"
