@@ -1,4 +1,4 @@
-"""What the tracker of a process counts, for `/metrics`."""
+"""Counts of the writer of a process, for `/metrics`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class WriterCounts:
-    """Written in the tracker's own thread only."""
+    """Changed in the writer's thread only."""
 
     flushes: int = 0
     failures: int = 0

@@ -25,7 +25,7 @@ def progress_alias() -> str:
 
 
 def progress_connection() -> BaseDatabaseWrapper:
-    """The connection of this thread."""
+    """The connection of the current thread."""
     return connections[progress_alias()]
 
 

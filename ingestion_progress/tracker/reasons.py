@@ -29,21 +29,10 @@ OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], str], ...] = (
     (OSError, "A file or a connection of the server failed."),
 )
 # Python raises these for mistakes in code: their text names variables and types, or only a key.
-OF_CODE = frozenset(
-    {
-        AttributeError,
-        ImportError,
-        IndexError,
-        KeyError,
-        ModuleNotFoundError,
-        NameError,
-        NotImplementedError,
-        RecursionError,
-        TypeError,
-        UnboundLocalError,
-        UnicodeDecodeError,
-        UnicodeEncodeError,
-    }
+OF_CODE = (
+    *(AttributeError, ImportError, IndexError, KeyError, ModuleNotFoundError, NameError),
+    *(NotImplementedError, RecursionError, TypeError, UnboundLocalError),
+    *(UnicodeDecodeError, UnicodeEncodeError),
 )
 # The folders of an absolute path, but not of a URL.
 FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^/\s'\"]+/){2,}")
