@@ -20,9 +20,10 @@ from ingestion_progress.tracker.lifecycle import (
     queue_job,
     request_cancellation,
 )
-from ingestion_progress.tracker.plan import JobPlan, Stages
+from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.reasons import reason_of
 from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
+from ingestion_progress.tracker.validation import Stages
 
 __all__ = [
     "JobTracker",

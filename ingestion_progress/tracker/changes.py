@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 from django.db.models import F, Value
 from django.db.models.functions import Greatest
 
-from ingestion_progress.exceptions import InvalidCount
-
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -22,41 +20,8 @@ if TYPE_CHECKING:
 
     from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 
-# JavaScript's largest exact integer, far below the limit of 8-byte columns.
-MAX_COUNT = 2**53 - 1
-# What PostgreSQL's 4-byte columns hold.
-MAX_SMALL_COUNT = 2**31 - 1
-SMALL_COUNTS = frozenset({"total_chunks", "total_images", "pool_size", "queue_depth", "in_flight"})
 # In memory, for one job, so that a database that is down does not fill the process.
 MAX_PENDING_EVENTS = 10_000
-MAX_OWN_COUNTERS = 50
-MAX_COUNTER_NAME_LENGTH = 64
-
-
-def checked_count(name: str, value: object) -> int:
-    """The value itself. Raises InvalidCount unless it is an integer that its column can hold."""
-    most = MAX_SMALL_COUNT if name in SMALL_COUNTS else MAX_COUNT
-    if not isinstance(value, int) or not 0 <= value <= most:
-        raise InvalidCount(f"{name} is {value!r}; it must be an integer from 0 to {most}.")
-    return value
-
-
-def checked_counts(**values: int | None) -> dict[str, int]:
-    """The given values; those that are None are left out. Raises InvalidCount."""
-    return {n: checked_count(n, value) for n, value in values.items() if value is not None}
-
-
-def checked_counter_names(names: set[str]) -> set[str]:
-    """The names of a job's own counters themselves. Raises ValueError."""
-    if len(names) > MAX_OWN_COUNTERS:
-        raise ValueError(f"A job has at most {MAX_OWN_COUNTERS} counters of its own.")
-    for name in names:
-        if not 1 <= len(name) <= MAX_COUNTER_NAME_LENGTH or not name.isprintable():
-            raise ValueError(
-                f"{name!r} cannot name a counter: use 1 to {MAX_COUNTER_NAME_LENGTH} "
-                "printable characters."
-            )
-    return names
 
 
 class Counter:

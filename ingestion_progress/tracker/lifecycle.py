@@ -23,13 +23,14 @@ from ingestion_progress.tracker.database import (
     rows,
     rows_of,
 )
-from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
+from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import (
     end_locked_job,
     free_workers,
     notify_on_commit,
     write_milestone,
 )
+from ingestion_progress.tracker.validation import Stages, stage_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

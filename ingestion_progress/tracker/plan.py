@@ -2,54 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ingestion_progress.models import clean_batch, clean_job_id, new_job_id
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
-from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
-from ingestion_progress.tracker.changes import checked_count
-from ingestion_progress.wire.percent import DEFAULT_WEIGHTS
-
-MAX_STAGES = 100
-MAX_POOL_SIZE = 10_000
-
-Stages = Iterable[str] | Mapping[str, float]
-
-
-def clean_text(text: str, max_length: int) -> str:
-    """The text without what cannot be stored, cut to `max_length` with an ellipsis.
-
-    PostgreSQL refuses NUL. Lone surrogates, as in an undecodable file name, cannot be encoded.
-    """
-    text = str(text).replace("\0", "")
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return text if len(text) <= max_length else text[: max_length - 1] + "…"
-
-
-def stage_weights(stages: Stages | None) -> dict[str, float]:
-    """Names with weights, in order. A name without a weight gets its default weight, or 10.
-
-    Raises ValueError for an invalid name or weight.
-    """
-    if stages is None:
-        return dict(DEFAULT_WEIGHTS)
-    if isinstance(stages, str):
-        raise ValueError(f"stages is the string {stages!r}; give a list.")  # noqa: TRY004
-    if not isinstance(stages, Mapping):
-        stages = {name: DEFAULT_WEIGHTS.get(name, 10.0) for name in stages}
-    if not 1 <= len(stages) <= MAX_STAGES:
-        raise ValueError(f"A job has 1 to {MAX_STAGES} stages, not {len(stages)}.")
-    for name, weight in stages.items():
-        is_name = isinstance(name, str) and name.isprintable() and name.strip() == name
-        if not is_name or not 1 <= len(name) <= MAX_STAGE_NAME_LENGTH:
-            raise ValueError(
-                f"{name!r} cannot name a stage: use 1 to {MAX_STAGE_NAME_LENGTH} printable "
-                "characters."
-            )
-        if not 0 < weight < float("inf"):
-            raise ValueError(f"The weight of stage {name!r} is {weight!r}; it must be above 0.")
-    return dict(stages)
+from ingestion_progress.tracker.validation import (
+    MAX_POOL_SIZE,
+    Stages,
+    checked_count,
+    clean_text,
+    stage_weights,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

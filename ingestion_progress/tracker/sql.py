@@ -30,7 +30,7 @@ from ingestion_progress.tracker.database import (
     rows,
     rows_of,
 )
-from ingestion_progress.tracker.plan import clean_text
+from ingestion_progress.tracker.validation import clean_text
 from ingestion_progress.wire.snapshots import plan_percent
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
-from ingestion_progress.tracker.changes import WorkerChange, checked_count, checked_counts
-from ingestion_progress.tracker.plan import clean_text
+from ingestion_progress.tracker.changes import WorkerChange
+from ingestion_progress.tracker.validation import checked_count, checked_counts, clean_text
 
 if TYPE_CHECKING:
     from ingestion_progress.tracker.buffer import Buffer
