@@ -101,16 +101,16 @@ class Subscription(AsyncIterator[bytes]):
             if self._unsent:
                 self._sink.write(self.output.frame(self._take()))
             elif self.phase is Phase.CLOSED:
-                self._sink.close()
+                sink, self._sink = self._sink, None
+                sink.close()
             elif self._ending is not None:
                 self._sink.write(self._close_with(self._ending))
             else:
                 return
 
     def open(self) -> bytes:
-        """The first bytes of the stream. If no state is known, a comment, because daphne sends the
-        response's headers only with the first byte of its body.
-        """
+        """The first bytes of the stream."""
+        # Without a state a comment: daphne sends the headers with the first byte of the body.
         ending = self._ending
         if self.phase is Phase.OPENING:
             self.phase = Phase.STREAMING if ending is None else Phase.ENDING

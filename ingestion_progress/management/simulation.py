@@ -61,10 +61,10 @@ class Simulation:
             job.worker(self.workers + number, chunk=name).progress(0)
 
     def _play(self, job: JobTracker, stages: Sequence[PlannedStage]) -> None:
-        player, begun, moment = Player(job, stages, self.workers), time.monotonic(), 0.0
+        simulated, begun, moment = SimulatedJob(job, stages, self.workers), time.monotonic(), 0.0
         tick = min(TICK_SECONDS, self.seconds / 100)
         while True:
-            player.show(moment)
+            simulated.show(moment)
             percent = self.fail_at_percent
             if percent is not None and (percent_at(stages, moment) >= percent or moment >= 1):
                 raise SimulatedFailure(percent)
@@ -75,7 +75,7 @@ class Simulation:
             moment = min(1.0, (time.monotonic() - begun) / self.seconds)
 
 
-class Player:
+class SimulatedJob:
     """Reports the state of each moment to the tracker."""
 
     def __init__(self, job: JobTracker, stages: Sequence[PlannedStage], workers: int) -> None:

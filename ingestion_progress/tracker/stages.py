@@ -22,7 +22,7 @@ MAX_UNIT_LENGTH = 32
 MAX_CHUNK_LENGTH = 255
 
 
-class BothContexts:
+class ContextMixin:
     """A block for `with` that never waits, and so serves `async with` as well."""
 
     def __enter__(self) -> Self:
@@ -38,7 +38,7 @@ class BothContexts:
         self.__exit__(kind, error, traceback)
 
 
-class StageTracker(BothContexts):
+class StageTracker(ContextMixin):
     """One stage of a running job. Thread-safe, and never waits for the database.
 
     A block starts the stage, completes it on a normal exit, and fails it on an exception, which
@@ -200,7 +200,7 @@ class StageTracker(BothContexts):
             self._is_started = False  # the next count is a new try
 
 
-class WorkerSlot(BothContexts):
+class WorkerSlot(ContextMixin):
     """One slot of the pool while it works on a chunk.
 
     The end of a block sets the slot to idle; an exception sets it to error and is re-raised.

@@ -19,7 +19,7 @@ from django.utils import timezone
 from ingestion_progress.exceptions import JobCancelled
 from ingestion_progress.management import simulation
 from ingestion_progress.management.schedule import stages_of
-from ingestion_progress.management.simulation import Player, SimulatedFailure, Simulation
+from ingestion_progress.management.simulation import SimulatedFailure, SimulatedJob, Simulation
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
@@ -179,9 +179,9 @@ def test_workers_hold_what_is_in_flight_at_every_moment(tracking, workers: int) 
     stages = stages_of(None, seconds=20, workers=workers)
     items_of_first: list[tuple[str, str]] = []
     with track("a.pdf", job_id="moments", workers=workers) as job:
-        player = Player(job, stages, workers)
+        simulated = SimulatedJob(job, stages, workers)
         for step in range(60):
-            player.show(step / 60)
+            simulated.show(step / 60)
             progress = load_snapshot("moments").progress(timezone.now())
             pool = progress.worker_pool
             busy = [worker for worker in pool.workers if worker.status == "processing"]
@@ -191,7 +191,7 @@ def test_workers_hold_what_is_in_flight_at_every_moment(tracking, workers: int) 
             assert pool.queue_depth >= 0
             assert last.in_flight + last.processed + pool.queue_depth <= last.total
             items_of_first += [(last.name, each.current_chunk) for each in busy if each.id == 1]
-        player.show(1.0)
+        simulated.show(1.0)
     changes = [item for item, _ in itertools.groupby(items_of_first)]
     assert len(changes) == len(set(changes))  # a worker stays on its item until that is done
     assert len(changes) > 4 or not workers

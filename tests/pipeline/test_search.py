@@ -134,3 +134,12 @@ def test_snippet_shows_the_text_around_the_first_word():
     assert "honey" in part
     assert len(part) <= 302
     assert snippet("a\n short  text", "zebra") == "a short text"
+
+
+def test_command_prints_no_control_character_of_a_document():
+    ingested(b"Bees \x1b]0;owned\x07 make honey.\x9b31m", "bees.txt")
+
+    printed = run("honey")
+
+    assert "honey" in printed
+    assert not [each for each in printed if not (each.isprintable() or each == "\n")]

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from rich.padding import Padding
 from rich.text import Text
 
-from ingestion_progress.management.terminal.text import console_for
+from ingestion_progress.management.terminal.text import console_for, printable
 from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from None
         console = console_for(self.stdout)
         if not hits:
-            console.print(f"Nothing was found for “{query}”.", markup=False)
+            console.print(printable(f"Nothing was found for “{query}”."), markup=False)
         for hit in hits:
             _show(hit, query, console)
 
@@ -51,12 +51,16 @@ def _show(hit: SearchHit, query: str, console: Console) -> None:
         place.append(f"page {hit.page}")
     if hit.heading:
         place.append(hit.heading)
-    console.print(Text(", ".join(place), style="bold").append(f"  {hit.score:.2f}", style="dim"))
-    text = Text(snippet(hit.text, query))
+    console.print(
+        Text(printable(", ".join(place)), style="bold").append(f"  {hit.score:.2f}", style="dim")
+    )
+    text = Text(printable(snippet(hit.text, query)))
     text.highlight_regex(_any_word(query), style="yellow")
     _print_indented(text, console)
     if hit.entities:
-        _print_indented(Text(f"entities: {', '.join(hit.entities)}", style="cyan"), console)
+        _print_indented(
+            Text(printable(f"entities: {', '.join(hit.entities)}"), style="cyan"), console
+        )
 
 
 def _print_indented(text: Text, console: Console) -> None:
