@@ -6,8 +6,8 @@
                                status=StageStatus.COMPLETED)
 
 `document_id` is the job's id in the URL. Every call works from any process, also for documents that
-another one has started. Coroutines have a twin for sync code, `…_sync`. Calls that wait for the
-database raise ProgressUnavailable if it does not answer in time.
+another process has started. Each coroutine has a version for sync code, `…_sync`. Calls that wait
+for the database raise ProgressUnavailable if it does not answer in time.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class PipelineProgressManager:
         stages: Stages | None = None,
         workers: int = 0,
     ) -> PipelineProgressEventData:
-        """Starts a job; one of that id begins a new attempt. Raises InvalidJobId."""
+        """Starts a job; a job with that id begins a new attempt. Raises InvalidJobId."""
         tracker = track(
             document_name,
             job_id=document_id,
@@ -106,7 +106,7 @@ class PipelineProgressManager:
         self._change(document_id, lambda tracker: tracker.fail(error))
         return Done()
 
-    # Coroutines, and their twins
+    # Coroutines, and their versions for sync code
 
     async def update_stage(  # noqa: PLR0917  (the specification's order)
         self,

@@ -30,5 +30,5 @@ class ProgressRouter:
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
         if app_label == APP_LABEL:
             return db == conf.database
-        # A separate database holds nothing else.
+        # A separate progress database has no other tables.
         return False if db == conf.database != "default" else None

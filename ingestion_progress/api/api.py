@@ -67,8 +67,8 @@ def merged(routers: Iterable[Router]) -> Router:
     """One router with the operations of all.
 
     ninja makes a view per router and path: where two routers share a path, the first would refuse
-    the methods of the second. Raises ImproperlyConfigured for a router with `auth`, which merging
-    would lose; it belongs on the operations.
+    the methods of the second. Raises ImproperlyConfigured for a router with `auth`, which the merge
+    would drop.
     """
     together = Router()
     for router in routers:

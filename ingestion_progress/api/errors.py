@@ -79,7 +79,7 @@ class ErrorSchema(BaseModel):
 
 
 class ApiError(Exception):
-    """Raised anywhere below an operation, it becomes the response."""
+    """Becomes the response when an operation raises it."""
 
     def __init__(self, code: ErrorCode, message: str = "", **details: Any) -> None:
         self.code = code
@@ -95,7 +95,7 @@ class ApiError(Exception):
 
 
 def error_responses(*codes: ErrorCode) -> dict[int, type[ErrorSchema]]:
-    """The error statuses of an operation: those of the codes, and those that any may answer."""
+    """The error statuses of an operation: those of the codes, and those of every operation."""
     always = (ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN, ErrorCode.SERVER_ERROR)
     return {code.status: ErrorSchema for code in (*codes, *always)}
 

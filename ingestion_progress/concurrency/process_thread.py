@@ -13,10 +13,10 @@ from multiprocessing.util import Finalize
 class ProcessThread(ABC):
     """A daemon thread that `start` starts on demand, and again after it has ended.
 
-    - At exit, `stop` waits up to `exit_seconds` for it. Those that were made last stop first, and
-      in a child of multiprocessing those with the highest `exit_priority`.
+    - At exit, `stop` waits up to `exit_seconds` for it. Threads that were created last stop first,
+      and in a child of multiprocessing those with the highest `exit_priority`.
     - A fork waits until the thread releases `_working`. The child gets the memory but no thread:
-      `_reset` makes the state that both start from.
+      `_reset` sets the initial state in both.
     """
 
     def __init__(self, name: str, *, exit_seconds: float, exit_priority: int) -> None:
@@ -64,7 +64,7 @@ class ProcessThread(ABC):
             self._thread = thread
 
     def stop(self) -> None:
-        """Lets the thread finish what is pending, if it can in time, and end."""
+        """Ends the thread once it has finished what is pending; waits for up to `exit_seconds`."""
         thread = self._thread
         if thread is None or not thread.is_alive():
             return

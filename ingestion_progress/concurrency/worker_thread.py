@@ -32,8 +32,8 @@ class WorkerThread:
     """Runs blocking calls for any number of tasks in one thread, one after the other.
 
     With a timeout, a call that takes longer, including the wait for its turn, raises TimeoutError,
-    and a new thread takes the place of the one that hangs. Up to MAX_HUNG_THREADS hung threads are
-    left behind; they end when the network gives up.
+    and a new thread replaces the one that hangs. Up to MAX_HUNG_THREADS hung threads remain until
+    their network connections time out.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class WorkerThread:
         return self._thread.is_alive
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Returns or raises what the function does. Context variables go there and back, as with
-        `sync_to_async`. A call that is cancelled before its turn is skipped.
+        """Returns or raises what the function does. Context variables are passed in both
+        directions, as with `sync_to_async`. A call that is cancelled before its turn is skipped.
         """
         thread, context = self._thread, contextvars.copy_context()
         call, loop = functools.partial(function, *args, **kwargs), asyncio.get_running_loop()
@@ -88,9 +88,9 @@ class WorkerThread:
 
 
 class SharedCall(Generic[T]):
-    """A blocking call that is made once at a time: requests that come meanwhile share its result.
+    """A blocking call that runs once at a time: requests that arrive meanwhile share its result.
 
-    So a call that hangs holds up one thread, however many requests come.
+    So a call that hangs blocks only one thread.
     """
 
     def __init__(self, name: str, call: Callable[[], T], *, timeout_seconds: float) -> None:
@@ -101,8 +101,8 @@ class SharedCall(Generic[T]):
         self._pending: Future[T] | None = None
 
     async def result(self) -> T:
-        """Raises what the call raises, or TimeoutError, after which the call goes on."""
-        with self._lock:  # event loops of several threads may ask
+        """Raises what the call raises, or TimeoutError, after which the call continues."""
+        with self._lock:  # several threads may have an event loop
             if self._pending is None or self._pending.done():
                 pending: Future[T] = Future()
                 self._thread.put(self._call, pending)
@@ -118,7 +118,7 @@ class SharedCall(Generic[T]):
 
 
 class _Thread:
-    """Starts with the first call, and again where it has ended or the process was forked."""
+    """Starts with the first call, and again after it has ended or the process was forked."""
 
     def __init__(self, name: str, connection_max_age_seconds: float = 0.0) -> None:
         self._name = name
@@ -174,7 +174,7 @@ class _Thread:
 
 
 class _LoopFuture:
-    """An asyncio future to be settled by another thread, for less than `asyncio.wrap_future`."""
+    """An asyncio future that another thread settles, at less cost than `asyncio.wrap_future`."""
 
     __slots__ = ("_future",)
 

@@ -164,7 +164,7 @@ class ChunkResults:
     def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
         """Records an exception inside the block as an error of this chunk.
 
-        Raises what is no fault of the chunk: a cancellation, or a database or store that is down.
+        Re-raises what the chunk did not cause: a cancellation, or a database or store that is down.
         """
         with self._lock:
             self._attempted += 1

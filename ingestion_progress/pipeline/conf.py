@@ -1,4 +1,4 @@
-"""The settings of the pipeline, as those of the app."""
+"""The settings of the pipeline, declared like those of the app."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.tracker import lose_silent_jobs
+from ingestion_progress.tracker import record_lost_jobs
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -65,7 +65,9 @@ class IngestionWorker(Worker):
         signal.signal(signal.SIGTERM, self.shutdown)
 
     def run(self) -> None:
-        """Until a signal or, with `is_draining`, an empty queue. Leaves no task half-taken."""
+        """Runs until a signal or, with `is_draining`, an empty queue. Requeues a task without a
+        started job at the end.
+        """
         is_stopped = threading.Event()
         thread = threading.Thread(
             target=_recover_regularly,
@@ -93,7 +95,7 @@ def recover_abandoned(worker_id: str = "") -> None:
     A job without a heartbeat is lost. The task of a finished job is failed. A task whose job has
     not started for a long time is queued again.
     """
-    lose_silent_jobs()
+    record_lost_jobs()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
     ended = _jobs_of(others, Job.objects.finished())
     for task in others:
@@ -104,7 +106,7 @@ def recover_abandoned(worker_id: str = "") -> None:
 
 
 def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> None:
-    """Queues those of the tasks again whose job has not started."""
+    """Queues the tasks again whose job has not started."""
     queued = _jobs_of(tasks, Job.objects.filter(status=JobStatus.QUEUED))
     waiting = [task.pk for task in tasks if _job_id(task) in queued]
     if waiting:

@@ -16,8 +16,8 @@ from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import (
     delete_job,
     fail_job,
-    lose_silent_jobs,
     queue_job,
+    record_lost_jobs,
     request_cancellation,
 )
 from ingestion_progress.tracker.plan import JobPlan
@@ -33,9 +33,9 @@ __all__ = [
     "attach",
     "delete_job",
     "fail_job",
-    "lose_silent_jobs",
     "queue_job",
     "reason_of",
+    "record_lost_jobs",
     "request_cancellation",
     "track",
 ]

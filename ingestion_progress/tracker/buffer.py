@@ -59,7 +59,7 @@ class Buffer:
         self.changes = JobChanges()
         self.lock = threading.Lock()
 
-    # For those who record changes
+    # For code that records changes
 
     @contextmanager
     def change(self, *, is_urgent: bool = False) -> Iterator[JobChanges]:
@@ -102,19 +102,21 @@ class Buffer:
             return taken
 
     def put_back(self, taken: JobChanges) -> None:
-        """Puts unwritten changes before those that came since."""
+        """Puts unwritten changes before those that were added since."""
         with self.lock:
             taken.follow(self.changes)
             self.changes = taken
 
     def forget(self) -> None:
-        """In a forked child: the parent writes what was pending, and may hold the lock."""
+        """Empties the buffer of a forked child: the parent writes the changes, and may hold the
+        lock.
+        """
         self.lock = threading.Lock()
         self.is_noticed = False
         self.changes = JobChanges()
 
     def flush(self) -> None:
-        """Writes what is pending, if anything is. Raises only errors that may not last."""
+        """Writes what is pending, if anything is. Raises only transient errors."""
         if not (changes := self.take()):
             return
         try:
@@ -144,6 +146,6 @@ class Buffer:
         return result
 
     def learn(self, result: WriteResult | None) -> None:
-        """Takes over how the job stands; None: the attempt is superseded."""
+        """Records the state of the job; None: the attempt is superseded."""
         self.is_cancel_requested = result is not None and result.is_cancel_requested
         self.is_over = result is None or result.status.is_final

@@ -147,7 +147,7 @@ def fail_job(job_id: str, reason: str) -> None:
         end_locked_job(_locked(job_id), JobStatus.FAILED, reason)
 
 
-def lose_silent_jobs() -> int:
+def record_lost_jobs() -> int:
     """Ends running jobs without a heartbeat for too long as lost. Returns how many."""
     lost = 0
     for job_id in jobs().silent().values_list("pk", flat=True):

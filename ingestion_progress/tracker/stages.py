@@ -1,4 +1,4 @@
-"""What an ingestion task holds for a stage and for a slot of its worker pool."""
+"""The objects that a task uses for a stage and for a slot of its worker pool."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_CHUNK_LENGTH = 255
 
 
 class ContextMixin:
-    """A block for `with` that never waits, and so serves `async with` as well."""
+    """A context manager that never waits, so `async with` can use it too."""
 
     def __enter__(self) -> Self:
         raise NotImplementedError
@@ -197,7 +197,7 @@ class StageTracker(ContextMixin):
                 if status.is_ending:
                     stage.finished_at = now
         if status is StageStatus.ERROR:
-            self._is_started = False  # the next count is a new try
+            self._is_started = False  # the next count starts the stage again
 
 
 class WorkerSlot(ContextMixin):

@@ -1,7 +1,7 @@
-"""The thread of a process that notifies other processes, beside its writer thread.
+"""The thread that notifies other processes, separate from the writer thread.
 
 A flush adds the id of its job and returns. Notifications that follow each other, or wait for a
-slow transport, merge into one. One that cannot be sent is dropped, since feeds poll.
+slow transport, are merged. A notification that cannot be sent is dropped, because feeds poll.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from ingestion_progress.wakeups.transports import (
     transport_name,
 )
 
-# At most one notification of a process in this time, at its beginning and its end.
+# A process sends at most one notification in this time: the first at once, later ones at its end.
 INTERVAL_SECONDS = 0.05
-# Jobs that one flush writes are a millisecond apart.
+# The jobs of one flush are written within milliseconds.
 GATHER_SECONDS = 0.002
 SEND_SECONDS = 5.0
 # An idle thread ends, so that a process whose jobs have ended holds no connection.
 IDLE_SECONDS = 3.0
 EXIT_SECONDS = 1.0
-# A notification about more names no job.
+# A notification about more jobs than this names none.
 MAX_JOBS = 200
 
 
 class Sender(ProcessThread):
     def __init__(self) -> None:
-        # Made before the writer and with a lower priority: stops after the writer's last flush.
+        # Created before the writer and with a lower priority: stops after the writer's last flush.
         super().__init__("ingestion-progress-wakeups", exit_seconds=EXIT_SECONDS, exit_priority=50)
 
     def _reset(self) -> None:

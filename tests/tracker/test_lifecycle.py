@@ -19,8 +19,8 @@ from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus
 from ingestion_progress.tracker import (
     delete_job,
     fail_job,
-    lose_silent_jobs,
     queue_job,
+    record_lost_jobs,
     request_cancellation,
 )
 from ingestion_progress.tracker.changes import JobChanges
@@ -310,7 +310,7 @@ def test_a_job_that_comes_back_or_ends_during_the_search_for_silent_ones_is_not_
     silence("job")
     act = {"heartbeat": beat, "end": end}[comes]
     with connection.execute_wrapper(once_after_the_first_query(act)):
-        assert lose_silent_jobs() == 0
+        assert record_lost_jobs() == 0
     expected = {"heartbeat": JobStatus.RUNNING, "end": JobStatus.SUCCEEDED}[comes]
     assert Job.objects.get().job_status is expected
 
@@ -320,8 +320,8 @@ def test_silent_jobs_are_lost_and_the_others_are_not():
     start("alive")
     Stage.objects.filter(job="dead").update(status=StageStatus.IN_PROGRESS, in_flight=3)
     silence("dead")
-    assert lose_silent_jobs() == 1
-    assert lose_silent_jobs() == 0
+    assert record_lost_jobs() == 1
+    assert record_lost_jobs() == 0
     dead = Job.objects.get(pk="dead")
     assert dead.job_status is JobStatus.LOST
     assert dead.stages.get().stage_status is StageStatus.ERROR

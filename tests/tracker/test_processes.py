@@ -150,8 +150,8 @@ def test_a_killed_writer_leaves_a_job_that_is_found_lost(project, job_id):
         import json
         from django.conf import settings
         settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 0.001
-        from ingestion_progress.tracker import lose_silent_jobs
-        print(json.dumps(lose_silent_jobs()))
+        from ingestion_progress.tracker import record_lost_jobs
+        print(json.dumps(record_lost_jobs()))
         """
     )
     assert lost >= 1

@@ -20,8 +20,8 @@ from ingestion_progress.models import Job
 from ingestion_progress.tracker import (
     delete_job,
     fail_job,
-    lose_silent_jobs,
     queue_job,
+    record_lost_jobs,
     request_cancellation,
 )
 from ingestion_progress.tracker.lifecycle import start_attempt
@@ -129,7 +129,7 @@ async def test_sweep_that_finds_a_silent_job_wakes_up_too(feed, job_id):
     long_ago = timezone.now() - timedelta(hours=1)
     await Job.objects.filter(pk=job_id).aupdate(heartbeat_at=long_ago)
     subscriber = await watch(feed, job_id)
-    await sync_to_async(lose_silent_jobs)()
+    await sync_to_async(record_lost_jobs)()
     assert b'"code":"lost"' in await following(subscriber)
 
 

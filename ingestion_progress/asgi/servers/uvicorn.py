@@ -13,7 +13,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from ingestion_progress.concurrency.compat import uvicorn
 from ingestion_progress.wire.asgi_types import WRITE
 
-# For the headers of a request; uvicorn itself has no limit, and granian has the same.
+# For the headers of a request. uvicorn itself has no limit; granian's is the same.
 HEADERS_TIMEOUT_SECONDS = 30.0
 
 

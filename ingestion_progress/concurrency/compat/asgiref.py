@@ -1,4 +1,4 @@
-"""asgiref: the context, the event loop and the thread that synchronous code belongs to."""
+"""asgiref: the context, the event loop and the thread of synchronous code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def call_in_context(
     call: Callable[[], T],
     main_loop: asyncio.AbstractEventLoop | None = None,
 ) -> T:
-    """Calls in the context, whose asgiref `Local` values belong to this thread from now on.
+    """Calls the function in the context, with the context's asgiref `Local` values in this thread.
     `async_to_sync` runs coroutines in the main loop, as it does under `sync_to_async`.
     """
 
@@ -42,7 +42,7 @@ def shut_down_request_thread() -> None:
     synchronous parts of the request start another one.
     """
     request_context = SyncToAsync.thread_sensitive_context.get(None)
-    if request_context is None:  # a handler that lets all requests share one thread
+    if request_context is None:  # a handler that runs all requests in one thread
         return
     executor = SyncToAsync.context_to_thread_executor.pop(request_context, None)
     if executor is not None:

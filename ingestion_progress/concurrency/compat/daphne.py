@@ -14,7 +14,7 @@ def request_line(channel: Any) -> tuple[bytes, bytes]:
 
 
 class CustomFactoryServer(Server):
-    """`Server.run` makes an HTTPFactory and assigns it; one of `factory_class` takes its place."""
+    """`Server.run` assigns an HTTPFactory; an instance of `factory_class` replaces it."""
 
     factory_class = HTTPFactory
 

@@ -1,4 +1,4 @@
-"""Django: what a response keeps to itself, and the SQL compiler without a QuerySet around it."""
+"""Django: private attributes of responses, and the SQL compiler without a QuerySet."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from django.http.response import HttpResponseBase
 
 
 def set_signal_sender(response: HttpResponseBase, handler: type) -> None:
-    """`response.close` sends `request_finished` in the name of this handler class."""
+    """Makes `response.close` send `request_finished` with this handler class as the sender."""
     response._handler_class = handler  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def forget_request(response: HttpResponseBase) -> None:
-    """The response no longer closes its request, nor keeps it in memory: some kilobytes."""
+    """Makes the response drop its request, which takes some kilobytes, without closing it."""
     closers: list[Callable[[], None]] = response._resource_closers  # type: ignore[attr-defined]  # noqa: SLF001
     closers[:] = [
         close for close in closers if not isinstance(getattr(close, "__self__", None), HttpRequest)
@@ -28,7 +28,7 @@ def forget_request(response: HttpResponseBase) -> None:
 
 
 def mark_as_logged(response: HttpResponseBase) -> None:
-    """Django writes no log line of its own for this response."""
+    """Keeps Django from logging this response."""
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
@@ -41,7 +41,7 @@ def select_sql(rows: QuerySet[Any]) -> str:
 def converted(
     model: type[Model], alias: str, rows: Sequence[Sequence[Any]]
 ) -> Iterable[Sequence[Any]]:
-    """Rows of all columns with the fields' Python values in place of the driver's."""
+    """Rows of all columns with the fields' Python values instead of the driver's."""
     compiler = Query(model).get_compiler(using=alias)
     converters = compiler.get_converters(_columns(model))
     return compiler.apply_converters(rows, converters) if converters else rows

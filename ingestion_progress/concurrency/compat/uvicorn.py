@@ -1,4 +1,4 @@
-"""uvicorn: the request cycle of an HTTP protocol, past which shared bytes are written."""
+"""uvicorn: writes shared bytes directly to a connection, without the cycle of its request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def is_waiting_for_headers(protocol: Any) -> bool:
-    """Is there no request whose headers are complete and whose response is not?"""
+    """Is no request in progress, from the end of its headers to the end of its response?"""
     return protocol.cycle is None or protocol.cycle.response_complete
 
 
@@ -17,8 +17,8 @@ def is_open_http(protocol: Any) -> bool:
 
 
 def write_chunk(protocol: Any, body: bytes) -> bool:
-    """Writes a part of a chunked body at once; False, with nothing written, where it has to be
-    sent by ASGI's `send`. Many responses share the bytes, so they become a chunk once.
+    """Writes a part of a chunked body at once. Returns False, with nothing written, if `send` has
+    to be used. Many responses share the bytes, so the chunk is encoded once.
     """
     cycle = protocol.cycle  # of the next request, if the client has already sent one
     if protocol.flow.write_paused or cycle.disconnected or not (body and cycle.chunked_encoding):
@@ -33,8 +33,8 @@ def _chunk(body: bytes) -> bytes:
 
 
 class CloseDelimitedSend:
-    """The `send` of a response to HTTP/1.0, which has no chunks: a body of unknown length ends with
-    the connection.
+    """The `send` of a response to HTTP/1.0, which has no chunks: the end of the connection ends a
+    body of unknown length.
     """
 
     def __init__(self, cycle: Any) -> None:
@@ -48,12 +48,12 @@ class CloseDelimitedSend:
             self._has_length = b"content-length" in names
             if not self._has_length:
                 self._cycle.chunked_encoding = False
-        elif not self._has_length:  # uvicorn requires as many bytes as announced: these
+        elif not self._has_length:  # uvicorn compares the body with the expected length
             self._cycle.expected_content_length = len(message.get("body", b""))
         await self._send(message)
 
 
 def use_close_delimited_body(protocol: Any) -> None:
-    """For the request whose headers have just been received, if it is of HTTP/1.0."""
+    """Applies to the request whose headers were just received, if it is of HTTP/1.0."""
     if protocol.scope["http_version"] == "1.0" and protocol.cycle is not None:
         protocol.cycle.send = CloseDelimitedSend(protocol.cycle)

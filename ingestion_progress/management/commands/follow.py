@@ -50,7 +50,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
-            # The reader of the output has gone: Python's flush at exit must not fail as well.
+            # The reader of the output has closed it: Python's flush at exit must not fail as well.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(UNSUCCESSFUL)
         if not is_good:

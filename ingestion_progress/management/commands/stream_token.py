@@ -17,11 +17,9 @@ class Command(BaseCommand):
     help = "Prints a token that lets its bearer watch jobs for some minutes, and do nothing else."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("jobs", nargs="*", metavar="JOB_ID", help="It need not exist yet.")
+        parser.add_argument("jobs", nargs="*", metavar="JOB_ID", help="A job need not exist yet.")
         parser.add_argument("--all", action="store_true", help="Every job, also later ones.")
-        parser.add_argument(
-            "--minutes", type=float, help="How long it lives (default: TOKEN_MINUTES)."
-        )
+        parser.add_argument("--minutes", type=float, help="Its lifetime (default: TOKEN_MINUTES).")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if bool(options["jobs"]) == options["all"]:

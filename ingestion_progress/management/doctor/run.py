@@ -1,4 +1,4 @@
-"""Sends one probe job through all endpoints at once, and keeps what each of them answers."""
+"""Sends one probe job through all endpoints at once, and records what each answers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ProbeResult:
     is_query_lost: bool = False
     """The token is accepted in a header, but not in the URL."""
     preferred_protocol: str = ""
-    """Of a public endpoint with TLS."""
+    """Known only of a public endpoint with TLS."""
     plain: Response = field(default_factory=Response)
     gzipped: Response = field(default_factory=Response)
     """The same stream for a client that accepts gzip."""
@@ -90,7 +90,7 @@ class ProbeResult:
         return {step for step, at in self.written_at.items() if at < latest or step in arrived}
 
     def delays(self, response: Response) -> dict[int, float]:
-        """Seconds from the database to us, for each step that arrived.
+        """Seconds from the database to the doctor, for each step that arrived.
 
         A state counts for earlier steps too, because the throttle may skip some.
         """
@@ -177,7 +177,7 @@ class ProbeRun:
         return ResponseReader(result.endpoint, target, headers, idle_seconds=idle_seconds)
 
     def _open_streams(self, results: list[ProbeResult], stack: ExitStack) -> None:
-        """Two streams of the job per endpoint, one of them for a client that accepts gzip."""
+        """Opens two streams of the job per endpoint, one of them for a client that accepts gzip."""
         idle_seconds = conf.keepalive_seconds + ANSWER_SECONDS + allowed_seconds()
         for result in results:
             path = result.endpoint.stream_path(self.job.id)
@@ -208,7 +208,7 @@ class ProbeRun:
         _wait_until(have_arrived, allowed_seconds())
 
     def _wait_for_keepalives(self, results: list[ProbeResult]) -> None:
-        """Until each stream has sent one, has closed, or is known to arrive late."""
+        """Waits until each stream has sent one, has closed, or is known to arrive late."""
         self.log(f"waiting for a keep-alive, {silence_seconds():.0f} s at most")
         for result in results:
             result.silent_since = time.monotonic()

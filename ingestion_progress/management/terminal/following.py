@@ -30,21 +30,21 @@ INTERVAL_SECONDS = 0.25
 
 
 class FollowedJobs:
-    """The jobs of a selection. Memory grows with the active and the unsuccessful ones only."""
+    """The jobs of a selection. Only active and unsuccessful jobs are kept in memory."""
 
     def __init__(self, selection: Selection) -> None:
         self._batch = selection.batch
         self._succeeded = 0
         self.active: dict[str, Snapshot] = {}
         self.unsuccessful: dict[str, str] = {}
-        """How each of the others ended, by id."""
+        """The status of each job that ended without success, by id."""
 
     def take(self, frames: Iterable[Frame]) -> list[Change]:
         """The changes to show: ends first, in their order."""
         changes = [
             change
             for change in map(_change, frames)
-            # A job that is deleted after its end has ended as it did.
+            # The deletion of a job that has ended does not change how it ended.
             if change[2] != DELETED or change[0] in self.active
         ]
         for job_id, snapshot, status in changes:
@@ -56,11 +56,11 @@ class FollowedJobs:
                 self._succeeded += 1
             else:
                 self.unsuccessful[job_id] = status
-        return sorted(changes, key=_place)
+        return sorted(changes, key=_sort_key)
 
     @property
     def are_lost(self) -> bool:
-        """Are some active, and all of them without a sign of life?"""
+        """Are there active jobs, and are all of them lost?"""
         return bool(self.active) and all(map(_is_lost, self.active.values()))
 
     def tally(self) -> Counter[str]:
@@ -78,11 +78,11 @@ class FollowedJobs:
 
 
 class FrameSink:
-    """Collects the frames of a subscription, and yields together what comes together."""
+    """Collects the frames of a subscription, and yields those that arrive together as a list."""
 
     def __init__(self, subscription: Subscription) -> None:
         self.is_busy = False
-        """It takes nothing once the stream has ended."""
+        """`write` must not be called after the end of the stream."""
         self._subscription = subscription
         self._frames: list[Frame] = []
         self._last: Frame | None = None
@@ -119,7 +119,7 @@ async def follow(
 ) -> FollowedJobs:
     """Shows the jobs until none is active, or until all active ones are lost.
 
-    Raises CommandError if the database is down; later failures are waited for.
+    Raises CommandError if the database is down at the start; a later failure does not end it.
     """
     feed, jobs = get_feed(), FollowedJobs(selection)
     subscription = feed.join(selection)
@@ -142,7 +142,7 @@ async def follow(
 
 @contextmanager
 def shown(job_id: str, view: JobView) -> Iterator[None]:
-    """Shows a job from a thread while the block runs it, and how it ended."""
+    """Shows a job in a thread while the block runs it, and then its end."""
     is_over = threading.Event()
 
     def show() -> None:
@@ -181,7 +181,7 @@ def _change(frame: Frame) -> Change:
     return error.job_id, None, DELETED if error.code == "not_found" else UNREADABLE
 
 
-def _place(change: Change) -> tuple[datetime, datetime]:
+def _sort_key(change: Change) -> tuple[datetime, datetime]:
     job = change[1].job if change[1] else None
     return (job.finished_at or NEVER, job.created_at) if job else (NEVER, NEVER)
 

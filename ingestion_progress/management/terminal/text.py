@@ -14,7 +14,7 @@ from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import StageProgressSchema
 from ingestion_progress.wire.snapshots import Snapshot
 
-# In a pipe a job gets a line when it has moved by this much.
+# In a pipe a line is printed after this much progress of a job.
 PERCENT_PER_LINE = 5.0
 
 
@@ -26,7 +26,7 @@ def console_for(stdout: OutputWrapper) -> Console:
 
 
 def printable(text: str) -> str:
-    """Names, chunk ids and errors may hold line breaks and escape sequences."""
+    """Without the line breaks and escape sequences that names, chunk ids and errors may hold."""
     return "".join(each if each.isprintable() else " " for each in text)
 
 
@@ -51,7 +51,7 @@ def line(snapshot: Snapshot, now: datetime) -> str:
 
 
 def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
-    """A new line is worth printing when this changes."""
+    """A new line is printed when this changes."""
     job, stages = snapshot.job, [stage.status for stage in snapshot.stages]
     percent_step = snapshot.overall_percent // PERCENT_PER_LINE
     return job.status, job.liveness(now), job.cancel_requested_at, stages, percent_step

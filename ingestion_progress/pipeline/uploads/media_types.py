@@ -56,7 +56,7 @@ EXTENSIONS |= dict.fromkeys((".txt", ".text", ".log"), MediaType.TEXT)
 
 
 def media_type_of(file: BinaryIO, name: str) -> MediaType:
-    """The media type that the name says, if the content matches it.
+    """The media type of the name's extension, if the content matches it.
 
     Raises EmptyDocument, UnsupportedDocument, MislabelledDocument or, for a Word document,
     the errors of `open_archive`.

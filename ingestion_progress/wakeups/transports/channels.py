@@ -1,7 +1,7 @@
 """Notifications by the channel layer of Django Channels, if it crosses processes.
 
-`channels_redis.pubsub` subscribes again after Redis was down, but reports neither. So the receiver
-sends itself a probe through the layer.
+`channels_redis.pubsub` subscribes again after Redis was down, but reports neither event. So the
+receiver sends itself a probe through the layer.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ChannelsTransport:
     async def _probe(
         self, channel: str, received: asyncio.Event, ready: Callable[[], None]
     ) -> None:
-        """Raises TimeoutError when a probe does not come back."""
+        """Raises TimeoutError when a probe is not received."""
         while True:
             received.clear()
             async with asyncio.timeout(PROBE_SECONDS):

@@ -1,4 +1,4 @@
-"""Checks of a reconnect: does what the client sends reach the application?"""
+"""Checks whether the header and the query string of a reconnect reach the application."""
 
 from __future__ import annotations
 
