@@ -17,7 +17,7 @@ TEXTS: frozenset[Any] = frozenset({str, Path})
 WAKEUPS = ("auto", "channels", "notify", "off")
 
 _found: dict[str, Any] = {}
-"""Values by name. Django does not cache that a setting is missing, and finds out slowly."""
+"""Values by name. Django does not cache that a setting is missing, and its look-up is slow."""
 
 
 class Setting(Generic[T]):
@@ -51,7 +51,7 @@ class Setting(Generic[T]):
 
 
 def forget(**kwargs: Any) -> None:
-    """Tests change settings while the app runs."""
+    """Empties the cache when a test changes a setting."""
     _found.clear()
 
 
@@ -128,7 +128,7 @@ class AppSettings:
     max_stream_seconds = Setting(float, 900.0)
     """Maximum age of a stream, ± 10 %; its client reconnects."""
     max_jobs_per_stream = Setting(int, 200)
-    """Maximum of jobs named for one stream or to `follow`; a stream of all has no limit."""
+    """Maximum of jobs that one stream or `follow` may name; a stream of all has no limit."""
     recheck_seconds = Setting(float, 20.0)
     """Interval at which the permission of open streams is checked again."""
     max_streams = Setting(int, 20_000)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong: one catalogue of error codes, and one tree of exceptions.
+"""The errors of the app: one catalogue of error codes, and one tree of exceptions.
 
 IngestionProgressError
 ├── InvalidJobId        not a valid job id (also a ValueError)
@@ -35,10 +35,10 @@ NAME_RULE = "1 to 255 printable characters, no slash or backslash, and no space 
 
 
 class ErrorCode(StrEnum):
-    """An error as clients see it: its code, its HTTP status and its sentence.
+    """An error for clients: its code, its HTTP status and its sentence.
 
-    Codes are for programs and never change. The sentence is the default for people; the raising
-    code may pass one with more detail. The status is 200 for errors that are events of a stream.
+    Codes are for programs and never change. The sentence is the default text for people; an
+    exception may have one with more detail. The status is 200 for errors that are stream events.
     """
 
     status: int

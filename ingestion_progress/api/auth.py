@@ -60,7 +60,7 @@ class MayIssueToken(SessionAuth):
     )
 
     def permits(self, request: HttpRequest) -> bool:
-        # The hook may know people without a login; the operation checks each job.
+        # The CAN_VIEW hook may permit people without a login; the operation checks each job.
         is_hooked = conf.is_public or bool(conf.can_view)
         return is_hooked or permissions.is_logged_in(request)
 
@@ -76,7 +76,7 @@ class MayStart(SessionAuth):
 
 
 def job_id_of(request: HttpRequest) -> str:
-    """The job in the URL; empty where it names none."""
+    """The job id in the URL; empty if there is none."""
     match = request.resolver_match
     return match.kwargs.get("job_id", "") if match else ""
 

@@ -28,8 +28,8 @@ LevelName = Literal["info", "warning", "error"]
 MAX_LIMIT = 1000
 MAX_OFFSET = 1_000_000
 
-# What `clean_job_id` accepts, as far as a regular expression can say: printable characters beyond
-# ASCII depend on Unicode categories, which JSON Schema and Python write differently.
+# What `clean_job_id` accepts, as far as a regular expression can describe it: printable characters
+# beyond ASCII depend on Unicode categories, which JSON Schema and Python write differently.
 _END = r"[^\x00-\x20\x7f-\xa0/\\]"
 _INNER = r"[^\x00-\x1f\x7f-\xa0/\\]"
 _ID = rf"(?!\.\.?$){_END}(?:{_INNER}*{_END})?"
@@ -104,7 +104,7 @@ LINK_NAMES = {
 
 
 def job_links(job_id: str) -> JobLinksSchema:
-    """Paths from the root of the site, which are right behind any proxy."""
+    """Paths from the root of the site, which are valid behind any proxy."""
     return JobLinksSchema(**{key: reverse(name, args=[job_id]) for key, name in LINK_NAMES.items()})
 
 

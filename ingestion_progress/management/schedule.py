@@ -1,6 +1,6 @@
-"""The plan of a synthetic job: when each stage runs, and how many items it has done by then.
+"""The plan of a synthetic job: when each stage runs, and how many items it has processed.
 
-A moment is a fraction of the job's time, 0 to 1. Each stage does its items at an even pace.
+A moment is a fraction of the job's time, 0 to 1. Each stage processes items at a constant rate.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from itertools import groupby
 
 from ingestion_progress.wire.percent import DEFAULT_WEIGHTS, overall_percent, stage_percent
 
-# These stages run side by side; any other waits for the one before.
+# These stages run concurrently; any other stage waits for the one before it.
 STREAMED = frozenset({"chunking", "embedding", "extraction"})
-# As a share of their time: how much later each next one starts and ends.
+# How much later each next one of them starts and ends, as shares of their time.
 LATER_START, LATER_END = 0.1, 0.15
 UNITS = {"parsing": "pages", "vlm": "images", **dict.fromkeys(STREAMED, "chunks")}
 OTHER_WEIGHT = 10.0
@@ -28,7 +28,7 @@ class PlannedStage:
     start: float
     end: float
     source: PlannedStage | None = None
-    """The stage that makes its items; None: all of them are there from the start."""
+    """The stage that produces its items; None: all items exist from the start."""
 
     @property
     def unit(self) -> str:
@@ -38,7 +38,7 @@ class PlannedStage:
         return self.start <= moment < self.end
 
     def position(self, moment: float) -> float:
-        """Items done by then, with the fraction of the next one."""
+        """The items processed by then, with the fraction of the next one."""
         share = (moment - self.start) / (self.end - self.start)
         return self.total * (1.0 if moment >= self.end else max(0.0, share))
 
@@ -50,18 +50,18 @@ class PlannedStage:
             processed=self.processed(moment), total=self.total, is_completed=moment >= self.end
         )
 
-    def held(self, moment: float, width: int) -> range:
-        """The items, from 0, that `width` workers work on."""
+    def items_in_flight(self, moment: float, width: int) -> range:
+        """The items (counted from 0) that `width` workers are processing."""
         done = self.processed(moment)
         width = width if self.is_running(moment) else 0
-        return range(done, max(done, min(done + width, self.made(moment))))
+        return range(done, max(done, min(done + width, self.items_available(moment))))
 
-    def made(self, moment: float) -> int:
+    def items_available(self, moment: float) -> int:
         """Items that exist by then."""
         return self.total if self.source is None else self.source.processed(moment)
 
     def item_percent(self, item: int, moment: float, width: int) -> float:
-        """How far an item is, 0 to 100, while `width` items are worked on."""
+        """Progress of an item, 0 to 100, if `width` items are processed at a time."""
         begun_at = max(0, item + 1 - width)
         percent = (self.position(moment) - begun_at) / (item + 1 - begun_at) * 100
         return min(100.0, max(0.0, percent))

@@ -1,4 +1,4 @@
-"""Runs a synthetic job through the tracker, as an ingestion task would."""
+"""Runs a simulated job through the tracker, as an ingestion task would."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ingestion_progress.web import formatting
 DOCUMENT_NAME = "simulated-report.pdf"
 TICK_SECONDS = 0.05
 PAD_CHUNK_LENGTH = 255
-# The JSON of a busy worker whose chunk has that long a name.
+# The length of a busy worker in JSON if its chunk has a name of that length.
 PAD_WORKER_BYTES = PAD_CHUNK_LENGTH + 70
 
 
@@ -33,7 +33,7 @@ class Simulation:
     stages: Sequence[str] | None = None
     workers: int = 4
     fail_at_percent: float | None = None
-    """It fails at the first tick at which it is that far."""
+    """The job fails at the first tick with at least this overall percentage."""
     pad_kib: int = 0
 
     def run(self, job_id: str) -> None:
@@ -55,7 +55,7 @@ class Simulation:
                 raise JobCancelled(job_id) from None
 
     def _pad(self, job: JobTracker) -> None:
-        """Busy workers on chunks with long random names add `pad_kib` KiB to each state."""
+        """Adds `pad_kib` KiB to each state: busy workers on chunks with long random names."""
         for number in range(1, 1 + math.ceil(self.pad_kib * 1024 / PAD_WORKER_BYTES)):
             name = f"padding-{secrets.token_hex(PAD_CHUNK_LENGTH)}"[:PAD_CHUNK_LENGTH]
             job.worker(self.workers + number, chunk=name).progress(0)
@@ -85,7 +85,7 @@ class SimulatedJob:
         self._started: set[str] = set()
         self._completed: set[str] = set()
         self._slots: dict[int, WorkerSlot] = {}
-        """The busy ones, by number."""
+        """The busy slots, by number."""
 
     def show(self, moment: float) -> None:
         # The pool works for the last of the running stages, where a document spends most time.
@@ -94,9 +94,11 @@ class SimulatedJob:
         for planned in self._stages:
             if planned.start <= moment and planned.name not in self._completed:
                 self._show_stage(planned, moment, max(1, self._workers) if planned is pooled else 1)
-        held = pooled.held(moment, max(1, self._workers)) if pooled else range(0)
-        self._show_workers(pooled, held, moment)
-        self._job.set_queue_depth(max(0, pooled.made(moment) - held.stop) if pooled else 0)
+        items = pooled.items_in_flight(moment, max(1, self._workers)) if pooled else range(0)
+        self._show_workers(pooled, items, moment)
+        self._job.set_queue_depth(
+            max(0, pooled.items_available(moment) - items.stop) if pooled else 0
+        )
         self._job.set_metrics(**metrics_at(self._stages, moment))
 
     def _show_stage(self, planned: PlannedStage, moment: float, width: int) -> None:
@@ -106,17 +108,17 @@ class SimulatedJob:
             stage.start()
             unit = formatting.unit(planned.unit, planned.total)
             self._job.log(f"{planned.total} {unit} to do", stage=planned.name)
-        in_flight = len(planned.held(moment, width))
+        in_flight = len(planned.items_in_flight(moment, width))
         stage.set(processed=planned.processed(moment), in_flight=in_flight)
         if moment >= planned.end:
             self._completed.add(planned.name)
             stage.complete()
 
-    def _show_workers(self, stage: PlannedStage | None, held: range, moment: float) -> None:
-        """A worker stays on its item until that is done."""
+    def _show_workers(self, stage: PlannedStage | None, items: range, moment: float) -> None:
+        """Each worker keeps its item until the item is processed."""
         before, self._slots = self._slots, {}
         if stage is not None and self._workers:
-            for item in held:
+            for item in items:
                 number = 1 + item % self._workers
                 chunk = f"{stage.unit.removesuffix('s')}-{item + 1}"
                 slot = self._slots[number] = self._job.worker(number, chunk=chunk)

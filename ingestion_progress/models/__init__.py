@@ -1,4 +1,4 @@
-"""The records: jobs, their stages and workers, and a log of what happened to them."""
+"""The models: jobs, their stages and workers, and the log of each job."""
 
 from ingestion_progress.models.events import JobEvent
 from ingestion_progress.models.ids import clean_batch, clean_job_id, new_epoch, new_job_id

@@ -15,7 +15,7 @@ class Status(models.TextChoices):
 
     @classmethod
     def successors(cls) -> Mapping[Self, frozenset[Self]]:
-        """Which statuses may follow each status; one that has none is final."""
+        """The statuses that may follow each status; a status without any is final."""
         raise NotImplementedError
 
     @property
@@ -70,7 +70,7 @@ class StageStatus(Status):
     IN_PROGRESS = "in_progress", "In progress"
     COMPLETED = "completed", "Completed"
     ERROR = "error", "Error"
-    # Not on the wire: a skipped stage leaves the plan, and with it the `stages` object.
+    # Not on the wire: `stages` has no skipped stage.
     SKIPPED = "skipped", "Skipped"
 
     @classmethod
@@ -86,7 +86,7 @@ class StageStatus(Status):
 
     @property
     def is_ending(self) -> bool:
-        """Does the stage's clock stop here?"""
+        """Does the duration of the stage end with this status?"""
         return self in {self.COMPLETED, self.ERROR, self.SKIPPED}
 
 
@@ -103,7 +103,7 @@ class EventLevel(models.TextChoices):
 
 
 class Liveness(models.TextChoices):
-    """How alive an unfinished job looks from its heartbeat and its last change; never stored."""
+    """Whether an unfinished job is alive, from its heartbeat and its last change; never stored."""
 
     QUEUED = "queued", "Waiting for a worker"
     STARVED = "starved", "Waiting longer than expected: is a worker running?"

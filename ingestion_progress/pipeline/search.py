@@ -28,10 +28,10 @@ class SearchHit(BaseModel):
     document_name: str
     chunk_id: str = Field(description="Unique within its document.")
     page: int | None = Field(description="From 1; null where the format has no pages.")
-    heading: str = Field(description="The section it stands in; may be empty.")
+    heading: str = Field(description="The heading of its section; may be empty.")
     text: str
-    score: float = Field(description="BM25; higher is better, comparable within one answer.")
-    entities: list[str] = Field(description="What the chunk speaks about.")
+    score: float = Field(description="BM25; higher is better, comparable within one response.")
+    entities: list[str] = Field(description="The names of the entities in the chunk.")
 
 
 def search(query: str, *, limit: int = 10) -> list[SearchHit]:

@@ -58,9 +58,9 @@ class SearchResultSchema(BaseModel):
     tags=["Search"],
 )
 def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchResultSchema:
-    """The passages that answer best, with document, page, text and the entities in them.
+    """The passages that match best, with document, page, text and the entities in them.
 
-    Empty where nothing fits. With the embedded vector store a search may have to wait for a
-    running ingestion, and is answered with 503 where it waits too long.
+    Empty if nothing matches. With the embedded vector store a search may have to wait for a
+    running ingestion, and is answered with 503 if it waits too long.
     """
     return SearchResultSchema(query=query.q, items=search(query.q, limit=query.limit))

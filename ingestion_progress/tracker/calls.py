@@ -25,7 +25,7 @@ class Call(Generic[Result]):
     future: Future[Result] = field(default_factory=Future)
 
     def perform(self, clock: Callable[[], float]) -> None:
-        """Writes and answers. Raises only what may not last, and before the deadline."""
+        """Sets the result or the error. Before the deadline, it raises transient errors."""
         if self.future.cancelled():
             return
         try:
@@ -64,13 +64,13 @@ class Calls:
         self._pending.append(call)
 
     def perform(self, clock: Callable[[], float]) -> None:
-        """Performs all calls. Raises what one of them raises, which stays the first."""
+        """Performs all calls in order. A call that raises remains the first."""
         while self._pending:
             self._pending[0].perform(clock)
             self._pending.popleft()
 
     def expire(self, now: float) -> None:
-        """Answers calls whose deadline has passed with TimeoutError."""
+        """Sets TimeoutError as the result of calls whose deadline has passed."""
         expired = [call for call in self._pending if now >= call.deadline]
         for call in expired:
             self._pending.remove(call)

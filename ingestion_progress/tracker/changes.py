@@ -61,7 +61,7 @@ class Counter:
 
 
 class Counters(defaultdict[str, Counter]):
-    """Counters by column name, made on first use."""
+    """Counters by column name, created on first use."""
 
     def __init__(self) -> None:
         super().__init__(Counter)

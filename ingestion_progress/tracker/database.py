@@ -1,4 +1,4 @@
-"""The database of the progress tables: the one that is written to, never a replica."""
+"""The database of the progress tables: always the primary, never a replica."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def is_in_event_loop() -> bool:
 def holds_sqlite_lock() -> bool:
     """Is this thread inside a transaction on the SQLite file of the progress tables?
 
-    A second connection would wait in vain for its end, so the tracker has to use this one.
+    A second connection would wait for it for ever, so the tracker has to use this connection.
     """
     if is_in_event_loop():
         return False

@@ -1,4 +1,4 @@
-"""What an ingestion task holds for its job."""
+"""The object that an ingestion task uses for its job."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ METRICS = frozenset({"entities_total", "relations_total", "neo4j_writes", "qdran
 class JobTracker:
     """A running job as an ingestion task sees it.
 
-    Thread-safe. Recording changes memory only. A thread of this process writes the changes, at
+    Thread-safe. Recording only changes values in memory. A thread of this process writes them, at
     most every flush interval, and at once on start, finish and failure.
     """
 

@@ -28,7 +28,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class JobPlan:
-    """A job before it is written. Made by `JobPlan.of`, which checks and cleans."""
+    """A job before it is written. Created by `JobPlan.of`, which checks and cleans the values."""
 
     job_id: str
     document_id: str

@@ -25,7 +25,7 @@ MAX_RUNNING_NAMED = 5
 
 
 class TrackerRegistry:
-    """Thread-safe. Joins jobs that other processes have started on first use."""
+    """Thread-safe. Joins a job of another process when it is first used."""
 
     def __init__(self) -> None:
         self._trackers: dict[str, JobTracker] = {}
@@ -41,7 +41,7 @@ class TrackerRegistry:
         return self.join(job_id) if tracker is None or tracker.buffer.is_over else tracker
 
     def join(self, job_id: str) -> JobTracker:
-        """The tracker of the attempt that the database has now. Raises JobNotFound."""
+        """The tracker of the current attempt in the database. Raises JobNotFound."""
         tracker = AttachedJob(job_id, even_if_ended=True)
         try:
             tracker.start()
@@ -50,7 +50,9 @@ class TrackerRegistry:
         return self.keep(tracker)
 
     def keep(self, tracker: JobTracker) -> JobTracker:
-        """Keeps the first tracker of an attempt, and that of the newest attempt; leaves others."""
+        """Keeps this tracker, or the kept one if it is of the same attempt. The other one leaves
+        the job.
+        """
         with self._lock:
             other = self._trackers.pop(tracker.job_id, None)
             self._forget_ended()

@@ -39,7 +39,7 @@ logger = logging.getLogger("ingestion_progress.tracker")
 
 Result = TypeVar("Result")
 
-# The pause after a failed write; it doubles up to the last one.
+# The pause after the first failed write; it doubles up to the second value.
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
 # A database that accepts a connection and never answers must not keep a process from exiting.
@@ -113,7 +113,7 @@ class BackgroundWriter(ProcessThread):
             return write()
         future = self._submit(write)
         try:
-            # The thread answers within its deadline; the second more is for one that hangs.
+            # The thread responds within the deadline; a second later it is considered hung.
             return future.result(conf.write_timeout_seconds + 1)
         finally:
             future.cancel()

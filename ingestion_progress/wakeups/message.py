@@ -1,4 +1,4 @@
-"""The notification that crosses processes."""
+"""The notification that processes send each other."""
 
 from __future__ import annotations
 

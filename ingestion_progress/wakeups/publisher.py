@@ -8,7 +8,7 @@ from ingestion_progress.wakeups.transports import local, transport_name
 
 
 def publish(job_id: str, *, is_end: bool = False) -> None:
-    """Says that the job was written, perhaps for the last time. To be called after the COMMIT."""
+    """Notifies that a job was written; `is_end`: it has ended. To be called after the COMMIT."""
     if conf.wakeups == "off":
         return
     local.publish(job_id, is_end=is_end)

@@ -1,4 +1,4 @@
-"""What the pages show of a job beside its own fields: texts, formatted and labelled."""
+"""What the pages show of a job in addition to its own fields: texts, formatted and labelled."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def _activity(progress: PipelineProgressEventData) -> str:
 
 
 def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[StageView]:
-    """By position. A skipped stage is not on the wire and keeps its place here."""
+    """By position. A skipped stage is not in `progress`, and is shown at its position."""
     return [
         _stage(progress.stages[stage.name], stage.unit)
         if stage.name in progress.stages

@@ -1,4 +1,4 @@
-"""Types of the ASGI specification, and our extension of it."""
+"""Types of the ASGI specification, and an extension of it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 Application: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 WRITE = "ingestion_progress.write"
-"""A key in the `extensions` of a scope, where the server offers it: a function that writes bytes
-which many responses share into a body that has begun, faster than `send`.
+"""The key of an ASGI extension in a scope's `extensions`: a function that writes bytes into a body
+that has begun, faster than `send` if many responses share the bytes.
 """
 Write: TypeAlias = Callable[[bytes], bool]
 """False: nothing was written, because the client must be waited for; use `send`."""

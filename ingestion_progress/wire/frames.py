@@ -1,4 +1,4 @@
-"""Schemas become bytes: each SSE message is encoded once for all its receivers.
+"""Encodes schemas as bytes: each SSE message once for all its receivers.
 
 Nothing here needs Django's models, so that the benchmarks' peers can encode without Django.
 """
@@ -40,7 +40,7 @@ class Message:
 
     @cached_property
     def deflated(self) -> bytes:
-        """The body for clients that take gzip; made for the first of them."""
+        """The body for clients that accept gzip; created for the first of them."""
         return deflate(self.body)
 
 
@@ -54,7 +54,7 @@ class Frame(Message):
     is_final: bool
     """The job has ended or has no state: a stream of this job alone ends after these bytes."""
     snapshot: Snapshot | None = field(default=None, compare=False, repr=False)
-    """The state itself, for readers in this process; None where the frame is an error."""
+    """The state itself, for readers in this process; None if the frame is an error."""
 
 
 def encode_event(event: str, data: WireModel, event_id: str = "") -> bytes:
@@ -64,10 +64,10 @@ def encode_event(event: str, data: WireModel, event_id: str = "") -> bytes:
 
 
 def encode_retry(milliseconds: int) -> bytes:
-    """How long the client waits before it reconnects. It takes effect as a line alone.
+    """How long the client waits before it reconnects. The line needs no event to take effect.
 
-    The line goes in front of an event or at the end of the stream: httpx-sse dispatches a block
-    with nothing else as an empty `message`.
+    It is sent in front of an event or at the end of the stream, because httpx-sse dispatches a
+    block with nothing else as an empty `message`.
     """
     return f"retry: {milliseconds}\n".encode()
 
@@ -78,7 +78,7 @@ def encode_error(job_id: str, code: ErrorCode, message: str = "") -> bytes:
 
 
 def refused_frame(job_id: str, code: ErrorCode) -> Frame:
-    """The end of a stream whose viewer may no longer watch, or may not watch now."""
+    """The end of a refused stream: its viewer may not watch, or too many streams are open."""
     body = encode_error(job_id, code)
     if code is ErrorCode.TOO_MANY_STREAMS:
         # EventSource reconnects, and thousands of them should not do so at once.
@@ -123,7 +123,7 @@ def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) 
 
 
 def missing_frame(job_id: str) -> Frame:
-    """The error of a job that does not exist, or no longer."""
+    """The error of a job that does not exist, or no longer exists."""
     return Frame(
         body=encode_error(job_id, ErrorCode.NOT_FOUND, str(JobNotFound(job_id))),
         cursor="",

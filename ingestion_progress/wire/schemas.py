@@ -25,7 +25,7 @@ class StageProgressSchema(WireModel):
     in_flight: int = Field(ge=0, description="Items being worked on now.")
     progress_percent: float = Field(ge=0, le=100, description="100 once completed; one decimal.")
     duration_ms: int = Field(
-        ge=0, description="Running time so far; its length once ended; 0 before the start."
+        ge=0, description="Running time so far, or in all once ended; 0 before the start."
     )
     is_complete: bool
 
@@ -87,7 +87,7 @@ class CompleteEventData(WireModel):
 
 
 class JobPipelineProgressEventData(PipelineProgressEventData):
-    """The same among the states of many jobs: the data of `pipeline_progress` there."""
+    """The data of `pipeline_progress` on a stream of many jobs."""
 
     job_id: str
 
@@ -99,14 +99,14 @@ class JobCompleteEventData(WireModel):
 
 
 class IdleEventData(WireModel):
-    """`{}`: no job is left to wait for, and the stream ends here, as it was asked to."""
+    """`{}`: none of the jobs is active, and the stream ends here, as `?until=idle` requests."""
 
 
 class ErrorEventData(WireModel):
     """Why a job or a stream ends without `complete`."""
 
     message: str
-    job_id: str = Field(description="Empty on a stream of many jobs: it is about the stream.")
+    job_id: str = Field(description="Empty if the error concerns a whole stream of many jobs.")
     code: Literal[
         "not_found",
         "failed",
@@ -120,7 +120,7 @@ class ErrorEventData(WireModel):
 
 
 class JobStateEventData(WireModel):
-    """Additive: what `pipeline_progress` has no field for. Sent right after it."""
+    """What `pipeline_progress` has no field for. Sent right after it."""
 
     job_id: str
     status: Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
@@ -129,7 +129,7 @@ class JobStateEventData(WireModel):
     )
     attempt: int = Field(ge=1)
     cancel_requested: bool
-    skipped_stages: list[str] = Field(description="Stages that left the plan.")
+    skipped_stages: list[str] = Field(description="Stages that no longer count.")
     error_count: int = Field(ge=0, description="Errors recorded so far; they need not end a job.")
     error: str | None = Field(description="Why the job ended without success.")
     counters: dict[str, int] = Field(description="The pipeline's own counters.")

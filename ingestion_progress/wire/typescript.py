@@ -1,4 +1,4 @@
-"""The TypeScript declaration of the stream's events, from the wire models."""
+"""Generates the TypeScript declaration of the stream's events from the wire models."""
 
 from __future__ import annotations
 

@@ -26,10 +26,10 @@ MOMENTS = st.floats(0, 1)
 @given(STAGES, MOMENTS, st.integers(1, 40))
 def test_counts_of_every_moment_fit_together(stages: Stages, moment: float, width: int) -> None:
     for stage in stages:
-        held = stage.held(moment, width)
+        held = stage.items_in_flight(moment, width)
         assert 0 <= held.start == stage.processed(moment) <= held.stop
         if stage.start <= moment:
-            assert held.stop <= stage.made(moment) <= stage.total
+            assert held.stop <= stage.items_available(moment) <= stage.total
         assert len(held) <= (width if stage.is_running(moment) else 0)
         assert all(0 <= stage.item_percent(item, moment, width) <= 100 for item in held)
     metrics = metrics_at(stages, moment)
@@ -52,7 +52,7 @@ def test_everything_is_done_at_the_end(stages: Stages) -> None:
     for stage in stages:
         assert 0 <= stage.start < stage.end <= 1
         assert stage.processed(1.0) == stage.total
-        assert not stage.held(1.0, 4)
+        assert not stage.items_in_flight(1.0, 4)
     assert percent_at(stages, 1.0) == 100
 
 
@@ -69,7 +69,7 @@ def test_chunks_stream_through_embedding_and_extraction_while_chunking_runs() ->
         0.99: ["extraction"],
     }
     extraction = stages[-1]
-    assert extraction.made(0.7) > extraction.held(0.7, 4).stop
+    assert extraction.items_available(0.7) > extraction.items_in_flight(0.7, 4).stop
 
 
 @pytest.mark.parametrize("seconds", [2, 30, 600])
@@ -81,7 +81,7 @@ def test_overall_percentage_keeps_pace_with_the_time(seconds: float) -> None:
 
 def test_items_are_held_one_after_another() -> None:
     (stage,) = stages_of(["extraction"], seconds=10, workers=3)
-    held = [stage.held(step / 1000, 3) for step in range(1000)]
+    held = [stage.items_in_flight(step / 1000, 3) for step in range(1000)]
     seen = list(dict.fromkeys(item for items in held for item in items))
     assert seen == list(range(stage.total))
     assert all(len(items) == min(3, stage.total - items.start) for items in held)

@@ -79,8 +79,8 @@ class Request(WebRequest):
             return
         scope = self._scope(method, target)
         declared = limit.declared_body(scope)
-        # One byte above the limit shows `BodyLimit` that the body was too long. Where the header
-        # says so, no byte is needed.
+        # One byte above the limit shows `BodyLimit` that the body was too long. If the header shows
+        # it already, no byte is needed.
         self._free_bytes = 0 if declared.error is ErrorCode.TOO_LARGE else declared.limit_bytes + 1
         if self._free_bytes and declared.needs_check:
             self.channel.pauseProducing()
@@ -125,7 +125,7 @@ def _host_and_port(address: Any) -> list[Any] | None:
 
 
 class Factory(HTTPFactory):
-    """Makes connections by HTTP/1.1 only; a proxy in front may offer HTTP/2."""
+    """Accepts HTTP/1.1 only; a proxy in front may offer HTTP/2."""
 
     protocol = Channel
 

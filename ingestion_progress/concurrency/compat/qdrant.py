@@ -9,8 +9,8 @@ from qdrant_client import QdrantClient
 
 
 def relax_durability(client: QdrantClient, collection: str) -> None:
-    """The local store commits each point on its own: deleting 500 points took 10 s on a busy disk,
-    in which a job could not be cancelled. A crash of the machine may undo the last writes.
+    """The local store commits each point separately: deleting 500 points took 10 s on a busy disk,
+    during which a job could not be cancelled. A crash of the machine may now undo the last writes.
     """
     with contextlib.suppress(AttributeError):  # without it the store is only slower
         local: Any = client._client  # noqa: SLF001

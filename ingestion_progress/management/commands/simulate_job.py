@@ -54,7 +54,7 @@ class Command(BaseCommand):
             "--fail-at",
             type=_between(0.0, 100),
             metavar="PERCENT",
-            help="The job fails when it is that far overall. Default: it succeeds.",
+            help="The job fails at this overall percentage. Default: it succeeds.",
         )
         parser.add_argument(
             "--pad-kib",

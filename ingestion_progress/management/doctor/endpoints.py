@@ -65,7 +65,7 @@ class Endpoint:
         return {"Host": host, "X-Forwarded-Proto": "https" if self.is_tls else "http"}
 
     def connection(self, *, idle_seconds: float) -> http.client.HTTPConnection:
-        """Not yet open. HTTP/1.1 only, where each chunk can be read when it arrives."""
+        """Not yet open. HTTP/1.1 only, so that each chunk can be read when it arrives."""
         if not self.is_tls:
             return http.client.HTTPConnection(self.host, self.port, timeout=idle_seconds)
         return http.client.HTTPSConnection(
@@ -81,7 +81,7 @@ class Endpoint:
             return tls.selected_alpn_protocol() or "http/1.1"
 
     def stream_path(self, job_id: str) -> str:
-        # `prefix` takes the place of FORCE_SCRIPT_NAME.
+        # `prefix` replaces FORCE_SCRIPT_NAME.
         path = reverse("ingestion_progress:job_progress", args=[job_id])
         return f"{self.prefix}/{path.removeprefix(get_script_prefix())}"
 

@@ -23,9 +23,9 @@ class ProbeJob:
         self.unknown_id = f"{self.id}-unknown"
         """An id that no job has."""
         self.written_at: dict[int, float] = {}
-        """When each step was in the database, by `time.monotonic`."""
+        """When each step was written, by `time.monotonic`."""
         self._has_begun = False
-        # `restart`: the start may be in the database although an interrupt hid that from us.
+        # `restart`: the job may be in the database although an interrupt ended `start`.
         self._tracker = track("manage.py doctor", job_id=self.id, stages=[STAGE], restart=True)
 
     def __enter__(self) -> Self:

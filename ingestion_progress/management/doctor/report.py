@@ -55,7 +55,7 @@ def report_on(result: ProbeResult) -> EndpointReport:
 
 
 def origins(reports: Sequence[EndpointReport]) -> list[str]:
-    """Where each fault of the public endpoint, which comes first, arises, as sentences."""
+    """Sentences that say where each fault of the public endpoint, the first report, arises."""
     if len(reports) == 1:
         return []
     # HTTP/1.1 is right between servers, so there is nothing to compare.

@@ -1,4 +1,4 @@
-"""Followed jobs: bars on a terminal, a line per step of a job elsewhere, or JSON."""
+"""Shows followed jobs: bars on a terminal, a line per step of a job elsewhere, or JSON."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class MultiJobView:
         return render_many(list(self._states.values()), timezone.now(), rows)
 
     def _line(self, change: Change, now: datetime) -> Text | None:
-        """None where the state is drawn, or is no step."""
+        """None if a bar shows the state, or the job has made no step."""
         job_id, snapshot, status = change
         style, before = STYLES.get(status, ""), self._steps.pop(job_id, None)
         self._states.pop(job_id, None)
@@ -122,7 +122,7 @@ class JsonView:
         self._remarks.write(words)
 
     def _write(self, snapshot: Snapshot, now: datetime) -> str:
-        """Writes a state that is new, and returns what is to be said beside it."""
+        """Writes a new state, and returns the error or warning to print with it."""
         job, warning = snapshot.job, text.warning(snapshot, now)
         cursor, warned = self._written.pop(job.pk, ("", ""))
         if not job.is_finished:

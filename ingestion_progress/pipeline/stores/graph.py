@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Row = TypeVar("Row", Entity, Relation)
 Key = TypeVar("Key", str, tuple[str, str])
 
-# Of one entity; more mentions of a frequent one do not improve a search.
+# The most stored mentions of an entity or relation: more do not improve a search.
 MAX_MENTIONS = 200
 
 
@@ -42,7 +42,7 @@ class GraphStore(Protocol):
 
 
 class DatabaseGraph:
-    """The graph of one document, written by one job. Remembers the rows that it has written."""
+    """The graph of one document, written by one job. Keeps the rows that it has written."""
 
     def __init__(self, document_id: str) -> None:
         self._document_id = document_id
@@ -71,7 +71,7 @@ class DatabaseGraph:
                     for pair in extraction.relations
                 }
                 relations = self._add(Relation, self._relations, pairs, mention)
-            # Only committed rows are remembered.
+            # Only committed rows are kept.
             self._entities |= entities
             self._relations |= relations
         return GraphWrites(entities=len(entities), relations=len(relations))

@@ -39,7 +39,7 @@ VECTOR = "bm25"
 # Point ids are derived from this, so that writing a chunk again overwrites it.
 NAMESPACE = uuid.UUID("6f0ee2b2-4f3a-5a27-9a9b-0c2f6b1d7c55")
 LOCK_NAME = "clients.lock"
-# A batch takes well below a second. A person waits for a read.
+# A batch takes well below a second. Users wait for a read.
 WRITE_TIMEOUT_SECONDS = 60.0
 READ_TIMEOUT_SECONDS = 10.0
 LOCK_CHECK_SECONDS = 0.02

@@ -1,4 +1,4 @@
-"""Checks a ZIP file before anything unpacks it."""
+"""Checks a ZIP file before it is unpacked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_END_BYTES = END_RECORD.size + 65_535
 
 
 def open_archive(file: BinaryIO, name: str) -> zipfile.ZipFile:
-    """Raises DamagedDocument, or DocumentTooLarge if it would unpack to an absurd size."""
+    """Raises DamagedDocument, or DocumentTooLarge if its unpacked size is above the limits."""
     _check_directory(file, name)
     try:
         archive = zipfile.ZipFile(file)

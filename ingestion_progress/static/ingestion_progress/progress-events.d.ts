@@ -12,7 +12,7 @@ export interface StageProgress {
   in_flight: number;
   /** 100 once completed; one decimal. */
   progress_percent: number;
-  /** Running time so far; its length once ended; 0 before the start. */
+  /** Running time so far, or in all once ended; 0 before the start. */
   duration_ms: number;
   is_complete: boolean;
 }
@@ -69,7 +69,7 @@ export interface PipelineProgressData {
   overall_progress_percent: number;
 }
 
-/** Additive: what `pipeline_progress` has no field for. Sent right after it. */
+/** What `pipeline_progress` has no field for. Sent right after it. */
 export interface JobStateData {
   job_id: string;
   status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "lost";
@@ -77,7 +77,7 @@ export interface JobStateData {
   liveness: "queued" | "starved" | "working" | "stalled" | "lost" | null;
   attempt: number;
   cancel_requested: boolean;
-  /** Stages that left the plan. */
+  /** Stages that no longer count. */
   skipped_stages: Array<string>;
   /** Errors recorded so far; they need not end a job. */
   error_count: number;
@@ -93,12 +93,12 @@ export type CompleteData = Record<string, never>;
 /** Why a job or a stream ends without `complete`. */
 export interface ErrorData {
   message: string;
-  /** Empty on a stream of many jobs: it is about the stream. */
+  /** Empty if the error concerns a whole stream of many jobs. */
   job_id: string;
   code: "not_found" | "failed" | "cancelled" | "lost" | "stream_error" | "forbidden" | "token_expired" | "too_many_streams";
 }
 
-/** The same among the states of many jobs: the data of `pipeline_progress` there. */
+/** The data of `pipeline_progress` on a stream of many jobs. */
 export interface JobPipelineProgressData {
   document_id: string;
   document_name: string;
@@ -119,7 +119,7 @@ export interface JobCompleteData {
   job_id: string;
 }
 
-/** `{}`: no job is left to wait for, and the stream ends here, as it was asked to. */
+/** `{}`: none of the jobs is active, and the stream ends here, as `?until=idle` requests. */
 export type IdleData = Record<string, never>;
 
 export interface PipelineProgressEvent {

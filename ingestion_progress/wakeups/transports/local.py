@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 Deliver = Callable[[Collection[str], Collection[str]], None]
-"""Takes the ids of jobs that were written, and of those of them that have ended. Without ids, any
-job may have been written.
+"""Receives the ids of the jobs that were written, and those of the jobs among them that have ended.
+Without ids, any job may have been written.
 """
 
 _listeners: dict[Deliver, asyncio.AbstractEventLoop] = {}

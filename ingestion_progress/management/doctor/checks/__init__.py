@@ -13,7 +13,7 @@ from ingestion_progress.management.doctor.run import ProbeResult
 class Level(StrEnum):
     OK = "ok"
     SKIPPED = "skipped"
-    """It could not be checked, or was not asked for."""
+    """It could not be checked, or the check was not requested."""
     WARNING = "warning"
     """It works, and could be better."""
     PROBLEM = "problem"

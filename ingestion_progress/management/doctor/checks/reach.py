@@ -1,4 +1,4 @@
-"""Checks of how an endpoint answers: does the application's response arrive unchanged?"""
+"""Checks whether an endpoint responds, and whether the application's response is unchanged."""
 
 from __future__ import annotations
 

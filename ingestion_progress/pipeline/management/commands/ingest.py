@@ -109,7 +109,7 @@ class Command(BaseCommand):
 
 
 def _found(path: Path) -> list[tuple[Path, str]]:
-    """As `_documents`. Raises CommandError if there are none."""
+    """The documents at a path, as in `_documents`. Raises CommandError if there are none."""
     if not path.exists():
         raise CommandError(f"There is no {_printable(path)}.")
     documents = list(_documents(path))
@@ -127,7 +127,7 @@ def _printable(path: Path) -> str:
 def _documents(path: Path) -> Iterator[tuple[Path, str]]:
     """The files at a path with the ids of their documents, in the order of their names.
 
-    The id of a file depends on its name alone; in a given folder, on the path from there.
+    The id of a file depends on its name alone; in a given folder, on its path in that folder.
     """
     if path.is_file():
         yield path, stable_id(clean_name(path.name))

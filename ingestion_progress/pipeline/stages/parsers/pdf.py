@@ -1,4 +1,4 @@
-"""Parses PDF page by page. Of pictures only the headers are read."""
+"""Parses PDF page by page. Reads only the headers of pictures."""
 
 from __future__ import annotations
 
