@@ -1,3 +1,5 @@
+"""The manager: the tracker under the names of the user's specification."""
+
 from __future__ import annotations
 
 import json

@@ -1,3 +1,5 @@
+"""Synchronous tracking in the tests of an ingestion task."""
+
 from __future__ import annotations
 
 import asyncio

@@ -92,9 +92,7 @@ def finish_attempt(
 
 
 def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], WriteResult]:
-    """Renews the heartbeat of running attempts. Returns the state of each attempt by job id and
-    epoch; attempts that are superseded are left out.
-    """
+    """Returns the states by job id and epoch. Superseded attempts are left out."""
     known = jobs().filter(
         pk__in={attempt.job_id for attempt in attempts},
         epoch__in={attempt.epoch for attempt in attempts},

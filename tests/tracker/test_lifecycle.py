@@ -1,3 +1,5 @@
+"""How jobs are queued, started, restarted, cancelled, lost and deleted."""
+
 from __future__ import annotations
 
 from datetime import timedelta

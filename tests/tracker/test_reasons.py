@@ -1,3 +1,5 @@
+"""The reason of a failure as readers see it."""
+
 from __future__ import annotations
 
 import errno

@@ -1,3 +1,5 @@
+"""The tracker as an ingestion task uses it, with a writer that writes soon."""
+
 from __future__ import annotations
 
 import asyncio
