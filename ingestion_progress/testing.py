@@ -8,20 +8,17 @@ or, for every test of a class, `class MyTests(SynchronousTrackingMixin, TestCase
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from asgiref.sync import sync_to_async
 
 from ingestion_progress.concurrency.compat.event_loop import hidden_event_loop
 from ingestion_progress.concurrency.worker_thread import run_in_new_loop
+from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.database import is_in_event_loop, progress_connection
 from ingestion_progress.tracker.writer import use_writer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ingestion_progress.tracker.buffer import Buffer
 
 Result = TypeVar("Result")
 

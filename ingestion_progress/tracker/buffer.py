@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from django.utils import timezone
 
@@ -13,13 +14,8 @@ from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.tracker.changes import EventEntry, JobChanges
 from ingestion_progress.tracker.database import is_transient
-from ingestion_progress.tracker.sql import write_changes
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from ingestion_progress.tracker.plan import Attempt
-    from ingestion_progress.tracker.sql import WriteResult
+from ingestion_progress.tracker.plan import Attempt
+from ingestion_progress.tracker.sql import WriteResult, write_changes
 
 logger = logging.getLogger("ingestion_progress.tracker")
 

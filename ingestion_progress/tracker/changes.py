@@ -8,17 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import datetime
 
 from django.db.models import F, Value
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from django.db.models.expressions import Combinable
-
-    from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 
 # In memory, for one job, so that a database that is down does not fill the process.
 MAX_PENDING_EVENTS = 10_000

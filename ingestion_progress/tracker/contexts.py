@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded, ProgressUnavailable
 from ingestion_progress.models.statuses import EventLevel, JobStatus
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.reasons import reason_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ingestion_progress.tracker.plan import Attempt, JobPlan
 
 logger = logging.getLogger("ingestion_progress.tracker")
 

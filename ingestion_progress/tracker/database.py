@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import AbstractContextManager
+from typing import TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
 from ingestion_progress.models import Job
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.models.jobs import JobQuerySet
 
 Row = TypeVar("Row", bound=Model)
 

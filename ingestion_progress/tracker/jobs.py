@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from ingestion_progress.exceptions import UnknownStage
 from ingestion_progress.models.statuses import EventLevel, JobStatus
-from ingestion_progress.tracker.buffer import Buffer
+from ingestion_progress.tracker.buffer import Buffer, Writer
 from ingestion_progress.tracker.calls import timeout_as_unavailable
+from ingestion_progress.tracker.plan import Attempt
 from ingestion_progress.tracker.sql import WriteResult, finish_attempt, write_changes
 from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
 from ingestion_progress.tracker.validation import (
@@ -18,12 +20,6 @@ from ingestion_progress.tracker.validation import (
     checked_counts,
 )
 from ingestion_progress.tracker.writer import current_writer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ingestion_progress.tracker.buffer import Writer
-    from ingestion_progress.tracker.plan import Attempt
 
 Result = TypeVar("Result")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from django.db import IntegrityError
 from django.utils import timezone
@@ -31,9 +31,6 @@ from ingestion_progress.tracker.sql import (
     write_milestone,
 )
 from ingestion_progress.tracker.validation import Stages, stage_weights
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # What a new attempt sets back to its default.
 RESET_COLUMNS = (

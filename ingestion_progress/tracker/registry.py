@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from ingestion_progress.exceptions import JobNotFound, JobSuperseded, UnknownStage
 from ingestion_progress.tracker.calls import timeout_as_unavailable
 from ingestion_progress.tracker.contexts import AttachedJob
 from ingestion_progress.tracker.database import jobs
+from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.writer import current_writer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from ingestion_progress.tracker.jobs import JobTracker
 
 Result = TypeVar("Result")
 

@@ -6,8 +6,10 @@ for each other, cannot deadlock, and their sums are exact.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Value
@@ -30,14 +32,9 @@ from ingestion_progress.tracker.database import (
     rows,
     rows_of,
 )
+from ingestion_progress.tracker.plan import Attempt
 from ingestion_progress.tracker.validation import clean_text
 from ingestion_progress.wire.snapshots import plan_percent
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from datetime import datetime
-
-    from ingestion_progress.tracker.plan import Attempt
 
 LEVELS_OF_ENDINGS = {
     JobStatus.SUCCEEDED: EventLevel.INFO,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import Self, TypeVar
 
 from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.changes import WorkerChange
 from ingestion_progress.tracker.validation import checked_count, checked_counts, clean_text
-
-if TYPE_CHECKING:
-    from ingestion_progress.tracker.buffer import Buffer
 
 Item = TypeVar("Item")
 
@@ -80,7 +78,12 @@ class StageTracker(ContextMixin):
         them.
         """
         counts = checked_counts(processed=processed, total=total, in_flight=in_flight)
-        self._check(self._known | counts)
+        known = self._known | counts
+        if 0 < known["total"] < known["processed"]:
+            raise InvalidCount(
+                f"Stage {self.name!r}: processed is {known['processed']}, above its total of "
+                f"{known['total']}. Set both, or grow the total first."
+            )
         if counts.get("processed") or counts.get("in_flight"):
             self.start()
         with self._buffer.change() as changes:
@@ -175,13 +178,6 @@ class StageTracker(ContextMixin):
         if unit:
             with self._buffer.change() as changes:
                 changes.stages[self.name].unit = clean_text(unit, MAX_UNIT_LENGTH)
-
-    def _check(self, known: Mapping[str, int]) -> None:
-        if 0 < known["total"] < known["processed"]:
-            raise InvalidCount(
-                f"Stage {self.name!r}: processed is {known['processed']}, above its total of "
-                f"{known['total']}. Set both, or grow the total first."
-            )
 
     def _add(self, counter: str, n: int) -> None:
         with self._buffer.change() as changes:

@@ -13,27 +13,23 @@ import queue
 import threading
 import time
 import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django.db import reset_queries
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
+from ingestion_progress.tracker.buffer import Buffer, Writer
 from ingestion_progress.tracker.calls import Call, Calls
 from ingestion_progress.tracker.counts import WriterCounts
 from ingestion_progress.tracker.database import holds_sqlite_lock, progress_connection
 from ingestion_progress.tracker.sql import renew_heartbeats
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from concurrent.futures import Future
-
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
-    from ingestion_progress.tracker.buffer import Buffer, Writer
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
