@@ -59,13 +59,13 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def default_folder(options: argparse.Namespace) -> Path:
-    """What is kept in the repository is not replaced by less than everything, as it is."""
+    """Only a complete run with the default parameters replaces the results in the repository."""
     changes = ("quick", "only", "kind", "clients", "seconds", "rounds")
     return TRIED if any(getattr(options, name) for name in changes) else KEPT
 
 
 def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]:
-    """Each candidate once in a round, then the next round: what drifts, drifts for all."""
+    """Measures each candidate once per round: a machine that changes its speed affects all."""
     clients = options.clients or (kind.quick_clients if options.quick else kind.clients)
     seconds = options.seconds or (kind.quick_seconds if options.quick else kind.seconds)
     names = [name for name in kind.candidates if not options.only or name in options.only]
@@ -77,9 +77,9 @@ def run(kind: Kind, stage: Stage, options: argparse.Namespace) -> dict[str, Any]
             since = time.monotonic()
             try:
                 candidate = CANDIDATES[name]
-                crowd = min(clients, candidate.clients_at_most)
-                result = kind.measure(stage, candidate, clients=crowd, seconds=seconds)
-            except Exception as error:  # noqa: BLE001  (the others go on)
+                client_count = min(clients, candidate.clients_at_most)
+                result = kind.measure(stage, candidate, clients=client_count, seconds=seconds)
+            except Exception as error:  # noqa: BLE001  (the others are still measured)
                 reason = f"{type(error).__name__}: {error}"
                 failures.append({"round": number + 1, "candidate": name, "error": reason})
                 say(f"{kind.name} {number + 1}: {name} FAILED\n{traceback.format_exc(limit=-2)}")
@@ -105,9 +105,9 @@ def main() -> int:
     if options.picture:
         options.picture.write_text(picture.draw(out))
         return 0
-    # A terminated benchmark leaves as one that was interrupted: through every `finally`.
+    # SIGTERM ends the benchmark like Ctrl-C: every `finally` runs.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have set it to ignored
     take_other_cpus()
     out.mkdir(parents=True, exist_ok=True)
     failed = False

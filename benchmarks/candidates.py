@@ -1,4 +1,4 @@
-"""Who is measured: one server process each, started as its documentation says."""
+"""The candidates: one server process each, started as its documentation says."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Candidate:
     app: str
     path: str = "/"
     database: str = ""
-    """`postgresql` or `sqlite` for what reads a job that a writer changes; else none."""
+    """`postgresql` or `sqlite` if the candidate reads a job that a writer changes; else empty."""
     clients_at_most: int = 1_000_000
-    """More than it can serve at all would only be waited for."""
+    """The most clients that it can serve."""
     is_peer: bool = False
-    """One of those that the project has to be 3.5 times better than."""
+    """This project is compared with it."""
 
     @property
     def is_ours(self) -> bool:
@@ -37,7 +37,7 @@ class Candidate:
         arguments = {
             "": [app, str(port)],
             "uvicorn": ["uvicorn", *address, "--no-access-log", *self._protocol, app],
-            # One open stream is one of the backpressure's 1,024.
+            # By default granian serves 1,024 streams.
             "granian": [
                 "granian", *address, "--interface", "asginl", "--http", "1",
                 "--backpressure", "20000", app
@@ -51,7 +51,7 @@ class Candidate:
 
     @property
     def _protocol(self) -> list[str]:
-        """As docs/deployment.md starts ours on uvicorn."""
+        """As docs/deployment.md starts this project on uvicorn."""
         path = "ingestion_progress.asgi.servers.uvicorn:Protocol"
         return ["--http", path] if self.is_ours else []
 
@@ -122,7 +122,7 @@ CANDIDATES = (
         clients_at_most=100,
         server="uvicorn",
         app="benchmarks.apps.polling:application",
-        # A connection per client: more than PostgreSQL has. A file asks for none.
+        # One connection per client: PostgreSQL does not have that many.
         database="sqlite",
     ),
 )

@@ -1,4 +1,4 @@
-"""The load client as the benchmark talks to it: compiled C, or Python where no compiler is."""
+"""Controls the load client: compiled C, or Python if there is no compiler."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from benchmarks.processes import OTHER_CPUS, ROOT
 
 SOURCE = Path(__file__).with_name("load.c")
 SOURCE_ADDRESSES = 8
-# daphne's listen backlog is 50; who is turned away comes back after a second.
+# daphne's listen backlog is 50; a refused client tries again after a second.
 IN_FLIGHT = 40
 
 
 def load_command(folder: Path) -> list[str]:
-    """Compiles the client, unless that was done since its source changed."""
+    """Compiles the client if its source is newer than the program."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or sys.platform != "linux":
         return [sys.executable, str(SOURCE.with_suffix(".py"))]
@@ -32,7 +32,7 @@ def load_command(folder: Path) -> list[str]:
 
 
 class LoadClient:
-    """Talks to a running client; each answer is a line of JSON."""
+    """Sends commands to a running client; each response is a line of JSON."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -45,7 +45,7 @@ class LoadClient:
         self._say("start")
 
     def stop(self) -> dict[str, Any]:
-        """What came since `start`."""
+        """What has arrived since `start`."""
         self._say("stop")
         return self._answer()
 
@@ -73,9 +73,9 @@ def streams(
     in_flight: int = IN_FLIGHT,
     headers: Path | None = None,
 ) -> Iterator[LoadClient]:
-    """So many clients of a server, all at once where `in_flight` is as large.
+    """Opens `count` streams of a server, at most `in_flight` at a time.
 
-    Each sends a line of `headers` beside its own, where that is given.
+    With `headers`, each client adds one line of that file to its request.
     """
     numbers = [str(each) for each in (count, in_flight, SOURCE_ADDRESSES)]
     process = subprocess.Popen(

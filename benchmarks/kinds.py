@@ -1,4 +1,4 @@
-"""The kinds of runs: what each measures, of whom, with how many clients and for how long."""
+"""The kinds of runs: what each measures, of which candidates, how many clients and how long."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from benchmarks.measures.endings import departures, termination
 from benchmarks.measures.fan_out import full_speed, paced
 from benchmarks.measures.latency import WAYS, latency
 from benchmarks.measures.queries import (
-    CROWDS,
+    CLIENT_COUNTS,
     RECHECK_SECONDS,
-    SIGNED_IN_CROWDS,
+    SIGNED_IN_CLIENT_COUNTS,
     queries,
     queries_of_signed_in,
 )
 
-EVERYBODY = tuple(candidate.name for candidate in CANDIDATES)
+ALL = tuple(candidate.name for candidate in CANDIDATES)
 OURS = tuple(candidate.name for candidate in CANDIDATES if candidate.is_ours)
 
 
@@ -28,26 +28,26 @@ class Kind:
     name: str
     title: str
     measure: Callable[..., dict[str, Any]]
-    candidates: tuple[str, ...] = EVERYBODY
+    candidates: tuple[str, ...] = ALL
     clients: int = 1000
     quick_clients: int = 100
     seconds: float = 8.0
     quick_seconds: float = 2.0
     figures: tuple[tuple[str, str, bool], ...] = ()
-    """Heading, path into a result, and whether its ratio to the bare loop says something."""
+    """Heading, path into a result, and whether its ratio to the bare loop is meaningful."""
     compared_by: str = ""
-    """Path of the figure in which ours is compared with the peers; empty: with none."""
+    """Path of the figure by which this project is compared with the peers; empty: not compared."""
     is_more_better: bool = False
     """Whether more of that figure is better; otherwise less is."""
 
 
-def by_crowd(crowds: Sequence[int]) -> tuple[tuple[str, str, bool], ...]:
-    """For each number of clients its queries a second, and the database's connections beside it."""
+def by_client_count(client_counts: Sequence[int]) -> tuple[tuple[str, str, bool], ...]:
+    """For each number of clients, the queries a second and the database's connections."""
     return tuple(
         (heading, f"by_clients.{place}.{figure}", False)
-        for place, crowd in enumerate(crowds)
+        for place, client_count in enumerate(client_counts)
         for heading, figure in (
-            (f"{crowd} clients", "queries_per_second"),
+            (f"{client_count} clients", "queries_per_second"),
             ("connections", "connections"),
         )
     )
@@ -150,7 +150,7 @@ KINDS = (
         measure=queries,
         candidates=("ours-uvicorn",),
         clients=5000,
-        figures=by_crowd(CROWDS),
+        figures=by_client_count(CLIENT_COUNTS),
     ),
     Kind(
         name="signed-in",
@@ -159,7 +159,7 @@ KINDS = (
         candidates=("ours-uvicorn",),
         seconds=RECHECK_SECONDS,
         quick_seconds=RECHECK_SECONDS,
-        figures=by_crowd(SIGNED_IN_CROWDS),
+        figures=by_client_count(SIGNED_IN_CLIENT_COUNTS),
     ),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}

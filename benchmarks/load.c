@@ -1,16 +1,16 @@
-/* The load client: N streams on one thread, drained as fast as the kernel hands them over.
+/* The load client: reads N streams in one thread as fast as the kernel delivers them.
  *
  *   load HOST PORT PATH CLIENTS IN_FLIGHT SOURCES [HEADERS]
  *
  * Opens CLIENTS connections, at most IN_FLIGHT of them without a first byte at a time, from
  * SOURCES addresses of 127.0.0.0/8, and prints a line of JSON when each has a first frame, was
- * refused, or 60 s are over. Then it obeys lines on stdin: `start` begins to count, `stop`
- * prints what was counted, and its end ends the client. HEADERS is a file with a line of HTTP for
- * each client, such as a cookie's, which its request has beside the others.
+ * refused, or 60 s are over. Then it reads commands from stdin: `start` begins to count, `stop`
+ * prints the counts, and the end of stdin ends the client. HEADERS is a file with one additional
+ * header line for the request of each client, such as a cookie.
  *
  * A message ends with an empty line. A frame is a message with `"started_at":` and
- * `"elapsed_ms":` in it: their sum is the moment of its state. `@` and a number, somewhere before
- * them, is the moment when a writer said something. benchmarks/load.py does the same, slower.
+ * `"elapsed_ms":` in it: their sum is the time of its state. `@` and a number, somewhere before
+ * them, is the time of a writer's report. benchmarks/load.py does the same, slower.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -58,7 +58,7 @@ static double started_at, cpu_at;
 static histogram ages, writes;
 static struct sockaddr_in target;
 static char request[4096], *buffer;
-static size_t request_size; /* without what differs from client to client */
+static size_t request_size; /* without the lines that differ between clients */
 static FILE *headers;
 static double began;
 
@@ -121,7 +121,7 @@ static void open_one(client *c, int index) {
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
 }
 
-/* Of the next client: each sends one. */
+/* Adds the header line of the next client. */
 static void complete_request(void) {
     char line[1024] = "";
     if (headers && !fgets(line, sizeof line, headers)) line[0] = 0;
@@ -146,7 +146,7 @@ static void message(client *c, const char *at, size_t length, double received) {
     if (w) add(&writes, received - strtod(w + 1, NULL));
 }
 
-/* What was carried and what has come, message by message; the rest is carried. */
+/* Parses the carried and the received bytes message by message; carries the rest. */
 static void parse(client *c, char *data, size_t length, double received) {
     char *at = data, *stop = data + length, *next;
     if (c->state == 1) {

@@ -1,6 +1,6 @@
-"""benchmarks/load.c in Python, where no compiler is: the same arguments, answers and words.
+"""benchmarks/load.c in Python, if there is no compiler: the same arguments, commands and responses.
 
-It is the bottleneck at full speed; its `client_cpu_percent` says so.
+It is the bottleneck at full speed, as its `client_cpu_percent` shows.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Load:
                 self.open(f"127.0.0.{2 + len(self.clients) % sources}")
             for key, _ in self.selector.select(0.1):
                 if key.data is None:
-                    self.obey(os.read(0, 64))
+                    self.handle_command(os.read(0, 64))
                 else:
                     self.on_event(key.data)
             if not self.is_ready and self.are_all_there():
@@ -174,7 +174,7 @@ class Load:
             said_at = before.partition(b"@")[2].split(b'"', 1)[0]
             self.counts.writes.append(received - float(said_at))
 
-    def obey(self, words: bytes) -> None:
+    def handle_command(self, words: bytes) -> None:
         if not words:
             sys.exit()
         if words.startswith(b"start"):

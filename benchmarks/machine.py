@@ -1,4 +1,4 @@
-"""On what something was measured: figures of another machine are not comparable, ratios are."""
+"""Describes the machine of a run: figures of another machine are not comparable, ratios are."""
 
 from __future__ import annotations
 

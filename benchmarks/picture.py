@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks.candidates import CANDIDATES
 
 WIDTH, LABEL_WIDTH, BAR_WIDTH, ROW, TOP = 860, 300, 400, 26, 64
-# Legible on light and dark pages: the picture takes no background of its own.
+# Legible on light and dark pages: the picture has no background.
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #57606a }
 .title { font-weight: 600; font-size: 15px; fill: #24292f }
@@ -28,7 +28,7 @@ PANELS = (
 
 
 def draw(folder: Path) -> str:
-    """From the newest files of each kind in the folder. Raises FileNotFoundError without one."""
+    """Draws the newest result of each kind in the folder. Raises FileNotFoundError without one."""
     parts, y = [], 0
     for kind, path, title in PANELS:
         result = newest(folder, kind)
@@ -60,7 +60,7 @@ def ratios(result: dict[str, Any], path: str) -> list[tuple[str, float, bool]]:
 
 
 def _panel(title: str, rows: Sequence[tuple[str, float, bool]], y: int) -> str:
-    # One bar that is far longer than all others would make dots of them: it is cut.
+    # A bar that is far longer than all others is cut, because the others would be too short.
     shown = sorted(ratio for _, ratio, _ in rows)
     longest = max((ratio for ratio in shown if ratio <= 15), default=1.0)
     lines = [f'<text class="title" x="12" y="{y + 36}">{escape(title)}</text>']

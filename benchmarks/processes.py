@@ -1,4 +1,4 @@
-"""Processes on a core of their own, what they use, and the end of all of them."""
+"""Starts processes on a separate core, measures their resources, and ends them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SET_PARENT_DEATH_SIGNAL = 1  # prctl(2)
 
 
 class DidNotStart(Exception):
-    """With the end of what it printed."""
+    """The text is the end of the server's output."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Of a process and all that it started."""
+    """The resources of a process and of all its children."""
 
     at: float
     cpu_seconds: float
@@ -65,9 +65,9 @@ class Server:
 
 
 def _cpu_seconds(pid: int) -> float:
-    """User and system time of all its threads, dead ones included, to the nanosecond.
+    """User and system time of all its threads, also of ended ones, to the nanosecond.
 
-    The clock's number is what clock_getcpuclockid(3) makes of a process id.
+    The number of the clock is computed from the process id as in clock_getcpuclockid(3).
     """
     return time.clock_gettime((~pid << 3) | 2)
 
@@ -81,7 +81,7 @@ def _private_kib(pid: int) -> int:
 def running(
     command: Sequence[str], env: Mapping[str, str], log: Path, *, cpu: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """The process and its children are gone when the block is left, however it is left."""
+    """The end of the block kills the process and its children, also after an exception."""
 
     def prepare() -> None:
         if sys.platform == "linux":
@@ -97,7 +97,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C goes to the benchmark alone, which ends each group.
+            # Only the benchmark gets Ctrl-C, and ends each process group.
             start_new_session=True,
             preexec_fn=prepare,  # noqa: PLW1509  (there are no other threads)
         )
@@ -110,6 +110,6 @@ def running(
 
 
 def take_other_cpus() -> None:
-    """For this process and what it starts from now on."""
+    """Moves this process, and those that it starts from now on, away from the server's core."""
     if OTHER_CPUS:
         os.sched_setaffinity(0, OTHER_CPUS)

@@ -12,14 +12,14 @@ from benchmarks.candidates import BARE, PEERS
 from benchmarks.candidates import BY_NAME as CANDIDATES
 from benchmarks.kinds import Kind
 
-# The whole of an error, which may be the end of a log, is in the file of the results.
+# The results file has the complete error, which may be the end of a log.
 REASON_WIDTH = 100
 Rounds = Sequence[Mapping[str, dict[str, Any]]]
 """For each round, what was measured of each candidate, by its name."""
 
 
 def value(result: Any, path: str) -> float | None:
-    """`age_ms.p99`: a number somewhere in a result, None where it is not there."""
+    """The number at a path in a result, such as `age_ms.p99`; None if there is none."""
     for step in path.split("."):
         if isinstance(result, list):
             result = result[int(step)] if int(step) < len(result) else None
@@ -36,7 +36,7 @@ def spread(values: Sequence[float]) -> dict[str, float] | None:
 
 
 def summary(kind: Kind, rounds: Rounds) -> dict[str, dict[str, Any]]:
-    """By candidate and path: `value` and, where they make sense, `to_bare` and `times_better`."""
+    """By candidate and path: `value` and, if they are meaningful, `to_bare` and `times_better`."""
     found: dict[str, dict[str, Any]] = {}
     for name in kind.candidates:
         results = [each[name] for each in rounds if name in each]
@@ -64,7 +64,7 @@ def _ratios(rounds: Rounds, name: str, path: str) -> list[float]:
 
 
 def _times_better(kind: Kind, rounds: Rounds, name: str) -> list[float]:
-    """Than the best of the peers, in each round that has both."""
+    """How many times better than the best peer, in each round that has both."""
     found = []
     for results in rounds:
         own = value(results.get(name), kind.compared_by)
@@ -77,7 +77,7 @@ def _times_better(kind: Kind, rounds: Rounds, name: str) -> list[float]:
 def table(kind: Kind, result: Mapping[str, Any]) -> str:
     """Lines of text: the median, its ratio to the bare loop, and the ratio's range.
 
-    Below: the comparison with the peers, and who was not measured in every round.
+    Below: the comparison with the peers, and the candidates that failed in a round.
     """
     rows = [["", *(heading for heading, _, _ in kind.figures)]]
     for name, figures in result["summary"].items():
@@ -96,7 +96,7 @@ def table(kind: Kind, result: Mapping[str, Any]) -> str:
 
 
 def _comparison(kind: Kind, summed: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """One line, where ours and a peer were measured side by side."""
+    """One line, if this project and a peer were measured in the same round."""
     found = [
         f"{CANDIDATES[name].server} {_ratio(times)}"
         for name, figures in summed.items()

@@ -1,4 +1,4 @@
-"""What a measurement stands on: a folder, databases, and servers on a core of their own."""
+"""The environment of a measurement: a folder, databases, and servers on a separate core."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.processes import ROOT, SERVER_CPU, Server, running
 from tests.support.servers import free_port, start_postgresql
 
 WRITE_INTERVAL_SECONDS = 0.1
-"""Several changes in a throttle interval, as a job at work makes them."""
+"""Several changes in a throttle interval, as a running job makes them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Stage:
         return self._migrated(start_postgresql().create_database())
 
     def environment(self, database: str) -> dict[str, str]:
-        """A production configuration, but for TLS and the login."""
+        """A production configuration without TLS and login."""
         if not database:
             return {}
         url = self.postgresql_url if database == "postgresql" else self.sqlite_url
@@ -67,7 +67,7 @@ class Stage:
         return url
 
     def signed_in(self, count: int) -> Path:
-        """So many users with a session each, in PostgreSQL: a file with a header of each."""
+        """Creates users with sessions in PostgreSQL. Returns a file with the header of each."""
         path = self.folder / "headers"
         with path.open("wb") as headers:
             subprocess.run(
@@ -115,7 +115,7 @@ class Stage:
 
     @contextlib.contextmanager
     def signal(self) -> Iterator[Path]:
-        """A file that is not there yet: what a process waits for."""
+        """A file that does not exist yet, and that a process waits for."""
         path = self.folder / "signal"
         path.unlink(missing_ok=True)
         try:

@@ -1,6 +1,6 @@
-"""Users who may watch, each signed in with a session: `python -m benchmarks.viewers COUNT`.
+"""Creates users who may watch, each with a session: `python -m benchmarks.viewers COUNT`.
 
-Prints for each of them the header that the browser would send, as a line of HTTP.
+Prints the header that the browser of each user would send, as a line of HTTP.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.db import transaction
 
 
 def headers(count: int) -> Iterator[str]:
-    """Sign in so many users, who may watch because their group may; those there are, again."""
+    """Signs in this many users, whose group has the permission; creates those that are missing."""
     from django.conf import settings
     from django.contrib.auth.models import Group, Permission, User
     from django.test import Client

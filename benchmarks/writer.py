@@ -1,6 +1,6 @@
-"""A job that runs and changes, told by the real tracker: `python -m benchmarks.writer SECONDS`.
+"""Runs a job that changes, through the real tracker: `python -m benchmarks.writer SECONDS`.
 
-Every state says `@` and the moment at which it was reported, where a worker says what it is at.
+In each state the name of a worker's chunk is `@` and the time of the report.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ingestion_progress.wire.percent import DEFAULT_WEIGHTS
 
 
 def write_for_ever(interval_seconds: float) -> None:
-    """A change after each interval, give or take a fifth, so that no tick is met on purpose."""
+    """Changes the job after each interval ± 20 %, so that changes are independent of the ticks."""
     from ingestion_progress import track
 
     with track("annual-report.pdf", job_id=JOB_ID, workers=1, restart=True) as job:
@@ -22,7 +22,7 @@ def write_for_ever(interval_seconds: float) -> None:
         for name in DEFAULT_WEIGHTS:
             job.stage(name, total=320).advance(203)
         while True:
-            # One call, which the tracker stores as a whole.
+            # One call, because the tracker stores each call as a whole.
             job.worker(1, chunk=f"@{time.time():.6f}").progress(50)
             time.sleep(interval_seconds * random.uniform(0.8, 1.2))
 

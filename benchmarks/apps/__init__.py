@@ -1,5 +1,5 @@
-"""What is measured: each module is served by one process, and streams frames at its path.
+"""The applications that are measured: one process serves each module, which streams frames.
 
-`BENCH_RATE` frames a second to each client, and as many as the process can once the file
+Each client gets `BENCH_RATE` frames a second, and as many as the process can send once the file
 `BENCH_FULL_SPEED_SIGNAL` exists.
 """

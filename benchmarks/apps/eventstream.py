@@ -1,4 +1,4 @@
-"""django-eventstream as its README has it, in one process, with Django's default middleware."""
+"""django-eventstream as in its README, in one process, with Django's default middleware."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """FastAPI with one async generator per client, in two ways.
 
-/original  as the specification of this project had it: each generator asks the progress manager,
-           encodes the event for itself, and sleeps
-/shared    kinder than anybody writes it: encoded once, all generators woken by the same Event
+/original  as in the specification of this project: each generator calls the progress manager,
+           encodes the event, and sleeps
+/shared    faster than such code usually is: encoded once, one Future per generator wakes it
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
 class Manager:
-    """Holds the state in memory, with a stamp of the moment when it is asked."""
+    """Holds the state in memory; each call sets its time."""
 
     def __init__(self) -> None:
         self._event = event()

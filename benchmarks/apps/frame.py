@@ -1,4 +1,4 @@
-"""The frame that all candidates send: one of our feed's, with the time of its making in it."""
+"""The frame that all candidates send: one of this project, with the time of its creation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ingestion_progress.wire.schemas import (
 JOB_ID = "bench-job"
 STARTED_AT = 1_700_000_000.0
 ELAPSED_MS = 111_222_333_444
-# As wide as the number that takes its place.
+# As many digits as the number that replaces it.
 PLACE = b'"elapsed_ms":%d' % ELAPSED_MS
 
 
@@ -29,7 +29,7 @@ def elapsed_ms() -> int:
 
 
 def progress() -> PipelineProgressEventData:
-    """A job in the middle of its work; benchmarks/writer.py makes one that looks like it."""
+    """A running job, like the one that benchmarks/writer.py writes."""
     return PipelineProgressEventData(
         document_id=JOB_ID,
         document_name="annual-report.pdf",
@@ -85,24 +85,24 @@ _TEMPLATE += encode_event("job_state", state())
 
 
 def frame() -> bytes:
-    """Both messages of a frame, made now."""
+    """Both messages of a frame, with the current time."""
     return _TEMPLATE.replace(PLACE, b'"elapsed_ms":%12d' % elapsed_ms())
 
 
 def event() -> dict[str, object]:
-    """What a `get_sse_event` of the specification gives: to be encoded by who sends it."""
+    """What `get_sse_event` of the specification returns; the sender encodes it."""
     data = progress().model_dump() | {"state": state().model_dump()}
     data["timing"]["elapsed_ms"] = elapsed_ms()
     return {"type": "pipeline_progress", "data": data}
 
 
-# Peers whose interface takes one message at a time get one that is as long as our two, so that
-# they do not pay twice for what we made two of.
+# Peers whose interface accepts one message at a time send one that is as long as the two messages
+# of this project, so that they do not have the cost of a second one.
 _DATA = json.dumps(event()["data"], separators=(",", ":"))
 _AT = _DATA.index('"elapsed_ms":') + len('"elapsed_ms":')
 _HEAD, _TAIL = _DATA[:_AT], _DATA[_DATA.index(",", _AT) :]
 
 
 def data() -> str:
-    """The JSON of one message that has the size of a frame, made now."""
+    """The JSON of one message that has the size of a frame, with the current time."""
     return f"{_HEAD}{elapsed_ms()}{_TAIL}"

@@ -1,6 +1,6 @@
-"""nginx with nchan: what a server in C makes of it. Run as `python -m benchmarks.apps.nchan PORT`.
+"""nginx with nchan, a server in C. Run as `python -m benchmarks.apps.nchan PORT`.
 
-One nginx process, to which this one posts each message; both count as the server.
+This process posts each message to one nginx process; both count as the server.
 """
 
 from __future__ import annotations

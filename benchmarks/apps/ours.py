@@ -1,9 +1,9 @@
-"""The shipped application with an instrument beside it; never the paced measurement.
+"""The shipped application with instruments. The paced measurement does not use it.
 
-At full speed it publishes states of the watched jobs through the feed as fast as the event
-loop takes them: to the real subscriptions, mailboxes, view and response, with everything but the
-database's say about when. `BENCH_WRITER` runs the tracker in this process. `GET /bench/streams`
-answers in front of Django how many subscribers the feed has.
+At full speed it publishes states of the watched jobs through the feed as fast as the event loop
+runs: to the real subscriptions, mailboxes, view and response, without a wait for the database.
+`BENCH_WRITER` runs the tracker in this process. `GET /bench/streams` returns, without Django, how
+many subscribers the feed has.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ started: list[object] = []
 
 
 class Flood:
-    """Offers each watched job its state as of now, encoded by the feed; waits until all have it."""
+    """Publishes the current state of each watched job, encoded by the feed, to all subscribers."""
 
     def __init__(self) -> None:
-        # Its modules are imported once Django is set up.
+        # Imported here, because Django must be set up first.
         from ingestion_progress.feed import get_feed
 
         self.feed = get_feed()

@@ -1,4 +1,4 @@
-"""When the servers of the peers publish: at a rate, or again as soon as everybody has it."""
+"""When the peers' servers publish: at a rate, or again as soon as all clients have the frame."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 RATE = float(os.environ.get("BENCH_RATE", "2"))
-# Full speed begins when this file appears: a crowd cannot come in while nobody gets a turn.
+# Full speed begins when this file exists: clients cannot connect while the event loop is busy.
 SIGNAL = os.environ.get("BENCH_FULL_SPEED_SIGNAL", "")
-# A reader that is behind does not hold the others up: passes of the event loop to wait for it.
+# How many passes of the event loop a slow client is waited for; then the others get the next frame.
 PASSES = 40
 
 
@@ -30,14 +30,14 @@ if SIGNAL:
 
 
 def pause_seconds() -> float:
-    """Between two frames of one client."""
+    """The pause between two frames of one client."""
     return 0 if is_at_full_speed.is_set() else 1 / RATE
 
 
 async def keep_publishing(
     publish: Callable[[], object], has_arrived: Callable[[], bool] = lambda: True
 ) -> None:
-    """For ever. `has_arrived` says whether everybody is ready for the next one."""
+    """Publishes for ever. `has_arrived`: are all clients ready for the next frame?"""
     loop = asyncio.get_running_loop()
     due = loop.time()
     while not is_at_full_speed.is_set():
@@ -53,7 +53,7 @@ async def keep_publishing(
 
 
 class Hub:
-    """What is published goes to each that waits for it, by a bare Future of its own."""
+    """Sends what is published to each waiting client, through one Future per client."""
 
     def __init__(self, make: Callable[[], bytes]) -> None:
         self._make = make
@@ -63,7 +63,7 @@ class Hub:
         self._publishing: asyncio.Task[None] | None = None
 
     def join(self) -> bytes:
-        """The newest frame, for one client more; the first one starts the publishing."""
+        """Adds a client and returns the newest frame; the first client starts the publishing."""
         self.client_count += 1
         if self._publishing is None:
             work = keep_publishing(self.publish, self.has_arrived)

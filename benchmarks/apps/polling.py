@@ -1,4 +1,4 @@
-"""Each client polls the ORM: an async view whose generator reads the job again and again."""
+"""Each client polls the ORM: an async view whose generator reads the job repeatedly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ASGI application without any framework: what a server leaves of the limit."""
+"""An ASGI application without any framework: the limit on a given server."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is measured: each module is a kind of run, with a function `measure` for one candidate."""
+"""The measurements: functions that measure one candidate, for the kinds of runs."""

@@ -1,4 +1,4 @@
-"""A crowd that comes at once: how long each waits for its first frame."""
+"""Many clients connect at once: how long each waits for its first frame."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from benchmarks.stage import Stage
 
 
 def arrivals(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -> dict[str, Any]:
-    """From each client's own `connect` on; what no client got within a minute is left out."""
-    del seconds  # it takes as long as it takes
+    """Measures from the `connect` of each client; leaves out frames that take over a minute."""
+    del seconds  # the clients determine how long it takes
     with stage.writer(candidate), stage.serve(candidate) as server:
         warm_up(stage, candidate, server)
         with stage.clients(candidate, server, clients, at_once=True) as load:

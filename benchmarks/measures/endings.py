@@ -1,4 +1,4 @@
-"""The ends of streams: the process is told to leave, or a client leaves."""
+"""The ends of streams: the process gets SIGTERM, or a client disconnects."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def termination(
 def departures(
     stage: Stage, candidate: Candidate, *, clients: int, seconds: float
 ) -> dict[str, Any]:
-    """From a client's `close` until the feed has one subscriber less; others stay."""
+    """Measures from a client's `close` until the feed has one subscriber less."""
     del seconds
     waits = []
     with stage.writer(candidate), stage.serve(candidate, instrumented=True) as server:
@@ -53,12 +53,12 @@ def departures(
         with stage.clients(candidate, server, clients) as load, _Counter(server.port) as counter:
             wait_for_all(load, clients)
             for _ in range(DEPARTURES):
-                leaver = socket.create_connection(("127.0.0.1", server.port))
-                leaver.sendall(f"GET {candidate.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+                client = socket.create_connection(("127.0.0.1", server.port))
+                client.sendall(f"GET {candidate.path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
                 counter.wait_for(clients + 1)
                 time.sleep(0.05)
                 since = time.monotonic()
-                leaver.close()
+                client.close()
                 counter.wait_for(clients)
                 waits.append((time.monotonic() - since) * 1000)
     waits.sort()
@@ -74,7 +74,7 @@ def departures(
 
 
 class _Counter:
-    """Asks the server for its number of subscribers, on one connection; 0.3 ms each time."""
+    """Requests the number of subscribers, on one connection; a request takes 0.3 ms."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""What a frame costs: CPU, memory and age at a rate, and how many there are at full speed."""
+"""What a frame costs: CPU, memory and age at a fixed rate, and frames a second at full speed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ RATE = 2.0
 
 
 class TooFewStreams(Exception):
-    """The numbers would be of another measurement."""
+    """Fewer streams opened than the measurement needs."""
 
 
 class NotAtFullSpeed(Exception):
-    """Whoever should publish without a pause has not begun, or has broken."""
+    """The server has not begun to publish without a pause, or has failed."""
 
 
 def paced(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def paced(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -
 def full_speed(
     stage: Stage, candidate: Candidate, *, clients: int, seconds: float
 ) -> dict[str, Any]:
-    """As many frames as the process can make and deliver; ours by its feed (apps/ours.py)."""
+    """As many frames as the process can encode and send; apps/ours.py does it for this project."""
     with (
         stage.writer(candidate),
         stage.signal() as signal,
@@ -72,7 +72,7 @@ def full_speed(
         signal.touch()
         time.sleep(SETTLE_SECONDS)
         counted, used = count(load, server, seconds)
-    # One that is saturated anyhow is no faster than it was, and used all of its core.
+    # A server that was saturated before is no faster at full speed, and uses all of its core.
     is_idle = used["cpu_seconds"] < 0.1 * used["seconds"]
     if is_idle and counted["frames"] <= 1.5 * RATE * clients * counted["seconds"]:
         raise NotAtFullSpeed(server.log.read_text(errors="replace")[-2000:])
@@ -90,14 +90,14 @@ def full_speed(
 
 
 def warm_up(stage: Stage, candidate: Candidate, server: Server) -> None:
-    """The first request pays for what is imported late."""
+    """Opens one stream, because the first request imports modules."""
     with stage.clients(candidate, server, 1) as load:
         wait_for_all(load, 1)
     time.sleep(0.3)
 
 
 def cpu_share(server: Server) -> float:
-    """Of one core, for a second."""
+    """The share of one core that the server uses during a second."""
     before = server.usage()
     time.sleep(IDLE_SECONDS)
     after = server.usage()
@@ -114,7 +114,7 @@ def wait_for_all(load: LoadClient, clients: int) -> dict[str, Any]:
 def count(
     load: LoadClient, server: Server, seconds: float
 ) -> tuple[dict[str, Any], dict[str, float]]:
-    """What came in these seconds, and what the server used for it."""
+    """What arrived in these seconds, and the CPU time that the server used for it."""
     before = server.usage()
     load.start()
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""From what a task reports to the browser's socket, with and without wake-ups."""
+"""The time from a task's report to the browser's socket, with and without wake-ups."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from benchmarks.measures.fan_out import SETTLE_SECONDS, wait_for_all
 from benchmarks.stage import Stage
 from tests.support.servers import redis_server
 
-# Longer than the throttle and the flush interval, so that neither holds anything back.
+# Longer than the throttle and the flush interval, so that neither delays a state.
 WRITE_INTERVAL_SECONDS = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """Of a wake-up, from who writes to who serves."""
+    """How a wake-up gets from the writer to the server."""
 
     name: str
     is_inside: bool = False
-    """Both are one process."""
+    """Writer and server are one process."""
     wakeups: str
 
 
@@ -36,7 +36,7 @@ WAYS = (
 
 
 def latency(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -> dict[str, Any]:
-    """Milliseconds from the tracker's call, each way; without Redis where it is not installed."""
+    """Milliseconds from the tracker's call, by way; Redis only if it is installed."""
     ways = [way for way in WAYS if way.wakeups != "channels" or shutil.which("redis-server")]
     found = {
         way.name: _once(stage, candidate, way, clients=clients, seconds=seconds) for way in ways

@@ -1,4 +1,4 @@
-"""What the database notices of viewers: queries, connections and time, whatever their number."""
+"""The load of viewers on the database: queries and connections by the number of viewers."""
 
 from __future__ import annotations
 
@@ -18,47 +18,49 @@ from benchmarks.candidates import Candidate
 from benchmarks.measures.fan_out import SETTLE_SECONDS, wait_for_all
 from benchmarks.stage import Stage
 
-CROWDS = (0, 10, 100, 1000, 5000)
-SIGNED_IN_CROWDS = CROWDS[:-1]
+CLIENT_COUNTS = (0, 10, 100, 1000, 5000)
+SIGNED_IN_CLIENT_COUNTS = CLIENT_COUNTS[:-1]
 STATEMENT = re.compile(rb"LOG:  (?:statement|execute [^:]*): ")
-# As it ships. Given to the server, so that what is measured are whole periods of it.
+# The default, which is set explicitly, because whole periods of it are measured.
 RECHECK_SECONDS = 20.0
 
 
 def queries(stage: Stage, candidate: Candidate, *, clients: int, seconds: float) -> dict[str, Any]:
-    """A second's queries by the number of clients, without those of the writer alone.
+    """The queries a second by the number of clients, without those of the writer.
 
-    `clients` bounds the crowds. The writer changes the job twice in each poll interval.
+    `clients`: the largest number. The writer changes the job twice in each poll interval.
     """
-    crowds = [crowd for crowd in CROWDS if crowd <= clients]
-    return _by_crowd(stage, candidate, crowds, seconds)
+    client_counts = [count for count in CLIENT_COUNTS if count <= clients]
+    return _by_client_count(stage, candidate, client_counts, seconds)
 
 
 def queries_of_signed_in(
     stage: Stage, candidate: Candidate, *, clients: int, seconds: float
 ) -> dict[str, Any]:
-    """The same of a closed site, whose viewers are users with a session each.
+    """The same for a site that is not public, where each viewer is a user with a session.
 
-    Whether they still may watch is asked again in each period, of which each number of clients
-    gets whole ones: from the middle between two of those inquiries on.
+    Permission is checked again in each period. Each number of clients is measured for whole
+    periods, which begin in the middle between two of these checks.
     """
-    crowds = [crowd for crowd in SIGNED_IN_CROWDS if crowd <= clients]
-    return _by_crowd(
+    client_counts = [
+        client_count for client_count in SIGNED_IN_CLIENT_COUNTS if client_count <= clients
+    ]
+    return _by_client_count(
         stage,
         candidate,
-        crowds,
+        client_counts,
         RECHECK_SECONDS * max(1, math.ceil(seconds / RECHECK_SECONDS)),
         settle_seconds=RECHECK_SECONDS / 2,
-        headers=stage.signed_in(max(crowds)),
+        headers=stage.signed_in(max(client_counts)),
         PUBLIC="false",
         RECHECK_SECONDS=str(RECHECK_SECONDS),
     )
 
 
-def _by_crowd(
+def _by_client_count(
     stage: Stage,
     candidate: Candidate,
-    crowds: Sequence[int],
+    client_counts: Sequence[int],
     seconds: float,
     *,
     settle_seconds: float = SETTLE_SECONDS,
@@ -72,28 +74,28 @@ def _by_crowd(
         stage.writer(candidate),
         stage.serve(candidate, **env) as server,
     ):
-        for crowd in crowds:
+        for client_count in client_counts:
             with contextlib.ExitStack() as watching:
-                if crowd:
-                    watchers = stage.clients(candidate, server, crowd, headers=headers)
-                    wait_for_all(watching.enter_context(watchers), crowd)
+                if client_count:
+                    watchers = stage.clients(candidate, server, client_count, headers=headers)
+                    wait_for_all(watching.enter_context(watchers), client_count)
                 time.sleep(settle_seconds)
                 rate = database.statements_per_second(seconds)
-                base = rate if crowd == 0 else base
+                base = rate if client_count == 0 else base
                 lines.append(
                     {
-                        "clients": crowd,
-                        "queries_per_second": round(rate - base, 2) if crowd else 0.0,
+                        "clients": client_count,
+                        "queries_per_second": round(rate - base, 2) if client_count else 0.0,
                         "connections": database.connections(),
                     }
                 )
-            time.sleep(SETTLE_SECONDS)  # until the last of them has left
+            time.sleep(SETTLE_SECONDS)  # until the last client is disconnected
     return {"writer_alone_per_second": round(base, 2), "by_clients": lines}
 
 
 class _Database:
-    """What PostgreSQL's log has of a database: each statement. Its count of transactions has more,
-    those in which it hands a `NOTIFY` to who listens.
+    """Counts the statements of a database in PostgreSQL's log. PostgreSQL's count of transactions
+    also has those in which it delivers a `NOTIFY` to listeners.
     """
 
     def __init__(self, url: str) -> None:

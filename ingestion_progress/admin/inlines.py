@@ -48,7 +48,7 @@ class ReadOnlyInline(Inline):
         return forms.Media()  # the formset's scripts only add and remove rows
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The permission to view the job counts."""
+        """Requires the permission to view or change the job, not its rows."""
         codenames = ("ingestion_progress.view_job", "ingestion_progress.change_job")
         return any(request.user.has_perm(codename) for codename in codenames)
 

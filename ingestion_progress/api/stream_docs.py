@@ -73,16 +73,16 @@ in its data.
 
 {events}
 
-**Joining and leaving.** New jobs and new attempts join the stream automatically; a job that ends
-sends its last event and leaves. A named job that is unknown is an `error` event with the code
-`not_found`, and the stream goes on.
+**Joining and leaving.** The stream also sends new jobs and new attempts. A job that ends is sent
+for the last time. A named job that is unknown is an `error` event with the code `not_found`, and
+the stream stays open.
 
 **The end.** The stream ends at its maximum age, after which EventSource reconnects; or, with
 `until=idle`, with the event `idle` once no job is active or all named jobs have ended.
 
 **Resuming.** With the `Last-Event-ID` that EventSource sends, jobs that have ended since are sent
-too, with their last events; some may come twice. Without it only active jobs are sent. Named jobs
-are always sent.
+too, with their last events; some may be sent twice. Without it only active jobs are sent. Named
+jobs are always sent.
 
 """
 MANY_JOBS_JAVASCRIPT = """\
@@ -102,13 +102,13 @@ source.addEventListener("error", (event) => {{
 @dataclass(frozen=True, kw_only=True)
 class StreamOperation:
     path: str
-    """Below the API's root."""
+    """The path below the API's root."""
     operation_id: str
     item_name: str
     events: tuple[StreamEvent, ...]
     summary: str
     text: str
-    """Markdown; `{events}` is the place of the table."""
+    """Markdown; the table replaces `{events}`."""
     javascript: str
     no_content: str
     parameters: tuple[dict[str, Any], ...]

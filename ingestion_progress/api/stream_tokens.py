@@ -79,7 +79,7 @@ class StreamTokenSchema(BaseModel):
 def create_stream_token(
     request: HttpRequest, response: HttpResponse, wanted: StreamTokenRequest
 ) -> StreamTokenSchema:
-    """A short-lived token for jobs that you may view. It opens their streams and reads their state.
+    """A short-lived token for jobs that you may view. Its bearer may read their streams and state.
 
     It never permits more than you may view yourself: without your account or permission it is
     invalid. A token cannot be exchanged for another one.

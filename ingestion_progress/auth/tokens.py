@@ -176,7 +176,7 @@ def _read(claims: dict[str, Any]) -> StreamToken:
     if not isinstance(issuer_id, str):
         raise TypeError(ISSUER_CLAIM)
     return StreamToken(
-        # `clean_job_id` refuses "", which would stand for all jobs.
+        # `clean_job_id` refuses "", which would mean all jobs.
         jobs=None if jobs == ALL_JOBS else frozenset(clean_job_id(job_id) for job_id in jobs),
         expires_at=int(claims["exp"]),
         issuer_id=issuer_id,

@@ -1,1 +1,1 @@
-"""Threads for blocking calls, and what the app needs of other libraries' private names."""
+"""Threads for blocking calls, and every use of a private name of another library."""

@@ -163,7 +163,7 @@ class Job(models.Model):
         return f"{self.epoch}-{self.revision}-{milliseconds:.0f}"
 
     def liveness(self, now: datetime) -> Liveness | None:
-        """Derived from the times of the last heartbeat and change; None once the job has ended."""
+        """The liveness at `now`, from the last heartbeat and change; None once it has ended."""
         status = self.job_status
         if status.is_final:
             return None

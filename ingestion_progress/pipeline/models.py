@@ -13,7 +13,7 @@ MAX_KEY_LENGTH = 200
 
 
 def stored_path(document: Document, name: str) -> str:
-    """The path of a stored upload: of the user's file name only the extension is kept."""
+    """The path of a stored upload, which keeps only the extension of the user's file name."""
     return f"documents/{uuid.uuid4().hex}{extension(name).lower()}"
 
 

@@ -5,7 +5,7 @@
             for page in stage.iterate(pages):
                 ...
 
-`jobs` and `stages` are what a task holds, `contexts` what the end of its block does. `buffer`
+`jobs` and `stages` define what a task uses, and `contexts` what the end of its block does. `buffer`
 collects changes, `writer` decides when they are written, `sql` and `lifecycle` write them.
 """
 

@@ -1,4 +1,4 @@
-"""Where a process collects the changes of an attempt until a `Writer` writes them."""
+"""Collects the changes of an attempt in memory until a `Writer` writes them."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def checked_counts(**values: int | None) -> dict[str, int]:
 
 
 def checked_counter_names(names: set[str]) -> set[str]:
-    """The names of a job's own counters themselves. Raises ValueError."""
+    """The names themselves. Raises ValueError if they cannot be the job's own counters."""
     if len(names) > MAX_OWN_COUNTERS:
         raise ValueError(f"A job has at most {MAX_OWN_COUNTERS} counters of its own.")
     for name in names:

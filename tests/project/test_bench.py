@@ -155,11 +155,11 @@ class TestComparisonWithThePeers:
 
 
 def test_the_connections_of_each_crowd_are_printed_beside_its_queries():
-    crowds = [
+    by_clients = [
         {"clients": 0, "queries_per_second": 0.0, "connections": 2},
         {"clients": 10, "queries_per_second": 6.5, "connections": 4},
     ]
-    heading, row = printed("queries", [{"ours-uvicorn": {"by_clients": crowds}}])[1:]
+    heading, row = printed("queries", [{"ours-uvicorn": {"by_clients": by_clients}}])[1:]
     assert heading.split()[:6] == ["0", "clients", "connections", "10", "clients", "connections"]
     assert row.removeprefix("this project on uvicorn").split()[:5] == ["0", "2", "6.5", "4", "–"]
 

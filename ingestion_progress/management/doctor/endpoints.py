@@ -87,7 +87,7 @@ class Endpoint:
 
     @property
     def repeated_mount(self) -> str:
-        """Where the URLconf includes the app, if `url` ends with that; `stream_path` adds it."""
+        """The app's path in the URLconf, if `url` ends with it: `stream_path` adds it again."""
         mount = reverse("ingestion_progress:job_list").removeprefix(get_script_prefix()).strip("/")
         return mount if mount and self.prefix.endswith(f"/{mount}") else ""
 
