@@ -18,11 +18,11 @@ from tests.support.servers import postgresql
 if TYPE_CHECKING:
     from ingestion_progress.feed import Feed
 
-# A shell that starts the tests in the background has interrupts ignored, here and in all that the
-# tests start and interrupt.
+# A shell that starts the tests in the background ignores SIGINT, and the processes that the tests
+# start and interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Under nohup, programs that the tests start would inherit that hang-ups are ignored. A signal that
-# has a handler has its default in a new program, and this one still outlives its terminal.
+# Under nohup, programs that the tests start would inherit that SIGHUP is ignored. A signal with a
+# handler has its default in a new program, and this process still outlives its terminal.
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
 
@@ -31,8 +31,8 @@ LIVE_PROJECTS = {"project", "sqlite_project", "own_project", "recorded_project"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that start processes take longest and come first: a run by several workers then ends
-    with short ones, and none of them waits long for another.
+    """Runs files that start processes first, because they take longest: a run with several workers
+    then ends with short files.
     """
     items.sort(key=lambda item: not _starts_processes(item))
 
@@ -44,7 +44,7 @@ def _starts_processes(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
-    """The databases go with their folder; threads of async tests may still hold connections."""
+    """Keeps the databases until their folder is deleted: async threads may hold connections."""
     return True
 
 
@@ -56,7 +56,7 @@ def _processes_end_with_their_test() -> Iterator[None]:
 
 @pytest.fixture
 async def feed(settings) -> AsyncIterator[Feed]:
-    """The process's own, at a test's speed; nobody is left in it."""
+    """The feed of the process with short intervals; fails if a subscriber is left."""
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
     feed = get_feed()
@@ -66,13 +66,13 @@ async def feed(settings) -> AsyncIterator[Feed]:
     await asyncio.sleep(0)
 
 
-# `TEST_PROJECT_DATABASES=sqlite` leaves one out, where the other has been tried already.
+# `TEST_PROJECT_DATABASES=sqlite` leaves PostgreSQL out, for a run that tests it separately.
 PROJECT_DATABASES = os.environ.get("TEST_PROJECT_DATABASES", "sqlite postgresql").split()
 
 
 @pytest.fixture(scope="session", params=PROJECT_DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An empty database for real processes; what uses it runs on SQLite and PostgreSQL."""
+    """An empty database for real processes; tests that use it run on SQLite and PostgreSQL."""
     if request.param == "postgresql":
         return postgresql().create_database()
     return f"sqlite:///{tmp_path_factory.mktemp('database') / 'progress.sqlite3'}"
@@ -80,14 +80,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 
 @pytest.fixture(scope="session")
 def project(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
-    """The project on each database, migrated once; tests share it and use jobs of their own."""
+    """The project on each database, migrated once; tests share it and use separate jobs."""
     with live_project(tmp_path_factory.mktemp("project"), database_url) as live:
         yield live
 
 
 @pytest.fixture(scope="session")
 def sqlite_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
-    """The project on SQLite only, for what does not depend on the database."""
+    """The project on SQLite only, for tests that do not depend on the database."""
     folder: Path = tmp_path_factory.mktemp("sqlite-project")
     with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as live:
         yield live
@@ -95,7 +95,7 @@ def sqlite_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LivePro
 
 @pytest.fixture(scope="module")
 def own_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
-    """One of the module's own: its worker does not ingest what other tests have uploaded."""
+    """A project of the module: its worker does not ingest the uploads of other tests."""
     folder: Path = tmp_path_factory.mktemp("own-project")
     with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as live:
         yield live
@@ -103,7 +103,7 @@ def own_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProjec
 
 @pytest.fixture(scope="session")
 def recorded_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveProject]:
-    """The one whose streams are compared with recordings: no other test writes jobs there."""
+    """The project whose streams are compared with recordings: no other test writes jobs there."""
     folder: Path = tmp_path_factory.mktemp("recorded-project")
     with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}", **QUICK) as live:
         yield live
@@ -111,13 +111,13 @@ def recorded_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveP
 
 @pytest.fixture(scope="session")
 def recorded_server(recorded_project: LiveProject) -> LiveServer:
-    """Open to everybody, and without comments: one in a slow step would be in the recording."""
+    """Public, and without keep-alives, which a slow step would add to the recording."""
     return recorded_project.serve("uvicorn")
 
 
 @pytest.fixture
 def jobs(recorded_project: LiveProject) -> ScriptedJobs:
-    """None yet, in the project whose streams are compared."""
+    """Jobs in the project whose streams are compared; at first there is none."""
     jobs = ScriptedJobs(recorded_project)
     jobs.forget()
     return jobs
@@ -125,5 +125,5 @@ def jobs(recorded_project: LiveProject) -> ScriptedJobs:
 
 @pytest.fixture
 def recording(request: pytest.FixtureRequest) -> Recording:
-    """The one that the test compares with."""
+    """The recording that the test compares with."""
     return Recording(request.node.name.removeprefix("test_"))

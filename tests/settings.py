@@ -1,6 +1,6 @@
-"""The project's own settings on throw-away data.
+"""The project's settings on temporary data.
 
-`TEST_DATABASE=postgresql` runs the suite on a PostgreSQL of its own instead of SQLite.
+`TEST_DATABASE=postgresql` runs the suite on a temporary PostgreSQL instead of SQLite.
 """
 
 import atexit

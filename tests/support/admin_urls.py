@@ -1,4 +1,4 @@
-"""A project that has the admin, and not the app's own URLs."""
+"""A project that has the admin, but not the URLs of the app."""
 
 from django.contrib import admin
 from django.urls import path

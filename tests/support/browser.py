@@ -41,7 +41,7 @@ def site(sqlite_project: LiveProject) -> Iterator[LiveServer]:
 def open_page(browser: Browser, site: LiveServer) -> Iterator[OpenPage]:
     """`open_page("/jobs/x/")`, with options of a browser context. Errors in the console fail.
 
-    `errors` may name what a test provokes: a part of each message that is expected.
+    `errors`: a part of each message that the test expects.
     """
     contexts, complaints, expected = [], [], []
 

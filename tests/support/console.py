@@ -1,5 +1,5 @@
-"""A process that runs scripts for tests: a look at the database costs no Python and no Django of
-its own, which take half a second of CPU.
+"""A process that runs scripts for tests: a query needs no new process with Python and Django, which
+takes half a second of CPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ for line in sys.stdin:
 
 
 class Console:
-    """Scripts one after the other, each with globals and database connections of its own."""
+    """Runs scripts one after the other, each with new globals and database connections."""
 
     def __init__(self, *, cwd: Path, env: dict[str, str], log: Path) -> None:
         with log.open("ab") as errors:
@@ -46,7 +46,7 @@ class Console:
             )
 
     def ask(self, source: str, *args: str) -> Any:
-        """The JSON that the script printed; None where it printed nothing."""
+        """The JSON that the script printed; None if it printed nothing."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps([textwrap.dedent(source), *args]) + "\n")

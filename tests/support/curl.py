@@ -1,4 +1,4 @@
-"""curl, which reads a stream as whoever tries the API does."""
+"""Reads a stream with curl, as people do who try the API."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-# A stream that does not end fails a test instead of holding it up.
+# A stream that does not end fails a test instead of blocking it.
 CURL = ("curl", "--silent", "--show-error", "--no-buffer", "--max-time", "120")
 
 needs_curl = pytest.mark.skipif(

@@ -1,4 +1,4 @@
-"""Documents for the tests: whole, broken and hostile, made on the spot or from the examples."""
+"""Documents for the tests: valid, damaged and hostile, generated or made from the examples."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stored_files(storage: Path) -> list[Path]:
 
 
 def pdf(pages: int = 3, *, first: int = 0, password: str | None = None, user: str = "") -> bytes:
-    """Pages of the user guide; encrypted with AES where a password is given."""
+    """Pages of the user guide; encrypted with AES if a password is given."""
     writer = PdfWriter()
     for page in PdfReader(GUIDE).pages[first : first + pages]:
         writer.add_page(page)
@@ -67,10 +67,10 @@ WORD_PARTS = {
 
 
 def docx(**parts: bytes) -> bytes:
-    """A minimal Word document, with more parts where they are given."""
+    """A minimal Word document, with further parts if they are given."""
     return archive(WORD_PARTS | parts)
 
 
 def zip_bomb() -> bytes:
-    """60 MB of zeros in some 60 KB that would pass for a Word document."""
+    """A Word document of some 60 KB that unpacks to 60 MB of zeros."""
     return docx(**{"word/media/image1.png": bytes(60 * 1024 * 1024)})

@@ -1,4 +1,4 @@
-"""What a client of the stream sees, over a real socket."""
+"""Reads events of a stream over a real socket."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def open_stream(url: str, **headers: str) -> Iterator[httpx.Response]:
 
 
 def events(response: httpx.Response) -> Iterator[Event]:
-    """Until the server ends the stream."""
+    """Reads until the server ends the stream."""
     for event in httpx_sse.EventSource(response).iter_sse():
-        # Once there was an id, httpx-sse makes an empty event of each comment.
+        # After the first id, httpx-sse returns an empty event for each comment.
         if event.data:
             yield Event(event.event, event.id, json.loads(event.data))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Exchange:
-    """One request, and what came of it."""
+    """One request, and the messages of its response."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Clients that no server wants, over real sockets; each keeps what it holds until `close`."""
+"""Faulty clients on real sockets; each keeps its connections until `close`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 from tests.support.event_streams import events
 
-# Connects, asks, and leaves without reading, so many times.
+# Connects, sends a request, and disconnects without reading, many times.
 BURST = """
     import socket, sys
     from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ BURST = """
         client.sendall(request)
         client.close()
 """
-# Opens streams, says so, and reads on.
+# Opens streams, prints that they are open, and continues to read.
 WATCH = """
     import select, socket, sys
     from urllib.parse import urlsplit
@@ -47,7 +47,7 @@ WATCH = """
             if not client.recv(65536):
                 clients.remove(client)
 """
-# A job with frames of 50 KB, so that what a reader does not take fills the kernel's buffers.
+# A job with frames of 50 KB, so that unread frames fill the kernel's buffers.
 RUN_LARGE_FOR_EVER = """
     import itertools, sys, time
     from ingestion_progress import track
@@ -58,14 +58,14 @@ RUN_LARGE_FOR_EVER = """
                 stage.advance()
                 time.sleep(0.05)
 """
-# A network for each process of the tests.
+# A separate network for each test process.
 NETWORK = f"10.213.{os.getpid() % 256}"
 HOST_ADDRESS, GUEST_ADDRESS = f"{NETWORK}.1", f"{NETWORK}.2"
 SMALL_SEGMENT_BYTES = 536
 
 
 def _can_make_a_network() -> bool:
-    """Root on Linux can, if its container lets it; under CI=true it has to."""
+    """Only root on Linux can, if the container permits it; with CI=true it must."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return False
     if os.environ.get("CI") == "true":
@@ -85,13 +85,13 @@ needs_namespaces = pytest.mark.skipif(
 
 
 def ask(url: str, *, buffer_bytes: int = 0) -> socket.socket:
-    """A connection that has asked for the stream and has read nothing of it."""
+    """A connection that has requested the stream and does not read it."""
     parts = urlsplit(url)
     client = socket.socket()
     client.settimeout(20)
     if buffer_bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
-        # By the size of segments the kernel measures the buffer of the server: 2 MB on loopback.
+        # The kernel sizes the server's buffer by the size of segments: 2 MB on loopback.
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, SMALL_SEGMENT_BYTES)
     client.connect((parts.hostname, parts.port))
     client.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
@@ -103,7 +103,7 @@ def stalled(url: str, count: int) -> list[socket.socket]:
 
 
 def half_closed(url: str, count: int) -> list[socket.socket]:
-    """They have said that they will send nothing more, and stay."""
+    """Clients that have shut down their sending side and stay connected."""
     clients = [ask(url) for _ in range(count)]
     for client in clients:
         client.recv(1)
@@ -122,7 +122,7 @@ def reset_in_mid_frame(url: str, count: int) -> None:
 
 
 class Trickle:
-    """Sockets that take, or give, one byte at a time."""
+    """Sockets that receive or send one byte at a time."""
 
     def __init__(self, readers: list[socket.socket], writers: list[socket.socket]) -> None:
         self._readers, self._writers = readers, writers
@@ -147,7 +147,7 @@ class Trickle:
 
 
 def half_a_request(url: str) -> socket.socket:
-    """It has begun with the headers."""
+    """A connection that has sent only a part of its headers."""
     parts = urlsplit(url)
     client = socket.create_connection((parts.hostname, parts.port), timeout=20)
     client.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
@@ -155,7 +155,7 @@ def half_a_request(url: str) -> socket.socket:
 
 
 class Reader:
-    """A client as it should be: it notes when each state arrived, and comes back when told to."""
+    """A correct client: it records when each state arrives, and reconnects after a `retry:`."""
 
     def __init__(self, url: str) -> None:
         self.gaps: list[float] = []
@@ -188,7 +188,7 @@ class Reader:
 
 @contextlib.contextmanager
 def vanishing_host(urls: list[str]) -> Iterator[None]:
-    """Opens the streams from another host, which then is gone without a word."""
+    """Opens the streams from another host, which then vanishes without closing them."""
     name = f"faults-{os.getpid()}"
     here, there = f"fh{os.getpid()}", f"fg{os.getpid()}"
     client = None
@@ -220,6 +220,6 @@ def vanishing_host(urls: list[str]) -> Iterator[None]:
 
 
 def burst(url: str, count: int) -> None:
-    """So many connections, as fast as one process can."""
+    """Opens `count` connections as fast as one process can."""
     command = [sys.executable, "-c", textwrap.dedent(BURST), url, str(count)]
     subprocess.run(command, check=True, timeout=120)

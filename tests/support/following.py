@@ -1,4 +1,4 @@
-"""`manage.py follow` in the test's own process, and what a terminal shows of it."""
+"""Runs `manage.py follow` in the test's process, and returns what a terminal shows."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def running(job_id: str = "job-1", **fields) -> None:
 
 
 def read_until(descriptor: int, wanted: bytes = rb"(?!)") -> bytes:
-    """What a terminal shows until it shows `wanted`, or until nobody writes to it any more."""
+    """What a terminal shows, up to `wanted` or the end of its output."""
     screen = b""
     while not re.search(wanted, screen, re.DOTALL):
         try:

@@ -1,4 +1,4 @@
-"""Frames that say nothing but which one they are, for what only hands them on."""
+"""Frames with a number instead of a state, for code that only sends them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def frame(number: int, *, is_final: bool = False) -> Frame:
 
 
 def is_current(subscription: Subscription) -> bool:
-    """Was the client answered that it has everything there will be?"""
+    """Is the subscription's answer AlreadyCurrent?"""
     ready = subscription.ready
     return ready.done() and isinstance(ready.result(), AlreadyCurrent)

@@ -1,4 +1,4 @@
-"""The project as its users run it: real processes on a database of their own."""
+"""The project as its users run it: real processes on a separate database."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.support.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 APPLICATION = "progress_project.asgi:application"
-# `TEST_SERVERS=uvicorn` leaves two out, where they have been tried already.
+# `TEST_SERVERS=uvicorn` leaves two servers out, for a run that tests them separately.
 SERVERS = tuple(os.environ.get("TEST_SERVERS", "daphne uvicorn granian").split())
 MIGRATED = "migrated"
-# Of all projects, the newest last.
+# The processes of all projects, the newest last.
 _spawned: list[subprocess.Popen[bytes]] = []
 
 
@@ -46,7 +46,7 @@ class LiveProject:
     _console: Console | None = None
 
     def manage(self, *args: str, timeout: float = 60, **env: str) -> str:
-        """What `manage.py` printed. Raises CalledProcessError where it failed."""
+        """What `manage.py` printed. Raises CalledProcessError if it failed."""
         done = subprocess.run(
             [sys.executable, "manage.py", *args],
             cwd=ROOT,
@@ -62,7 +62,7 @@ class LiveProject:
         return done.stdout
 
     def python(self, source: str, *args: str, **env: str) -> subprocess.Popen[bytes]:
-        """Starts a script of its own process, with Django set up."""
+        """Starts a script in a separate process, with Django set up."""
         return self.spawn(
             sys.executable,
             "-c",
@@ -72,17 +72,17 @@ class LiveProject:
         )
 
     def ask(self, source: str, *args: str) -> Any:
-        """The JSON that a script printed in the process that the project keeps for this."""
+        """Runs a script in the project's `Console`. Returns the JSON that it printed."""
         if self._console is None:
             log = self.folder / "console.log"
-            # It holds no connection between two scripts: tests count them. Some of its jobs are
-            # seen by servers that take a job for lost after two seconds.
+            # It holds no connection between two scripts, because tests count connections. Some
+            # servers that see its jobs regard a job as lost after two seconds.
             env = unmeasured(self.env | {"WAKEUPS": "off", "HEARTBEAT_SECONDS": "0.5"})
             self._console = Console(cwd=ROOT, env=env, log=log)
         return self._console.ask(source, *args)
 
     def output_of(self, source: str, *args: str) -> Any:
-        """The JSON that a script printed in a process of its own."""
+        """Runs a script in a separate process. Returns the JSON that it printed."""
         script = f"import django; django.setup()\n{textwrap.dedent(source)}"
         done = subprocess.run(
             [sys.executable, "-c", script, *args],
@@ -99,7 +99,7 @@ class LiveProject:
         return json.loads(done.stdout)
 
     def queue_job(self, job_id: str = "", *stages: str) -> str:
-        """A job that waits for its worker; its id."""
+        """Queues a job and returns its id."""
         source = """
             import json, sys
             from ingestion_progress.tracker import queue_job
@@ -110,7 +110,7 @@ class LiveProject:
         return str(self.ask(source, job_id or uuid.uuid4().hex, *stages))
 
     def wait_for_job(self, job_id: str, seconds: float = 30) -> None:
-        """Until the job runs, or has ended."""
+        """Waits until the job runs or has ended."""
         source = """
             import json, sys, time
             from ingestion_progress.models import Job
@@ -125,7 +125,8 @@ class LiveProject:
     def spawn(self, *command: str, is_measured: bool = True, **env: str) -> subprocess.Popen[bytes]:
         """Starts a process that ends, at the latest, with the test; its output is in `log`.
 
-        A server's coverage is that of the tests in this process, and would take twice its time.
+        Coverage is not measured in a server: it would be twice as slow, and tests in this process
+        cover the same code.
         """
         environment = self.env | env
         with self.log.open("ab") as log:
@@ -146,7 +147,7 @@ class LiveProject:
         return self.folder / "processes.log"
 
     def records(self, since: int = 0) -> list[dict[str, Any]]:
-        """What its processes logged as JSON, after so many characters of the log."""
+        """What its processes logged as JSON, after the first characters of the log."""
         lines = self.log.read_text()[since:].splitlines()
         return [json.loads(line) for line in lines if line.startswith("{")]
 
@@ -242,9 +243,9 @@ def server_command(server: str, port: int, application: str = APPLICATION) -> li
 
 @contextlib.contextmanager
 def none_outlives() -> Iterator[None]:
-    """Asks the processes that are spawned in this block to end with it.
+    """Ends the processes that are started in the block at its end.
 
-    A server or a writer that was left behind takes a core from the tests that follow.
+    Otherwise a server or a writer would use a core during the following tests.
     """
     before = len(_spawned)
     yield
@@ -255,7 +256,7 @@ def none_outlives() -> Iterator[None]:
 
 
 def unmeasured(env: dict[str, str]) -> dict[str, str]:
-    """Without what makes a Python of ours count its lines."""
+    """Removes the variables that start coverage in a child process."""
     return {name: value for name, value in env.items() if name != "COVERAGE_PROCESS_CONFIG"}
 
 

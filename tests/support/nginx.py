@@ -1,4 +1,4 @@
-"""A real nginx with the configuration that docs/deployment.md shows, as it is or spoilt."""
+"""A real nginx with the configuration in docs/deployment.md, unchanged or with an error."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ needs_nginx = pytest.mark.skipif(
 
 @dataclass(frozen=True)
 class Certificate:
-    """For `localhost`, signed by itself."""
+    """A self-signed certificate for `localhost`."""
 
     certificate: Path
     key: Path

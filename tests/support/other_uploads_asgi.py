@@ -1,4 +1,4 @@
-"""A project whose own uploads may be larger than those of the pipeline: it counts their bytes."""
+"""A project with uploads that may be larger than those of the pipeline: it counts their bytes."""
 
 import os
 

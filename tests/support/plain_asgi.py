@@ -1,4 +1,4 @@
-"""The project behind Django's own handler alone, as in a project that wraps nothing around it."""
+"""The project behind Django's own handler, without `EventStreams` and `BodyLimit`."""
 
 import os
 

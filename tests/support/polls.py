@@ -1,4 +1,4 @@
-"""A fixture for the time between two polls. Test modules ask for it with `pytest_plugins`."""
+"""A fixture for the time between two polls. Test modules load it with `pytest_plugins`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from ingestion_progress.feed import poller
 from ingestion_progress.testing import synchronous_tracking
 
-# The poller may read once or twice more before a command that has seen the end is gone.
+# The poller may read once or twice more before a command that has shown the end returns.
 MAX_IDLE_READS = 200
 
 
@@ -24,7 +24,7 @@ class Steps(list):
 
 @pytest.fixture
 def steps(monkeypatch, settings):
-    """Performs what it is given, one per poll: the first after the first poll."""
+    """Performs the given calls, one per poll: the first after the first poll."""
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0
     pending = Steps()

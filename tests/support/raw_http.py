@@ -1,4 +1,4 @@
-"""HTTP over a bare socket: the head as the server wrote it, and the body byte for byte."""
+"""HTTP over a socket: the head as the server wrote it, and the body byte for byte."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import urlsplit
 
-# They differ between two answers that are the same.
+# Headers that differ between two equal responses.
 LEFT_OUT = {"date", "server"}
 END_OF_CHUNKS = b"0\r\n\r\n"
 
 
 @dataclass
 class Exchange:
-    """One request on a connection of its own, and as much of the response as has been read."""
+    """One request on a separate connection, and the part of the response that was read."""
 
     url: str
     headers: dict[str, str] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Exchange:
         self._socket.close()
 
     def read_until(self, needle: bytes, times: int = 1) -> None:
-        """Until the body holds it that many times."""
+        """Reads until the body contains `text` that many times."""
         while self.body.count(needle) < times:
             assert not self.is_over, f"ended before {needle!r}: {self.body!r}"
             self._read_more()
@@ -54,26 +54,26 @@ class Exchange:
 
     @property
     def header_lines(self) -> list[str]:
-        """Sorted by name; without those that differ each time."""
+        """The headers, sorted by name, without those that differ each time."""
         lines = [line for line in self._head_lines[1:] if self._name(line) not in LEFT_OUT]
         return sorted(lines, key=str.lower)
 
     @property
     def body(self) -> bytes:
-        """What has come of it, decoded: the chunks joined, and gzip unpacked."""
+        """The body that was read: the chunks joined, and gzip unpacked."""
         body = b"".join(self._chunks()) if self._says("transfer-encoding: chunked") else self._raw
         if not self._says("content-encoding: gzip") or not body:
             return body
         unpacker = zlib.decompressobj(wbits=31)
         unpacked = unpacker.decompress(body)
-        # Browsers read one gzip member, and drop what follows.
+        # Browsers read one gzip member, and ignore what follows.
         assert not unpacker.unused_data
         assert unpacker.eof or not self.is_over
         return unpacked
 
     @property
     def last_id(self) -> str:
-        """Of the events that have come; what a client resumes with."""
+        """The last `id` of the events that were read, with which a client resumes."""
         return self.body.rpartition(b"\nid: ")[2].partition(b"\n")[0].decode()
 
     @property

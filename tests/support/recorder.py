@@ -1,6 +1,6 @@
 """Recordings of HTTP exchanges: one plain text file in `tests/streams/recordings/` per scenario.
 
-A test compares what it saw with the file of its name. `RECORD=1` in the environment writes the
+A test compares its exchanges with the file of its name. `RECORD=1` in the environment writes the
 files instead; read their diff before you commit it.
 """
 
@@ -24,17 +24,17 @@ IS_RECORDING = os.environ.get("RECORD") == "1"
 API = "/api/v1/admin/ingestion"
 ALL = API + "/progress"
 JOB = API + "/jobs/report-1/progress"
-# How what is sent of a job ends, until the job does.
+# The end of each state of a job that has not ended.
 STATE = b"\nevent: job_state\n"
 KEEPALIVE = b": keepalive\n\n"
-# At the pace of a test, and silent.
+# Short intervals, and no keep-alives.
 QUICK = {
     "POLL_INTERVAL_SECONDS": "0.05",
     "THROTTLE_SECONDS": "0.05",
     "KEEPALIVE_SECONDS": "60",
     "WAKEUPS": "off",
 }
-# The wait after a lost connection, which each stream names once it goes on.
+# The wait after a lost connection, which each stream sends when it begins.
 AFTER_CUT_MS = (1000, 5000)
 
 VERSION = re.compile(r"\b([0-9a-f]{12})-(\d+)-\d{13}\b")
@@ -122,10 +122,10 @@ class Recording:
             return exchange.read_to_end()
 
     def compare(self, *, retries: Sequence[Bounds] = (), is_exact: bool = False) -> None:
-        """Fails where the exchanges differ from those in the file; `is_exact`: in anything but
-        the wait in `retry:`.
+        """Fails if the exchanges differ from those in the file. `is_exact`: compares everything
+        except the wait in `retry:`.
 
-        `retries`: bounds in milliseconds of each `retry:`, where they are not the usual ones.
+        `retries`: bounds in milliseconds of each `retry:`, if they are not the usual ones.
         """
         text = "\n".join(transcript(exchange) for exchange in self._exchanges)
         seen = without_chance(text, retries) if is_exact else normalised(text, retries)

@@ -1,4 +1,4 @@
-"""What stands in front of a server, and answers for it while it is replaced."""
+"""A proxy in front of a server, which responds while the server is replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnect
 
 @dataclass
 class Relay:
-    """Passes connections on; while the server is away each request gets a 503 and no more."""
+    """Forwards connections; while the server is down each request gets a 503."""
 
     listener: socket.socket
     server: tuple[str, int]
@@ -29,7 +29,7 @@ class Relay:
         return f"http://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def take_away(self) -> None:
-        """As when the server is stopped: open connections end, idle ones as well."""
+        """Acts as if the server is stopped: open connections end, idle ones as well."""
         self.is_away = True
         for connection in self.connections:
             with contextlib.suppress(OSError):
@@ -49,7 +49,7 @@ class Relay:
     def serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
             if self.is_away:
-                if client.recv(65536):  # a browser also connects without asking
+                if client.recv(65536):  # a browser also connects without a request
                     self.refused_count += 1
                     client.sendall(UNAVAILABLE)
                 return
@@ -59,7 +59,7 @@ class Relay:
 
 
 def pass_on(one: socket.socket, other: socket.socket) -> None:
-    """Until either has ended."""
+    """Forwards bytes until one side has ended."""
     to = {one: other, other: one}
     while True:
         for ready in select.select([one, other], [], [])[0]:

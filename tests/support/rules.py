@@ -1,4 +1,4 @@
-"""Rules of a project about who may see which job, named by settings."""
+"""CAN_VIEW rules of a project, which tests name in settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NOT_A_FUNCTION = "rule"
 
 
 def own_jobs_only(request, job_id):
-    """Jobs are named for their owners."""
+    """Permits users the jobs whose id begins with their name."""
     return job_id.startswith(f"{request.user.get_username()}-")
 
 
@@ -22,12 +22,12 @@ def asked_in_person(request, job_id):
 
 
 def when_released(request, job_id):
-    """Waits for a database, as it were, that has accepted the question."""
+    """Hangs, as with a database that accepts a query and never answers."""
     return released.wait(20)
 
 
 def without_database(request, job_id):
-    """Asks a database that is down."""
+    """Queries a database that is down."""
     raise OperationalError
 
 
@@ -36,7 +36,7 @@ async def later(request, job_id):
 
 
 class NobodyMay(BaseBackend):
-    """An authentication backend whose refusal no other one is asked about."""
+    """An authentication backend that refuses, so that later backends are not asked."""
 
     def has_perm(self, user, permission, obj=None):
         raise PermissionDenied

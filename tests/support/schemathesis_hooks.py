@@ -1,4 +1,4 @@
-"""What schemathesis cannot make up or know. `schemathesis.toml` names this file."""
+"""What schemathesis cannot generate or infer. `schemathesis.toml` names this file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ schemathesis.openapi.format("binary", strategies.just(pdf(1)))
 
 @schemathesis.hook
 def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """OpenAPI has no word for two parameters of which one excludes the other."""
+    """OpenAPI cannot express that two parameters exclude each other."""
     if query and "jobs" in query and "batch" in query:
         return {name: value for name, value in query.items() if name != "batch"}
     return query

@@ -1,4 +1,4 @@
-"""Jobs that change step by step, each step in one transaction: a reader sees each of them once."""
+"""Jobs that change step by step, each step in one transaction: a reader sees each step once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.live import LiveProject
 
 STARTED_AT = "2026-01-02T03:04:05.678+00:00"
 ENDED_AT = "2026-01-02T03:05:06.789+00:00"
-# What a stage is given beside its counts.
+# The arguments of a stage in addition to its counts.
 RUNNING = {"status": "in_progress", "started_at": STARTED_AT}
 COMPLETED = {"status": "completed", "started_at": STARTED_AT, "finished_at": ENDED_AT}
 
@@ -38,7 +38,7 @@ LEAVE = """
     error = errors[sys.argv[2]](sys.argv[3]) if sys.argv[2] else None
     __main__.trackers.pop(sys.argv[1]).__exit__(error and type(error), error, None)
 """
-# Not by the tracker: it may write in two steps what is reported in one.
+# Without the tracker, which may write one report in two steps.
 WRITE = """
     import json, sys
     from django.db import transaction
@@ -74,7 +74,7 @@ CALL = """
 
 @dataclass(frozen=True)
 class ScriptedJobs:
-    """The jobs of a project, written in the process that it keeps for scripts."""
+    """The jobs of a project, written by its `Console`."""
 
     project: LiveProject
 
@@ -89,14 +89,14 @@ class ScriptedJobs:
         workers: list[dict[str, Any]] | None = None,
         **columns: Any,
     ) -> None:
-        """A job whose rows are given, times and epoch among them."""
+        """Creates a job with the given rows, times and epoch included."""
         self.project.ask(CREATE, json.dumps([columns, stages, workers or []]))
 
     def queue(self, job_id: str, **given: Any) -> None:
         self.project.ask(QUEUE, json.dumps({"job_id": job_id, **given}))
 
     def start(self, job_id: str, **given: Any) -> None:
-        """Takes what `track` does; the job stays open."""
+        """Accepts the arguments of `track`; the job stays open."""
         self.project.ask(START, json.dumps({"job_id": job_id, **given}))
 
     def write(
@@ -107,13 +107,13 @@ class ScriptedJobs:
         workers: dict[int, dict[str, Any]] | None = None,
         **columns: Any,
     ) -> None:
-        """Changes columns of the rows, and moves the revision on."""
+        """Changes columns of the rows, and increases the revision."""
         self.project.ask(WRITE, json.dumps([job_id, columns, stages or {}, workers or {}]))
 
     def leave(self, job_id: str, error: str = "", message: str = "") -> None:
-        """Ends a job that was started, as an error in the block of its tracker does."""
+        """Ends a started job, as an exception in the block of its tracker does."""
         self.project.ask(LEAVE, job_id, error, message)
 
     def call(self, function: str, *args: str) -> None:
-        """A function of the tracker, by its name."""
+        """Calls a function of the tracker by its name."""
         self.project.ask(CALL, function, *args)

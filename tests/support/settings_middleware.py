@@ -1,4 +1,4 @@
-"""The project behind middleware that has broken streams: it compresses, and it is sync-only."""
+"""The project behind middleware that could break streams: it compresses, and it is sync-only."""
 
 from progress_project.settings import *  # noqa: F403
 
@@ -10,7 +10,7 @@ MIDDLEWARE = [
 
 
 def sync_only_middleware(get_response):
-    """Touches session and user on the way in and on the way out, as many a middleware does."""
+    """Uses session and user before and after the view, as many middleware do."""
 
     def middleware(request):
         request.session.get("anything")

@@ -1,4 +1,4 @@
-"""The project without daphne among its apps, so that `runserver` is Django's own: WSGI."""
+"""The project without daphne in INSTALLED_APPS, so that `runserver` is Django's and uses WSGI."""
 
 from progress_project.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""Simulated jobs in processes of their own, and what a process that follows one sees."""
+"""Simulated jobs in separate processes, and processes that follow them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.live import ROOT, LiveProject
 
 @contextlib.contextmanager
 def simulated(project: LiveProject, *args: str) -> Iterator[str]:
-    """The id of a job that runs for a minute unless told otherwise, and is killed at the end."""
+    """The id of a job that runs for a minute by default, and is killed at the end."""
     source = """
         import io, json, sys
         from django.core.management import call_command
@@ -33,7 +33,7 @@ def simulated(project: LiveProject, *args: str) -> Iterator[str]:
 
 
 def process_of(job_id: str) -> int:
-    """The process that simulates a job. Raises LookupError; knows Linux only."""
+    """The process that simulates a job. Raises LookupError; works on Linux only."""
     wanted = f"--job-id={job_id}".encode()
     for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -43,7 +43,7 @@ def process_of(job_id: str) -> int:
 
 
 def following(project: LiveProject, *args: str, **options) -> subprocess.Popen[str]:
-    """`manage.py follow` as a process, its output in pipes unless told otherwise."""
+    """`manage.py follow` as a process, with its output in pipes by default."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
         [sys.executable, "manage.py", "follow", *args],
@@ -53,7 +53,7 @@ def following(project: LiveProject, *args: str, **options) -> subprocess.Popen[s
 
 
 def states(project: LiveProject, job_id: str) -> Iterator[dict]:
-    """Every state of a job from now on, until it ends or nobody asks for the next."""
+    """Every state of a job from now on, until it ends."""
     with following(project, "--json", job_id) as process:
         try:
             for line in process.stdout:

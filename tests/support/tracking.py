@@ -1,4 +1,4 @@
-"""A tracker that writes soon, and its results."""
+"""A tracker that writes soon, and waits for its results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ingestion_progress.wire.snapshots import load_snapshot
 def quick_writer(settings):
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = 0.02
-    background_writer._flush_at = 0.0  # a test before this one may have had a longer interval
+    background_writer._flush_at = 0.0  # an earlier test may have set a longer interval
     yield
     background_writer.stop()
 
 
 def eventually(claim, seconds=5.0):
-    """Waits until another thread makes the claim true."""
+    """Waits until another thread makes the condition true."""
     deadline = time.monotonic() + seconds
     while not claim():
         assert time.monotonic() < deadline, "it did not become true"

@@ -1,4 +1,4 @@
-"""What tests of wake-ups share: writers in their own processes, and the latency of clients."""
+"""Helps tests of wake-ups: writers in separate processes, and the latency of clients."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from tests.support.event_streams import events, open_stream, progress_url
 from tests.support.live import LiveProject, LiveServer
 
-# So rare that whatever arrives sooner was not found by a poll.
+# So rare that no poll finds what arrives sooner.
 RARE_POLLS = {"POLL_INTERVAL_SECONDS": "30", "THROTTLE_SECONDS": "0.05", "LOG_FORMAT": "json"}
 SOON_SECONDS = 8.0
-# Commits so many times, with pauses, and notes when each commit was done.
+# Commits several times, with pauses, and records when each commit was done.
 WRITE = """
     import sys, time
     from ingestion_progress import track
@@ -45,7 +45,7 @@ def latencies(server: LiveServer, folder: Path, count: int = 16, **env: str) -> 
                     arrivals.setdefault(number, time.time())
     assert writer.wait(20) == 0
     committed = [float(line) for line in notes.read_text().split()]
-    # The end of the job brings the last one in any case.
+    # The end of the job delivers the last state in any case.
     return [arrivals[number] - at for number, at in enumerate(committed[:-1], start=1)]
 
 
