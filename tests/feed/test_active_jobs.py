@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
+from django.db import OperationalError
+from django.utils import timezone
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Feed, Selection, read_schedule
+from ingestion_progress.feed import Feed, Selection, poller, read_schedule
+from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.models.statuses import JobStatus
 from tests.feed.test_feed import CountedReads
 from tests.feed.test_many_jobs import (
@@ -53,6 +57,26 @@ async def test_end_of_a_retry_that_no_read_saw_running_is_sent(feed):
 
     assert (await following(subscriber))[-1][0] == "complete"
     assert await is_silent(subscriber)
+
+
+async def test_job_that_began_and_ended_during_an_outage_is_sent(feed, monkeypatch):
+    down_since = timezone.now() - 10 * OVERLAP
+    monkeypatch.setattr(poller, "timezone", SimpleNamespace(now=lambda: down_since))
+    subscriber = await ready(watch_all(feed))
+    reads = CountedReads(monkeypatch)
+
+    def fail() -> None:
+        raise OperationalError("the database is down")
+
+    reads.before = fail
+    async with asyncio.timeout(5):
+        while not feed.is_failing:  # noqa: ASYNC110  (the read is in a thread)
+            await asyncio.sleep(0.01)
+    await make_job("job", JobStatus.SUCCEEDED, finished_at=down_since + 5 * OVERLAP)
+    monkeypatch.setattr(poller, "timezone", timezone)
+    reads.before = lambda: None
+
+    assert (await following(subscriber))[-1][0] == "complete"
 
 
 async def test_client_that_resumes_gets_no_earlier_end_of_a_job_that_runs_again(feed):

@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from ingestion_progress import wakeups
 from ingestion_progress.feed import Feed, Selection, poller
+from ingestion_progress.models.statuses import JobStatus
 from tests.feed.test_feed import CountedReads, following, make_job, opened, write
 from tests.support.clocks import ManualClock
 
@@ -110,6 +112,24 @@ async def test_state_that_another_viewer_makes_the_feed_skip_is_sent_after_the_t
 
     async with asyncio.timeout(5):
         assert b'"neo4j_writes":3' in await waiter
+
+
+async def test_end_that_nobody_notifies_of_waits_for_a_tick_and_not_for_the_throttle(
+    feed, settings
+):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 60
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    polls = feed.counts.polls
+    await write(neo4j_writes=3)  # is read at a tick, and held back
+    async with asyncio.timeout(5):
+        while feed.counts.polls < polls + 3:  # noqa: ASYNC110  (the reads are in a thread)
+            await asyncio.sleep(0.01)
+    await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
+
+    assert b"event: complete" in await following(subscriber)
 
 
 async def test_hint_of_what_was_read_already_leads_to_one_read(feed, clock):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
-from ingestion_progress.feed import Feed
+import pytest
+from django.utils import timezone
+
+from ingestion_progress.feed import Feed, Selection
+from ingestion_progress.feed.job_state import cursor_at
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.wire.frames import KEEPALIVE
 from tests.feed.test_many_jobs import (
@@ -64,6 +68,28 @@ async def test_named_job_that_runs_again_keeps_its_stream_open(feed):
 
     assert (await following(subscriber))[-1][0] == "complete"
     assert (await following(subscriber))[0][0] == "idle"
+
+
+async def test_retry_reaches_a_stream_of_named_jobs_after_a_viewer_of_one_job_has_left(feed):
+    await make_job("retried")
+    subscriber = await ready(watch_named(feed, "retried"))
+    await following(subscriber)
+    feed.unsubscribe(await ready(feed.join(Selection.one("retried"))))
+    await finish("retried", JobStatus.FAILED)
+    assert (await following(subscriber))[-1][0] == "error"
+    await write("retried", status=JobStatus.RUNNING, finished_at=None, epoch="again", attempt=2)
+
+    assert (await following(subscriber))[-1][2]["attempt"] == 2
+
+
+async def test_client_that_resumes_gets_the_ends_it_missed_before_the_idle_event(feed):
+    last_event_id = cursor_at(timezone.now() - timedelta(minutes=5))
+    await make_job("missed", JobStatus.SUCCEEDED)
+    resumed = await ready(watch_all(feed, is_until_idle=True, last_event_id=last_event_id))
+
+    assert not is_current(resumed)
+    assert (await following(resumed))[-1][0] == "complete"
+    assert (await following(resumed))[0][0] == "idle"
 
 
 async def test_client_that_brings_the_idle_id_of_an_earlier_attempt_gets_the_new_end(feed):

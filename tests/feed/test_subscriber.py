@@ -149,7 +149,8 @@ class TestWelcome:
         subscriber.put("job", frame(100, is_final=True))
 
         assert not is_current(subscriber)
-        assert [body async for body in subscriber] == [frame(100, is_final=True).body]
+        async with asyncio.timeout(5):
+            assert [body async for body in subscriber] == [frame(100, is_final=True).body]
 
 
 async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscriber):
@@ -177,6 +178,15 @@ async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
 
     assert [part async for part in subscriber] == [frame(1, is_final=True).body]
     assert subscriber.has_ended
+
+
+async def test_refused_viewer_gets_the_refusal_and_no_unsent_final_state(subscriber):
+    refusal = refused_frame("job", ErrorCode.FORBIDDEN)
+    subscriber.put("job", frame(1, is_final=True))
+    subscriber.end(refusal, EndReason.REFUSED)
+
+    assert [body async for body in subscriber] == [refusal.body]
+    assert subscriber.end_reason is EndReason.REFUSED
 
 
 class TestStreamOfManyJobs:
