@@ -155,9 +155,7 @@ class Feed:
 
     def keep_alive(self, clock: float) -> None:
         """Sends comments on silent streams, and opens or drops those that wait for too long."""
-        after_seconds = conf.keepalive_seconds
-        for subscription in self._subscriptions:
-            subscription.keep_alive(clock, after_seconds)
+        self._jobs.keep_alive(clock, conf.keepalive_seconds)
         for subscription, since in list(self._unopened.items()):
             if subscription.is_open:
                 del self._unopened[subscription]

@@ -53,11 +53,13 @@ class Output:
             self.frame(message) if isinstance(message, Frame) else self.message(message)
         )
 
-    def is_silent(self, clock: float, after_seconds: float) -> bool:
-        """Was no frame sent for this long? True once per interval."""
+    def is_silent(self, clock: float, after_seconds: float, sent_at: float) -> bool:
+        """Was no frame sent for this long? True once per interval.
+
+        `sent_at`: when the last frame was sent at the latest, if this call is the first after it.
+        """
         if self.frames_sent != self._seen_frames:
-            self._seen_frames, self._quiet_since = self.frames_sent, clock
-            return False
+            self._seen_frames, self._quiet_since = self.frames_sent, sent_at
         if clock - self._quiet_since < after_seconds:
             return False
         self._quiet_since = clock

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from asyncio import AbstractEventLoop
 from collections.abc import AsyncIterator
 from enum import Enum
 from weakref import WeakSet
@@ -41,18 +42,17 @@ class Subscription(AsyncIterator[bytes]):
     """
 
     __slots__ = (
-        "_counts", "_ending", "_loop", "_sink", "_unsent", "ends_at", "has_ended",
-        "not_before", "output", "phase", "reader", "ready", "selection",
+        "_counts", "_ending", "_is_noting", "_loop", "_sink", "_unsent", "ends_at", "has_ended",
+        "is_single", "not_before", "output", "phase", "reader", "ready", "selection",
     )  # fmt: skip
 
     def __init__(
-        self,
-        selection: Selection,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        counts: FeedCounts | None = None,
+        self, selection: Selection, loop: AbstractEventLoop, *, counts: FeedCounts | None = None
     ) -> None:
         self.selection = selection
+        self.is_single = selection.is_single
+        self._is_noting = bool(selection.unanswered)
+        """The selection must know each state that is sent; not in the long run of a stream."""
         self.phase = Phase.OPENING
         self.ready: asyncio.Future[AlreadyCurrent | None] = loop.create_future()
         """Done once the first state is known, or the wait for it is over."""
@@ -125,14 +125,11 @@ class Subscription(AsyncIterator[bytes]):
             self.ready.set_result(answer)
 
     def put(self, job_id: str, frame: Frame) -> bool:
-        """Sends the newest state of a job, or leaves it in the job's slot.
-
-        False: it is not needed, because the client has it or the stream ends.
-        """
+        """Sends or stores the newest state of a job. False: the client does not need it."""
         if self._ending is not None or self.phase is Phase.CLOSED:
             return False
-        selection, sink = self.selection, self._sink
-        if frame.is_final or selection.unanswered or selection.ended:
+        sink = self._sink
+        if frame.is_final or self._is_noting:
             return self._put_and_note(job_id, frame)
         if self._unsent or sink is None or sink.is_busy:
             self._store(job_id, frame)
@@ -177,9 +174,9 @@ class Subscription(AsyncIterator[bytes]):
             aborted.add(self.reader)
             self.reader.cancel()
 
-    def keep_alive(self, clock: float, after_seconds: float) -> None:
-        """Sends a comment once no frame was sent for this long. To be called regularly."""
-        if self.output.is_silent(clock, after_seconds):
+    def keep_alive(self, clock: float, after_seconds: float, sent_at: float) -> None:
+        """Sends a comment if no frame was sent for this long; `sent_at` as in `Output`."""
+        if self.output.is_silent(clock, after_seconds, sent_at):
             self.send_comment()
 
     def send_comment(self) -> None:
@@ -198,6 +195,7 @@ class Subscription(AsyncIterator[bytes]):
         selection = self.selection
         is_current = job_id in selection.unanswered and selection.has(frame)
         selection.note(job_id, frame)
+        self._is_noting = bool(selection.unanswered or selection.ended)
         # Too late for a 204 once the stream is open: it gets the final state.
         if is_current and frame.is_final and not self.ready.done():
             self.set_ready(AlreadyCurrent())

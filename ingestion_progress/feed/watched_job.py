@@ -120,14 +120,25 @@ class WatchedJob:
             for subscription in held:
                 subscription.put(self.job_id, subscription.selection.frame_of(self.state))
 
+    def keep_alive(self, clock: float, after_seconds: float) -> None:
+        """Sends comments to silent subscribers; after a publication none of them is silent."""
+        if clock - self.published_at < after_seconds:
+            return
+        for subscription in self.subscribers:
+            sent_at = self.published_at if subscription.is_single else clock
+            subscription.keep_alive(clock, after_seconds, sent_at)
+
     def _publish(self, state: State, clock: float) -> None:
         is_urgent = self.state is None or state.is_final
         self.state, self.is_behind, self.held = state, False, set()
         self.published_at = self.encoded_at = clock
         job_id = self.job_id
+        # Looked up once, not per viewer.
+        single = state.single_frame if self.has_single else state.multi_frame
+        multi = state.multi_frame if self.has_named or self.all_jobs else single
         for subscription in self._recipients(state):
             if is_urgent or subscription.not_before <= clock:
-                subscription.put(job_id, subscription.selection.frame_of(state))
+                subscription.put(job_id, single if subscription.is_single else multi)
             else:
                 self.held.add(subscription)
 

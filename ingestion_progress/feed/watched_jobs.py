@@ -43,6 +43,13 @@ class WatchedJobs:
                 if not job.is_wanted:
                     del self.by_id[job_id]
 
+    def keep_alive(self, clock: float, after_seconds: float) -> None:
+        """Sends comments on the streams that were silent for this long."""
+        for job in self.by_id.values():
+            job.keep_alive(clock, after_seconds)
+        for subscription in self.active.subscribers | self.active.joining:
+            subscription.keep_alive(clock, after_seconds, clock)
+
     def last_seen(self, job_ids: Iterable[str], clock: float) -> dict[str, LastSeen | None]:
         """What the next read compares with, for those of the jobs that are watched."""
         jobs = {job_id: job for job_id in job_ids if (job := self.by_id.get(job_id))}

@@ -26,19 +26,9 @@ from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
 from ingestion_progress.tracker.validation import Stages
 
 __all__ = [
-    "JobTracker",
-    "StageTracker",
-    "Stages",
-    "WorkerSlot",
-    "attach",
-    "delete_job",
-    "fail_job",
-    "queue_job",
-    "reason_of",
-    "record_lost_jobs",
-    "request_cancellation",
-    "track",
-]
+    "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "delete_job", "fail_job",
+    "queue_job", "reason_of", "record_lost_jobs", "request_cancellation", "track",
+]  # fmt: skip
 
 
 def track(

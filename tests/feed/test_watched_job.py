@@ -174,22 +174,22 @@ async def test_silent_stream_gets_a_comment_and_a_busy_one_does_not(watch):
     reader = Reader(watch, 0.0)
     watch.offer(state(1), 10.0)
     assert reader.revisions == [1]
-    reader.subscriber.keep_alive(10.0, 15)
-    reader.subscriber.keep_alive(24.9, 15)
+    watch.keep_alive(10.0, 15)
+    watch.keep_alive(24.9, 15)
     assert not reader.waiter.done()
 
-    reader.subscriber.keep_alive(25.0, 15)
+    watch.keep_alive(25.0, 15)
     assert reader.waiter.result() == KEEPALIVE
 
     reader.waiter = reader.subscriber.__anext__()
-    reader.subscriber.keep_alive(26.0, 15)
+    watch.keep_alive(26.0, 15)
     assert not reader.waiter.done()
 
 
 async def test_stream_of_a_job_that_was_never_read_is_kept_alive(watch):
     reader = Reader(watch, 0.0)
-    reader.subscriber.keep_alive(0.0, 15)
-    reader.subscriber.keep_alive(15.0, 15)
+    watch.keep_alive(0.0, 15)
+    watch.keep_alive(15.0, 15)
 
     assert reader.waiter.result() == KEEPALIVE
 
