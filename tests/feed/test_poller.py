@@ -132,6 +132,24 @@ async def test_end_that_nobody_notifies_of_waits_for_a_tick_and_not_for_the_thro
     assert b"event: complete" in await following(subscriber)
 
 
+async def test_reads_of_a_busy_job_do_not_postpone_the_tick_of_the_others(feed, clock):
+    await make_job("busy")
+    await make_job("quiet")
+    busy, quiet = (feed.join(Selection.one(job_id)) for job_id in ("busy", "quiet"))
+    await opened(busy)
+    await opened(quiet)
+    await write("quiet", neo4j_writes=3)  # without a notification
+    for _ in range(4):
+        polls = feed.counts.polls
+        clock.now += 20  # a tick is due after 60
+        wakeups.publish("busy")
+        async with asyncio.timeout(5):
+            while feed.counts.polls == polls:  # noqa: ASYNC110  (the read is in a thread)
+                await asyncio.sleep(0.01)
+
+    assert b'"neo4j_writes":3' in await following(quiet)
+
+
 async def test_hint_of_what_was_read_already_leads_to_one_read(feed, clock):
     await make_job()
     await opened(feed.join(Selection.one("job")))
