@@ -179,6 +179,21 @@ async def test_thread_that_hangs_is_replaced_and_a_few_are_left_behind():
     worker.close()
 
 
+async def test_thread_that_hangs_is_replaced_once_for_all_who_wait_for_it():
+    async def time_out() -> object:
+        with pytest.raises(TimeoutError):
+            await worker.run(release.wait, 20)
+        return worker._thread
+
+    release = threading.Event()
+    worker = WorkerThread("hanging-worker", timeout_seconds=0.02)
+    threads = await asyncio.gather(*(time_out() for _ in range(3)))
+    release.set()
+    worker.close()
+
+    assert len(set(threads)) == 1
+
+
 async def test_time_out_that_the_call_raises_replaces_no_thread():
     def fail() -> None:
         raise TimeoutError

@@ -127,6 +127,22 @@ def test_starting_a_queued_job_keeps_what_was_declared():
     assert job.pool_size == Worker.objects.count() == 2
 
 
+def test_starting_a_queued_job_keeps_or_replaces_what_describes_it():
+    queued = {"document_id": "d", "workers": 2}
+    started = {"document_id": "e", "workers": 3, "total_chunks": 5, "total_images": 6}
+    for job_id in ("kept", "replaced"):
+        queue_job("a.pdf", job_id=job_id, **queued)
+    Job.objects.update(total_chunks=3, total_images=4)
+    start_attempt(JobPlan.of("", job_id="kept"))
+    attempt = start_attempt(JobPlan.of("b.pdf", job_id="replaced", **started))
+    assert attempt.document_id == "e"
+    names = ("document_name", "document_id", "pool_size", "total_chunks", "total_images")
+    assert Job.objects.values_list(*names).get(pk="kept") == ("a.pdf", "d", 2, 3, 4)
+    assert Job.objects.values_list(*names).get(pk="replaced") == ("b.pdf", "e", 3, 5, 6)
+    for job_id, workers in {"kept": 2, "replaced": 3}.items():
+        assert Worker.objects.filter(job=job_id).count() == workers
+
+
 def test_readers_see_that_a_queued_job_has_started():
     queued = queue_job("a.pdf", job_id="job")
     start()

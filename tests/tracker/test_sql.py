@@ -137,6 +137,15 @@ class TestAfterTheEnd:
         assert job.heartbeat_at == before.heartbeat_at
 
 
+class TestLog:
+    @pytest.mark.parametrize("stored", [0, 2])
+    def test_lines_that_were_dropped_before_the_write_are_counted(self, attempt, stored):
+        line = EventEntry(at=NINE, level=EventLevel.INFO, message="line")
+        write_changes(attempt, JobChanges(events=[line] * stored, dropped_events=3))
+        assert JobEvent.objects.filter(message="line").count() == stored
+        assert Job.objects.get().event_count == 1 + stored + 3  # the one is "Started"
+
+
 class TestStage:
     @pytest.mark.parametrize(
         "ending", [StageStatus.COMPLETED, StageStatus.ERROR, StageStatus.SKIPPED]

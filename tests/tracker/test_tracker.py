@@ -137,6 +137,18 @@ def test_a_jobs_own_counters_are_bounded():
         job.count(**{f"c{n}": 1 for n in range(51)})
 
 
+def test_own_counters_of_several_calls_are_bounded_together():
+    with track("a.pdf", stages=["one"]) as job:
+        for n in range(50):
+            job.count(**{f"c{n}": 1})
+        with pytest.raises(ValueError, match="at most 50"):
+            job.count(c50=1)
+        with pytest.raises(ValueError, match="at most 50"):
+            job.set_metrics(c50=1)
+        job.count(c49=1)
+    assert Job.objects.get().counters == {f"c{n}": 1 for n in range(49)} | {"c49": 2}
+
+
 @pytest.mark.parametrize("name", ["", "a\0b", "x" * 65])
 def test_a_counter_has_a_name_that_can_be_stored(name):
     with track("a.pdf", stages=["one"]) as job, pytest.raises(ValueError, match="printable"):
@@ -293,6 +305,16 @@ def test_an_exception_in_an_attach_block_is_logged_and_the_job_continues():
             raise KeyError("c-9")
         assert JobEvent.objects.filter(level="error").get().message == UNEXPECTED
         assert Job.objects.get().job_status is JobStatus.RUNNING
+
+
+def test_attached_block_that_stops_on_request_logs_no_error():
+    with track("a.pdf", stages=["one"]) as job:
+        with pytest.raises(JobCancelled), attach(job.job_id) as other:
+            request_cancellation(job.job_id)
+            other.flush()
+            other.raise_if_cancelled()
+        assert not JobEvent.objects.filter(level="error").exists()
+        assert Job.objects.get().error_count == 0
 
 
 def test_only_a_running_job_can_be_joined():

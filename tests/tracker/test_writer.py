@@ -230,6 +230,20 @@ def test_nothing_is_tried_before_the_pause_is_over(writer, clock, settings):
         assert status_of(job, "one") == "in_progress"
 
 
+def test_thread_sleeps_during_the_pause(writer, clock, monkeypatch):
+    turns = []
+    with track("a.pdf", stages=["one"]):
+        with DatabaseDown(writer):
+            clock.now += HEARTBEAT_SECONDS
+            fail_once_more(writer)
+        work = writer._work
+        monkeypatch.setattr(writer, "_work", lambda: (turns.append(1), work()))
+        time.sleep(FIRST_RETRY_SECONDS / 4)
+        assert len(turns) <= 2
+        clock.now += FIRST_RETRY_SECONDS
+        turn(writer)
+
+
 def test_what_could_not_be_flushed_is_tried_after_the_pause_not_after_the_interval(writer, clock):
     with track("a.pdf", stages=["one"]) as job:
         with DatabaseDown(writer):

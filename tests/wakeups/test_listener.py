@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from ingestion_progress.wakeups import listener
+from ingestion_progress.wakeups import listener, transports
 from ingestion_progress.wakeups.message import Notification
 from ingestion_progress.wakeups.transports import postgres
 from tests.support.servers import postgresql
@@ -56,6 +56,25 @@ class Proxy:
             host=self.host, user="postgres", dbname=self.database, autocommit=True
         ) as connection:
             connection.execute("SELECT pg_notify(%s, %s)", ["ingestion_progress", text])
+
+
+async def test_transport_that_failed_is_closed_before_it_is_replaced(monkeypatch):
+    class Broken:
+        async def receive(self, deliver, ready) -> None:
+            happened.append("failed")
+            raise ConnectionError("reset by peer")
+
+        async def close(self) -> None:
+            happened.append("closed")
+            raise ConnectionError("reset by peer")
+
+    happened: list[str] = []
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(listener, "new_transport", lambda name: Broken())
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await listener._receive("notify", lambda *_: None)
+    assert happened[:4] == ["failed", "closed"] * 2
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from ingestion_progress.wakeups import transports
 from ingestion_progress.wakeups.message import MAX_BYTES, Notification, this_process
 from ingestion_progress.wakeups.sender import MAX_JOBS, Sender
 from ingestion_progress.wakeups.transports import LAST_PAUSE_SECONDS, new_backoff, transport_name
+from tests.support.tracking import eventually
 
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "progress"}
 # Parent and child, in a process without threads.
@@ -35,16 +36,23 @@ print(this_process(), flush=True)
 class FakeTransport:
     """Keeps what is sent."""
 
-    def __init__(self, *, before_each: Callable[[], object] = bool) -> None:
+    def __init__(
+        self,
+        *,
+        before_each: Callable[[], object] = bool,
+        before_close: Callable[[], object] = bool,
+    ) -> None:
         self.sent: list[Notification] = []
         self.is_closed = False
         self._before_each = before_each
+        self._before_close = before_close
 
     async def send(self, notification: Notification) -> None:
         self._before_each()
         self.sent.append(notification)
 
     async def close(self) -> None:
+        self._before_close()
         self.is_closed = True
 
 
@@ -101,6 +109,37 @@ def test_jobs_beyond_the_limit_make_a_notification_about_all(monkeypatch, count,
     first, second = transport.sent
     assert first.job_ids == ("first",)
     assert set(second.job_ids) == set(second.ended) == (job_ids if is_named else set())
+
+
+def test_end_of_a_job_is_in_one_notification(monkeypatch):
+    transport = FakeTransport()
+    with sending_by(monkeypatch, transport) as sender:
+        sender.publish("ended", is_end=True)
+        eventually(lambda: transport.sent)
+        sender.publish("running", is_end=False)
+    assert [(each.job_ids, each.ended) for each in transport.sent] == [
+        (("ended",), ("ended",)),
+        (("running",), ()),
+    ]
+
+
+def test_notification_that_comes_while_an_idle_thread_ends_is_sent_by_another(monkeypatch):
+    is_closing, may_close = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        is_closing.set()
+        assert may_close.wait(10)
+
+    idle, fresh = FakeTransport(before_close=wait), FakeTransport()
+    monkeypatch.setattr(sender_module, "IDLE_SECONDS", 0.01)
+    with sending_by(monkeypatch, idle, fresh) as sender:
+        sender.publish("first", is_end=False)
+        assert is_closing.wait(10)
+        monkeypatch.setattr(sender_module, "IDLE_SECONDS", 10)
+        sender.publish("second", is_end=False)
+        may_close.set()
+    assert [each.job_ids for each in idle.sent] == [("first",)]
+    assert [each.job_ids for each in fresh.sent] == [("second",)]
 
 
 def test_transport_that_failed_is_closed_and_replaced(monkeypatch):
