@@ -216,7 +216,7 @@ def test_page_shows_stages_workers_and_why_it_failed(admin_client: Client) -> No
         assert text in html
 
 
-def test_page_says_that_there_are_no_workers_and_events(admin_client: Client) -> None:
+def test_page_without_workers_and_events_explains_that(admin_client: Client) -> None:
     html = admin_client.get(page(make_job())).content.decode()
     assert "No worker has started yet." in html
     assert "No events have been logged." in html
@@ -271,7 +271,7 @@ def test_page_works_without_the_urls_of_the_app(admin_client, settings) -> None:
 # Permissions
 
 
-def test_nobody_adds_or_changes_a_job(admin_client: Client) -> None:
+def test_no_user_may_add_or_change_a_job(admin_client: Client) -> None:
     job = make_job()
     assert admin_client.get(reverse("admin:ingestion_progress_job_add")).status_code == 403
     assert admin_client.post(page(job), {"document_name": "other"}).status_code == 403

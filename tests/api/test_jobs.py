@@ -215,7 +215,7 @@ class TestEvents:
         assert (error["stage"], error["item"]) == ("parsing", "page 4")
         assert error["message"] == "Page 4 has no text layer"
 
-    def test_log_comes_in_pages(self, client, running_job):
+    def test_log_has_pages(self, client, running_job):
         everything = client.get(f"{JOBS}/running/events").json()
         page = client.get(f"{JOBS}/running/events?limit=1&offset=1").json()
         assert page["items"] == everything["items"][1:2]
@@ -232,7 +232,7 @@ class TestCancellation:
         assert response.status_code == 202
         assert response.json()["status"] == "cancelled"
 
-    def test_running_job_is_asked_to_stop(self, client, running_job):
+    def test_cancellation_of_a_running_job_is_requested(self, client, running_job):
         response = client.post(f"{JOBS}/running/cancellation")
         assert (response.status_code, response.json()["status"]) == (202, "running")
         assert client.get(f"{JOBS}/running").json()["state"]["cancel_requested"] is True

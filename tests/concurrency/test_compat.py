@@ -162,7 +162,7 @@ def requirements() -> list[Requirement]:
 
 
 @pytest.mark.parametrize("library", LOOKED_AT)
-def test_private_names_exist_in_a_version_that_was_looked_at(library):
+def test_private_names_exist_in_a_version_that_was_checked(library):
     looked_at = LOOKED_AT[library]
     ranges = [each.specifier for each in requirements() if each.name == library]
     assert ranges, f"pyproject.toml does not ask for {library}"

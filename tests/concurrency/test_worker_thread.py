@@ -44,7 +44,7 @@ async def test_calls_run_in_one_thread_in_order(worker):
     assert threads[0] != threading.get_ident()
 
 
-async def test_exception_reaches_the_caller_and_the_thread_goes_on(worker):
+async def test_exception_reaches_the_caller_and_the_thread_continues(worker):
     with pytest.raises(ZeroDivisionError):
         await worker.run(lambda: 1 / 0)
     assert await worker.run(lambda: "goes on") == "goes on"
@@ -56,7 +56,7 @@ async def test_stop_iteration_reaches_the_caller_as_a_runtime_error(worker):
             await worker.run(lambda: next(iter([])))
 
 
-async def test_context_variables_go_to_the_thread_and_back(worker):
+async def test_context_variables_are_passed_in_both_directions(worker):
     variable.set("asked")
 
     def answer() -> str:
@@ -69,7 +69,7 @@ async def test_context_variables_go_to_the_thread_and_back(worker):
     assert await asyncio.create_task(worker.run(variable.get), context=contextvars.Context()) == ""
 
 
-async def test_asgiref_locals_go_to_the_thread_and_back(worker):
+async def test_asgiref_locals_are_passed_in_both_directions(worker):
     language = Local()
     language.name = "de"
 
@@ -256,7 +256,7 @@ async def test_requests_share_a_call_that_is_pending():
     assert await shared.result() == 2
 
 
-async def test_exception_of_a_shared_call_reaches_everybody_who_waits():
+async def test_exception_of_a_shared_call_reaches_all_callers():
     shared = SharedCall("shared-call", lambda: 1 / 0, timeout_seconds=5)
 
     for _ in range(2):

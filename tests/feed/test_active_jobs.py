@@ -95,7 +95,7 @@ async def test_client_that_resumes_gets_no_earlier_end_of_a_job_that_runs_again(
     assert await is_silent(resumed)
 
 
-async def test_viewer_who_leaves_during_the_first_read_is_forgotten(feed, settings, monkeypatch):
+async def test_viewer_who_disconnects_during_the_first_read_is_removed(feed, settings, monkeypatch):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     for job_id in ("first", "second", "third", "unwatched"):
         await make_job(job_id)

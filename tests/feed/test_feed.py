@@ -119,7 +119,7 @@ async def test_impossible_id_is_an_unknown_job_without_a_query(feed, reads, job_
     assert not reads.calls
 
 
-async def test_thousand_clients_of_one_job_are_read_once(feed, reads):
+async def test_thousand_clients_of_one_job_share_one_read(feed, reads):
     await make_job()
     subscribers = [feed.join(Selection.one("job")) for _ in range(1000)]
     bodies = [await opened(subscriber) for subscriber in subscribers]
@@ -128,7 +128,7 @@ async def test_thousand_clients_of_one_job_are_read_once(feed, reads):
     assert len({re.sub(rb"^retry: .*\n", b"", body) for body in bodies}) == 1
 
 
-async def test_thousand_clients_of_many_jobs_are_read_in_one_batch(feed, reads, settings):
+async def test_thousand_clients_of_many_jobs_share_one_read(feed, reads, settings):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     await Job.objects.abulk_create(Job(id=f"job-{n}") for n in range(100))
     subscribers = [feed.join(Selection.one(f"job-{n % 100}")) for n in range(1000)]
@@ -173,7 +173,7 @@ async def test_job_whose_clients_left_is_not_read_any_more(feed, reads):
     assert set(reads.calls) == {1}
 
 
-async def test_last_one_out_stops_tasks_and_thread(feed):
+async def test_last_unsubscribe_stops_tasks_and_thread(feed):
     await make_job()
     first, second = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
     await opened(first)
@@ -202,7 +202,7 @@ async def test_feed_starts_again_after_it_stopped(feed):
         feed.unsubscribe(subscriber)
 
 
-def test_feed_follows_into_another_event_loop():
+def test_feed_starts_again_in_another_event_loop():
     feed = Feed()
 
     async def visit(*, leaves: bool) -> bytes:
@@ -302,7 +302,7 @@ async def test_stream_opens_without_a_state_while_the_database_hangs(feed, reads
     assert b"pipeline_progress" in await following(subscriber)
 
 
-async def test_stream_that_nobody_opens_is_forgotten(feed):
+async def test_stream_that_nobody_opens_is_removed(feed):
     await make_job()
     abandoned, reading = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
     await opened(reading)
@@ -376,7 +376,9 @@ async def test_job_that_changes_all_the_time_is_read_when_a_state_may_be_sent(
     assert len(reads.calls) <= 9
 
 
-async def test_hints_that_can_wait_wake_nobody(feed, reads, settings, monkeypatch):
+async def test_notifications_within_the_throttle_do_not_wake_the_poller(
+    feed, reads, settings, monkeypatch
+):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.5
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 1.0
     await make_job()
@@ -400,7 +402,7 @@ async def test_hints_that_can_wait_wake_nobody(feed, reads, settings, monkeypatc
     assert reads.calls == []
 
 
-async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_has_come(
+async def test_notified_end_is_read_at_once_and_any_other_change_when_the_throttle_allows(
     feed, settings
 ):
     await make_job()
@@ -421,7 +423,7 @@ async def test_hint_of_an_end_is_followed_at_once_and_any_other_when_its_time_ha
         assert b"event: complete" in await waiter
 
 
-async def test_hint_of_an_end_is_followed_at_a_tick_too(feed, settings):
+async def test_notified_end_is_read_at_a_tick_too(feed, settings):
     await make_job()
     subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
@@ -435,7 +437,7 @@ async def test_hint_of_an_end_is_followed_at_a_tick_too(feed, settings):
     assert b"event: complete" in await following(subscriber)
 
 
-async def test_hint_of_what_was_read_already_is_forgotten(feed):
+async def test_change_after_a_notification_of_a_state_that_was_read_is_sent(feed):
     await make_job()
     subscriber = feed.join(Selection.one("job"))
     await opened(subscriber)
@@ -446,7 +448,7 @@ async def test_hint_of_what_was_read_already_is_forgotten(feed):
     assert b'"neo4j_writes":3' in await following(subscriber)
 
 
-async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads, monkeypatch):
+async def test_poll_that_never_returns_is_abandoned_and_repeated(feed, reads, monkeypatch):
     monkeypatch.setattr(poller, "POLL_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
     await make_job()
@@ -467,7 +469,7 @@ async def test_poll_that_never_returns_is_given_up_and_tried_afresh(feed, reads,
     assert not feed.is_failing
 
 
-async def test_nobody_is_sent_away_while_nobody_could_come_back(feed, reads, monkeypatch):
+async def test_no_stream_is_rotated_while_the_database_is_down(feed, reads, monkeypatch):
     def fail() -> None:
         raise OperationalError
 

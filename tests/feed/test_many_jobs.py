@@ -114,7 +114,7 @@ async def is_silent(subscriber: Subscription, seconds: float = 0.08) -> bool:
 
 
 class TestAllJobs:
-    async def test_active_jobs_come_at_once_and_ended_ones_do_not(self, feed):
+    async def test_active_jobs_are_sent_at_once_and_ended_ones_are_not(self, feed):
         await make_job("waits", JobStatus.QUEUED)
         await make_job("runs")
         await make_job("ended", JobStatus.FAILED)
@@ -135,7 +135,7 @@ class TestAllJobs:
         assert all(data["job_id"] == "job" for _, _, data in first + last)
         assert last[-1][2] == {"job_id": "job"}
 
-    async def test_new_job_joins_by_itself_and_an_end_ends_no_stream(self, feed):
+    async def test_new_job_is_sent_and_an_end_leaves_the_stream_open(self, feed):
         await make_job("first")
         subscriber = await ready(watch_all(feed))
         await following(subscriber)
@@ -156,7 +156,7 @@ class TestAllJobs:
 
         assert await jobs_of(subscriber, 1) == ["job"]
 
-    async def test_job_that_began_and_ended_between_two_ticks_is_told(self, feed):
+    async def test_job_that_began_and_ended_between_two_ticks_is_sent(self, feed):
         subscriber = await ready(watch_all(feed))
         await make_job("brief", JobStatus.SUCCEEDED)
 
@@ -175,7 +175,7 @@ class TestAllJobs:
         await finish("job")
         assert (await following(subscriber))[-1][0] == "complete"
 
-    async def test_deleted_job_is_not_found_and_the_rest_goes_on(self, feed):
+    async def test_deleted_job_is_not_found_and_the_stream_stays_open(self, feed):
         await make_job("gone")
         await make_job("stays")
         subscriber = await ready(watch_all(feed))
@@ -187,7 +187,7 @@ class TestAllJobs:
         assert (name, data["code"], data["job_id"]) == ("error", "not_found", "gone")
         assert await jobs_of(subscriber, 1) == ["stays"]
 
-    async def test_end_dated_by_a_clock_that_is_slow_reaches_those_who_watch(self, feed):
+    async def test_end_dated_by_a_slow_clock_reaches_connected_viewers(self, feed):
         await make_job("job")
         subscriber = await ready(watch_all(feed))
         await following(subscriber)
@@ -195,7 +195,7 @@ class TestAllJobs:
 
         assert (await following(subscriber))[-1][0] == "complete"
 
-    async def test_what_one_viewer_asks_for_by_name_is_not_news_to_the_others(self, feed):
+    async def test_job_that_one_stream_names_is_not_sent_to_the_others(self, feed):
         await make_job("old", JobStatus.FAILED, finished_at=timezone.now() - timedelta(hours=1))
         subscriber = await ready(watch_all(feed))
         await ready(feed.join(Selection.one("old")))
@@ -204,7 +204,7 @@ class TestAllJobs:
 
         assert await is_silent(subscriber)
 
-    async def test_first_reading_serves_all_who_came_meanwhile(self, feed):
+    async def test_one_scan_serves_all_streams_that_wait_for_it(self, feed):
         await Job.objects.abulk_create(Job(id=f"job-{n}") for n in range(20))
         subscribers = [watch_all(feed) for _ in range(100)]
         for subscriber in subscribers:
@@ -215,7 +215,7 @@ class TestAllJobs:
         assert len({re.sub(rb"^retry: .*\n", b"", received[0]) for received in bodies}) == 1
         assert len({id(body) for received in bodies for body in received[1:]}) == 19
 
-    async def test_hint_about_an_unknown_job_leads_to_a_look(self, feed, settings):
+    async def test_notification_of_an_unknown_job_causes_a_scan(self, feed, settings):
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
         await make_job("known")
         subscriber = await ready(watch_all(feed))
@@ -225,7 +225,7 @@ class TestAllJobs:
 
         assert await jobs_of(subscriber, 1) == ["new"]
 
-    async def test_hint_that_names_no_job_leads_to_a_look(self, feed, settings):
+    async def test_notification_without_names_causes_a_scan(self, feed, settings):
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
         subscriber = await ready(watch_all(feed))
         await make_job("new")
@@ -233,7 +233,7 @@ class TestAllJobs:
 
         assert await jobs_of(subscriber, 1) == ["new"]
 
-    async def test_hint_that_comes_before_the_last_one_leaves_is_not_followed_for_ever(
+    async def test_notification_before_the_last_stream_closes_causes_no_endless_scans(
         self, feed, settings, reads
     ):
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
@@ -248,7 +248,7 @@ class TestAllJobs:
 
         assert reads == []
 
-    async def test_last_one_out_leaves_the_jobs_that_others_watch(self, feed):
+    async def test_jobs_with_other_viewers_stay_watched_after_the_last_stream_of_all(self, feed):
         await make_job("single")
         await make_job("other")
         single, everything = (
@@ -275,10 +275,10 @@ class TestResume:
         assert ended_since("", moment) is None
 
     @pytest.mark.parametrize("text", ["e-5", "٣", "9" * 13, "9" * 5000, "-1", "1.5", "\x00", " "])
-    def test_whatever_is_doubtful_asks_for_everything(self, text):
+    def test_malformed_cursor_requests_all_ends(self, text):
         assert ended_since(text, datetime(2026, 1, 1, tzinfo=UTC)) == BEGINNING
 
-    async def test_end_during_an_absence_is_delivered_to_who_comes_back(self, feed):
+    async def test_client_that_resumes_gets_the_end_that_it_missed(self, feed):
         await make_job("ends")
         await make_job("goes-on")
         first = await ready(watch_all(feed))
@@ -293,7 +293,7 @@ class TestResume:
         assert (ending[-1][0], ending[-1][2]) == ("complete", {"job_id": "ends"})
         assert going[0][2]["job_id"] == "goes-on"
 
-    async def test_earlier_ends_are_not_sent_again_nor_to_the_others(self, feed):
+    async def test_earlier_ends_are_sent_neither_again_nor_to_other_streams(self, feed):
         now = timezone.now()
         for hours in (1, 3, 5):
             await make_job(
@@ -337,7 +337,7 @@ class TestResume:
 
         assert await jobs_of(slow, 2) == ["ends", "goes-on"]
 
-    async def test_end_goes_out_before_a_state_that_was_read_with_it(self, feed, settings):
+    async def test_end_is_sent_before_a_state_that_was_read_with_it(self, feed, settings):
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
         for job_id in ("a-goes-on", "ends", "z-goes-on"):
             await make_job(job_id)
@@ -353,7 +353,7 @@ class TestResume:
         assert (await waiter)[-1][2] == {"job_id": "ends"}
         assert set(await jobs_of(waiting, 2)) == {"a-goes-on", "z-goes-on"}
 
-    async def test_so_many_ends_are_sent_at_most_and_those_are_the_newest(self, feed, monkeypatch):
+    async def test_number_of_ends_is_limited_to_the_newest(self, feed, monkeypatch):
         monkeypatch.setattr(queries_module, "MAX_ENDED", 3)
         now = timezone.now()
         for hours in range(1, 6):
@@ -364,7 +364,7 @@ class TestResume:
         assert await jobs_of(subscriber, 3) == ["3", "2", "1"]
         assert await is_silent(subscriber)
 
-    async def test_ids_of_a_quiet_job_do_not_stay_behind(self, feed):
+    async def test_cursors_of_a_quiet_job_advance(self, feed):
         await make_job("quiet")
         first = await ready(watch_all(feed))
         early = int((await following(first))[0][1])
@@ -375,7 +375,7 @@ class TestResume:
 
 
 class TestNamedJobs:
-    async def test_named_jobs_come_whatever_their_status(self, feed):
+    async def test_named_jobs_are_sent_with_any_status(self, feed):
         await make_job("runs")
         await make_job("ended", JobStatus.FAILED, error="upside down")
         await make_job("unasked")
@@ -388,7 +388,7 @@ class TestNamedJobs:
         assert last["runs"][0] == "job_state"
         assert await is_silent(subscriber)
 
-    async def test_unknown_job_that_is_made_later_joins(self, feed):
+    async def test_named_job_that_is_created_later_is_sent(self, feed):
         await make_job("known")
         subscriber = await ready(watch_named(feed, "known", "later"))
         await jobs_of(subscriber, 2)
@@ -396,7 +396,7 @@ class TestNamedJobs:
 
         assert (await following(subscriber))[0][2]["job_id"] == "later"
 
-    async def test_job_that_has_ended_is_told_of_again_when_it_is_tried_again(self, feed):
+    async def test_ended_job_is_sent_again_when_it_is_retried(self, feed):
         await make_job("job", JobStatus.FAILED)
         subscriber = await ready(watch_named(feed, "job"))
         await following(subscriber)
@@ -449,13 +449,13 @@ class TestUntilIdle:
         assert subscriber.has_ended
         assert not endless.is_ending
 
-    async def test_nothing_to_wait_for_ends_at_once(self, feed):
+    async def test_stream_without_an_active_job_ends_at_once(self, feed):
         subscriber = await ready(watch_all(feed, is_until_idle=True))
 
         assert not is_current(subscriber)
         assert (await following(subscriber))[0][0] == "idle"
 
-    async def test_who_was_told_and_missed_nothing_has_nothing_to_stream(self, feed):
+    async def test_client_with_the_idle_cursor_gets_already_current(self, feed):
         ended_at = timezone.now() - timedelta(minutes=5)
         await make_job("old", JobStatus.SUCCEEDED, finished_at=ended_at)
         idle_id = cursor_at(timezone.now())
@@ -485,7 +485,9 @@ class TestCorruptRows:
     async def break_row(self, job_id: str) -> None:
         await write(job_id, counters={"pages": "many"})
 
-    async def test_corrupt_row_is_an_error_for_its_job_and_the_rest_goes_on(self, feed, caplog):
+    async def test_corrupt_row_is_an_error_for_its_job_and_the_stream_stays_open(
+        self, feed, caplog
+    ):
         await make_job("good")
         await make_job("bad")
         everything = await ready(watch_all(feed))
@@ -503,7 +505,7 @@ class TestCorruptRows:
         logged = [record for record in caplog.records if record.msg == "sse_stream_error"]
         assert len(logged) == 1
 
-    async def test_newcomer_is_told_of_it_too(self, feed):
+    async def test_new_stream_gets_the_error_of_a_corrupt_row_too(self, feed):
         await make_job("bad", counters={"pages": "many"})
         await make_job("good")
         await ready(watch_all(feed))
@@ -511,7 +513,7 @@ class TestCorruptRows:
 
         assert await jobs_of(late, 2) == ["bad", "good"]
 
-    async def test_row_that_was_mended_comes_back(self, feed, monkeypatch):
+    async def test_job_is_sent_again_after_its_row_is_repaired(self, feed, monkeypatch):
         monkeypatch.setattr(active_jobs, "BROKEN_FOR_SECONDS", 0.05)
         await make_job("bad", counters={"pages": "many"})
         subscriber = await ready(watch_all(feed))
@@ -554,7 +556,7 @@ class TestMailbox:
         assert feed.counts.conflated == 1
         assert feed.counts.frames == 5
 
-    async def test_parted_stream_sends_its_goodbye_and_nothing_else(self, feed):
+    async def test_rotated_stream_sends_its_closing_message_and_nothing_else(self, feed):
         await make_job("job")
         subscriber = await ready(watch_all(feed))
         feed.drain(lambda: None)
@@ -567,7 +569,7 @@ class TestMailbox:
         assert late.ready.done()
         assert late.is_ending
 
-    async def test_old_stream_is_parted_with(self, feed):
+    async def test_old_stream_is_rotated(self, feed):
         subscriber = await ready(watch_all(feed))
         assert subscriber.ends_at < float("inf")
         feed.rotate(subscriber.ends_at)
@@ -608,7 +610,7 @@ def queries(monkeypatch):
 
 
 @pytest.mark.parametrize("count", [1, 50, 2000])
-async def test_tick_takes_three_queries_at_most_whatever_is_watched(feed, queries, count):
+async def test_tick_takes_at_most_three_queries_for_any_selection(feed, queries, count):
     await Job.objects.abulk_create(Job(id=f"job-{n}") for n in range(count))
     names = [f"job-{n}" for n in range(min(count, 200))]
     last_event_ids = ("", "nonsense", cursor_at(timezone.now()))
@@ -630,7 +632,7 @@ async def test_tick_takes_three_queries_at_most_whatever_is_watched(feed, querie
 
 
 class TestBatch:
-    async def test_only_its_jobs_come_those_that_begin_later_included(self, feed):
+    async def test_only_jobs_of_the_batch_are_sent_later_ones_included(self, feed):
         await make_job("mine", batch="b")
         await make_job("other", batch="c")
         await make_job("alone")
@@ -651,7 +653,7 @@ class TestBatch:
         ]
         assert await is_silent(subscriber)
 
-    async def test_it_stands_beside_a_stream_of_all(self, feed):
+    async def test_batch_and_stream_of_all_jobs_can_be_open_together(self, feed):
         await make_job("mine", batch="b")
         await make_job("other", batch="c")
         everything = await ready(watch_all(feed))
@@ -660,7 +662,7 @@ class TestBatch:
         assert sorted(await jobs_of(everything, 2)) == ["mine", "other"]
         assert await jobs_of(batch, 1) == ["other"]
 
-    async def test_deleted_job_is_told_to_its_batch_only(self, feed):
+    async def test_deletion_is_sent_to_the_batch_of_the_job_only(self, feed):
         await make_job("mine", batch="b")
         await make_job("other", batch="c")
         mine = await ready(watch_all(feed, batch="b"))
@@ -672,7 +674,7 @@ class TestBatch:
         assert (await following(mine))[0][2]["code"] == "not_found"
         assert await is_silent(others)
 
-    async def test_it_is_idle_when_its_own_jobs_have_ended(self, feed):
+    async def test_batch_is_idle_when_its_jobs_have_ended(self, feed):
         await make_job("mine", batch="b")
         await make_job("other", batch="c")
         subscriber = await ready(watch_all(feed, batch="b", is_until_idle=True))
@@ -684,7 +686,7 @@ class TestBatch:
         assert (await following(subscriber))[0][0] == "idle"
         assert subscriber.has_ended
 
-    async def test_absence_is_made_good_for_its_own_jobs_only(self, feed):
+    async def test_resuming_batch_gets_only_the_ends_of_its_jobs(self, feed):
         await make_job("mine", JobStatus.SUCCEEDED, batch="b")
         await make_job("other", JobStatus.SUCCEEDED, batch="c")
         subscriber = await ready(watch_all(feed, batch="b", last_event_id="1"))

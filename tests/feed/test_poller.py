@@ -73,7 +73,7 @@ async def test_new_job_is_read_again_right_after_a_failed_read(feed, fail_next):
     assert feed.counts.poll_failures == 1
 
 
-async def test_hint_is_followed_right_after_a_failed_read(feed, fail_next):
+async def test_notified_job_is_read_right_after_a_failed_read(feed, fail_next):
     await make_job("first")
     subscriber = feed.join(Selection.active())
     await opened(subscriber)
@@ -85,7 +85,7 @@ async def test_hint_is_followed_right_after_a_failed_read(feed, fail_next):
     assert feed.counts.poll_failures == 1
 
 
-async def test_outage_of_any_length_is_survived_with_bounded_pauses(feed, fail_next, monkeypatch):
+async def test_poller_survives_a_long_failure_with_bounded_pauses(feed, fail_next, monkeypatch):
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.0)
     await make_job()
     fail_next(1100)  # 2 ** 1100 is too large for a float
@@ -150,7 +150,7 @@ async def test_reads_of_a_busy_job_do_not_postpone_the_tick_of_the_others(feed, 
     assert b'"neo4j_writes":3' in await following(quiet)
 
 
-async def test_hint_of_what_was_read_already_leads_to_one_read(feed, clock):
+async def test_notification_of_a_state_that_was_read_causes_one_read(feed, clock):
     await make_job()
     await opened(feed.join(Selection.one("job")))
     polls = feed.counts.polls
@@ -162,7 +162,7 @@ async def test_hint_of_what_was_read_already_leads_to_one_read(feed, clock):
     assert feed.counts.polls == polls + 1
 
 
-async def test_viewer_who_comes_while_frames_are_renewed_gets_the_state(feed, monkeypatch):
+async def test_viewer_who_joins_while_frames_are_refreshed_gets_the_state(feed, monkeypatch):
     await make_job()
     first = feed.join(Selection.one("job"))
     await opened(first)

@@ -72,7 +72,7 @@ def test_queries_are_split_only_by_the_parameter_limit(django_assert_num_queries
     assert len(changes.states) == 25
 
 
-def test_only_jobs_that_moved_are_loaded():
+def test_only_changed_jobs_are_loaded():
     job_ids = make_jobs(3)
     seen = {job_id: known(job_id) for job_id in job_ids}
     Job.objects.filter(pk="job-1").update(revision=7)
@@ -80,7 +80,7 @@ def test_only_jobs_that_moved_are_loaded():
     assert list(read_changes(seen, timezone.now()).states) == ["job-1"]
 
 
-def test_new_attempt_is_news_even_at_the_same_revision():
+def test_new_attempt_is_a_change_even_at_the_same_revision():
     make_jobs(1)
     seen = {"job-0": known("job-0")}
     Job.objects.update(epoch="another")
@@ -88,7 +88,7 @@ def test_new_attempt_is_news_even_at_the_same_revision():
     assert list(read_changes(seen, timezone.now()).states) == ["job-0"]
 
 
-def test_job_that_goes_silent_is_news_without_a_write():
+def test_lost_heartbeat_is_a_change_without_a_write():
     make_jobs(1)
     seen = {"job-0": known("job-0")}
 

@@ -92,7 +92,7 @@ async def test_client_that_resumes_gets_the_ends_it_missed_before_the_idle_event
     assert (await following(resumed))[0][0] == "idle"
 
 
-async def test_client_that_brings_the_idle_id_of_an_earlier_attempt_gets_the_new_end(feed):
+async def test_client_with_the_idle_cursor_of_an_earlier_attempt_gets_the_new_end(feed):
     await make_job("retried", JobStatus.FAILED)
     await make_job("other", JobStatus.FAILED)
     names = ("retried", "other")

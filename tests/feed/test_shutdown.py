@@ -46,7 +46,7 @@ def milliseconds(parting: bytes) -> int:
     return int(re.fullmatch(rb"retry: (\d+)\n", parting)[1])
 
 
-def test_ages_and_returns_are_spread_out(settings):
+def test_maximum_ages_and_retries_are_random(settings):
     settings.INGESTION_PROGRESS_MAX_STREAM_SECONDS = 100
     ages = [stream_age_seconds() for _ in range(500)]
     returns = [milliseconds(retry_between((0.5, 5.0))) for _ in range(500)]
@@ -57,7 +57,7 @@ def test_ages_and_returns_are_spread_out(settings):
     assert 4700 < max(returns) <= 5000
 
 
-async def test_old_stream_is_told_to_come_back_and_young_ones_stay(feed):
+async def test_old_stream_ends_with_a_retry_and_young_ones_stay_open(feed):
     await make_job()
     old, young = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
     await opened(old)
@@ -71,7 +71,7 @@ async def test_old_stream_is_told_to_come_back_and_young_ones_stay(feed):
     assert not young.is_ending
 
 
-async def test_reader_that_takes_nothing_is_cancelled_after_a_while(feed):
+async def test_client_that_does_not_read_is_cancelled_after_a_while(feed):
     await make_job()
     stalled = feed.join(Selection.one("job"))
     await opened(stalled)
@@ -85,7 +85,7 @@ async def test_reader_that_takes_nothing_is_cancelled_after_a_while(feed):
     assert stalled.reader.cancelling()
 
 
-async def test_reader_that_does_not_take_how_it_ends_is_cancelled_at_its_age(feed):
+async def test_client_that_does_not_read_the_closing_event_is_cancelled(feed):
     await make_job()
     stalled = feed.join(Selection.one("job"))
     await opened(stalled)
@@ -125,7 +125,7 @@ async def test_sigterm_that_is_ignored_stays_ignored(ignored, feed):
     assert not subscriber.is_ending
 
 
-async def test_sigterm_does_not_wait_for_a_reader_that_takes_nothing(handled, monkeypatch):
+async def test_sigterm_does_not_wait_for_a_client_that_does_not_read(handled, monkeypatch):
     monkeypatch.setattr("ingestion_progress.feed.shutdown.DRAIN_SECONDS", 0.05)
     feed = Feed()
     await make_job()
@@ -140,7 +140,7 @@ async def test_sigterm_does_not_wait_for_a_reader_that_takes_nothing(handled, mo
     feed.unsubscribe(subscriber)
 
 
-async def test_stream_that_comes_during_the_drain_is_sent_away_at_once(handled):
+async def test_stream_that_begins_during_the_drain_ends_at_once(handled):
     feed = Feed()
     await make_job()
     feed.drain(lambda: None)
@@ -151,7 +151,7 @@ async def test_stream_that_comes_during_the_drain_is_sent_away_at_once(handled):
     assert feed.subscriber_count == 0
 
 
-async def test_second_loop_of_a_process_chains_once(handled):
+async def test_second_event_loop_does_not_install_the_handler_twice(handled):
     begun: list[float] = []
     handler = SigtermHandler(lambda then: (begun.append(time.monotonic()), then()))
     loop = asyncio.get_running_loop()

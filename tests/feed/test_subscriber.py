@@ -24,7 +24,7 @@ async def test_slow_subscriber_gets_only_the_newest_frame(subscriber):
     assert subscriber.output.frames_sent == 1
 
 
-async def test_waiting_subscriber_is_handed_the_very_same_bytes(subscriber):
+async def test_waiting_subscriber_gets_the_same_bytes_object(subscriber):
     waiter = subscriber.__anext__()
     state = frame(1)
     subscriber.put("job", state)
@@ -40,7 +40,7 @@ async def test_anext_returns_a_bare_future(subscriber):
     waiter.cancel()
 
 
-async def test_each_job_has_a_slot_of_its_own(subscriber):
+async def test_each_job_has_a_separate_slot(subscriber):
     subscriber.put("a", frame(1))
     subscriber.put("b", frame(2))
     subscriber.put("a", frame(3))
@@ -55,7 +55,7 @@ async def test_iteration_ends_after_the_final_frame(subscriber):
     assert [body async for body in subscriber] == [frame(100).body]
 
 
-async def test_final_frame_that_is_handed_over_ends_the_iteration(subscriber):
+async def test_final_frame_for_a_waiting_reader_ends_the_iteration(subscriber):
     waiter = subscriber.__anext__()
     subscriber.put("job", frame(100, is_final=True))
 
@@ -78,7 +78,7 @@ async def test_frame_after_a_cancelled_wait_is_kept_for_the_next_one(subscriber)
     assert await anext(subscriber) == frame(1).body
 
 
-async def test_keepalive_reaches_only_who_waits(subscriber):
+async def test_keepalive_is_sent_only_to_a_waiting_reader(subscriber):
     subscriber.send_comment()
     waiter = subscriber.__anext__()
     assert not waiter.done()
@@ -111,7 +111,7 @@ def resuming(last_event_id: str) -> Subscription:
 
 
 class TestWelcome:
-    async def test_who_brings_no_id_gets_the_state(self, subscriber):
+    async def test_client_without_an_id_gets_the_state(self, subscriber):
         subscriber.put("job", frame(1))
 
         assert subscriber.ready.done()
@@ -124,7 +124,7 @@ class TestWelcome:
 
         assert subscriber.open() == frame(1).body
 
-    async def test_who_has_the_state_gets_nothing_until_it_moves(self):
+    async def test_client_with_the_state_gets_nothing_until_it_changes(self):
         subscriber = resuming("epoch-1")
         subscriber.put("job", frame(1))
 
@@ -136,7 +136,7 @@ class TestWelcome:
         subscriber.put("job", frame(2))
         assert await waiter == frame(2).body
 
-    async def test_who_has_the_final_state_has_nothing_to_stream(self):
+    async def test_client_with_the_final_state_gets_already_current(self):
         subscriber = resuming("epoch-100")
         subscriber.put("job", frame(100, is_final=True))
 
@@ -153,7 +153,7 @@ class TestWelcome:
             assert [body async for body in subscriber] == [frame(100, is_final=True).body]
 
 
-async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscriber):
+async def test_rotated_stream_ends_between_frames_after_unsent_ones(subscriber):
     subscriber.put("job", frame(1))
     subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
     subscriber.put("job", frame(2))
@@ -162,7 +162,7 @@ async def test_parted_stream_ends_between_frames_after_what_was_unsent(subscribe
     assert not subscriber.has_ended
 
 
-async def test_waiting_stream_is_parted_with_at_once(subscriber):
+async def test_waiting_stream_is_rotated_at_once(subscriber):
     waiter = subscriber.__anext__()
     subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
     subscriber.end(Message(body=b"retry: 900\n"), EndReason.SHUTDOWN)
@@ -172,7 +172,7 @@ async def test_waiting_stream_is_parted_with_at_once(subscriber):
         await anext(subscriber)
 
 
-async def test_final_state_that_waits_is_the_end_without_a_parting(subscriber):
+async def test_unsent_final_state_ends_the_stream_instead_of_a_rotation(subscriber):
     subscriber.put("job", frame(1, is_final=True))
     subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
 
@@ -223,7 +223,7 @@ class TestCompressed:
     def decoder(self):
         return zlib.decompressobj(wbits=31)
 
-    async def test_every_part_is_read_as_it_comes(self, compressed, decoder):
+    async def test_compressed_part_is_decoded_when_it_arrives(self, compressed, decoder):
         compressed.output.retry = b"retry: 1234\n"
         compressed.put("job", frame(1))
 
@@ -235,13 +235,13 @@ class TestCompressed:
         assert decoder.decompress(await anext(compressed)) == frame(2).body
         assert not decoder.eof
 
-    async def test_blocks_of_a_frame_are_made_once_for_all(self):
+    async def test_frame_is_compressed_once_for_all_streams(self):
         state = frame(1)
 
         assert state.deflated is state.deflated
 
     @pytest.mark.parametrize("ending", ["final", "end", "part"])
-    async def test_it_is_complete_at_each_end(self, compressed, decoder, ending):
+    async def test_gzip_body_is_complete_at_each_ending(self, compressed, decoder, ending):
         if ending == "part":
             compressed.end(Message(body=b"retry: 99\n"), EndReason.SHUTDOWN)
         elif ending == "end":

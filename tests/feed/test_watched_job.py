@@ -66,7 +66,7 @@ async def test_leading_edge_is_sent_at_once(watch):
     assert reader.revisions == [1]
 
 
-async def test_state_that_comes_too_soon_is_to_be_read_again_at_the_trailing_edge(watch):
+async def test_state_within_the_interval_is_read_again_at_its_end(watch):
     reader = Reader(watch, 0.0)
     watch.offer(state(1), 0.0)
     watch.offer(state(2), 0.1)
@@ -93,7 +93,7 @@ async def test_final_state_never_waits(watch, status):
     assert late.subscriber.has_ended
 
 
-async def test_all_subscribers_are_handed_the_same_bytes(watch):
+async def test_all_subscribers_get_the_same_bytes(watch):
     readers = [Reader(watch, 0.0) for _ in range(50)]
     published = state(1)
     watch.offer(published, 0.0)
@@ -134,7 +134,7 @@ async def test_late_joiner_gets_no_second_state_within_the_interval(watch):
     assert late.revisions == [1, 2]
 
 
-async def test_held_subscriber_joins_the_pace_of_the_others(watch):
+async def test_held_subscriber_gets_the_next_state_with_the_others(watch):
     reader = Reader(watch, 0.0)
     watch.offer(state(1), 0.0)
     late = Reader(watch, 0.4)
@@ -151,7 +151,7 @@ async def test_held_subscriber_joins_the_pace_of_the_others(watch):
     assert not watch.is_waiting
 
 
-async def test_who_resumed_with_the_current_state_waits_for_no_interval(watch):
+async def test_client_that_resumed_with_the_current_state_waits_for_no_interval(watch):
     watch.offer(state(1), 0.0)
     resumed = Reader(watch, 0.4, cursor=state(1).version)
     watch.offer(state(2), 0.5)
@@ -160,7 +160,7 @@ async def test_who_resumed_with_the_current_state_waits_for_no_interval(watch):
     assert b"id: e-2-" in resumed.waiter.result()
 
 
-async def test_held_subscriber_that_leaves_is_forgotten(watch):
+async def test_held_subscriber_that_disconnects_is_removed(watch):
     watch.offer(state(1), 0.0)
     late = Reader(watch, 0.4)
     watch.offer(state(2), 0.5)

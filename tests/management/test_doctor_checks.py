@@ -350,7 +350,7 @@ def test_fault_is_located_where_the_next_endpoint_is_right(inner, sentence):
     ],
     ids=["known refusal", "other refusal", "compressed", "silence", "a page"],
 )
-def test_job_that_did_not_arrive_comes_with_the_reason(plain, level, evidence, fix):
+def test_job_that_did_not_arrive_is_reported_with_the_reason(plain, level, evidence, fix):
     found = delivery.job(dataclasses.replace(result_of(), plain=plain))
     assert found.level is level
     assert evidence in found.evidence
@@ -427,7 +427,7 @@ def faults(capsys, url: str, *args: str) -> dict[str, dict[str, str]]:
         (500, {}, "log"),
     ],
 )
-def test_response_of_another_server_comes_with_what_to_set(
+def test_response_of_another_server_is_reported_with_a_remedy(
     httpserver, capsys, status, headers, fix
 ):
     httpserver.expect_request(re.compile("/")).respond_with_data(

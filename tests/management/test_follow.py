@@ -147,13 +147,13 @@ def test_no_control_character_of_a_job_is_drawn() -> None:
     assert out.getvalue().replace("\n", "").isprintable()
 
 
-def test_once_leaves_a_running_job_with_exit_code_0(steps, capsys) -> None:
+def test_once_returns_0_while_the_job_runs(steps, capsys) -> None:
     running()
     assert exit_code("--once", "job-1") == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-def test_database_that_is_down_is_said(monkeypatch, settings) -> None:
+def test_database_that_is_down_is_reported(monkeypatch, settings) -> None:
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 0.04  # as often it looks for the patience's end
     monkeypatch.setattr(feed, "PATIENCE_SECONDS", 0.01)
 
@@ -175,7 +175,7 @@ def test_terminated_follow_claims_no_success(sqlite_project: LiveProject) -> Non
         assert process.wait(10) in {-signal.SIGTERM, 128 + signal.SIGTERM}
 
 
-def test_interrupt_leaves_at_once_and_the_job_alone(sqlite_project: LiveProject) -> None:
+def test_interrupt_ends_the_command_and_not_the_job(sqlite_project: LiveProject) -> None:
     with simulated(sqlite_project) as job_id:
         with following(sqlite_project, job_id) as process:
             assert process.stdout.readline()  # it is up and watching
@@ -216,7 +216,7 @@ def test_terminal_gets_bars_that_are_redrawn(sqlite_project: LiveProject) -> Non
     assert screen.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
 
 
-def test_reader_that_goes_away_ends_it_quietly(sqlite_project: LiveProject) -> None:
+def test_closed_pipe_ends_the_command_without_an_error(sqlite_project: LiveProject) -> None:
     with (
         simulated(sqlite_project) as job_id,
         following(sqlite_project, "--json", job_id) as process,

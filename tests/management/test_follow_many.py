@@ -69,7 +69,7 @@ def test_named_jobs_are_watched_until_the_last_of_them_has_ended(steps, capsys) 
     ]
 
 
-def test_job_that_is_named_twice_is_one(steps, capsys) -> None:
+def test_job_that_is_named_twice_is_shown_once(steps, capsys) -> None:
     started("one").complete()
     assert exit_code("one", "one") == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("100.0%")  # the view of one job
@@ -86,14 +86,14 @@ def test_active_jobs_are_watched_and_those_that_begin_join(steps, capsys) -> Non
     assert out.endswith("1 succeeded, 1 failed\n")
 
 
-def test_job_that_begins_and_fails_between_two_looks_is_told_of(steps, capsys) -> None:
+def test_job_that_begins_and_fails_between_two_reads_is_shown(steps, capsys) -> None:
     one = started("one")
     steps += [lambda: (queue_job("two.pdf", job_id="two"), fail_job("two", "Empty.")), one.complete]
     assert exit_code("--all") == 1
     assert "Empty." in capsys.readouterr().out
 
 
-def test_nothing_active_is_said_and_is_no_failure(steps, capsys) -> None:
+def test_no_active_job_is_reported_and_is_no_failure(steps, capsys) -> None:
     started("past")
     fail_job("past", "Long ago.")
     assert exit_code("--all") == 0
@@ -110,7 +110,7 @@ def test_batch_is_watched_and_no_job_of_another(steps, capsys) -> None:
     assert out.endswith("2 succeeded\n")
 
 
-def test_batch_tells_of_the_failure_that_nobody_watched(steps, capsys) -> None:
+def test_batch_counts_a_failure_from_before_the_command(steps, capsys) -> None:
     started("early", batch="import")
     fail_job("early", "No text.")
     mine = started("mine", batch="import")
@@ -187,7 +187,7 @@ def test_row_that_cannot_be_read_ends_its_own_job_only(steps, capsys, args) -> N
     assert out.endswith("1 succeeded, 1 unreadable\n")
 
 
-def test_job_that_is_deleted_after_its_end_has_ended_as_it_did(steps, capsys) -> None:
+def test_deletion_of_an_ended_job_does_not_change_its_end(steps, capsys) -> None:
     one, two = started("one"), started("two")
     steps += [one.complete, lambda: delete_job("one"), two.complete]
     assert exit_code("one", "two") == 0
@@ -213,7 +213,7 @@ def test_new_attempt_that_succeeds_makes_good_for_the_one_that_failed(steps, cap
 # What is shown
 
 
-def test_once_shows_each_as_it_is_and_leaves(steps, capsys) -> None:
+def test_once_shows_each_state_and_returns(steps, capsys) -> None:
     started("one")
     started("two").complete()
     assert exit_code("--once", "one", "two") == 0
@@ -246,7 +246,7 @@ def test_name_of_two_lines_is_printed_on_one_without_what_a_terminal_obeys(steps
     assert "\x1b" not in out
 
 
-def test_concern_about_one_of_many_is_said_once_beside_its_states(steps, capsys) -> None:
+def test_warning_about_one_of_many_jobs_is_printed_once(steps, capsys) -> None:
     running("one", updated_at=timezone.now() - timedelta(seconds=300))
     started("two")
     steps += [lambda: None, lambda: fail_job("one", "Enough."), lambda: fail_job("two", "Enough.")]
@@ -295,7 +295,7 @@ def drawn(rows: int, width: int = 100) -> list[str]:
     return out.getvalue().splitlines()
 
 
-def test_bars_say_of_each_job_how_far_it_is_and_what_it_does() -> None:
+def test_bars_show_the_percentage_and_the_stages_of_each_job() -> None:
     job_with(job_id="one", document_name="one.pdf", reached_percent=60)
     job_with(JobStatus.QUEUED, job_id="two", created_at=timezone.now() - timedelta(seconds=90))
     one, two = drawn(10)
@@ -315,7 +315,7 @@ def test_bars_are_never_more_lines_than_the_terminal_has() -> None:
     assert "\x1b" not in "".join(lines)
 
 
-def test_room_that_running_jobs_leave_shows_the_next_in_the_queue() -> None:
+def test_remaining_rows_show_the_next_queued_jobs() -> None:
     job_with(job_id="runs", document_name="runs")
     for number in range(3):
         created = timezone.now() - timedelta(seconds=30 - number)

@@ -92,7 +92,7 @@ def test_it_starts_under_overridden_settings_too(sqlite_project: LiveProject) ->
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
-def test_simulation_leads_a_session_of_its_own(sqlite_project: LiveProject) -> None:
+def test_simulation_runs_in_a_new_session(sqlite_project: LiveProject) -> None:
     with simulated(sqlite_project) as job_id:
         pid = process_of(job_id)
         assert os.getsid(pid) == pid
@@ -227,7 +227,7 @@ def test_foreground_prints_the_id_last_and_a_wanted_failure_is_no_error(tracking
 
 
 @pytest.mark.parametrize("flags", [[], ["--foreground"]])
-def test_taken_id_is_refused_with_the_remedy(tracking, flags: list[str]) -> None:
+def test_existing_id_is_refused_with_the_remedy(tracking, flags: list[str]) -> None:
     queue_job("real.pdf", job_id="taken")
     with pytest.raises(CommandError, match=r"taken exists and is queued\. Choose another id"):
         call_command("simulate_job", "--job-id=taken", *flags)
@@ -251,7 +251,7 @@ def test_taken_id_is_refused_with_the_remedy(tracking, flags: list[str]) -> None
         ("--job-id=", "A job id has 1 to 255 printable characters"),
     ],
 )
-def test_bad_argument_is_explained_and_leaves_nothing_behind(tracking, argument, says) -> None:
+def test_invalid_argument_is_explained_and_creates_no_job(tracking, argument, says) -> None:
     with pytest.raises(CommandError, match=says):
         call_command("simulate_job", argument)
     assert not Job.objects.exists()

@@ -139,7 +139,7 @@ def test_documents_with_different_ids_may_share_a_name(storage):  # noqa: F811
         ("a.txt", b"text", {"document_id": "../x"}, InvalidJobId),
     ],
 )
-def test_refused_upload_leaves_nothing(
+def test_refused_upload_stores_nothing(
     storage,  # noqa: F811
     name: str,
     content: bytes,
@@ -181,7 +181,7 @@ def test_existing_job_id_leaves_the_former_document_unchanged(storage):  # noqa:
 
 
 @closed_queues
-def test_refusing_task_queue_leaves_nothing(storage, settings, queue):  # noqa: F811
+def test_refusing_task_queue_stores_nothing(storage, settings, queue):  # noqa: F811
     settings.TASKS = {"default": queue}
     with pytest.raises(TaskNotQueued, match="did not accept the document"):
         receive(text(), name="a.txt")
@@ -189,7 +189,7 @@ def test_refusing_task_queue_leaves_nothing(storage, settings, queue):  # noqa: 
 
 
 @closed_queues
-def test_refusal_in_a_transaction_of_the_caller_leaves_nothing(storage, settings, queue):  # noqa: F811
+def test_refusal_in_a_transaction_of_the_caller_stores_nothing(storage, settings, queue):  # noqa: F811
     settings.TASKS = {"default": queue}
     with pytest.raises(TaskNotQueued), transaction.atomic():
         receive(text(), name="a.txt")

@@ -85,7 +85,7 @@ def test_it_is_written_down_on_what_it_was_measured(result):
 
 
 class TestFolder:
-    def test_a_run_of_everything_replaces_what_is_kept(self):
+    def test_a_complete_run_replaces_the_results(self):
         assert arguments([]).out == KEPT
         assert (ROOT / KEPT).is_dir()
 
@@ -93,13 +93,13 @@ class TestFolder:
         "part",
         ["--quick", "--kind=paced", "--only=bare", "--clients=10", "--seconds=1", "--rounds=1"],
     )
-    def test_a_run_of_less_or_of_other_numbers_leaves_it_alone(self, part):
+    def test_a_partial_run_does_not_replace_the_results(self, part):
         assert arguments([part]).out == TRIED
 
     def test_a_folder_that_is_named_is_used(self):
         assert arguments(["--quick", "--out=elsewhere"]).out == Path("elsewhere")
 
-    def test_the_picture_is_of_what_is_kept(self):
+    def test_the_picture_shows_the_results_in_the_repository(self):
         assert arguments(["--picture=fan-out.svg"]).out == KEPT
 
 
@@ -139,7 +139,7 @@ class TestComparisonWithThePeers:
             "frames/s, times better than the best peer: uvicorn 4.00× (4.00–4.00)"
         )
 
-    def test_who_is_worse_is_less_than_one_time_better(self):
+    def test_a_worse_candidate_is_less_than_one_time_better(self):
         waits = {"ours-uvicorn": 200.0, "fastapi": 150.0}
         rounds = [{name: {"first_frame_ms": {"p99": ms}} for name, ms in waits.items()}]
         assert printed("arrivals", rounds)[-1].endswith(": uvicorn 0.75× (0.75–0.75)")
@@ -154,7 +154,7 @@ class TestComparisonWithThePeers:
         assert kind.compared_by in ("", *(path for _, path, _ in kind.figures))
 
 
-def test_the_connections_of_each_crowd_are_printed_beside_its_queries():
+def test_connections_and_queries_are_printed_for_each_number_of_clients():
     by_clients = [
         {"clients": 0, "queries_per_second": 0.0, "connections": 2},
         {"clients": 10, "queries_per_second": 6.5, "connections": 4},
@@ -164,7 +164,7 @@ def test_the_connections_of_each_crowd_are_printed_beside_its_queries():
     assert row.removeprefix("this project on uvicorn").split()[:5] == ["0", "2", "6.5", "4", "–"]
 
 
-def test_each_way_of_a_wake_up_has_its_columns_and_one_that_was_not_there_a_dash():
+def test_each_way_of_a_wake_up_has_columns_and_a_missing_one_a_dash():
     by_notify = {"other process, wake-ups on": {"p50": 20.4, "p99": 35.1}}
     heading, row = printed("latency", [{"ours-uvicorn": {"write_to_browser_ms": by_notify}}])[1:]
     assert "other process, wake-ups by Redis, p50 ms" in heading
@@ -208,7 +208,7 @@ class TestLoadClient:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             return json.loads(process.stdout.readline())
 
-    def test_each_client_sends_a_header_of_its_own(self, command, frames, tmp_path):
+    def test_each_client_sends_a_different_header(self, command, frames, tmp_path):
         headers = tmp_path / "headers"
         headers.write_bytes(b"Cookie: a=1\r\nCookie: b=2\r\nCookie: c=3\r\n")
         assert self.run([*command, headers])["first_frame_ms"]["count"] == 3
@@ -232,7 +232,7 @@ def test_viewers_are_signed_in_as_users_who_may_watch(client, settings):
 
 
 class TestFailures:
-    def test_the_table_says_in_how_many_rounds_one_was_measured_and_why(self):
+    def test_the_table_has_the_rounds_and_failures_of_a_candidate(self):
         rounds = [paced(bare=5, fastapi=30), paced(bare=5)]
         failures = [{"round": 2, "candidate": "fastapi", "error": "TooFewStreams: 9 of 10"}]
         assert printed("paced", rounds, failures)[-1] == (
@@ -246,11 +246,11 @@ class TestFailures:
             "measured in 0 of 3 rounds: DidNotStart: no port; TooFewStreams: 9 of 10"
         )
 
-    def test_a_reason_takes_no_more_than_its_part_of_a_line(self):
+    def test_a_long_reason_is_shortened(self):
         failures = [{"candidate": "fastapi", "error": "DidNotStart: " + "a line\n" * 300}]
         (line,) = [line for line in printed("paced", [{}], failures) if "DidNotStart" in line]
         assert line.endswith(" …")
         assert len(line) < 200
 
-    def test_a_run_without_failures_says_nothing(self):
+    def test_a_run_without_failures_prints_no_line_about_them(self):
         assert len(printed("paced", [paced(bare=5)])) == 3

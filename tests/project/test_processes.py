@@ -107,7 +107,7 @@ def test_second_signal_does_not_wait(supervise, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells children of a kill -9")
-def test_killed_supervisor_takes_its_programs_along(supervise, tmp_path):
+def test_programs_end_when_the_supervisor_is_killed(supervise, tmp_path):
     process = supervise("web", STEADY)
     until(lambda: "ready" in output(tmp_path))
     family = descendants(process)
@@ -116,7 +116,7 @@ def test_killed_supervisor_takes_its_programs_along(supervise, tmp_path):
     until(lambda: not alive(family))
 
 
-def test_reader_that_goes_away_ends_everything():
+def test_closed_output_ends_all_programs():
     script = "while echo line; do sleep 0.05; done"
     process = subprocess.Popen(
         [sys.executable, "-c", DRIVER, "web", script], cwd=ROOT, stdout=subprocess.PIPE
@@ -139,16 +139,14 @@ def test_lines_carry_the_name_of_their_program(supervise, tmp_path):
     assert "hello" in lines
 
 
-def test_website_that_does_not_start_ends_everything_and_says_so(supervise, tmp_path):
+def test_web_server_that_does_not_start_ends_everything_with_a_message(supervise, tmp_path):
     process = supervise("web", "echo no database >&2; exit 3", "worker", STEADY)
     assert process.wait(timeout=5) == 1
     assert "web    | no database" in output(tmp_path)
     assert "The web ended (exit code 3) soon after its start: stopping." in output(tmp_path)
 
 
-def test_worker_that_does_not_start_is_tried_again_after_growing_pauses_and_the_website_stays(
-    supervise, tmp_path
-):
+def test_worker_that_does_not_start_is_restarted_after_growing_pauses(supervise, tmp_path):
     process = supervise("web", STEADY, "worker", "echo no database >&2; exit 3")
     until(lambda: output(tmp_path).count("worker | no database") == 3)
     ended = "The worker ended (exit code 3) soon after its start. It is started again in"

@@ -75,7 +75,7 @@ def test_scripts_are_posix_shell(script):
     assert not re.search(r"\[\[|\blocal\b|\bfunction\b|<<<|\bsource\b", text)
 
 
-def test_first_python_that_runs_and_is_new_enough_is_taken(bin_folder, shell):
+def test_first_python_that_runs_and_is_new_enough_is_used(bin_folder, shell):
     add_python(
         bin_folder, "python3", 'case $1 in -c) exit 1;; --version) echo "Python 3.9.2";; esac'
     )
@@ -103,7 +103,7 @@ def test_no_python_is_one_sentence(shell, bin_folder):
     assert done.stderr.count("\n") == 1
 
 
-def test_missing_venv_module_is_one_sentence_and_leaves_nothing(bin_folder, shell, tmp_path):
+def test_missing_venv_module_is_one_sentence_and_no_folder_remains(bin_folder, shell, tmp_path):
     add_python(bin_folder, "python3", '[ "$2" = venv ] && { echo "No module named venv"; exit 1; }')
     done = shell(f"{ENVIRONMENT} environment {tmp_path}/env '' requirements.txt")
     assert done.returncode == 1
@@ -123,9 +123,7 @@ def test_missing_ensurepip_is_no_obstacle(bin_folder, shell, tmp_path):
     subprocess.run([tmp_path / "env/bin/python", "-c", ""], check=True)
 
 
-def test_network_that_is_away_is_said_and_tried_again_at_the_next_start(
-    bin_folder, shell, tmp_path
-):
+def test_missing_network_is_reported_and_the_next_start_tries_again(bin_folder, shell, tmp_path):
     add_python(bin_folder, "python3")
     lock = tmp_path / "lock.txt"
     lock.write_text("django==5.2.19 --hash=sha256:" + "0" * 64 + "\n")
@@ -274,7 +272,7 @@ def statuses(deployment: Deployment) -> dict[str, str]:
     return {job["document_name"]: job["status"] for job in deployment.jobs().values()}
 
 
-def test_stopping_takes_open_connections_and_all_processes_along(deployment):
+def test_stopping_ends_open_connections_and_all_processes(deployment):
     deployment.start()
     family = psutil.Process(deployment.process.pid).children(recursive=True)
     assert len(family) >= 2
@@ -309,7 +307,7 @@ def test_website_stays_when_the_worker_dies_twice_within_seconds(deployment):
     assert deployment.process.poll() is None
 
 
-def test_unknown_name_in_the_env_file_is_said_at_the_start(deployment):
+def test_unknown_name_in_the_env_file_is_reported_at_the_start(deployment):
     (deployment.folder / ".env").write_text("THROTLE_SECONDS=3\n")
     said = deployment.start()
     assert f"{deployment.folder}/.env: THROTLE_SECONDS is unknown." in said
@@ -344,7 +342,7 @@ def test_impossible_address_is_one_sentence(empty_deployment, env, sentence):
     assert deployment.process.wait(timeout=20) == 1
 
 
-def test_wrong_interval_is_said_before_anything_starts(empty_deployment):
+def test_invalid_interval_is_reported_before_anything_starts(empty_deployment):
     deployment = empty_deployment
     said = deployment.start(KEEPALIVE_SECONDS="-1")
     assert deployment.process.wait(timeout=20) == 1
@@ -369,7 +367,7 @@ def test_env_file_chooses_the_port_and_production(deployment):
     assert httpx.get(f"{deployment.url}{hashed}").status_code == 200
 
 
-def test_serving_other_machines_comes_with_a_warning(deployment):
+def test_serving_other_machines_prints_a_warning(deployment):
     said = deployment.start(HOST="0.0.0.0")
     assert "Anyone who reaches " in said
     answer = httpx.get(

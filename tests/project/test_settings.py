@@ -94,7 +94,7 @@ def test_every_setting_has_a_heading(tmp_path):
     assert names - set(EXAMPLES) == DECIDED_IN_CODE
 
 
-def test_env_file_counts_unless_the_environment_says_otherwise(tmp_path):
+def test_env_file_counts_unless_the_environment_has_the_variable(tmp_path):
     (tmp_path / ".env").write_text("PORT=9001\nHOST=127.0.0.2\nKEEPALIVE_SECONDS=3\n")
     found = deployed(tmp_path, HOST="127.0.0.3")
     assert (found["PORT"], found["HOST"]) == (9001, "127.0.0.3")
@@ -129,14 +129,14 @@ def test_every_name_that_something_reads_is_known(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["", " "])
-def test_an_empty_variable_leaves_it_to_the_env_file_and_then_to_the_default(tmp_path, value):
+def test_an_empty_variable_counts_as_not_set(tmp_path, value):
     (tmp_path / ".env").write_text("PORT=9001\nKEEPALIVE_SECONDS=3\nTIME_ZONE=\n")
     found = deployed(tmp_path, PORT=value, KEEPALIVE_SECONDS=value, TIME_ZONE=value)
     assert (found["PORT"], found["INGESTION_PROGRESS_KEEPALIVE_SECONDS"]) == (9001, 3)
     assert found["TIME_ZONE"] == "UTC"
 
 
-def test_a_log_in_a_terminal_is_for_people_unless_told_otherwise(tmp_path):
+def test_a_log_in_a_terminal_has_console_format_by_default(tmp_path):
     in_terminal = "import sys; sys.stderr.isatty = lambda: True" + SHOW
 
     def logging_in_terminal(**env: str) -> Any:
@@ -209,7 +209,7 @@ def test_second_database_holds_the_progress_tables(tmp_path):
     assert found["DATABASES"]["progress"]["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
 
 
-def test_production_is_closed_and_secure_unless_told_otherwise(tmp_path):
+def test_production_is_not_public_and_secure_by_default(tmp_path):
     found = deployed(tmp_path)
     assert found["INGESTION_PROGRESS_PUBLIC"] is False
     assert found["CORS_ALLOW_ALL_ORIGINS"] is False
@@ -224,7 +224,7 @@ def test_production_is_closed_and_secure_unless_told_otherwise(tmp_path):
     ]
 
 
-def test_other_machines_are_let_in_only_in_development_and_when_asked(tmp_path):
+def test_other_machines_are_accepted_only_in_development_and_if_configured(tmp_path):
     assert deployed(tmp_path, DEBUG="true")["ALLOWED_HOSTS"] == ["localhost", "127.0.0.1", "[::1]"]
     assert deployed(tmp_path, DEBUG="true", HOST="0.0.0.0")["ALLOWED_HOSTS"] == ["*"]
     assert "*" not in deployed(tmp_path, HOST="0.0.0.0")["ALLOWED_HOSTS"]

@@ -109,7 +109,7 @@ def set_cookies(get_response: Any) -> Any:
     ],
 )
 @pytest.mark.parametrize("is_public", [True, False], ids=["public", "closed"])
-async def test_answer_is_the_one_of_djangos_own_handler(settings, exchange, is_public):
+async def test_response_is_that_of_djangos_handler(settings, exchange, is_public):
     settings.INGESTION_PROGRESS_PUBLIC = is_public
     settings.INGESTION_PROGRESS_MAX_STREAM_SECONDS = 0.05  # the stream of all jobs has no other end
     await make_job(JobStatus.SUCCEEDED)
@@ -128,7 +128,7 @@ async def test_answer_is_the_one_of_djangos_own_handler(settings, exchange, is_p
     assert not ours.sent[-1].get("more_body")
 
 
-async def test_cookies_and_headers_are_those_of_djangos_own_handler(settings):
+async def test_cookies_and_headers_are_those_of_djangos_handler(settings):
     settings.MIDDLEWARE = [f"{__name__}.set_cookies", *settings.MIDDLEWARE]
     await make_job(JobStatus.SUCCEEDED)
 
@@ -139,7 +139,7 @@ async def test_cookies_and_headers_are_those_of_djangos_own_handler(settings):
     assert [name for name, _ in ours.sent[0]["headers"]].count(b"Set-Cookie") == 2
 
 
-async def test_open_stream_keeps_nothing_of_its_head(feed):
+async def test_open_stream_keeps_no_headers_in_memory(feed):
     """Some kilobytes, for each of thousands of streams."""
     await make_job()
     exchange = get()
@@ -217,7 +217,7 @@ def note_thread(get_response):
     return middleware
 
 
-async def test_crowd_shares_a_few_threads_and_holds_no_connection(settings):
+async def test_many_streams_share_few_threads_and_hold_no_connection(settings):
     settings.MIDDLEWARE = [f"{__name__}.note_thread"]
     seen_threads.clear()
     await make_job()
@@ -248,7 +248,7 @@ def add_header(get_response):
     return middleware
 
 
-async def test_middleware_that_is_only_async_is_heard_too(settings):
+async def test_middleware_that_is_only_async_runs_too(settings):
     settings.MIDDLEWARE = [
         "django.middleware.common.CommonMiddleware",
         f"{__name__}.add_header",
@@ -263,7 +263,7 @@ async def test_middleware_that_is_only_async_is_heard_too(settings):
 
 
 @pytest.mark.parametrize("path", ["/", "/progress", "/api/v1/admin/ingestion/jobs"])
-async def test_everything_else_is_handed_on(path):
+async def test_other_requests_are_passed_to_the_application(path):
     seen = []
 
     async def application(scope, receive, send):
@@ -274,7 +274,7 @@ async def test_everything_else_is_handed_on(path):
     assert seen == [path]
 
 
-async def test_what_is_no_request_is_handed_on():
+async def test_other_scopes_are_passed_to_the_application():
     seen = []
 
     async def application(scope, receive, send):
@@ -298,7 +298,7 @@ def finished():
     signals.request_finished.disconnect(note)
 
 
-async def test_client_that_leaves_is_logged_and_cleaned_up(feed, caplog, finished):
+async def test_disconnect_is_logged_and_cleaned_up(feed, caplog, finished):
     caplog.set_level(logging.INFO, "ingestion_progress")
     await make_job()
     exchange = get()
@@ -316,7 +316,7 @@ async def test_client_that_leaves_is_logged_and_cleaned_up(feed, caplog, finishe
     assert exchange.sent[-1]["more_body"]
 
 
-async def test_client_that_leaves_before_the_first_state_leaves_nothing(feed, monkeypatch):
+async def test_disconnect_before_the_first_state_is_cleaned_up(feed, monkeypatch):
     frozen = threading.Event()
     from ingestion_progress.feed import poller
 
@@ -332,9 +332,7 @@ async def test_client_that_leaves_before_the_first_state_leaves_nothing(feed, mo
     assert get_connection_limits().stream_count == 0
 
 
-async def test_rule_that_gets_no_answer_is_given_up_and_the_client_comes_back(
-    settings, monkeypatch
-):
+async def test_rule_that_hangs_is_abandoned_and_the_client_reconnects(settings, monkeypatch):
     monkeypatch.setattr(asgi, "TIMEOUT_SECONDS", 0.05)
     settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.when_released"
     await make_job()
@@ -349,7 +347,7 @@ async def test_rule_that_gets_no_answer_is_given_up_and_the_client_comes_back(
     assert b"not_found" in later.body
 
 
-async def test_error_of_the_feed_is_what_the_server_hears(feed, monkeypatch):
+async def test_error_of_the_feed_reaches_the_server(feed, monkeypatch):
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("The feed is in use in another event loop of this process.")
 
@@ -358,7 +356,7 @@ async def test_error_of_the_feed_is_what_the_server_hears(feed, monkeypatch):
         await get().through(streams_application())
 
 
-async def test_body_that_a_request_brings_is_read_and_one_that_breaks_off_ends_it(feed):
+async def test_body_is_read_and_an_incomplete_body_ends_the_request(feed):
     await make_job(JobStatus.SUCCEEDED)
     length = ("content-length", "4")
     brought = Exchange(url_of("job"), [b"no", b"pe"], [length], method="GET")
@@ -373,7 +371,7 @@ async def test_body_that_a_request_brings_is_read_and_one_that_breaks_off_ends_i
     assert gone.sent == []
 
 
-async def test_server_that_cancels_is_obeyed(feed, finished):
+async def test_cancellation_by_the_server_is_passed_on(feed, finished):
     await make_job()
     exchange = get()
     answering = asyncio.create_task(
@@ -387,7 +385,7 @@ async def test_server_that_cancels_is_obeyed(feed, finished):
     assert feed.subscriber_count == 0
 
 
-async def test_server_that_cancels_a_stream_which_has_said_everything_hears_no_error(monkeypatch):
+async def test_cancellation_of_a_complete_stream_raises_no_error(monkeypatch):
     may_close = threading.Event()
     is_closing = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -409,7 +407,7 @@ async def test_server_that_cancels_a_stream_which_has_said_everything_hears_no_e
     assert not exchange.sent[-1].get("more_body")
 
 
-async def test_reader_that_is_given_up_ends_without_an_error(feed):
+async def test_aborted_stream_ends_without_an_error(feed):
     await make_job()
     exchange = get()
     answering = asyncio.create_task(
@@ -423,7 +421,7 @@ async def test_reader_that_is_given_up_ends_without_an_error(feed):
     assert feed.subscriber_count == 0
 
 
-async def test_stream_that_does_not_begin_says_why_in_the_log(settings, feed, caplog):
+async def test_stream_that_does_not_begin_logs_the_reason(settings, feed, caplog):
     caplog.set_level(logging.INFO, "ingestion_progress")
     await make_job(JobStatus.SUCCEEDED)
     await get(url_of("job"), ("last-event-id", VERSION)).through(streams_application())
@@ -476,7 +474,7 @@ async def test_refused_stream_has_one_line_in_the_log(
 
 
 @pytest.mark.parametrize(("encoding", "decoded"), [("gzip", gzip.decompress), ("identity", bytes)])
-async def test_too_many_streams_are_told_so_in_the_encoding_of_the_answer(
+async def test_too_many_streams_is_sent_in_the_encoding_of_the_response(
     settings, encoding, decoded
 ):
     settings.INGESTION_PROGRESS_MAX_STREAMS = 1

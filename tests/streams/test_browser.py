@@ -119,9 +119,7 @@ def test_error_event_can_be_told_from_a_network_error(elsewhere, server):
     ]
 
 
-def test_client_that_does_not_close_is_told_to_stop_when_it_reconnects(
-    elsewhere, server, sqlite_project, job_id
-):
+def test_client_that_reconnects_after_the_end_gets_204(elsewhere, server, sqlite_project, job_id):
     assert sqlite_project.python(RUN, job_id).wait(30) == 0
 
     page = elsewhere(progress_url(server.url, job_id) + "#stay")

@@ -125,7 +125,7 @@ def test_streams_outlive_a_restart_of_the_database(server, project, database, jo
     assert logged(project, "feed_poll_recovered") == 1
 
 
-def test_who_signed_in_comes_back_after_the_database(project, database, job_id):
+def test_signed_in_viewer_reconnects_when_the_database_is_back(project, database, job_id):
     """Nobody can say who may watch, and a 500 would end an EventSource for good."""
     cookie = f"sessionid={project.ask(LOG_IN, uuid.uuid4().hex)}"
     project.log.write_bytes(b"")
@@ -185,7 +185,7 @@ def test_streams_outlive_a_database_that_does_not_answer(server, project, databa
 
 
 @on("uvicorn")
-def test_process_leaves_although_the_database_does_not_answer(server, database, job_id):
+def test_process_exits_although_the_database_does_not_answer(server, database, job_id):
     with raw_stream(progress_url(server.url, job_id)) as connection:
         read_until(connection, b"event: job_state")
         with database.frozen():

@@ -117,7 +117,7 @@ async def end_with_viewers(server: LiveServer, job_id: str) -> tuple[list[Viewer
     return viewers, seconds
 
 
-async def test_every_stream_ends_between_frames_and_the_process_leaves(server, job_id):
+async def test_every_stream_ends_between_frames_and_the_process_exits(server, job_id):
     logged_before = len(server.project.log.read_text())  # by other tests
     viewers, seconds = await end_with_viewers(server, job_id)
 
@@ -130,7 +130,7 @@ async def test_every_stream_ends_between_frames_and_the_process_leaves(server, j
     assert "Traceback" not in server.project.log.read_text()[logged_before:]
 
 
-def test_reader_that_takes_nothing_does_not_keep_the_process(server, large_job_id):
+def test_client_that_does_not_read_does_not_delay_the_exit(server, large_job_id):
     (stalled,) = faults.stalled(progress_url(server.url, large_job_id), 1)
     with stalled:
         stalled.recv(1, socket.MSG_PEEK)

@@ -53,7 +53,7 @@ def read_by_httpx_sse(body: bytes) -> list[tuple[str, int | None]]:
 
 
 @pytest.mark.parametrize("kind", ["one", "named", "all"])
-async def test_retry_travels_in_the_block_of_the_first_event(feed, kind):
+async def test_retry_is_in_the_block_of_the_first_event(feed, kind):
     await make_job()
     subscriber = subscribe(feed, kind)
     await subscriber.ready
@@ -96,7 +96,7 @@ async def test_stream_that_is_ended_early_dispatches_nothing_at_its_end(feed, ki
     assert [name for name, _ in read_by_httpx_sse(body)] == ["pipeline_progress", "job_state"]
 
 
-async def test_end_of_all_jobs_carries_the_retry_of_a_stream_without_states(feed):
+async def test_idle_event_has_the_retry_of_a_stream_without_states(feed):
     subscriber = subscribe(feed, "all")
     body = subscriber.open() + b"".join([part async for part in subscriber])
     (event,) = read_by_httpx_sse(body)

@@ -210,7 +210,7 @@ async def test_queries_per_tick_do_not_depend_on_viewers(postgresql_project, dat
     assert with_many < 2
 
 
-async def test_500_viewers_who_are_cut_at_once_come_back_spread_out(
+async def test_500_viewers_reconnect_at_different_times_after_a_cut(
     postgresql_project, database, job_id
 ):
     project = postgresql_project

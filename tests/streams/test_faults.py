@@ -205,18 +205,18 @@ def siege(request: pytest.FixtureRequest, sieges: dict[str, Siege]) -> Siege:
     return sieges[request.param]
 
 
-def test_siege_was_one(siege):
+def test_all_faulty_clients_were_connected(siege):
     vanished = VANISHED if faults.HAS_NAMESPACES else 0
     assert siege.streams_at_most >= STALLED + CRAWLING + vanished
 
 
-def test_hostile_client_costs_a_descriptor_and_little_memory_while_it_stays(siege):
+def test_faulty_client_costs_a_descriptor_and_little_memory(siege):
     descriptors = siege.descriptors_beside - siege.descriptors_before
     assert SLOW <= descriptors <= HOSTILE
     assert siege.rss_beside - siege.rss_before < HOSTILE * MEBIBYTE / 8
 
 
-def test_streams_of_clients_that_do_not_read_end_although_they_stay(siege):
+def test_streams_end_although_their_clients_do_not_read(siege):
     assert siege.streams_after <= 1
 
 
@@ -231,11 +231,11 @@ def test_memory_is_bounded(siege):
 
 
 @faults.needs_namespaces
-def test_process_leaves_although_bytes_for_the_vanished_host_wait(siege):
+def test_process_exits_although_bytes_for_a_vanished_host_are_unsent(siege):
     assert siege.has_left
 
 
-def test_reader_beside_them_is_on_time(siege):
+def test_correct_client_gets_its_states_in_time(siege):
     """In multiples of what it is in calm, on a machine that three servers share."""
     assert len(siege.gaps) > 20
     calm = max(THROTTLE_SECONDS, statistics.median(siege.calm_gaps))

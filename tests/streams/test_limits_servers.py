@@ -68,7 +68,7 @@ def job_id_in(url: str) -> str:
     return url.split("/")[-2]
 
 
-def test_stream_of_a_token_ends_with_it(server, url):
+def test_stream_ends_when_its_token_expires(server, url):
     token = server.project.manage("stream_token", job_id_in(url), "--minutes", "0.08").strip()
     with open_stream(f"{url}?token={token}") as response:
         seen = list(events(response))
@@ -89,7 +89,7 @@ def test_stream_of_a_token_ends_with_it(server, url):
 @pytest.mark.parametrize(
     "change", [DISABLE, REMOVE_PERMISSION], ids=["disabled", "permission removed"]
 )
-def test_stream_ends_with_the_right_to_see_it(server, url, viewer, change):
+def test_stream_ends_when_the_permission_is_withdrawn(server, url, viewer, change):
     name, session = viewer
     with open_stream(url, **session) as response:
         seen = events(response)
@@ -105,7 +105,7 @@ def test_stream_ends_with_the_right_to_see_it(server, url, viewer, change):
     assert httpx.get(url, headers=session).status_code in {401, 403}
 
 
-def test_one_stream_too_many_says_so_and_asks_to_come_back_late(server, url, viewer):
+def test_one_stream_too_many_gets_an_error_and_a_long_retry(server, url, viewer):
     session = viewer[1]
     with open_stream(url, **session), open_stream(url, **session):
         refused = httpx.get(url, headers=session, timeout=20)

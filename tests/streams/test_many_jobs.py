@@ -51,7 +51,7 @@ async def test_stream_has_the_headers_of_every_stream(client):
     assert job_ids_in(await first_of(response)) == ["job"]
 
 
-async def test_ended_jobs_that_are_named_come_with_their_ends(client):
+async def test_named_jobs_that_have_ended_are_sent_with_their_ends(client):
     for number in range(200):
         await make_job(f"job-{number}", JobStatus.SUCCEEDED)
     names = ",".join(f"job-{number}" for number in range(200))
@@ -62,7 +62,7 @@ async def test_ended_jobs_that_are_named_come_with_their_ends(client):
     assert body.endswith(b"event: idle\nid: " + body.rsplit(b"id: ")[-1])
 
 
-async def test_who_has_the_end_already_gets_204(client):
+async def test_client_with_the_end_gets_204(client):
     await make_job("job", JobStatus.FAILED)
     query = {"jobs": "job,nobody", "until": "idle"}
     body = await body_of(await client.get(URL, query))
@@ -83,7 +83,7 @@ async def test_who_has_the_end_already_gets_204(client):
         ({"jobs": "a", "batch": "b"}, "not both"),
     ],
 )
-async def test_impossible_question_is_answered_with_400(client, query, message):
+async def test_invalid_query_string_gets_400(client, query, message):
     response = await client.get(URL, query)
 
     assert (response.status_code, response.json()["code"]) == (400, "bad_request")
@@ -108,7 +108,7 @@ class TestMethods:
     async def test_head_has_the_headers_and_no_stream(self, client, feed):
         assert await body_of(await client.head(URL)) == b""
 
-    async def test_options_says_what_is_allowed(self, client):
+    async def test_options_lists_the_allowed_methods(self, client):
         response = await client.options(URL)
 
         assert (response.status_code, response["Allow"]) == (204, "GET, HEAD, OPTIONS")
@@ -140,7 +140,7 @@ class TestAccess:
             (["a", "b"], {}, 403),
         ],
     )
-    async def test_token_opens_what_it_covers(self, client, covers, query, status):
+    async def test_token_permits_the_jobs_that_it_names(self, client, covers, query, status):
         token, _ = tokens.issue(covers)
         headers = {"Authorization": f"Bearer {token}"}
         response = await client.get(URL, query | {"until": "idle"}, headers=headers)
@@ -149,7 +149,7 @@ class TestAccess:
         if status == 200:
             assert b"event: idle\n" in await body_of(response)
 
-    async def test_rule_of_the_project_is_asked_about_each_job(self, client, settings):
+    async def test_rule_of_the_project_is_called_for_each_job(self, client, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.streams.test_many_jobs.sees_own_jobs"
         await make_job("mine-1", JobStatus.SUCCEEDED)
         allowed = await client.get(URL, {"jobs": "mine-1,mine-2", "until": "idle"})
@@ -159,7 +159,7 @@ class TestAccess:
         assert job_ids_in(await body_of(allowed)) == ["mine-1"]
         assert (forbidden.status_code, everything.status_code) == (401, 401)
 
-    async def test_stream_ends_when_one_of_its_jobs_may_not_be_seen_any_more(
+    async def test_stream_ends_when_the_permission_for_one_job_is_withdrawn(
         self, client, settings, monkeypatch
     ):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.streams.test_many_jobs.sees_own_jobs"
@@ -173,7 +173,7 @@ class TestAccess:
         data = json.loads(body.rsplit(b"data: ")[-1])
         assert (data["code"], data["job_id"]) == ("forbidden", "")
 
-    async def test_stream_too_many_says_so(self, client, settings):
+    async def test_one_stream_too_many_gets_an_error(self, client, settings):
         settings.INGESTION_PROGRESS_PUBLIC = True
         settings.INGESTION_PROGRESS_MAX_STREAMS = 1
         await make_job("job")

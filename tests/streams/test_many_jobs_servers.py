@@ -52,7 +52,7 @@ def about(seen: Iterator[Event], *job_ids: str) -> Iterator[Event]:
     return (event for event in seen if event.data.get("job_id") in job_ids)
 
 
-def test_one_connection_follows_jobs_that_come_and_go(server):
+def test_one_connection_gets_jobs_that_begin_and_end(server):
     first, second = uuid.uuid4().hex, uuid.uuid4().hex
     run(server, WRITE, f"queue:{first}")
     with open_stream(server.url + PATH) as response:
@@ -70,7 +70,7 @@ def test_one_connection_follows_jobs_that_come_and_go(server):
     assert response.headers["Content-Type"] == "text/event-stream; charset=utf-8"
 
 
-def test_stream_of_named_jobs_ends_with_them_when_it_is_asked_to(server):
+def test_stream_of_named_jobs_until_idle_ends_with_them(server):
     job_ids = [uuid.uuid4().hex for _ in range(3)]
     run(server, WRITE, *(f"track:{job_id}" for job_id in job_ids))
     url = f"{server.url}{PATH}?jobs={','.join([*job_ids, 'nobody'])}&until=idle"
@@ -84,7 +84,7 @@ def test_stream_of_named_jobs_ends_with_them_when_it_is_asked_to(server):
     assert again.status_code == 204
 
 
-def test_client_of_a_process_that_leaves_misses_no_end_in_another(sqlite_project):
+def test_client_of_a_process_that_stops_misses_no_end_in_another(sqlite_project):
     leaving, staying = (sqlite_project.serve("uvicorn", LOG_FORMAT="json") for _ in range(2))
     ends, begins_and_ends = uuid.uuid4().hex, uuid.uuid4().hex
     run(leaving, WRITE, f"queue:{ends}")

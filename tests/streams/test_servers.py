@@ -319,7 +319,7 @@ def test_silent_stream_is_kept_alive(server, job_id):
 
 
 @pytest.mark.parametrize("abruptly", [False, True], ids=["close", "reset"])
-def test_client_that_leaves_is_noticed_at_once(server, job_id, abruptly):
+def test_disconnect_is_detected_at_once(server, job_id, abruptly):
     start(server, f"{job_id}:succeeded:60")
     logged_before = len(server.project.log.read_text())  # by other tests
     connection = raw_stream(progress_url(server.url, job_id))

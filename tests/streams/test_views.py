@@ -114,7 +114,7 @@ async def test_headers_are_the_contract_s(client):
         ("*", "identity"),
     ],
 )
-async def test_client_gets_gzip_if_it_says_that_it_takes_it(client, accepted, encoding):
+async def test_client_that_accepts_gzip_gets_it(client, accepted, encoding):
     await make_job()
     response = await client.get(url_of("job"), headers={"Accept-Encoding": accepted})
     first = await first_of(response)
@@ -153,7 +153,7 @@ async def test_compressed_stream_is_complete_at_its_end(client):
     assert body.endswith(b"event: complete\ndata: {}\n\n")
 
 
-async def test_stream_that_goes_on_says_how_long_to_wait_when_it_is_cut(client):
+async def test_open_stream_begins_with_a_retry(client):
     await make_job()
     waits = set()
     for _ in range(5):
@@ -223,7 +223,7 @@ async def test_hostile_id_is_an_unknown_job(client, job_id, records):
 
 
 class TestResume:
-    async def test_who_has_the_final_state_gets_204(self, client):
+    async def test_client_with_the_final_state_gets_204(self, client):
         job = await make_job(JobStatus.SUCCEEDED)
 
         response = await client.get(url_of("job"), headers={"Last-Event-ID": job.version})
@@ -239,7 +239,7 @@ class TestResume:
 
         assert response.status_code == 204
 
-    async def test_who_has_the_current_state_gets_only_the_next(self, client):
+    async def test_client_with_the_current_state_gets_only_the_next(self, client):
         job = await make_job()
         response = await client.get(url_of("job"), headers={"Last-Event-ID": job.version})
         stream = aiter(response)
@@ -258,7 +258,7 @@ class TestResume:
 
         assert f"id: {job.version}\n".encode() in await body_of(response)
 
-    async def test_who_saw_what_a_restored_backup_undid_gets_the_state(self, client):
+    async def test_cursor_from_before_a_restored_backup_gets_the_state(self, client):
         job = await make_job()
         seen = job.version
         # Another write made the same revision, and ended the job.
@@ -305,7 +305,7 @@ class TestRefusals:
         assert "origin" in response["Vary"].lower()
 
     @pytest.mark.parametrize("where", ["header", "url"])
-    async def test_token_for_the_job_opens_it(self, client, where):
+    async def test_token_for_the_job_permits_the_stream(self, client, where):
         await make_job(JobStatus.SUCCEEDED)
         token, _ = tokens.issue(["job"])
         headers = {"Authorization": f"Bearer {token}"} if where == "header" else {}
@@ -357,7 +357,7 @@ class TestMethods:
         assert response["Content-Type"].startswith("text/event-stream")
         assert await body_of(response) == b""
 
-    async def test_options_says_what_is_allowed(self, client):
+    async def test_options_lists_the_allowed_methods(self, client):
         response = await client.options(url_of("job"))
 
         assert response.status_code == 204
@@ -385,7 +385,7 @@ class TestLogs:
         assert (completed.getMessage(), completed.percent) == ("sse_stream_completed", 100.0)
         assert "secret" not in repr([vars(record) for record in caplog.records])
 
-    async def test_client_that_leaves_is_logged_and_forgotten(self, client, feed, records):
+    async def test_disconnect_is_logged_and_the_subscription_removed(self, client, feed, records):
         await make_job()
         stream = aiter(await client.get(url_of("job")))
         await anext(stream)
@@ -403,7 +403,7 @@ class TestLogs:
             "sse_client_disconnected",
         ]
 
-    async def test_client_that_leaves_before_the_first_state_is_forgotten(
+    async def test_disconnect_before_the_first_state_removes_the_subscription(
         self, client, feed, monkeypatch
     ):
         frozen = threading.Event()
@@ -446,7 +446,7 @@ def test_connection_inside_a_transaction_is_left_alone():
         assert transaction.get_connection().connection is not None
 
 
-async def test_wrappers_of_middleware_do_not_come_between(client):
+async def test_middleware_does_not_wrap_the_stream(client):
     await make_job(JobStatus.SUCCEEDED)
     response = await client.get(url_of("job"))
     response.streaming_content = iter([b"compressed beyond recognition"])

@@ -38,7 +38,7 @@ class Exchange:
         self._socket.close()
 
     def read_until(self, needle: bytes, times: int = 1) -> None:
-        """Reads until the body contains `text` that many times."""
+        """Reads until the body contains `needle` that many times."""
         while self.body.count(needle) < times:
             assert not self.is_over, f"ended before {needle!r}: {self.body!r}"
             self._read_more()

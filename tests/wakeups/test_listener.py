@@ -121,7 +121,7 @@ async def test_connection_that_died_half_open_is_replaced(proxy, received, caplo
     assert [record.message for record in caplog.records] == ["wakeups_down", "wakeups_back"]
 
 
-async def test_malformed_notification_disturbs_nothing(proxy, received, caplog):
+async def test_malformed_notification_is_ignored(proxy, received, caplog):
     assert await receives(received, proxy, "before")
     with psycopg.connect(
         host=proxy.host, user="postgres", dbname=proxy.database, autocommit=True

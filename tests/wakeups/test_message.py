@@ -75,7 +75,7 @@ def test_notification_arrives_as_it_was_sent():
     assert notification.origin == this_process()
 
 
-def test_notification_about_more_than_a_transport_takes_names_no_job():
+def test_notification_that_is_too_long_names_no_job():
     notification = Notification.about(["ü" * 255] * 20)
     assert notification.job_ids == ()
     assert len(Notification.about([f"{n:032}" for n in range(150)]).encoded()) <= MAX_BYTES
@@ -164,7 +164,7 @@ def test_transport_that_failed_is_closed_and_replaced(monkeypatch):
     "text",
     ["", "look!", "{}", "[]", "[1]", '["me", 2]', "null", "[[]]", '["me", "job"]', '["me", [2]]'],
 )
-def test_what_others_write_to_the_channel_is_no_notification(text):
+def test_other_text_in_the_channel_is_ignored(text):
     assert Notification.decoded(text) is None
 
 
@@ -201,7 +201,7 @@ def test_transport_follows_from_the_setting_and_the_database(
         ("auto", "package_that_is_missing.Layer", "notify"),
     ],
 )
-def test_channel_layer_that_crosses_processes_comes_before_notify(
+def test_channel_layer_that_crosses_processes_is_preferred_to_notify(
     settings, monkeypatch, choice, backend, expected
 ):
     settings.INGESTION_PROGRESS_WAKEUPS = choice

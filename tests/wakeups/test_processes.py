@@ -59,7 +59,9 @@ def test_request_that_writes_wakes_the_streams_of_its_own_process(project, job_i
         asked.join()
 
 
-def test_another_process_is_noticed_by_notify_long_before_the_poll(postgresql_project, tmp_path):
+def test_write_of_another_process_arrives_by_notify_long_before_the_poll(
+    postgresql_project, tmp_path
+):
     polls = {"POLL_INTERVAL_SECONDS": "1", "THROTTLE_SECONDS": "0.01"}
     woken = postgresql_project.serve("uvicorn", **polls)
     polling = postgresql_project.serve("uvicorn", **polls, WAKEUPS="off")
@@ -70,7 +72,7 @@ def test_another_process_is_noticed_by_notify_long_before_the_poll(postgresql_pr
 
 
 @pytest.mark.parametrize("server_name", SERVERS)
-def test_process_that_writes_once_and_exits_is_noticed(postgresql_project, job_id, server_name):
+def test_write_of_a_process_that_exits_is_notified(postgresql_project, job_id, server_name):
     server = postgresql_project.serve(server_name, **RARE_POLLS)
     postgresql_project.queue_job(job_id)
     with open_stream(progress_url(server.url, job_id)) as response:
@@ -83,9 +85,7 @@ def test_process_that_writes_once_and_exits_is_noticed(postgresql_project, job_i
         assert time.monotonic() - began_at < SOON_SECONDS + 2
 
 
-def test_listener_that_was_terminated_comes_back_with_one_line_for_each_change(
-    postgresql_project, job_id
-):
+def test_terminated_listener_reconnects_and_logs_one_line_per_change(postgresql_project, job_id):
     project = postgresql_project
     server = project.serve("uvicorn", **RARE_POLLS)
     project.queue_job(job_id)

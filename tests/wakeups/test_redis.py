@@ -76,7 +76,9 @@ def seconds_until_cancelled(
     return time.monotonic() - began_at
 
 
-def test_another_process_is_noticed_by_redis_long_before_the_poll(sqlite_project, broker, tmp_path):
+def test_write_of_another_process_arrives_by_redis_long_before_the_poll(
+    sqlite_project, broker, tmp_path
+):
     transport = {"REDIS_URL": broker.url}
     woken = sqlite_project.serve("uvicorn", **POLLS, **transport)
     polling = sqlite_project.serve("uvicorn", **POLLS, WAKEUPS="off")
@@ -110,7 +112,7 @@ def test_failure_of_redis_costs_a_tick_and_two_lines_in_the_log(
     assert "Traceback" not in sqlite_project.log.read_text()[seen:]
 
 
-def test_killed_client_of_redis_comes_back(sqlite_project, broker, job_id):
+def test_killed_redis_connection_is_restored(sqlite_project, broker, job_id):
     transport = {"REDIS_URL": broker.url}
     server = sqlite_project.serve("uvicorn", **RARE_POLLS, **transport)
     with open_stream(progress_url(server.url, job_id)) as response:
@@ -127,7 +129,7 @@ def test_killed_client_of_redis_comes_back(sqlite_project, broker, job_id):
 
 
 @pytest.mark.parametrize("ailing", [Redis.frozen, Redis.slow], ids=["frozen", "slow"])
-def test_ailing_redis_slows_neither_writers_nor_streams(
+def test_slow_redis_delays_neither_writers_nor_streams(
     sqlite_project, broker, job_id, tmp_path, ailing
 ):
     transport = {"REDIS_URL": broker.url}
@@ -158,7 +160,7 @@ def test_ailing_redis_slows_neither_writers_nor_streams(
 
 
 @pytest.mark.parametrize("server_name", SERVERS)
-def test_without_viewers_nobody_subscribes(sqlite_project, broker, job_id, seen, server_name):
+def test_without_viewers_no_process_subscribes(sqlite_project, broker, job_id, seen, server_name):
     server = sqlite_project.serve(server_name, **POLLS, REDIS_URL=broker.url)
     seconds_until_cancelled(sqlite_project, server, job_id, broker, REDIS_URL=broker.url)
     with redis.Redis(port=broker.port) as client:

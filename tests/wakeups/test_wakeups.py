@@ -124,7 +124,7 @@ async def test_request_to_stop_a_running_job_wakes_up_too(feed, job_id):
     assert b'"cancel_requested":true' in await following(subscriber)
 
 
-async def test_sweep_that_finds_a_silent_job_wakes_up_too(feed, job_id):
+async def test_recording_a_lost_job_wakes_up_too(feed, job_id):
     await sync_to_async(start_attempt)(JobPlan.of("report.pdf", job_id=job_id))
     long_ago = timezone.now() - timedelta(hours=1)
     await Job.objects.filter(pk=job_id).aupdate(heartbeat_at=long_ago)
@@ -197,7 +197,7 @@ async def test_many_notifications_are_read_together(feed, reads):
     assert len(reads) <= 2
 
 
-async def test_jobs_that_change_out_of_step_are_read_little_more_often_than_at_ticks(
+async def test_jobs_that_change_at_different_times_are_read_little_more_often_than_at_ticks(
     feed, reads, settings
 ):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.25
@@ -227,7 +227,7 @@ async def test_what_is_written_stays_written_if_its_notification_fails(job_id, m
     assert "no wake-up today" in caplog.text
 
 
-async def test_notification_about_the_end_of_a_job_says_so(job_id):
+async def test_notification_of_an_end_names_the_ended_job(job_id):
     notifications: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
 
     def collect(job_ids, ended):
@@ -290,7 +290,7 @@ async def test_listener_ends_with_the_last_subscriber(feed, job_id):
     assert not local._listeners
 
 
-def test_loop_that_was_closed_is_forgotten():
+def test_closed_event_loop_is_removed():
     async def leave_behind():
         local._listeners[print] = asyncio.get_running_loop()
 

@@ -71,13 +71,13 @@ def test_unknown_status_shows_all_jobs(client):
     assert 'data-job="job-1"' in text_of(client, f"{LIST}?status=nonsense")
 
 
-def test_empty_list_says_what_to_do(client):
+def test_empty_list_explains_what_to_do(client):
     html = text_of(client, LIST)
     assert "No jobs yet." in html
     assert "manage.py ingest" in html
 
 
-def test_filter_without_jobs_says_so(client):
+def test_filter_without_jobs_shows_an_explanation(client):
     assert "No job is lost." in text_of(client, f"{LIST}?status=lost")
 
 
@@ -113,14 +113,14 @@ def test_every_link_keeps_the_batch_except_the_one_to_all_batches(client):
     assert older.count('class="job"') == 2  # one of them is the template
 
 
-def test_empty_batch_says_so_and_links_to_all_jobs(client):
+def test_empty_batch_is_explained_and_links_to_all_jobs(client):
     job_with()
     html = text_of(client, f"{LIST}?batch=nothing")
     assert "There is no job of this batch." in html
     assert f'<a href="{LIST}">Show all jobs</a>' in html
 
 
-def test_batch_without_a_job_of_that_status_says_so_and_links_to_its_other_jobs(client):
+def test_batch_without_a_job_of_that_status_links_to_its_other_jobs(client):
     job_with(batch="import")
     html = text_of(client, f"{LIST}?batch=import&status=lost")
     assert "No job of this batch is lost." in html

@@ -41,7 +41,7 @@ def test_cancellation_ends_a_queued_job_and_redirects_to_its_page(client):
     assert Job.objects.get().status == JobStatus.CANCELLED
 
 
-def test_cancellation_asks_a_running_job_to_stop(client):
+def test_cancellation_of_a_running_job_is_requested(client):
     job_with()
     html = client.post(cancellation_of("job-1"), follow=True).content.decode()
     assert visible_notice(html) == "stopping"

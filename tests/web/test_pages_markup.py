@@ -87,7 +87,7 @@ def test_unknown_address_is_a_page_of_the_same_design(client):
 
 
 @pytest.mark.django_db
-def test_expired_form_says_that_nothing_was_changed():
+def test_expired_form_explains_that_nothing_was_changed():
     response = Client(enforce_csrf_checks=True).post(LIST)
     assert "Nothing was changed" in response.content.decode()
 

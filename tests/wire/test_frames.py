@@ -54,12 +54,12 @@ def test_every_other_end_is_an_error_event_with_its_code(status):
     }
 
 
-def test_an_end_without_a_reason_still_says_something():
+def test_an_end_without_a_reason_has_a_default_message():
     *_, last = events(frame(JobStatus.FAILED).body)
     assert json.loads(last["data"])["message"] == "The job failed."
 
 
-def test_an_unknown_job_is_told_in_the_words_of_the_contract():
+def test_an_unknown_job_has_the_message_of_the_contract():
     (only,) = events(missing_frame("job_123").body)
     assert only["event"] == "error"
     assert json.loads(only["data"]) == {

@@ -93,5 +93,5 @@ def test_a_quarter_done_takes_three_times_as_long_again():
 
 
 @pytest.mark.parametrize(("elapsed_ms", "percent"), [(500, 50), (60_000, 0.5), (60_000, 0)])
-def test_too_little_to_go_by_gives_no_estimate(elapsed_ms, percent):
+def test_too_little_progress_gives_no_estimate(elapsed_ms, percent):
     assert remaining_ms(elapsed_ms=elapsed_ms, percent=percent) == 0

@@ -47,7 +47,7 @@ def test_duration_is_never_negative_where_a_clock_is_behind():
     assert shown.timing.elapsed_ms == 0
 
 
-def test_stages_keep_their_order_and_skipped_ones_are_told_apart():
+def test_stages_keep_their_order_and_skipped_ones_are_left_out():
     taken = snapshot(stage("z"), stage("y", status=StageStatus.SKIPPED), stage("a"))
     assert list(taken.progress(NOW).stages) == ["z", "a"]
     assert taken.state(NOW).skipped_stages == ["y"]
