@@ -156,7 +156,7 @@ def named_jobs(text: str | None) -> tuple[str, ...] | None:
 def problem_with(names: tuple[str, ...] | None, batch: str, until: str) -> str:
     """What is wrong with the query string, as a sentence; empty if nothing is."""
     if until not in {"", "idle"}:
-        return "Write ?until=idle, or leave it out."
+        return "?until= must be idle, or be left out."
     if names is not None and batch:
         return "Name jobs in ?jobs=, or those of a ?batch=, not both."
     if names is not None and not names:

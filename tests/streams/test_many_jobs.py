@@ -79,7 +79,7 @@ async def test_client_with_the_end_gets_204(client):
     [
         ({"jobs": ",".join(map(str, range(201)))}, "may name 200 jobs, and these are 201"),
         ({"jobs": ","}, "Name jobs"),
-        ({"until": "tea"}, "until=idle"),
+        ({"until": "tea"}, "?until= must be idle"),
         ({"jobs": "a", "batch": "b"}, "not both"),
     ],
 )
