@@ -1,0 +1,24 @@
+"""Users of many open streams, read some hundred at a time."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Permission
+
+from ingestion_progress.auth import users
+
+pytestmark = pytest.mark.django_db
+
+
+def test_users_of_every_batch_are_read_with_their_permission(
+    django_user_model, monkeypatch, django_assert_num_queries
+):
+    monkeypatch.setattr(users, "BATCH_SIZE", 2)
+    everyone = [django_user_model.objects.create_user(name) for name in ("ada", "ben", "eve")]
+    everyone[2].user_permissions.add(Permission.objects.get(codename="view_job"))
+    with django_assert_num_queries(4):
+        found = users.read(str(user.pk) for user in everyone)
+
+    assert {key: user.is_job_viewer for key, user in found.items()} == {
+        str(user.pk): user.username == "eve" for user in everyone
+    }
