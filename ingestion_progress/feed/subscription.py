@@ -52,7 +52,7 @@ class Subscription(AsyncIterator[bytes]):
         self.selection = selection
         self.is_single = selection.is_single
         self._is_noting = bool(selection.unanswered)
-        """The selection must know each state that is sent; not in the long run of a stream."""
+        """States are noted in the selection; False for most of the time of a stream."""
         self.phase = Phase.OPENING
         self.ready: asyncio.Future[AlreadyCurrent | None] = loop.create_future()
         """Done once the first state is known, or the wait for it is over."""
