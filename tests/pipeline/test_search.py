@@ -118,6 +118,7 @@ def test_command_reports_an_index_in_use(storage, monkeypatch):  # noqa: F811
             run("honey")
 
 
+@pytest.mark.once  # Qdrant leaves the damaged file open, of which Python 3.13 warns
 def test_command_reports_a_damaged_index(storage):  # noqa: F811
     ingested(b"Bees make honey.", "bees.md")
     (path,) = (storage / "qdrant").rglob("storage.sqlite")

@@ -177,6 +177,7 @@ def test_refusing_server_is_a_clear_error(settings, httpserver: HTTPServer):
         QdrantStore().count("d")
 
 
+@pytest.mark.once  # Qdrant leaves the damaged file open, of which Python 3.13 warns
 @pytest.mark.parametrize("name", ["meta.json", "storage.sqlite"])
 def test_damaged_local_store_is_reported_in_a_sentence(name):
     store = QdrantStore()
