@@ -273,7 +273,7 @@ def test_killed_writer_is_seen_as_lost_and_then_ends_the_stream(project, job_id)
         # Nobody writes any more: the feed notices by the clock alone.
         next(event for event in stream if event.data.get("liveness") == "lost")
         project.python(
-            "from ingestion_progress.tracker import record_lost_jobs\nlose_silent_jobs()", **quick
+            "from ingestion_progress.tracker import record_lost_jobs\nrecord_lost_jobs()", **quick
         )
         last = list(stream)[-1]
     live.process.terminate()
