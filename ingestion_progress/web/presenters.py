@@ -1,10 +1,13 @@
-"""What the pages show of a job in addition to its own fields: texts, formatted and labelled."""
+"""What the pages show of a job in addition to its own fields: texts, formatted and labelled.
+
+A view or row is a context of a template; a text that has nothing to say is empty.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from datetime import datetime
+from typing import Any
 
 from django.urls import reverse
 
@@ -28,137 +31,62 @@ METRIC_LABELS = {
     "qdrant_writes": "Vector writes",
     "error_count": "Errors",
 }
+Context = dict[str, Any]
 Metric = tuple[str, str, str]
 """Name, label and value."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageView:
-    """One row of the stages; the defaults are those of a skipped stage."""
-
-    name: str
-    label: str
-    status: str
-    status_label: str
-    detail: str
-    percent: str = "0"
-    is_total_known: bool = True
-    percent_text: str = ""
-    in_flight: str = ""
-    """Empty if nothing is in flight."""
-    unit: str = ""
-    """In plural, as the stage declares it."""
-    duration: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerView:
-    number: str
-    status: str
-    activity: str
-    percent: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobView:
-    """The page of one job."""
-
-    name: str
-    liveness: str
-    """Empty after the job has ended."""
-    notice: str
-    """The name of the one notice that is shown."""
-    percent: str
-    percent_text: str
-    activity: str
-    elapsed: str
-    remaining: str
-    error_note: str
-    stages: Sequence[StageView]
-    workers: Sequence[WorkerView]
-    busy: str
-    waiting: str
-    metrics: Sequence[Metric]
-    counters: Sequence[Metric]
-
-
-@dataclass(frozen=True, kw_only=True)
-class JobRow:
-    """One row of the list of jobs."""
-
-    job: Job
-    url: str
-    name: str
-    liveness: str
-    percent: str
-    percent_text: str
-    note: str
-    elapsed: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class EventView:
-    """One line of a job's log."""
-
-    at: datetime
-    level: str
-    level_label: str
-    where: str
-    """The stage and the item concerned; may be empty."""
-    message: str
-
-
-def job_view(snapshot: Snapshot, now: datetime) -> JobView:
+def job_view(snapshot: Snapshot, now: datetime) -> Context:
     job, progress, state = snapshot.job, snapshot.progress(now), snapshot.state(now)
     pool, timing = progress.worker_pool, progress.timing
     is_moving = state.liveness == "working"
-    return JobView(
-        name=_name(job),
-        liveness=state.liveness or "",
-        notice=_notice(state),
-        percent=formatting.number(progress.overall_progress_percent),
-        percent_text=formatting.exact_percent(progress.overall_progress_percent),
-        activity=_activity(progress),
-        elapsed=formatting.duration(timing.elapsed_ms),
-        remaining=formatting.remaining(timing.estimated_remaining_ms) if is_moving else "",
-        error_note=formatting.error_note(job.error_count),
-        stages=_stages(snapshot, progress),
-        workers=[_worker(worker) for worker in pool.workers],
-        busy=f"{formatting.count(pool.active)} of {formatting.count(pool.max)} busy"
+    return {
+        "name": _name(job),
+        "liveness": state.liveness or "",
+        "notice": _notice(state),
+        "percent": formatting.number(progress.overall_progress_percent),
+        "percent_text": formatting.exact_percent(progress.overall_progress_percent),
+        "activity": _activity(progress),
+        "elapsed": formatting.duration(timing.elapsed_ms),
+        "remaining": formatting.remaining(timing.estimated_remaining_ms) if is_moving else "",
+        "error_note": formatting.error_note(job.error_count),
+        "stages": _stages(snapshot, progress),
+        "workers": [_worker(worker) for worker in pool.workers],
+        "busy": f"{formatting.count(pool.active)} of {formatting.count(pool.max)} busy"
         if pool.max
         else "",
-        waiting=f"{formatting.count(pool.queue_depth)} waiting" if pool.queue_depth else "",
-        metrics=_metrics(progress, state),
-        counters=[
+        "waiting": f"{formatting.count(pool.queue_depth)} waiting" if pool.queue_depth else "",
+        "metrics": _metrics(progress, state),
+        "counters": [
             (name, formatting.label(name), formatting.count(value))
             for name, value in state.counters.items()
         ],
-    )
+    }
 
 
-def job_row(snapshot: Snapshot, now: datetime) -> JobRow:
+def job_row(snapshot: Snapshot, now: datetime) -> Context:
     job, progress, liveness = snapshot.job, snapshot.progress(now), snapshot.job.liveness(now)
-    return JobRow(
-        job=job,
-        url=reverse("ingestion_progress:job_detail", args=[job.id]),
-        name=_name(job),
-        liveness=liveness.value if liveness else "",
-        percent=formatting.number(progress.overall_progress_percent),
-        percent_text=formatting.percent(progress.overall_progress_percent),
-        note=_note(job, liveness),
-        elapsed=formatting.duration(progress.timing.elapsed_ms) if job.started_at else "",
-    )
+    return {
+        "job": job,
+        "url": reverse("ingestion_progress:job_detail", args=[job.id]),
+        "name": _name(job),
+        "liveness": liveness.value if liveness else "",
+        "percent": formatting.number(progress.overall_progress_percent),
+        "percent_text": formatting.percent(progress.overall_progress_percent),
+        "note": _note(job, liveness),
+        "elapsed": formatting.duration(progress.timing.elapsed_ms) if job.started_at else "",
+    }
 
 
-def event_views(events: Iterable[JobEvent]) -> list[EventView]:
+def event_views(events: Iterable[JobEvent]) -> list[Context]:
     return [
-        EventView(
-            at=event.at,
-            level=event.level,
-            level_label=EventLevel(event.level).label,
-            where=" · ".join(part for part in (formatting.label(event.stage), event.item) if part),
-            message=event.message,
-        )
+        {
+            "at": event.at,
+            "level": event.level,
+            "level_label": EventLevel(event.level).label,
+            "where": " · ".join(filter(None, [formatting.label(event.stage), event.item])),
+            "message": event.message,
+        }
         for event in events
     ]
 
@@ -190,7 +118,7 @@ def _activity(progress: PipelineProgressEventData) -> str:
     )
 
 
-def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[StageView]:
+def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[Context]:
     """By position. A skipped stage is not in `progress`, and is shown at its position."""
     return [
         _stage(progress.stages[stage.name], stage.unit)
@@ -200,40 +128,42 @@ def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[Sta
     ]
 
 
-def _stage(stage: StageProgressSchema, unit: str) -> StageView:
+def _stage(stage: StageProgressSchema, unit: str) -> Context:
     is_total_known = bool(stage.total) or stage.status != "in_progress"
-    return StageView(
-        name=stage.name,
-        label=formatting.label(stage.name),
-        status=stage.status,
-        status_label=StageStatus(stage.status).label,
-        detail=formatting.stage_detail(stage.status, stage.processed, stage.total, unit),
-        percent=formatting.number(stage.progress_percent),
-        is_total_known=is_total_known,
-        percent_text=formatting.percent(stage.progress_percent) if is_total_known else "–",
-        in_flight=f"{formatting.count(stage.in_flight)} in flight" if stage.in_flight else "",
-        unit=unit,
-        duration="" if stage.status == "pending" else formatting.duration(stage.duration_ms),
-    )
+    return {
+        "name": stage.name,
+        "label": formatting.label(stage.name),
+        "status": stage.status,
+        "status_label": StageStatus(stage.status).label,
+        "detail": formatting.stage_detail(stage.status, stage.processed, stage.total, unit),
+        "percent": formatting.number(stage.progress_percent),
+        "is_total_known": is_total_known,
+        "percent_text": formatting.percent(stage.progress_percent) if is_total_known else "–",
+        "in_flight": f"{formatting.count(stage.in_flight)} in flight" if stage.in_flight else "",
+        "unit": unit,
+        "duration": "" if stage.status == "pending" else formatting.duration(stage.duration_ms),
+    }
 
 
-def _skipped(name: str) -> StageView:
-    return StageView(
-        name=name,
-        label=formatting.label(name),
-        status=StageStatus.SKIPPED.value,
-        status_label=StageStatus.SKIPPED.label,
-        detail=formatting.stage_detail(StageStatus.SKIPPED, 0, 0, ""),
-    )
+def _skipped(name: str) -> Context:
+    return {
+        "name": name,
+        "label": formatting.label(name),
+        "status": StageStatus.SKIPPED.value,
+        "status_label": StageStatus.SKIPPED.label,
+        "detail": formatting.stage_detail(StageStatus.SKIPPED, 0, 0, ""),
+        "percent": "0",
+        "is_total_known": True,
+    }
 
 
-def _worker(worker: WorkerInfoSchema) -> WorkerView:
-    return WorkerView(
-        number=str(worker.id),
-        status=worker.status,
-        activity=formatting.worker_activity(worker.status, worker.current_chunk or ""),
-        percent=formatting.number(worker.progress_percent),
-    )
+def _worker(worker: WorkerInfoSchema) -> Context:
+    return {
+        "number": str(worker.id),
+        "status": worker.status,
+        "activity": formatting.worker_activity(worker.status, worker.current_chunk or ""),
+        "percent": formatting.number(worker.progress_percent),
+    }
 
 
 def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> list[Metric]:
