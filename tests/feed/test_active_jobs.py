@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Feed, Selection, poller, read_schedule
+from ingestion_progress.feed import Selection, poller
 from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.models.statuses import JobStatus
 from tests.feed.test_feed import CountedReads
@@ -25,22 +25,6 @@ from tests.feed.test_many_jobs import (
 )
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-
-
-@pytest.fixture(autouse=True)
-def quick_settings(settings, monkeypatch):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
-    monkeypatch.setattr(read_schedule, "SCAN_INTERVAL_SECONDS", 0.0)
-
-
-@pytest.fixture
-async def feed():
-    feed = Feed()
-    yield feed
-    for subscriber in list(feed._subscriptions):
-        feed.unsubscribe(subscriber)
 
 
 async def restart(job_id: str) -> None:

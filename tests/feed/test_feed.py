@@ -25,21 +25,6 @@ from ingestion_progress.wire.frames import KEEPALIVE
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture(autouse=True)
-def quick_settings(settings):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
-
-
-@pytest.fixture
-async def feed():
-    feed = Feed()
-    yield feed
-    for subscriber in list(feed._subscriptions):
-        feed.unsubscribe(subscriber)
-
-
 class CountedReads:
     """Every call of `read_changes`, which costs one query or three: the jobs it asked for."""
 

@@ -22,7 +22,6 @@ from ingestion_progress.feed import (
     Subscription,
     active_jobs,
     poller,
-    read_schedule,
 )
 from ingestion_progress.feed import queries as queries_module
 from ingestion_progress.feed.job_state import cursor_at
@@ -34,22 +33,6 @@ from ingestion_progress.wire.frames import KEEPALIVE
 from tests.support.frames import is_current
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-
-
-@pytest.fixture(autouse=True)
-def quick_settings(settings, monkeypatch):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
-    monkeypatch.setattr(read_schedule, "SCAN_INTERVAL_SECONDS", 0.0)
-
-
-@pytest.fixture
-async def feed():
-    feed = Feed()
-    yield feed
-    for subscriber in list(feed._subscriptions):
-        feed.unsubscribe(subscriber)
 
 
 async def make_job(job_id: str, status: JobStatus = JobStatus.RUNNING, **fields: Any) -> Job:

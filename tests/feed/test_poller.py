@@ -9,10 +9,9 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Feed, Selection, poller
+from ingestion_progress.feed import Selection, poller
 from ingestion_progress.models.statuses import JobStatus
 from tests.feed.test_feed import CountedReads, following, make_job, opened, write
-from tests.support.clocks import ManualClock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,21 +25,6 @@ def rare_ticks(settings, monkeypatch):
     settings.INGESTION_PROGRESS_THROTTLE_SECONDS = THROTTLE_SECONDS
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 60
     monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.01)
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-async def feed(request):
-    """With the test's clock, if it asks for one."""
-    uses_clock = "clock" in request.fixturenames
-    feed = Feed(clock=request.getfixturevalue("clock")) if uses_clock else Feed()
-    yield feed
-    for subscriber in list(feed._subscriptions):
-        feed.unsubscribe(subscriber)
 
 
 @pytest.fixture

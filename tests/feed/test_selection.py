@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from ingestion_progress.feed import Feed, Selection
+from ingestion_progress.feed import Selection
 from ingestion_progress.feed.job_state import cursor_at
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.wire.frames import KEEPALIVE
@@ -22,34 +22,11 @@ from tests.feed.test_many_jobs import (
     watch_named,
     write,
 )
-from tests.support.clocks import ManualClock
 from tests.support.frames import is_current
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 KEEPALIVE_SECONDS = 60
-
-
-@pytest.fixture(autouse=True)
-def quick_settings(settings):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.01
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.02
-    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = KEEPALIVE_SECONDS
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-async def feed(request):
-    """With the test's clock, if it asks for one."""
-    uses_clock = "clock" in request.fixturenames
-    feed = Feed(clock=request.getfixturevalue("clock")) if uses_clock else Feed()
-    yield feed
-    for subscriber in list(feed._subscriptions):
-        feed.unsubscribe(subscriber)
 
 
 async def test_named_job_that_runs_again_keeps_its_stream_open(feed):

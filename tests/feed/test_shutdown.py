@@ -18,14 +18,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-async def feed():
-    feed = Feed()
-    yield feed
-    for subscriber in list(feed._subscriptions):
-        feed.unsubscribe(subscriber)
-
-
-@pytest.fixture
 def handled():
     """Signals that reached the handler which was there before ours."""
     received: list[int] = []
