@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
+import sqlite3
 import sys
 import textwrap
 import threading
@@ -12,8 +14,8 @@ from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient
 
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.documents import Chunk
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.pipeline.stages import Chunk
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stores import vectors
 from ingestion_progress.pipeline.stores.vectors import QdrantStore
@@ -122,7 +124,7 @@ def test_processes_share_the_folder(tmp_path):
         """
         import sys
         import django; django.setup()
-        from ingestion_progress.pipeline.documents import Chunk
+        from ingestion_progress.pipeline.stages import Chunk
         from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
         from ingestion_progress.pipeline.stores.vectors import QdrantStore
         embedder, store = Bm25Embedder(), QdrantStore()
@@ -177,7 +179,6 @@ def test_refusing_server_is_a_clear_error(settings, httpserver: HTTPServer):
         QdrantStore().count("d")
 
 
-@pytest.mark.once  # Qdrant leaves the damaged file open, of which Python 3.13 warns
 @pytest.mark.parametrize("name", ["meta.json", "storage.sqlite"])
 def test_damaged_local_store_is_reported_in_a_sentence(name):
     store = QdrantStore()
@@ -191,6 +192,17 @@ def test_damaged_local_store_is_reported_in_a_sentence(name):
         "The search index cannot be used. Its files may be damaged: delete its folder and ingest "
         "the documents again."
     )
+    assert not [file for file in open_databases() if file.startswith(str(conf.qdrant_path))]
+
+
+def open_databases() -> list[str]:
+    """The SQLite files that connections of this thread have open."""
+    files: list[str] = []
+    for each in gc.get_objects():
+        if type(each) is sqlite3.Connection:
+            with contextlib.suppress(sqlite3.ProgrammingError):  # closed, or of another thread
+                files += [file for _, _, file in each.execute("PRAGMA database_list")]
+    return files
 
 
 def test_full_disk_under_the_local_store_is_reported(monkeypatch):

@@ -4,36 +4,30 @@ The local folder accepts one client at a time across all processes, and a client
 thread-safe. So each batch and each query opens the folder and closes it immediately.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import sqlite3
 import threading
 import uuid
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias, TypeVar
 
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
-from ingestion_progress.concurrency.compat.qdrant import relax_durability
+from ingestion_progress.concurrency.compat.qdrant import closed_on_failure, relax_durability
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.pipeline.stages import Chunk, SparseVector
 from ingestion_progress.tracker import reason_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
-
-    from ingestion_progress.pipeline.documents import Chunk
-    from ingestion_progress.pipeline.stages.embedding import SparseVector
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
 Result = TypeVar("Result")
-EmbeddedChunk: TypeAlias = "tuple[Chunk, SparseVector]"
+EmbeddedChunk: TypeAlias = tuple[Chunk, SparseVector]
 
 VECTOR = "bm25"
 # Point ids are derived from this, so that writing a chunk again overwrites it.
@@ -184,7 +178,8 @@ def _local_client(folder: Path, timeout_seconds: float) -> Iterator[QdrantClient
             stack.enter_context(lock)
             # Without the option it leaves a connection open, of which Python 3.13 warns. Only the
             # thread of this block uses the client.
-            client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
+            with closed_on_failure():
+                client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
         # RuntimeError: another client has the folder without our lock.
         except (portalocker.exceptions.LockException, RuntimeError) as error:
             raise busy from error
