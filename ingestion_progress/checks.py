@@ -1,8 +1,6 @@
 """System checks: a wrong setting is a message with an id and a hint, not an exception."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -18,67 +16,57 @@ REMOVE_HINT = "Remove the setting to use the default."
 
 
 @register(Tags.database)
-def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
+def check_sqlite_options(**kwargs: Any) -> Iterator[CheckMessage]:
     from ingestion_progress.models import Job
 
     database = settings.DATABASES.get(router.db_for_write(Job), {})
     mode = str(database.get("OPTIONS", {}).get("transaction_mode", ""))
-    if "sqlite3" not in database.get("ENGINE", "") or mode.upper() == "IMMEDIATE":
-        return []
-    return [
-        Warning(
+    if "sqlite3" in database.get("ENGINE", "") and mode.upper() != "IMMEDIATE":
+        yield Warning(
             "Concurrent writers of a SQLite file in the default transaction mode fail with "
             "'database is locked'.",
             hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE' and "
             "OPTIONS['init_command'] = 'PRAGMA journal_mode=WAL;' for the progress database.",
             id="ingestion_progress.W001",
         )
-    ]
 
 
 @register()
-def check_database_alias(**kwargs: Any) -> list[CheckMessage]:
-    if conf.database in settings.DATABASES:
-        return []
-    return [
-        Error(
+def check_database_alias(**kwargs: Any) -> Iterator[CheckMessage]:
+    if conf.database not in settings.DATABASES:
+        yield Error(
             f"INGESTION_PROGRESS_DATABASE is {conf.database!r}, which DATABASES does not define.",
             hint=f"Use one of: {', '.join(settings.DATABASES)}.",
             id="ingestion_progress.E001",
         )
-    ]
 
 
 @register()
-def check_intervals(**kwargs: Any) -> list[CheckMessage]:
+def check_intervals(**kwargs: Any) -> Iterator[CheckMessage]:
     return not_positive(conf)
 
 
-def not_positive(conf: object) -> list[CheckMessage]:
+def not_positive(conf: object) -> Iterator[CheckMessage]:
     """An error for each setting in seconds, minutes, bytes or items that is not above 0."""
     units = ("_seconds", "_minutes", "_bytes", "_per_job")
-    return [
-        Error(
-            f"{PREFIX}{name.upper()} must be a number above 0.",
-            hint=REMOVE_HINT,
-            id="ingestion_progress.E002",
-        )
-        for name in dir(type(conf))
-        if name.endswith(units) and not _is_number(conf, name, lambda value: value > 0)
-    ]
+    for name in dir(type(conf)):
+        if name.endswith(units) and not _is_number(conf, name, lambda value: value > 0):
+            yield Error(
+                f"{PREFIX}{name.upper()} must be a number above 0.",
+                hint=REMOVE_HINT,
+                id="ingestion_progress.E002",
+            )
 
 
 @register()
-def check_stream_limits(**kwargs: Any) -> list[CheckMessage]:
-    return [
-        Error(
-            f"{PREFIX}{name.upper()} must be a whole number of at least 0; 0 means no limit.",
-            hint=REMOVE_HINT,
-            id="ingestion_progress.E006",
-        )
-        for name in ("max_streams", "max_streams_per_user", "max_streams_per_address")
-        if not _is_number(conf, name, lambda value: value >= 0)
-    ]
+def check_stream_limits(**kwargs: Any) -> Iterator[CheckMessage]:
+    for name in ("max_streams", "max_streams_per_user", "max_streams_per_address"):
+        if not _is_number(conf, name, lambda value: value >= 0):
+            yield Error(
+                f"{PREFIX}{name.upper()} must be a whole number of at least 0; 0 means no limit.",
+                hint=REMOVE_HINT,
+                id="ingestion_progress.E006",
+            )
 
 
 def _is_number(conf: object, name: str, is_in_range: Callable[[float], bool]) -> bool:
@@ -89,79 +77,65 @@ def _is_number(conf: object, name: str, is_in_range: Callable[[float], bool]) ->
 
 
 @register()
-def check_metrics(**kwargs: Any) -> list[CheckMessage]:
-    if not conf.metrics_token or prometheus.is_available():
-        return []
-    return [
-        Warning(
+def check_metrics(**kwargs: Any) -> Iterator[CheckMessage]:
+    if conf.metrics_token and not prometheus.is_available():
+        yield Warning(
             "INGESTION_PROGRESS_METRICS_TOKEN is set, but /metrics answers 404 without "
             "prometheus-client.",
             hint=f"{prometheus.INSTALL_HINT} Or remove the setting.",
             id="ingestion_progress.W010",
         )
-    ]
 
 
 @register()
-def check_wakeups(**kwargs: Any) -> list[CheckMessage]:
+def check_wakeups(**kwargs: Any) -> Iterator[CheckMessage]:
     from ingestion_progress.wakeups.transports import problem_with
 
-    if not (problem := problem_with(conf.wakeups)):
-        return []
-    return [
-        Error(
+    if problem := problem_with(conf.wakeups):
+        yield Error(
             f"INGESTION_PROGRESS_WAKEUPS is {conf.wakeups!r}. {problem}",
             hint=f"Use one of {', '.join(WAKEUPS)}; auto uses what is installed.",
             id="ingestion_progress.E005",
         )
-    ]
 
 
 @register(Tags.security)
-def check_can_view(**kwargs: Any) -> list[CheckMessage]:
+def check_can_view(**kwargs: Any) -> Iterator[CheckMessage]:
     if not conf.can_view:
-        return []
+        return
     try:
         hook = import_string(conf.can_view)
     except Exception as error:  # noqa: BLE001  (importing runs the project's code)
         problem = f"cannot be imported: {error}"
     else:
         if callable(hook) and not iscoroutinefunction(hook):
-            return []
+            return
         problem = "is not a synchronous function"
-    return [
-        Error(
-            f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
-            hint="Name a function (request, job_id) -> bool, such as 'project.rules.can_view'.",
-            id="ingestion_progress.E003",
-        )
-    ]
+    yield Error(
+        f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
+        hint="Name a function (request, job_id) -> bool, such as 'project.rules.can_view'.",
+        id="ingestion_progress.E003",
+    )
 
 
 @register(Tags.security)
-def check_token_keys(**kwargs: Any) -> list[CheckMessage]:
+def check_token_keys(**kwargs: Any) -> Iterator[CheckMessage]:
     from ingestion_progress.auth import tokens
 
-    if not (problem := tokens.key_problem()):
-        return []
-    return [
-        Error(
+    if problem := tokens.key_problem():
+        yield Error(
             problem,
             hint="Remove the INGESTION_PROGRESS_TOKEN_… settings to sign with a key derived from "
             "SECRET_KEY, or see docs/access.md.",
             id="ingestion_progress.E004",
         )
-    ]
 
 
 @register(Tags.security, deploy=True)
-def check_public(**kwargs: Any) -> list[CheckMessage]:
-    if not conf.is_public:
-        return []
-    return [
-        Warning(
+def check_public(**kwargs: Any) -> Iterator[CheckMessage]:
+    if conf.is_public:
+        yield Warning(
             "Anyone who reaches this server may watch, start and cancel jobs.",
             hint="Set INGESTION_PROGRESS_PUBLIC = False, unless this is intended.",
             id="ingestion_progress.W002",
         )
-    ]

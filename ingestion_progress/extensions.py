@@ -3,7 +3,7 @@
 An app config lists dotted paths, which are imported on use:
 
     class PipelineConfig(AppConfig):
-        progress_api_routers = ["….search_api.router"]         ninja Routers
+        progress_api_routers = ["….search.router"]             ninja Routers
         progress_api_errors = ["….uploads.api.PUBLIC_ERRORS"]  {exception: ErrorCode}
         progress_urls = ["….urls.urlpatterns"]                 lists of URL patterns
         progress_upload_rules = ["….uploads.rules.rules"]      objects like `UploadRules`

@@ -6,8 +6,6 @@
 or, for every test of a class, `class MyTests(SynchronousTrackingMixin, TestCase)`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar

@@ -4,8 +4,6 @@ django-environ's casts accept typing mistakes: `HTTPS=ture` is false, `1e3` is 1
 name of `a, b` begins with a space. The casts here raise a ValueError with what a value must be.
 """
 
-from __future__ import annotations
-
 import os
 import warnings
 from collections.abc import Callable, Sequence

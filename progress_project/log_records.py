@@ -4,8 +4,6 @@ The app logs with the standard library, `logger.info("sse_stream_started", extra
 formats the records; each key of `extra` becomes a field.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Any

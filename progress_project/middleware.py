@@ -3,8 +3,6 @@
 Each works synchronously and asynchronously: `EventStreams` runs all middleware in one thread.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import logging

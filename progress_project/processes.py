@@ -1,7 +1,5 @@
 """Runs several programs as one command with a common output; they stop together."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ctypes

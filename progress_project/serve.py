@@ -3,8 +3,6 @@
 It migrates the database, then runs the web server and the ingestion worker until Ctrl-C.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import errno

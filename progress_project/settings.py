@@ -3,8 +3,6 @@
 Every variable is in `.env.example` (a test compares them) and is explained in docs/settings.md.
 """
 
-from __future__ import annotations
-
 import secrets
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The storage of static files in production."""
 
-from __future__ import annotations
-
 from servestatic.storage import CompressedManifestStaticFilesStorage
 
 

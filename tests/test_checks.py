@@ -57,7 +57,7 @@ def test_public_deployment_is_a_warning(settings):
     settings.INGESTION_PROGRESS_PUBLIC = True
     assert ids(check_public()) == ["ingestion_progress.W002"]
     settings.INGESTION_PROGRESS_PUBLIC = False
-    assert check_public() == []
+    assert not ids(check_public())
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_can_view_hook_that_cannot_be_called_is_an_error_that_names_it(settings,
 @pytest.mark.parametrize("path", ["", None, "tests.support.rules.own_jobs_only"])
 def test_working_can_view_hook_or_none_is_accepted(settings, path):
     settings.INGESTION_PROGRESS_CAN_VIEW = path
-    assert check_can_view() == []
+    assert not ids(check_can_view())
 
 
 @pytest.mark.parametrize(
@@ -104,15 +104,15 @@ def test_unusable_keys_are_an_error_with_the_reason(settings, wrong, complaint):
 
 
 def test_usable_keys_are_accepted(settings):
-    assert check_token_keys() == []
+    assert not ids(check_token_keys())
     settings.INGESTION_PROGRESS_TOKEN_KEY = "x" * 32
-    assert check_token_keys() == []
+    assert not ids(check_token_keys())
 
 
 def test_stream_limit_that_is_not_a_number_is_an_error_that_names_it(settings):
-    assert check_stream_limits() == []
+    assert not ids(check_stream_limits())
     settings.INGESTION_PROGRESS_MAX_STREAMS_PER_USER = "many"
     settings.INGESTION_PROGRESS_MAX_STREAMS = -1
-    messages = check_stream_limits()
+    messages = list(check_stream_limits())
     assert ids(messages) == ["ingestion_progress.E006"] * 2
     assert "INGESTION_PROGRESS_MAX_STREAMS_PER_USER" in messages[1].msg

@@ -1,10 +1,11 @@
-"""Checks the length of a body by the request's headers, before any of it is read."""
+"""What the headers of a request say about its body, before any of it is read."""
 
 from __future__ import annotations
 
 import sys
 
 from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.wire.asgi_types import Scope
 
 # Python parses longer numbers slowly, and they exceed any limit.
 MAX_DIGITS = 19
@@ -29,3 +30,13 @@ def length_error(
         return ErrorCode.TOO_LARGE
     is_unknown = is_chunked or (content_length != "" and length is None)
     return ErrorCode.LENGTH_REQUIRED if must_declare and is_unknown else None
+
+
+def may_have_body(scope: Scope) -> bool:
+    """Do the headers announce a body, or not rule one out?"""
+    if not scope.get("http_version", "1.1").startswith("1"):
+        return True  # HTTP/2 frames bodies without a header that announces them
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0")
+        for name, value in scope["headers"]
+    )

@@ -4,8 +4,6 @@ Django's handler writes a whole body to memory or disk before any middleware or 
 request: 119 MB for a view that refuses it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import functools
@@ -14,17 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.conf import settings
 
-from ingestion_progress.api.body_length import declared_bytes, length_error
+from ingestion_progress.api.body_length import declared_bytes, length_error, may_have_body
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.extensions import UploadRules, upload_rules
-from ingestion_progress.wire.asgi_types import (
-    Application,
-    Message,
-    Receive,
-    Scope,
-    Send,
-    may_have_body,
-)
+from ingestion_progress.wire.asgi_types import Application, Message, Receive, Scope, Send
 
 if TYPE_CHECKING:
     from ingestion_progress.asgi.preflight import PreflightCheck
@@ -68,19 +59,19 @@ class BodyLimit:
         if body.is_too_long:
             await _refuse(await self._check(scope, declared, ErrorCode.TOO_LARGE), body, send)
 
-    def declared_body(self, scope: Scope) -> DeclaredBody:
+    def declared_body(self, scope: Scope) -> "DeclaredBody":
         for rules in upload_rules():
             if (limit_bytes := rules.limit_for(scope)) is not None:
                 return DeclaredBody(scope, limit_bytes, rules)
         return DeclaredBody(scope, self._limit_elsewhere_bytes())
 
-    async def refusal(self, scope: Scope, declared: DeclaredBody) -> Response | None:
+    async def refusal(self, scope: Scope, declared: "DeclaredBody") -> Response | None:
         """The response instead of reading the body; None if the body is permitted."""
         response = await self._check(scope, declared, declared.error)
         return None if response[0]["status"] == NO_CONTENT else response
 
     async def _check(
-        self, scope: Scope, declared: DeclaredBody, error: ErrorCode | None
+        self, scope: Scope, declared: "DeclaredBody", error: ErrorCode | None
     ) -> Response:
         return await self._preflight_check.run(
             scope, error=error, limit_bytes=declared.limit_bytes, rules=declared.rules
@@ -93,7 +84,7 @@ class BodyLimit:
         return sys.maxsize if limit_bytes is None else limit_bytes
 
     @functools.cached_property
-    def _preflight_check(self) -> PreflightCheck:
+    def _preflight_check(self) -> "PreflightCheck":
         from ingestion_progress.asgi.preflight import PreflightCheck  # needs Django's apps
 
         return PreflightCheck()
@@ -130,7 +121,7 @@ class DeclaredBody:
 class BodyReader:
     """Receives a body and counts its bytes."""
 
-    def __init__(self, receive: Receive, declared: DeclaredBody) -> None:
+    def __init__(self, receive: Receive, declared: "DeclaredBody") -> None:
         self.declared = declared
         self._receive = receive
         self._received_bytes = 0

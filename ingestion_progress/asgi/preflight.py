@@ -1,7 +1,5 @@
 """Runs the middleware and the permission check of a request before its body is read."""
 
-from __future__ import annotations
-
 import asyncio
 from http import HTTPStatus
 from typing import Any, TypeAlias

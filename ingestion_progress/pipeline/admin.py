@@ -1,24 +1,15 @@
 """Read-only admin pages of documents, entities and relations."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
-from django.db.models import Model
+from django.http import HttpRequest
 from django.utils.text import Truncator
 
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
-    AnyModelAdmin = admin.ModelAdmin[Model]
-else:
-    AnyModelAdmin = admin.ModelAdmin
-
-
-class ReadOnlyAdmin(AnyModelAdmin):
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """Only the pipeline writes these rows: another ingestion would overwrite changes."""
 
     list_per_page = 50

@@ -1,6 +1,7 @@
 """The Django app of the reference ingestion, and its extensions of the API and the pages."""
 
 from django.apps import AppConfig
+from django.core.checks import register
 
 
 class PipelineConfig(AppConfig):
@@ -12,7 +13,7 @@ class PipelineConfig(AppConfig):
     # See ingestion_progress/extensions.py
     progress_api_routers = (
         "ingestion_progress.pipeline.uploads.api.router",
-        "ingestion_progress.pipeline.search_api.router",
+        "ingestion_progress.pipeline.search.router",
     )
     progress_api_errors = ("ingestion_progress.pipeline.uploads.api.PUBLIC_ERRORS",)
     progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)
@@ -20,4 +21,7 @@ class PipelineConfig(AppConfig):
     progress_worker_command = "ingestion_worker"
 
     def ready(self) -> None:
-        from ingestion_progress.pipeline import checks  # noqa: F401  (registers the system checks)
+        from ingestion_progress.checks import not_positive
+        from ingestion_progress.pipeline.conf import conf
+
+        register(lambda **kwargs: not_positive(conf))

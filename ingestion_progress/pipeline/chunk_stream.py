@@ -1,34 +1,26 @@
 """The last three stages: chunking, embedding and extraction run concurrently."""
 
-from __future__ import annotations
-
 import logging
 import threading
 from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages import Chunk, SparseVector
 from ingestion_progress.pipeline.stages.chunking import Chunker, SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder, Embedder
 from ingestion_progress.pipeline.stages.extraction import Extractor, KeyphraseExtractor
 from ingestion_progress.pipeline.stages.image_description import ImageDescriber, MetadataDescriber
+from ingestion_progress.pipeline.stages.parsing import ParsedDocument
 from ingestion_progress.pipeline.stores.graph import GraphStore
 from ingestion_progress.pipeline.stores.vectors import QdrantStore, VectorStore
 from ingestion_progress.pipeline.thread_pool import ThreadPool
-from ingestion_progress.tracker import reason_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
-    from ingestion_progress.pipeline.documents import Chunk
-    from ingestion_progress.pipeline.models import Document
-    from ingestion_progress.pipeline.stages.embedding import SparseVector
-    from ingestion_progress.pipeline.stages.parsing import ParsedDocument
-    from ingestion_progress.tracker import JobTracker, StageTracker
+from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 

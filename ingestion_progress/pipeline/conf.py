@@ -1,7 +1,5 @@
 """The settings of the pipeline, declared like those of the app."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from django.conf import settings

@@ -24,8 +24,6 @@ IngestionProgressError
 Every message is a sentence that may be shown to a user.
 """
 
-from __future__ import annotations
-
 from ingestion_progress.exceptions import IngestionProgressError
 
 

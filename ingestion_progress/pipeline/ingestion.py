@@ -3,10 +3,9 @@
 Parsing and image description run first. Chunking, embedding and extraction then run concurrently.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, cast
 
 from django.db import router, transaction
 
@@ -25,12 +24,7 @@ from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.uploads.media_types import MediaType
-from ingestion_progress.tracker import fail_job, track
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ingestion_progress.tracker import JobTracker
+from ingestion_progress.tracker import JobTracker, fail_job, track
 
 
 def ingest(job_id: str) -> None:

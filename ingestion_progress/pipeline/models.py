@@ -1,7 +1,5 @@
 """Stored uploads, and the graph of entities and relations that an ingestion writes."""
 
-from __future__ import annotations
-
 import uuid
 
 from django.db import models
@@ -12,7 +10,7 @@ from ingestion_progress.pipeline.uploads.names import MAX_NAME_LENGTH, extension
 MAX_KEY_LENGTH = 200
 
 
-def stored_path(document: Document, name: str) -> str:
+def stored_path(document: "Document", name: str) -> str:
     """The path of a stored upload, which keeps only the extension of the user's file name."""
     return f"documents/{uuid.uuid4().hex}{extension(name).lower()}"
 

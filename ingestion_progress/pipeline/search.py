@@ -1,22 +1,34 @@
 """Searches the ingested documents: text in Qdrant, entities in the graph."""
 
-from __future__ import annotations
-
+import re
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING
+from typing import Annotated
 
 from django.db.models import Q
-from pydantic import BaseModel, ConfigDict, Field
+from django.http import HttpRequest
+from ninja import Query, Router
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
+from ingestion_progress.api.errors import error_responses
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.models import Entity
 from ingestion_progress.pipeline.stores.graph import MentionedInAny
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 MAX_LIMIT = 100
 MAX_QUERY_LENGTH = 1000
+MAX_API_QUERY_LENGTH = 200
+# No control characters, and not only spaces. Invisible characters that join or separate others are
+# allowed: Persian, Hindi and emoji need them.
+_CONTROLS = r"\x00-\x1f\x7f-\x9f"
+WORDS = rf"^[^{_CONTROLS}]*[^{_CONTROLS}\s][^{_CONTROLS}]*$"
+
+COPIED = ("document_id", "document_name", "page", "heading", "text")
+
+router = Router()
 
 
 class SearchHit(BaseModel):
@@ -46,31 +58,69 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
     entities = _entities((payload["document_id"], payload["chunk"]) for payload, _score in payloads)
     return [
         SearchHit(
-            document_id=payload["document_id"],
-            document_name=payload["document_name"],
+            **{name: payload[name] for name in COPIED},
             chunk_id=payload["chunk"],
-            page=payload["page"],
-            heading=payload["heading"],
-            text=payload["text"],
             score=round(score, 4),
-            entities=entities.get((payload["document_id"], payload["chunk"]), []),
+            entities=entities[payload["document_id"], payload["chunk"]],
         )
         for payload, score in payloads
     ]
 
 
-def _entities(places: Iterable[tuple[str, str]]) -> dict[tuple[str, str], list[str]]:
+def _entities(places: Iterable[tuple[str, str]]) -> defaultdict[tuple[str, str], list[str]]:
     """The names of the entities by document and chunk, in the order of their creation."""
-    chunks: dict[str, list[str]] = {}
+    found = defaultdict[tuple[str, str], list[str]](list)
+    chunks = defaultdict[str, list[str]](list)
     for document_id, chunk in places:
-        chunks.setdefault(document_id, []).append(chunk)
+        chunks[document_id].append(chunk)
     if not chunks:
-        return {}
+        return found
     # The cheap condition first: PostgreSQL evaluates conditions within an OR in their order.
     of_each = (Q(document_id=key) & Q(MentionedInAny(keys)) for key, keys in chunks.items())
     rows = Entity.objects.filter(reduce(or_, of_each)).order_by("pk")
-    found: dict[tuple[str, str], list[str]] = {}
     for document_id, name, evidence in rows.values_list("document_id", "name", "evidence"):
         for place in evidence:
-            found.setdefault((document_id, place["chunk"]), []).append(name)
+            found[document_id, place["chunk"]].append(name)
     return found
+
+
+def words(text: str) -> str:
+    """The query without surrounding spaces. Its error becomes an entry of a 422."""
+    if not re.fullmatch(WORDS, text):
+        raise PydanticCustomError("words", "1 or more characters, and no control characters")
+    return text.strip()
+
+
+class SearchQuery(BaseModel):
+    q: Annotated[str, AfterValidator(words)] = Field(
+        min_length=1,
+        max_length=MAX_API_QUERY_LENGTH,
+        description="The words to look for.",
+        json_schema_extra={"pattern": WORDS},
+    )
+    limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="At most this many.")
+
+
+class SearchResultSchema(BaseModel):
+    query: str
+    items: list[SearchHit] = Field(description="Best first.")
+
+
+@router.get(
+    "/search",
+    response={
+        200: SearchResultSchema,
+        **error_responses(ErrorCode.INVALID_REQUEST, ErrorCode.UNAVAILABLE),
+    },
+    summary="Search the ingested documents",
+    operation_id="search",
+    url_name="search",
+    tags=["Search"],
+)
+def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchResultSchema:
+    """The passages that match best, with document, page, text and the entities in them.
+
+    Empty if nothing matches. With the embedded vector store a search may have to wait for a
+    running ingestion, and is answered with 503 if it waits too long.
+    """
+    return SearchResultSchema(query=query.q, items=search(query.q, limit=query.limit))

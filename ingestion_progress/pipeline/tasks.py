@@ -1,7 +1,5 @@
 """The task that ingests one document."""
 
-from __future__ import annotations
-
 import logging
 
 from ingestion_progress.exceptions import JobCancelled, JobNotFound

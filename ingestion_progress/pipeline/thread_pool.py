@@ -1,17 +1,13 @@
 """A pool of threads that process items from a bounded queue."""
 
-from __future__ import annotations
-
 import contextlib
 import queue
 import threading
 import time
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Generic, Self, TypeVar
 
 from django.db import connections
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
 
 Item = TypeVar("Item")
 

@@ -1,7 +1,5 @@
 """The URLs of the reference ingestion, which precede those of the app."""
 
-from __future__ import annotations
-
 from django.urls import path
 
 from ingestion_progress.pipeline.uploads.views import job_list

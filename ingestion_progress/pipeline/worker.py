@@ -1,16 +1,16 @@
 """A worker of the database task backend that also recovers the work of killed workers."""
 
-from __future__ import annotations
-
 import logging
 import os
 import secrets
 import signal
 import threading
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
 from django.db import DatabaseError, close_old_connections, connections
+from django.db.models import QuerySet
 from django.utils import timezone
 from django_tasks_db.compat import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
@@ -21,11 +21,6 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.tracker import record_lost_jobs
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-    from django.db.models import QuerySet
 
 logger = logging.getLogger("ingestion_progress.worker")
 

@@ -19,16 +19,10 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.urls import ResolverMatch, reverse, set_script_prefix
 
+from ingestion_progress.api.body_length import may_have_body
 from ingestion_progress.concurrency.compat.django import set_signal_sender
 from ingestion_progress.concurrency.worker_thread import WorkerThread
-from ingestion_progress.wire.asgi_types import (
-    WRITE,
-    Application,
-    Receive,
-    Scope,
-    Send,
-    may_have_body,
-)
+from ingestion_progress.wire.asgi_types import WRITE, Application, Receive, Scope, Send
 
 # When thousands of clients reconnect at once, Django's handler starts thousands of threads, which
 # mostly wait for each other.

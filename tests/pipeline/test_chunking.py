@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion_progress.pipeline.documents import Page
+from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.chunking import (
     CHUNK_SIZE,
     MIN_CHUNK,

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion_progress.pipeline.documents import Picture
 from ingestion_progress.pipeline.exceptions import UnreadableImage
+from ingestion_progress.pipeline.stages import Picture
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor, entity_key
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
 

@@ -5,9 +5,8 @@ import threading
 import pytest
 from django.db import IntegrityError, connections, transaction
 
-from ingestion_progress.pipeline.documents import Chunk
 from ingestion_progress.pipeline.models import Document, Entity, Relation
-from ingestion_progress.pipeline.stages.extraction import Extraction
+from ingestion_progress.pipeline.stages import Chunk, Extraction
 from ingestion_progress.pipeline.stores.graph import MAX_MENTIONS, DatabaseGraph
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

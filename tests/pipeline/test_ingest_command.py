@@ -20,8 +20,8 @@ from django.db import OperationalError
 from django_tasks_db.models import DBTaskResult
 
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.documents import Chunk, Page
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages import Chunk, Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.worker import IngestionWorker
 from tests.support.documents import GUIDE, storage  # noqa: F401

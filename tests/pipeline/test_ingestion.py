@@ -15,7 +15,6 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
 from ingestion_progress.pipeline import chunk_stream, ingestion
 from ingestion_progress.pipeline.chunk_stream import Components
-from ingestion_progress.pipeline.documents import Chunk
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     DocumentBusy,
@@ -29,6 +28,7 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.ingestion import claim, ingest
 from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.stages import Chunk
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph

@@ -8,7 +8,6 @@ from PIL import Image
 from pypdf import PdfReader, PdfWriter
 from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
-from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     EmptyDocument,
@@ -16,6 +15,7 @@ from ingestion_progress.pipeline.exceptions import (
     ProtectedDocument,
     UnreadablePage,
 )
+from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from tests.support.documents import EXAMPLES, GUIDE, docx, pdf, written

@@ -12,8 +12,10 @@ from ingestion_progress.pipeline.models import Document, Entity
 from ingestion_progress.pipeline.search import SearchHit, search
 from ingestion_progress.pipeline.stores import vectors
 from ingestion_progress.pipeline.uploads.receive import receive
+from tests.support.api import refusal
 from tests.support.documents import EXAMPLES, pdf, storage  # noqa: F401
 
+URL = "/api/v1/search"
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
 
 
@@ -118,7 +120,6 @@ def test_command_reports_an_index_in_use(storage, monkeypatch):  # noqa: F811
             run("honey")
 
 
-@pytest.mark.once  # Qdrant leaves the damaged file open, of which Python 3.13 warns
 def test_command_reports_a_damaged_index(storage):  # noqa: F811
     ingested(b"Bees make honey.", "bees.md")
     (path,) = (storage / "qdrant").rglob("storage.sqlite")
@@ -144,3 +145,54 @@ def test_command_prints_no_control_character_of_a_document():
 
     assert "honey" in printed
     assert not [each for each in printed if not (each.isprintable() or each == "\n")]
+
+
+def test_search_without_documents_finds_nothing(client):
+    response = client.get(URL, {"q": "  compiler  "})
+    assert response.status_code == 200, response.content
+    assert response.json() == {"query": "compiler", "items": []}
+
+
+@pytest.mark.parametrize(
+    "q",
+    [
+        *("😀", "the", "' OR 1=1", "*", "%", "a" * 200, "Ωμέγα", "*?[]{}()"),
+        "می\u200cخواهم",  # a joiner that is not printable, and part of the word
+        "copied\u00a0text",  # a space that does not break
+    ],
+)
+def test_unusual_queries_are_valid(client, q):
+    assert client.get(URL, {"q": q}).json() == {"query": q, "items": []}
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({}, "q"),
+        ({"q": ""}, "q"),
+        ({"q": "   "}, "q"),
+        ({"q": "a" * 201}, "q"),
+        ({"q": "\u00a0\u2028"}, "q"),
+        ({"q": "a\x00b"}, "q"),
+        ({"q": "a\nb"}, "q"),
+        ({"q": "a", "limit": "0"}, "limit"),
+        ({"q": "a", "limit": "101"}, "limit"),
+        ({"q": "a", "limit": "x"}, "limit"),
+    ],
+)
+def test_invalid_parameters_are_named(client, query, field):
+    response = client.get(URL, query)
+    error = refusal(response, 422, "invalid_request")
+    assert [entry.field for entry in error.errors] == [field]
+
+
+def test_anonymous_user_cannot_search_a_closed_site(client, settings):
+    settings.INGESTION_PROGRESS_PUBLIC = False
+    response = client.get(URL, {"q": "compiler"})
+    refusal(response, 401, "unauthorized")
+
+
+def test_unreachable_store_is_unavailable(client, settings):
+    settings.INGESTION_PROGRESS_QDRANT_URL = "http://127.0.0.1:9"  # nobody listens there
+    response = client.get(URL, {"q": "compiler"})
+    refusal(response, 503, "unavailable")

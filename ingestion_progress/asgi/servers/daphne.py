@@ -8,8 +8,6 @@ every body first, and has no limit for the time in which headers arrive. Here th
 of an upload runs before its body is read, and headers have a time-out.
 """
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from collections.abc import Awaitable

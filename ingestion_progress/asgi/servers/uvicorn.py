@@ -3,8 +3,6 @@
 It limits the time for a request's headers, and writes bytes that many streams share.
 """
 
-from __future__ import annotations
-
 import asyncio
 from typing import Any
 

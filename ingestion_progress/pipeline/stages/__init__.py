@@ -1,0 +1,96 @@
+"""The data that the stages exchange: pages, pictures, chunks, vectors and entities."""
+
+from dataclasses import dataclass, field
+from typing import BinaryIO, Protocol
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """An image in a document, with the text that surrounds it."""
+
+    number: int
+    """From 1, in the order of the document."""
+    page: int | None = None
+    """From 1; None where the format has no pages."""
+    format: str = ""
+    """`PNG`, `JPEG` …; empty if unknown."""
+    width: int = 0
+    height: int = 0
+    """Pixels; 0 if unknown."""
+    alt: str = ""
+    caption: str = ""
+    heading: str = ""
+    """The nearest heading above it."""
+    source: str = ""
+    """The file or address that the document names. It is never fetched."""
+
+    @property
+    def key(self) -> str:
+        return f"i-{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page, or the whole of a document that has no pages."""
+
+    number: int | None
+    text: str
+    is_markdown: bool = False
+    """Headings in the text are lines that begin with `#`."""
+    heading: str = ""
+    """The section in which the page begins, from the document's outline."""
+    pictures: tuple[Picture, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """Sentences for the job's log."""
+
+    @property
+    def label(self) -> str:
+        return f"page {self.number}" if self.number else "document"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A piece of text that is embedded, searched and shown as one."""
+
+    key: str
+    """Unique within its document: `c-17`, or `i-3` for the third picture."""
+    text: str
+    page: int | None = None
+    start: int = 0
+    end: int = 0
+    """Offsets in characters into the text of its page; both 0 for a picture."""
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class SparseVector:
+    """`values[n]` is the weight of the word whose id is `indices[n]`."""
+
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """The entities and relations of one chunk."""
+
+    entities: dict[str, str] = field(default_factory=dict)
+    """Names by key, the most relevant first."""
+    relations: tuple[tuple[str, str], ...] = ()
+    """Pairs of keys, each pair once, the smaller key first."""
+
+
+class Pages(Protocol):
+    """The pages of an opened document, read one by one: a damaged page does not affect others."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Page:
+        """The page at `index`, from 0. Raises UnreadablePage."""
+
+
+class Parser(Protocol):
+    """Reads one kind of document."""
+
+    def open(self, file: BinaryIO, name: str) -> Pages:
+        """Raises UnreadableDocument with a sentence that names the document."""

@@ -1,20 +1,14 @@
 """Divides pages into chunks at headings, paragraphs and sentences."""
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
+from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
-from ingestion_progress.pipeline.documents import Chunk
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from ingestion_progress.pipeline.documents import Page
+from ingestion_progress.pipeline.stages import Chunk, Page
 
 # Characters: one idea, and a search result that is quick to read.
 CHUNK_SIZE = (600, 1000)

@@ -9,15 +9,14 @@ either can query what the other has written. The versions of their stemmers diff
 6 have another stem, such as `internal`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Protocol
 
 import mmh3
 import snowballstemmer
+
+from ingestion_progress.pipeline.stages import SparseVector
 
 K = 1.2
 B = 0.75
@@ -39,14 +38,6 @@ STOPWORDS = frozenset(
     needn't shan shan't shouldn shouldn't wasn wasn't weren weren't won won't wouldn wouldn't
     """.split()  # noqa: SIM905  (a list of 179 lines would be no easier to read)
 )
-
-
-@dataclass(frozen=True)
-class SparseVector:
-    """`values[n]` is the weight of the word whose id is `indices[n]`."""
-
-    indices: tuple[int, ...]
-    values: tuple[float, ...]
 
 
 class Embedder(Protocol):

@@ -1,15 +1,13 @@
 """Extracts entities (keyphrases) and relations (two entities in one sentence) from text."""
 
-from __future__ import annotations
-
 import re
-from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Protocol
 
 import yake
 
 from ingestion_progress.pipeline.models import MAX_KEY_LENGTH
+from ingestion_progress.pipeline.stages import Extraction
 
 MAX_WORDS = 3
 MAX_ENTITIES_PER_CHUNK = 8
@@ -17,16 +15,6 @@ MIN_LENGTH = 3
 SPACE = re.compile(r"\s+")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n{2,}")
 LETTER = re.compile(r"[^\W\d_]")
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """The entities and relations of one chunk."""
-
-    entities: dict[str, str] = field(default_factory=dict)
-    """Names by key, the most relevant first."""
-    relations: tuple[tuple[str, str], ...] = ()
-    """Pairs of keys, each pair once, the smaller key first."""
 
 
 class Extractor(Protocol):

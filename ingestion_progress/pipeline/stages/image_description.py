@@ -1,13 +1,9 @@
 """Describes pictures by their metadata and surroundings; their content is not analysed."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from ingestion_progress.pipeline.exceptions import UnreadableImage
-
-if TYPE_CHECKING:
-    from ingestion_progress.pipeline.documents import Picture
+from ingestion_progress.pipeline.stages import Picture
 
 
 class ImageDescriber(Protocol):

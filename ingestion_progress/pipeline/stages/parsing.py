@@ -1,26 +1,20 @@
 """The first two stages: parses a file into pages, and describes its pictures."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
-from ingestion_progress.pipeline.documents import Chunk
 from ingestion_progress.pipeline.exceptions import (
     EmptyDocument,
     NothingIngested,
     UnreadableImage,
     UnreadablePage,
 )
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages import Chunk, Page, Pages, Picture
+from ingestion_progress.pipeline.stages.image_description import ImageDescriber
 from ingestion_progress.pipeline.stages.parsers import parser_for
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ingestion_progress.pipeline.documents import Page, Pages, Picture
-    from ingestion_progress.pipeline.models import Document
-    from ingestion_progress.pipeline.stages.image_description import ImageDescriber
-    from ingestion_progress.tracker import JobTracker
+from ingestion_progress.tracker import JobTracker
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,16 @@
 """The graph of entities and relations, in two tables."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from django.db import models, router, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models.sql.compiler import SQLCompiler
 
 from ingestion_progress.pipeline.models import Entity, Relation
-
-if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-    from django.db.models.sql.compiler import SQLCompiler
-
-    from ingestion_progress.pipeline.documents import Chunk
-    from ingestion_progress.pipeline.stages.extraction import Extraction
+from ingestion_progress.pipeline.stages import Chunk, Extraction
 
 Row = TypeVar("Row", Entity, Relation)
 Key = TypeVar("Key", str, tuple[str, str])

@@ -1,7 +1,5 @@
 """The API operation that uploads a document and starts its job."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

@@ -6,20 +6,15 @@ order. So the row of the document keeps the versions that may be restored. In th
 accepted version remains, or the one before the uploads, and only its file is kept.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TypeAlias
 
 from django.db import router, transaction
+from django.db.models import QuerySet
 
 from ingestion_progress.pipeline.models import Document
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.db.models import QuerySet
-
-    Fields = dict[str, str]
+Fields: TypeAlias = dict[str, str]
 
 VERSIONED_FIELDS = ["name", "file", "media_type", "size_bytes", "sha256", "updated_at"]
 

@@ -1,7 +1,5 @@
 """Finds the media type of a file from its name and its content."""
 
-from __future__ import annotations
-
 import codecs
 from enum import StrEnum
 from typing import BinaryIO

@@ -1,7 +1,5 @@
 """Makes the names of uploaded files safe to store, show and compare."""
 
-from __future__ import annotations
-
 import hashlib
 import unicodedata
 

@@ -1,13 +1,12 @@
 """Stores an uploaded file and queues its ingestion, or leaves nothing behind."""
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import tempfile
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from django.apps import apps
 from django.core.files import File
@@ -27,9 +26,6 @@ from ingestion_progress.pipeline.uploads.document_version import DocumentVersion
 from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 

@@ -1,9 +1,5 @@
 """The size limit and the permission of uploads, and the responses to refused ones."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -14,9 +10,7 @@ from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.extensions import view_name
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.web import formatting, views
-
-if TYPE_CHECKING:
-    from ingestion_progress.wire.asgi_types import Scope
+from ingestion_progress.wire.asgi_types import Scope
 
 OPERATION = "ingestion_progress:api:jobs"
 FORM = "ingestion_progress:job_list"

@@ -1,7 +1,5 @@
 """Checks a ZIP file before it is unpacked."""
 
-from __future__ import annotations
-
 import struct
 import zipfile
 from typing import BinaryIO

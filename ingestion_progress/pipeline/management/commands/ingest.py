@@ -1,35 +1,27 @@
 """`manage.py ingest`: ingests files and folders."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, IngestionProgressError, JobCancelled
 from ingestion_progress.feed import Selection
 from ingestion_progress.management.terminal.following import follow, shown
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView
-from ingestion_progress.models import new_job_id
+from ingestion_progress.models import Job, new_job_id
 from ingestion_progress.pipeline.exceptions import IngestionStopped
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import reason_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from django.core.management.base import CommandParser
-    from rich.console import Console
-
-    from ingestion_progress.models import Job
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 

@@ -1,21 +1,15 @@
 """`manage.py ingestion_worker`: runs queued ingestions."""
 
-from __future__ import annotations
-
 import gc
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from ingestion_progress.pipeline import ingestion
 from ingestion_progress.pipeline.conf import conf
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-
 
 TASK_QUEUE = "django_tasks_db.DatabaseBackend"
 
@@ -40,7 +34,8 @@ class Command(BaseCommand):
         from ingestion_progress.pipeline.worker import IngestionWorker
 
         # Their libraries take a second to load, which would delay the first document.
-        ingestion.load_parsers()
+        if not options["drain"]:
+            ingestion.load_parsers()
         # Otherwise Python frees all loaded modules at exit, which takes 0.6 s.
         gc.freeze()
         worker = IngestionWorker(

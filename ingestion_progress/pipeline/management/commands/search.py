@@ -1,21 +1,16 @@
 """`manage.py search`: searches the ingested documents."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 from ingestion_progress.management.terminal.text import console_for, printable
 from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
-    from rich.console import Console
 
 SNIPPET_LENGTH = 300
 SPACE = re.compile(r"\s+")

@@ -1,15 +1,9 @@
 """One parser per media type."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from django.utils.module_loading import import_string
 
+from ingestion_progress.pipeline.stages import Parser
 from ingestion_progress.pipeline.uploads.media_types import MediaType
-
-if TYPE_CHECKING:
-    from ingestion_progress.pipeline.documents import Parser
 
 PARSERS = {
     MediaType.PDF: "pdf.PdfParser",

@@ -1,17 +1,13 @@
 """Parses Word documents: mammoth converts them to HTML."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import mammoth
 
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
+from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.html import html_page
 from ingestion_progress.pipeline.uploads.zip_safety import open_archive
-
-if TYPE_CHECKING:
-    from ingestion_progress.pipeline.documents import Page
 
 
 class DocxParser:

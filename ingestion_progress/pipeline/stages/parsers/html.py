@@ -1,23 +1,16 @@
 """Converts HTML to Markdown-like text without fetching or executing anything."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING, BinaryIO
+from collections.abc import Mapping
+from typing import BinaryIO
 
 from bs4 import BeautifulSoup
-from bs4.element import NavigableString
+from bs4.element import NavigableString, Tag
 
-from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
+from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from bs4.element import Tag
-
 
 UNSEEN = ["script", "style", "noscript", "template", "head", "svg", "iframe", "object", "nav"]
 LINK_MARKS = {"¶", "#", "§"}

@@ -1,18 +1,14 @@
 """Parses Markdown: keeps the text as it is and collects the pictures."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-from ingestion_progress.pipeline.documents import Page
+from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.html import html_pictures
 from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
-
-if TYPE_CHECKING:
-    from markdown_it.token import Token
 
 
 class MarkdownParser:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from pypdf import PdfReader
 from pypdf.errors import DependencyError, PyPdfError
 
-from ingestion_progress.pipeline.documents import Page, Picture
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     EmptyDocument,
     ProtectedDocument,
     UnreadablePage,
 )
+from ingestion_progress.pipeline.stages import Page, Picture
 from ingestion_progress.pipeline.stages.parsers.pictures import MAX_PICTURES, MIN_PIXELS
 
 if TYPE_CHECKING:

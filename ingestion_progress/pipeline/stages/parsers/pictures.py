@@ -1,7 +1,5 @@
 """Collects the pictures that a document contains or links to. Nothing is fetched."""
 
-from __future__ import annotations
-
 import base64
 import binascii
 import io
@@ -12,7 +10,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-from ingestion_progress.pipeline.documents import Picture
+from ingestion_progress.pipeline.stages import Picture
 
 MAX_PICTURES = 2000
 # Smaller pictures are spacers, bullets or tracking pixels.

@@ -1,12 +1,10 @@
 """Parses plain text in UTF-8, UTF-16 or Windows-1252."""
 
-from __future__ import annotations
-
 import codecs
 from typing import BinaryIO
 
-from ingestion_progress.pipeline.documents import Page
 from ingestion_progress.pipeline.exceptions import EmptyDocument, MislabelledDocument
+from ingestion_progress.pipeline.stages import Page
 
 PAGE_BREAK = "\f"
 
