@@ -12,8 +12,8 @@ import threading
 
 from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.process_thread import ProcessThread
-from ingestion_progress.wakeups.message import Notification
 from ingestion_progress.wakeups.transports import (
+    Notification,
     Transport,
     new_backoff,
     new_transport,
@@ -130,4 +130,4 @@ class _Connection:
                 self._runner.run(asyncio.wait_for(transport.close(), SEND_SECONDS))
 
 
-sender = Sender()
+background_sender = Sender()

@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from ingestion_progress.wakeups.message import Notification
+from ingestion_progress.wakeups.transports import Notification
 from tests.support.event_streams import events, open_stream, progress_url
 from tests.support.live import SERVERS, LiveProject, live_project
 from tests.support.servers import postgresql

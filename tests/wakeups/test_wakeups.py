@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 import uuid
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -26,7 +27,6 @@ from ingestion_progress.tracker import (
 )
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
-from ingestion_progress.wakeups.transports import local
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -233,13 +233,15 @@ async def test_notification_of_an_end_names_the_ended_job(job_id):
     def collect(job_ids, ended):
         notifications.append((tuple(job_ids), tuple(ended)))
 
-    with local.listening(collect):
-        async with track("report.pdf", job_id=job_id, stages=["parsing"]) as job:
-            job.stage("parsing").advance()
-            await job.aflush()
-            await asyncio.sleep(0.01)
-            assert set(notifications) == {((job_id,), ())}
+    listening = asyncio.create_task(wakeups.listen(collect, Counter()))
+    async with track("report.pdf", job_id=job_id, stages=["parsing"]) as job:
+        job.stage("parsing").advance()
+        await job.aflush()
         await asyncio.sleep(0.01)
+        assert set(notifications) == {((job_id,), ())}
+    await asyncio.sleep(0.01)
+    listening.cancel()
+    await asyncio.wait({listening})
     assert ((job_id,), (job_id,)) in notifications
 
 
@@ -287,16 +289,16 @@ async def test_listener_ends_with_the_last_subscriber(feed, job_id):
     feed.unsubscribe(subscriber)
     feed.unsubscribe(await watch(feed, (await sync_to_async(queue_job)("a.pdf")).pk))
     await asyncio.sleep(0.01)
-    assert not local._listeners
+    assert not wakeups._listeners
 
 
 def test_closed_event_loop_is_removed():
     async def leave_behind():
-        local._listeners[print] = asyncio.get_running_loop()
+        wakeups._listeners[print] = asyncio.get_running_loop()
 
     asyncio.run(leave_behind())
     wakeups.publish("job")
-    assert print not in local._listeners
+    assert print not in wakeups._listeners
 
 
 def test_unknown_value_of_the_setting_is_an_error_that_lists_the_known(settings):

@@ -1,9 +1,13 @@
-"""Transports send notifications between processes; `transport_name` chooses one."""
+"""Notifications between processes, and the transports that send them."""
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable
+import os
+import uuid
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from typing import Protocol
@@ -15,7 +19,6 @@ from django.utils.module_loading import import_string
 from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.conf import WAKEUPS, conf
 from ingestion_progress.models import Job
-from ingestion_progress.wakeups.message import Notification
 
 logger = logging.getLogger("ingestion_progress.wakeups")
 
@@ -27,6 +30,48 @@ IN_MEMORY = "channels.layers.InMemoryChannelLayer"
 # The pause after the first failure; it doubles up to the second value.
 FIRST_PAUSE_SECONDS = 0.5
 LAST_PAUSE_SECONDS = 15.0
+# PostgreSQL refuses 8000 bytes and more.
+MAX_BYTES = 7000
+
+_MEMORY = uuid.uuid4().hex[:12]
+
+
+def this_process() -> str:
+    """A unique name of this process. A forked child has another one."""
+    return f"{_MEMORY}-{os.getpid()}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Notification:
+    """A process has written these jobs."""
+
+    origin: str
+    job_ids: tuple[str, ...] = ()
+    """Empty: some jobs, too many to name."""
+    ended: tuple[str, ...] = ()
+    """Those that have ended. Their last state is not throttled."""
+
+    @classmethod
+    def about(cls, job_ids: Collection[str], ended: Collection[str] = ()) -> Notification:
+        """A notification of this process, short enough for every transport."""
+        full = cls(origin=this_process(), job_ids=tuple(job_ids), ended=tuple(ended))
+        return full if len(full.encoded().encode()) <= MAX_BYTES else cls(origin=full.origin)
+
+    def encoded(self) -> str:
+        fields = [self.origin, *self.job_ids, self.ended]
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def decoded(cls, text: str) -> Notification | None:
+        """None for other text: the channel may be shared with other programs."""
+        try:
+            origin, *job_ids, ended = json.loads(text)
+            names = (origin, *job_ids, *ended)
+        except (TypeError, ValueError):
+            return None
+        if not isinstance(ended, list) or not all(isinstance(name, str) for name in names):
+            return None
+        return cls(origin=origin, job_ids=tuple(job_ids), ended=tuple(ended))
 
 
 class Transport(Protocol):

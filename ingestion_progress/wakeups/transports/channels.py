@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from ingestion_progress.wakeups.message import Notification
+from ingestion_progress.wakeups.transports import Notification
 
 GROUP = "ingestion_progress.wakeups"
 CONNECT_SECONDS = 5.0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, LiteralString
 from django.db import connections, router
 
 from ingestion_progress.models import Job
-from ingestion_progress.wakeups.message import Notification
+from ingestion_progress.wakeups.transports import Notification
 
 if TYPE_CHECKING:
     import psycopg

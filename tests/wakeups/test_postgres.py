@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from ingestion_progress.wakeups import listener, transports
-from ingestion_progress.wakeups.message import Notification
-from ingestion_progress.wakeups.transports import postgres
+from ingestion_progress import wakeups
+from ingestion_progress.wakeups import transports
+from ingestion_progress.wakeups.transports import Notification, postgres
 from tests.support.servers import postgresql
 
 
@@ -70,10 +70,10 @@ async def test_transport_that_failed_is_closed_before_it_is_replaced(monkeypatch
 
     happened: list[str] = []
     monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(listener, "new_transport", lambda name: Broken())
+    monkeypatch.setattr(wakeups, "new_transport", lambda name: Broken())
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.05):
-            await listener._receive("notify", lambda *_: None)
+            await wakeups._receive("notify", lambda *_: None)
     assert happened[:4] == ["failed", "closed"] * 2
 
 
@@ -99,7 +99,7 @@ async def received(proxy, monkeypatch):
     monkeypatch.setattr(postgres, "CHECK_EVERY_SECONDS", 0.1)
     monkeypatch.setattr(postgres, "CHECK_SECONDS", 1.0)
     received: set[str] = set()
-    task = asyncio.create_task(listener._receive("notify", received.update))
+    task = asyncio.create_task(wakeups._receive("notify", received.update))
     yield received
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

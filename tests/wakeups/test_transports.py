@@ -14,9 +14,15 @@ import pytest
 from ingestion_progress.checks import check_wakeups
 from ingestion_progress.wakeups import sender as sender_module
 from ingestion_progress.wakeups import transports
-from ingestion_progress.wakeups.message import MAX_BYTES, Notification, this_process
 from ingestion_progress.wakeups.sender import MAX_JOBS, Sender
-from ingestion_progress.wakeups.transports import LAST_PAUSE_SECONDS, new_backoff, transport_name
+from ingestion_progress.wakeups.transports import (
+    LAST_PAUSE_SECONDS,
+    MAX_BYTES,
+    Notification,
+    new_backoff,
+    this_process,
+    transport_name,
+)
 from tests.support.tracking import eventually
 
 POSTGRESQL = {"ENGINE": "django.db.backends.postgresql", "NAME": "progress"}
@@ -25,7 +31,7 @@ FORK = """
 import os
 import django
 django.setup()
-from ingestion_progress.wakeups.message import this_process
+from ingestion_progress.wakeups.transports import this_process
 print(this_process(), flush=True)
 if child := os.fork():
     os.waitpid(child, 0)
