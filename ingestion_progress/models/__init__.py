@@ -1,20 +1,13 @@
 """The models: jobs, their stages and workers, and the log of each job."""
 
+from ingestion_progress.concurrency.compat.django import rows_by
 from ingestion_progress.models.events import JobEvent
 from ingestion_progress.models.ids import clean_batch, clean_job_id, new_epoch, new_job_id
 from ingestion_progress.models.jobs import Job
-from ingestion_progress.models.rows import rows_by
 from ingestion_progress.models.stages import Stage
 from ingestion_progress.models.workers import Worker
 
 __all__ = [
-    "Job",
-    "JobEvent",
-    "Stage",
-    "Worker",
-    "clean_batch",
-    "clean_job_id",
-    "new_epoch",
-    "new_job_id",
-    "rows_by",
-]
+    "Job", "JobEvent", "Stage", "Worker",
+    "clean_batch", "clean_job_id", "new_epoch", "new_job_id", "rows_by",
+]  # fmt: skip

