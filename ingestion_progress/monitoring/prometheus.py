@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ingestion_progress.feed.counts import FeedCounts
-from ingestion_progress.tracker.counts import WriterCounts
+from ingestion_progress.tracker.writer import WriterCounts
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

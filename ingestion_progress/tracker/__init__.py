@@ -20,10 +20,9 @@ from ingestion_progress.tracker.lifecycle import (
     record_lost_jobs,
     request_cancellation,
 )
-from ingestion_progress.tracker.plan import JobPlan
+from ingestion_progress.tracker.plan import JobPlan, Stages
 from ingestion_progress.tracker.reasons import reason_of
 from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
-from ingestion_progress.tracker.validation import Stages
 
 __all__ = [
     "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "delete_job", "fail_job",

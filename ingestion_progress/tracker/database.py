@@ -1,18 +1,27 @@
-"""The database of the progress tables: always the primary, never a replica."""
+"""The database of the progress tables, and calls that wait for it.
+
+It is always the primary, never a replica.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from django.db import InterfaceError, OperationalError, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
+from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
 
+Result = TypeVar("Result")
 Row = TypeVar("Row", bound=Model)
 
 
@@ -73,3 +82,72 @@ def holds_sqlite_lock() -> bool:
         return False
     connection = progress_connection()
     return connection.vendor == "sqlite" and connection.in_atomic_block
+
+
+@dataclass(eq=False, kw_only=True)
+class Call(Generic[Result]):
+    """A write that a caller waits for."""
+
+    write: Callable[[], Result]
+    deadline: float
+    """Clock time."""
+    future: Future[Result] = field(default_factory=Future)
+
+    def perform(self, clock: Callable[[], float]) -> None:
+        """Sets the result or the error. Before the deadline, it raises transient errors."""
+        if self.future.cancelled():
+            return
+        try:
+            result = self.write()
+        except Exception as error:
+            if not is_transient(error):
+                self._fail(error)
+            elif clock() < self.deadline:
+                raise
+            else:
+                self.expire()
+        else:
+            if self.future.set_running_or_notify_cancel():
+                self.future.set_result(result)
+
+    def expire(self) -> None:
+        self._fail(TimeoutError())
+
+    def _fail(self, error: Exception) -> None:
+        if self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
+
+class Calls:
+    """The calls of a process, performed in order. Used in the writer's thread only."""
+
+    def __init__(self) -> None:
+        self._pending: deque[Call[Any]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._pending)
+
+    def add(self, call: Call[Any]) -> None:
+        self._pending.append(call)
+
+    def perform(self, clock: Callable[[], float]) -> None:
+        """Performs all calls in order. A call that raises remains the first."""
+        while self._pending:
+            self._pending[0].perform(clock)
+            self._pending.popleft()
+
+    def expire(self, now: float) -> None:
+        """Sets TimeoutError as the result of calls whose deadline has passed."""
+        expired = [call for call in self._pending if now >= call.deadline]
+        for call in expired:
+            self._pending.remove(call)
+            call.expire()
+
+
+@contextmanager
+def timeout_as_unavailable(job_id: str, action: str) -> Iterator[None]:
+    """Around a writer's call: raises ProgressUnavailable instead of TimeoutError."""
+    try:
+        yield
+    except TimeoutError:
+        raise ProgressUnavailable(job_id, action) from None

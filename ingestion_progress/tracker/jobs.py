@@ -9,16 +9,16 @@ from typing import Self, TypeVar
 from ingestion_progress.exceptions import UnknownStage
 from ingestion_progress.models.statuses import EventLevel, JobStatus
 from ingestion_progress.tracker.buffer import Buffer, Writer
-from ingestion_progress.tracker.calls import timeout_as_unavailable
-from ingestion_progress.tracker.plan import Attempt
-from ingestion_progress.tracker.sql import WriteResult, finish_attempt, write_changes
-from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
-from ingestion_progress.tracker.validation import (
+from ingestion_progress.tracker.database import timeout_as_unavailable
+from ingestion_progress.tracker.plan import (
     MAX_POOL_SIZE,
+    Attempt,
     checked_count,
     checked_counter_names,
     checked_counts,
 )
+from ingestion_progress.tracker.sql import WriteResult, finish_attempt, write_changes
+from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
 from ingestion_progress.tracker.writer import current_writer
 
 Result = TypeVar("Result")

@@ -23,14 +23,13 @@ from ingestion_progress.tracker.database import (
     rows,
     rows_of,
 )
-from ingestion_progress.tracker.plan import Attempt, JobPlan
+from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
 from ingestion_progress.tracker.sql import (
     end_locked_job,
     free_workers,
     notify_on_commit,
     write_milestone,
 )
-from ingestion_progress.tracker.validation import Stages, stage_weights
 
 # What a new attempt sets back to its default.
 RESET_COLUMNS = (

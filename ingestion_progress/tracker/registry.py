@@ -7,9 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from ingestion_progress.exceptions import JobNotFound, JobSuperseded, UnknownStage
-from ingestion_progress.tracker.calls import timeout_as_unavailable
 from ingestion_progress.tracker.contexts import AttachedJob
-from ingestion_progress.tracker.database import jobs
+from ingestion_progress.tracker.database import jobs, timeout_as_unavailable
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.writer import current_writer
 

@@ -32,8 +32,7 @@ from ingestion_progress.tracker.database import (
     rows,
     rows_of,
 )
-from ingestion_progress.tracker.plan import Attempt
-from ingestion_progress.tracker.validation import clean_text
+from ingestion_progress.tracker.plan import Attempt, clean_text
 from ingestion_progress.wire.snapshots import plan_percent
 
 LEVELS_OF_ENDINGS = {

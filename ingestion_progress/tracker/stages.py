@@ -12,7 +12,7 @@ from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.changes import WorkerChange
-from ingestion_progress.tracker.validation import checked_count, checked_counts, clean_text
+from ingestion_progress.tracker.plan import checked_count, checked_counts, clean_text
 
 Item = TypeVar("Item")
 

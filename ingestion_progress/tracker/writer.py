@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import reset_queries
@@ -26,9 +27,7 @@ from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
 from ingestion_progress.tracker.buffer import Buffer, Writer
-from ingestion_progress.tracker.calls import Call, Calls
-from ingestion_progress.tracker.counts import WriterCounts
-from ingestion_progress.tracker.database import holds_sqlite_lock, progress_connection
+from ingestion_progress.tracker.database import Call, Calls, holds_sqlite_lock, progress_connection
 from ingestion_progress.tracker.sql import renew_heartbeats
 
 logger = logging.getLogger("ingestion_progress.tracker")
@@ -40,6 +39,14 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
 # A database that accepts a connection and never answers must not keep a process from exiting.
 EXIT_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class WriterCounts:
+    """For `/metrics`. Changed in the writer's thread only."""
+
+    flushes: int = 0
+    failures: int = 0
 
 
 class BackgroundWriter(ProcessThread):
@@ -141,7 +148,7 @@ class BackgroundWriter(ProcessThread):
             with self._working:
                 self._work_or_back_off()
         with self._working:
-            self._disconnect()
+            progress_connection().close()
 
     def _may_stop(self) -> bool:
         if self.stopping_since is None:
@@ -162,7 +169,7 @@ class BackgroundWriter(ProcessThread):
         if self._calls or self.stopping_since is not None:
             due.append(0.0)
         if not due:
-            self._disconnect()
+            progress_connection().close()
             return None
         return max(0.0, max(min(due), self._retry_at) - time.monotonic())
 
@@ -185,7 +192,7 @@ class BackgroundWriter(ProcessThread):
             self.counts.failures += 1
             self._backoff.failed(error)
             self._retry_at = time.monotonic() + self._backoff.pause_seconds
-            self._disconnect()
+            progress_connection().close()
         reset_queries()  # which Django collects if DEBUG is set
 
     def _work(self) -> None:
@@ -223,10 +230,6 @@ class BackgroundWriter(ProcessThread):
         results = renew_heartbeats([buffer.attempt for buffer in live])
         for buffer in live:
             buffer.learn(results.get((buffer.attempt.job_id, buffer.attempt.epoch)))
-
-    @staticmethod
-    def _disconnect() -> None:
-        progress_connection().close()
 
 
 background_writer = BackgroundWriter()

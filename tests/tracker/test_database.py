@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import OperationalError
 
-from ingestion_progress.tracker.calls import Call, Calls
+from ingestion_progress.tracker.database import Call, Calls
 
 NOW, DEADLINE = 0.0, 5.0
 

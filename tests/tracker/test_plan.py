@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingestion_progress.exceptions import InvalidCount
-from ingestion_progress.tracker.validation import checked_count
+from ingestion_progress.tracker.plan import checked_count
 
 
 @pytest.mark.parametrize("value", [-1, 1.5, "3", None, 2**53])
