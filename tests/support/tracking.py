@@ -15,7 +15,8 @@ from ingestion_progress.wire.snapshots import load_snapshot
 def quick_writer(settings):
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = 0.02
-    background_writer._flush_at = 0.0  # an earlier test may have set a longer interval
+    # An earlier test may have set longer intervals.
+    background_writer._flush_at = background_writer._heartbeat_at = 0.0
     yield
     background_writer.stop()
 

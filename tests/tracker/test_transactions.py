@@ -1,0 +1,122 @@
+"""Each write of a job is one transaction, and changes the rows of that job only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.tracker import (
+    delete_job,
+    fail_job,
+    queue_job,
+    record_lost_jobs,
+    request_cancellation,
+)
+from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import Attempt, JobPlan
+from ingestion_progress.tracker.sql import finish_attempt, renew_heartbeats, write_changes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def changes_of_all_kinds() -> JobChanges:
+    changes = JobChanges()
+    changes.counters["entities_total"].delta = 4
+    changes.own_counters["tables"].delta = 5
+    changes.stages["one"].status = StageStatus.IN_PROGRESS
+    changes.stages["one"].counters["in_flight"].delta = 2
+    changes.workers[1] = WorkerChange(status=WorkerStatus.PROCESSING, current_chunk="c-1")
+    changes.add_event(EventEntry(at=timezone.now(), level=EventLevel.INFO, message="line"))
+    return changes
+
+
+def busy(job_id: str) -> Attempt:
+    attempt = start_attempt(JobPlan.of("a.pdf", job_id=job_id, stages=["one", "two"], workers=1))
+    write_changes(attempt, changes_of_all_kinds())
+    return attempt
+
+
+def rows_of(job_id: str) -> list[list[dict[str, object]]]:
+    keys = {Job: "pk", Stage: "job", Worker: "job", JobEvent: "job"}
+    return [
+        list(model.objects.filter(**{key: job_id}).order_by("pk").values())
+        for model, key in keys.items()
+    ]
+
+
+ACTS: dict[str, Callable[[Attempt], object]] = {
+    "write": lambda attempt: write_changes(attempt, changes_of_all_kinds()),
+    "success": lambda attempt: finish_attempt(
+        attempt, changes_of_all_kinds(), JobStatus.SUCCEEDED
+    ),
+    "failure": lambda attempt: finish_attempt(attempt, changes_of_all_kinds(), JobStatus.FAILED),
+    "restart": lambda attempt: start_attempt(JobPlan.of("b.pdf", job_id="job"), restart=True),
+    "restart with stages": lambda attempt: start_attempt(
+        JobPlan.of("b.pdf", job_id="job", stages=["three"], workers=2), restart=True
+    ),
+    "cancellation": lambda attempt: request_cancellation("job"),
+    "failure without a tracker": lambda attempt: fail_job("job", "reason"),
+    "deletion": lambda attempt: delete_job("job", even_if_running=True),
+    "loss": lambda attempt: record_lost_jobs(),
+}
+
+
+@pytest.fixture
+def attempt() -> Attempt:
+    """Of the job that the acts are about, which gave no sign of life for an hour."""
+    attempt = busy("job")
+    long_ago = timezone.now() - timedelta(hours=1)
+    Job.objects.filter(pk="job").update(heartbeat_at=long_ago)
+    return attempt
+
+
+@pytest.mark.parametrize("act", [*ACTS.values(), lambda attempt: renew_heartbeats([attempt])])
+def test_other_jobs_stay_as_they_are(attempt, act):
+    busy("other")
+    before, others = rows_of("job"), rows_of("other")
+    act(attempt)
+    assert rows_of("job") != before
+    assert rows_of("other") == others
+
+
+def is_write(sql: str) -> bool:
+    return sql.startswith(("INSERT", "UPDATE", "DELETE"))
+
+
+def fail_at_the_last_write_of(act: Callable[[], object]) -> None:
+    """Rehearses the act, and has the database refuse its last write when it is performed."""
+
+    def refuse_last(execute, sql, *args):
+        nonlocal left
+        left -= is_write(sql)
+        if is_write(sql) and not left:
+            raise RuntimeError("refused")
+        return execute(sql, *args)
+
+    with CaptureQueriesContext(connection) as rehearsed, transaction.atomic():
+        act()
+        transaction.set_rollback(True)
+    left = sum(is_write(query["sql"]) for query in rehearsed)
+    assert left > 1
+    with connection.execute_wrapper(refuse_last), pytest.raises(RuntimeError, match="refused"):
+        act()
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_act_that_fails_midway_changes_nothing(attempt, name):
+    before = rows_of("job")
+    fail_at_the_last_write_of(lambda: ACTS[name](attempt))
+    assert rows_of("job") == before
+
+
+def test_job_that_cannot_be_queued_completely_does_not_exist():
+    fail_at_the_last_write_of(lambda: queue_job("a.pdf", job_id="job", workers=1))
+    assert not Job.objects.exists()
