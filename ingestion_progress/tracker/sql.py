@@ -159,7 +159,6 @@ def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
         for event in events
     )
     jobs().filter(pk=job.pk).update(event_count=F("event_count") + count)
-    job.event_count += count
 
 
 def _locked(attempt: Attempt) -> Job:

@@ -6,12 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from ingestion_progress import wakeups
+from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
-from ingestion_progress.tracker.lifecycle import start_attempt
-from ingestion_progress.tracker.plan import JobPlan
-from ingestion_progress.tracker.sql import finish_attempt, write_changes
+from ingestion_progress.tracker.lifecycle import request_cancellation, start_attempt
+from ingestion_progress.tracker.plan import Attempt, JobPlan
+from ingestion_progress.tracker.sql import (
+    WriteResult,
+    finish_attempt,
+    notify_on_commit,
+    renew_heartbeats,
+    write_changes,
+)
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -24,7 +32,7 @@ UNSUCCESSFUL = sorted(JobStatus.final() - {JobStatus.SUCCEEDED})
 
 @pytest.fixture
 def attempt():
-    return start_attempt(JobPlan.of("a.pdf", job_id="job", stages=["one", "two"], workers=1))
+    return start("job")
 
 
 def stage_changes(
@@ -46,7 +54,42 @@ def stage_one() -> Stage:
     return Stage.objects.get(job="job", name="one")
 
 
+def start(job_id: str, *, restart: bool = False) -> Attempt:
+    plan = JobPlan.of("a.pdf", job_id=job_id, stages=["one", "two"], workers=1)
+    return start_attempt(plan, restart=restart)
+
+
 class TestEnd:
+    @pytest.mark.parametrize(
+        ("status", "level"),
+        [
+            (JobStatus.SUCCEEDED, EventLevel.INFO),
+            (JobStatus.CANCELLED, EventLevel.WARNING),
+            (JobStatus.FAILED, EventLevel.ERROR),
+            (JobStatus.LOST, EventLevel.ERROR),
+        ],
+    )
+    def test_row_and_log_have_the_reason_and_the_time(self, attempt, status, level):
+        Job.objects.update(reached_percent=40)
+        before = Job.objects.get()
+        finish_attempt(attempt, JobChanges(), status, "why\0" + "y" * 3000)
+        job, last = Job.objects.get(), JobEvent.objects.last()
+        assert job.error.startswith("whyyy")
+        assert len(job.error) == len(last.message) == 2000
+        assert job.finished_at == job.updated_at > before.updated_at
+        assert job.revision == before.revision + 2  # of the last changes, and of the end
+        assert job.reached_percent == (100 if status is JobStatus.SUCCEEDED else 40)
+        assert last.message.startswith(f"{status.label}: why")
+        assert (last.level, last.attempt) == (level, 1)
+
+    @pytest.mark.parametrize("status", sorted(JobStatus.final()))
+    def test_writer_learns_it(self, attempt, status):
+        result = finish_attempt(attempt, stage_changes(StageStatus.IN_PROGRESS), status)
+        assert (result.status, result.is_cancel_requested) == (status, False)
+        ended = StageStatus.COMPLETED if status is JobStatus.SUCCEEDED else StageStatus.ERROR
+        assert [stage.name for stage in result.stages] == ["one", "two"]
+        assert result.stages[0].stage_status is ended
+
     @pytest.mark.parametrize("status", sorted(JobStatus.final()))
     def test_no_worker_is_busy_and_nothing_waits_for_one(self, attempt, status):
         changes = JobChanges(workers={1: BUSY})
@@ -137,7 +180,108 @@ class TestAfterTheEnd:
         assert job.heartbeat_at == before.heartbeat_at
 
 
+class TestWrite:
+    def test_writer_learns_the_stages_and_a_request_to_stop(self, attempt):
+        before = write_changes(attempt, stage_changes(StageStatus.IN_PROGRESS))
+        request_cancellation("job")
+        after = write_changes(attempt, stage_changes(processed=3))
+        assert (before.is_cancel_requested, after.is_cancel_requested) == (False, True)
+        assert before.status is after.status is JobStatus.RUNNING
+        assert [(stage.name, stage.processed) for stage in after.stages] == [("one", 3), ("two", 0)]
+
+    def test_job_has_a_new_version_and_a_heartbeat(self, attempt):
+        before = Job.objects.get()
+        write_changes(attempt, JobChanges())
+        after = Job.objects.get()
+        assert after.revision == before.revision + 1
+        assert after.updated_at == after.heartbeat_at > before.heartbeat_at
+
+    def test_worker_is_added_once_and_replaced_later(self, attempt):
+        write_changes(attempt, JobChanges(workers={3: BUSY, 2: BUSY}))
+        write_changes(attempt, JobChanges(workers={2: WorkerChange(status=WorkerStatus.ERROR)}))
+        columns = ("number", "status", "current_chunk", "progress_percent")
+        assert list(Worker.objects.order_by("number").values_list(*columns)) == [
+            (1, "idle", "", 0),
+            (2, "error", "", 0),
+            (3, "processing", "c-1", 50),
+        ]
+
+    @pytest.mark.parametrize("write", [write_changes, finish_attempt])
+    def test_superseded_attempt_writes_nothing(self, attempt, write):
+        start("job", restart=True)
+        before = Job.objects.values().get()
+        arguments = [JobStatus.FAILED] if write is finish_attempt else []
+        with pytest.raises(JobSuperseded):
+            write(attempt, stage_changes(processed=3), *arguments)
+        assert Job.objects.values().get() == before
+        assert stage_one().processed == 0
+
+    def test_unit_and_counts_are_those_of_the_named_stage(self, attempt):
+        changes = stage_changes(processed=3)
+        changes.stages["one"].unit = "pages"
+        write_changes(attempt, changes)
+        write_changes(attempt, stage_changes(processed=1))  # keeps the unit
+        stages = Stage.objects.order_by("position").values_list("processed", "unit")
+        assert list(stages) == [(4, "pages"), (0, "")]
+
+
+class TestHeartbeats:
+    def test_they_reach_running_attempts_only_and_learn_the_state_of_all(self, attempt):
+        old, ended, silent = start("old"), start("ended"), start("silent")
+        new = start("old", restart=True)
+        finish_attempt(ended, JobChanges(), JobStatus.FAILED)
+        request_cancellation("job")
+        Job.objects.update(heartbeat_at=NINE)
+
+        learned = renew_heartbeats([attempt, old, ended])
+        assert learned == {
+            ("job", attempt.epoch): WriteResult(
+                status=JobStatus.RUNNING, is_cancel_requested=True, stages=()
+            ),
+            ("ended", ended.epoch): WriteResult(
+                status=JobStatus.FAILED, is_cancel_requested=False, stages=()
+            ),
+        }
+        beaten = Job.objects.filter(heartbeat_at__gt=NINE)
+        assert set(beaten.values_list("pk", flat=True)) == {"job"}
+        assert set(renew_heartbeats([new, silent])) == {
+            ("old", new.epoch),
+            ("silent", silent.epoch),
+        }
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_end", [True, False])
+def test_notification_says_whether_the_job_has_ended(monkeypatch, is_end):
+    published = []
+    monkeypatch.setattr(wakeups, "publish", lambda *args, **names: published.append((args, names)))
+    notify_on_commit("job", is_end=is_end)
+    assert published == [(("job",), {"is_end": is_end})]
+
+
 class TestLog:
+    def test_line_keeps_all_its_fields_and_is_cut_to_what_a_column_holds(self, attempt):
+        lines = [
+            EventEntry(at=NINE, level=EventLevel.WARNING, message="m", stage="one", item="page 3"),
+            EventEntry(
+                at=TEN, level=EventLevel.ERROR, message="m" * 9999, stage="s" * 999, item="i" * 999
+            ),
+        ]
+        write_changes(attempt, JobChanges(events=lines))
+        _, first, second = JobEvent.objects.order_by("pk")
+        assert (first.job_id, first.attempt, first.at) == ("job", 1, NINE)
+        assert (first.level, first.stage, first.item, first.message) == (
+            "warning",
+            "one",
+            "page 3",
+            "m",
+        )
+        assert [len(text) for text in (second.stage, second.item, second.message)] == [
+            64,
+            255,
+            2000,
+        ]
+
     @pytest.mark.parametrize("stored", [0, 2])
     def test_lines_that_were_dropped_before_the_write_are_counted(self, attempt, stored):
         line = EventEntry(at=NINE, level=EventLevel.INFO, message="line")

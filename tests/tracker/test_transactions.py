@@ -54,9 +54,7 @@ def rows_of(job_id: str) -> list[list[dict[str, object]]]:
 
 ACTS: dict[str, Callable[[Attempt], object]] = {
     "write": lambda attempt: write_changes(attempt, changes_of_all_kinds()),
-    "success": lambda attempt: finish_attempt(
-        attempt, changes_of_all_kinds(), JobStatus.SUCCEEDED
-    ),
+    "success": lambda attempt: finish_attempt(attempt, changes_of_all_kinds(), JobStatus.SUCCEEDED),
     "failure": lambda attempt: finish_attempt(attempt, changes_of_all_kinds(), JobStatus.FAILED),
     "restart": lambda attempt: start_attempt(JobPlan.of("b.pdf", job_id="job"), restart=True),
     "restart with stages": lambda attempt: start_attempt(
