@@ -32,7 +32,7 @@ class Scan:
 
     @property
     def ended_since(self) -> datetime:
-        return min(filter(None, self.joining.values()), default=self.sent_since)
+        return min([self.sent_since, *filter(None, self.joining.values())])
 
 
 class ActiveJobs:
