@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DataError, InternalError, OperationalError, connection
 from django.utils import timezone
 
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import queries
-from ingestion_progress.feed.queries import LastSeen, read_changes
+from ingestion_progress.feed.job_state import NoState
+from ingestion_progress.feed.queries import LastSeen, Scope, read_changes
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, Liveness
+from ingestion_progress.wire.frames import missing_frame
+from ingestion_progress.wire.snapshots import load_snapshots
 
 pytestmark = pytest.mark.django_db
 
@@ -192,3 +196,137 @@ def test_failing_database_breaks_no_job(monkeypatch):
 
     with pytest.raises(OperationalError):
         read_changes({"job-0": None, "job-1": None}, timezone.now())
+
+
+def test_end_that_was_sent_is_not_sent_again_while_the_job_is_paused():
+    make_jobs(1)
+    Job.objects.update(revision=8, status=JobStatus.FAILED, finished_at=timezone.now())
+    changes = read_changes({"job-0": known("job-0", is_paused=True)}, timezone.now())
+
+    assert not changes.states
+    assert not changes.held_back
+
+
+def test_change_of_a_paused_job_is_held_back_and_its_liveness_alone_is_none():
+    make_jobs(2)
+    seen = {job_id: known(job_id, is_paused=True) for job_id in ("job-0", "job-1")}
+    Job.objects.filter(pk="job-1").update(revision=7)
+    changes = read_changes(seen, timezone.now() + timedelta(seconds=61))
+
+    assert (changes.states, changes.held_back) == ({}, {"job-1"})
+
+
+def test_last_seen_has_every_field_of_its_state():
+    make_jobs(1)
+    Job.objects.update(batch="b", revision=4)
+    state = read_changes({"job-0": None}, timezone.now()).states["job-0"]
+    epoch = state.snapshot.job.epoch
+
+    assert LastSeen.of(state, is_paused=True) == LastSeen(
+        epoch=epoch, revision=4, liveness=Liveness.WORKING, is_paused=True, batch="b"
+    )
+    assert not LastSeen.of(state).is_paused
+    missing = LastSeen.of(NoState(missing_frame("a"), batch="b"), is_paused=True)
+    assert (missing.is_missing, missing.is_paused, missing.batch) == (True, False, "b")
+    assert not LastSeen.of(state).is_missing
+
+
+def test_missing_job_is_found_once_with_the_batch_it_had():
+    make_jobs(1)
+    Job.objects.update(batch="b")
+    seen = {"job-0": replace(known("job-0"), batch="b")}
+    Job.objects.all().delete()
+    gone = read_changes(seen, timezone.now()).states["job-0"]
+
+    assert gone.batch == "b"
+    assert not read_changes({"job-0": LastSeen.of(gone)}, timezone.now()).states
+
+
+@pytest.mark.parametrize(
+    ("scope", "encoded"),
+    [
+        (Scope(), (True, False)),
+        (Scope(single={"job-0"}, multi={"job-0"}), (True, True)),
+        (Scope(single=(), multi=None), (False, True)),
+        (Scope(single={"other"}, multi={"other"}), (False, False)),
+    ],
+)
+def test_reading_thread_encodes_the_frames_that_are_needed(scope, encoded):
+    make_jobs(1)
+    state = read_changes({"job-0": None}, timezone.now(), scope).states["job-0"]
+
+    assert (state._single_frame is not None, state.has_multi_frame) == encoded
+
+
+class TestScan:
+    @pytest.mark.database
+    def test_it_finds_active_jobs_recent_ends_and_named_jobs(self):
+        make_jobs(6)
+        now = timezone.now()
+        for n, age in ((1, 10), (2, 59), (3, 61), (4, 3600), (5, 5)):
+            ended_at = now - timedelta(seconds=age)
+            Job.objects.filter(pk=f"job-{n}").update(
+                status=JobStatus.FAILED, started_at=ended_at, finished_at=ended_at
+            )
+        scope = Scope(ended_since=now - timedelta(seconds=60), sent={"job-5": known("job-5")})
+        changes = read_changes({"job-4": None, "nobody": None}, now, scope)
+
+        assert set(changes.states) == {"job-0", "job-1", "job-2", "job-4", "nobody"}
+        assert set(read_changes({}, now).states) == set()
+
+    @pytest.mark.database
+    @pytest.mark.parametrize("is_final", [False, True])
+    def test_unreadable_job_is_read_again_only_if_it_is_named(self, is_final):
+        make_jobs(3)
+        now = timezone.now()
+        status, ended_at = (JobStatus.FAILED, now) if is_final else (JobStatus.RUNNING, None)
+        bad = Job.objects.filter(pk__in=["job-0", "job-1"])
+        bad.update(status=status, finished_at=ended_at, counters={"pages": "many"})
+        scope = Scope(ended_since=now - timedelta(seconds=60), broken=["job-0"])
+
+        assert list(read_changes({}, now, scope).broken) == ["job-1"]
+        bad.filter(pk="job-1").update(counters={})
+        assert list(read_changes({}, now, scope).broken) == []
+        assert list(read_changes({"job-0": None}, now, scope).broken) == ["job-0"]
+
+    def test_active_jobs_need_no_parameters(self, monkeypatch, django_assert_num_queries):
+        make_jobs(23)
+        now = timezone.now()
+        seen = {job_id: known(job_id) for job_id in Job.objects.values_list("pk", flat=True)}
+        ended_at = now - timedelta(hours=1)
+        Job.objects.filter(pk__in=["job-0", "job-1"]).update(
+            status=JobStatus.FAILED, started_at=ended_at, finished_at=ended_at
+        )
+        seen |= {job_id: known(job_id) for job_id in ("job-0", "job-1")}
+        monkeypatch.setattr(type(connection.features), "max_query_params", 12)
+
+        with django_assert_num_queries(1):
+            read_changes(seen, now, Scope(ended_since=now))
+        with django_assert_num_queries(2):  # one for each of the two that have ended
+            read_changes(seen, now, Scope(ended_since=now, broken=["other"]))
+
+
+@pytest.mark.parametrize(
+    ("error", "is_about_a_row"),
+    [
+        (DataError("out of range"), True),
+        (InternalError("invalid page"), True),
+        (OperationalError("Could not decode to UTF-8"), True),
+        (OperationalError("gone"), False),
+        (ValueError("any"), True),
+    ],
+)
+def test_errors_of_a_row_break_its_job_and_others_are_raised(monkeypatch, error, is_about_a_row):
+    def fail(jobs):
+        if any(job.pk == "job-1" for job in jobs):
+            raise error
+        return load_snapshots(jobs)
+
+    monkeypatch.setattr(queries, "load_snapshots", fail)
+    make_jobs(3)
+    asked = dict.fromkeys(("job-0", "job-1", "job-2"))
+    if is_about_a_row:
+        assert read_changes(asked, timezone.now()).broken == {"job-1": error}
+    else:
+        with pytest.raises(OperationalError):
+            read_changes(asked, timezone.now())

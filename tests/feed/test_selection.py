@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
 from ingestion_progress.feed import Selection
 from ingestion_progress.feed.job_state import cursor_at
+from ingestion_progress.feed.selection import BEGINNING, OVERLAP
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.wire.frames import KEEPALIVE
+from ingestion_progress.wire.frames import KEEPALIVE, missing_frame
 from tests.feed.test_many_jobs import (
     finish,
     following,
@@ -22,7 +24,7 @@ from tests.feed.test_many_jobs import (
     watch_named,
     write,
 )
-from tests.support.frames import is_current
+from tests.support.frames import frame, is_current
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -101,3 +103,65 @@ async def test_silent_stream_gets_one_comment_per_interval(feed, clock):
             comments.append(seconds)
 
     assert comments == [60, 120, 180]
+
+
+class TestAnswers:
+    """What a selection says of itself, without a feed."""
+
+    def test_one_job(self):
+        selection = Selection.one("a", last_event_id="7")
+
+        assert (selection.job_ids, selection.access_ids) == (("a",), ("a",))
+        assert (selection.is_single, selection.is_until_idle) == (True, False)
+        assert (selection.error_job_id, selection.last_event_id) == ("a", "7")
+        assert selection.unanswered == {"a"}
+
+    def test_named_jobs(self):
+        selection = Selection.named("abab", is_until_idle=True, last_event_id="7")
+
+        assert (selection.job_ids, selection.access_ids) == (("a", "b"), ("a", "b"))
+        assert (selection.is_single, selection.is_until_idle) == (False, True)
+        assert (selection.error_job_id, selection.last_event_id) == ("", "7")
+        assert Selection.named("a").error_job_id == ""
+
+    def test_active_jobs(self):
+        selection = Selection.active(batch="b", is_until_idle=True, last_event_id="7")
+
+        assert (selection.job_ids, selection.access_ids) == (None, ("",))
+        assert (selection.is_single, selection.is_until_idle) == (False, True)
+        assert (selection.error_job_id, selection.last_event_id) == ("", "7")
+        assert [selection.includes(batch) for batch in ("b", "c", "")] == [True, False, False]
+        assert Selection.active().includes("b")
+        assert not selection.is_idle
+
+    def test_only_a_stream_of_one_job_has_the_state_of_its_cursor(self):
+        assert Selection.one("a", last_event_id="epoch-1").has(frame(1))
+        assert not Selection.one("a", last_event_id="epoch-1").has(frame(2))
+        assert not Selection.named("a", last_event_id="epoch-1").has(frame(1))
+        assert not Selection.one("a").has(missing_frame("a"))
+
+    def test_cursor_ahead_of_the_clock_by_more_than_the_overlap_means_all_ends(self):
+        moment = datetime(2026, 1, 1, tzinfo=UTC)
+        for ahead, since in ((OVERLAP, moment), (OVERLAP + timedelta(seconds=1), BEGINNING)):
+            selection = Selection.active(last_event_id=cursor_at(moment + ahead))
+            assert selection.ended_since(moment) == since
+
+    def test_named_jobs_are_idle_while_each_of_them_has_ended(self):
+        selection, final = Selection.named("ab"), frame(1, is_final=True)
+        seen = []
+        for job_id, state in (("a", frame(1)), ("a", final), ("b", final), ("a", frame(2))):
+            selection.note(job_id, state)
+            seen.append((selection.is_idle, sorted(selection.unanswered)))
+
+        assert seen == [(False, ["b"]), (False, ["b"]), (True, []), (False, [])]
+
+    def test_idle_cursor_depends_on_names_and_versions_and_not_on_their_order(self):
+        def cursor(**ends: int) -> str:
+            selection = Selection.named(ends)
+            for job_id, number in ends.items():
+                selection.note(job_id, frame(number, is_final=True))
+            return selection.idle_cursor
+
+        assert cursor(a=1, b=2) == cursor(b=2, a=1)
+        assert len({cursor(a=1, b=2), cursor(a=2, b=1), cursor(a=1, c=2), cursor(a=1)}) == 4
+        assert re.fullmatch("idle-[0-9a-f]{24}", cursor(a=1))

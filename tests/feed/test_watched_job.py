@@ -24,10 +24,10 @@ def settings_of_the_throttle(settings):
     settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 15
 
 
-def state(revision: int, status: JobStatus = JobStatus.RUNNING) -> JobState:
+def state(revision: int, status: JobStatus = JobStatus.RUNNING, *, batch: str = "") -> JobState:
     job = Job(
         id="job", epoch="e", revision=revision, status=status, started_at=NOW, heartbeat_at=NOW,
-        updated_at=NOW, finished_at=NOW if status.is_final else None,
+        updated_at=NOW, batch=batch, finished_at=NOW if status.is_final else None,
     )  # fmt: skip
     return JobState(Snapshot(job=job, stages=[], workers=[]), NOW, NOW)
 
@@ -219,3 +219,92 @@ async def test_late_stream_of_many_jobs_gets_no_second_state_within_the_interval
         assert b'"neo4j_writes":3' in await late_waiter
     for subscriber in (early, late):
         feed.unsubscribe(subscriber)
+
+
+def stream(selection: Selection) -> Subscription:
+    subscription = Subscription(selection, asyncio.get_running_loop())
+    subscription.open()
+    return subscription
+
+
+async def test_counts_tell_which_frames_are_needed(watch):
+    single, named = stream(Selection.one("job")), stream(Selection.named(["job", "other"]))
+    seen = []
+    for change in (watch.join, watch.leave):
+        for subscription in (single, named):
+            change(subscription, **({"clock": 0.0, "now": NOW} if change == watch.join else {}))
+            seen.append((watch.has_single, watch.has_named, watch.is_wanted))
+    watch.leave(single)  # twice
+
+    assert seen == [
+        (True, False, True),
+        (True, True, True),
+        (False, True, True),
+        (False, False, False),
+    ]
+    assert not watch.has_single
+    watch.join(single, clock=0.0, now=NOW)
+    assert (watch.has_single, watch.has_named) == (True, False)
+
+
+async def test_active_job_is_wanted_by_streams_of_all_jobs(watch):
+    everything = WatchedJob("job", {stream(Selection.active())})
+    assert not everything.is_wanted
+    for status, is_wanted in ((JobStatus.RUNNING, True), (JobStatus.FAILED, False)):
+        for job in (everything, watch):
+            job.offer(state(1, status), 0.0)
+        assert (everything.is_wanted, watch.is_wanted) == (is_wanted, False)
+
+
+async def test_state_goes_once_to_each_stream_that_shows_the_job():
+    one, named = stream(Selection.one("job")), stream(Selection.named(["job"]))
+    everything, batch, other = (stream(Selection.active(batch=batch)) for batch in ("", "b", "c"))
+    job = WatchedJob("job", {everything, batch, other})
+    streams = (one, named, everything, batch, other)
+    for each in (one, named):
+        job.join(each, clock=0.0, now=NOW)
+    waiters = [each.__anext__() for each in streams]
+    published = state(1, batch="b")
+    job.offer(published, 0.0)
+
+    assert waiters[0].result() is published.single_frame.body
+    assert all(each.result() is published.multi_frame.body for each in waiters[1:4])
+    assert not waiters[4].done()
+    assert [each.output.frames_sent for each in streams] == [1, 1, 1, 1, 0]
+    waiters = [each.__anext__() for each in streams[:4]]
+    end = state(2, JobStatus.FAILED, batch="b")
+    job.offer(end, 0.1)
+    assert waiters[0].result() is end.single_frame.body
+    assert waiters[1].result() is end.multi_frame.body
+    assert not any(each.done() for each in waiters[2:])  # `ActiveJobs` sends them ends
+
+
+async def test_state_is_stale_after_a_second_while_the_job_is_active(watch):
+    watch.join(stream(Selection.one("job")), clock=0.0, now=NOW)
+    watch.offer(state(1), 10.0)
+    assert [watch.is_stale(clock) for clock in (11.0, 11.01)] == [False, True]
+    assert watch.needs_encoding(10.0)
+    assert watch.state.multi_frame
+    assert [watch.needs_encoding(clock) for clock in (11.0, 11.01)] == [False, True]
+    watch.offer(state(2, JobStatus.FAILED), 20.0)
+
+    assert not watch.is_stale(99.0)
+    assert not watch.needs_encoding(99.0)
+
+
+async def test_refreshed_state_is_fresh_from_then_on(watch):
+    watch.offer(state(1), 10.0)
+    watch.join(stream(Selection.one("job")), clock=12.0, now=NOW)
+
+    assert watch.encoded_at == 12.0
+    assert watch.published_at == 10.0
+
+
+async def test_throttle_counts_from_the_last_publication(watch):
+    assert not watch.is_paused(0.0)
+    watch.offer(state(1), 10.0)
+    assert [watch.is_paused(clock) for clock in (10.0, 10.49, 10.5)] == [True, True, False]
+    watch.offer(state(2), 10.4)
+    assert watch.due_at == 10.5
+    watch.release(10.5)
+    assert watch.is_behind  # it is to be read first
