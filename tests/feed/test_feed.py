@@ -16,7 +16,14 @@ from django.db.models import F
 from django.utils import timezone
 
 from ingestion_progress.concurrency.worker_thread import MAX_HUNG_THREADS
-from ingestion_progress.feed import Feed, Selection, Subscription, poller
+from ingestion_progress.feed import (
+    AlreadyCurrent,
+    Feed,
+    Selection,
+    Subscription,
+    get_feed,
+    poller,
+)
 from ingestion_progress.feed import feed as feed_module
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.statuses import JobStatus
@@ -287,15 +294,81 @@ async def test_stream_opens_without_a_state_while_the_database_hangs(feed, reads
     assert b"pipeline_progress" in await following(subscriber)
 
 
-async def test_stream_that_nobody_opens_is_removed(feed):
+async def test_stream_that_nobody_opens_is_removed(feed, clock):
     await make_job()
     abandoned, reading = feed.join(Selection.one("job")), feed.join(Selection.one("job"))
     await opened(reading)
-    feed.keep_alive(feed._clock() + feed_module.ABANDONED_AFTER_SECONDS + 1)
+    counts = []
+    for seconds in (30, 31):
+        feed.keep_alive(clock.now + seconds)
+        counts.append((feed.subscriber_count, feed.open_stream_count))
 
-    assert feed.subscriber_count == 1
+    assert counts == [(2, 1), (1, 1)]
     with pytest.raises(StopAsyncIteration):
         await anext(abandoned)
+
+
+async def test_stream_waits_five_seconds_for_its_first_state(feed, clock, reads):
+    reads.before = lambda: time.sleep(0.05)
+    subscriber = feed.join(Selection.one("job"))
+    feed.keep_alive(clock.now + 5)
+    was_ready = subscriber.ready.done()
+    feed.keep_alive(clock.now + 5.1)
+
+    assert (was_ready, subscriber.ready.done()) == (False, True)
+
+
+async def test_stream_ends_at_its_maximum_age_and_retries_if_it_is_cut(feed, clock, settings):
+    settings.INGESTION_PROGRESS_MAX_STREAM_SECONDS = 100
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+
+    assert 90 <= subscriber.ends_at - clock.now <= 110
+    assert 1000 <= int(re.match(rb"retry: (\d+)\n", await opened(subscriber))[1]) <= 5000
+
+
+async def test_running_feed_rotates_its_streams(feed, clock, settings):
+    settings.INGESTION_PROGRESS_KEEPALIVE_SECONDS = 0.04
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    clock.now = subscriber.ends_at
+
+    while (body := await following(subscriber)) == KEEPALIVE:
+        pass
+    assert re.fullmatch(rb"retry: \d+\n", body)
+
+
+async def test_poll_lag_is_the_time_since_the_last_success(feed, clock):
+    assert feed.poll_lag_seconds == 0
+    await make_job()
+    subscriber = feed.join(Selection.one("job"))
+    clock.now += 3
+    assert feed.poll_lag_seconds == 3
+    await opened(subscriber)
+    assert feed.poll_lag_seconds == 0
+    assert feed.counts.polls >= 1
+    feed.unsubscribe(subscriber)
+    clock.now += 3
+
+    assert feed.poll_lag_seconds == 0
+    assert not feed._unopened
+
+
+async def test_client_that_has_the_final_state_leaves_no_subscription(feed):
+    now = timezone.now()
+    job = await make_job(status=JobStatus.FAILED, started_at=now, finished_at=now)
+    answer = await feed.subscribe(Selection.one("job", last_event_id=job.version))
+
+    assert isinstance(answer, AlreadyCurrent)
+    assert feed.subscriber_count == 0
+    subscription = await feed.subscribe(Selection.one("job"))
+    assert b"event: error" in subscription.open()
+    assert feed.subscriber_count == 1
+
+
+def test_process_has_one_feed():
+    assert get_feed() is get_feed()
 
 
 async def test_corrupt_row_ends_its_own_stream_and_is_logged_once(feed, caplog):
@@ -341,34 +414,31 @@ async def test_many_changes_reach_a_client_at_the_pace_of_the_throttle(feed, set
 
 
 async def test_job_that_changes_all_the_time_is_read_when_a_state_may_be_sent(
-    feed, reads, settings
+    feed, clock, reads, settings
 ):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.1
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 0.2
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     await make_job()
-    await opened(feed.join(Selection.one("job")))
-    reads.calls.clear()
-    loop = asyncio.get_running_loop()
-    until, hints = loop.time() + 0.62, 0
-    while loop.time() < until:
-        await write(neo4j_writes=F("neo4j_writes") + 1)
-        feed._poller.on_notification(("job",))
-        hints += 1
-        await asyncio.sleep(0.005)
+    subscriber = feed.join(Selection.one("job"))
+    await opened(subscriber)
+    for interval in (1, 2, 3):
+        for _ in range(20):
+            await write(neo4j_writes=F("neo4j_writes") + 1)
+            feed._poller.on_notification(("job",))
+        await asyncio.sleep(0.05)  # longer than the throttle, by another clock
+        assert len(reads.calls) == interval
+        clock.now += 0.02
 
-    assert hints > 20
-    # One at the end of each of three intervals, and a tick or two between them.
-    assert len(reads.calls) <= 9
+        assert b'"neo4j_writes":%d' % (20 * interval) in await following(subscriber)
 
 
 async def test_notifications_within_the_throttle_do_not_wake_the_poller(
-    feed, reads, settings, monkeypatch
+    feed, clock, reads, settings, monkeypatch
 ):
-    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.5
-    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 1.0
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    settings.INGESTION_PROGRESS_THROTTLE_SECONDS = 90
     await make_job()
     await opened(feed.join(Selection.one("job")))
-    reads.calls.clear()
+    await asyncio.sleep(0)  # the poller falls asleep
     wakes = 0
     read_what_is_due = feed._poller._read_what_is_due
 
@@ -378,13 +448,14 @@ async def test_notifications_within_the_throttle_do_not_wake_the_poller(
         await read_what_is_due()
 
     monkeypatch.setattr(feed._poller, "_read_what_is_due", counted)
-    until = feed._jobs.by_id["job"].due_at - 0.2  # a busy machine may be late
-    while time.monotonic() < until:
+    for _ in range(20):
         feed._poller.on_notification(("job",))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.001)
+    assert (wakes, len(reads.calls)) == (0, 1)
+    feed._poller.on_notification(("job",), ("job",))
+    await asyncio.sleep(0.001)
 
-    assert wakes <= 2  # at the first tick; the next one would find nothing that is not read anyway
-    assert reads.calls == []
+    assert wakes == 1
 
 
 async def test_notified_end_is_read_at_once_and_any_other_change_when_the_throttle_allows(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
@@ -10,6 +12,7 @@ from django.utils import timezone
 
 from ingestion_progress import wakeups
 from ingestion_progress.feed import Selection, poller
+from ingestion_progress.feed.job_state import cursor_at
 from ingestion_progress.models.statuses import JobStatus
 from tests.feed.test_feed import CountedReads, following, make_job, opened, write
 
@@ -168,3 +171,50 @@ async def test_viewer_who_joins_while_frames_are_refreshed_gets_the_state(feed, 
     await opened(newcomer)
 
     assert b"event: pipeline_progress" in await opened(late[0])
+
+
+async def test_pauses_between_failed_reads_double_up_to_a_limit(feed, monkeypatch, settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 0.001
+    monkeypatch.setattr(poller, "MAX_BACK_OFF_SECONDS", 0.006)
+    reads, pauses = CountedReads(monkeypatch), []
+
+    def fail_five_times() -> None:
+        pauses.append(feed._poller._backoff.pause_seconds)
+        if len(pauses) <= 5:
+            raise OperationalError("the database is down")
+
+    reads.before = fail_five_times
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+
+    assert pauses[:6] == [0, 0.002, 0.004, 0.006, 0.006, 0.006]
+    assert not feed.is_failing
+
+
+async def test_read_of_every_watched_job_postpones_the_tick(feed, clock):
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+    for _ in range(3):
+        polls = feed.counts.polls
+        clock.now += 40  # a tick is due after 60
+        wakeups.publish("job")
+        async with asyncio.timeout(5):
+            while feed.counts.polls == polls:  # noqa: ASYNC110  (the read is in a thread)
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.03)
+
+    assert feed.counts.polls == 4
+
+
+async def test_cursor_of_a_new_stream_is_the_time_at_which_its_scan_began(feed, clock, monkeypatch):
+    await make_job()
+    await opened(feed.join(Selection.one("job")))
+    clock.now += 10  # the state of the first stream is stale
+    began_at = timezone.now()
+    times = iter([began_at, began_at + timedelta(seconds=5)])
+    monkeypatch.setattr(
+        poller, "timezone", SimpleNamespace(now=lambda: next(times, timezone.now()))
+    )
+    body = await opened(feed.join(Selection.active()))
+
+    assert b"\nid: %s\n" % cursor_at(began_at).encode() in body

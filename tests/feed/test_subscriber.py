@@ -7,7 +7,9 @@ import pytest
 
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Selection, Subscription
-from ingestion_progress.wire.frames import KEEPALIVE, Message, refused_frame
+from ingestion_progress.feed.counts import FeedCounts
+from ingestion_progress.feed.subscription import Phase, aborted
+from ingestion_progress.wire.frames import KEEPALIVE, Message, idle_body, refused_frame
 from tests.support.frames import frame, is_current
 
 
@@ -209,6 +211,127 @@ class TestStreamOfManyJobs:
 
         assert [body async for body in subscriber] == [refusal.body]
         assert subscriber.has_ended
+
+    async def test_stream_of_named_jobs_is_ready_once_each_of_them_is_known(self):
+        subscriber = Subscription(Selection.named("ab"), asyncio.get_running_loop())
+        ready = []
+        for job_id, state in (("a", frame(1)), ("a", frame(2)), ("b", frame(3, is_final=True))):
+            assert subscriber.put(job_id, state)
+            ready.append(subscriber.ready.done())
+
+        assert ready == [False, False, True]
+        assert not is_current(subscriber)
+
+    @pytest.mark.parametrize("reason", [EndReason.ROTATION, EndReason.SHUTDOWN])
+    async def test_client_that_is_to_resume_gets_nothing_that_is_unsent(self, subscriber, reason):
+        subscriber.put("a", frame(1))
+        subscriber.end(Message(body=b"retry: 700\n"), reason)
+
+        assert [body async for body in subscriber] == [b"retry: 700\n"]
+        assert not subscriber.has_ended
+
+    async def test_idle_event_follows_unsent_frames_and_an_unsent_retry_precedes_it(
+        self, subscriber
+    ):
+        subscriber.put("a", frame(1, is_final=True))
+        subscriber.end_idle("7", is_known=False)
+        assert [body async for body in subscriber] == [frame(1).body, idle_body("7")]
+        assert (subscriber.has_ended, subscriber.end_reason) == (True, EndReason.IDLE)
+        empty = Subscription(Selection.active(), asyncio.get_running_loop())
+        empty.output.retry = b"retry: 700\n"
+        empty.end_idle("7", is_known=False)
+
+        assert [body async for body in empty] == [b"retry: 700\n" + idle_body("7")]
+
+    @pytest.mark.parametrize("was_ready", [False, True])
+    async def test_known_idle_event_is_sent_only_to_an_open_stream(self, subscriber, was_ready):
+        if was_ready:
+            subscriber.set_ready()
+        subscriber.end_idle("7", is_known=True)
+
+        assert is_current(subscriber) is not was_ready
+        assert subscriber.is_ending is was_ready
+
+    async def test_first_states_are_dropped_once_the_stream_ends(self, subscriber):
+        subscriber.end(refused_frame("", ErrorCode.FORBIDDEN), EndReason.REFUSED)
+        subscriber.fill({}, {"a": frame(1)})
+
+        assert len([body async for body in subscriber]) == 1
+
+
+class TestPhases:
+    async def test_stream_that_ends_before_it_is_read_is_open_once_it_is_read(self, subscriber):
+        subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
+        assert (subscriber.is_open, subscriber.is_ending) == (False, True)
+        assert subscriber.open() == KEEPALIVE
+        assert (subscriber.is_open, subscriber.phase) == (True, Phase.ENDING)
+
+        assert [body async for body in subscriber] == [b"retry: 700\n"]
+        assert subscriber.phase is Phase.CLOSED
+
+    async def test_stream_that_is_read_ends_after_its_last_byte(self, subscriber):
+        subscriber.put("job", frame(1))
+        assert subscriber.open() == frame(1).body
+        assert subscriber.phase is Phase.STREAMING
+        subscriber.put("job", frame(2, is_final=True))
+
+        assert (subscriber.phase, subscriber.has_ended) == (Phase.ENDING, False)
+        assert [body async for body in subscriber] == [frame(2).body]
+        assert (subscriber.phase, subscriber.has_ended) == (Phase.CLOSED, True)
+
+    async def test_refusal_is_the_whole_stream(self, subscriber):
+        refusal = refused_frame("job", ErrorCode.FORBIDDEN)
+        subscriber.end(refusal, EndReason.REFUSED)
+
+        assert subscriber.ready.done()
+        assert subscriber.open() == refusal.body
+        assert [body async for body in subscriber] == []
+
+    async def test_first_reason_counts(self, subscriber):
+        subscriber.end(Message(body=b"retry: 700\n"), EndReason.ROTATION)
+        subscriber.end(refused_frame("job", ErrorCode.FORBIDDEN), EndReason.REFUSED)
+
+        assert subscriber.end_reason is EndReason.ROTATION
+        assert not subscriber.put("job", frame(1))
+        assert [body async for body in subscriber] == [b"retry: 700\n"]
+
+    async def test_closed_stream_needs_no_state_and_does_not_end(self, subscriber):
+        subscriber.put("job", frame(1))
+        subscriber.close()
+        subscriber.end(refused_frame("job", ErrorCode.FORBIDDEN), EndReason.REFUSED)
+
+        assert subscriber.ready.done()
+        assert not subscriber.put("job", frame(2))
+        assert (subscriber.end_reason, subscriber.has_ended) == (None, False)
+        assert [body async for body in subscriber] == []
+
+    async def test_client_needs_no_state_that_it_has(self):
+        subscriber = resuming("epoch-1")
+
+        assert not subscriber.put("job", frame(1))
+        assert subscriber.put("job", frame(1))  # only its first state may be the known one
+
+    async def test_replaced_frames_are_counted(self):
+        counts = FeedCounts()
+        loop = asyncio.get_running_loop()
+        one = Subscription(Selection.one("job"), loop, counts=counts)
+        many = Subscription(Selection.active(), loop, counts=counts)
+        for subscriber in (one, many):
+            for number in (1, 2):
+                subscriber.put("job", frame(number))
+            subscriber.put("job", frame(3, is_final=True))
+
+        assert counts.conflated == 4
+
+    async def test_abort_cancels_the_reader_and_marks_it(self, subscriber):
+        subscriber.abort()  # nobody reads
+        subscriber.reader = task = asyncio.create_task(asyncio.sleep(60))
+        subscriber.abort()
+
+        assert task.cancelling()
+        assert task in aborted
+        subscriber.close()
+        assert subscriber.reader is None
 
 
 class TestCompressed:

@@ -199,6 +199,15 @@ async def test_unreadable_job_is_logged_and_watched_no_more(jobs, caplog):
     assert (record.message, record.job_id, record.exc_info[1]) == ("sse_stream_error", "job", error)
 
 
+async def test_nothing_is_kept_for_streams_of_all_jobs_while_there_are_none(jobs):
+    join(jobs, Selection.one("job"))
+    publish(jobs, state(1, JobStatus.FAILED), 0.0)
+    jobs.publish(Changes(states={"job": MISSING}, broken={"job": ValueError()}), None, 0.0)
+
+    assert not jobs.active.sent
+    assert not jobs.active.broken(0.0)
+
+
 async def test_ends_are_published_in_their_order_and_before_states(jobs):
     viewer = join(jobs, Selection.named("abc"))
     later, earlier = (state(1, JobStatus.FAILED) for _ in range(2))
