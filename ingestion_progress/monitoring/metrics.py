@@ -16,7 +16,7 @@ from ingestion_progress.auth import permissions
 from ingestion_progress.concurrency.request_thread import release_connections
 from ingestion_progress.concurrency.worker_thread import SharedCall
 from ingestion_progress.exceptions import ErrorCode
-from ingestion_progress.feed import Feed, get_feed
+from ingestion_progress.feed import get_feed
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.monitoring import prometheus
@@ -38,7 +38,8 @@ async def metrics(request: HttpRequest) -> HttpResponse:
         jobs = await get_job_counts().result()
     except (TimeoutError, Error):
         jobs = None
-    body, content_type = prometheus.exposition(_readings(get_feed(), jobs))
+    process = prometheus.ProcessMetrics(get_feed(), background_writer.counts, jobs)
+    body, content_type = prometheus.exposition(process)
     return HttpResponse(body, content_type=content_type, headers={"Cache-Control": "no-store"})
 
 
@@ -65,15 +66,3 @@ def count_jobs() -> dict[str, int]:
 def get_job_counts() -> SharedCall[dict[str, int]]:
     """One per process, created on first use."""
     return SharedCall("ingestion-progress-metrics", count_jobs, timeout_seconds=ANSWER_SECONDS)
-
-
-def _readings(feed: Feed, jobs: dict[str, int] | None) -> prometheus.ProcessMetrics:
-    return prometheus.ProcessMetrics(
-        feed=feed.counts,
-        writer=background_writer.counts,
-        streams=feed.open_stream_count,
-        subscribers=feed.subscriber_count,
-        watched_jobs=feed.watched_job_count,
-        poll_lag_seconds=feed.poll_lag_seconds,
-        jobs=jobs,
-    )

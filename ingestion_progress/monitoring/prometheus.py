@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ingestion_progress.feed.counts import FeedCounts
+from ingestion_progress.feed import Feed
 from ingestion_progress.tracker.writer import WriterCounts
 
 if TYPE_CHECKING:
@@ -25,16 +25,12 @@ INSTALL_HINT = (
 WAKEUP_TRANSPORTS = ("local", "channels", "notify")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class ProcessMetrics:
     """The state of a process at the moment of a scrape, as a collector."""
 
-    feed: FeedCounts
+    feed: Feed
     writer: WriterCounts
-    streams: int
-    subscribers: int
-    watched_jobs: int
-    poll_lag_seconds: float
     jobs: Mapping[str, int] | None
     """By status; None if the database did not answer in time."""
 
@@ -46,7 +42,7 @@ class ProcessMetrics:
             SummaryMetricFamily,
         )
 
-        feed = self.feed
+        counts = self.feed.counts
         for name, text, value in self._gauges():
             yield GaugeMetricFamily(PREFIX + name, text, value=value)
         for name, text, value in self._counters():
@@ -54,13 +50,13 @@ class ProcessMetrics:
         yield SummaryMetricFamily(
             PREFIX + "poll_seconds",
             "Duration of polls of the database.",
-            count_value=feed.polls,
-            sum_value=feed.poll_seconds,
+            count_value=counts.polls,
+            sum_value=counts.poll_seconds,
         )
         text = "Wake-ups received while jobs were watched."
         wakeups = CounterMetricFamily(PREFIX + "wakeups", text, labels=["carrier"])
         for transport in WAKEUP_TRANSPORTS:
-            wakeups.add_metric([transport], feed.wakeups[transport])
+            wakeups.add_metric([transport], counts.wakeups[transport])
         yield wakeups
         if self.jobs is not None:
             jobs = GaugeMetricFamily(PREFIX + "jobs", "Jobs by status.", labels=["status"])
@@ -69,19 +65,20 @@ class ProcessMetrics:
             yield jobs
 
     def _gauges(self) -> Iterator[tuple[str, str, float]]:
-        yield "streams_open", "Streams that have begun and not ended.", self.streams
-        yield "subscribers", "Open streams, and those about to open.", self.subscribers
-        yield "watched_jobs", "Jobs with a subscriber.", self.watched_jobs
-        yield "poll_lag_seconds", "Time since the last successful poll.", self.poll_lag_seconds
+        feed = self.feed
+        yield "streams_open", "Streams that have begun and not ended.", feed.open_stream_count
+        yield "subscribers", "Open streams, and those about to open.", feed.subscriber_count
+        yield "watched_jobs", "Jobs with a subscriber.", feed.watched_job_count
+        yield "poll_lag_seconds", "Time since the last successful poll.", feed.poll_lag_seconds
         is_answered = self.jobs is not None
         yield "database_answered", "1 if the database answered this scrape in time.", is_answered
 
     def _counters(self) -> Iterator[tuple[str, str, float]]:
-        feed, writer = self.feed, self.writer
-        yield "frames", "States sent to clients.", feed.frames
-        yield "frame_bytes", "Their size, before HTTP.", feed.frame_bytes
-        yield "conflated_frames", "Unsent states replaced by newer ones.", feed.conflated
-        yield "poll_failures", "Polls that raised an error.", feed.poll_failures
+        counts, writer = self.feed.counts, self.writer
+        yield "frames", "States sent to clients.", counts.frames
+        yield "frame_bytes", "Their size, before HTTP.", counts.frame_bytes
+        yield "conflated_frames", "Unsent states replaced by newer ones.", counts.conflated
+        yield "poll_failures", "Polls that raised an error.", counts.poll_failures
         yield "tracker_flushes", "Writes of a job's pending changes.", writer.flushes
         yield "tracker_failures", "Writes that the database refused.", writer.failures
 

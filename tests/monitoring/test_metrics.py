@@ -17,13 +17,13 @@ from prometheus_client.parser import text_string_to_metric_families
 from ingestion_progress import track
 from ingestion_progress.checks import check_metrics
 from ingestion_progress.concurrency.worker_thread import SharedCall
-from ingestion_progress.feed import Selection, Subscription, get_feed
+from ingestion_progress.feed import Feed, Selection, Subscription, get_feed
+from ingestion_progress.feed.counts import FeedCounts
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.monitoring import prometheus
 from ingestion_progress.monitoring.metrics import get_job_counts
 from ingestion_progress.monitoring.prometheus import (
     WAKEUP_TRANSPORTS,
-    FeedCounts,
     ProcessMetrics,
     WriterCounts,
     exposition,
@@ -177,15 +177,9 @@ def test_without_prometheus_client_it_is_a_404_and_a_system_check(client, settin
 def test_every_scrape_has_a_new_registry():
     from prometheus_client import REGISTRY
 
-    readings = ProcessMetrics(
-        feed=FeedCounts(frames=7),
-        writer=WriterCounts(flushes=2),
-        streams=1,
-        subscribers=2,
-        watched_jobs=1,
-        poll_lag_seconds=0.5,
-        jobs=None,
-    )
+    feed = Feed()
+    feed.counts.frames = 7
+    readings = ProcessMetrics(feed, WriterCounts(flushes=2), jobs=None)
     body, _ = exposition(readings)
     again, _ = exposition(readings)
 
