@@ -92,8 +92,13 @@ class ErrorCode(StrEnum):
 class IngestionProgressError(Exception):
     """Base of everything this app raises on purpose."""
 
+    code = ErrorCode.SERVER_ERROR
+    """Of the API's response. Its message is the text of the exception, which SERVER_ERROR hides."""
+
 
 class InvalidJobId(IngestionProgressError, ValueError):
+    code = ErrorCode.INVALID_JOB_ID
+
     def __init__(self) -> None:
         super().__init__(f"A job id has {NAME_RULE}.")
 
@@ -104,6 +109,8 @@ class InvalidBatch(IngestionProgressError, ValueError):
 
 
 class JobNotFound(IngestionProgressError, LookupError):
+    code = ErrorCode.NOT_FOUND
+
     def __init__(self, job_id: str, running: Iterable[str] = ()) -> None:
         names = ", ".join(running)
         super().__init__(f"Job not found: {job_id}" + (f". Running now: {names}." if names else ""))
@@ -111,6 +118,8 @@ class JobNotFound(IngestionProgressError, LookupError):
 
 
 class JobExists(IngestionProgressError):
+    code = ErrorCode.JOB_EXISTS
+
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(
             f"Job {job_id} exists and is {status}. Choose another id, or leave it out to get one."
@@ -155,10 +164,12 @@ class AccessRefused(IngestionProgressError):
 
 
 class InvalidTokenRequest(IngestionProgressError, ValueError):
-    pass
+    code = ErrorCode.INVALID_REQUEST
 
 
 class TokenKeyMissing(IngestionProgressError):
+    code = ErrorCode.TOKENS_UNAVAILABLE
+
     def __init__(self) -> None:
         super().__init__(
             "This server checks tokens with a public key and has no private key to sign them. "
@@ -167,6 +178,8 @@ class TokenKeyMissing(IngestionProgressError):
 
 
 class ProgressUnavailable(IngestionProgressError):
+    code = ErrorCode.UNAVAILABLE
+
     def __init__(self, job_id: str, action: str) -> None:
         super().__init__(
             f"The database did not confirm the {action} of job {job_id} in time. "

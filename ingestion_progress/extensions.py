@@ -4,7 +4,6 @@ An app config lists dotted paths, which are imported on use:
 
     class PipelineConfig(AppConfig):
         progress_api_routers = ["….search.router"]             ninja Routers
-        progress_api_errors = ["….uploads.api.PUBLIC_ERRORS"]  {exception: ErrorCode}
         progress_urls = ["….urls.urlpatterns"]                 lists of URL patterns
         progress_upload_rules = ["….uploads.rules.rules"]      objects like `UploadRules`
         progress_worker_command = "ingestion_worker"           starts a worker
@@ -13,7 +12,7 @@ An app config lists dotted paths, which are imported on use:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.apps import apps
@@ -50,11 +49,6 @@ class UploadRules(Protocol):
 def api_routers() -> Iterator[Router]:
     """Operations below `/api/v1/`; one without its own `auth` needs permission to view jobs."""
     return _named("progress_api_routers")
-
-
-def api_errors() -> Iterator[Mapping[type[Exception], ErrorCode]]:
-    """Exceptions whose text may be shown to people, with their codes."""
-    return _named("progress_api_errors")
 
 
 def url_patterns() -> Iterator[URLPattern | URLResolver]:

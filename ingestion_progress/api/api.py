@@ -57,7 +57,7 @@ def build_api() -> ProgressAPI:
         urls_namespace="ingestion_progress:api",
         auth=[MayView()],
     )
-    add_error_handlers(api, extensions.api_errors())
+    add_error_handlers(api)
     routers = (*extensions.api_routers(), jobs.router, stream_tokens.router)
     api.add_router("", merged(routers))
     return api

@@ -1,14 +1,14 @@
 """Errors of the API: every response with an error status is JSON of one shape.
 
 `{"code": "job_exists", "message": "Job a exists and is running. …"}`, without internals.
-`exceptions.ErrorCode` lists the codes with their statuses and default messages. An exception
-becomes an error with its own text (public), with the default message (hidden), or with the default
-message and a log record (logged).
+`exceptions.ErrorCode` lists the codes with their statuses and default messages. An exception of
+the app that has a code becomes an error with its own text, any other one the default message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import functools
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
@@ -20,29 +20,10 @@ from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel, Field
 
-from ingestion_progress.exceptions import (
-    DATABASE_UNAVAILABLE,
-    AccessRefused,
-    ErrorCode,
-    InvalidJobId,
-    InvalidTokenRequest,
-    JobExists,
-    JobNotFound,
-    ProgressUnavailable,
-    TokenKeyMissing,
-)
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ErrorCode, IngestionProgressError
 
-Handler = Callable[[HttpRequest, Any], HttpResponse]
-
-PUBLIC_ERRORS: Mapping[type[Exception], ErrorCode] = {
-    JobNotFound: ErrorCode.NOT_FOUND,
-    JobExists: ErrorCode.JOB_EXISTS,
-    InvalidJobId: ErrorCode.INVALID_JOB_ID,
-    ProgressUnavailable: ErrorCode.UNAVAILABLE,
-    InvalidTokenRequest: ErrorCode.INVALID_REQUEST,
-    TokenKeyMissing: ErrorCode.TOKENS_UNAVAILABLE,
-}
-HIDDEN_ERRORS: Mapping[type[Exception], ErrorCode] = {
+# Those with a status from 500 are logged.
+OTHER_ERRORS: Mapping[type[Exception], ErrorCode] = {
     Http404: ErrorCode.NOT_FOUND,
     PermissionDenied: ErrorCode.FORBIDDEN,
     AuthenticationError: ErrorCode.UNAUTHORIZED,
@@ -51,8 +32,6 @@ HIDDEN_ERRORS: Mapping[type[Exception], ErrorCode] = {
     SuspiciousOperation: ErrorCode.BAD_REQUEST,
     MultiPartParserError: ErrorCode.BAD_REQUEST,
     UnreadablePostError: ErrorCode.BAD_REQUEST,
-}
-LOGGED_ERRORS: Mapping[type[Exception], ErrorCode] = {
     **dict.fromkeys(DATABASE_UNAVAILABLE, ErrorCode.UNAVAILABLE),
     Exception: ErrorCode.SERVER_ERROR,
 }
@@ -114,39 +93,29 @@ def error_response_docs(status: int) -> dict[str, Any]:
     }
 
 
-def add_error_handlers(
-    api: NinjaAPI, extra_public: Iterable[Mapping[type[Exception], ErrorCode]] = ()
-) -> None:
-    """`extra_public`: further exceptions whose text may be shown, with their codes."""
-    api.add_exception_handler(ApiError, _with_code)
-    api.add_exception_handler(AccessRefused, _with_code)
+def add_error_handlers(api: NinjaAPI) -> None:
+    api.add_exception_handler(ApiError, _api_error)
     api.add_exception_handler(ValidationError, _invalid_request)
-    for make, tables in (
-        (_public, (PUBLIC_ERRORS, *extra_public)),
-        (_hidden, (HIDDEN_ERRORS,)),
-        (_logged, (LOGGED_ERRORS,)),
-    ):
-        for exception, code in (item for table in tables for item in table.items()):
-            api.add_exception_handler(exception, make(code))
+    api.add_exception_handler(IngestionProgressError, _own_error)
+    for exception, code in OTHER_ERRORS.items():
+        api.add_exception_handler(exception, functools.partial(_other_error, code=code))
 
 
-def _with_code(_: HttpRequest, exc: Any) -> HttpResponse:
-    return (exc if isinstance(exc, ApiError) else ApiError(exc.code)).response()
+def _api_error(_: HttpRequest, exc: Any) -> Any:
+    return exc.response()
 
 
-def _public(code: ErrorCode) -> Handler:
-    return lambda _, exc: ApiError(code, str(exc)).response()
+def _own_error(request: HttpRequest, exc: Any) -> HttpResponse:
+    if exc.code is ErrorCode.SERVER_ERROR:
+        return _other_error(request, exc, exc.code)
+    return ApiError(exc.code, str(exc)).response()
 
 
-def _hidden(code: ErrorCode) -> Handler:
-    return lambda _, __: ApiError(code).response()
-
-
-def _logged(code: ErrorCode) -> Handler:
-    def handle(request: HttpRequest, exc: Exception) -> HttpResponse:
+def _other_error(request: HttpRequest, exc: Any, code: ErrorCode) -> HttpResponse:
+    response = ApiError(code).response()
+    if code.status >= 500:
         # As Django does for an unhandled exception; error trackers listen to the signal.
         got_request_exception.send(sender=NinjaAPI, request=request)
-        response = ApiError(code).response()
         log_response(
             "Internal Server Error: %s",
             request.path,
@@ -154,9 +123,7 @@ def _logged(code: ErrorCode) -> Handler:
             request=request,
             exception=exc,
         )
-        return response
-
-    return handle
+    return response
 
 
 def _invalid_request(_: HttpRequest, exc: Any) -> HttpResponse:

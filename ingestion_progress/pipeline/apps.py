@@ -15,7 +15,6 @@ class PipelineConfig(AppConfig):
         "ingestion_progress.pipeline.uploads.api.router",
         "ingestion_progress.pipeline.search.router",
     )
-    progress_api_errors = ("ingestion_progress.pipeline.uploads.api.PUBLIC_ERRORS",)
     progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)
     progress_urls = ("ingestion_progress.pipeline.urls.urlpatterns",)
     progress_worker_command = "ingestion_worker"

@@ -24,26 +24,30 @@ IngestionProgressError
 Every message is a sentence that may be shown to a user.
 """
 
-from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.exceptions import ErrorCode, IngestionProgressError
 
 
 class PipelineError(IngestionProgressError):
     """Base of everything the pipeline raises on purpose."""
 
 
-class UnreadableDocument(PipelineError): ...
+class UnreadableDocument(PipelineError):
+    code = ErrorCode.UNREADABLE_DOCUMENT
 
 
-class EmptyDocument(UnreadableDocument): ...
+class EmptyDocument(UnreadableDocument):
+    code = ErrorCode.EMPTY_DOCUMENT
 
 
-class DocumentTooLarge(UnreadableDocument): ...
+class DocumentTooLarge(UnreadableDocument):
+    code = ErrorCode.TOO_LARGE
 
 
 class UploadTooLarge(DocumentTooLarge): ...
 
 
-class UnsupportedDocument(UnreadableDocument): ...
+class UnsupportedDocument(UnreadableDocument):
+    code = ErrorCode.UNSUPPORTED_DOCUMENT
 
 
 class MislabelledDocument(UnreadableDocument): ...
@@ -72,7 +76,8 @@ class StoredFileMissing(PipelineError):
         super().__init__(f"The file of “{name}” is gone from the server. Upload it again.")
 
 
-class DocumentNotStored(PipelineError): ...
+class DocumentNotStored(PipelineError):
+    code = ErrorCode.UNAVAILABLE
 
 
 class DocumentBusy(PipelineError):
@@ -89,7 +94,9 @@ class NothingIngested(PipelineError): ...
 class IngestionStopped(PipelineError): ...
 
 
-class TaskNotQueued(PipelineError): ...
+class TaskNotQueued(PipelineError):
+    code = ErrorCode.UNAVAILABLE
 
 
-class VectorStoreUnavailable(PipelineError): ...
+class VectorStoreUnavailable(PipelineError):
+    code = ErrorCode.UNAVAILABLE

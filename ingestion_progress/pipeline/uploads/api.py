@@ -22,21 +22,9 @@ from ingestion_progress.api.schemas import (
     describe_created_job,
 )
 from ingestion_progress.exceptions import ErrorCode
-from ingestion_progress.pipeline import exceptions
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
-
-# The error codes of exceptions whose text may be shown.
-PUBLIC_ERRORS: dict[type[Exception], ErrorCode] = {
-    exceptions.UnreadableDocument: ErrorCode.UNREADABLE_DOCUMENT,
-    exceptions.EmptyDocument: ErrorCode.EMPTY_DOCUMENT,
-    exceptions.UnsupportedDocument: ErrorCode.UNSUPPORTED_DOCUMENT,
-    exceptions.DocumentTooLarge: ErrorCode.TOO_LARGE,
-    exceptions.TaskNotQueued: ErrorCode.UNAVAILABLE,
-    exceptions.DocumentNotStored: ErrorCode.UNAVAILABLE,
-    exceptions.VectorStoreUnavailable: ErrorCode.UNAVAILABLE,
-}
 
 LOCATION = {"description": "URL of the job.", "schema": {"type": "string"}}
 CURL = f"curl -F file=@report.pdf http://localhost:8000/api/v1{JOBS}"
@@ -82,8 +70,8 @@ def limit_body(run: View) -> View:
     response={
         201: CreatedJobSchema,
         **error_responses(ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST),
-        **error_responses(ErrorCode.JOB_EXISTS, ErrorCode.LENGTH_REQUIRED),
-        **error_responses(*PUBLIC_ERRORS.values()),
+        **error_responses(ErrorCode.JOB_EXISTS, ErrorCode.LENGTH_REQUIRED, ErrorCode.TOO_LARGE),
+        **error_responses(ErrorCode.UNSUPPORTED_DOCUMENT, ErrorCode.UNAVAILABLE),
     },
     summary="Upload a document and start its ingestion",
     url_name="jobs",
