@@ -20,7 +20,8 @@ from ingestion_progress import extensions
 from ingestion_progress.api import jobs, stream_tokens
 from ingestion_progress.api.auth import MayView
 from ingestion_progress.api.errors import ApiError, add_error_handlers
-from ingestion_progress.api.openapi import DESCRIPTION, complete
+from ingestion_progress.api.openapi import complete
+from ingestion_progress.api.stream_docs import description
 from ingestion_progress.exceptions import ErrorCode
 
 View = Callable[..., HttpResponseBase]
@@ -53,7 +54,7 @@ def build_api() -> ProgressAPI:
     api = ProgressAPI(
         title="Ingestion progress",
         version="1",
-        description=DESCRIPTION,
+        description=description("api.md"),
         urls_namespace="ingestion_progress:api",
         auth=[MayView()],
     )

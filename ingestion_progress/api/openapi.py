@@ -13,19 +13,6 @@ from ingestion_progress.api.stream_docs import STREAMS, TOKEN_SECURITY
 from ingestion_progress.auth.tokens import PARAMETER
 from ingestion_progress.wire.events import wire_schemas
 
-DESCRIPTION = """\
-Ingest documents, and watch each job live.
-
-**Access.** A public site (the default while `DEBUG` is on) needs no login. Any other site needs a
-Django session with the permission and, for everything but reading, the CSRF token in
-`X-CSRFToken`. Requests without a login that a browser sends from another origin are refused
-unless the origin is in `CSRF_TRUSTED_ORIGINS`. A stream token also permits reading, in
-`Authorization: Bearer` or, for an EventSource, in `?token=`.
-
-**Errors** have one shape, `{"code": …, "message": …}`: the code is for programs, the message
-for people. Paths in `links` start at the root of the site.
-"""
-
 # The reason phrases of http.client differ between versions of Python.
 SUCCESSES = {
     200: "Success.",

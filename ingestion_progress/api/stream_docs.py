@@ -6,6 +6,8 @@ They are plain Django views, which ninja does not know.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from string import Template
 from typing import Any
 
 from ninja.openapi.schema import REF_TEMPLATE
@@ -15,6 +17,7 @@ from ingestion_progress.wire.events import MANY_JOBS_EVENTS, STREAM_EVENTS, Stre
 
 TOKEN_SECURITY: list[dict[str, list[str]]] = [{"StreamToken": []}, {"StreamTokenInQuery": []}]
 
+DESCRIPTIONS = Path(__file__).with_name("descriptions")
 HEADERS = {
     "Cache-Control": "`no-cache`",
     "X-Accel-Buffering": "`no`: nginx does not buffer the stream.",
@@ -22,94 +25,17 @@ HEADERS = {
 }
 RESUME = "The `id` of the last event received. Unknown or malformed: the full state is sent."
 
-TABLE_HEAD = ("| event | data | meaning |", "|---|---|---|")
-KEEPALIVE = "\n\nA comment line, `: keepalive`, is sent on a silent stream (every 15 s by default)."
-EXAMPLES = """\
-**curl**
-
-```sh
-{curl}
-```
-
-**EventSource**
-
-```js
-{javascript}
-```
-"""
-
-ONE_JOB_TEXT = """\
-Server-Sent Events until the job ends. Each `pipeline_progress` carries the whole state, never a
-change to it, so a missed event does no harm.
-
-{events}
-
-**The end.** `complete` or `error`, then the server closes the stream. The end depends on the
-job's status, not on a percentage. An unknown job is an `error` event with the code `not_found`,
-not a 404: a browser's EventSource shows events to a page, but not the status of a response.
-
-**Resuming.** EventSource reconnects automatically and sends `Last-Event-ID`: the state is sent
-only if it has changed, and a client that has the final state gets 204, which ends reconnecting.
-
-"""
-ONE_JOB_JAVASCRIPT = """\
-const source = new EventSource("{path}");
-source.addEventListener("pipeline_progress", (event) => {{
-  const progress = JSON.parse(event.data);
-  console.log(progress.overall_progress_percent, progress.stages);
-}});
-source.addEventListener("complete", () => source.close());
-source.addEventListener("error", (event) => {{
-  if (event.data) {{ // sent by the server; without data it is the network: EventSource retries
-    console.error(JSON.parse(event.data).message);
-    source.close();
-  }}
-}});"""
-
-MANY_JOBS_TEXT = """\
-Server-Sent Events of all queued and running jobs, of the jobs of a `batch`, or of those named in
-`jobs`, on one connection. The events are those of the stream of one job, each with the `job_id`
-in its data.
-
-{events}
-
-**Joining and leaving.** The stream also sends new jobs and new attempts. A job that ends is sent
-for the last time. A named job that is unknown is an `error` event with the code `not_found`, and
-the stream stays open.
-
-**The end.** The stream ends at its maximum age, after which EventSource reconnects; or, with
-`until=idle`, with the event `idle` once no job is active or all named jobs have ended.
-
-**Resuming.** With the `Last-Event-ID` that EventSource sends, jobs that have ended since are sent
-too, with their last events; some may be sent twice. Without it only active jobs are sent. Named
-jobs are always sent.
-
-"""
-MANY_JOBS_JAVASCRIPT = """\
-const source = new EventSource("{path}");
-source.addEventListener("pipeline_progress", (event) => {{
-  const progress = JSON.parse(event.data);
-  console.log(progress.job_id, progress.overall_progress_percent);
-}});
-source.addEventListener("complete", (event) => console.log("done", JSON.parse(event.data).job_id));
-source.addEventListener("error", (event) => {{
-  if (!event.data) return; // the network: EventSource retries
-  const {{ job_id, message }} = JSON.parse(event.data);
-  console.error(job_id || "stream", message);
-}});"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class StreamOperation:
     path: str
     """The path below the API's root."""
+    name: str
+    """Of its files in `descriptions/`."""
     operation_id: str
     item_name: str
     events: tuple[StreamEvent, ...]
     summary: str
-    text: str
-    """Markdown; the table replaces `{events}`."""
-    javascript: str
     no_content: str
     parameters: tuple[dict[str, Any], ...]
     error_statuses: tuple[int, ...]
@@ -118,14 +44,13 @@ class StreamOperation:
         """The operation in the OpenAPI document; `path` from the root of the site."""
         example = path.replace("{job_id}", "JOB_ID")
         curl = f"curl -N http://localhost:8000{example}"
-        javascript = self.javascript.format(path=example)
+        javascript = description(f"{self.name}.js", path=example).rstrip()
         rows = [f"| `{e.name}` | `{e.data.__name__}` | {e.meaning} |" for e in self.events]
-        table = "\n".join([*TABLE_HEAD, *rows]) + KEEPALIVE
-        text = (self.text + EXAMPLES).format(events=table, curl=curl, javascript=javascript)
+        values = {"events": "\n".join(rows), "curl": curl, "javascript": javascript}
         return {
             "operationId": self.operation_id,
             "summary": self.summary,
-            "description": text,
+            "description": description(f"{self.name}.md", **values),
             "tags": ["Progress"],
             "parameters": [*self.parameters, *COMMON_PARAMETERS],
             "responses": self._responses(),
@@ -159,6 +84,12 @@ class StreamOperation:
             "204": {"description": self.no_content},
             **{str(status): error_response_docs(status) for status in self.error_statuses},
         }
+
+
+def description(name: str, **values: str) -> str:
+    """The text of a file in `descriptions/`, with the values in place of `$name`."""
+    text = (DESCRIPTIONS / name).read_text(encoding="utf-8")
+    return Template(text).substitute(values)
 
 
 def _message(event: StreamEvent) -> dict[str, Any]:
@@ -205,12 +136,11 @@ COMMON_PARAMETERS = (
 STREAMS = (
     StreamOperation(
         path="/admin/ingestion/jobs/{job_id}/progress",
+        name="one_job",
         operation_id="stream_progress",
         item_name="ProgressStreamItem",
         events=STREAM_EVENTS,
         summary="Watch one job live",
-        text=ONE_JOB_TEXT,
-        javascript=ONE_JOB_JAVASCRIPT,
         no_content="The client has the final state: stop reconnecting.",
         parameters=(
             {"in": "path", "name": "job_id", "schema": {"type": "string"}, "required": True},
@@ -219,12 +149,11 @@ STREAMS = (
     ),
     StreamOperation(
         path="/admin/ingestion/progress",
+        name="many_jobs",
         operation_id="stream_progress_of_many",
         item_name="ManyJobsStreamItem",
         events=MANY_JOBS_EVENTS,
         summary="Watch many jobs live",
-        text=MANY_JOBS_TEXT,
-        javascript=MANY_JOBS_JAVASCRIPT,
         no_content="With `until=idle`: the client has the last event: stop reconnecting.",
         parameters=(
             _parameter(
