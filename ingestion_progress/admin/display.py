@@ -1,7 +1,5 @@
 """Values as the admin shows them: text, and a class for the colour."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 from django.db.models import Choices

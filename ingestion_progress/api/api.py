@@ -1,7 +1,5 @@
 """Builds the API from its operations and those of installed apps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 

@@ -5,8 +5,6 @@ A request without a login has no cookie to abuse, but any web page could make a 
 post to localhost; so a foreign `Origin` is refused. Programs send no `Origin`.
 """
 
-from __future__ import annotations
-
 from urllib.parse import urlsplit
 
 from django.conf import settings

@@ -1,7 +1,5 @@
 """What the headers of a request say about its body, before any of it is read."""
 
-from __future__ import annotations
-
 import sys
 
 from ingestion_progress.exceptions import ErrorCode

@@ -5,8 +5,6 @@
 the app that has a code becomes an error with its own text, any other one the default message.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """Operations on jobs: list, detail, snapshot, log, cancellation, deletion."""
 
-from __future__ import annotations
-
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response

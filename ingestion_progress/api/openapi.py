@@ -1,7 +1,5 @@
 """The OpenAPI document: ninja's description of the operations, completed with the streams."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

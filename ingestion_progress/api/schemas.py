@@ -1,7 +1,5 @@
 """The data that operations take and return: ids, links, queries and jobs."""
 
-from __future__ import annotations
-
 from datetime import datetime
 from typing import Annotated, Any, Literal
 

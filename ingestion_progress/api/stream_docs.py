@@ -3,8 +3,6 @@
 They are plain Django views, which ninja does not know.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template

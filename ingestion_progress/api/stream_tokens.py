@@ -1,7 +1,5 @@
 """The operation that issues stream tokens, for clients without a session of this site."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
 

@@ -1,16 +1,15 @@
 """Decides who may view, start and cancel jobs, for the streams, the API and the pages."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseFailure
+from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 
@@ -18,11 +17,8 @@ from ingestion_progress.auth import tokens, users
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import AccessRefused, ErrorCode
 
-if TYPE_CHECKING:
-    from django.http import HttpRequest
-
-    CanView = Callable[[HttpRequest, str], bool]
-    FindUser = Callable[[str], Any]
+CanView = Callable[[HttpRequest, str], bool]
+FindUser = Callable[[str], Any]
 
 logger = logging.getLogger(__name__)
 

@@ -5,17 +5,15 @@ for all. Other services that hold the key may issue them. A token of this site n
 issued it in the claim `minted_by`, and permits no more than that user may view.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jwt
 from django.conf import settings
-from django.http import QueryDict
+from django.http import HttpRequest, QueryDict
 from django.utils.crypto import salted_hmac
 from django.views.decorators.debug import sensitive_variables
 
@@ -27,9 +25,6 @@ from ingestion_progress.exceptions import (
     TokenKeyMissing,
 )
 from ingestion_progress.models import clean_job_id
-
-if TYPE_CHECKING:
-    from django.http import HttpRequest
 
 ALL_JOBS = "*"
 MAX_JOBS = 50

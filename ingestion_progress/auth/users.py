@@ -1,7 +1,5 @@
 """Reads the users of many open streams again, a few hundred per query."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any

@@ -3,12 +3,11 @@
 A moment is a fraction of the job's time, 0 to 1. Each stage processes items at a constant rate.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Self
 
 from ingestion_progress.wire.percent import DEFAULT_WEIGHTS, overall_percent, stage_percent
 
@@ -27,7 +26,7 @@ class PlannedStage:
     total: int
     start: float
     end: float
-    source: PlannedStage | None = None
+    source: Self | None = None
     """The stage that produces its items; None: all items exist from the start."""
 
     @property

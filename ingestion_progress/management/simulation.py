@@ -1,7 +1,5 @@
 """Runs a simulated job through the tracker, as an ingestion task would."""
 
-from __future__ import annotations
-
 import math
 import secrets
 import time

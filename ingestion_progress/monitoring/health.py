@@ -3,8 +3,6 @@
 Both are public, so they name the problem but never its cause: no host, no name, no error text.
 """
 
-from __future__ import annotations
-
 import functools
 from http import HTTPStatus
 

@@ -1,7 +1,5 @@
 """`/metrics`: the metrics of this process for Prometheus."""
 
-from __future__ import annotations
-
 import functools
 from http import HTTPStatus
 

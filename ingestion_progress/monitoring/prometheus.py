@@ -4,18 +4,13 @@ The feed and the tracker count in plain integers, without locks or labels; `prom
 them only during a scrape, in a registry made for that scrape.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ingestion_progress.feed import Feed
 from ingestion_progress.tracker.writer import WriterCounts
-
-if TYPE_CHECKING:
-    from prometheus_client import Metric
 
 PREFIX = "ingestion_progress_"
 INSTALL_HINT = (
@@ -34,7 +29,7 @@ class ProcessMetrics:
     jobs: Mapping[str, int] | None
     """By status; None if the database did not answer in time."""
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Any]:
         """Implements prometheus_client's Collector."""
         from prometheus_client.core import (
             CounterMetricFamily,

@@ -5,8 +5,6 @@ Django's handler runs each synchronous middleware method in the request's own th
 sixteen switches between loop and thread with the default middleware, and wakes a task per frame.
 """
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import io

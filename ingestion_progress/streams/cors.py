@@ -1,7 +1,5 @@
 """CORS: the other origins that may read a stream."""
 
-from __future__ import annotations
-
 from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions

@@ -1,7 +1,5 @@
 """`@stream_view`: turns a function that admits or refuses a request into a view of a stream."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +14,6 @@ from django.views.decorators.csrf import csrf_exempt
 from ingestion_progress.streams.response import EventStreamResponse
 
 Decide = Callable[..., HttpResponseBase]
-
-
-def stream_view(decide: Decide) -> StreamView:
-    """A view that checks permission without Django's decorators, and refuses with JSON."""
-    view = transaction.non_atomic_requests(decide)
-    view = csrf_exempt(view)  # it only reads
-    return StreamView(login_not_required(view))  # an EventSource cannot use a login page
 
 
 class StreamView:
@@ -44,3 +35,10 @@ class StreamView:
         if isinstance(response, EventStreamResponse):
             return await response.begin()
         return response
+
+
+def stream_view(decide: Decide) -> StreamView:
+    """A view that checks permission without Django's decorators, and refuses with JSON."""
+    view = transaction.non_atomic_requests(decide)
+    view = csrf_exempt(view)  # it only reads
+    return StreamView(login_not_required(view))  # an EventSource cannot use a login page

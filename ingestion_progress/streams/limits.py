@@ -1,7 +1,5 @@
 """Limits the open streams of a process, and checks whether each viewer may still watch."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import functools

@@ -1,7 +1,5 @@
 """One stream as a Django response, from its admission to its end, with its log lines."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable

@@ -6,8 +6,6 @@
 Both answer a request with the stream, or refuse it as JSON before any stream starts.
 """
 
-from __future__ import annotations
-
 import logging
 import re
 import threading

@@ -8,8 +8,6 @@ feed publishes ─► Subscription ─► FrameWriter.write(bytes)
                                                   and newer frames replace unsent ones
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import types

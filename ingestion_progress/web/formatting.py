@@ -1,7 +1,5 @@
 """Texts of numbers, durations and states. `format.js` has the same functions and test cases."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The ES modules that are generated from the templates and the enums."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 A view or row is a context of a template; a text that has nothing to say is empty.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any

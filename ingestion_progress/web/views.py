@@ -3,8 +3,6 @@
 They are complete without JavaScript; the modules in `static/` keep them up to date.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from urllib.parse import urlencode
 

@@ -1,14 +1,14 @@
 """`manage.py doctor URL`: checks how streams get through the proxies in front of the site."""
 
-from __future__ import annotations
-
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseFailure
 from django.db import connections
 
@@ -20,12 +20,6 @@ from ingestion_progress.management.doctor.probe_job import ProbeJob
 from ingestion_progress.management.doctor.run import ProbeRun
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.models import Job
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from types import FrameType
-
-    from django.core.management.base import CommandParser
 
 PROBLEMS, INTERRUPTED = 1, 130
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)

@@ -1,7 +1,5 @@
 """Writes the files that are generated from the API, the wire models, the templates and enums."""
 
-from __future__ import annotations
-
 import json
 from argparse import ArgumentParser
 from pathlib import Path

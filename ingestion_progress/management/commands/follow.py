@@ -1,13 +1,11 @@
 """`manage.py follow`: jobs in the terminal until they have ended."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidBatch, JobNotFound
@@ -17,9 +15,6 @@ from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.models.statuses import JobStatus
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 UNSUCCESSFUL, UNKNOWN_JOB, INTERRUPTED = 1, 2, 130
 

@@ -1,25 +1,19 @@
 """`manage.py simulate_job`: a synthetic job for a front end under development."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.management.simulation import DOCUMENT_NAME, SimulatedFailure, Simulation
 from ingestion_progress.models import Job, new_job_id
 from ingestion_progress.tracker import queue_job
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.core.management.base import CommandParser
 
 
 class Command(BaseCommand):

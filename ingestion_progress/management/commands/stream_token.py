@@ -1,16 +1,11 @@
 """`manage.py stream_token`: a token for `?token=` of a stream."""
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion_progress.auth import tokens
 from ingestion_progress.exceptions import IngestionProgressError
-
-if TYPE_CHECKING:
-    from django.core.management.base import CommandParser
 
 
 class Command(BaseCommand):

@@ -1,7 +1,5 @@
 """The addresses to check: the public one of the site, and those behind it."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 import ssl
@@ -33,7 +31,7 @@ class Endpoint:
     """What the proxy in front adds to a request."""
 
     @classmethod
-    def parse(cls, url: str, *, front: Endpoint | None = None) -> Self:
+    def parse(cls, url: str, *, front: Self | None = None) -> Self:
         """`front` is the public endpoint if this one is behind it. Raises InvalidAddress."""
         try:
             parts = urlsplit(url)

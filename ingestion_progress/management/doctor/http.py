@@ -1,7 +1,5 @@
 """An HTTP client that records when each chunk of a response arrives."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import socket

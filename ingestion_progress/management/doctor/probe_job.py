@@ -1,7 +1,5 @@
 """The job that the doctor sends through the proxies, and removes at the end."""
 
-from __future__ import annotations
-
 import time
 from contextlib import suppress
 from typing import Self

@@ -1,7 +1,5 @@
 """The findings of all endpoints, as text and as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Sends one probe job through all endpoints at once, and records what each answers."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress

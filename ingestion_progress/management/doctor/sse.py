@@ -1,7 +1,5 @@
 """Parses Server-Sent Events, each with the time at which it was complete."""
 
-from __future__ import annotations
-
 import json
 import zlib
 from collections.abc import Iterator

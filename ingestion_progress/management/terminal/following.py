@@ -1,7 +1,5 @@
 """Follows jobs: subscribes to the feed as a stream does, and counts how the jobs end."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import threading

@@ -1,7 +1,5 @@
 """What is printed about a job, without control characters."""
 
-from __future__ import annotations
-
 import json
 from datetime import datetime
 from typing import TextIO, cast

@@ -1,7 +1,5 @@
 """Shows followed jobs: bars on a terminal, a line per step of a job elsewhere, or JSON."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime

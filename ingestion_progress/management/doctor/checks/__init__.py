@@ -1,7 +1,5 @@
 """What a check finds at an endpoint: a level, the evidence and a remedy."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Checks whether the probe job's stream arrives at once, unchanged and complete."""
 
-from __future__ import annotations
-
 from ingestion_progress.conf import conf
 from ingestion_progress.management.doctor.checks import Finding, check, ok, problem, skip, warning
 from ingestion_progress.management.doctor.checks.reach import SITE_SETTINGS, UNCHANGED_BODY

@@ -1,7 +1,5 @@
 """Checks whether an endpoint responds, and whether the application's response is unchanged."""
 
-from __future__ import annotations
-
 from ingestion_progress.auth import permissions
 from ingestion_progress.management.doctor.checks import Finding, check, ok, problem, warning
 from ingestion_progress.management.doctor.run import ProbeResult

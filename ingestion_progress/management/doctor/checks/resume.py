@@ -1,7 +1,5 @@
 """Checks whether the header and the query string of a reconnect reach the application."""
 
-from __future__ import annotations
-
 from ingestion_progress.management.doctor.checks import Finding, check, ok, problem, skip
 from ingestion_progress.management.doctor.run import ProbeResult
 
