@@ -1,7 +1,5 @@
 """Runs a simulated job through the tracker, as an ingestion task would."""
 
-import math
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,9 +13,6 @@ from ingestion_progress.web import formatting
 
 DOCUMENT_NAME = "simulated-report.pdf"
 TICK_SECONDS = 0.05
-PAD_CHUNK_LENGTH = 255
-# The length of a busy worker in JSON if its chunk has a name of that length.
-PAD_WORKER_BYTES = PAD_CHUNK_LENGTH + 70
 
 
 class SimulatedFailure(IngestionProgressError):
@@ -32,7 +27,6 @@ class Simulation:
     workers: int = 4
     fail_at_percent: float | None = None
     """The job fails at the first tick with at least this overall percentage."""
-    pad_kib: int = 0
 
     def run(self, job_id: str) -> None:
         """Takes about `seconds`. Raises SimulatedFailure, or JobCancelled."""
@@ -46,17 +40,10 @@ class Simulation:
             total_chunks=totals.get("chunks", totals.get("items", 0)),
             total_images=totals.get("images", 0),
         ) as job:
-            self._pad(job)
             try:
                 self._play(job, stages)
             except KeyboardInterrupt:
                 raise JobCancelled(job_id) from None
-
-    def _pad(self, job: JobTracker) -> None:
-        """Adds `pad_kib` KiB to each state: busy workers on chunks with long random names."""
-        for number in range(1, 1 + math.ceil(self.pad_kib * 1024 / PAD_WORKER_BYTES)):
-            name = f"padding-{secrets.token_hex(PAD_CHUNK_LENGTH)}"[:PAD_CHUNK_LENGTH]
-            job.worker(self.workers + number, chunk=name).progress(0)
 
     def _play(self, job: JobTracker, stages: Sequence[PlannedStage]) -> None:
         simulated, begun, moment = SimulatedJob(job, stages, self.workers), time.monotonic(), 0.0
@@ -80,8 +67,7 @@ class SimulatedJob:
         self._job = job
         self._stages = stages
         self._workers = workers
-        self._started: set[str] = set()
-        self._completed: set[str] = set()
+        self._shown_moment = -1.0
         self._slots: dict[int, WorkerSlot] = {}
         """The busy slots, by number."""
 
@@ -90,7 +76,7 @@ class SimulatedJob:
         running = [stage for stage in self._stages if stage.is_running(moment)]
         pooled = running[-1] if running else None
         for planned in self._stages:
-            if planned.start <= moment and planned.name not in self._completed:
+            if planned.start <= moment and planned.end > self._shown_moment:
                 self._show_stage(planned, moment, max(1, self._workers) if planned is pooled else 1)
         items = pooled.items_in_flight(moment, max(1, self._workers)) if pooled else range(0)
         self._show_workers(pooled, items, moment)
@@ -98,18 +84,17 @@ class SimulatedJob:
             max(0, pooled.items_available(moment) - items.stop) if pooled else 0
         )
         self._job.set_metrics(**metrics_at(self._stages, moment))
+        self._shown_moment = moment
 
     def _show_stage(self, planned: PlannedStage, moment: float, width: int) -> None:
         stage = self._job.stage(planned.name, total=planned.total, unit=planned.unit)
-        if planned.name not in self._started:
-            self._started.add(planned.name)
+        if planned.start > self._shown_moment:
             stage.start()
             unit = formatting.unit(planned.unit, planned.total)
             self._job.log(f"{planned.total} {unit} to do", stage=planned.name)
         in_flight = len(planned.items_in_flight(moment, width))
         stage.set(processed=planned.processed(moment), in_flight=in_flight)
         if moment >= planned.end:
-            self._completed.add(planned.name)
             stage.complete()
 
     def _show_workers(self, stage: PlannedStage | None, items: range, moment: float) -> None:

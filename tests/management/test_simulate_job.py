@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -115,15 +114,6 @@ def test_cancelled_simulation_stops_promptly(project: LiveProject) -> None:
         timing = state["timing"]
         assert timing["started_at"] + timing["elapsed_ms"] / 1000 - asked_at < 1.5
         assert all(worker["status"] == "idle" for worker in state["worker_pool"]["workers"])
-
-
-def test_padding_makes_each_state_that_much_larger(sqlite_project: LiveProject) -> None:
-    with simulated(sqlite_project, "--pad-kib=48") as job_id:
-        for state in states(sqlite_project, job_id):
-            padding = json.dumps(state["worker_pool"]["workers"][4:], separators=(",", ":"))
-            if len(padding) > 1000:
-                break
-    assert 48 * 1024 <= len(padding) < 52 * 1024
 
 
 def test_interrupted_in_the_foreground_it_cancels_its_job(sqlite_project: LiveProject) -> None:
@@ -243,7 +233,7 @@ def test_existing_id_is_refused_with_the_remedy(tracking, flags: list[str]) -> N
         ("--workers=-1", "'-1' is not a whole number from 0 to 1000"),
         ("--workers=2.5", "'2.5' is not a whole number"),
         ("--fail-at=101", "'101' is not a number from 0 to 100"),
-        ("--pad-kib=9999", "'9999' is not a whole number from 0 to 2048"),
+        ("--workers=9999", "'9999' is not a whole number from 0 to 1000"),
         ("--stages=a,,b", "not a list of different names"),
         ("--stages=a,a", "not a list of different names"),
         ("--stages=" + "x" * 65, "cannot name a stage"),

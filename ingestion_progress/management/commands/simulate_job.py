@@ -23,45 +23,22 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        seconds, workers, percent = _between(0.1, 86_400), _between(0, 1_000), _between(0.0, 100)
         parser.add_argument(
-            "--seconds",
-            type=_between(0.1, 86_400),
-            default=30.0,
-            metavar="N",
-            help="How long the job takes in all. Default: 30.",
+            "--seconds", type=seconds, default=30.0, help="The whole time. Default: 30."
         )
         parser.add_argument("--job-id", metavar="ID", help="Default: one that cannot be guessed.")
         parser.add_argument(
-            "--stages",
-            type=_names,
-            metavar="a,b",
-            help="Names in their order. Default: the five stages of document ingestion.",
+            "--stages", type=_names, metavar="a,b", help="Default: those of document ingestion."
         )
         parser.add_argument(
-            "--workers",
-            type=_between(0, 1_000),
-            default=4,
-            metavar="N",
-            help="Size of the worker pool. Default: 4.",
+            "--workers", type=workers, default=4, help="Size of the worker pool. Default: 4."
         )
         parser.add_argument(
-            "--fail-at",
-            type=_between(0.0, 100),
-            metavar="PERCENT",
-            help="The job fails at this overall percentage. Default: it succeeds.",
+            "--fail-at", type=percent, metavar="PERCENT", help="Overall. Default: it succeeds."
         )
         parser.add_argument(
-            "--pad-kib",
-            type=_between(0, 2_048),
-            default=0,
-            metavar="N",
-            help="Makes each frame about N KiB larger while the job runs, by about three more "
-            "busy workers per KiB, each on a chunk with a name of 255 random characters.",
-        )
-        parser.add_argument(
-            "--foreground",
-            action="store_true",
-            help="Run it in this process, and return when the job has ended.",
+            "--foreground", action="store_true", help="Return when the job has ended."
         )
         # The job was queued by the command that started this one.
         parser.add_argument("--queued", action="store_true", help=argparse.SUPPRESS)
@@ -72,7 +49,6 @@ class Command(BaseCommand):
             stages=options["stages"],
             workers=options["workers"],
             fail_at_percent=options["fail_at"],
-            pad_kib=options["pad_kib"],
         )
         job_id = options["job_id"]
         try:
@@ -102,7 +78,6 @@ def _detach(simulation: Simulation, job_id: str) -> None:
         "job-id": job_id,
         "seconds": simulation.seconds,
         "workers": simulation.workers,
-        "pad-kib": simulation.pad_kib,
         "stages": simulation.stages and ",".join(simulation.stages),
         "fail-at": simulation.fail_at_percent,
     }
