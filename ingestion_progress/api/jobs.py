@@ -19,12 +19,7 @@ from ingestion_progress.api.schemas import (
     describe_job,
     describe_job_in_detail,
 )
-from ingestion_progress.exceptions import (
-    ErrorCode,
-    InvalidJobId,
-    InvalidTransition,
-    JobNotFound,
-)
+from ingestion_progress.exceptions import ErrorCode, InvalidJobId, InvalidTransition, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_job_id
 from ingestion_progress.wire.schemas import PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots

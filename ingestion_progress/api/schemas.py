@@ -4,14 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from django.urls import reverse
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.exceptions import NAME_RULE, InvalidJobId

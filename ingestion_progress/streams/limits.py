@@ -7,7 +7,7 @@ import ipaddress
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -158,9 +158,7 @@ class ConnectionLimits:
 
     def _start_recheck(self, clock: float) -> None:
         self._recheck_at = clock + conf.recheck_seconds
-        connections = [
-            connection for connection in self._connections if connection.request is not None
-        ]
+        connections = [each for each in self._connections if each.request is not None]
         if not connections or self._loop is None:
             return
         if self._thread is None:
@@ -206,21 +204,15 @@ def get_connection_limits() -> ConnectionLimits:
 
 
 def _refusals(connections: Sequence[Connection]) -> list[str]:
-    """The code that refuses each stream, or empty. Runs in the dedicated thread."""
-    checked = [connection for connection in connections if connection.request is not None]
+    """The code that refuses each stream or one of its jobs, or empty. Runs in the dedicated thread.
+
+    Each of the connections has a request.
+    """
     asked = [
-        (connection.request, job_id)
-        for connection in checked
-        for job_id in connection.job_ids
-        if connection.request
+        (each.request, job_id) for each in connections if each.request for job_id in each.job_ids
     ]
     codes = iter(permissions.recheck(asked))
-    return [_any_code(islice(codes, len(connection.job_ids))) for connection in checked]
-
-
-def _any_code(codes: Iterable[str]) -> str:
-    """A stream is refused with the code of any of its jobs."""
-    return max(codes, default="")
+    return [max(islice(codes, len(each.job_ids)), default="") for each in connections]
 
 
 def _limits(request: HttpRequest, grant: permissions.Grant) -> dict[str, int]:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -15,13 +14,7 @@ from ingestion_progress.auth.permissions import Grant
 from ingestion_progress.concurrency.compat.django import forget_request
 from ingestion_progress.concurrency.request_thread import release_thread
 from ingestion_progress.exceptions import ErrorCode
-from ingestion_progress.feed import (
-    AlreadyCurrent,
-    EndReason,
-    Selection,
-    Subscription,
-    get_feed,
-)
+from ingestion_progress.feed import AlreadyCurrent, EndReason, Selection, Subscription, get_feed
 from ingestion_progress.streams.limits import Connection, get_connection_limits
 from ingestion_progress.streams.writer import FrameWriter
 from ingestion_progress.wire.asgi_types import Send, Write
@@ -33,37 +26,31 @@ logger = logging.getLogger(__name__)
 OF_A_BODY = ("Content-Type", "Content-Encoding", "Cache-Control", "X-Accel-Buffering", "Connection")
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRequest:
-    """A request for a stream that was granted."""
-
-    request: ASGIRequest
-    selection: Selection
-    grant: Grant
-
-
 class EventStream(AsyncIterator[bytes]):
     """What the ASGI handler iterates: a subscription, and the admitted connection."""
 
     __slots__ = (
-        "_client_ip", "_connection", "_encoding", "_is_closed", "_job_ids", "_stream_request",
+        "_client_ip", "_connection", "_encoding", "_granted", "_is_closed", "_job_ids",
         "_subscription",
     )  # fmt: skip
 
-    def __init__(self, stream_request: StreamRequest, *, encoding: str) -> None:
-        self._stream_request: StreamRequest | None = stream_request
+    def __init__(
+        self, request: ASGIRequest, selection: Selection, grant: Grant, *, encoding: str
+    ) -> None:
+        self._granted: tuple[ASGIRequest, Selection, Grant] | None = (request, selection, grant)
+        """None from the beginning of the stream, which can last longer than the request."""
         self._encoding = encoding
-        self._job_ids = ",".join(stream_request.selection.access_ids)
-        self._client_ip = stream_request.request.META.get("REMOTE_ADDR", "")
+        self._job_ids = ",".join(selection.access_ids)
+        self._client_ip = request.META.get("REMOTE_ADDR", "")
         self._connection: Connection | None = None
         self._is_closed = False
 
     async def begin(self) -> AlreadyCurrent | None:
         """Subscribes in the running event loop, and waits for the first state."""
-        assert self._stream_request is not None  # noqa: S101  (for mypy)
-        granted, self._stream_request = self._stream_request, None
-        feed, limits, selection = get_feed(), get_connection_limits(), granted.selection
-        connection = limits.admit(granted.request, selection.access_ids, granted.grant)
+        assert self._granted is not None  # noqa: S101  (for mypy)
+        (request, selection, grant), self._granted = self._granted, None
+        feed, limits = get_feed(), get_connection_limits()
+        connection = limits.admit(request, selection.access_ids, grant)
         self._connection = connection
         if connection is None:
             # Not a 4xx, which ends an EventSource for good.

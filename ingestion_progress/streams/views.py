@@ -24,12 +24,7 @@ from ingestion_progress.feed import Selection
 from ingestion_progress.feed.shutdown import retry_between
 from ingestion_progress.streams.cors import cors_headers, preflight_headers
 from ingestion_progress.streams.decorators import stream_view
-from ingestion_progress.streams.response import (
-    EventStream,
-    EventStreamResponse,
-    StreamRequest,
-    whole,
-)
+from ingestion_progress.streams.response import EventStream, EventStreamResponse, whole
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +73,7 @@ def _answer(request: HttpRequest, selection: Selection) -> HttpResponseBase:
     encoding, headers = encoding_for(request), _headers(request)
     if request.method == "HEAD":
         return EventStreamResponse(whole(b""), headers, encoding=encoding)
-    stream = EventStream(StreamRequest(request, selection, grant), encoding=encoding)
+    stream = EventStream(request, selection, grant, encoding=encoding)
     return EventStreamResponse(stream, headers, encoding=encoding)
 
 

@@ -19,12 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ingestion_progress import extensions, tracker
 from ingestion_progress.auth import permissions
-from ingestion_progress.exceptions import (
-    InvalidBatch,
-    InvalidJobId,
-    InvalidTransition,
-    JobNotFound,
-)
+from ingestion_progress.exceptions import InvalidBatch, InvalidJobId, InvalidTransition, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web.presenters import event_views, job_row, job_view
