@@ -15,7 +15,7 @@ from django.db import connections
 from ingestion_progress.auth import tokens
 from ingestion_progress.exceptions import IngestionProgressError, TokenKeyMissing
 from ingestion_progress.management.doctor import report
-from ingestion_progress.management.doctor.endpoints import Endpoint, InvalidAddress
+from ingestion_progress.management.doctor.endpoints import Endpoint
 from ingestion_progress.management.doctor.probe_job import ProbeJob
 from ingestion_progress.management.doctor.run import ProbeRun
 from ingestion_progress.management.terminal.text import console_for
@@ -52,11 +52,8 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            public = Endpoint.parse(options["url"])
-            behind = [Endpoint.parse(url, front=public) for url in options["behind"]]
-        except InvalidAddress as error:
-            raise CommandError(str(error)) from error
+        public = Endpoint.parse(options["url"])
+        behind = [Endpoint.parse(url, front=public) for url in options["behind"]]
         _require_tables()
         try:
             with _exit_on_signals(), ProbeJob() as job:

@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import InvalidBatch, JobNotFound
+from ingestion_progress.exceptions import IngestionProgressError, JobNotFound
 from ingestion_progress.feed import Selection
 from ingestion_progress.management.terminal.following import ACTIVE, DELETED, follow, in_words
 from ingestion_progress.management.terminal.text import console_for
@@ -39,9 +39,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        selection = selected(options["jobs"], options["batch"], is_all=options["all"])
         try:
+            selection = selected(options["jobs"], options["batch"], is_all=options["all"])
             is_good = self._follow(selection, is_json=options["json"], is_once=options["once"])
+        except IngestionProgressError as refused:
+            raise CommandError(str(refused), returncode=UNKNOWN_JOB) from refused
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
@@ -65,35 +67,26 @@ class Command(BaseCommand):
         if not is_single:
             view.conclude(in_words(tally) or "No job is active.")
         elif DELETED in tally or not tally:
-            raise _refused(str(JobNotFound(job_ids[0])))
+            raise JobNotFound(job_ids[0])
         return tally.keys() <= {ACTIVE, JobStatus.SUCCEEDED.value}
 
 
 def selected(names: list[str], batch: str | None, *, is_all: bool) -> Selection:
-    """The jobs that the arguments name. Raises CommandError."""
+    """The jobs that the arguments name. Raises CommandError, JobNotFound and InvalidBatch."""
     chosen = tuple(dict.fromkeys(names))
     if [bool(chosen), batch is not None, is_all].count(True) != 1:
         raise _refused("Name the jobs, or their --batch, or say --all.")
     if len(chosen) > conf.max_jobs_per_stream:
         most = conf.max_jobs_per_stream
         raise _refused(f"{most} jobs may be named, and these are {len(chosen)}.")
-    if batch is not None:
-        _check_batch(batch)
+    if batch is not None and not Job.objects.of_batch(clean_batch(batch)).exists():
+        raise _refused(f"Batch not found: {batch}")
     if chosen:
         known = Job.objects.filter(pk__in=chosen).values_list("pk", flat=True)
         if missing := [job_id for job_id in chosen if job_id not in known]:
-            raise _refused(str(JobNotFound(", ".join(missing))))
+            raise JobNotFound(", ".join(missing))
         return Selection.named(chosen, is_until_idle=True)
     return Selection.active(batch=batch or "", is_until_idle=True)
-
-
-def _check_batch(batch: str) -> None:
-    try:
-        clean_batch(batch)
-    except InvalidBatch as invalid:
-        raise _refused(str(invalid)) from invalid
-    if not Job.objects.of_batch(batch).exists():
-        raise _refused(f"Batch not found: {batch}")
 
 
 def _refused(problem: str) -> CommandError:

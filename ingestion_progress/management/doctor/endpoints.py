@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from typing import Self
 from urllib.parse import quote, urlsplit
 
+from django.core.management.base import CommandError
 from django.urls import get_script_prefix, reverse
 
 CONNECT_SECONDS = 10.0
 EXAMPLE = "https://progress.example.org"
-
-
-class InvalidAddress(ValueError):
-    """The text says what is wrong with the address."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,18 +29,16 @@ class Endpoint:
 
     @classmethod
     def parse(cls, url: str, *, front: Self | None = None) -> Self:
-        """`front` is the public endpoint if this one is behind it. Raises InvalidAddress."""
+        """`front` is the public endpoint if this one is behind it. Raises CommandError."""
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise InvalidAddress(f"{url!r} is not an address: {error}.") from None
+            raise CommandError(f"{url!r} is not an address: {error}.") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InvalidAddress(f"{url!r} is not an address such as {EXAMPLE}.")
+            raise CommandError(f"{url!r} is not an address such as {EXAMPLE}.")
         if parts.query or parts.fragment or "/api/v1/" in parts.path or parts.username is not None:
-            raise InvalidAddress(
-                f"{url!r} is more than the address of the site, such as {EXAMPLE}."
-            )
+            raise CommandError(f"{url!r} is more than the address of the site, such as {EXAMPLE}.")
         is_tls = parts.scheme == "https"
         return cls(
             url=url.rstrip("/"),

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from ingestion_progress.management.doctor.checks import Finding, Level, delivery, reach, resume
 from ingestion_progress.management.doctor.run import ProbeResult
+from ingestion_progress.management.terminal.text import printable
 
 SYMBOLS = {
     Level.OK: ("✓", "green"),
@@ -114,4 +115,4 @@ def as_json(reports: Sequence[EndpointReport]) -> str:
 
 def _text(text: str, style: str = "") -> Text:
     """Without control characters, which a server could send to control the terminal."""
-    return Text("".join(each if each.isprintable() else " " for each in text), style)
+    return Text(printable(text), style)
