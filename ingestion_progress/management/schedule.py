@@ -5,7 +5,7 @@ A moment is a fraction of the job's time, 0 to 1. Each stage processes items at 
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Self
 
@@ -80,19 +80,18 @@ def stages_of(
     for _, group in groupby(weights, key=lambda name: name in STREAMED or name):
         together, start = list(group), done / whole
         done += sum(weights[name] for name in together)
-        end, last = done / whole, len(together) - 1
-        stages += [
-            PlannedStage(
+        end, source = done / whole, None
+        for index, name in enumerate(together):
+            stage = PlannedStage(
                 name=name,
                 weight=weights[name],
                 total={"parsing": pages, "vlm": images}.get(name, chunks),
                 start=start + (end - start) * LATER_START * index,
-                end=end - (end - start) * LATER_END * (last - index),
+                end=end - (end - start) * LATER_END * (len(together) - 1 - index),
+                source=source,
             )
-            for index, name in enumerate(together)
-        ]
-        first = len(stages) - len(together)
-        stages[first + 1 :] = [replace(each, source=stages[first]) for each in stages[first + 1 :]]
+            stages.append(stage)
+            source = source or stage
     return stages
 
 
