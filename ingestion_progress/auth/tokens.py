@@ -30,16 +30,15 @@ ALL_JOBS = "*"
 MAX_JOBS = 50
 # The longest header line that common servers and proxies accept.
 MAX_LENGTH = 8192
-# Minimum length of a shared key: that of the hash (RFC 7518, 3.2).
-SHARED_KEY_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
+SHARED_KEY_ALGORITHMS = ("HS256", "HS384", "HS512")
 ALGORITHMS = (
-    *SHARED_KEY_BYTES,
+    *SHARED_KEY_ALGORITHMS,
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"),
 )
 PARAMETER = "token"
 SALT = "ingestion_progress.auth.tokens"
 ISSUER_CLAIM = "minted_by"
-# By default PyJWT only warns of short keys.
+# By default PyJWT only warns of shared keys that are shorter than the hash (RFC 7518, 3.2).
 JWT = jwt.PyJWT(options={"enforce_minimum_key_length": True})
 
 
@@ -121,7 +120,7 @@ def key_problem() -> str:
             method = jwt.get_algorithm_by_name(algorithm)
             if problem := method.check_key_length(method.prepare_key(key)):
                 return problem
-        if algorithm in SHARED_KEY_BYTES or conf.token_private_key:
+        if algorithm in SHARED_KEY_ALGORITHMS or conf.token_private_key:
             verify(issue(None)[0])
     except AccessRefused:
         return "The private key and the public key do not belong together."
@@ -179,7 +178,7 @@ def _read(claims: dict[str, Any]) -> StreamToken:
 
 
 def _signing_key() -> str | bytes:
-    if conf.token_algorithm in SHARED_KEY_BYTES:
+    if conf.token_algorithm in SHARED_KEY_ALGORITHMS:
         return next(_verifying_keys())
     if not conf.token_private_key:
         raise TokenKeyMissing
@@ -188,7 +187,7 @@ def _signing_key() -> str | bytes:
 
 def _verifying_keys() -> Iterator[str | bytes]:
     """The newest first. SECRET_KEY_FALLBACKS stay valid, as for Django's own signatures."""
-    if conf.token_algorithm not in SHARED_KEY_BYTES:
+    if conf.token_algorithm not in SHARED_KEY_ALGORITHMS:
         yield conf.token_public_key
     elif conf.token_key:
         yield conf.token_key

@@ -183,8 +183,7 @@ def bars(rows: Iterable[Row]) -> Progress:
 
 def most_interesting(snapshots: Iterable[Snapshot], rows: int) -> list[Snapshot]:
     """The running jobs that started last, then the queued ones that are next."""
-    jobs = [(each.job.started_at or each.job.created_at, each.job.pk, each) for each in snapshots]
-    by_start = [each for _, _, each in sorted(jobs, key=lambda job: job[:2])]
+    by_start = sorted(snapshots, key=lambda s: (s.job.started_at or s.job.created_at, s.job.pk))
     running = [each for each in by_start if each.job.job_status is JobStatus.RUNNING]
     queued = [each for each in by_start if each.job.job_status is JobStatus.QUEUED]
     return (running[-rows:] + queued)[:rows]
