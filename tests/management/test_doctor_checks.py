@@ -24,7 +24,7 @@ from ingestion_progress.management.doctor.checks import (
     delivery,
     ok,
     problem,
-    resume,
+    reach,
     skip,
     warning,
 )
@@ -370,10 +370,10 @@ def test_reconnect_that_is_not_answered_by_204_is_a_problem(resumed, queried, le
         resumed_by_header=Response(status=resumed, error="cut off"),
         resumed_by_query=Response(status=queried),
     )
-    found = resume.resume(result)
+    found = delivery.resume(result)
     assert found.level is level
     assert evidence in found.evidence
-    assert (resume.query(result).level is Level.OK) == (queried == 204)
+    assert (reach.query(result).level is Level.OK) == (queried == 204)
 
 
 @pytest.mark.parametrize(

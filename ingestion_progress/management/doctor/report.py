@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ingestion_progress.management.doctor.checks import Finding, Level, delivery, reach, resume
+from ingestion_progress.management.doctor.checks import Finding, Level, delivery, reach
 from ingestion_progress.management.doctor.run import ProbeResult
 from ingestion_progress.management.terminal.text import printable
 
@@ -22,7 +22,7 @@ RESPONSE_CHECKS = (reach.http_version, reach.application)
 STREAM_CHECKS = (
     *(reach.headers, reach.cors, reach.errors),
     *(delivery.job, delivery.buffering, delivery.ids, delivery.compression),
-    *(delivery.keepalive, delivery.ending, resume.resume, resume.query),
+    *(delivery.keepalive, delivery.ending, delivery.resume, reach.query),
 )
 
 

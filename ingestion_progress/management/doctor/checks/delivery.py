@@ -1,4 +1,4 @@
-"""Checks whether the probe job's stream arrives at once, unchanged and complete."""
+"""Checks whether the probe job's stream arrives at once, unchanged and complete, and resumes."""
 
 from ingestion_progress.conf import conf
 from ingestion_progress.management.doctor.checks import Finding, check, ok, problem, skip, warning
@@ -150,3 +150,20 @@ def ending(result: ProbeResult) -> Finding:
         return problem(f"cut off: {error}", "Read the logs of the proxy and of the application.")
     seconds = max(0.0, result.plain.ended_at - result.completed_at)
     return ok(f"event complete, closed after {seconds:.2f} s")
+
+
+@check("resume", "Resume after reconnect", needs_states=True)
+def resume(result: ProbeResult) -> Finding:
+    """A client that has the final state gets 204, which stops its EventSource."""
+    by_header = result.resumed_by_header
+    if by_header.status == 204:
+        return ok("Last-Event-ID arrives: 204, nothing new")
+    if result.resumed_by_query.status == 204:
+        return problem(
+            f"Last-Event-ID does not arrive: {by_header.summary} instead of 204",
+            "Pass the header on. nginx: remove proxy_set_header Last-Event-ID; CDNs: forward it.",
+        )
+    return problem(
+        f"{by_header.summary} instead of 204, with the header and with the URL",
+        "Pass Last-Event-ID and the query string on; check the rules of each proxy.",
+    )

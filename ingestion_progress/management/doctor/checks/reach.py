@@ -1,7 +1,7 @@
-"""Checks whether an endpoint responds, and whether the application's response is unchanged."""
+"""Checks whether requests reach the application, and whether its response is unchanged."""
 
 from ingestion_progress.auth import permissions
-from ingestion_progress.management.doctor.checks import Finding, check, ok, problem, warning
+from ingestion_progress.management.doctor.checks import Finding, check, ok, problem, skip, warning
 from ingestion_progress.management.doctor.run import ProbeResult
 from ingestion_progress.management.doctor.sse import events
 
@@ -19,6 +19,10 @@ STATUS_FIXES = {
     "nginx: check location and proxy_pass.",
 } | dict.fromkeys((502, 503, 504), "Start the application, and check the address in proxy_pass.")
 SITE_SETTINGS = "Run the doctor with the settings of the site"
+QUERY_FIX = (
+    "Pass the query string on: it carries tokens. nginx: proxy_pass without a path, or with "
+    "$is_args$args at its end; CDNs: forward all query strings."
+)
 UNCHANGED_BODY = "Stop the proxy from changing response bodies."
 
 
@@ -118,3 +122,15 @@ def errors(result: ProbeResult) -> Finding:
         fix = "nginx: proxy_intercept_errors off; and no error_page in this location."
         return problem(f"the 404 in JSON of an unknown job arrives as {response.summary}", fix)
     return ok("unknown job: an error event in the stream, 404 in JSON elsewhere")
+
+
+@check("query", "Query string")
+def query(result: ProbeResult) -> Finding:
+    if result.is_query_lost:
+        return problem("the token is accepted in Authorization, but not in the URL", QUERY_FIX)
+    if not result.states:
+        return skip("no state arrived")
+    by_query = result.resumed_by_query
+    if by_query.status == 204:
+        return ok("arrives")
+    return problem(f"last_event_id does not arrive: {by_query.summary} instead of 204", QUERY_FIX)
