@@ -22,7 +22,7 @@ from ingestion_progress.api.schemas import (
 from ingestion_progress.exceptions import ErrorCode, InvalidJobId, InvalidTransition, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_job_id
 from ingestion_progress.wire.schemas import PipelineProgressEventData
-from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
 JOBS = "/admin/ingestion/jobs"
 JOB = JOBS + "/{job_id}"
@@ -172,7 +172,5 @@ def _job(job_id: str) -> Job:
 
 
 def _snapshot(job_id: str) -> Snapshot:
-    snapshot = load_snapshot(_valid_id(job_id))
-    if snapshot is None:
-        raise JobNotFound(job_id)
-    return snapshot
+    job = _job(job_id)
+    return load_snapshots([job])[job.id]

@@ -82,10 +82,6 @@ class ConnectionLimits:
             level=logging.ERROR,
         )
 
-    @property
-    def stream_count(self) -> int:
-        return len(self._connections)
-
     def admit(
         self, request: HttpRequest, job_ids: Sequence[str], grant: permissions.Grant
     ) -> Connection | None:
