@@ -13,9 +13,9 @@ from django.db import DatabaseError, close_old_connections, connections
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_tasks_db.compat import TaskResultStatus
+from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
-from ingestion_progress.concurrency.compat.django_tasks_db import Worker
 from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus

@@ -69,12 +69,10 @@ class PostgresTransport:
 
 
 async def _handle_notifications(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
-    """Calls the connection's handlers. Raises psycopg's OperationalError if the connection ends.
+    """Calls the connection's handler. Raises psycopg's OperationalError if the connection ends.
 
     Instead of psycopg's `notifies`, which wakes the process ten times a second.
     """
-    from ingestion_progress.concurrency.compat.psycopg import dispatch_notifications
-
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[None] = loop.create_future()
     socket_number = connection.fileno()
@@ -87,7 +85,9 @@ async def _handle_notifications(connection: psycopg.AsyncConnection[Any], second
             if not ended.done():
                 ended.set_exception(error)
         else:
-            dispatch_notifications(connection)
+            while notification := connection.pgconn.notifies():
+                if connection.pgconn.notify_handler:
+                    connection.pgconn.notify_handler(notification)
 
     loop.add_reader(socket_number, read)
     try:
