@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from collections.abc import Mapping
+from typing import Self
 
 from django.db import models
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class Status(models.TextChoices):
@@ -15,12 +13,12 @@ class Status(models.TextChoices):
 
     @classmethod
     def successors(cls) -> Mapping[Self, frozenset[Self]]:
-        """The statuses that may follow each status; a status without any is final."""
+        """The statuses that may follow each status; a status that is left out is final."""
         raise NotImplementedError
 
     @property
     def is_final(self) -> bool:
-        return not self.successors()[self]
+        return self not in self.successors()
 
     @property
     def predecessors(self) -> frozenset[Self]:
@@ -45,10 +43,6 @@ class JobStatus(Status):
         return {
             cls.QUEUED: endings | {cls.RUNNING},
             cls.RUNNING: endings | {cls.SUCCEEDED},
-            cls.SUCCEEDED: frozenset(),
-            cls.FAILED: frozenset(),
-            cls.CANCELLED: frozenset(),
-            cls.LOST: frozenset(),
         }
 
     @property
@@ -80,8 +74,6 @@ class StageStatus(Status):
             cls.IN_PROGRESS: frozenset({cls.COMPLETED, cls.ERROR, cls.SKIPPED}),
             # A failed stage may be tried again within the same attempt.
             cls.ERROR: frozenset({cls.IN_PROGRESS, cls.COMPLETED, cls.SKIPPED}),
-            cls.COMPLETED: frozenset(),
-            cls.SKIPPED: frozenset(),
         }
 
     @property

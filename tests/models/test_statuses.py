@@ -19,7 +19,7 @@ def test_every_stage_status_but_the_first_can_be_reached():
 
 
 def test_a_completed_stage_never_goes_back():
-    assert not StageStatus.successors()[StageStatus.COMPLETED]
+    assert StageStatus.COMPLETED not in StageStatus.successors()
 
 
 def test_the_clock_of_a_stage_stops_at_its_endings_only():
