@@ -53,7 +53,7 @@ def track(
 
     Entering raises JobExists, JobCancelled (before it could start) or ProgressUnavailable.
     """
-    plan = JobPlan.of(
+    plan = JobPlan(
         document_name,
         job_id=job_id,
         document_id=document_id,

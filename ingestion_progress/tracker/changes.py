@@ -20,22 +20,15 @@ from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerSt
 MAX_PENDING_EVENTS = 10_000
 
 
+@dataclass(slots=True)
 class Counter:
     """The change of a column: `base` replaces it (None: keeps it), then `delta` is added."""
 
-    __slots__ = ("base", "delta")
-
-    def __init__(self) -> None:
-        self.base: int | None = None
-        self.delta = 0
+    base: int | None = None
+    delta: int = 0
 
     def set(self, value: int) -> None:
-        self.base = value
-        self.delta = 0
-
-    @property
-    def is_changed(self) -> bool:
-        return self.delta != 0 or self.base is not None
+        self.base, self.delta = value, 0
 
     def follow(self, later: Counter) -> None:
         """Merges a later change into this one."""
@@ -67,20 +60,17 @@ class Counters(defaultdict[str, Counter]):
             self[name].follow(counter)
 
     def expressions(self) -> dict[str, int | Combinable]:
-        return {
-            name: counter.expression(name) for name, counter in self.items() if counter.is_changed
-        }
+        changed = {name: each for name, each in self.items() if each != Counter()}
+        return {name: counter.expression(name) for name, counter in changed.items()}
 
 
+@dataclass(slots=True)
 class StageChanges:
-    __slots__ = ("counters", "finished_at", "started_at", "status", "unit")
-
-    def __init__(self) -> None:
-        self.counters = Counters()
-        self.status: StageStatus | None = None
-        self.started_at: datetime | None = None
-        self.finished_at: datetime | None = None
-        self.unit = ""
+    counters: Counters = field(default_factory=Counters)
+    status: StageStatus | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    unit: str = ""
 
     @property
     def is_final(self) -> bool:

@@ -100,48 +100,32 @@ class Call(Generic[Result]):
         try:
             result = self.write()
         except Exception as error:
-            if not is_transient(error):
-                self._fail(error)
-            elif clock() < self.deadline:
+            if is_transient(error) and clock() < self.deadline:
                 raise
-            else:
-                self.expire()
+            self.fail(TimeoutError() if is_transient(error) else error)
         else:
             if self.future.set_running_or_notify_cancel():
                 self.future.set_result(result)
 
-    def expire(self) -> None:
-        self._fail(TimeoutError())
-
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
         if self.future.set_running_or_notify_cancel():
             self.future.set_exception(error)
 
 
-class Calls:
-    """The calls of a process, performed in order. Used in the writer's thread only."""
-
-    def __init__(self) -> None:
-        self._pending: deque[Call[Any]] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._pending)
-
-    def add(self, call: Call[Any]) -> None:
-        self._pending.append(call)
+class Calls(deque[Call[Any]]):
+    """The pending calls of a process, in order. Used in the writer's thread only."""
 
     def perform(self, clock: Callable[[], float]) -> None:
-        """Performs all calls in order. A call that raises remains the first."""
-        while self._pending:
-            self._pending[0].perform(clock)
-            self._pending.popleft()
+        """Performs all calls. One that raises remains the first."""
+        while self:
+            self[0].perform(clock)
+            self.popleft()
 
     def expire(self, now: float) -> None:
         """Sets TimeoutError as the result of calls whose deadline has passed."""
-        expired = [call for call in self._pending if now >= call.deadline]
-        for call in expired:
-            self._pending.remove(call)
-            call.expire()
+        for call in [call for call in self if now >= call.deadline]:
+            self.remove(call)
+            call.fail(TimeoutError())
 
 
 @contextmanager

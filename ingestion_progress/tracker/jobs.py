@@ -167,18 +167,14 @@ class JobTracker:
             return await self._writer.acall(write)
 
     def _finish(self, status: JobStatus, reason: str = "") -> None:
-        self._call(self._finishing(status, reason), "end")
-        self._ended()
+        self._call(partial(self._end, self.buffer, status, reason), "end")
 
     async def _afinish(self, status: JobStatus, reason: str = "") -> None:
-        await self._acall(self._finishing(status, reason), "end")
-        self._ended()
+        await self._acall(partial(self._end, self.buffer, status, reason), "end")
 
-    def _finishing(self, status: JobStatus, reason: str) -> Callable[[], WriteResult]:
-        return partial(self.buffer.write, partial(finish_attempt, status=status, error=reason))
-
-    def _ended(self) -> None:
-        self.has_ended = self.buffer.is_over = True
+    def _end(self, buffer: Buffer, status: JobStatus, reason: str) -> None:
+        buffer.write(partial(finish_attempt, status=status, error=reason))
+        self.has_ended = True
         self.leave()
 
     def _record_counts(self, counts: dict[str, int], *, is_absolute: bool) -> None:

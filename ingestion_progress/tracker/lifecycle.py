@@ -7,12 +7,7 @@ from collections.abc import Mapping
 from django.db import IntegrityError
 from django.utils import timezone
 
-from ingestion_progress.exceptions import (
-    InvalidTransition,
-    JobCancelled,
-    JobExists,
-    JobNotFound,
-)
+from ingestion_progress.exceptions import InvalidTransition, JobCancelled, JobExists, JobNotFound
 from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_job_id, new_epoch
 from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
 from ingestion_progress.tracker.database import (
@@ -52,7 +47,7 @@ def queue_job(
 
     Raises JobExists, InvalidJobId or InvalidBatch.
     """
-    plan = JobPlan.of(
+    plan = JobPlan(
         document_name,
         job_id=job_id,
         document_id=document_id,

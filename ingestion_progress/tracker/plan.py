@@ -34,23 +34,11 @@ class Attempt:
     stage_names: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
 class JobPlan:
-    """A job before it is written. Created by `JobPlan.of`, which checks and cleans the values."""
+    """A job before it is written, with checked and cleaned values."""
 
-    job_id: str
-    document_id: str
-    document_name: str
-    batch: str
-    weights: Mapping[str, float] | None
-    """By stage name. None: those of the queued job, or the default stages."""
-    workers: int
-    total_chunks: int
-    total_images: int
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         document_name: str,
         *,
         job_id: str | None = None,
@@ -60,20 +48,19 @@ class JobPlan:
         workers: int = 0,
         total_chunks: int = 0,
         total_images: int = 0,
-    ) -> JobPlan:
+    ) -> None:
         """Raises InvalidJobId, InvalidBatch, InvalidCount or ValueError."""
         if checked_count("workers", workers) > MAX_POOL_SIZE:
             raise ValueError(f"A pool has at most {MAX_POOL_SIZE} workers, not {workers}.")
-        return cls(
-            job_id=new_job_id() if job_id is None else clean_job_id(job_id),
-            document_id=clean_text(document_id or "", MAX_NAME_LENGTH),
-            document_name=clean_text(document_name, MAX_NAME_LENGTH),
-            batch="" if batch is None else clean_batch(batch),
-            weights=None if stages is None else stage_weights(stages),
-            workers=workers,
-            total_chunks=checked_count("total_chunks", total_chunks),
-            total_images=checked_count("total_images", total_images),
-        )
+        self.job_id = new_job_id() if job_id is None else clean_job_id(job_id)
+        self.document_id = clean_text(document_id or "", MAX_NAME_LENGTH)
+        self.document_name = clean_text(document_name, MAX_NAME_LENGTH)
+        self.batch = "" if batch is None else clean_batch(batch)
+        self.weights = None if stages is None else stage_weights(stages)
+        """By stage name. None: those of the queued job, or the default stages."""
+        self.workers = workers
+        self.total_chunks = checked_count("total_chunks", total_chunks)
+        self.total_images = checked_count("total_images", total_images)
 
 
 def checked_count(name: str, value: object) -> int:

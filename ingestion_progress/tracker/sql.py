@@ -138,14 +138,8 @@ def write_milestone(job: Job, message: str, level: EventLevel = EventLevel.INFO)
     _append(job, [EventEntry(at=timezone.now(), level=level, message=message)], count=1)
 
 
-def _write_events(job: Job, events: Sequence[EventEntry], dropped: int) -> None:
-    """Appends events up to the limit of the job's log, and counts the others."""
-    if events or dropped:
-        room = max(0, conf.max_events_per_job - job.event_count)
-        _append(job, events[:room], count=len(events) + dropped)
-
-
 def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
+    """Adds events to the job's log, which counts more if some are not stored."""
     rows(JobEvent).bulk_create(
         JobEvent(
             job=job,
@@ -181,7 +175,9 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
         _write_stage(job, name, stage_changes, is_open=is_open)
     if is_open and changes.workers:
         _write_workers(job, changes)
-    _write_events(job, changes.events, changes.dropped_events)
+    if count := len(changes.events) + changes.dropped_events:
+        room = max(0, conf.max_events_per_job - job.event_count)
+        _append(job, changes.events[:room], count=count)
     stages = _stages(job)
     updates: dict[str, Any] = changes.counters.expressions()
     if changes.own_counters:

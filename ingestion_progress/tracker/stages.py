@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
-from contextlib import contextmanager
-from typing import Self, TypeVar
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Self, TypeVar
 
 from django.utils import timezone
 
@@ -20,20 +20,15 @@ MAX_UNIT_LENGTH = 32
 MAX_CHUNK_LENGTH = 255
 
 
-class ContextMixin:
+class ContextMixin(AbstractContextManager[Any]):
     """A context manager that never waits, so `async with` can use it too."""
 
-    def __enter__(self) -> Self:
-        raise NotImplementedError
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        raise NotImplementedError
-
     async def __aenter__(self) -> Self:
-        return self.__enter__()
+        self.__enter__()
+        return self
 
-    async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.__exit__(kind, error, traceback)
+    async def __aexit__(self, *error: object) -> None:
+        self.__exit__(*error)  # type: ignore[arg-type]
 
 
 class StageTracker(ContextMixin):

@@ -179,7 +179,7 @@ class BackgroundWriter(ProcessThread):
             call = self._inbox.get(timeout=seconds)
             while True:
                 if call is not None:
-                    self._calls.add(call)
+                    self._calls.append(call)
                 call = self._inbox.get_nowait()
 
     def _work_or_back_off(self) -> None:

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 def test_superseded_attempt_sends_no_heartbeats_for_a_job_whose_process_died():
     with pytest.raises(JobSuperseded), track("a.pdf", job_id="job", stages=["one"]) as old:
         # Another process takes the job over, and is killed.
-        start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)
+        start_attempt(JobPlan("a.pdf", job_id="job"), restart=True)
         long_ago = timezone.now() - timedelta(hours=1)
         Job.objects.update(heartbeat_at=long_ago)
         eventually(lambda: old.buffer.is_over)  # learned by a heartbeat

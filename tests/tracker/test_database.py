@@ -23,8 +23,8 @@ def calls() -> Calls:
 def test_call_that_its_caller_gave_up_is_not_written_later(calls, written):
     given_up = Call(write=lambda: written.append("given up"), deadline=DEADLINE)
     next_one = Call(write=lambda: written.append("next"), deadline=DEADLINE)
-    calls.add(given_up)
-    calls.add(next_one)
+    calls.append(given_up)
+    calls.append(next_one)
     given_up.future.cancel()
     calls.perform(lambda: NOW)
     assert written == ["next"]
@@ -40,8 +40,8 @@ def test_call_that_failed_is_tried_again_before_those_after_it(calls, written):
             raise failures.pop()
         written.append("first")
 
-    calls.add(Call(write=write, deadline=DEADLINE))
-    calls.add(Call(write=lambda: written.append("second"), deadline=DEADLINE))
+    calls.append(Call(write=write, deadline=DEADLINE))
+    calls.append(Call(write=lambda: written.append("second"), deadline=DEADLINE))
     with pytest.raises(OperationalError):
         calls.perform(lambda: NOW)
     assert written == []
@@ -52,8 +52,8 @@ def test_call_that_failed_is_tried_again_before_those_after_it(calls, written):
 def test_only_calls_whose_deadline_has_passed_expire(calls, written):
     late = Call(write=lambda: written.append("late"), deadline=NOW)
     early = Call(write=lambda: written.append("early"), deadline=DEADLINE)
-    calls.add(early)
-    calls.add(late)
+    calls.append(early)
+    calls.append(late)
     calls.expire(NOW)
     assert isinstance(late.future.exception(0), TimeoutError)
     calls.perform(lambda: NOW)

@@ -34,11 +34,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def start(job_id="job", **plan):
-    return start_attempt(JobPlan.of("a.pdf", job_id=job_id, **plan))
+    return start_attempt(JobPlan("a.pdf", job_id=job_id, **plan))
 
 
 def restart(job_id="job", **plan):
-    return start_attempt(JobPlan.of("a.pdf", job_id=job_id, **plan), restart=True)
+    return start_attempt(JobPlan("a.pdf", job_id=job_id, **plan), restart=True)
 
 
 def silence(job_id):
@@ -133,8 +133,8 @@ def test_starting_a_queued_job_keeps_or_replaces_what_describes_it():
     for job_id in ("kept", "replaced"):
         queue_job("a.pdf", job_id=job_id, **queued)
     Job.objects.update(total_chunks=3, total_images=4)
-    start_attempt(JobPlan.of("", job_id="kept"))
-    attempt = start_attempt(JobPlan.of("b.pdf", job_id="replaced", **started))
+    start_attempt(JobPlan("", job_id="kept"))
+    attempt = start_attempt(JobPlan("b.pdf", job_id="replaced", **started))
     assert attempt.document_id == "e"
     names = ("document_name", "document_id", "pool_size", "total_chunks", "total_images")
     assert Job.objects.values_list(*names).get(pk="kept") == ("a.pdf", "d", 2, 3, 4)
@@ -175,7 +175,7 @@ def test_a_restart_has_a_new_epoch_and_keeps_the_log():
     first = start(stages={"one": 2, "two": 1}, workers=1)
     finish_attempt(first, JobChanges(), JobStatus.FAILED, "broken")
     Job.objects.update(entities_total=7, counters={"tables": 3})
-    second = start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)
+    second = start_attempt(JobPlan("a.pdf", job_id="job"), restart=True)
     job = Job.objects.get()
     assert second.epoch != first.epoch
     assert (job.attempt, job.entities_total, job.counters, job.error) == (2, 0, {}, "")
@@ -231,7 +231,7 @@ def test_a_restart_forgets_a_request_to_stop(has_ended):
 def test_a_restart_frees_the_workers_of_an_attempt_that_was_running():
     start(workers=1)
     Worker.objects.update(status="processing", current_chunk="c-1", progress_percent=50)
-    start_attempt(JobPlan.of("a.pdf", job_id="job"), restart=True)
+    start_attempt(JobPlan("a.pdf", job_id="job"), restart=True)
     worker = Worker.objects.get()
     assert (worker.status, worker.current_chunk, worker.progress_percent) == ("idle", "", 0)
 

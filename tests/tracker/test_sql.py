@@ -55,7 +55,7 @@ def stage_one() -> Stage:
 
 
 def start(job_id: str, *, restart: bool = False) -> Attempt:
-    plan = JobPlan.of("a.pdf", job_id=job_id, stages=["one", "two"], workers=1)
+    plan = JobPlan("a.pdf", job_id=job_id, stages=["one", "two"], workers=1)
     return start_attempt(plan, restart=restart)
 
 

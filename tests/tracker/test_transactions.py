@@ -39,7 +39,7 @@ def changes_of_all_kinds() -> JobChanges:
 
 
 def busy(job_id: str) -> Attempt:
-    attempt = start_attempt(JobPlan.of("a.pdf", job_id=job_id, stages=["one", "two"], workers=1))
+    attempt = start_attempt(JobPlan("a.pdf", job_id=job_id, stages=["one", "two"], workers=1))
     write_changes(attempt, changes_of_all_kinds())
     return attempt
 
@@ -56,9 +56,9 @@ ACTS: dict[str, Callable[[Attempt], object]] = {
     "write": lambda attempt: write_changes(attempt, changes_of_all_kinds()),
     "success": lambda attempt: finish_attempt(attempt, changes_of_all_kinds(), JobStatus.SUCCEEDED),
     "failure": lambda attempt: finish_attempt(attempt, changes_of_all_kinds(), JobStatus.FAILED),
-    "restart": lambda attempt: start_attempt(JobPlan.of("b.pdf", job_id="job"), restart=True),
+    "restart": lambda attempt: start_attempt(JobPlan("b.pdf", job_id="job"), restart=True),
     "restart with stages": lambda attempt: start_attempt(
-        JobPlan.of("b.pdf", job_id="job", stages=["three"], workers=2), restart=True
+        JobPlan("b.pdf", job_id="job", stages=["three"], workers=2), restart=True
     ),
     "cancellation": lambda attempt: request_cancellation("job"),
     "failure without a tracker": lambda attempt: fail_job("job", "reason"),

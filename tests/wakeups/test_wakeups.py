@@ -101,13 +101,13 @@ async def test_deletion_wakes_up_too(feed, job_id):
 async def test_start_of_a_queued_job_wakes_up_too(feed, job_id):
     await sync_to_async(queue_job)("report.pdf", job_id=job_id)
     subscriber = await watch(feed, job_id)
-    await sync_to_async(start_attempt)(JobPlan.of("report.pdf", job_id=job_id))
+    await sync_to_async(start_attempt)(JobPlan("report.pdf", job_id=job_id))
     assert b'"status":"running"' in await following(subscriber)
 
 
 @pytest.mark.parametrize("is_ended", [True, False])
 async def test_another_attempt_wakes_up_too(feed, job_id, is_ended):
-    first = JobPlan.of("report.pdf", job_id=job_id)
+    first = JobPlan("report.pdf", job_id=job_id)
     await sync_to_async(start_attempt)(first)
     if is_ended:
         await sync_to_async(fail_job)(job_id, "unreadable")
@@ -118,14 +118,14 @@ async def test_another_attempt_wakes_up_too(feed, job_id, is_ended):
 
 
 async def test_request_to_stop_a_running_job_wakes_up_too(feed, job_id):
-    await sync_to_async(start_attempt)(JobPlan.of("report.pdf", job_id=job_id))
+    await sync_to_async(start_attempt)(JobPlan("report.pdf", job_id=job_id))
     subscriber = await watch(feed, job_id)
     await sync_to_async(request_cancellation)(job_id)
     assert b'"cancel_requested":true' in await following(subscriber)
 
 
 async def test_recording_a_lost_job_wakes_up_too(feed, job_id):
-    await sync_to_async(start_attempt)(JobPlan.of("report.pdf", job_id=job_id))
+    await sync_to_async(start_attempt)(JobPlan("report.pdf", job_id=job_id))
     long_ago = timezone.now() - timedelta(hours=1)
     await Job.objects.filter(pk=job_id).aupdate(heartbeat_at=long_ago)
     subscriber = await watch(feed, job_id)
