@@ -137,6 +137,8 @@ class Buffer:
             raise
         except Exception:
             self.put_back(changes)
+            if changes:  # the writer may have found the buffer empty meanwhile
+                self.notice()
             raise
         self.learn(result)
         return result

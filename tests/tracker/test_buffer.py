@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import NoReturn, cast
 
 import pytest
 
+from ingestion_progress.exceptions import InvalidTransition
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
-from ingestion_progress.tracker.buffer import Buffer
+from ingestion_progress.tracker.buffer import Buffer, Writer
 from ingestion_progress.tracker.changes import (
     MAX_PENDING_EVENTS,
     EventEntry,
@@ -132,3 +134,27 @@ def test_taking_leaves_nothing_to_take_again(buffer):
     buffer.changes.own_counters["tables"].delta += 1
     assert buffer.take()
     assert not buffer.take()
+
+
+def test_writer_learns_of_changes_that_a_waiting_caller_could_not_write():
+    class Noticing:
+        def __init__(self) -> None:
+            self.noticed: list[Buffer] = []
+
+        def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None:
+            self.noticed.append(buffer)
+
+    def fail(attempt: Attempt, changes: JobChanges) -> NoReturn:
+        writer.noticed.clear()
+        buffer.flush()  # as the writer's thread may, which finds nothing
+        raise InvalidTransition("Job job", "failed", "become succeeded")
+
+    attempt = Attempt(job_id="job", epoch="e", document_id="d", stage_names=("one",))
+    writer = Noticing()
+    buffer = Buffer(attempt, cast("Writer", writer))
+    with buffer.change() as changes:
+        changes.counters["entities_total"].delta += 1
+    with pytest.raises(InvalidTransition):
+        buffer.write(fail)
+    assert writer.noticed == [buffer]
+    assert buffer.take().counters["entities_total"].delta == 1
