@@ -31,13 +31,14 @@ class Output:
         self._member = GzipMember()
 
     def frame(self, frame: Frame) -> bytes:
-        retry = self.take_retry() if self.retry else b""
+        if self.retry:
+            return self.take_retry() + self.frame(frame)
         sent = frame.body if self._member is None else self.message(frame)
         self.frames_sent += 1
         self.last_frame = frame
         self._counts.frames += 1
         self._counts.frame_bytes += len(sent)
-        return retry + sent  # without a retry the same object, not a copy
+        return sent  # the same object for all, not a copy
 
     def message(self, message: Message) -> bytes:
         if self._member is None:

@@ -126,15 +126,12 @@ class Subscription(AsyncIterator[bytes]):
 
     def put(self, job_id: str, frame: Frame) -> bool:
         """Sends or stores the newest state of a job. False: the client does not need it."""
-        if self._ending is not None or self.phase is Phase.CLOSED:
-            return False
         sink = self._sink
         if frame.is_final or self._is_noting:
             return self._put_and_note(job_id, frame)
-        if self._unsent or sink is None or sink.is_busy:
-            self._store(job_id, frame)
-        else:  # the hot path: once per viewer and tick
-            sink.write(self.output.frame(frame))
+        if self._unsent or sink is None or sink.is_busy:  # as it is from the closing message on
+            return self._store(job_id, frame)
+        sink.write(self.output.frame(frame))  # the hot path: once per viewer and tick
         return True
 
     def fill(self, ends: dict[str, Frame], states: dict[str, Frame]) -> None:
@@ -192,6 +189,8 @@ class Subscription(AsyncIterator[bytes]):
         self.flush()
 
     def _put_and_note(self, job_id: str, frame: Frame) -> bool:
+        if self.is_ending:
+            return False
         selection = self.selection
         is_current = job_id in selection.unanswered and selection.has(frame)
         selection.note(job_id, frame)
@@ -208,14 +207,17 @@ class Subscription(AsyncIterator[bytes]):
             self.set_ready()
         return not is_current
 
-    def _store(self, job_id: str, frame: Frame) -> None:
+    def _store(self, job_id: str, frame: Frame) -> bool:
+        if self.is_ending:
+            return False
         if frame.is_final and self.selection.is_single:
             self._counts.conflated += self._unsent is not None
             self.end(frame, EndReason.COMPLETED)
-            return
+            return True
         # The cursor of any other frame says that all ends before it were sent.
         self._counts.conflated += self._mailbox().put(job_id, frame, goes_first=frame.is_final)
         self.flush()
+        return True
 
     def _mailbox(self) -> Mailbox:
         if self._unsent is None:
