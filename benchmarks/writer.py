@@ -10,7 +10,7 @@ import sys
 import time
 
 from benchmarks.apps.frame import JOB_ID
-from ingestion_progress.wire.percent import DEFAULT_WEIGHTS
+from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
 
 def write_for_ever(interval_seconds: float) -> None:

@@ -6,8 +6,8 @@ import json
 import time
 
 from ingestion_progress.wire.frames import encode_event
-from ingestion_progress.wire.percent import DEFAULT_WEIGHTS
 from ingestion_progress.wire.schemas import (
+    DEFAULT_WEIGHTS,
     JobStateEventData,
     MetricsSchema,
     PipelineProgressEventData,

@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString
 
 from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timestamp
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models.stages import shown_percent
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
-from ingestion_progress.wire.percent import shown_percent, stage_percent
 
 MAX_ROWS = 50
 COUNTS = ("processed", "total", "in_flight", "failed", "unit")
@@ -73,11 +73,7 @@ class StageInline(ReadOnlyInline):
     def progress(self, stage: Stage) -> str:
         if stage.stage_status is StageStatus.SKIPPED:
             return EMPTY
-        is_completed = stage.stage_status is StageStatus.COMPLETED
-        percent = stage_percent(
-            processed=stage.processed, total=stage.total, is_completed=is_completed
-        )
-        return bar(shown_percent(percent), f"Progress of {stage.name}")
+        return bar(shown_percent(stage.percent), f"Progress of {stage.name}")
 
     @admin.display(description="took")
     def took(self, stage: Stage) -> str:

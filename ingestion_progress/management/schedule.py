@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Self
 
-from ingestion_progress.wire.percent import DEFAULT_WEIGHTS, overall_percent, stage_percent
+from ingestion_progress.models.stages import overall_percent, stage_percent
+from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
 # These stages run concurrently; any other stage waits for the one before it.
 STREAMED = frozenset({"chunking", "embedding", "extraction"})

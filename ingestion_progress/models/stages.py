@@ -1,6 +1,9 @@
-"""Stages: the parts of a job, in order."""
+"""Stages: the parts of a job, in order, and how far they are."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
 
 from django.db import models
 from django.db.models import Q
@@ -9,6 +12,8 @@ from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.statuses import StageStatus
 
 MAX_STAGE_NAME_LENGTH = 64
+# In tenths of a percent: above the rounding error of a mean, below one item of a billion.
+FLOAT_ERROR = 1e-9
 
 
 class Stage(models.Model):
@@ -54,3 +59,41 @@ class Stage(models.Model):
     @property
     def stage_status(self) -> StageStatus:
         return StageStatus(self.status)
+
+    @property
+    def percent(self) -> float:
+        return stage_percent(
+            processed=self.processed,
+            total=self.total,
+            is_completed=self.stage_status is StageStatus.COMPLETED,
+        )
+
+
+def stage_percent(*, processed: int, total: int, is_completed: bool) -> float:
+    """0 to 100. A completed stage is at 100; one whose total is unknown (0) is at 0."""
+    if is_completed:
+        return 100.0
+    # Multiplied first: as floats, 29 / 100 * 100 is below 29.
+    return min(100.0, processed * 100 / total) if total else 0.0
+
+
+def overall_percent(stages: Iterable[tuple[float, float]]) -> float:
+    """The weighted mean of (weight, percent) pairs: 0 to 100, in full precision; 0 without any."""
+    weights = done = 0.0
+    for weight, percent in stages:
+        weights += weight
+        done += weight * percent
+    return min(100.0, done / weights) if weights else 0.0
+
+
+def plan_percent(stages: Iterable[Stage]) -> float:
+    """The overall percentage of a job by the counts of its planned stages."""
+    planned = (each for each in stages if each.stage_status is not StageStatus.SKIPPED)
+    return overall_percent((each.weight, each.percent) for each in planned)
+
+
+def shown_percent(percent: float) -> float:
+    """One decimal, rounded down: only finished work shows 100."""
+    if percent >= 100:
+        return 100.0
+    return min(99.9, math.floor(percent * 10 + FLOAT_ERROR) / 10)

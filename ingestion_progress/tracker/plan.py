@@ -9,7 +9,7 @@ from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models import clean_batch, clean_job_id, new_job_id
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
-from ingestion_progress.wire.percent import DEFAULT_WEIGHTS
+from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
 MAX_STAGES = 100
 MAX_POOL_SIZE = 10_000

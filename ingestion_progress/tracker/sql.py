@@ -21,7 +21,7 @@ from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, JobSuperseded
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
-from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
+from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, plan_percent
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, StageChanges
 from ingestion_progress.tracker.database import (
@@ -33,7 +33,6 @@ from ingestion_progress.tracker.database import (
     rows_of,
 )
 from ingestion_progress.tracker.plan import Attempt, clean_text
-from ingestion_progress.wire.snapshots import plan_percent
 
 LEVELS_OF_ENDINGS = {
     JobStatus.SUCCEEDED: EventLevel.INFO,

@@ -10,6 +10,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+# The five stages of document ingestion, weighted roughly by the time they take.
+DEFAULT_WEIGHTS = {
+    "parsing": 10.0,
+    "vlm": 15.0,
+    "chunking": 5.0,
+    "embedding": 25.0,
+    "extraction": 45.0,
+}
+
 
 class WireModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -8,13 +8,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from ingestion_progress.models import Job, Stage, Worker, rows_by
+from ingestion_progress.models.stages import plan_percent, shown_percent
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
-from ingestion_progress.wire.percent import (
-    overall_percent,
-    remaining_ms,
-    shown_percent,
-    stage_percent,
-)
 from ingestion_progress.wire.schemas import (
     JobStateEventData,
     MetricsSchema,
@@ -35,6 +30,9 @@ Row = TypeVar("Row", Stage, Worker)
 
 # Only a job that has succeeded is at 100, even if the counts of another are complete.
 MAX_PERCENT_BEFORE_SUCCESS = 99.9
+# Below these an extrapolation says more about start-up than about the job.
+MIN_PERCENT_FOR_ESTIMATE = 1.0
+MIN_ELAPSED_MS_FOR_ESTIMATE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +132,6 @@ class Snapshot:
         )
 
 
-def plan_percent(stages: Iterable[Stage]) -> float:
-    """The overall percentage from the counts of the planned stages, in full precision."""
-    return overall_percent(
-        (stage.weight, _percent(stage))
-        for stage in stages
-        if stage.stage_status is not StageStatus.SKIPPED
-    )
-
-
 def load_snapshots(jobs: Iterable[Job] | QuerySet[Job]) -> dict[str, Snapshot]:
     """Snapshots by job id, in the given order; two queries in addition to the one for `jobs`."""
     found = list(jobs)
@@ -167,7 +156,6 @@ def _grouped(rows: Iterable[Row]) -> Mapping[str, list[Row]]:
 
 
 def _stage(stage: Stage, now: datetime) -> StageProgressSchema:
-    is_complete = stage.stage_status is StageStatus.COMPLETED
     return StageProgressSchema.model_validate(
         {
             "name": stage.name,
@@ -176,19 +164,18 @@ def _stage(stage: Stage, now: datetime) -> StageProgressSchema:
             # Another process may have grown the total without having written it yet.
             "total": max(stage.total, stage.processed) if stage.total else 0,
             "in_flight": stage.in_flight,
-            "progress_percent": shown_percent(_percent(stage)),
+            "progress_percent": shown_percent(stage.percent),
             "duration_ms": _milliseconds(stage.started_at, stage.finished_at or now),
-            "is_complete": is_complete,
+            "is_complete": stage.stage_status is StageStatus.COMPLETED,
         }
     )
 
 
-def _percent(stage: Stage) -> float:
-    return stage_percent(
-        processed=stage.processed,
-        total=stage.total,
-        is_completed=stage.stage_status is StageStatus.COMPLETED,
-    )
+def remaining_ms(*, elapsed_ms: int, percent: float) -> int:
+    """The remaining time at the job's mean speed so far; 0 while too little is known."""
+    if percent < MIN_PERCENT_FOR_ESTIMATE or elapsed_ms < MIN_ELAPSED_MS_FOR_ESTIMATE:
+        return 0
+    return round(elapsed_ms * (100 - percent) / percent)
 
 
 def _milliseconds(start: datetime | None, end: datetime) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ingestion_progress.management.schedule import PlannedStage, percent_at, stages_of
 from ingestion_progress.management.simulation import metrics_at
-from ingestion_progress.wire.percent import DEFAULT_WEIGHTS
+from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
 Stages = Sequence[PlannedStage]
 

@@ -7,7 +7,12 @@ import pytest
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker import queue_job
-from ingestion_progress.wire.snapshots import Snapshot, load_snapshot, load_snapshots
+from ingestion_progress.wire.snapshots import (
+    Snapshot,
+    load_snapshot,
+    load_snapshots,
+    remaining_ms,
+)
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -156,3 +161,12 @@ def test_any_number_of_jobs_is_loaded_with_three_queries(django_assert_num_queri
 @pytest.mark.django_db
 def test_there_is_no_snapshot_of_what_does_not_exist():
     assert load_snapshot("nothing") is None
+
+
+def test_a_quarter_done_takes_three_times_as_long_again():
+    assert remaining_ms(elapsed_ms=10_000, percent=25) == 30_000
+
+
+@pytest.mark.parametrize(("elapsed_ms", "percent"), [(500, 50), (60_000, 0.5), (60_000, 0)])
+def test_too_little_progress_gives_no_estimate(elapsed_ms, percent):
+    assert remaining_ms(elapsed_ms=elapsed_ms, percent=percent) == 0

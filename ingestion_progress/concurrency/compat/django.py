@@ -48,7 +48,7 @@ def rows_by(model: type[Row], field: str, keys: Sequence[Any]) -> list[Row]:
         cursor.execute(_select(model, field, len(keys), alias), list(keys))
         rows: Iterable[Any] = cursor.fetchall()
     compiler = Query(model).get_compiler(using=alias)
-    if converters := compiler.get_converters(_columns(model)):
+    if converters := compiler.get_converters(_converted_columns(model, alias)):
         rows = compiler.apply_converters(rows, converters)
     names = [each.attname for each in model._meta.concrete_fields]
     return [model.from_db(alias, names, row) for row in rows]
@@ -64,5 +64,8 @@ def _select(model: type[Model], field: str, count: int, alias: str) -> str:
 
 
 @functools.cache
-def _columns(model: type[Model]) -> list[Col]:
-    return [field.get_col(model._meta.db_table) for field in model._meta.concrete_fields]
+def _converted_columns(model: type[Model], alias: str) -> list[Col | None]:
+    """All columns, with None for those whose values the driver returns as the fields have them."""
+    columns = [field.get_col(model._meta.db_table) for field in model._meta.concrete_fields]
+    converters = Query(model).get_compiler(using=alias).get_converters(columns)
+    return [each if position in converters else None for position, each in enumerate(columns)]

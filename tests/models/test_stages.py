@@ -4,12 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion_progress.wire.percent import (
-    overall_percent,
-    remaining_ms,
-    shown_percent,
-    stage_percent,
-)
+from ingestion_progress.models.stages import overall_percent, shown_percent, stage_percent
 
 
 def test_an_unknown_total_is_no_progress():
@@ -86,12 +81,3 @@ def test_a_whole_shows_the_tenth_that_its_exact_mean_has_reached(stages):
     weights = sum(weight for weight, _ in stages)
     scaled = [(weight / 10, float(percent)) for weight, percent in stages]
     assert shown_percent(overall_percent(scaled)) == done * 10 // weights / 10
-
-
-def test_a_quarter_done_takes_three_times_as_long_again():
-    assert remaining_ms(elapsed_ms=10_000, percent=25) == 30_000
-
-
-@pytest.mark.parametrize(("elapsed_ms", "percent"), [(500, 50), (60_000, 0.5), (60_000, 0)])
-def test_too_little_progress_gives_no_estimate(elapsed_ms, percent):
-    assert remaining_ms(elapsed_ms=elapsed_ms, percent=percent) == 0
