@@ -21,7 +21,7 @@ from django.utils.decorators import sync_and_async_middleware
 from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
 
-from ingestion_progress.auth import tokens
+from ingestion_progress.auth import permissions
 from ingestion_progress.concurrency.compat.django import mark_as_logged
 
 AsyncView: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
@@ -96,7 +96,7 @@ def request_log(request: HttpRequest) -> Finish:
     structlog.contextvars.bind_contextvars(request_id=uuid.uuid4().hex)
     # Takes the token out of the URL before anything can show or log it.
     with contextlib.suppress(SuspiciousOperation):  # the next reader of the query refuses it
-        tokens.presented(request)
+        permissions.presented_token(request)
     started = time.perf_counter()
 
     def log(response: HttpResponseBase) -> None:

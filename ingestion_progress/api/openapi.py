@@ -8,7 +8,7 @@ from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
 from ingestion_progress.api.errors import error_response_docs
 from ingestion_progress.api.jobs import JOB
 from ingestion_progress.api.stream_docs import STREAMS, TOKEN_SECURITY
-from ingestion_progress.auth.tokens import PARAMETER
+from ingestion_progress.auth.permissions import URL_PARAMETER
 from ingestion_progress.wire.events import wire_schemas
 
 # The reason phrases of http.client differ between versions of Python.
@@ -30,7 +30,7 @@ TOKEN_SCHEMES = {
     "StreamTokenInQuery": {
         "type": "apiKey",
         "in": "query",
-        "name": PARAMETER,
+        "name": URL_PARAMETER,
         "description": "The same in the URL, for an EventSource, which cannot set headers.",
     },
 }

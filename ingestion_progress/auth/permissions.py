@@ -9,9 +9,10 @@ from typing import Any, cast
 
 from django.contrib.auth import get_user_model
 from django.db import Error as DatabaseFailure
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
+from django.views.decorators.debug import sensitive_variables
 
 from ingestion_progress.auth import tokens, users
 from ingestion_progress.conf import conf
@@ -23,6 +24,7 @@ FindUser = Callable[[str], Any]
 logger = logging.getLogger(__name__)
 
 START_JOB = "ingestion_progress.start_job"
+URL_PARAMETER = "token"
 
 
 def is_open() -> bool:
@@ -61,7 +63,7 @@ def grant_view(
     The id `""` means all jobs together: their list, and the search. A token in the request takes
     precedence over the session. Raises AccessRefused.
     """
-    text = tokens.presented(request)
+    text = presented_token(request)
     if is_open():
         return Grant()
     if text and by_token:
@@ -92,7 +94,7 @@ def may_start(request: HttpRequest, job_id: str = "") -> bool:
 def has_metrics_token(request: HttpRequest) -> bool:
     """Does the request carry METRICS_TOKEN as a bearer token? Needs no database."""
     return conf.metrics_token != "" and constant_time_compare(
-        tokens.bearer_token(request) or "", conf.metrics_token
+        bearer_token(request) or "", conf.metrics_token
     )
 
 
@@ -122,9 +124,42 @@ def recheck(granted: Iterable[tuple[HttpRequest, str]]) -> list[str]:
     return [_refusal(request, job_id, found.get) for request, job_id in each]
 
 
+@sensitive_variables()
+def presented_token(request: HttpRequest) -> str:
+    """The token of the request, from its header or else its URL; empty without one.
+
+    Removes the token from the URL, because logs and error pages keep URLs: Django's, and those of
+    servers that log a request after its response.
+    """
+    from_url: str | None = getattr(request, "stream_token", None)
+    if from_url is None:
+        from_url = _take_from_url(request)
+        request.stream_token = from_url  # type: ignore[attr-defined]
+    bearer = bearer_token(request)
+    return from_url if bearer is None else bearer
+
+
+def bearer_token(request: HttpRequest) -> str | None:
+    """The token in `Authorization: Bearer …`; None without such a header."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" else None
+
+
+def _take_from_url(request: HttpRequest) -> str:
+    if URL_PARAMETER not in request.GET:
+        return ""
+    query = request.GET.copy()
+    taken = str(query.pop(URL_PARAMETER)[-1])
+    request.META["QUERY_STRING"] = query.urlencode()
+    request.GET = QueryDict(request.META["QUERY_STRING"], encoding=request.encoding)
+    if scope := getattr(request, "scope", None):
+        scope["query_string"] = request.META["QUERY_STRING"].encode("ascii")
+    return taken
+
+
 def _grantor_of(request: HttpRequest) -> str:
     """Primary key of the user on whom the permission depends; empty without one."""
-    if not (text := tokens.presented(request)):
+    if not (text := presented_token(request)):
         return user_id_of(request)
     try:
         return tokens.verify(text).issuer_id
@@ -134,7 +169,7 @@ def _grantor_of(request: HttpRequest) -> str:
 
 def _refusal(request: HttpRequest, job_id: str, find_user: FindUser) -> str:
     try:
-        if not tokens.presented(request) and (user_id := user_id_of(request)):
+        if not presented_token(request) and (user_id := user_id_of(request)):
             user = find_user(user_id)
             if user is None or not user.is_active:
                 return ErrorCode.FORBIDDEN

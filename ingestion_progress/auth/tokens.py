@@ -13,7 +13,6 @@ from typing import Any
 
 import jwt
 from django.conf import settings
-from django.http import HttpRequest, QueryDict
 from django.utils.crypto import salted_hmac
 from django.views.decorators.debug import sensitive_variables
 
@@ -35,7 +34,6 @@ ALGORITHMS = (
     *SHARED_KEY_ALGORITHMS,
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"),
 )
-PARAMETER = "token"
 SALT = "ingestion_progress.auth.tokens"
 ISSUER_CLAIM = "minted_by"
 # By default PyJWT only warns of shared keys that are shorter than the hash (RFC 7518, 3.2).
@@ -127,39 +125,6 @@ def key_problem() -> str:
     except (jwt.PyJWTError, NotImplementedError, ValueError, TypeError) as error:
         return f"The key cannot be used with {algorithm}: {error}"
     return ""
-
-
-@sensitive_variables()
-def presented(request: HttpRequest) -> str:
-    """The token of the request, from its header or else its URL; empty without one.
-
-    Removes the token from the URL, because logs and error pages keep URLs: Django's, and those of
-    servers that log a request after its response.
-    """
-    from_url: str | None = getattr(request, "stream_token", None)
-    if from_url is None:
-        from_url = _take_from_url(request)
-        request.stream_token = from_url  # type: ignore[attr-defined]
-    bearer = bearer_token(request)
-    return from_url if bearer is None else bearer
-
-
-def bearer_token(request: HttpRequest) -> str | None:
-    """The token in `Authorization: Bearer …`; None without such a header."""
-    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
-    return credentials.strip() if scheme.lower() == "bearer" else None
-
-
-def _take_from_url(request: HttpRequest) -> str:
-    if PARAMETER not in request.GET:
-        return ""
-    query = request.GET.copy()
-    taken = str(query.pop(PARAMETER)[-1])
-    request.META["QUERY_STRING"] = query.urlencode()
-    request.GET = QueryDict(request.META["QUERY_STRING"], encoding=request.encoding)
-    if scope := getattr(request, "scope", None):
-        scope["query_string"] = request.META["QUERY_STRING"].encode("ascii")
-    return taken
 
 
 def _read(claims: dict[str, Any]) -> StreamToken:

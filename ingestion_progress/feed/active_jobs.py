@@ -52,10 +52,6 @@ class ActiveJobs:
         self._covered_at: datetime | None = None
 
     @property
-    def is_watched(self) -> bool:
-        return bool(self.subscribers or self.joining)
-
-    @property
     def sent(self) -> dict[str, LastSeen]:
         return {
             job_id: LastSeen.of(state)
@@ -70,7 +66,7 @@ class ActiveJobs:
     def leave(self, subscription: Subscription) -> None:
         self.subscribers.discard(subscription)
         self.joining.discard(subscription)
-        if not self.is_watched:
+        if not self.subscribers and not self.joining:
             self._sent, self._broken, self._covered_at = {}, {}, None
 
     def scan(self, now: datetime, clock: float) -> Scan:

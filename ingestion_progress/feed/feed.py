@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 import time
 from collections.abc import Callable
 
@@ -17,20 +18,20 @@ from ingestion_progress.feed.ending import AlreadyCurrent, EndReason
 from ingestion_progress.feed.poller import Poller
 from ingestion_progress.feed.selection import Selection
 from ingestion_progress.feed.shutdown import (
-    RETRY_AFTER_CUT_SECONDS,
     STALLED_AFTER_SECONDS,
     Shutdown,
     SigtermHandler,
     end_temporarily,
-    retry_between,
     start_task,
-    stream_age_seconds,
 )
 from ingestion_progress.feed.subscription import Subscription
 from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import clean_job_id
-from ingestion_progress.wire.frames import missing_frame
+from ingestion_progress.wire.frames import missing_frame, retry_between
 
+AGE_JITTER = 0.1
+# For a connection that is cut without a closing event: sent when the stream begins.
+RETRY_AFTER_CUT_SECONDS = (1.0, 5.0)
 # A new stream opens without a state when none is known after this long.
 PATIENCE_SECONDS = 5.0
 # A stream that is not read by then was abandoned before its response started.
@@ -76,7 +77,7 @@ class Feed:
     @property
     def is_draining(self) -> bool:
         """The process is about to stop."""
-        return self._shutdown.has_begun
+        return self._shutdown.loop is not None
 
     @property
     def is_failing(self) -> bool:
@@ -107,7 +108,7 @@ class Feed:
         loop = asyncio.get_running_loop()
         subscription = Subscription(selection, loop, counts=self.counts)
         job_ids = selection.job_ids or ()
-        if selection.is_single and not _is_possible(job_ids[0]):
+        if selection.is_single and not self._is_possible(job_ids[0]):
             subscription.put(job_ids[0], missing_frame(job_ids[0]))
             return subscription
         poller = self._enter(subscription, loop)
@@ -118,12 +119,13 @@ class Feed:
             poller.scan_soon()
         clock, now = self._clock(), timezone.now()
         for job_id in job_ids:
-            if _is_possible(job_id):
-                if job_id not in self._jobs.by_id:
-                    poller.read_soon(job_id)
-                self._jobs.watch(job_id).join(subscription, clock=clock, now=now)
-            else:
+            if not self._is_possible(job_id):
                 subscription.put(job_id, missing_frame(job_id))
+                continue
+            if job_id not in self._jobs.by_id:
+                self._jobs.watch(job_id)
+                poller.read_soon(job_id)
+            self._jobs.by_id[job_id].join(subscription, clock=clock, now=now)
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
@@ -164,9 +166,15 @@ class Feed:
             elif clock - since > PATIENCE_SECONDS:
                 subscription.set_ready()
 
+    def _is_possible(self, job_id: str) -> bool:
+        try:
+            return job_id in self._jobs.by_id or bool(clean_job_id(job_id))
+        except InvalidJobId:
+            return False
+
     def _enter(self, subscription: Subscription, loop: asyncio.AbstractEventLoop) -> Poller | None:
         """Adds the subscription; None: the process is about to stop, and the stream ends."""
-        if self._shutdown.has_begun_in(loop):
+        if self._shutdown.loop is loop:
             end_temporarily(subscription, EndReason.SHUTDOWN)
             return None
         poller = self._running_poller(loop)
@@ -223,9 +231,7 @@ def get_feed() -> Feed:
     return Feed()
 
 
-def _is_possible(job_id: str) -> bool:
-    try:
-        clean_job_id(job_id)
-    except InvalidJobId:
-        return False
-    return True
+def stream_age_seconds() -> float:
+    """The maximum age of a stream that begins now."""
+    jitter = random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER)  # noqa: S311  (no secret)
+    return conf.max_stream_seconds * jitter

@@ -106,7 +106,7 @@ class Poller:
             await self._read(schedule.jobs_of_tick(clock), is_scan=True)
             schedule.ticked(clock)
         elif schedule.is_load(clock):
-            if not self._jobs.active.is_watched and schedule.unread >= self._jobs.by_id.keys():
+            if not self._jobs.are_all_watched and schedule.unread >= self._jobs.by_id.keys():
                 schedule.ticked(clock)
             await self._read(schedule.unread)
         else:
@@ -121,7 +121,7 @@ class Poller:
         now, scan, was_scan_due = timezone.now(), None, schedule.is_scan_due
         if is_scan:
             schedule.is_scan_due = False
-            if jobs.active.is_watched:
+            if jobs.are_all_watched:
                 scan = jobs.active.scan(now, clock)
         if not known and scan is None:
             return

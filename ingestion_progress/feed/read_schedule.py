@@ -54,7 +54,7 @@ class ReadSchedule:
         watched = self._jobs.by_id
         named = watched.keys() & job_ids if job_ids else set(watched)
         due_at = math.inf
-        if self._jobs.active.is_watched and (not job_ids or len(named) < len(job_ids)):
+        if self._jobs.are_all_watched and (not job_ids or len(named) < len(job_ids)):
             self.is_scan_due = True
             due_at = -math.inf
         for job_id in named:
@@ -87,7 +87,7 @@ class ReadSchedule:
         are read then.
         """
         watched = self._jobs.by_id
-        if self._jobs.active.is_watched:
+        if self._jobs.are_all_watched:
             return watched
         soon = clock + conf.poll_interval_seconds + LOAD_INTERVAL_SECONDS
         return [
@@ -131,6 +131,6 @@ class ReadSchedule:
     @property
     def _is_tick_idle(self) -> bool:
         """Is every job that the next tick would read due soon after it anyway?"""
-        if self._jobs.active.is_watched or len(self.waiting) < len(self._jobs.by_id):
+        if self._jobs.are_all_watched or len(self.waiting) < len(self._jobs.by_id):
             return False
         return not self.jobs_of_tick(self._next_tick_at)

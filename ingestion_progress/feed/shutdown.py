@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import os
-import random
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -17,34 +16,19 @@ from functools import partial
 from types import FrameType
 from typing import Any, TypeAlias
 
-from ingestion_progress.conf import conf
 from ingestion_progress.feed.ending import EndReason
 from ingestion_progress.feed.subscription import Subscription
-from ingestion_progress.wire.frames import Message, encode_retry
+from ingestion_progress.wire.frames import Message, retry_between
 
 Handler: TypeAlias = Callable[[int, FrameType | None], object]
 Previous: TypeAlias = Handler | signal.Handlers | int
 
-AGE_JITTER = 0.1
-# For a connection that is cut without a closing event: sent when the stream begins.
-RETRY_AFTER_CUT_SECONDS = (1.0, 5.0)
 RETRY_AFTER_ROTATION_SECONDS = (0.2, 1.0)
 # The process that replaces this one needs a moment to start.
 RETRY_AFTER_SHUTDOWN_SECONDS = (0.5, 5.0)
 # A client that does not read its closing event for this long is disconnected.
 STALLED_AFTER_SECONDS = 10.0
 DRAIN_SECONDS = 0.8
-
-
-def stream_age_seconds() -> float:
-    """The maximum age of a stream that begins now."""
-    jitter = random.uniform(1 - AGE_JITTER, 1 + AGE_JITTER)  # noqa: S311  (no secret)
-    return conf.max_stream_seconds * jitter
-
-
-def retry_between(seconds: tuple[float, float]) -> bytes:
-    """A `retry:` of a random time between these two."""
-    return encode_retry(round(random.uniform(*seconds) * 1000))  # noqa: S311  (no secret)
 
 
 def end_temporarily(subscription: Subscription, reason: EndReason) -> None:
@@ -71,19 +55,15 @@ class Shutdown:
         self._subscriptions = subscriptions
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
-
-    @property
-    def has_begun(self) -> bool:
-        return self._task is not None
-
-    def has_begun_in(self, loop: asyncio.AbstractEventLoop) -> bool:
-        return self._task is not None and self._task.get_loop() is loop
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """The event loop in which it has begun."""
 
     def begin(self, then: Callable[[], None]) -> None:
         """Calls `then` once all clients have the closing event, or after `DRAIN_SECONDS`."""
         for subscription in self._subscriptions:
             end_temporarily(subscription, EndReason.SHUTDOWN)
-        self._task = start_task(asyncio.get_running_loop(), self._wait(then))
+        self.loop = asyncio.get_running_loop()
+        self._task = start_task(self.loop, self._wait(then))
 
     async def _wait(self, then: Callable[[], None]) -> None:
         deadline = self._clock() + DRAIN_SECONDS

@@ -26,17 +26,21 @@ class WatchedJobs:
         self.by_id: dict[str, WatchedJob] = {}
         self.active = ActiveJobs()
 
+    @property
+    def are_all_watched(self) -> bool:
+        """Is there a stream of all active jobs?"""
+        return bool(self.active.subscribers or self.active.joining)
+
     def watch(self, job_id: str) -> WatchedJob:
-        if job_id not in self.by_id:
-            self.by_id[job_id] = WatchedJob(job_id, self.active.subscribers)
-        return self.by_id[job_id]
+        job = self.by_id[job_id] = WatchedJob(job_id, self.active.subscribers)
+        return job
 
     def leave(self, subscription: Subscription) -> None:
         """Forgets the subscription, and the jobs that nobody watches any longer."""
         job_ids: Iterable[str] | None = subscription.selection.job_ids
         if job_ids is None:
             self.active.leave(subscription)
-            job_ids = () if self.active.is_watched else list(self.by_id)
+            job_ids = () if self.are_all_watched else list(self.by_id)
         for job_id in job_ids:
             if job := self.by_id.get(job_id):
                 job.leave(subscription)
@@ -113,14 +117,14 @@ class WatchedJobs:
         job, active = self.by_id.get(job_id), self.active
         was_active = job is not None and job.is_active
         # The last stream of all jobs may have left during the read.
-        if job is None and scan is not None and active.is_watched and not state.is_final:
+        if job is None and scan is not None and self.are_all_watched and not state.is_final:
             job = self.watch(job_id)
         if job is not None:
             job.offer(state, clock)
             # Streams of many jobs stay open, and get the states of a new attempt.
             if is_broken or (state.is_final and not job.has_named):
                 del self.by_id[job_id]
-        if not active.is_watched:
+        if not self.are_all_watched:
             return
         if is_broken and isinstance(state, NoState):
             active.job_unreadable(job_id, state, clock=clock)

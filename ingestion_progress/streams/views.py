@@ -21,10 +21,9 @@ from ingestion_progress.concurrency.request_thread import release_connections
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, AccessRefused, ErrorCode
 from ingestion_progress.feed import Selection
-from ingestion_progress.feed.shutdown import retry_between
-from ingestion_progress.streams.cors import cors_headers, preflight_headers
 from ingestion_progress.streams.decorators import stream_view
 from ingestion_progress.streams.response import EventStream, EventStreamResponse, whole
+from ingestion_progress.wire.frames import retry_between
 
 logger = logging.getLogger(__name__)
 
@@ -80,8 +79,16 @@ def _answer(request: HttpRequest, selection: Selection) -> HttpResponseBase:
 def _other_method(request: HttpRequest) -> HttpResponse:
     if request.method != "OPTIONS":
         return refusal(request, ErrorCode.METHOD_NOT_ALLOWED)
-    headers = {"Allow": ALLOWED_METHODS} | preflight_headers(request)
-    return HttpResponse(status=HTTPStatus.NO_CONTENT, headers=headers)
+    return HttpResponse(
+        status=HTTPStatus.NO_CONTENT,
+        headers={"Allow": ALLOWED_METHODS}
+        | cors_headers(request)
+        | {
+            "Access-Control-Allow-Methods": "GET",
+            "Access-Control-Allow-Headers": "Authorization, Cache-Control, Last-Event-ID",
+            "Access-Control-Max-Age": "86400",
+        },
+    )
 
 
 def _grant(request: HttpRequest, selection: Selection) -> permissions.Grant:
@@ -114,6 +121,21 @@ def refusal(request: HttpRequest, code: ErrorCode, message: str = "") -> HttpRes
     if code is ErrorCode.METHOD_NOT_ALLOWED:
         headers["Allow"] = ALLOWED_METHODS
     return ApiError(code, message).response(headers)
+
+
+def cors_headers(request: HttpRequest) -> dict[str, str]:
+    """`*` if streams are public; otherwise the request's origin, if it is in CORS_ORIGINS."""
+    if permissions.is_open():
+        return {"Access-Control-Allow-Origin": "*"}
+    origin = request.headers.get("Origin", "")
+    if origin not in conf.cors_origins:
+        return {"Vary": "Origin"}
+    return {
+        "Access-Control-Allow-Origin": origin,
+        # A stream that is not public needs the session cookie.
+        "Access-Control-Allow-Credentials": "true",
+        "Vary": "Origin",
+    }
 
 
 def _headers(request: ASGIRequest) -> dict[str, str]:

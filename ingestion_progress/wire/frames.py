@@ -72,6 +72,11 @@ def encode_retry(milliseconds: int) -> bytes:
     return f"retry: {milliseconds}\n".encode()
 
 
+def retry_between(seconds: tuple[float, float]) -> bytes:
+    """A `retry:` of a random time between these two: clients should not reconnect all at once."""
+    return encode_retry(round(random.uniform(*seconds) * 1000))  # noqa: S311  (no secret)
+
+
 def encode_error(job_id: str, code: ErrorCode, message: str = "") -> bytes:
     fields = {"message": message or code.message, "job_id": job_id, "code": code.value}
     return encode_event("error", ErrorEventData.model_validate(fields))

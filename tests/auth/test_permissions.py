@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
+from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions, tokens
 
@@ -113,3 +114,26 @@ class TestCanViewHook:
         token, _ = tokens.issue(["ada-1"], issuer_id=str(issuer.pk))
 
         assert permissions.may_view(rf.get("/", {"token": token}), "ada-1") is is_active
+
+
+class TestPresentedToken:
+    def test_header_takes_precedence_over_the_url(self, rf):
+        request = rf.get("/?token=url", headers={"Authorization": "bearer header"})
+
+        assert permissions.presented_token(request) == "header"
+
+    def test_another_scheme_is_no_token(self, rf):
+        assert (
+            permissions.presented_token(rf.get("/", headers={"Authorization": "Basic abc"})) == ""
+        )
+
+    @pytest.mark.parametrize("factory", ["rf", "async_rf"])
+    def test_token_is_removed_from_the_url(self, request, factory):
+        asked: HttpRequest = request.getfixturevalue(factory).get("/jobs/?a=1&token=secret&b=é")
+
+        assert permissions.presented_token(asked) == "secret"
+        assert permissions.presented_token(asked) == "secret"
+        assert "secret" not in asked.get_full_path()
+        assert "secret" not in repr(asked)
+        assert dict(asked.GET) == {"a": ["1"], "b": ["é"]}
+        assert b"secret" not in getattr(asked, "scope", {}).get("query_string", b"")

@@ -1,4 +1,4 @@
-"""Stream tokens: issued, verified, and read from a request."""
+"""Stream tokens: issued and verified."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from django.core.management import CommandError, call_command
-from django.http import HttpRequest
 
 from ingestion_progress.auth import tokens
 from ingestion_progress.exceptions import (
@@ -194,27 +193,6 @@ class TestTwoKeys:
         settings.INGESTION_PROGRESS_TOKEN_PUBLIC_KEY = public
 
         assert "2048" in tokens.key_problem()
-
-
-class TestPresented:
-    def test_header_takes_precedence_over_the_url(self, rf):
-        request = rf.get("/?token=url", headers={"Authorization": "bearer header"})
-
-        assert tokens.presented(request) == "header"
-
-    def test_another_scheme_is_no_token(self, rf):
-        assert tokens.presented(rf.get("/", headers={"Authorization": "Basic abc"})) == ""
-
-    @pytest.mark.parametrize("factory", ["rf", "async_rf"])
-    def test_token_is_removed_from_the_url(self, request, factory):
-        asked: HttpRequest = request.getfixturevalue(factory).get("/jobs/?a=1&token=secret&b=é")
-
-        assert tokens.presented(asked) == "secret"
-        assert tokens.presented(asked) == "secret"
-        assert "secret" not in asked.get_full_path()
-        assert "secret" not in repr(asked)
-        assert dict(asked.GET) == {"a": ["1"], "b": ["é"]}
-        assert b"secret" not in getattr(asked, "scope", {}).get("query_string", b"")
 
 
 class TestCommand:

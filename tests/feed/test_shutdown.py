@@ -10,8 +10,9 @@ import pytest
 
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Feed, Selection, shutdown
-from ingestion_progress.feed.shutdown import SigtermHandler, retry_between, stream_age_seconds
-from ingestion_progress.wire.frames import KEEPALIVE, refused_frame
+from ingestion_progress.feed.feed import stream_age_seconds
+from ingestion_progress.feed.shutdown import SigtermHandler
+from ingestion_progress.wire.frames import KEEPALIVE, refused_frame, retry_between
 from tests.feed.test_feed import following, make_job, opened
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
-from ingestion_progress.auth.tokens import PARAMETER
+from ingestion_progress.auth.permissions import URL_PARAMETER
 from ingestion_progress.conf import conf
 from ingestion_progress.management.doctor.endpoints import Endpoint
 from ingestion_progress.management.doctor.http import Response, ResponseReader
@@ -168,7 +168,7 @@ class ProbeRun:
         if self.token and result.is_query_lost:
             headers["Authorization"] = f"Bearer {self.token}"
         elif self.token:
-            query[PARAMETER] = self.token
+            query[URL_PARAMETER] = self.token
         if conf.cors_origins:
             headers["Origin"] = conf.cors_origins[0]
         target = f"{path}?{urlencode(query)}" if query else path
