@@ -136,13 +136,9 @@ class WatchedJob:
         # Looked up once, not per viewer.
         single = state.single_frame if self.has_single else state.multi_frame
         multi = state.multi_frame if self.has_named or self.all_jobs else single
-        for subscription in self._recipients(state):
+        others = () if state.is_final else including(self.all_jobs, state.batch)
+        for subscription in chain(self.subscribers, others):
             if is_urgent or subscription.not_before <= clock:
                 subscription.put(job_id, single if subscription.is_single else multi)
             else:
                 self.held.add(subscription)
-
-    def _recipients(self, state: State) -> Iterator[Subscription]:
-        return chain(
-            self.subscribers, () if state.is_final else including(self.all_jobs, state.batch)
-        )

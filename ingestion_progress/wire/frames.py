@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -22,8 +23,6 @@ from ingestion_progress.wire.schemas import (
 )
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ingestion_progress.wire.snapshots import Snapshot
 
 # A comment: keeps proxies from closing a silent stream, and detects dead peers.

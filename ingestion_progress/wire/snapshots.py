@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
+
+from django.db.models import QuerySet
 
 from ingestion_progress.models import Job, Stage, Worker, rows_by
 from ingestion_progress.models.stages import plan_percent, shown_percent
@@ -19,12 +23,6 @@ from ingestion_progress.wire.schemas import (
     WorkerInfoSchema,
     WorkerPoolSchema,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
-    from django.db.models import QuerySet
 
 Row = TypeVar("Row", Stage, Worker)
 
