@@ -10,8 +10,6 @@ another process has started. Each coroutine has a version for sync code, `…_sy
 for the database raise ProgressUnavailable if it does not answer in time.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress

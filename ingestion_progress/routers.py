@@ -4,14 +4,11 @@ SQLite locks a whole file for one writer. In a separate file, progress can be wr
 caller's transaction is open, and survives its rollback.
 """
 
-from __future__ import annotations
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
+from django.db.models import Model
 
 from ingestion_progress.conf import conf
-
-if TYPE_CHECKING:
-    from django.db.models import Model
 
 APP_LABEL = "ingestion_progress"
 

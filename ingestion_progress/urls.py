@@ -1,7 +1,5 @@
 """The URLs of the app, and those that installed apps add before its pages."""
 
-from __future__ import annotations
-
 from django.urls import URLPattern, URLResolver, path, re_path
 
 from ingestion_progress import extensions

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 # Streams get 0.8 s to end; a program that still runs after this is killed.
 STOP_SECONDS = 2.5
@@ -46,14 +47,14 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._exit_code = 0
 
-    async def run(self, greet: Callable[[], Awaitable[None]]) -> int:
-        """Starts the programs and awaits `greet` beside them.
+    async def run(self, greet: Coroutine[Any, Any, None]) -> int:
+        """Starts the programs and runs `greet` beside them.
 
         Returns the exit code: 0 after a signal, 1 if a program that must start did not.
         """
         self._on_signal(self._stopping.set)
         tasks = [asyncio.create_task(self._keep(program)) for program in self._programs]
-        greeting = asyncio.ensure_future(greet())
+        greeting = asyncio.create_task(greet)
         await self._stopping.wait()
         greeting.cancel()
         self._on_signal(lambda: self._kill(signal.SIGKILL))  # a second Ctrl-C does not wait

@@ -115,22 +115,18 @@ async def _serve(address: str) -> int:
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
     if sys.stdout.isatty():
         env["FORCE_COLOR"] = "1"
-    supervisor = Supervisor(programs, env)
-
-    async def greet() -> None:
-        await _until_listening(address, settings.PORT)
-        say(greeting(address, settings.PORT))
-
-    return await supervisor.run(greet)
+    return await Supervisor(programs, env).run(_greet(address, settings.PORT))
 
 
-async def _until_listening(address: str, port: int) -> None:
-    while True:
+async def _greet(address: str, port: int) -> None:
+    """Waits until the server listens."""
+    writer = None
+    while writer is None:
+        await asyncio.sleep(0.05)
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection(address, port)
-            writer.close()
-            return
-        await asyncio.sleep(0.05)
+    writer.close()
+    say(greeting(address, port))
 
 
 def greeting(address: str, port: int) -> str:

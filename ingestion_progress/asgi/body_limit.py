@@ -63,7 +63,8 @@ class BodyLimit:
         for rules in upload_rules():
             if (limit_bytes := rules.limit_for(scope)) is not None:
                 return DeclaredBody(scope, limit_bytes, rules)
-        return DeclaredBody(scope, self._limit_elsewhere_bytes())
+        limits = (self._elsewhere_bytes, settings.DATA_UPLOAD_MAX_MEMORY_SIZE, sys.maxsize)
+        return DeclaredBody(scope, next(limit for limit in limits if limit is not None))
 
     async def refusal(self, scope: Scope, declared: "DeclaredBody") -> Response | None:
         """The response instead of reading the body; None if the body is permitted."""
@@ -76,12 +77,6 @@ class BodyLimit:
         return await self._preflight_check.run(
             scope, error=error, limit_bytes=declared.limit_bytes, rules=declared.rules
         )
-
-    def _limit_elsewhere_bytes(self) -> int:
-        if self._elsewhere_bytes is not None:
-            return self._elsewhere_bytes
-        limit_bytes: int | None = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-        return sys.maxsize if limit_bytes is None else limit_bytes
 
     @functools.cached_property
     def _preflight_check(self) -> "PreflightCheck":

@@ -1,7 +1,5 @@
 """Growing pauses between tries of something that fails, with one log line per change."""
 
-from __future__ import annotations
-
 import logging
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The background thread of a process, which outlives requests and survives forks."""
 
-from __future__ import annotations
-
 import atexit
 import os
 import threading

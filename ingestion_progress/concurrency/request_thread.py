@@ -1,7 +1,5 @@
 """Releases the thread and the database connections that Django's handler holds for a request."""
 
-from __future__ import annotations
-
 from asgiref.sync import sync_to_async
 from django.db import connections
 

@@ -1,7 +1,5 @@
 """Events: the log of a job."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone

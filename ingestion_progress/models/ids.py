@@ -1,7 +1,5 @@
 """The ids of jobs and attempts, and the names of batches."""
 
-from __future__ import annotations
-
 import secrets
 
 from ingestion_progress.exceptions import InvalidBatch, InvalidJobId

@@ -1,7 +1,5 @@
 """Workers: the slots of a job's worker pool."""
 
-from __future__ import annotations
-
 from django.db import models
 from django.db.models import Q
 

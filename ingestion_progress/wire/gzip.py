@@ -6,8 +6,6 @@ Each client only needs a running checksum: one microsecond per frame. A compress
 ten microseconds per frame and 92 KiB of memory.
 """
 
-from __future__ import annotations
-
 import struct
 import zlib
 

@@ -1,7 +1,5 @@
 """Generates the TypeScript declaration of the stream's events from the wire models."""
 
-from __future__ import annotations
-
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal, Union, get_args, get_origin

@@ -29,7 +29,7 @@ async def run():
     supervisor = processes.Supervisor(programs, os.environ)
     async def greet():
         supervisor.say("hello")
-    return await supervisor.run(greet)
+    return await supervisor.run(greet())
 sys.exit(asyncio.run(run()))
 """
 STEADY = "echo ready; exec sleep 60"

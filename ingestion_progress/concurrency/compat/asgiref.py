@@ -1,7 +1,5 @@
 """asgiref: the context, the event loop and the thread of synchronous code."""
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import os

@@ -1,7 +1,5 @@
 """Daphne, and Twisted below it: the request line before the body, and the HTTP factory."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from daphne.http_protocol import HTTPFactory

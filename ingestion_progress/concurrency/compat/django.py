@@ -1,7 +1,5 @@
 """Django: private attributes of responses, and rows without a QuerySet."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar

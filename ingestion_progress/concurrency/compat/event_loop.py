@@ -1,7 +1,5 @@
 """asyncio: which event loop runs in this thread."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager

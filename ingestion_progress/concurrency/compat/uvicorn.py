@@ -1,7 +1,5 @@
 """uvicorn: writes shared bytes directly to a connection, without the cycle of its request."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

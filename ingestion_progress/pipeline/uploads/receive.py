@@ -49,9 +49,8 @@ def receive(
     `document_id`: the document to replace; by default the one of the same name. `batch`: a name
     that several jobs share. `is_enqueued=False`: the caller runs the job.
 
-    Raises UnreadableDocument (EmptyDocument, UploadTooLarge, DocumentTooLarge, UnsupportedDocument,
-    MislabelledDocument, DamagedDocument), DocumentNotStored, JobExists, InvalidJobId, InvalidBatch
-    or TaskNotQueued; then no job is left and a document to be replaced stays as it was. Inside a
+    Raises UnreadableDocument, DocumentNotStored, JobExists, InvalidJobId, InvalidBatch or
+    TaskNotQueued; then no job is left and a document to be replaced stays as it was. Inside a
     transaction of the caller, its commit may raise TaskNotQueued.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
@@ -70,7 +69,9 @@ def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
     """Checks the file and stores it; the document is not saved."""
     name = document.name
     digest = hashlib.sha256()
-    for data in _blocks(file):
+    if hasattr(file, "seekable") and file.seekable():
+        file.seek(0)
+    for data in iter(partial(file.read, READ_BYTES), b""):
         document.size_bytes = (document.size_bytes or 0) + len(data)
         if document.size_bytes > conf.max_upload_bytes:
             limit = f"{conf.max_upload_bytes / 1024**2:.3g} MB"
@@ -163,10 +164,3 @@ def _enqueue_or_revert(job_id: str, version: DocumentVersion) -> None:
         delete_job(job_id)
         version.revert()
         raise
-
-
-def _blocks(file: Any) -> Iterator[bytes]:
-    if hasattr(file, "seekable") and file.seekable():
-        file.seek(0)
-    while data := file.read(READ_BYTES):
-        yield data

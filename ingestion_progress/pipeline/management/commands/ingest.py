@@ -52,52 +52,34 @@ class Command(BaseCommand):
         found = [entry for path in options["paths"] for entry in _found(path)]
         if options["job_id"] and len(found) != 1:
             raise CommandError(f"--job-id is for one document, not for {len(found)}.")
+        batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
+        is_enqueued = options["detach"] or options["wait"]
         self.console = console_for(self.stdout)
-        self.refused = 0
-        self.batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
-        is_here = not (options["detach"] or options["wait"])
-        jobs = self._received(found, options["job_id"], is_enqueued=not is_here)
-        if is_here:
-            unsuccessful = sum(not _run(job, self.console) for job in jobs)
-        elif options["detach"]:
-            for job in jobs:
-                self.console.print(f"{job.pk}  {job.document_name}", markup=False)
-            unsuccessful = 0
-        else:
-            unsuccessful = sum(_is_unsuccessful(job.pk, self.console) for job in list(jobs))
-        if unsuccessful + self.refused:
-            raise CommandError(
-                f"{unsuccessful + self.refused} of {len(found)} documents were not ingested."
-            )
+        jobs = self._received(found, job_id=options["job_id"], batch=batch, is_enqueued=is_enqueued)
+        if options["wait"]:
+            jobs = iter(list(jobs))  # all are queued before the first is waited for
+        finish = _print if options["detach"] else _wait if options["wait"] else _run
+        failed = len(found) - sum(finish(job, self.console) for job in jobs)
+        if failed:
+            raise CommandError(f"{failed} of {len(found)} documents were not ingested.")
 
-    def _received(
-        self, found: list[tuple[Path, str]], job_id: str | None, *, is_enqueued: bool
-    ) -> Iterator[Job]:
-        """Yields a job per document; prints and counts refused documents."""
+    def _received(self, found: list[tuple[Path, str]], **options: Any) -> Iterator[Job]:
+        """Yields a job per document, and prints why documents are refused."""
         for path, document_id in found:
             try:
                 with path.open("rb") as file:
-                    job = receive(
-                        file,
-                        name=path.name,
-                        job_id=job_id,
-                        document_id=document_id,
-                        batch=self.batch,
-                        is_enqueued=is_enqueued,
-                    )
+                    job = receive(file, name=path.name, document_id=document_id, **options)
             except (IngestionProgressError, OSError) as error:
-                self._refuse(path, str(error))
+                reason = str(error)
             except DATABASE_UNAVAILABLE:  # affects the documents that follow as well
                 raise
             except Exception as error:
                 logger.exception("document_not_received", extra={"path": _printable(path)})
-                self._refuse(path, reason_of(error))
+                reason = reason_of(error)
             else:
                 yield job
-
-    def _refuse(self, path: Path, reason: str) -> None:
-        self.refused += 1
-        self.console.print(f"{_printable(path)}: {reason}", style="red", markup=False)
+                continue
+            self.console.print(f"{_printable(path)}: {reason}", style="red", markup=False)
 
 
 def _found(path: Path) -> list[tuple[Path, str]]:
@@ -148,8 +130,13 @@ def _run(job: Job, console: Console) -> bool:
     return True
 
 
-def _is_unsuccessful(job_id: str, console: Console) -> bool:
-    """Shows a job that a worker ingests, until it has ended."""
-    selection = Selection.named([job_id], is_until_idle=True)
+def _print(job: Job, console: Console) -> bool:
+    console.print(f"{job.pk}  {job.document_name}", markup=False)
+    return True
+
+
+def _wait(job: Job, console: Console) -> bool:
+    """Shows a job that a worker ingests, until it has ended, and returns whether it succeeded."""
+    selection = Selection.named([job.pk], is_until_idle=True)
     jobs = asyncio.run(follow(selection, JobView(console), waits_for_lost=True))
-    return bool(jobs.unsuccessful)
+    return not jobs.unsuccessful
