@@ -60,7 +60,6 @@ time_zone = cast(lambda text: ZoneInfo(text).key, "a name like Europe/Berlin")
 
 
 def words(text: str) -> list[str]:
-    """A comma-separated list."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
@@ -82,10 +81,6 @@ def database(url: str) -> dict[str, Any]:
     if engine == "sqlite3":
         config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
     return config
-
-
-def sqlite_file(file: Path) -> dict[str, Any]:
-    return {"ENGINE": "django.db.backends.sqlite3", "NAME": file, "OPTIONS": dict(SQLITE_OPTIONS)}
 
 
 class InvalidVariable(ImproperlyConfigured):

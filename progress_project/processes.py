@@ -103,7 +103,6 @@ class Supervisor:
                     await asyncio.wait_for(self._stopping.wait(), pause)
 
     async def _run_once(self, program: Program) -> str:
-        """Returns the reason of its exit."""
         process = await asyncio.create_subprocess_exec(
             *program.command,
             env=self._env,
@@ -124,7 +123,6 @@ class Supervisor:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     async def _relay(self, program: Program, process: asyncio.subprocess.Process) -> None:
-        """Prints each line of its output after its name."""
         if process.stdout is None:
             return
         head = f"{program.name:{self._width}} | ".encode()

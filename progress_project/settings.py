@@ -7,6 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from corsheaders.defaults import default_headers
 from django.core import checks
@@ -20,7 +21,6 @@ from progress_project.environment import (
     integer,
     one_of,
     path,
-    sqlite_file,
     time_zone,
     words,
 )
@@ -108,9 +108,9 @@ TEMPLATES = [
 
 # The databases
 
+_sqlite = database(f"sqlite:///{quote(str(VAR_DIR / 'progress.sqlite3'))}")
 DATABASES = {
-    "default": env("DATABASE_URL", database, default=None)
-    or sqlite_file(VAR_DIR / "progress.sqlite3"),
+    "default": env("DATABASE_URL", database, default=_sqlite),
 }
 if _progress_database := env("PROGRESS_DATABASE_URL", database, default=None):
     DATABASES["progress"] = _progress_database

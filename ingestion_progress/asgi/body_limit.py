@@ -114,8 +114,6 @@ class DeclaredBody:
 
 
 class BodyReader:
-    """Receives a body and counts its bytes."""
-
     def __init__(self, receive: Receive, declared: "DeclaredBody") -> None:
         self.declared = declared
         self._receive = receive

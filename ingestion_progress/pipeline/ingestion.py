@@ -54,7 +54,6 @@ def load_parsers() -> None:
 
 
 def ingest_document(job: JobTracker, document: Document) -> None:
-    """Runs the stages of one document and reports them to a running job."""
     components = Components(graph=DatabaseGraph(document.pk))
     with _open(document) as file:
         content = read_document(job, document, file, components.describer)

@@ -39,7 +39,6 @@ class DocumentVersion:
         transaction.on_commit(lambda: setattr(self, "is_committed", True), using=self._using)
 
     def accept(self) -> None:
-        """Discards the older versions."""
         if self._document.replaced:
             self._keep(lambda versions, index: versions[index:])
 

@@ -32,8 +32,6 @@ class DocxParser:
 
 
 def _collector(embedded: dict[str, bytes]) -> Any:
-    """Stores the bytes of each picture under its `src` in the HTML."""
-
     def collect(image: Any) -> dict[str, str]:
         source = f"embedded:{len(embedded)}"
         try:
