@@ -1,7 +1,5 @@
 """The streams of all active jobs, and what was sent to them about jobs that are not active."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime

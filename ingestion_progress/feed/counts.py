@@ -1,7 +1,5 @@
 """What the feed of a process counts, for `/metrics`."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """How a stream ends, and why."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from enum import StrEnum
 

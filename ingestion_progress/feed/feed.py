@@ -1,7 +1,5 @@
 """The subscriptions of this process; starts and stops everything else."""
 
-from __future__ import annotations
-
 import asyncio
 import functools
 import random

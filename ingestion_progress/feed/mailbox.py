@@ -1,7 +1,5 @@
 """What a stream has not sent yet, with one slot per job."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from ingestion_progress.wire.frames import Frame

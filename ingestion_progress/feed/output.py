@@ -1,7 +1,5 @@
 """What one client receives: frames and messages as plain bytes or as one gzip member."""
 
-from __future__ import annotations
-
 from ingestion_progress.feed.counts import FeedCounts
 from ingestion_progress.wire.frames import Frame, Message
 from ingestion_progress.wire.gzip import GzipMember

@@ -1,7 +1,5 @@
 """The loop that reads the watched jobs and publishes what has changed."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import math

@@ -1,7 +1,5 @@
 """When the poller reads next, and which jobs: ticks, and a limited rate of reads between them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 

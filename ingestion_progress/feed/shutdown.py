@@ -4,8 +4,6 @@ Each ends between two frames with a `retry:`, and its client reconnects with its
 The delays are random, so that thousands of clients do not reconnect at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextvars
 import os

@@ -1,7 +1,5 @@
 """Where a subscription writes its bytes."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Protocol
 

@@ -1,7 +1,5 @@
 """One open stream's place in the feed."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 from asyncio import AbstractEventLoop

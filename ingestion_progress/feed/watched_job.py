@@ -1,7 +1,5 @@
 """One watched job: its newest state, who receives it, and when it may be sent again."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field

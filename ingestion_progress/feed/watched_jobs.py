@@ -1,7 +1,5 @@
 """Everything that is watched in a process: jobs by name, and all active jobs."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Mapping
 from datetime import datetime

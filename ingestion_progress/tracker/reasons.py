@@ -3,8 +3,6 @@
 The exception itself is re-raised or logged where it happens, with its traceback.
 """
 
-from __future__ import annotations
-
 import errno
 import re
 import socket

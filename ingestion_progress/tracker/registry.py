@@ -1,7 +1,5 @@
 """The trackers that a process keeps between calls, by job id."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 from typing import TypeVar

@@ -3,8 +3,6 @@
 They carry no state and may get lost: the feed reads the database at its next tick anyway.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

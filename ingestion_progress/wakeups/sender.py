@@ -4,8 +4,6 @@ A flush adds the id of its job and returns. Notifications that follow each other
 slow transport, are merged. A notification that cannot be sent is dropped, because feeds poll.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import threading

@@ -1,7 +1,5 @@
 """Types of the ASGI specification, and an extension of it."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 

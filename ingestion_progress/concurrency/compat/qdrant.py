@@ -1,7 +1,5 @@
 """qdrant-client: the SQLite database behind a local collection."""
 
-from __future__ import annotations
-
 import contextlib
 import traceback
 from collections.abc import Iterator

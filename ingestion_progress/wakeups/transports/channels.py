@@ -4,8 +4,6 @@
 receiver sends itself a probe through the layer.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any
