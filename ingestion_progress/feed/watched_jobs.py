@@ -30,8 +30,9 @@ class WatchedJobs:
         return bool(self.active.subscribers or self.active.joining)
 
     def watch(self, job_id: str) -> WatchedJob:
-        job = self.by_id[job_id] = WatchedJob(job_id, self.active.subscribers)
-        return job
+        if job_id not in self.by_id:
+            self.by_id[job_id] = WatchedJob(job_id, self.active.subscribers)
+        return self.by_id[job_id]
 
     def leave(self, subscription: Subscription) -> None:
         """Forgets the subscription, and the jobs that nobody watches any longer."""

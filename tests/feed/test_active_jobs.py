@@ -249,7 +249,7 @@ class TestScans:
         assert active.broken(1.0)
         active.leave(other)
 
-        assert not active.is_watched
+        assert not active.subscribers | active.joining
         assert not active.sent
         assert not active.broken(1.0)
         later = NOW + timedelta(hours=1)
