@@ -142,6 +142,79 @@ def test_an_ended_job_has_no_liveness():
     assert not Job.objects.active().exists()
 
 
+def test_each_status_has_its_jobs():
+    now = timezone.now()
+    for status in JobStatus:
+        finished_at = now if status.is_final else None
+        make_job(id=status, status=status, heartbeat_at=now, finished_at=finished_at)
+    jobs = Job.objects
+    found = {
+        name: set(getattr(jobs, name)().values_list("pk", flat=True))
+        for name in ("queued", "running", "active", "finished")
+    }
+    assert found == {
+        "queued": {"queued"},
+        "running": {"running"},
+        "active": {"queued", "running"},
+        "finished": {"succeeded", "failed", "cancelled", "lost"},
+    }
+
+
+@pytest.mark.parametrize("status", sorted(JobStatus))
+def test_only_a_running_job_is_stalled_or_silent(status):
+    now = timezone.now()
+    long_ago = now - timedelta(hours=1)
+    finished_at = now if status.is_final else None
+    make_job(id="a", status=status, finished_at=finished_at, heartbeat_at=now, updated_at=long_ago)
+    make_job(id="b", status=status, finished_at=finished_at, heartbeat_at=long_ago)
+    expected = ([("a")], [("b")]) if status is JobStatus.RUNNING else ([], [])
+    found = (Job.objects.stalled(), Job.objects.silent())
+    assert tuple([job.pk for job in jobs] for jobs in found) == expected
+
+
+def test_liveness_changes_after_its_limit_and_not_at_it(running):
+    job = running(heartbeat=0, updated=0)
+    job.updated_at = job.heartbeat_at
+    waiting = make_job()
+
+    def at(seconds: float) -> Liveness | None:
+        return job.liveness(job.heartbeat_at + timedelta(seconds=seconds))
+
+    assert (at(60), at(60.001)) == (Liveness.WORKING, Liveness.LOST)
+    job.heartbeat_at += timedelta(seconds=100)
+    assert (at(20), at(20.001)) == (Liveness.WORKING, Liveness.STALLED)
+    job.heartbeat_at = None
+    assert job.liveness(job.updated_at + timedelta(seconds=60.001)) is Liveness.LOST
+    limit = waiting.created_at + timedelta(seconds=60)
+    assert waiting.liveness(limit) is Liveness.QUEUED
+    assert waiting.liveness(limit + timedelta(seconds=0.001)) is Liveness.STARVED
+
+
+def test_version_differs_by_attempt_revision_and_time():
+    job = make_job()
+    versions = {job.version}
+    for name, value in {
+        "epoch": "e",
+        "revision": 7,
+        "updated_at": job.updated_at + timedelta(milliseconds=1),
+    }.items():
+        setattr(job, name, value)
+        versions.add(job.version)
+    assert len(versions) == 4
+    milliseconds = round(job.updated_at.timestamp() * 1000)
+    assert job.version == f"e-7-{milliseconds}"
+
+
+def test_rows_are_named_by_what_they_are_about():
+    job = make_job(id="j")
+    assert str(job) == "report.pdf (j)"
+    assert str(Job(id="j", document_id="d")) == "d (j)"
+    assert str(Stage(job=job, name="one", processed=2, unit="pages")) == "one: 2/? pages"
+    assert str(Stage(job=job, name="one", processed=2, total=5)) == "one: 2/5"
+    assert str(Worker(job=job, number=1, current_chunk="c-1")) == "worker 1: idle c-1"
+    assert str(JobEvent(job=job, level="info", message="m")) == "info: m"
+
+
 def test_made_id_is_no_option_of_a_command(monkeypatch):
     drawn = iter(["-KJxYw", "--json", "a-b"])
     monkeypatch.setattr("secrets.token_urlsafe", lambda size: next(drawn))

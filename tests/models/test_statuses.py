@@ -28,3 +28,29 @@ def test_the_clock_of_a_stage_stops_at_its_endings_only():
         StageStatus.ERROR,
         StageStatus.SKIPPED,
     }
+
+
+def test_each_status_has_its_predecessors():
+    active = {JobStatus.QUEUED, JobStatus.RUNNING}
+    assert {status: status.predecessors for status in JobStatus} == {
+        JobStatus.QUEUED: set(),
+        JobStatus.RUNNING: {JobStatus.QUEUED},
+        JobStatus.SUCCEEDED: {JobStatus.RUNNING},
+        JobStatus.FAILED: active,
+        JobStatus.CANCELLED: active,
+        JobStatus.LOST: active,
+    }
+    pending, running, error = StageStatus.PENDING, StageStatus.IN_PROGRESS, StageStatus.ERROR
+    assert {status: status.predecessors for status in StageStatus} == {
+        pending: set(),
+        running: {pending, error},
+        error: {pending, running},
+        StageStatus.COMPLETED: {pending, running, error},
+        StageStatus.SKIPPED: {pending, running, error},
+    }
+
+
+def test_job_is_active_until_its_final_status():
+    assert JobStatus.active() == {JobStatus.QUEUED, JobStatus.RUNNING}
+    assert JobStatus.final() == set(JobStatus) - JobStatus.active()
+    assert [status for status in JobStatus if status.has_succeeded] == [JobStatus.SUCCEEDED]

@@ -26,9 +26,10 @@ from ingestion_progress.tracker import (
     request_cancellation,
 )
 from ingestion_progress.tracker.changes import JobChanges
-from ingestion_progress.tracker.lifecycle import start_attempt
-from ingestion_progress.tracker.plan import JobPlan
+from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import finish_attempt, write_changes
+from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -54,6 +55,28 @@ def test_a_queued_job_has_the_default_stages_in_order_and_its_pool():
     assert list(job.workers.values_list("number", flat=True)) == [1, 2]
 
 
+def test_a_queued_job_has_all_that_was_declared_and_no_sign_of_life():
+    declared = {"job_id": "job", "document_id": "d", "batch": "b", "workers": 2}
+    queue_job("a.pdf", stages={"x": 3}, **declared)
+    job = Job.objects.get()
+    assert (job.pk, job.document_id, job.document_name, job.batch) == ("job", "d", "a.pdf", "b")
+    assert (job.pool_size, job.attempt, job.revision, job.event_count) == (2, 1, 0, 0)
+    assert list(job.stages.values_list("name", "position", "weight")) == [("x", 0, 3)]
+    assert job.created_at == job.updated_at
+    assert (job.started_at, job.heartbeat_at) == (None, None)
+
+
+def test_a_job_that_is_started_at_once_is_alive():
+    attempt = start(document_id="d", batch="b", total_chunks=3, total_images=4)
+    job = Job.objects.get()
+    assert attempt == Attempt(
+        job_id="job", epoch=job.epoch, document_id="d", stage_names=tuple(DEFAULT_WEIGHTS)
+    )
+    assert (job.batch, job.total_chunks, job.total_images) == ("b", 3, 4)
+    assert job.created_at == job.updated_at == job.started_at == job.heartbeat_at
+    assert list(job.events.values_list("message", "level")) == [("Started", "info")]
+
+
 def test_stages_by_name_have_the_weights_of_their_kind():
     named = queue_job("a.pdf", stages=["extraction", "proofreading", "vlm"])
     weighed = queue_job("a.pdf", stages={"extraction": 1, "vlm": 2.5})
@@ -72,6 +95,7 @@ def test_the_document_id_is_the_job_id_unless_given():
 
 def test_an_id_is_taken_once():
     queue_job("a.pdf", job_id="job")
+    start("newer")
     with pytest.raises(JobExists, match="Job job exists and is queued"):
         queue_job("b.pdf", job_id="job")
 
@@ -169,6 +193,10 @@ def test_a_running_or_ended_job_does_not_start_again_by_accident():
     start()
     with pytest.raises(JobExists, match="is running"):
         start()
+    request_cancellation("job")
+    fail_job("job", "broken")
+    with pytest.raises(JobExists, match="is failed"):
+        start()
 
 
 def test_a_restart_has_a_new_epoch_and_keeps_the_log():
@@ -238,7 +266,9 @@ def test_a_restart_frees_the_workers_of_an_attempt_that_was_running():
 
 def test_a_queued_job_is_cancelled_at_once_and_then_refuses_to_start():
     queue_job("a.pdf", job_id="job")
-    assert request_cancellation("job").job_status is JobStatus.CANCELLED
+    job = request_cancellation("job")
+    assert (job.job_status, job.error) == (JobStatus.CANCELLED, "Cancelled on request.")
+    assert job.cancel_requested_at is None
     with pytest.raises(JobCancelled):
         start()
 
@@ -250,7 +280,12 @@ def test_a_running_job_is_asked_to_stop_and_readers_see_it():
     assert job.job_status is JobStatus.RUNNING
     assert job.cancel_requested_at is not None
     assert job.revision == before + 1
-    assert request_cancellation("job").cancel_requested_at == job.cancel_requested_at
+    again = request_cancellation("job")
+    assert (again.cancel_requested_at, again.revision) == (job.cancel_requested_at, job.revision)
+    assert list(job.events.values_list("message", "level")) == [
+        ("Started", "info"),
+        ("Cancellation requested", "warning"),
+    ]
 
 
 def test_a_job_without_heartbeats_is_cancelled_at_once():
@@ -265,7 +300,9 @@ def test_an_ended_job_cannot_be_cancelled():
         request_cancellation("job")
 
 
-@pytest.mark.parametrize("act", [request_cancellation, delete_job])
+@pytest.mark.parametrize(
+    "act", [request_cancellation, delete_job, join_attempt, lambda job_id: fail_job(job_id, "why")]
+)
 def test_unknown_job_is_not_found(act):
     with pytest.raises(JobNotFound, match="Job not found: nothing"):
         act("nothing")
@@ -335,13 +372,15 @@ def test_a_job_that_comes_back_or_ends_during_the_search_for_silent_ones_is_not_
 
 def test_silent_jobs_are_lost_and_the_others_are_not():
     start("dead", stages=["one"])
+    start("dead too")
     start("alive")
     Stage.objects.filter(job="dead").update(status=StageStatus.IN_PROGRESS, in_flight=3)
     silence("dead")
-    assert record_lost_jobs() == 1
+    silence("dead too")
+    assert record_lost_jobs() == 2
     assert record_lost_jobs() == 0
     dead = Job.objects.get(pk="dead")
-    assert dead.job_status is JobStatus.LOST
+    assert (dead.job_status, dead.error) == (JobStatus.LOST, "Its worker gave no sign of life.")
     assert dead.stages.get().stage_status is StageStatus.ERROR
     assert dead.stages.get().in_flight == 0
     assert Job.objects.get(pk="alive").job_status is JobStatus.RUNNING
@@ -352,6 +391,27 @@ def test_a_job_that_never_got_a_tracker_can_fail():
     fail_job("job", "The queue is gone.")
     job = Job.objects.get()
     assert (job.status, job.error) == ("failed", "The queue is gone.")
+    with pytest.raises(InvalidTransition, match="is failed and cannot become failed"):
+        fail_job("job", "again")
+
+
+def test_only_a_running_attempt_is_joined_unless_an_ended_one_is_wanted():
+    attempt = start(stages=["two", "one"])
+    assert join_attempt("job") == attempt
+    finish_attempt(attempt, JobChanges(), JobStatus.SUCCEEDED)
+    with pytest.raises(InvalidTransition, match="is succeeded and cannot be joined"):
+        join_attempt("job")
+    assert join_attempt("job", even_if_ended=True) == attempt
+
+
+def test_a_restart_with_other_stages_and_workers_replaces_them():
+    start(stages={"one": 2, "two": 1}, workers=3)
+    attempt = restart(stages={"two": 5}, workers=1)
+    assert attempt.stage_names == ("two",)
+    assert list(Stage.objects.values_list("name", "weight")) == [("two", 5)]
+    assert list(Worker.objects.values_list("number", flat=True)) == [1]
+    assert restart().stage_names == ("two",)
+    assert Worker.objects.count() == Job.objects.get().pool_size == 1
 
 
 def test_an_end_before_the_start_of_another_hosts_clock_is_moved_to_it():
