@@ -8,6 +8,7 @@ import uuid
 import pytest
 from django.db import connections
 
+from ingestion_progress import attach
 from ingestion_progress.exceptions import (
     InvalidCount,
     InvalidTransition,
@@ -15,7 +16,7 @@ from ingestion_progress.exceptions import (
     ProgressUnavailable,
     UnknownStage,
 )
-from ingestion_progress.models import Job, Stage
+from ingestion_progress.models import Job, JobEvent, Stage
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.progress_manager import (
     PipelineProgressManager,
@@ -240,6 +241,94 @@ def test_calls_while_the_database_is_down_raise_a_clear_error(manager, settings,
     background_writer.call(disconnect_the_database)
     with pytest.raises(ProgressUnavailable, match=f"did not confirm the {action} of job job in"):
         ask(manager, "job")
+
+
+@pytest.mark.parametrize("status", sorted(StageStatus))
+async def test_stage_gets_the_given_status(manager, status):
+    manager.start_document("job", "a.pdf", stages=["one", "two"])
+    await manager.update_stage("job", "one", 2, 3, 1, status=status)
+    manager.get_progress("job")  # writes it
+    stage = await Stage.objects.aget(name="one")
+    is_in_flight = status in {StageStatus.PENDING, StageStatus.IN_PROGRESS}
+    expected = StageStatus.IN_PROGRESS if status is StageStatus.PENDING else status  # it counts
+    assert (stage.stage_status, stage.processed, stage.total) == (expected, 2, 3)
+    assert stage.in_flight == int(is_in_flight)
+    errors = [event.message async for event in JobEvent.objects.filter(level="error", stage="one")]
+    assert errors == (["The stage reported an error."] if status is StageStatus.ERROR else [])
+    assert (await Job.objects.aget()).job_status is JobStatus.RUNNING
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_job_ends_with_a_completed_stage_and_not_with_a_count(manager, is_async):
+    async def update(*args: object, **names: object) -> None:
+        if is_async:
+            await manager.update_stage("job", *args, **names)
+        else:
+            manager.update_stage_sync("job", *args, **names)
+
+    manager.start_document("job", "a.pdf", stages=["one", "two"])
+    with attach("job") as other:
+        other.stage("one").complete()
+        other.stage("two").complete()
+    await update("one", processed=3)
+    await update("two", status=StageStatus.IN_PROGRESS)
+    assert (await Job.objects.aget()).job_status is JobStatus.RUNNING
+    await update("two", status=StageStatus.SKIPPED)
+    assert (await Job.objects.aget()).job_status is JobStatus.SUCCEEDED
+
+
+async def test_workers_and_metrics_are_those_that_were_given(manager):
+    manager.start_document("job", "a.pdf", workers=1)
+    worker = {"id": 1, "status": "processing", "current_chunk": "c", "progress_percent": 30}
+    await manager.update_workers("job", [worker], max_workers=4, queue_depth=2)
+    await manager.update_metrics("job", relations_total=5, tables=6)
+    progress = manager.get_progress("job")
+    pool = progress.worker_pool
+    assert (pool.active, pool.max, pool.queue_depth) == (1, 4, 2)
+    assert pool.workers[0].model_dump() == worker
+    assert progress.metrics.relations_total == 5
+    assert (await Job.objects.aget()).counters == {"tables": 6}
+    await manager.update_workers("job", max_workers=0, queue_depth=0)
+    pool = manager.get_progress("job").worker_pool
+    assert pool.queue_depth == 0
+    assert (await Job.objects.aget()).pool_size == 0
+
+
+def test_start_declares_all_that_was_given(manager):
+    progress = manager.start_document("job", "a.pdf", 3, 4, stages={"x": 2}, workers=5)
+    assert (progress.document_id, progress.document_name) == ("job", "a.pdf")
+    assert (progress.total_chunks, progress.total_images) == (3, 4)
+    assert (list(progress.stages), progress.worker_pool.max) == (["x"], 5)
+
+
+def test_document_fails_without_a_reason_too(manager):
+    manager.start_document("job", "a.pdf", stages=["one"])
+    manager.fail_document("job")
+    job = Job.objects.get()
+    assert (job.status, job.error) == ("failed", "")
+    with pytest.raises(InvalidTransition):
+        manager.fail_document("job", "again")
+
+
+def test_unknown_document_is_found_by_none_and_its_error_names_five_that_run(manager):
+    for n in range(7):
+        manager.start_document(f"job-{n}", "a.pdf")
+    manager.complete_document("job-6")
+    assert manager.get_progress("unknown") is None
+    with pytest.raises(JobNotFound) as caught:
+        manager.complete_document("unknown")
+    named = str(caught.value).partition("Running now: ")[2].rstrip(".").split(", ")
+    assert len(named) == 5
+    assert set(named) < {f"job-{n}" for n in range(6)}
+
+
+def test_removal_ends_the_heartbeats_of_the_document(manager):
+    manager.start_document("job", "a.pdf")
+    buffer = manager._trackers.kept("job").buffer
+    assert buffer in background_writer._live
+    manager.remove_document("job")
+    assert buffer not in background_writer._live
+    assert manager._trackers.kept("job") is None
 
 
 def test_what_is_removed_is_gone(manager):

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 from typing import NoReturn, cast
 
 import pytest
+from django.db import IntegrityError, OperationalError, connection
 
-from ingestion_progress.exceptions import InvalidTransition
-from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.exceptions import InvalidTransition, JobCancelled, JobSuperseded
+from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker.buffer import Buffer, Writer
 from ingestion_progress.tracker.changes import (
     MAX_PENDING_EVENTS,
@@ -17,7 +18,9 @@ from ingestion_progress.tracker.changes import (
     JobChanges,
     WorkerChange,
 )
-from ingestion_progress.tracker.plan import Attempt
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import Attempt, JobPlan
+from ingestion_progress.tracker.sql import WriteResult
 from ingestion_progress.tracker.writer import background_writer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -158,3 +161,163 @@ def test_writer_learns_of_changes_that_a_waiting_caller_could_not_write():
         buffer.write(fail)
     assert writer.noticed == [buffer]
     assert buffer.take().counters["entities_total"].delta == 1
+
+
+class Notices:
+    """A writer that only records what it is told."""
+
+    def __init__(self) -> None:
+        self.urgent: list[bool] = []
+
+    def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None:
+        self.urgent.append(is_urgent)
+
+
+def test_writer_is_notified_once_until_it_takes_the_changes_and_always_if_urgent(buffer):
+    buffer.writer = notices = Notices()
+
+    def change(*, is_urgent: bool = False) -> None:
+        with buffer.change(is_urgent=is_urgent) as changes:
+            changes.counters["n"].delta += 1
+
+    change()
+    change()
+    assert notices.urgent == [False]
+    change(is_urgent=True)
+    assert notices.urgent == [False, True]
+    assert buffer.take().counters["n"].delta == 3
+    change()
+    change()
+    assert notices.urgent == [False, True, False]
+
+
+def test_changes_are_locked_while_they_are_changed(buffer):
+    buffer.writer = Notices()
+    with buffer.change():
+        assert buffer.lock.locked()
+    assert not buffer.lock.locked()
+
+
+@pytest.mark.parametrize(("level", "errors"), [("info", 0), ("warning", 0), ("error", 1)])
+def test_line_of_the_log_keeps_its_fields_and_errors_count(buffer, level, errors):
+    buffer.writer = Notices()
+    buffer.log("m", level=level, stage="one", item="page 3")
+    changes = buffer.take()
+    (entry,) = changes.events
+    assert (entry.level, entry.message, entry.stage, entry.item) == (level, "m", "one", "page 3")
+    assert changes.counters["error_count"].delta == errors
+    with pytest.raises(ValueError, match="shout"):
+        buffer.log("m", level="shout")
+
+
+def result(status: JobStatus = JobStatus.RUNNING, *, is_cancel_requested: bool = False):
+    return WriteResult(status=status, is_cancel_requested=is_cancel_requested, stages=())
+
+
+@pytest.mark.parametrize(
+    ("learned", "raised"),
+    [
+        (result(), None),
+        (result(is_cancel_requested=True), JobCancelled),
+        (result(JobStatus.FAILED), JobSuperseded),
+        (result(JobStatus.CANCELLED, is_cancel_requested=True), JobCancelled),
+        (None, JobSuperseded),
+    ],
+)
+def test_state_of_the_job_decides_whether_the_task_continues(buffer, learned, raised):
+    buffer.is_cancel_requested, buffer.is_over = True, True  # of an earlier look
+    buffer.learn(learned)
+    if raised is None:
+        buffer.raise_if_cancelled()
+    else:
+        with pytest.raises(raised, match="job"):
+            buffer.raise_if_cancelled()
+    assert buffer.is_over is (learned is None or learned.status.is_final)
+
+
+def test_write_takes_all_changes_and_learns_the_state(buffer):
+    def write(attempt: Attempt, changes: JobChanges) -> WriteResult:
+        assert attempt is buffer.attempt
+        assert changes.counters["n"].delta == 1
+        return result(JobStatus.FAILED, is_cancel_requested=True)
+
+    buffer.changes.counters["n"].delta += 1
+    assert buffer.write(write).status is JobStatus.FAILED
+    assert (buffer.is_over, buffer.is_cancel_requested) == (True, True)
+    assert not buffer.changes
+
+
+@pytest.mark.parametrize("error", [OperationalError("down"), ValueError("wrong")])
+def test_write_that_fails_puts_the_changes_back(buffer, error):
+    def write(*_: object) -> WriteResult:
+        raise error
+
+    buffer.writer = Notices()
+    buffer.changes.counters["n"].delta += 1
+    with pytest.raises(type(error)):
+        buffer.write(write)
+    assert buffer.take().counters["n"].delta == 1
+    assert not buffer.is_over
+
+
+def test_write_of_a_superseded_attempt_drops_the_changes(buffer):
+    def write(*_: object) -> WriteResult:
+        raise JobSuperseded("job")
+
+    buffer.changes.counters["n"].delta += 1
+    with pytest.raises(JobSuperseded):
+        buffer.write(write)
+    assert buffer.is_over
+    assert not buffer.take()
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+class TestFlush:
+    @pytest.fixture
+    def running(self) -> Buffer:
+        attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
+        buffer = Buffer(attempt, background_writer)
+        buffer.changes.counters["entities_total"].delta += 1
+        return buffer
+
+    def test_superseded_attempt_is_over_and_logged(self, running, caplog):
+        start_attempt(JobPlan("a.pdf", job_id="job"), restart=True)
+        running.flush()
+        assert running.is_over
+        assert not running.changes
+        (record,) = caplog.records
+        assert (record.message, record.job_id) == ("tracker_superseded", "job")
+
+    @pytest.mark.parametrize("error", [IntegrityError("refused"), ValueError("many")])
+    def test_refused_changes_are_dropped_and_logged_with_the_traceback(
+        self, running, caplog, error
+    ):
+        def refuse(*_: object) -> None:
+            raise error
+
+        with connection.execute_wrapper(refuse):
+            running.flush()
+        assert not running.is_over
+        assert not running.changes
+        record = next(each for each in caplog.records if each.message == "tracker_changes_refused")
+        assert (record.job_id, record.levelname) == ("job", "ERROR")
+        assert record.exc_info[1] is not None
+
+    def test_outage_keeps_the_changes(self, running):
+        def refuse(*_: object) -> None:
+            raise OperationalError("down")
+
+        with connection.execute_wrapper(refuse), pytest.raises(OperationalError):
+            running.flush()
+        assert running.take().counters["entities_total"].delta == 1
+
+
+def test_forked_child_forgets_what_its_parent_writes(buffer):
+    buffer.changes.counters["n"].delta += 1
+    buffer.is_noticed = True
+    with buffer.lock:  # in the parent, by a thread that the child does not have
+        buffer.forget()
+        assert not buffer.lock.locked()
+    assert not buffer.changes
+    assert not buffer.is_noticed

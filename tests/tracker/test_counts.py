@@ -20,8 +20,9 @@ def test_counts_below_zero_or_above_the_total_are_refused():
         stage = job.stage("one", total=5)
         with pytest.raises(InvalidCount, match="n is -1"):
             stage.advance(-1)
-        with pytest.raises(InvalidCount, match="above its total of 5"):
-            stage.set(processed=6)
+        for total in (5, 1):
+            with pytest.raises(InvalidCount, match=f"above its total of {total}"):
+                stage.set(processed=total + 1, total=total)
         stage.set(processed=6, total=6)
         for wrong in (-1, 101, float("nan")):
             with pytest.raises(InvalidCount, match="from 0 to 100"):

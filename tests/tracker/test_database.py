@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from django.db import OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError, connection, transaction
 
-from ingestion_progress.tracker.database import Call, Calls
+from ingestion_progress.exceptions import ProgressUnavailable
+from ingestion_progress.tracker.database import (
+    Call,
+    Calls,
+    holds_sqlite_lock,
+    is_transient,
+    timeout_as_unavailable,
+)
 
 NOW, DEADLINE = 0.0, 5.0
 
@@ -58,3 +65,85 @@ def test_only_calls_whose_deadline_has_passed_expire(calls, written):
     assert isinstance(late.future.exception(0), TimeoutError)
     calls.perform(lambda: NOW)
     assert written == ["early"]
+
+
+def failing_with(error: Exception) -> Call[None]:
+    def write() -> None:
+        raise error
+
+    return Call(write=write, deadline=DEADLINE)
+
+
+def test_call_that_fails_at_its_deadline_is_not_tried_again(calls, written):
+    calls.append(call := failing_with(OperationalError("the database is down")))
+    calls.append(Call(write=lambda: written.append("next"), deadline=DEADLINE))
+    with pytest.raises(OperationalError):
+        calls.perform(lambda: DEADLINE - 1)
+    assert not call.future.done()
+    calls.perform(lambda: DEADLINE)
+    assert isinstance(call.future.exception(0), TimeoutError)
+    assert written == ["next"]
+
+
+@pytest.mark.parametrize("error", [IntegrityError("taken"), ValueError("wrong"), KeyError("x")])
+def test_caller_gets_an_error_that_will_not_pass(calls, written, error):
+    calls.append(call := failing_with(error))
+    calls.append(Call(write=lambda: written.append("next"), deadline=DEADLINE))
+    calls.perform(lambda: NOW)
+    assert call.future.exception(0) is error
+    assert written == ["next"]
+
+
+@pytest.mark.parametrize("error", [None, ValueError("wrong")])
+def test_call_that_is_given_up_while_it_is_written_fails_nothing(calls, error):
+    def write() -> None:
+        call.future.cancel()
+        if error:
+            raise error
+
+    calls.append(call := Call(write=write, deadline=DEADLINE))
+    calls.perform(lambda: NOW)
+    assert call.future.cancelled()
+    assert not calls
+
+
+def caused_by(name: str) -> OperationalError:
+    error = OperationalError(name)
+    error.__cause__ = type("DriverError", (Exception,), {"sqlite_errorname": name})()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (InterfaceError("closed"), True),
+        (OperationalError("down"), True),
+        (caused_by("SQLITE_BUSY"), True),
+        (caused_by("SQLITE_ERROR"), False),
+        (IntegrityError("taken"), False),
+        (RuntimeError("other"), False),
+    ],
+    ids=repr,
+)
+def test_only_an_outage_is_transient(error, expected):
+    assert is_transient(error) is expected
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.database
+async def test_event_loop_holds_no_lock():
+    assert not holds_sqlite_lock()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.database
+def test_transaction_holds_the_lock_of_sqlite_only():
+    assert not holds_sqlite_lock()
+    with transaction.atomic():
+        assert holds_sqlite_lock() is (connection.vendor == "sqlite")
+
+
+def test_timeout_is_an_error_that_names_the_job_and_the_action():
+    with pytest.raises(ProgressUnavailable, match="did not confirm the end of job j in"):
+        with timeout_as_unavailable("j", "end"):
+            raise TimeoutError

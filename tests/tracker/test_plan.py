@@ -36,12 +36,12 @@ def test_largest_counts_are_those_of_the_columns():
 
 
 def test_pool_has_a_largest_size():
-    assert JobPlan.of("a.pdf", workers=MAX_POOL_SIZE).workers == MAX_POOL_SIZE == 10_000
+    assert JobPlan("a.pdf", workers=MAX_POOL_SIZE).workers == MAX_POOL_SIZE == 10_000
     with pytest.raises(ValueError, match="at most 10000 workers, not 10001"):
-        JobPlan.of("a.pdf", workers=MAX_POOL_SIZE + 1)
+        JobPlan("a.pdf", workers=MAX_POOL_SIZE + 1)
     for wrong in ({"workers": -1}, {"total_chunks": -1}, {"total_images": 2**31}):
         with pytest.raises(InvalidCount, match=next(iter(wrong))):
-            JobPlan.of("a.pdf", **wrong)
+            JobPlan("a.pdf", **wrong)
 
 
 def test_longest_names_are_kept():

@@ -282,6 +282,15 @@ class TestLog:
             2000,
         ]
 
+    @pytest.mark.parametrize(("counted", "stored"), [(0, 3), (1, 2), (3, 0), (5, 0)])
+    def test_log_that_is_full_takes_no_more_lines(self, attempt, settings, counted, stored):
+        settings.INGESTION_PROGRESS_MAX_EVENTS_PER_JOB = 3
+        Job.objects.update(event_count=counted)
+        line = EventEntry(at=NINE, level=EventLevel.INFO, message="line")
+        write_changes(attempt, JobChanges(events=[line] * 4))
+        assert JobEvent.objects.filter(message="line").count() == stored
+        assert Job.objects.get().event_count == counted + 4
+
     @pytest.mark.parametrize("stored", [0, 2])
     def test_lines_that_were_dropped_before_the_write_are_counted(self, attempt, stored):
         line = EventEntry(at=NINE, level=EventLevel.INFO, message="line")

@@ -8,9 +8,9 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from ingestion_progress import track
-from ingestion_progress.exceptions import JobCancelled
-from ingestion_progress.models import Job, Stage
-from ingestion_progress.models.statuses import JobStatus, StageStatus
+from ingestion_progress.exceptions import InvalidCount, JobCancelled
+from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.testing import InlineWriter, synchronous_tracking
 from ingestion_progress.tracker import request_cancellation, stages
 from ingestion_progress.tracker.writer import use_writer
@@ -180,3 +180,113 @@ class TestLife:
             job.buffer.put_back(taken)
             job.flush()
             assert row().stage_status is StageStatus.SKIPPED
+
+
+@pytest.mark.usefixtures("written_at_once")
+class TestStart:
+    @pytest.mark.parametrize(
+        ("act", "is_started"),
+        [
+            (lambda stage: stage.start(), True),
+            (lambda stage: stage.advance(0), True),
+            (lambda stage: list(stage.iterate([])), True),
+            (lambda stage: stage.set(processed=1), True),
+            (lambda stage: stage.set(in_flight=1), True),
+            (lambda stage: stage.in_flight().__enter__(), True),
+            (lambda stage: stage.__enter__(), True),
+            (lambda stage: stage.set(processed=0, total=3, in_flight=0), False),
+            (lambda stage: stage.grow(3), False),
+            (lambda stage: stage.describe(total=3, unit="pages"), False),
+            (lambda stage: stage.record_error("m"), False),
+        ],
+    )
+    def test_work_starts_a_stage_and_a_total_does_not(self, act, is_started):
+        with track("a.pdf", stages=["one"]) as job:
+            act(job.stage("one"))
+            expected = StageStatus.IN_PROGRESS if is_started else StageStatus.PENDING
+            assert row().stage_status is expected
+            assert (row().started_at is not None) is is_started
+
+    async def test_async_iterable_without_items_starts_it_too(self):
+        async with track("a.pdf", stages=["one"]) as job:
+            assert [item async for item in job.stage("one").aiterate(async_items(0))] == []
+            assert (await sync_to_async(row)()).stage_status is StageStatus.IN_PROGRESS
+
+    @pytest.mark.parametrize("name", ["advance", "grow", "in_flight"])
+    def test_negative_number_is_refused(self, name):
+        with track("a.pdf", stages=["one"]) as job, pytest.raises(InvalidCount, match="is -1"):
+            with getattr(job.stage("one"), name)(-1):
+                """Only `in_flight` is a block."""
+
+    def test_iteration_takes_the_length_as_the_total_if_none_is_known(self):
+        with track("a.pdf", stages=["one", "two"]) as job:
+            stage = job.stage("one", total=9)
+            list(stage.iterate([1, 2]))
+            assert (row().processed, row().total) == (2, 9)
+            list(job.stage("two").iterate(iter([1, 2])))
+            second = Stage.objects.get(name="two")
+            assert (second.processed, second.total) == (2, 0)
+
+    def test_total_that_is_set_after_growth_is_known_and_may_be_reached(self):
+        with track("a.pdf", stages=["one"]) as job:
+            stage = job.stage("one")
+            stage.grow(2)
+            stage.set(processed=5)  # the grown total is of several trackers
+            stage.set(processed=0, total=2)
+            stage.grow(1)
+            stage.set(processed=3)
+            with pytest.raises(InvalidCount, match="above its total of 3"):
+                stage.set(processed=4)
+            assert (row().processed, row().total) == (3, 3)
+
+
+@pytest.mark.usefixtures("written_at_once")
+class TestLog:
+    @pytest.mark.parametrize(
+        ("act", "status", "line"),
+        [
+            (lambda stage: stage.fail("why"), "error", ("why", "error")),
+            (lambda stage: stage.skip("why"), "skipped", ("Skipped: why", "info")),
+            (lambda stage: stage.skip(), "skipped", ("Skipped", "info")),
+            (lambda stage: stage.record_error("why"), "pending", ("why", "error")),
+        ],
+    )
+    def test_failure_and_skip_are_logged_with_their_stage(self, act, status, line):
+        with track("a.pdf", stages=["one"]) as job:
+            act(job.stage("one"))
+            assert row().status == status
+            event = JobEvent.objects.get(stage="one")
+            assert (event.message, event.level) == line
+            assert Job.objects.get().error_count == (line[1] == "error")
+
+    def test_long_unit_is_cut(self):
+        with track("a.pdf", stages=["one"]) as job:
+            job.stage("one", unit="u" * 33)
+            assert row().unit == "u" * 31 + "…"
+
+
+@pytest.mark.usefixtures("written_at_once")
+class TestWorkerSlot:
+    def columns(self) -> tuple[str, str, float]:
+        worker = Worker.objects.get()
+        return worker.status, worker.current_chunk, worker.progress_percent
+
+    def test_block_shows_the_chunk_and_its_progress(self):
+        with track("a.pdf", stages=["one"], workers=1) as job:
+            with job.worker(1, chunk="c-1") as slot:
+                assert self.columns() == ("processing", "c-1", 0)
+                for percent in (100, 0, 12.5):
+                    slot.progress(percent)
+                    assert self.columns() == ("processing", "c-1", percent)
+            assert self.columns() == ("idle", "", 0)
+
+    def test_state_may_be_replaced_without_a_block(self):
+        with track("a.pdf", stages=["one"], workers=1) as job:
+            slot = job.worker(1, chunk="c" * 256)
+            slot.change(WorkerStatus.ERROR, 30)
+            assert self.columns() == ("error", "c" * 254 + "…", 30)
+            slot.change(WorkerStatus.IDLE)
+            assert self.columns() == ("idle", "", 0)
+            for wrong in (-0.1, 100.1):
+                with pytest.raises(InvalidCount, match="from 0 to 100"):
+                    slot.change(WorkerStatus.ERROR, wrong)

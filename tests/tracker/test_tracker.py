@@ -21,7 +21,9 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, JobEvent, Worker
 from ingestion_progress.models.statuses import JobStatus, StageStatus
-from ingestion_progress.tracker import request_cancellation
+from ingestion_progress.tracker import JobTracker, request_cancellation
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.reasons import UNEXPECTED
 from ingestion_progress.tracker.writer import background_writer
 from ingestion_progress.wire.snapshots import load_snapshot
@@ -433,6 +435,114 @@ def test_a_job_that_was_deleted_cannot_end():
     Job.objects.all().delete()
     with pytest.raises(JobSuperseded):
         job.complete()
+
+
+def test_all_that_is_declared_reaches_the_job():
+    declared = {"document_id": "d", "batch": "b", "total_chunks": 3, "total_images": 4}
+    tracker = track("a.pdf", job_id="job", stages={"x": 2, "y": 3}, workers=2, **declared)
+    with tracker as job:
+        assert (job.job_id, job.document_id, job.stage_names) == ("job", "d", ("x", "y"))
+        with attach("job") as other:
+            assert (other.document_id, other.stage_names) == ("d", ("x", "y"))
+    row = Job.objects.get()
+    assert (row.pk, row.document_name, row.pool_size) == ("job", "a.pdf", 2)
+    assert {name: getattr(row, name) for name in declared} == declared
+    assert list(row.stages.values_list("name", "weight")) == [("x", 2), ("y", 3)]
+
+
+def test_counts_of_the_job_are_set_one_by_one():
+    with track("a.pdf", stages=["one"], total_chunks=1, total_images=2, workers=3) as job:
+        names = ("total_chunks", "total_images", "queue_depth", "pool_size")
+        for act, expected in [
+            (lambda: job.set_totals(chunks=5), (5, 2, 0, 3)),
+            (lambda: job.set_totals(images=0), (5, 0, 0, 3)),
+            (lambda: job.set_queue_depth(7), (5, 0, 7, 3)),
+            (lambda: job.set_pool_size(9), (5, 0, 7, 9)),
+        ]:
+            act()
+            job.flush()
+            assert Job.objects.values_list(*names).get() == expected
+
+
+def test_metrics_are_replaced_and_added_to_each_in_its_column():
+    metrics = {"entities_total": 1, "relations_total": 2, "neo4j_writes": 3, "qdrant_writes": 4}
+    with track("a.pdf", stages=["one"]) as job:
+        job.set_metrics(**metrics, tables=5)
+        job.set_metrics(**metrics, tables=5)
+        job.count(**metrics)
+        job.count(tables=1)
+    row = Job.objects.get()
+    assert {name: getattr(row, name) for name in metrics} == {n: 2 * v for n, v in metrics.items()}
+    assert row.counters == {"tables": 6}
+
+
+def test_worker_with_a_number_that_no_pool_has_is_refused():
+    with track("a.pdf", stages=["one"]) as job:
+        assert job.worker(10_000).number == 10_000
+        with pytest.raises(ValueError, match="there is no 10001"):
+            job.worker(10_001)
+        with pytest.raises(InvalidCount, match="number is -1"):
+            job.worker(-1)
+
+
+def test_line_of_the_log_is_information_unless_it_says_otherwise():
+    with track("a.pdf", stages=["one"]) as job:
+        job.log("plain")
+        job.log("all", level="warning", stage="one", item="page 3")
+        job.skip("one")
+    names = ("message", "level", "stage", "item")
+    assert list(job.buffer.attempt.stage_names) == ["one"]
+    assert list(Job.objects.get().events.values_list(*names)) == [
+        ("Started", "info", "", ""),
+        ("plain", "info", "", ""),
+        ("all", "warning", "one", "page 3"),
+        ("Skipped", "info", "one", ""),
+        ("Succeeded", "info", "", ""),
+    ]
+
+
+def test_attempt_gets_heartbeats_until_it_ends_or_is_left():
+    with track("a.pdf", job_id="job", stages=["one"]) as job:
+        assert job.buffer in background_writer._live
+        with attach("job") as other:
+            assert other.buffer in background_writer._live
+        assert other.buffer not in background_writer._live
+        assert not job.has_ended
+    assert job.has_ended
+    assert job.buffer not in background_writer._live
+
+
+@pytest.mark.parametrize(
+    ("end", "status", "error"),
+    [
+        (JobTracker.acomplete, "succeeded", ""),
+        (lambda job: job.afail("why"), "failed", "why"),
+    ],
+)
+async def test_async_code_may_end_the_job_early(end, status, error):
+    async with track("a.pdf", stages=["one"]) as job:
+        await end(job)
+        assert job.has_ended
+        assert job.buffer.is_over
+    row = await Job.objects.aget()
+    assert (row.status, row.error) == (status, error)
+
+
+def test_error_of_the_task_is_raised_if_its_end_cannot_be_recorded(caplog):
+    with pytest.raises(ZeroDivisionError), track("a.pdf", job_id="job", stages=["one"]):
+        Job.objects.all().delete()
+        raise ZeroDivisionError
+    record = next(each for each in caplog.records if each.message == "tracker_end_not_recorded")
+    assert (record.job_id, record.levelname) == ("job", "ERROR")
+
+
+def test_attached_block_whose_attempt_is_superseded_ends_quietly(caplog):
+    start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
+    with attach("job") as other:
+        start_attempt(JobPlan("a.pdf", job_id="job"), restart=True)
+    assert other.buffer not in background_writer._live
+    record = next(each for each in caplog.records if each.message == "tracker_superseded")
+    assert record.job_id == "job"
 
 
 async def test_async_code_uses_the_same_names():

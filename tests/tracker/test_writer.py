@@ -14,7 +14,7 @@ from django.db import OperationalError, connection
 
 from ingestion_progress import attach, track
 from ingestion_progress.exceptions import JobSuperseded
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.tracker import writer as writer_module
 from ingestion_progress.tracker.jobs import JobTracker
@@ -22,6 +22,7 @@ from ingestion_progress.tracker.writer import (
     FIRST_RETRY_SECONDS,
     LAST_RETRY_SECONDS,
     BackgroundWriter,
+    current_writer,
     use_writer,
 )
 from ingestion_progress.wire.snapshots import load_snapshot
@@ -311,3 +312,117 @@ def test_cancellation_is_noticed_by_an_explicit_flush(writer):
         request_cancellation(job.job_id)
         job.flush()
         assert job.cancel_requested
+
+
+def test_first_change_after_a_quiet_time_does_not_wait(writer, clock):
+    with track("a.pdf", stages=["one"]) as job:
+        turn(writer)
+        for message in ("first", "second"):
+            clock.now += LONG_SECONDS
+            turn(writer)
+            clock.now += LONG_SECONDS / 2
+            turn(writer)
+            job.log(message)
+            eventually(lambda m=message: JobEvent.objects.filter(message=m).exists())
+
+
+def test_flushes_and_failures_are_counted(writer, clock):
+    with track("a.pdf", stages=["one"]) as job:
+        job.stage("one").start()
+        eventually(lambda: writer.counts.flushes == 1)
+        with DatabaseDown(writer):
+            clock.now += HEARTBEAT_SECONDS
+            fail_once_more(writer)
+        assert writer.counts.failures == 1
+        clock.now = writer._retry_at
+        turn(writer)
+        assert writer.counts.flushes == 1
+
+
+# Calls
+
+
+def test_call_that_failed_is_tried_again_although_no_job_runs(writer):
+    failures = [OperationalError("the database is down")]
+
+    def write() -> str:
+        if failures:
+            raise failures.pop()
+        return "written"
+
+    assert writer.call(write) == "written"
+    assert writer.counts.failures == 1
+
+
+def test_call_whose_caller_gave_up_is_not_written_later(writer, settings):
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = -0.99  # a hung thread gets a second more
+    written = []
+    with writer._working:
+        with pytest.raises(TimeoutError):
+            writer.call(lambda: written.append("given up"))
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 5
+    writer.call(lambda: written.append("next"))
+    assert written == ["next"]
+
+
+async def test_async_call_gives_up_too(writer, settings):
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = -0.99
+    written = []
+    with writer._working:
+        with pytest.raises(TimeoutError):
+            await writer.acall(lambda: written.append("given up"))
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 5
+    await writer.acall(lambda: written.append("next"))
+    assert written == ["next"]
+
+
+def test_error_of_the_code_is_logged_and_the_thread_continues(writer, clock, caplog, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with track("a.pdf", stages=["one"]) as job:
+        with monkeypatch.context() as broken:
+            broken.setattr(writer_module, "renew_heartbeats", fail)
+            clock.now += HEARTBEAT_SECONDS
+            fail_once_more(writer)
+        clock.now = writer._retry_at
+        before = heartbeat_at()
+        turn(writer)
+        assert heartbeat_at() > before
+        job.stage("one").start()
+        eventually(lambda: status_of(job, "one") == "in_progress")
+    record = next(each for each in caplog.records if each.message == "tracker_writer_failed")
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+def test_what_cannot_be_written_before_the_exit_is_logged(writer, monkeypatch, caplog):
+    monkeypatch.setattr(writer_module, "EXIT_SECONDS", 0.0)
+    with track("a.pdf", job_id="job", stages=["one"]) as job:
+        with DatabaseDown(writer):
+            job.log("lost")
+            writer._wake()
+            eventually(lambda: writer.counts.failures)
+            writer.stop()
+            assert writer._thread is None or not writer._thread.is_alive()
+        record = next(
+            each for each in caplog.records if each.message == "tracker_changes_lost_at_exit"
+        )
+        assert (record.job_ids, record.levelname) == (["job"], "ERROR")
+
+
+def test_stop_writes_what_waits_for_the_interval(writer):
+    with track("a.pdf", stages=["one"]) as job:
+        job.flush()
+        job.stage("one").start()
+        eventually(lambda: status_of(job, "one") == "in_progress")
+        job.log("late")
+        writer.stop()
+        assert JobEvent.objects.filter(message="late").exists()
+
+
+def test_replaced_writer_is_returned():
+    first, second = BackgroundWriter(), BackgroundWriter()
+    before = use_writer(first)
+    assert use_writer(second) is first
+    assert use_writer(before) is second
+    assert current_writer() is before

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from ingestion_progress import wakeups
 from ingestion_progress.checks import check_wakeups
 from ingestion_progress.wakeups import sender as sender_module
 from ingestion_progress.wakeups import transports
@@ -148,7 +151,7 @@ def test_notification_that_comes_while_an_idle_thread_ends_is_sent_by_another(mo
     assert [each.job_ids for each in fresh.sent] == [("second",)]
 
 
-def test_transport_that_failed_is_closed_and_replaced(monkeypatch):
+def test_transport_that_failed_is_closed_and_replaced(monkeypatch, caplog):
     has_failed = threading.Event()
 
     def fail() -> None:
@@ -164,6 +167,100 @@ def test_transport_that_failed_is_closed_and_replaced(monkeypatch):
     assert broken.is_closed
     assert [(each.job_ids, each.ended) for each in fresh.sent] == [(("sent",), ("sent",))]
     assert fresh.is_closed
+    labels = [(each.message, each.transport, each.direction) for each in caplog.records]
+    assert labels == [("wakeups_down", "fake", "send"), ("wakeups_back", "fake", "send")]
+
+
+def test_transport_that_cannot_be_closed_ends_nothing(monkeypatch):
+    def fail() -> None:
+        raise ConnectionError("reset by peer")
+
+    transport = FakeTransport(before_close=fail)
+    with sending_by(monkeypatch, transport) as sender:
+        sender.publish("sent", is_end=False)
+        eventually(lambda: transport.sent)
+        thread = sender._thread
+    assert not thread.is_alive()
+    assert [each.job_ids for each in transport.sent] == [("sent",)]
+
+
+def test_transport_is_closed_when_the_setting_leaves_none(monkeypatch):
+    transport = FakeTransport()
+    with sending_by(monkeypatch, transport) as sender:
+        sender.publish("sent", is_end=False)
+        eventually(lambda: transport.sent)
+        monkeypatch.setattr(sender_module, "transport_name", str)
+        sender.publish("not sent", is_end=False)
+        eventually(lambda: transport.is_closed)
+    assert [each.job_ids for each in transport.sent] == [("sent",)]
+
+
+class FakeReceiver:
+    """Delivers these, and fails."""
+
+    def __init__(self, *notifications: Notification) -> None:
+        self.is_closed = False
+        self._notifications = notifications
+
+    async def receive(
+        self, deliver: Callable[[Notification], None], ready: Callable[[], None]
+    ) -> None:
+        ready()
+        for notification in self._notifications:
+            deliver(notification)
+        raise ConnectionError("reset by peer")
+
+    async def close(self) -> None:
+        self.is_closed = True
+        raise ConnectionError("closed already")
+
+
+async def test_listener_delivers_what_others_send_and_replaces_what_failed(monkeypatch, caplog):
+    own = Notification.about(["own"])
+    first = FakeReceiver(own, Notification(origin="other", job_ids=("a", "b"), ended=("b",)))
+    second = FakeReceiver(Notification(origin="other"), own)
+    given = iter([first, second])
+    delivered, received = [], Counter()
+
+    def deliver(job_ids: tuple[str, ...], ended: tuple[str, ...]) -> None:
+        delivered.append((job_ids, ended))
+        if not job_ids:
+            listening.cancel()
+
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(wakeups, "transport_name", lambda: "fake")
+    monkeypatch.setattr(wakeups, "new_transport", lambda name: next(given))
+    listening = asyncio.create_task(wakeups.listen(deliver, received))
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(10):
+            await listening
+    assert delivered == [(("a", "b"), ("b",)), ((), ())]
+    assert received == {"fake": 2}
+    assert first.is_closed
+    assert not wakeups._listeners
+    labels = [(each.message, each.transport, each.direction) for each in caplog.records]
+    assert labels[:2] == [("wakeups_down", "fake", "receive"), ("wakeups_back", "fake", "receive")]
+
+
+@pytest.mark.parametrize(
+    ("setting", "transport", "sent"),
+    [("auto", "fake", [("job", True), ("job", False)]), ("auto", "", []), ("off", "fake", [])],
+)
+def test_writes_are_published_to_other_processes_if_the_setting_allows_it(
+    settings, monkeypatch, setting, transport, sent
+):
+    class Recorder:
+        def publish(self, job_id: str, *, is_end: bool) -> None:
+            published.append((job_id, is_end))
+
+    published: list[tuple[str, bool]] = []
+    settings.INGESTION_PROGRESS_WAKEUPS = setting
+    monkeypatch.setattr(wakeups, "transport_name", lambda: transport)
+    monkeypatch.setattr(wakeups, "background_sender", Recorder())
+    wakeups.publish("job", is_end=True)
+    wakeups.publish("job")
+    assert published == sent
 
 
 @pytest.mark.parametrize(
