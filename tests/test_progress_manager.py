@@ -301,6 +301,14 @@ def test_start_declares_all_that_was_given(manager):
     assert (list(progress.stages), progress.worker_pool.max) == (["x"], 5)
 
 
+def test_look_at_an_unchanged_document_writes_nothing(manager):
+    manager.start_document("job", "a.pdf")
+    before = Job.objects.get().revision
+    assert manager.get_progress("job")
+    assert manager.get_sse_event("job")
+    assert Job.objects.get().revision == before
+
+
 def test_document_fails_without_a_reason_too(manager):
     manager.start_document("job", "a.pdf", stages=["one"])
     manager.fail_document("job")

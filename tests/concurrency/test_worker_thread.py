@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import threading
+import weakref
 
 import pytest
 from asgiref.local import Local
@@ -175,6 +177,7 @@ async def test_thread_that_hangs_is_replaced_and_a_few_are_left_behind():
     assert len(hung) == MAX_HUNG_THREADS + 1
     for thread in hung[:-1]:
         await asyncio.to_thread(thread.join, 5)
+        assert not thread.is_alive()
     assert await worker.run(lambda: "answer") == "answer"
     worker.close()
 
@@ -262,3 +265,43 @@ async def test_exception_of_a_shared_call_reaches_all_callers():
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
             await shared.result()
+
+
+async def test_call_that_is_late_continues_and_its_error_is_not_reported():
+    def fail() -> None:
+        calls.append(1)
+        release.wait(20)
+        raise ZeroDivisionError
+
+    calls: list[int] = []
+    reported: list[object] = []
+    release = threading.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+    shared = SharedCall("shared-call", fail, timeout_seconds=0.01)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            await shared.result()
+    assert calls == [1]
+    release.set()
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.to_thread(shared._pending.result, 5)
+    await asyncio.sleep(0.01)
+    del shared  # with all that refers to the results
+    gc.collect()
+    assert not reported
+
+
+async def test_thread_that_waits_keeps_nothing_of_its_last_call(worker):
+    class Argument:
+        pass
+
+    argument = Argument()
+    reference = weakref.ref(argument)
+    await worker.run(id, argument)
+    del argument
+    for _ in range(20):
+        gc.collect()
+        if reference() is None:
+            break
+        await asyncio.sleep(0.01)
+    assert reference() is None

@@ -17,6 +17,7 @@ from ingestion_progress.models import (
     Stage,
     Worker,
     clean_job_id,
+    new_epoch,
     new_job_id,
     rows_by,
 )
@@ -46,6 +47,8 @@ def test_an_id_that_cannot_stand_in_a_url_is_refused(job_id):
 def test_generated_ids_are_long_and_differ():
     assert len(new_job_id()) >= 22
     assert new_job_id() != new_job_id()
+    assert len(new_epoch()) == 12
+    assert new_epoch() != new_epoch()
 
 
 @pytest.mark.parametrize(

@@ -450,6 +450,16 @@ def test_all_that_is_declared_reaches_the_job():
     assert list(row.stages.values_list("name", "weight")) == [("x", 2), ("y", 3)]
 
 
+async def test_job_that_is_started_before_its_block_starts_once():
+    tracker = track("a.pdf", job_id="job", stages=["one"])
+    await asyncio.to_thread(tracker.start)
+    buffer = tracker.buffer
+    await asyncio.to_thread(tracker.start)
+    async with tracker as job:
+        assert job.buffer is buffer
+    assert (await Job.objects.aget()).attempt == 1
+
+
 def test_counts_of_the_job_are_set_one_by_one():
     with track("a.pdf", stages=["one"], total_chunks=1, total_images=2, workers=3) as job:
         names = ("total_chunks", "total_images", "queue_depth", "pool_size")

@@ -137,6 +137,14 @@ def test_heartbeat_after_a_lost_connection_uses_a_new_one(writer, clock):
         assert heartbeat_at() > before
 
 
+def test_queries_that_django_collects_for_debugging_are_forgotten(writer, settings):
+    settings.DEBUG = True
+    with track("a.pdf", stages=["one"]) as job:
+        job.flush()
+        with writer._working:
+            assert not writer._connection.queries_log
+
+
 # Failures
 
 
