@@ -116,6 +116,11 @@ def test_thread_that_has_stopped_starts_again(thread):
     assert thread.runs == 2
 
 
+def test_thread_that_hangs_does_not_keep_the_process_from_exiting(thread):
+    thread.start()
+    assert thread._thread.daemon
+
+
 def test_thread_that_never_started_has_nothing_to_stop(thread):
     thread.stop()
     assert not thread.woken.is_set()

@@ -46,6 +46,10 @@ async def test_calls_run_in_one_thread_in_order(worker):
     assert threads[0] != threading.get_ident()
 
 
+async def test_thread_that_hangs_does_not_keep_the_process_from_exiting(worker):
+    assert (await worker.run(threading.current_thread)).daemon
+
+
 async def test_exception_reaches_the_caller_and_the_thread_continues(worker):
     with pytest.raises(ZeroDivisionError):
         await worker.run(lambda: 1 / 0)

@@ -173,6 +173,12 @@ class Notices:
         self.urgent.append(is_urgent)
 
 
+def test_new_buffer_has_nothing_to_write_and_its_attempt_runs(buffer):
+    buffer.raise_if_cancelled()
+    assert not buffer.is_noticed
+    assert not buffer.take()
+
+
 def test_writer_is_notified_once_until_it_takes_the_changes_and_always_if_urgent(buffer):
     buffer.writer = notices = Notices()
 

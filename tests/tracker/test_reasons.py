@@ -8,6 +8,7 @@ import sqlite3
 import pytest
 from django.db import DatabaseError, IntegrityError, OperationalError
 
+from ingestion_progress.exceptions import IngestionProgressError, UnknownStage
 from ingestion_progress.tracker import reason_of
 from ingestion_progress.tracker.reasons import DISK_FULL, UNEXPECTED
 
@@ -50,6 +51,8 @@ def test_error_that_is_unexpected_is_a_sentence_without_internals(error, expecte
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
+        (UnknownStage("/a/b/c", ["one"]), "Unknown stage '/a/b/c'. This job declares: one."),
+        (IngestionProgressError(), UNEXPECTED),
         (ValueError("the 4th page is upside down"), "the 4th page is upside down"),
         (TimeoutError("The model took 30 s."), "The model took 30 s."),
         (RuntimeError(f"cannot open '{PATH}' twice"), "cannot open 'report.txt' twice"),

@@ -296,6 +296,7 @@ def test_another_thread_joins_by_id_and_leaving_does_not_end_the_job():
         with attach(job.job_id) as other:
             other.stage("one").advance(3)
         assert Job.objects.get().job_status is JobStatus.RUNNING
+        assert [event.message for event in JobEvent.objects.all()] == ["Started"]
         stage = attach(job.job_id).stage("one")
         stage.advance(4)
         eventually(lambda: progress(job.job_id).stages["one"].processed == 7)

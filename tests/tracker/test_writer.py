@@ -334,6 +334,15 @@ def test_first_change_after_a_quiet_time_does_not_wait(writer, clock):
             eventually(lambda m=message: JobEvent.objects.filter(message=m).exists())
 
 
+def test_change_is_written_without_another_one_once_its_interval_is_over(writer, settings):
+    settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.05
+    with track("a.pdf", stages=["one"]) as job:
+        job.stage("one").start()
+        eventually(lambda: status_of(job, "one") == "in_progress")
+        job.log("line")
+        eventually(lambda: JobEvent.objects.filter(message="line").exists())
+
+
 def test_flushes_and_failures_are_counted(writer, clock):
     with track("a.pdf", stages=["one"]) as job:
         job.stage("one").start()
@@ -360,6 +369,21 @@ def test_call_that_failed_is_tried_again_although_no_job_runs(writer):
 
     assert writer.call(write) == "written"
     assert writer.counts.failures == 1
+
+
+def test_stop_waits_for_a_call_that_has_to_be_tried_again(writer):
+    failures = [OperationalError("the database is down")]
+
+    def write() -> None:
+        if failures:
+            raise failures.pop()
+        written.append("written")
+
+    written = []
+    writer._submit(write)
+    eventually(lambda: writer.counts.failures == 1)
+    writer.stop()
+    assert written == ["written"]
 
 
 def test_call_whose_caller_gave_up_is_not_written_later(writer, settings):
