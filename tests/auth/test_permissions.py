@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
 from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions, tokens
+from ingestion_progress.exceptions import AccessRefused
 
 pytestmark = pytest.mark.django_db
 
@@ -122,6 +125,16 @@ class TestPresentedToken:
 
         assert permissions.presented_token(request) == "header"
 
+    def test_empty_header_takes_precedence_too(self, rf):
+        request = rf.get("/?token=url", headers={"Authorization": "Bearer "})
+
+        assert permissions.presented_token(request) == ""
+        assert "url" not in request.get_full_path()
+
+    def test_last_token_of_several_in_the_url_counts(self, rf):
+        assert permissions.presented_token(rf.get("/?token=a&token=b")) == "b"
+        assert permissions.presented_token(rf.get("/")) == ""
+
     def test_another_scheme_is_no_token(self, rf):
         assert (
             permissions.presented_token(rf.get("/", headers={"Authorization": "Basic abc"})) == ""
@@ -137,3 +150,106 @@ class TestPresentedToken:
         assert "secret" not in repr(asked)
         assert dict(asked.GET) == {"a": ["1"], "b": ["é"]}
         assert b"secret" not in getattr(asked, "scope", {}).get("query_string", b"")
+
+
+class TestGrants:
+    @pytest.fixture
+    def viewer(self, visitor, django_user_model):
+        """A user who may view jobs."""
+        user = django_user_model.objects.create_user("ada")
+        visitor(user, permission="view_job")
+        return django_user_model.objects.get(pk=user.pk)
+
+    def with_token(self, rf, text: str, user=None):
+        request = rf.get("/", {"token": text})
+        if user is not None:
+            request.user = user
+        return request
+
+    def test_grant_names_the_user_or_the_issuer_and_the_expiry(self, visitor, viewer, rf):
+        text, token = tokens.issue(["a"], issuer_id=str(viewer.pk))
+        by_session = permissions.grant_view(visitor(viewer), "a")
+        by_token = permissions.grant_view(self.with_token(rf, text), "a")
+
+        assert by_session == permissions.Grant(user_id=str(viewer.pk), expires_at=None)
+        assert by_token == permissions.Grant(
+            user_id=str(viewer.pk), expires_at=float(token.expires_at)
+        )
+
+    def test_public_site_grants_for_ever_and_hides_the_token(self, rf, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = True
+        request = self.with_token(rf, "no-token")
+
+        assert permissions.grant_view(request, "a") == permissions.Grant()
+        assert "no-token" not in request.get_full_path()
+
+    def test_token_takes_precedence_over_the_session(self, viewer, rf):
+        request = self.with_token(rf, tokens.issue(["other"])[0], viewer)
+
+        assert not permissions.may_view(request, "a")
+        assert permissions.may_view(request, "a", by_token=False)
+
+    def test_token_counts_only_where_tokens_are_accepted(self, visitor, rf):
+        request = self.with_token(rf, tokens.issue(["a"])[0], AnonymousUser())
+
+        assert permissions.may_view(request, "a")
+        assert not permissions.may_view(request, "a", by_token=False)
+
+    def test_token_permits_no_more_than_its_issuer_may_view(
+        self, viewer, visitor, rf, django_user_model
+    ):
+        stranger = django_user_model.objects.create_user("eve")
+        issuers = {str(viewer.pk): True, str(stranger.pk): False, "4711": False, "no id": False}
+        for issuer_id, is_permitted in issuers.items():
+            request = self.with_token(rf, tokens.issue(["a"], issuer_id=issuer_id)[0])
+            assert permissions.may_view(request, "a") is is_permitted
+            assert permissions.recheck([(request, "a")]) == ["" if is_permitted else "forbidden"]
+
+    def test_each_of_many_jobs_is_checked_with_one_query_for_the_issuer(
+        self, viewer, rf, settings, django_assert_num_queries
+    ):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
+        text, _ = tokens.issue(["ada-1", "ada-2", "ben-1"], issuer_id=str(viewer.pk))
+        with django_assert_num_queries(1):
+            permissions.grant_view_of_each(self.with_token(rf, text), ["ada-1", "ada-2"])
+        for job_ids in (["ada-1", "ben-1"], ["ben-1", "ada-1"]):
+            with pytest.raises(AccessRefused):
+                permissions.grant_view_of_each(self.with_token(rf, text), job_ids)
+
+    def test_recheck_answers_in_order_with_the_reason(self, viewer, visitor, rf, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: 1_000_000_000.0)
+            expired, _ = tokens.issue(["a"])
+        asked = [
+            (self.with_token(rf, expired), "a"),
+            (visitor(viewer), "a"),
+            (self.with_token(rf, tokens.issue(["b"])[0]), "a"),
+            (self.with_token(rf, "nonsense"), "a"),
+            (visitor(AnonymousUser()), "a"),
+        ]
+
+        assert permissions.recheck(asked) == [
+            "token_expired",
+            "",
+            "forbidden",
+            "token_invalid",
+            "unauthorized",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "header", "is_permitted"),
+    [
+        ("secret", "Bearer secret", True),
+        ("secret", "Bearer other", False),
+        ("secret", "Basic secret", False),
+        ("secret", "", False),
+        ("", "Bearer ", False),
+        ("", "", False),
+    ],
+)
+def test_metrics_need_the_token_of_the_settings(rf, settings, setting, header, is_permitted):
+    settings.INGESTION_PROGRESS_METRICS_TOKEN = setting
+    request = rf.get("/", headers={"Authorization": header} if header else {})
+
+    assert permissions.has_metrics_token(request) is is_permitted

@@ -80,6 +80,19 @@ class TestIssuing:
         with pytest.raises(InvalidTokenRequest):
             tokens.issue(jobs)
 
+    def test_longest_life_and_most_jobs_are_permitted(self):
+        jobs = [str(n) for n in range(50)]
+        text, claims = tokens.issue([*jobs, *jobs], minutes=60)
+
+        assert tokens.verify(text) == claims
+        assert claims.jobs == set(jobs)
+        assert 3598 < claims.expires_at - time.time() <= 3601
+
+    def test_token_without_an_issuer_has_no_such_claim(self):
+        assert "minted_by" not in jwt.decode(
+            tokens.issue(["a"])[0], options={"verify_signature": False}
+        )
+
     @pytest.mark.parametrize("job_id", ["", "a/b", "a\n"])
     def test_invalid_job_id_is_refused(self, job_id):
         with pytest.raises(InvalidJobId):
@@ -95,6 +108,20 @@ class TestVerifying:
         assert tokens.verify(signed()).covers("a")
         assert tokens.verify(signed(jobs="*")).covers("b")
 
+    def test_token_may_live_a_minute_longer_than_one_of_this_site(self):
+        assert tokens.verify(signed(exp=time.time() + 3600 + 50)).covers("a")
+        assert code_of(signed(exp=time.time() + 3600 + 70)) == "token_invalid"
+
+    def test_clock_of_the_issuer_may_be_ahead(self):
+        assert tokens.verify(signed(iat=time.time() + 600)).covers("a")
+
+    def test_token_longer_than_a_header_line_is_invalid(self):
+        text, _ = tokens.issue([f"{n:0200}" for n in range(50)])
+
+        assert len(text) > 8192
+        assert code_of(text) == "token_invalid"
+        assert tokens.verify(tokens.issue([f"{n:0100}" for n in range(50)])[0])
+
     def test_expired_token_is_reported_as_expired(self):
         assert code_of(signed(exp=time.time() - 1)) == "token_expired"
 
@@ -106,6 +133,7 @@ class TestVerifying:
             {"exp": None},
             {"exp": time.time() + 86400},
             {"exp": "soon"},
+            {"exp": float("inf")},
             {"nbf": time.time() + 86400},  # the suite may take minutes
             {"jobs": None},
             {"jobs": []},
@@ -145,6 +173,28 @@ class TestVerifying:
         assert tokens.verify(text).covers("a")
         settings.SECRET_KEY_FALLBACKS = []
         assert code_of(text) == "token_invalid"
+
+
+class TestKeyProblem:
+    @pytest.mark.parametrize(
+        ("algorithm", "key", "public", "problem"),
+        [
+            ("HS256", KEY, "", ""),
+            ("HS256", "", "", ""),
+            ("HS512", KEY, "", "64"),
+            ("none", KEY, "", "must be one of HS256, "),
+            ("ES256", "", "", "needs a public key"),
+            ("ES256", "", "no PEM", "cannot be used with ES256"),
+        ],
+    )
+    def test_it_names_what_is_wrong(self, settings, algorithm, key, public, problem):
+        settings.INGESTION_PROGRESS_TOKEN_ALGORITHM = algorithm
+        settings.INGESTION_PROGRESS_TOKEN_KEY = key
+        settings.INGESTION_PROGRESS_TOKEN_PUBLIC_KEY = public
+
+        found = tokens.key_problem()
+        assert problem in found
+        assert bool(found) is bool(problem)
 
 
 class TestTwoKeys:

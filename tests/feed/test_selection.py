@@ -134,6 +134,11 @@ class TestAnswers:
         assert Selection.active().includes("b")
         assert not selection.is_idle
 
+    @pytest.mark.parametrize("selection", [Selection.named("a"), Selection.active()])
+    def test_stream_of_many_jobs_is_new_and_endless_by_default(self, selection):
+        assert (selection.is_until_idle, selection.last_event_id) == (False, "")
+        assert (selection.batch, selection.ended) == ("", {})
+
     def test_only_a_stream_of_one_job_has_the_state_of_its_cursor(self):
         assert Selection.one("a", last_event_id="epoch-1").has(frame(1))
         assert not Selection.one("a", last_event_id="epoch-1").has(frame(2))

@@ -9,11 +9,12 @@ import time
 import pytest
 
 from ingestion_progress.exceptions import ErrorCode
-from ingestion_progress.feed import EndReason, Feed, Selection, shutdown
+from ingestion_progress.feed import EndReason, Feed, Selection, Subscription, shutdown
 from ingestion_progress.feed.feed import stream_age_seconds
-from ingestion_progress.feed.shutdown import SigtermHandler
+from ingestion_progress.feed.shutdown import Shutdown, SigtermHandler, end_temporarily
 from ingestion_progress.wire.frames import KEEPALIVE, refused_frame, retry_between
 from tests.feed.test_feed import following, make_job, opened
+from tests.support.clocks import ManualClock
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -156,3 +157,66 @@ async def test_second_event_loop_does_not_install_the_handler_twice(handled):
 
     assert len(begun) == 1
     assert handled == [signal.SIGTERM]
+
+
+def test_signal_reaches_the_handler_at_once_when_the_loop_does_not_run(handled):
+    begun: list[object] = []
+    handler = SigtermHandler(begun.append)
+
+    async def listen() -> None:
+        handler.listen(asyncio.get_running_loop())
+
+    asyncio.run(listen())
+    os.kill(os.getpid(), signal.SIGTERM)
+
+    assert (handled, begun) == ([signal.SIGTERM], [])
+
+
+async def test_handler_is_installed_in_the_main_thread_only(handled):
+    before = signal.getsignal(signal.SIGTERM)
+    handler = SigtermHandler(lambda then: then())
+    await asyncio.to_thread(handler.listen, asyncio.get_running_loop())
+    assert signal.getsignal(signal.SIGTERM) is before
+    handler.listen(asyncio.get_running_loop())
+    assert signal.getsignal(signal.SIGTERM) is not before
+
+
+async def test_shutdown_waits_for_the_clients_and_cancels_the_last():
+    clock, streams, called = ManualClock(), set(), asyncio.Event()
+    ending = Shutdown(streams, clock)
+    loop = asyncio.get_running_loop()
+    assert ending.loop is None
+    subscription = Subscription(Selection.one("job"), loop)
+    subscription.reader = asyncio.create_task(asyncio.sleep(60))
+    streams.add(subscription)
+    ending.begin(called.set)
+    assert ending.loop is loop
+    assert subscription.end_reason is EndReason.SHUTDOWN
+    await asyncio.sleep(0)  # the wait begins
+    clock.now += 0.75
+    await asyncio.sleep(0.05)
+    assert not subscription.reader.cancelling()
+
+    clock.now += 0.1
+
+    async with asyncio.timeout(5):
+        await called.wait()
+    assert subscription.reader.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("reason", "first_ms", "last_ms"),
+    [(EndReason.ROTATION, 200, 1000), (EndReason.SHUTDOWN, 500, 5000)],
+)
+async def test_clients_reconnect_within_a_time_that_depends_on_the_reason(
+    reason, first_ms, last_ms
+):
+    waits = []
+    for _ in range(300):
+        subscription = Subscription(Selection.one("job"), asyncio.get_running_loop())
+        end_temporarily(subscription, reason)
+        waits.append(milliseconds(await anext(subscription)))
+        assert subscription.end_reason is reason
+
+    assert first_ms <= min(waits) < first_ms * 1.5
+    assert last_ms * 0.9 < max(waits) <= last_ms

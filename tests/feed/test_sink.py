@@ -34,3 +34,15 @@ async def test_sink_is_closed_once_after_the_last_frame():
 
     assert sink.bodies == [frame(1).body, frame(100).body]
     assert sink.closed == 1
+
+
+async def test_unsent_frame_precedes_a_newer_one_once_the_sink_is_free_again():
+    subscription = Subscription(Selection.active(), asyncio.get_running_loop())
+    sink = Collected()
+    sink.is_busy = True
+    subscription.attach(sink)
+    subscription.put("a", frame(1))
+    sink.is_busy = False
+    subscription.put("b", frame(2))
+
+    assert sink.bodies == [frame(1).body, frame(2).body]

@@ -305,6 +305,11 @@ class TestPhases:
         assert (subscriber.end_reason, subscriber.has_ended) == (None, False)
         assert [body async for body in subscriber] == []
 
+    async def test_nobody_waits_for_a_closed_stream(self, subscriber):
+        subscriber.close()
+
+        assert await subscriber.ready is None
+
     async def test_client_needs_no_state_that_it_has(self):
         subscriber = resuming("epoch-1")
 

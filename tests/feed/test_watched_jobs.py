@@ -35,7 +35,8 @@ def join(jobs: WatchedJobs, selection: Selection) -> Subscription:
         jobs.active.joining.add(subscription)
         jobs.complete(jobs.active.scan(NOW, 0.0), 0.0)
     for job_id in selection.job_ids or ():
-        jobs.watch(job_id).join(subscription, clock=0.0, now=NOW)
+        job = jobs.by_id.get(job_id) or jobs.watch(job_id)
+        job.join(subscription, clock=0.0, now=NOW)
     subscription.open()
     return subscription
 
@@ -220,6 +221,6 @@ async def test_ends_are_published_in_their_order_and_before_states(jobs):
 
 
 def test_streams_of_all_jobs_are_one_set_for_all_watched_jobs(jobs):
-    assert jobs.watch("a") is jobs.watch("a")
-    assert jobs.watch("b").all_jobs is jobs.active.subscribers
+    assert jobs.watch("a").all_jobs is jobs.watch("b").all_jobs
+    assert jobs.by_id["b"].all_jobs is jobs.active.subscribers
     assert isinstance(jobs.active, ActiveJobs)

@@ -89,6 +89,51 @@ class TestLimits:
         assert len(limits._connections) == 1
         assert taken in limits._connections
 
+    async def test_connection_that_is_not_read_is_released_after_35_seconds(self, limits, admit):
+        connection = admit()
+        connection.subscription = None
+        limits.tick(0, connection.opened_at + ABANDONED_AFTER_SECONDS)
+        assert len(limits._connections) == 1
+        limits.tick(0, connection.opened_at + 35.1)
+        assert len(limits._connections) == 0
+
+    async def test_connection_has_what_is_checked_later(self, admit, rf, settings):
+        settings.INGESTION_PROGRESS_MAX_STREAMS_PER_ADDRESS = 5
+        request = rf.get("/", REMOTE_ADDR="192.0.2.1")
+        closed = admit("7", expires_at=99.0, request=request)
+        settings.INGESTION_PROGRESS_PUBLIC = True
+
+        assert (closed.job_ids, closed.request, closed.expires_at) == (["job"], request, 99.0)
+        assert closed.counted_for == ("address:192.0.2.1", "user:7")
+        assert admit("7").request is None  # nothing to check
+
+    async def test_limits_that_are_off_are_not_counted(self, admit, settings):
+        assert admit("7").counted_for == ("user:7",)
+        settings.INGESTION_PROGRESS_MAX_STREAMS_PER_USER = 0
+        assert admit("7").counted_for == ()
+
+    async def test_checks_stop_with_the_last_stream(self, limits, admit):
+        first, second = admit(), admit()
+        task = limits._task
+        limits.release(first)
+        assert limits._task is task
+        limits.release(second)
+        await asyncio.sleep(0)
+
+        assert limits._task is None
+        assert task.cancelled()
+
+    def test_streams_of_an_event_loop_that_has_ended_do_not_count(self, rf, settings):
+        settings.INGESTION_PROGRESS_MAX_STREAMS = 1
+        settings.INGESTION_PROGRESS_MAX_STREAMS_PER_ADDRESS = 1
+        limits = ConnectionLimits()
+
+        async def admit() -> bool:
+            return limits.admit(rf.get("/"), ["job"], permissions.Grant()) is not None
+
+        assert [asyncio.run(admit()), asyncio.run(admit())] == [True, True]
+        assert len(limits._connections) == 1
+
     @pytest.mark.parametrize("address", ["", "unix:", "192.0.2.1"])
     def test_other_addresses_are_their_own_network(self, address):
         assert network_of(address) == address
@@ -107,6 +152,13 @@ class TestExpiry:
 
         assert b'"code":"token_expired"' in await closing_message(soon)
         assert later.subscription.output.frames_sent == 0
+
+    async def test_next_check_is_due_in_a_second_or_when_a_token_expires(self, limits, admit):
+        assert limits.tick(100.0, 0) == 1.0
+        for expires_at in (100.7, 100.2, 100.5, 300.0):
+            admit(expires_at=expires_at)
+
+        assert limits.tick(100.0, 0) == pytest.approx(0.2)
 
     async def test_nothing_follows_the_end(self, limits, admit, make_frame):
         connection = admit(expires_at=1)
@@ -236,6 +288,68 @@ class TestRecheck:
 
         assert b'"code":"forbidden"' in await closing_message(connection)
 
+    async def test_recheck_is_due_after_its_interval_and_one_runs_at_a_time(
+        self, limits, admit, rf, settings
+    ):
+        settings.INGESTION_PROGRESS_RECHECK_SECONDS = 600
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
+        before = time.monotonic()
+        admit(request=rf.get("/", headers={"X-Job": "job"}))
+        limits.tick(0, before + 599)
+        assert limits._recheck is None
+        limits.tick(0, before + 605)
+        running = limits._recheck
+        limits.tick(0, before + 1800)
+
+        assert limits._recheck is running
+        assert await running == [""]
+        await asyncio.sleep(0)
+        limits.tick(0, before + 605 + 599)
+        assert limits._recheck is None
+        limits.tick(0, before + 605 + 600)
+        assert limits._recheck is not None
+        await limits._recheck
+
+    async def test_streams_that_everybody_may_watch_are_not_checked(self, limits, admit, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = True
+        admit()
+        limits.tick(0, time.monotonic() + 601)
+
+        assert limits._recheck is None
+
+    @pytest.mark.parametrize("refused", ["a", "b", "c"])
+    async def test_each_stream_gets_the_answer_about_its_own_jobs(
+        self, limits, rf, settings, monkeypatch, refused
+    ):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.streams.test_limits.may_view_others"
+        monkeypatch.setitem(REFUSED, "job_id", refused)
+        settings.INGESTION_PROGRESS_RECHECK_SECONDS = 600
+        connections = []
+        for job_ids in (["a", "b"], ["c"]):
+            connection = limits.admit(rf.get("/"), job_ids, permissions.Grant())
+            connection.subscription = Subscription(
+                Selection.named(job_ids), asyncio.get_running_loop()
+            )
+            connection.subscription.open()
+            connections.append(connection)
+        limits.tick(0, time.monotonic() + 601)
+        await limits._recheck
+        await asyncio.sleep(0)
+
+        assert [each.subscription.is_ending for each in connections] == [
+            refused in each.job_ids for each in connections
+        ]
+
+    async def test_token_that_has_expired_by_the_recheck_is_reported_as_expired(
+        self, admit, rf, monkeypatch
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda: 1_000_000_000.0)
+            token, _ = tokens.issue(["job"])
+        connection = admit(request=rf.get("/", {"token": token}))
+
+        assert b'"code":"token_expired"' in await closing_message(connection)
+
     async def test_rule_that_fails_refuses_and_is_logged(self, admit, rf, settings, caplog):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.missing"
 
@@ -307,6 +421,13 @@ class TestRecheck:
 
     async def test_token_of_another_service_names_no_user(self):
         assert await sync_to_async(users.read)(["no number", "", "4711", "9" * 30]) == {}
+
+
+REFUSED = {"job_id": ""}
+
+
+def may_view_others(request, job_id):
+    return job_id != REFUSED["job_id"]
 
 
 def make_viewers(count: int, given: str = "themselves") -> list[User]:

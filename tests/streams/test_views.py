@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
+import math
 import re
 import threading
 import zlib
@@ -25,6 +26,7 @@ from ingestion_progress.feed import poller
 from ingestion_progress.feed.queries import Changes
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.streams import views
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -231,6 +233,8 @@ class TestResume:
         assert response.status_code == 204
         assert response.content == b""
         assert response["Access-Control-Allow-Origin"] == "*"
+        of_a_body = {"content-type", "content-encoding", "cache-control", "x-accel-buffering"}
+        assert not of_a_body & {name.lower() for name in response.headers}
 
     async def test_the_query_string_serves_clients_without_headers(self, client):
         job = await make_job(JobStatus.FAILED)
@@ -367,6 +371,62 @@ class TestMethods:
         )
 
 
+class TestUnavailable:
+    @pytest.fixture(autouse=True)
+    def database_down(self, settings):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.without_database"
+        settings.INGESTION_PROGRESS_CORS_ORIGINS = ["https://spa.example.com"]
+
+    async def test_client_reconnects_after_some_seconds(self, client, records):
+        waits = set()
+        for _ in range(20):
+            response = await client.get(
+                url_of("job"), headers={"Origin": "https://spa.example.com"}
+            )
+            assert (response.status_code, response["Content-Encoding"]) == (200, "identity")
+            waits.add(int(re.fullmatch(rb"retry: (\d+)\n", await body_of(response))[1]))
+
+        assert 2000 <= min(waits) < max(waits) <= 10_000
+        assert response["Vary"] == "Origin, Accept-Encoding"
+        record = records()[0]
+        assert (record.message, record.code, record.path, record.client_ip) == (
+            "sse_stream_refused", "unavailable", url_of("job"), "127.0.0.1",
+        )  # fmt: skip
+
+    async def test_head_has_no_body(self, client):
+        assert await body_of(await client.head(url_of("job"))) == b""
+
+    async def test_refusal_names_the_allowed_origin(self, client, settings):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
+        origin = "https://spa.example.com"
+        response = await client.get(url_of("job"), headers={"Origin": origin})
+
+        assert (response.status_code, response["Access-Control-Allow-Origin"]) == (401, origin)
+
+
+class TestAuthorising:
+    async def test_few_requests_query_the_database_at_once(self, client, settings, monkeypatch):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.streams.test_views.note_free_slots"
+        monkeypatch.setattr(views, "AUTHORISING", threading.BoundedSemaphore(3))
+        await client.get(url_of("job"))
+        assert FREE_SLOTS == [2]
+        assert views.AUTHORISING._value == 3
+
+    def test_last_event_id_is_the_header_or_else_the_parameter(self, rf):
+        for headers, expected in (({"Last-Event-ID": "h"}, "h"), ({}, "q")):
+            request = rf.get("/", {"last_event_id": "q"}, headers=headers)
+            assert views.last_event_id(request) == expected
+        assert views.last_event_id(rf.get("/")) == ""
+
+
+FREE_SLOTS: list[int] = []
+
+
+def note_free_slots(request, job_id):
+    FREE_SLOTS.append(views.AUTHORISING._value)
+    return False
+
+
 def test_wsgi_gets_an_answer_that_names_asgi():
     response = Client().get(url_of("job"))
 
@@ -402,6 +462,23 @@ class TestLogs:
             "sse_stream_started",
             "sse_client_disconnected",
         ]
+
+    async def test_rotated_stream_logs_what_was_sent(self, client, feed, records):
+        await make_job(reached_percent=40)
+        stream = aiter(await client.get(url_of("job")))
+        await anext(stream)
+        feed.rotate(math.inf)
+        rest = [part async for part in stream]
+        await stream.aclose()
+
+        assert len(rest) == 1
+        record = records()[-1]
+        assert (record.message, record.percent, record.frames_sent) == (
+            "sse_stream_rotated",
+            40.0,
+            1,
+        )
+        assert (record.job_id, record.client_ip) == ("job", "127.0.0.1")
 
     async def test_disconnect_before_the_first_state_removes_the_subscription(
         self, client, feed, monkeypatch
@@ -452,3 +529,44 @@ async def test_middleware_does_not_wrap_the_stream(client):
     response.streaming_content = iter([b"compressed beyond recognition"])
 
     assert b"event: complete" in await body_of(response)
+
+
+SPA = "https://spa.example.com"
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET",
+    "Access-Control-Allow-Headers": "Authorization, Cache-Control, Last-Event-ID",
+    "Access-Control-Max-Age": "86400",
+}
+NAMED = {
+    "Access-Control-Allow-Origin": SPA,
+    "Access-Control-Allow-Credentials": "true",
+    "Vary": "Origin",
+}
+
+
+@pytest.mark.parametrize(
+    ("access", "origin", "headers"),
+    [
+        ((True, ""), "https://evil.example.com", {"Access-Control-Allow-Origin": "*"}),
+        ((True, "tests.support.rules.own_jobs_only"), SPA, NAMED),
+        ((False, ""), SPA, NAMED),
+        ((False, ""), "https://evil.example.com", {"Vary": "Origin"}),
+        ((False, ""), "", {"Vary": "Origin"}),
+    ],
+)
+def test_origin_is_named_if_it_is_allowed(rf, settings, access, origin, headers):
+    settings.INGESTION_PROGRESS_PUBLIC, settings.INGESTION_PROGRESS_CAN_VIEW = access
+    settings.INGESTION_PROGRESS_CORS_ORIGINS = [SPA]
+    request = rf.get("/", headers={"Origin": origin} if origin else {})
+
+    assert views.cors_headers(request) == headers
+
+
+async def test_preflight_request_names_what_a_page_may_send(client, settings):
+    settings.INGESTION_PROGRESS_PUBLIC = False
+    settings.INGESTION_PROGRESS_CORS_ORIGINS = [SPA]
+    response = await client.options(url_of("job"), headers={"Origin": SPA})
+
+    assert PREFLIGHT.items() <= dict(response.items()).items()
+    assert response["Access-Control-Allow-Origin"] == SPA
+    assert response["Access-Control-Allow-Credentials"] == "true"

@@ -27,6 +27,8 @@ from ingestion_progress.tracker import (
 )
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
+from ingestion_progress.wakeups import transports
+from ingestion_progress.wakeups.transports import Notification, this_process
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -306,3 +308,74 @@ def test_unknown_value_of_the_setting_is_an_error_that_lists_the_known(settings)
     (message,) = check_wakeups()
     assert message.id == "ingestion_progress.E005"
     assert "auto" in message.hint
+
+
+class FakeTransport:
+    """Delivers two notifications of another process and one of this, and fails."""
+
+    opened = 0
+
+    def __init__(self, name: str) -> None:
+        assert name == "redis"
+        type(self).opened += 1
+        self.is_first = self.opened == 1
+
+    async def receive(self, deliver, ready) -> None:
+        if not self.is_first:
+            ready()
+            await asyncio.get_running_loop().create_future()
+        deliver(Notification(origin="other", job_ids=("a", "b"), ended=("b",)))
+        deliver(Notification(origin=this_process(), job_ids=("own",)))
+        deliver(Notification(origin="other"))
+        raise ConnectionError("reset by peer")
+
+    async def close(self) -> None:
+        if self.is_first:
+            await asyncio.get_running_loop().create_future()  # as with a peer that is away
+
+
+@pytest.fixture
+async def heard(monkeypatch, settings):
+    """What `listen` delivers, and how it counts."""
+    settings.INGESTION_PROGRESS_WAKEUPS = "auto"
+    monkeypatch.setattr(FakeTransport, "opened", 0)
+    monkeypatch.setattr(wakeups, "CLOSE_SECONDS", 0.01)
+    monkeypatch.setattr(wakeups, "transport_name", lambda: "redis")
+    monkeypatch.setattr(wakeups, "new_transport", FakeTransport)
+    monkeypatch.setattr(wakeups.background_sender, "publish", lambda *_, **__: None)
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.001)
+    delivered: list[tuple] = []
+    received: Counter[str] = Counter()
+    task = asyncio.create_task(
+        wakeups.listen(lambda *about: delivered.append(tuple(map(tuple, about))), received)
+    )
+    async with asyncio.timeout(5):
+        while FakeTransport.opened < 2:  # noqa: ASYNC110  (nothing says so)
+            await asyncio.sleep(0.005)
+    yield delivered, received
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    wakeups.publish("unheard")
+    await asyncio.sleep(0)
+    assert (("unheard",), ()) not in delivered
+
+
+async def test_listener_delivers_what_others_and_its_own_process_publish(heard, caplog):
+    delivered, received = heard
+    assert delivered == [(("a", "b"), ("b",)), ((), ())]
+    wakeups.publish("job")
+    wakeups.publish("ended", is_end=True)
+    await asyncio.sleep(0)
+
+    assert delivered[2:] == [(("job",), ()), (("ended",), ("ended",))]
+    assert received == {"redis": 2, "local": 2}
+    assert [
+        (record.message, record.transport, record.direction)
+        for record in caplog.get_records("setup")
+    ] == [("wakeups_down", "redis", "receive"), ("wakeups_back", "redis", "receive")]
+
+
+async def test_listener_ends_at_once_if_wakeups_are_off(settings):
+    settings.INGESTION_PROGRESS_WAKEUPS = "off"
+    async with asyncio.timeout(1):
+        await wakeups.listen(lambda *_: None, Counter())

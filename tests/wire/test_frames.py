@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
 
+from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.wire.frames import KEEPALIVE, missing_frame, single_job_frame
+from ingestion_progress.wire.frames import (
+    KEEPALIVE,
+    idle_body,
+    missing_frame,
+    multi_job_frame,
+    refused_frame,
+    single_job_frame,
+)
 from ingestion_progress.wire.snapshots import Snapshot
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -74,6 +83,53 @@ def test_no_name_can_break_out_of_its_frame(name):
     state, *_ = events(frame(document_name=name).body)
     assert json.loads(state["data"])["document_name"] == name
     assert b"\r" not in frame(document_name=name).body
+
+
+def test_a_frame_of_many_jobs_names_its_job_and_the_stream_s_id():
+    fields = {"id": "job", "epoch": "e", "revision": 7, "started_at": NOW, "updated_at": NOW}
+    for status, last in ((JobStatus.RUNNING, "job_state"), (JobStatus.SUCCEEDED, "complete")):
+        job = Job(status=status, finished_at=NOW if status.is_final else None, **fields)
+        snapshot = Snapshot(job=job, stages=(), workers=())
+        many = multi_job_frame(snapshot, NOW, "1767")
+        found = events(many.body)
+
+        assert (found[0]["event"], found[0]["id"]) == ("pipeline_progress", "1767")
+        assert found[-1]["event"] == last
+        assert all(json.loads(each["data"])["job_id"] == "job" for each in found)
+        assert (many.cursor, many.is_final, many.snapshot) == (
+            snapshot.cursor,
+            status.is_final,
+            snapshot,
+        )
+        assert many.percent == snapshot.overall_percent
+
+
+def test_the_end_of_a_whole_stream_has_an_id_and_no_data():
+    assert idle_body("1767") == b"event: idle\nid: 1767\ndata: {}\n\n"
+
+
+@pytest.mark.parametrize("code", [ErrorCode.FORBIDDEN, ErrorCode.TOKEN_EXPIRED])
+def test_a_refused_viewer_is_not_asked_to_wait(code):
+    refused = refused_frame("job", code)
+    (only,) = events(refused.body)
+
+    assert json.loads(only["data"]) == {"message": code.message, "job_id": "job", "code": code}
+    assert (refused.cursor, refused.percent, refused.is_final) == ("", 0, True)
+
+
+def test_one_stream_too_many_waits_a_minute_more_or_less():
+    bodies = [refused_frame("", ErrorCode.TOO_MANY_STREAMS).body for _ in range(200)]
+    waits = [int(re.match(rb"retry: (\d+)\nevent: error\n", body)[1]) for body in bodies]
+
+    assert 45_000 <= min(waits) < 50_000
+    assert 70_000 < max(waits) <= 75_000
+
+
+def test_an_unknown_job_has_nothing_to_resume():
+    missing = missing_frame("job")
+
+    assert (missing.cursor, missing.percent, missing.is_final) == ("", 0, True)
+    assert missing.snapshot is None
 
 
 def test_a_keepalive_is_a_comment():

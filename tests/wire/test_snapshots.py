@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ingestion_progress.models import Job, Stage, Worker
+from ingestion_progress.models.stages import plan_percent
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker import queue_job
 from ingestion_progress.wire.snapshots import (
@@ -129,6 +130,72 @@ def test_active_workers_are_those_that_process():
     assert [worker.current_chunk for worker in pool.workers] == ["c-1", None, None]
 
 
+def test_every_field_is_that_of_its_column():
+    ended_at = NOW + timedelta(seconds=4)
+    numbers = {
+        "total_chunks": 1, "total_images": 2, "entities_total": 3, "relations_total": 4,
+        "neo4j_writes": 5, "qdrant_writes": 6, "queue_depth": 7, "pool_size": 8,
+        "attempt": 9, "error_count": 10,
+    }  # fmt: skip
+    taken = snapshot(
+        stage("one", status=StageStatus.IN_PROGRESS, processed=3, total=8, in_flight=2,
+              started_at=NOW),
+        stage("two", status=StageStatus.ERROR, processed=9, total=8),
+        workers=(Worker(number=3, status=WorkerStatus.PROCESSING, current_chunk="c",
+                        progress_percent=12.39),),
+        document_id="d", document_name="d.pdf", counters={"pages": 11}, cancel_requested_at=NOW,
+        reached_percent=50, **numbers,
+    )  # fmt: skip
+
+    assert taken.progress(ended_at).model_dump() == {
+        "document_id": "d",
+        "document_name": "d.pdf",
+        "total_chunks": 1,
+        "total_images": 2,
+        "stages": {
+            "one": {
+                "name": "one", "status": "in_progress", "processed": 3, "total": 8,
+                "in_flight": 2, "progress_percent": 37.5, "duration_ms": 4000,
+                "is_complete": False,
+            },
+            "two": {
+                "name": "two", "status": "error", "processed": 9, "total": 9, "in_flight": 0,
+                "progress_percent": 100.0, "duration_ms": 0, "is_complete": False,
+            },
+        },
+        "worker_pool": {
+            "active": 1,
+            "max": 8,
+            "queue_depth": 7,
+            "workers": [
+                {"id": 3, "status": "processing", "current_chunk": "c", "progress_percent": 12.3}
+            ],
+        },
+        "metrics": {
+            "entities_total": 3, "relations_total": 4, "neo4j_writes": 5, "qdrant_writes": 6,
+        },
+        "timing": {
+            "started_at": NOW.timestamp(), "elapsed_ms": 4000, "estimated_remaining_ms": 1822,
+        },
+        "overall_progress_percent": 68.7,
+    }  # fmt: skip
+    assert taken.state(NOW).model_dump() == {
+        "job_id": "job", "status": "running", "liveness": "working", "attempt": 9,
+        "cancel_requested": True, "skipped_stages": [], "error_count": 10, "error": None,
+        "counters": {"pages": 11},
+    }  # fmt: skip
+
+
+def test_percentage_of_a_job_counts_planned_stages_only():
+    stages = (
+        stage("one", processed=5),
+        stage("two", weight=3, status=StageStatus.COMPLETED),
+        stage("three", weight=96, status=StageStatus.SKIPPED),
+    )
+
+    assert plan_percent(stages) == 87.5
+
+
 def test_pool_is_never_smaller_than_its_workers():
     workers = tuple(Worker(number=number) for number in (1, 2, 5))
     for pool_size, size in ((0, 3), (2, 3), (4, 4)):
@@ -167,6 +234,11 @@ def test_a_quarter_done_takes_three_times_as_long_again():
     assert remaining_ms(elapsed_ms=10_000, percent=25) == 30_000
 
 
-@pytest.mark.parametrize(("elapsed_ms", "percent"), [(500, 50), (60_000, 0.5), (60_000, 0)])
+def test_an_estimate_begins_with_one_percent_and_one_second():
+    assert remaining_ms(elapsed_ms=1000, percent=1.0) == 99_000
+    assert remaining_ms(elapsed_ms=1000, percent=99.9) == 1
+
+
+@pytest.mark.parametrize(("elapsed_ms", "percent"), [(999, 50), (60_000, 0.99), (60_000, 0)])
 def test_too_little_progress_gives_no_estimate(elapsed_ms, percent):
     assert remaining_ms(elapsed_ms=elapsed_ms, percent=percent) == 0
