@@ -104,13 +104,20 @@ class AppSettings:
     max_events_per_job = Setting(int, 1000)
     """Further events of a job are counted, not stored."""
 
+    # Attempts
+
+    max_attempts = Setting(int, 3)
+    """A job that was lost or failed this many times in a row is not tried again automatically."""
+    is_rescuing = Setting(bool, default=True)
+    """Do web processes and workers hand jobs of dead processes to a new attempt?"""
+
     # Liveness
 
     starved_after_seconds = Setting(float, 60.0)
     """A job that is queued for longer is starved."""
     stalled_after_seconds = Setting(float, 120.0)
     """A running job with a heartbeat but no change for longer is stalled."""
-    lost_after_seconds = Setting(float, 60.0)
+    lost_after_seconds = Setting(float, 20.0)
     """A running job without a heartbeat for longer is lost."""
 
     # The stream

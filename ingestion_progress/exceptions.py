@@ -8,6 +8,7 @@ IngestionProgressError
 ├── UnknownStage        the job declares no such stage (also a LookupError)
 ├── InvalidCount        a count below 0 or above its total (also a ValueError)
 ├── InvalidTransition   the current status does not allow the change
+├── JobNotRepeatable    no task is stored that could run the job again
 ├── JobSuperseded       a newer attempt owns the job; this one may not write
 ├── JobCancelled        the job was cancelled and should stop
 ├── AccessRefused       no permission to view the job, or an invalid token
@@ -63,6 +64,7 @@ class ErrorCode(StrEnum):
     JOB_EXISTS = "job_exists", 409, "The job id is taken."
     JOB_FINISHED = "job_finished", 409, "The job has already ended."
     JOB_RUNNING = "job_running", 409, "The job is running; cancel it first."
+    NOT_REPEATABLE = "not_repeatable", 409, "No task is stored that could run the job again."
     LENGTH_REQUIRED = "length_required", 411, "An upload must declare its Content-Length."
     TOO_LARGE = "too_large", 413, "The document is larger than the limit."
     UNSUPPORTED_DOCUMENT = "unsupported_document", 415, "No parser reads this kind of document."
@@ -140,6 +142,15 @@ class InvalidCount(IngestionProgressError, ValueError):
 class InvalidTransition(IngestionProgressError):
     def __init__(self, subject: str, status: str, refused: str) -> None:
         super().__init__(f"{subject} is {status} and cannot {refused}.")
+
+
+class JobNotRepeatable(IngestionProgressError):
+    def __init__(self, job_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} has no stored task that could run it again. Start it where it was "
+            "started, or pass task=… to track() or queue_job()."
+        )
+        self.job_id = job_id
 
 
 class JobSuperseded(IngestionProgressError):

@@ -22,6 +22,7 @@ from progress_project.settings import *  # noqa: E402, F403
 
 DEBUG = False  # as Django's test runner has it
 INGESTION_PROGRESS_PUBLIC = True
+INGESTION_PROGRESS_RESCUING = False  # its thread would write beside the transactions of tests
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 if "sqlite3" in DATABASES["default"]["ENGINE"]:  # noqa: F405
     # A file: threads of an in-memory database lock each other's tables.

@@ -1,6 +1,8 @@
-"""The models: jobs, their stages and workers, and the log of each job."""
+"""The models: jobs with their stages, workers, attempts, log and errors."""
 
 from ingestion_progress.concurrency.compat.django import rows_by
+from ingestion_progress.models.attempts import Checkpoint, JobAttempt, RescueWatch
+from ingestion_progress.models.errors import JobError
 from ingestion_progress.models.events import JobEvent
 from ingestion_progress.models.ids import clean_batch, clean_job_id, new_epoch, new_job_id
 from ingestion_progress.models.jobs import Job
@@ -8,6 +10,6 @@ from ingestion_progress.models.stages import Stage
 from ingestion_progress.models.workers import Worker
 
 __all__ = [
-    "Job", "JobEvent", "Stage", "Worker",
+    "Checkpoint", "Job", "JobAttempt", "JobError", "JobEvent", "RescueWatch", "Stage", "Worker",
     "clean_batch", "clean_job_id", "new_epoch", "new_job_id", "rows_by",
 ]  # fmt: skip

@@ -13,6 +13,15 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH, new_epoch, new_job_id
 from ingestion_progress.models.statuses import JobStatus, Liveness
 
 
+def text_field(
+    help_text: str = "", *, max_length: int = MAX_NAME_LENGTH
+) -> models.CharField[str, str]:
+    """Empty by default, also for processes of an older version that do not know the column."""
+    return models.CharField(
+        max_length=max_length, blank=True, default="", db_default="", help_text=help_text
+    )
+
+
 class JobQuerySet(models.QuerySet["Job"]):
     def queued(self) -> JobQuerySet:
         return self.filter(status=JobStatus.QUEUED)
@@ -55,10 +64,12 @@ class Job(models.Model):
     id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH, default=new_job_id)
     document_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     document_name = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
-    batch = models.CharField(
-        max_length=MAX_NAME_LENGTH,
-        blank=True,
-        help_text="Names the jobs that were started together; empty for a single job.",
+    batch = text_field("Names the jobs that were started together; empty for a single job.")
+    task = text_field(
+        "Dotted path of the task that runs the job. Empty: no next attempt is automatic."
+    )
+    document_version = text_field(
+        "Changes with the content: checkpoints of another version do not count.", max_length=64
     )
     status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
     attempt = models.PositiveIntegerField(
@@ -70,6 +81,12 @@ class Job(models.Model):
         help_text="Names the attempt; a writer of another epoch is refused.",
     )
     revision = models.PositiveBigIntegerField(default=0, help_text="One more on each write.")
+    failed_attempts = models.PositiveSmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Attempts in a row that were lost or failed. A person's retry starts from 0.",
+    )
+    writer = text_field("Host and process id of the process that runs the attempt.")
 
     total_chunks = models.PositiveIntegerField(default=0)
     total_images = models.PositiveIntegerField(default=0)
@@ -89,6 +106,9 @@ class Job(models.Model):
     )
     event_count = models.PositiveIntegerField(default=0)
     error_count = models.PositiveIntegerField(default=0)
+    failed_items = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Items of all stages that failed in this attempt."
+    )
 
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -99,8 +119,21 @@ class Job(models.Model):
     updated_at = models.DateTimeField(
         default=timezone.now, help_text="When the revision last moved."
     )
+    queued_at = models.DateTimeField(
+        null=True, blank=True, help_text="When it was queued again; empty for the first attempt."
+    )
+    retry_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the task of the next attempt is to be queued."
+    )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    error = models.TextField(blank=True, help_text="Why the job ended without success.")
+    cancel_requested_by = text_field()
+    cancel_acknowledged_at = models.DateTimeField(
+        null=True, blank=True, help_text="When the running process learned of the request."
+    )
+    error = models.TextField(
+        blank=True,
+        help_text="Why the job ended without success; of a queued job, why its last attempt did.",
+    )
 
     objects = JobQuerySet.as_manager()
 
@@ -117,6 +150,9 @@ class Job(models.Model):
                 fields=["finished_at"],
                 name="ingestion_job_ended",
                 condition=Q(finished_at__isnull=False),
+            ),
+            models.Index(
+                fields=["retry_at"], name="ingestion_job_due", condition=Q(retry_at__isnull=False)
             ),
         ]
         constraints = [
@@ -168,7 +204,7 @@ class Job(models.Model):
         if status.is_final:
             return None
         if status is JobStatus.QUEUED:
-            waited = (now - self.created_at).total_seconds()
+            waited = (now - (self.retry_at or self.queued_at or self.created_at)).total_seconds()
             return Liveness.STARVED if waited > conf.starved_after_seconds else Liveness.QUEUED
         silent = (now - (self.heartbeat_at or self.updated_at)).total_seconds()
         if silent > conf.lost_after_seconds:

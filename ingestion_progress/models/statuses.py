@@ -59,6 +59,17 @@ class JobStatus(Status):
         return frozenset(cls) - cls.final()
 
 
+class AttemptStatus(models.TextChoices):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    LOST = "lost", "Lost"
+    INTERRUPTED = "interrupted", "Handed back"
+    """Its worker was stopped, or a person started the job again meanwhile."""
+
+
 class StageStatus(Status):
     PENDING = "pending", "Pending"
     IN_PROGRESS = "in_progress", "In progress"

@@ -17,7 +17,6 @@ IngestionProgressError
     ├── DocumentNotStored       the disk is full, or the storage is broken
     ├── DocumentBusy            another job is ingesting the document
     ├── NothingIngested         all pages or all chunks failed
-    ├── IngestionStopped        a signal stopped the process
     ├── TaskNotQueued           the task queue refused the job
     └── VectorStoreUnavailable  Qdrant does not answer, or its folder is locked or damaged
 
@@ -89,9 +88,6 @@ class DocumentBusy(PipelineError):
 
 
 class NothingIngested(PipelineError): ...
-
-
-class IngestionStopped(PipelineError): ...
 
 
 class TaskNotQueued(PipelineError):

@@ -3,8 +3,6 @@
 Parsing and image description run first. Chunking, embedding and extraction then run concurrently.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from django.db import router, transaction
@@ -16,7 +14,6 @@ from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
     DocumentBusy,
     DocumentNotFound,
-    IngestionStopped,
     StoredFileMissing,
 )
 from ingestion_progress.pipeline.models import Document
@@ -42,7 +39,7 @@ def ingest(job_id: str) -> None:
         fail_job(job_id, str(missing))
         raise missing
     workers = conf.extraction_workers
-    with track(document.name, job_id=job_id, workers=workers) as tracker, _stop_reason():
+    with track(document.name, job_id=job_id, workers=workers) as tracker:
         claim(job_id, document)
         ingest_document(tracker, document)
 
@@ -68,16 +65,6 @@ def _open(document: Document) -> BinaryIO:
         return cast("BinaryIO", document.file.open("rb"))
     except FileNotFoundError as error:
         raise StoredFileMissing(document.name) from error
-
-
-@contextmanager
-def _stop_reason() -> Iterator[None]:
-    """Replaces the exception of a signal by IngestionStopped, whose text is the job's error."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit) as stop:
-        reason = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, str) else ""
-        raise IngestionStopped(reason or "The ingestion was stopped.") from stop
 
 
 def claim(job_id: str, document: Document) -> None:

@@ -20,7 +20,8 @@ from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.tracker import record_lost_jobs
+from ingestion_progress.recovery.rescue import queue_due_tasks, rescue_pass
+from ingestion_progress.recovery.tasks import job_id_of
 
 logger = logging.getLogger("ingestion_progress.worker")
 
@@ -34,7 +35,7 @@ class OrphanedTask(Exception):
 
 
 class IngestionWorker(Worker):
-    """Runs one task at a time. A signal stops it immediately and fails the running job."""
+    """Runs one task at a time. A signal stops it immediately and hands the running job back."""
 
     def __init__(self, *, interval_seconds: float, is_draining: bool = False) -> None:
         super().__init__(
@@ -81,20 +82,21 @@ class IngestionWorker(Worker):
         finally:
             is_stopped.set()
             requeue(_tasks_of(self.worker_id))
+            queue_due_tasks()  # a job that was handed back continues with another worker
             logger.info("worker_stopped", extra={"worker_id": self.worker_id})
 
 
 def recover_abandoned(worker_id: str = "") -> None:
     """Corrects jobs and tasks that a killed worker left running.
 
-    A job without a heartbeat is lost. The task of a finished job is failed. A task whose job has
-    not started for a long time is queued again.
+    A job without a heartbeat gets a new attempt, or is lost. The task of a finished job is failed.
+    A task whose job has not started for a long time is queued again.
     """
-    record_lost_jobs()
+    rescue_pass()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
     ended = _jobs_of(others, Job.objects.finished())
     for task in others:
-        if _job_id(task) in ended or not Job.objects.filter(pk=_job_id(task)).exists():
+        if job_id_of(task) in ended or not Job.objects.filter(pk=job_id_of(task)).exists():
             task.set_failed(OrphanedTask("Its worker was killed."))
     limit = timezone.now() - timedelta(seconds=app_conf.lost_after_seconds)
     requeue(_running_tasks().filter(started_at__lt=limit))
@@ -103,7 +105,7 @@ def recover_abandoned(worker_id: str = "") -> None:
 def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> None:
     """Queues the tasks again whose job has not started."""
     queued = _jobs_of(tasks, Job.objects.filter(status=JobStatus.QUEUED))
-    waiting = [task.pk for task in tasks if _job_id(task) in queued]
+    waiting = [task.pk for task in tasks if job_id_of(task) in queued]
     if waiting:
         tasks.filter(pk__in=waiting).update(status=TaskResultStatus.READY, started_at=None)
 
@@ -130,10 +132,5 @@ def _tasks_of(worker_id: str) -> QuerySet[DBTaskResult[Any, Any]]:
     return _running_tasks().filter(worker_ids__icontains=worker_id)
 
 
-def _job_id(task: DBTaskResult[Any, Any]) -> str:
-    arguments = task.args_kwargs
-    return str((arguments["args"] or list(arguments["kwargs"].values()) or [""])[0])
-
-
 def _jobs_of(tasks: Any, jobs: QuerySet[Job]) -> set[str]:
-    return set(jobs.filter(pk__in=[_job_id(task) for task in tasks]).values_list("pk", flat=True))
+    return set(jobs.filter(pk__in=[job_id_of(task) for task in tasks]).values_list("pk", flat=True))

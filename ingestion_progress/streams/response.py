@@ -15,6 +15,7 @@ from ingestion_progress.concurrency.compat.django import forget_request
 from ingestion_progress.concurrency.request_thread import release_thread
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import AlreadyCurrent, EndReason, Selection, Subscription, get_feed
+from ingestion_progress.recovery.rescuer import rescuer
 from ingestion_progress.streams.limits import Connection, get_connection_limits
 from ingestion_progress.streams.writer import FrameWriter
 from ingestion_progress.wire.asgi_types import Send, Write
@@ -60,6 +61,7 @@ class EventStream(AsyncIterator[bytes]):
             self._log("sse_stream_refused", code=ErrorCode.TOO_MANY_STREAMS)
         else:
             self._subscription = connection.subscription = feed.join(selection)
+            rescuer.start()
         try:
             answer = await feed.opened(self._subscription)
         except BaseException:  # the client disconnected before there was an answer

@@ -17,7 +17,6 @@ from ingestion_progress.tracker.lifecycle import (
     delete_job,
     fail_job,
     queue_job,
-    record_lost_jobs,
     request_cancellation,
 )
 from ingestion_progress.tracker.plan import JobPlan, Stages
@@ -26,7 +25,7 @@ from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
 
 __all__ = [
     "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "delete_job", "fail_job",
-    "queue_job", "reason_of", "record_lost_jobs", "request_cancellation", "track",
+    "queue_job", "reason_of", "request_cancellation", "track",
 ]  # fmt: skip
 
 
@@ -40,7 +39,10 @@ def track(
     workers: int = 0,
     total_chunks: int = 0,
     total_images: int = 0,
+    task: object = "",
+    document_version: str = "",
     restart: bool = False,
+    retry_on: tuple[type[BaseException], ...] = (),
 ) -> TrackedJob:
     """A job for a `with` (or `async with`) block; the end of the block ends the job.
 
@@ -49,7 +51,11 @@ def track(
     - `batch`: a name for jobs that are listed and watched together; a queued job keeps its own.
     - `stages`: names in order, or names with weights. If left out, the five of document ingestion.
     - `workers`: size of the pool.
+    - `task`: what runs the job, as an object or a dotted path; it takes the job's id. With it,
+      a job whose process dies or is stopped is queued again and continues.
+    - `document_version`: a hash of the content, say; keys of another version do not count as done.
     - `restart`: if the job exists, it begins a new attempt.
+    - `retry_on`: exceptions after which the next attempt is due, up to MAX_ATTEMPTS.
 
     Entering raises JobExists, JobCancelled (before it could start) or ProgressUnavailable.
     """
@@ -62,8 +68,10 @@ def track(
         workers=workers,
         total_chunks=total_chunks,
         total_images=total_images,
+        task=task,
+        document_version=document_version,
     )
-    return TrackedJob(plan, restart=restart)
+    return TrackedJob(plan, restart=restart, retry_on=retry_on)
 
 
 def attach(job_id: str) -> AttachedJob:

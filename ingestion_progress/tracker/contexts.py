@@ -5,13 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded, ProgressUnavailable
-from ingestion_progress.models.statuses import EventLevel, JobStatus
-from ingestion_progress.tracker.jobs import JobTracker
+from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus
+from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
+from ingestion_progress.tracker.jobs import Ending, JobTracker
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.reasons import reason_of
+
+STOPPED = "Its worker was stopped; the job continues with another one."
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
@@ -19,10 +23,13 @@ logger = logging.getLogger("ingestion_progress.tracker")
 class TrackedJob(JobTracker):
     """What `track` returns: the end of the block ends the job."""
 
-    def __init__(self, plan: JobPlan, *, restart: bool) -> None:
+    def __init__(
+        self, plan: JobPlan, *, restart: bool, retry_on: tuple[type[BaseException], ...] = ()
+    ) -> None:
         super().__init__(plan.job_id)
         self._plan = plan
         self._restart = restart
+        self._retry_on = retry_on
 
     def _open(self) -> Attempt:
         return start_attempt(self._plan, restart=self._restart)
@@ -30,12 +37,25 @@ class TrackedJob(JobTracker):
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if not self.has_ended:
             with _without_masking(error, self.job_id):
-                self._finish(*_ending(error))
+                self._end(self._ending(error))
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if not self.has_ended:
             with _without_masking(error, self.job_id):
-                await self._afinish(*_ending(error))
+                await self._aend(self._ending(error))
+
+    def _ending(self, error: BaseException | None) -> Ending:
+        if error is None:
+            return partial(finish_attempt, status=JobStatus.SUCCEEDED)
+        if isinstance(error, JobCancelled):
+            return partial(
+                finish_attempt, status=JobStatus.CANCELLED, error="Cancelled on request."
+            )
+        if isinstance(error, self._retry_on):
+            return partial(hand_back_attempt, ending=AttemptStatus.FAILED, reason=reason_of(error))
+        if self.buffer.attempt.task and isinstance(error, KeyboardInterrupt | SystemExit):
+            return partial(hand_back_attempt, ending=AttemptStatus.INTERRUPTED, reason=STOPPED)
+        return partial(finish_attempt, status=JobStatus.FAILED, error=reason_of(error))
 
 
 class AttachedJob(JobTracker):
@@ -81,11 +101,3 @@ def _without_masking(error: BaseException | None, job_id: str) -> Iterator[None]
         if error is None:
             raise
         logger.exception("tracker_end_not_recorded", extra={"job_id": job_id})
-
-
-def _ending(error: BaseException | None) -> tuple[JobStatus, str]:
-    if error is None:
-        return JobStatus.SUCCEEDED, ""
-    if isinstance(error, JobCancelled):
-        return JobStatus.CANCELLED, "Cancelled on request."
-    return JobStatus.FAILED, reason_of(error)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 from ingestion_progress.exceptions import UnknownStage
-from ingestion_progress.models.statuses import EventLevel, JobStatus
+from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus
 from ingestion_progress.tracker.buffer import Buffer, Writer
+from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.database import timeout_as_unavailable
+from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.plan import (
     MAX_POOL_SIZE,
     Attempt,
@@ -17,11 +19,12 @@ from ingestion_progress.tracker.plan import (
     checked_counter_names,
     checked_counts,
 )
-from ingestion_progress.tracker.sql import WriteResult, finish_attempt, write_changes
+from ingestion_progress.tracker.sql import WriteResult, write_changes
 from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
 from ingestion_progress.tracker.writer import current_writer
 
 Result = TypeVar("Result")
+Ending: TypeAlias = Callable[[Attempt, JobChanges], WriteResult]
 
 METRICS = frozenset({"entities_total", "relations_total", "neo4j_writes", "qdrant_writes"})
 
@@ -135,16 +138,28 @@ class JobTracker:
 
     def complete(self) -> None:
         """Ends the job as succeeded: completes running stages, skips those that never started."""
-        self._finish(JobStatus.SUCCEEDED)
+        self._end(partial(finish_attempt, status=JobStatus.SUCCEEDED))
 
     async def acomplete(self) -> None:
-        await self._afinish(JobStatus.SUCCEEDED)
+        await self._aend(partial(finish_attempt, status=JobStatus.SUCCEEDED))
 
     def fail(self, reason: str) -> None:
-        self._finish(JobStatus.FAILED, reason)
+        self._end(partial(finish_attempt, status=JobStatus.FAILED, error=reason))
 
     async def afail(self, reason: str) -> None:
-        await self._afinish(JobStatus.FAILED, reason)
+        await self._aend(partial(finish_attempt, status=JobStatus.FAILED, error=reason))
+
+    def hand_back(self, reason: str) -> None:
+        """Ends this attempt; the job is queued again, to continue with another worker.
+
+        Raises InvalidTransition if the job has ended.
+        """
+        self._end(partial(hand_back_attempt, ending=AttemptStatus.INTERRUPTED, reason=reason))
+
+    async def ahand_back(self, reason: str) -> None:
+        await self._aend(
+            partial(hand_back_attempt, ending=AttemptStatus.INTERRUPTED, reason=reason)
+        )
 
     def leave(self) -> None:
         """Ends the heartbeats of this process; the job itself continues."""
@@ -166,15 +181,15 @@ class JobTracker:
         with timeout_as_unavailable(self.job_id, action):
             return await self._writer.acall(write)
 
-    def _finish(self, status: JobStatus, reason: str = "") -> None:
-        self._call(partial(self._end, self.buffer, status, reason), "end")
+    def _end(self, ending: Ending) -> None:
+        self._call(partial(self._write_end, self.buffer, ending), "end")
 
-    async def _afinish(self, status: JobStatus, reason: str = "") -> None:
-        await self._acall(partial(self._end, self.buffer, status, reason), "end")
+    async def _aend(self, ending: Ending) -> None:
+        await self._acall(partial(self._write_end, self.buffer, ending), "end")
 
-    def _end(self, buffer: Buffer, status: JobStatus, reason: str) -> None:
-        buffer.write(partial(finish_attempt, status=status, error=reason))
-        self.has_ended = True
+    def _write_end(self, buffer: Buffer, ending: Ending) -> None:
+        buffer.write(ending)
+        self.has_ended = buffer.is_over = True
         self.leave()
 
     def _record_counts(self, counts: dict[str, int], *, is_absolute: bool) -> None:

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from django.db import IntegrityError
 from django.utils import timezone
 
+from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, JobCancelled, JobExists, JobNotFound
-from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_job_id, new_epoch
-from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
+from ingestion_progress.models import Checkpoint, Job, Stage, clean_job_id
+from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus, Liveness
+from ingestion_progress.tracker.attempts import (
+    begin_attempt,
+    this_process,
+    write_stages,
+    write_workers,
+)
 from ingestion_progress.tracker.database import (
     jobs,
     locked_job,
     progress_alias,
     progress_transaction,
-    rows,
     rows_of,
 )
+from ingestion_progress.tracker.endings import end_locked_job, record_ending
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
-from ingestion_progress.tracker.sql import (
-    end_locked_job,
-    free_workers,
-    notify_on_commit,
-    write_milestone,
-)
-
-# What a new attempt sets back to its default.
-RESET_COLUMNS = (
-    *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes", "counters"),
-    *("total_chunks", "total_images", "queue_depth", "reached_percent", "error_count"),
-    *("finished_at", "cancel_requested_at", "error"),
-)
+from ingestion_progress.tracker.sql import notify_on_commit, write_milestone
 
 
 def queue_job(
@@ -42,8 +35,14 @@ def queue_job(
     batch: str | None = None,
     stages: Stages | None = None,
     workers: int = 0,
+    task: object = "",
+    document_version: str = "",
 ) -> Job:
     """Creates a job that waits for `track(job_id=…)`.
+
+    - `task`: what runs it, as an object or a dotted path. It takes the job's id, and is called
+      again for the next attempt.
+    - `document_version`: a hash of the content, say; checkpoints of another version do not count.
 
     Raises JobExists, InvalidJobId or InvalidBatch.
     """
@@ -54,6 +53,8 @@ def queue_job(
         batch=batch,
         stages=stages,
         workers=workers,
+        task=task,
+        document_version=document_version,
     )
     with progress_transaction():
         notify_on_commit(plan.job_id)
@@ -61,7 +62,7 @@ def queue_job(
 
 
 def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
-    """Runs a new job, a queued job or, with `restart`, any job again.
+    """Runs a new job, a queued job, a lost one that has attempts left or, with `restart`, any job.
 
     Raises JobExists if the job runs or has ended, JobCancelled if it was cancelled before it
     could start.
@@ -73,7 +74,9 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
         elif job.job_status is JobStatus.QUEUED:
             _run(job, plan)
         elif restart:
-            _begin_again(job, plan)
+            _begin_again(job, plan, keep_checkpoints=not job.job_status.has_succeeded)
+        elif (failures := _failures_of_lost(job)) and failures < conf.max_attempts:
+            _begin_again(job, plan, failed_attempts=failures)
         elif job.job_status is JobStatus.CANCELLED:
             raise JobCancelled(job.pk)
         else:
@@ -99,6 +102,7 @@ def attempt_of(job: Job) -> Attempt:
         epoch=job.epoch,
         document_id=job.document_id,
         stage_names=tuple(stages.values_list("name", flat=True)),
+        task=job.task,
     )
 
 
@@ -138,19 +142,6 @@ def fail_job(job_id: str, reason: str) -> None:
         end_locked_job(_locked(job_id), JobStatus.FAILED, reason)
 
 
-def record_lost_jobs() -> int:
-    """Ends running jobs without a heartbeat for too long as lost. Returns how many."""
-    lost = 0
-    for job_id in jobs().silent().values_list("pk", flat=True):
-        with progress_transaction():
-            # It may have sent a heartbeat or ended since the query.
-            job = jobs().silent().select_for_update().filter(pk=job_id).first()
-            if job is not None:
-                end_locked_job(job, JobStatus.LOST, "Its worker gave no sign of life.")
-                lost += 1
-    return lost
-
-
 def _locked(job_id: str) -> Job:
     return _found(locked_job(pk=clean_job_id(job_id)), job_id)
 
@@ -169,6 +160,8 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         document_id=plan.document_id or plan.job_id,
         document_name=plan.document_name,
         batch=plan.batch,
+        task=plan.task,
+        document_version=plan.document_version,
         status=status,
         total_chunks=plan.total_chunks,
         total_images=plan.total_images,
@@ -177,6 +170,7 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         updated_at=now,
         started_at=now if is_running else None,
         heartbeat_at=now if is_running else None,
+        writer=this_process() if is_running else "",
     )
     try:
         with progress_transaction():
@@ -184,56 +178,51 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
     except IntegrityError:
         existing = jobs().filter(pk=plan.job_id).first()
         raise JobExists(plan.job_id, existing.status if existing else "taken") from None
-    _write_stages(job, plan.weights or stage_weights(None))
-    _write_workers(job)
+    write_stages(job, plan.weights or stage_weights(None))
+    write_workers(job)
     return job
 
 
 def _run(job: Job, plan: JobPlan) -> None:
     """Starts a locked job. Values that the plan does not set stay unchanged."""
-    now = max(timezone.now(), job.created_at)
+    now = max(timezone.now(), job.queued_at or job.created_at)
     job.document_id = plan.document_id or job.document_id
     job.document_name = plan.document_name or job.document_name
     job.pool_size = plan.workers or job.pool_size
     job.total_chunks = plan.total_chunks or job.total_chunks
     job.total_images = plan.total_images or job.total_images
+    job.task = plan.task or job.task
     job.status = JobStatus.RUNNING
     job.started_at = job.heartbeat_at = job.updated_at = now
+    job.writer = this_process()
+    job.retry_at = None
+    job.error = ""
     job.revision += 1
+    if plan.document_version and plan.document_version != job.document_version:
+        job.document_version = plan.document_version
+        rows_of(Checkpoint, job).delete()
+        rows_of(Stage, job).update(processed=0)
     job.save(using=progress_alias())
     if plan.weights is not None:
-        _write_stages(job, plan.weights)
+        write_stages(job, plan.weights)
     if plan.weights is not None or plan.workers:
-        _write_workers(job)
+        write_workers(job)
 
 
-def _begin_again(job: Job, plan: JobPlan) -> None:
+def _failures_of_lost(job: Job) -> int:
+    """How often in a row it has failed, if its process has died: a task may be delivered again."""
+    if job.job_status is JobStatus.LOST:
+        return max(1, job.failed_attempts)
+    return job.failed_attempts + 1 if job.liveness(timezone.now()) is Liveness.LOST else 0
+
+
+def _begin_again(
+    job: Job, plan: JobPlan, *, keep_checkpoints: bool = True, failed_attempts: int = 0
+) -> None:
     """Starts a new attempt, with a new epoch and new counts. The job keeps its log."""
-    new = Job()
-    for name in RESET_COLUMNS:
-        setattr(job, name, getattr(new, name))
-    job.attempt += 1
-    job.epoch = new_epoch()
-    job.event_count = rows_of(JobEvent, job).count()
-    free_workers(job)  # the former attempt may still be running
+    if not job.is_finished:
+        is_lost = job.liveness(timezone.now()) is Liveness.LOST
+        record_ending(job, AttemptStatus.LOST if is_lost else AttemptStatus.INTERRUPTED)
+    begin_attempt(job, keep_checkpoints=keep_checkpoints)
+    job.failed_attempts = failed_attempts
     _run(job, plan)
-    if plan.weights is None:
-        stages = rows_of(Stage, job).order_by("position")
-        _write_stages(job, dict(stages.values_list("name", "weight")))
-
-
-def _write_stages(job: Job, weights: Mapping[str, float]) -> None:
-    """Replaces the stages of the job."""
-    rows_of(Stage, job).delete()
-    rows(Stage).bulk_create(
-        Stage(job=job, name=name, position=position, weight=weight)
-        for position, (name, weight) in enumerate(weights.items())
-    )
-
-
-def _write_workers(job: Job) -> None:
-    """Replaces the pool of the job."""
-    rows_of(Worker, job).delete()
-    rows(Worker).bulk_create(
-        Worker(job=job, number=number) for number in range(1, job.pool_size + 1)
-    )

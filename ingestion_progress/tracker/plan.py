@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models import clean_batch, clean_job_id, new_job_id
@@ -23,6 +24,8 @@ SMALL_COUNTS = frozenset({"total_chunks", "total_images", "pool_size", "queue_de
 
 Stages = Iterable[str] | Mapping[str, float]
 
+MAX_VERSION_LENGTH = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
@@ -32,6 +35,7 @@ class Attempt:
     epoch: str
     document_id: str
     stage_names: tuple[str, ...]
+    task: str = ""
 
 
 class JobPlan:
@@ -48,6 +52,8 @@ class JobPlan:
         workers: int = 0,
         total_chunks: int = 0,
         total_images: int = 0,
+        task: object = "",
+        document_version: str = "",
     ) -> None:
         """Raises InvalidJobId, InvalidBatch, InvalidCount or ValueError."""
         if checked_count("workers", workers) > MAX_POOL_SIZE:
@@ -61,6 +67,8 @@ class JobPlan:
         self.workers = workers
         self.total_chunks = checked_count("total_chunks", total_chunks)
         self.total_images = checked_count("total_images", total_images)
+        self.task = task_path(task)
+        self.document_version = clean_text(document_version, MAX_VERSION_LENGTH)
 
 
 def checked_count(name: str, value: object) -> int:
@@ -122,3 +130,17 @@ def stage_weights(stages: Stages | None) -> dict[str, float]:
         if not 0 < weight < float("inf"):
             raise ValueError(f"The weight of stage {name!r} is {weight!r}; it must be above 0.")
     return dict(stages)
+
+
+def task_path(task: object) -> str:
+    """The dotted path of a task: itself, a Django Task, a Celery task or a function.
+
+    Raises ValueError if it cannot be imported by its path.
+    """
+    if isinstance(task, str):
+        return task
+    function: Any = getattr(task, "func", None) or getattr(task, "run", task)
+    path = f"{function.__module__}.{function.__qualname__}"
+    if "<" in path:
+        raise ValueError(f"{path} cannot be imported: define the task at the top of a module.")
+    return path

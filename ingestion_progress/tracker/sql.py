@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -18,11 +17,11 @@ from django.utils import timezone
 
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import InvalidTransition, JobSuperseded
+from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, plan_percent
-from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import EventLevel, JobStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, StageChanges
 from ingestion_progress.tracker.database import (
     jobs,
@@ -33,13 +32,6 @@ from ingestion_progress.tracker.database import (
     rows_of,
 )
 from ingestion_progress.tracker.plan import Attempt, clean_text
-
-LEVELS_OF_ENDINGS = {
-    JobStatus.SUCCEEDED: EventLevel.INFO,
-    JobStatus.CANCELLED: EventLevel.WARNING,  # it was requested
-    JobStatus.FAILED: EventLevel.ERROR,
-    JobStatus.LOST: EventLevel.ERROR,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,22 +60,8 @@ def notify_on_commit(job_id: str, *, is_end: bool = False) -> None:
 def write_changes(attempt: Attempt, changes: JobChanges) -> WriteResult:
     """Adds `changes` to the rows. Raises JobSuperseded if a newer attempt exists."""
     with progress_transaction():
-        job = _locked(attempt)
-        return WriteResult.of(job, _write(job, changes))
-
-
-def finish_attempt(
-    attempt: Attempt, changes: JobChanges, status: JobStatus, error: str = ""
-) -> WriteResult:
-    """Writes the last changes and ends the job.
-
-    Raises InvalidTransition if the job has ended, JobSuperseded if a newer attempt exists.
-    """
-    with progress_transaction():
-        job = _locked(attempt)
-        _write(job, changes)
-        end_locked_job(job, status, error)
-        return WriteResult.of(job, _stages(job))
+        job = locked_attempt(attempt)
+        return WriteResult.of(job, write_locked(job, changes))
 
 
 def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], WriteResult]:
@@ -97,39 +75,6 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
         (job.pk, job.epoch): WriteResult.of(job, ())
         for job in known.only("pk", "epoch", "status", "cancel_requested_at")
     }
-
-
-def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
-    """Ends a job that the caller has locked, with its open stages and its workers."""
-    notify_on_commit(job.pk, is_end=True)
-    # This host's clock may be behind that of the host that wrote the start.
-    now = max(timezone.now(), job.started_at or job.created_at)
-    has_succeeded = status is JobStatus.SUCCEEDED
-    ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
-    is_ended = (
-        jobs()
-        .filter(pk=job.pk, status__in=status.predecessors)
-        .update(
-            status=status,
-            error=clean_text(error, MAX_MESSAGE_LENGTH),
-            finished_at=now,
-            updated_at=now,
-            queue_depth=0,
-            revision=F("revision") + 1,
-            **ending,
-        )
-    )
-    if not is_ended:
-        raise InvalidTransition(f"Job {job.pk}", job.status, f"become {status}")
-    _close_stages(job, now, has_succeeded=has_succeeded)
-    free_workers(job)
-    message = f"{status.label}: {error}" if error else status.label
-    write_milestone(job, message, LEVELS_OF_ENDINGS[status])
-    job.status, job.finished_at = status, now
-
-
-def free_workers(job: Job) -> None:
-    rows_of(Worker, job).update(status=WorkerStatus.IDLE, current_chunk="", progress_percent=0)
 
 
 def write_milestone(job: Job, message: str, level: EventLevel = EventLevel.INFO) -> None:
@@ -154,18 +99,18 @@ def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
     jobs().filter(pk=job.pk).update(event_count=F("event_count") + count)
 
 
-def _locked(attempt: Attempt) -> Job:
+def locked_attempt(attempt: Attempt) -> Job:
     job = locked_job(pk=attempt.job_id, epoch=attempt.epoch)
     if job is None:
         raise JobSuperseded(attempt.job_id)
     return job
 
 
-def _stages(job: Job) -> list[Stage]:
+def stages_of(job: Job) -> list[Stage]:
     return list(rows_of(Stage, job).order_by("position"))
 
 
-def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
+def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
     """Applies changes to a locked job. Returns its stages after them, in order."""
     notify_on_commit(job.pk)
     now = timezone.now()
@@ -177,7 +122,7 @@ def _write(job: Job, changes: JobChanges) -> Sequence[Stage]:
     if count := len(changes.events) + changes.dropped_events:
         room = max(0, conf.max_events_per_job - job.event_count)
         _append(job, changes.events[:room], count=count)
-    stages = _stages(job)
+    stages = stages_of(job)
     updates: dict[str, Any] = changes.counters.expressions()
     if changes.own_counters:
         updates["counters"] = job.counters | {
@@ -225,15 +170,3 @@ def _write_workers(job: Job, changes: JobChanges) -> None:
         unique_fields=["job", "number"],
         update_fields=["status", "current_chunk", "progress_percent"],
     )
-
-
-def _close_stages(job: Job, now: datetime, *, has_succeeded: bool) -> None:
-    """Success completes running stages and skips the others; any other end fails running stages."""
-    stages = rows_of(Stage, job)
-    status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
-    stages.filter(status=StageStatus.IN_PROGRESS).update(
-        status=status, finished_at=now, in_flight=0
-    )
-    if has_succeeded:
-        stages.filter(status=StageStatus.PENDING).update(status=StageStatus.SKIPPED)
-    stages.filter(in_flight__gt=0).update(in_flight=0)

@@ -14,6 +14,7 @@ from ingestion_progress.wire.schemas import (
     JobCompleteEventData,
     JobPipelineProgressEventData,
     JobStateEventData,
+    NextAttemptEventData,
     PipelineProgressEventData,
     WireModel,
 )
@@ -30,6 +31,12 @@ class StreamEvent:
     """Does its `id` let a client resume?"""
 
 
+NEXT_ATTEMPT = StreamEvent(
+    name="next_attempt",
+    data=NextAttemptEventData,
+    meaning="After `job_state` while the job is queued again, because its last attempt was lost, "
+    "failed or handed back, or because a person retries it. No `error` is sent before.",
+)
 STREAM_EVENTS = (
     StreamEvent(
         name="pipeline_progress",
@@ -44,6 +51,7 @@ STREAM_EVENTS = (
         meaning="Right after each `pipeline_progress`: status, liveness, attempt, errors. "
         "A client may ignore it.",
     ),
+    NEXT_ATTEMPT,
     StreamEvent(
         name="complete",
         data=CompleteEventData,
@@ -73,6 +81,7 @@ MANY_JOBS_EVENTS = (
         data=JobStateEventData,
         meaning="Right after each `pipeline_progress`: status, liveness, attempt, errors.",
     ),
+    NEXT_ATTEMPT,
     StreamEvent(
         name="complete",
         data=JobCompleteEventData,

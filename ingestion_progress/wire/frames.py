@@ -113,6 +113,8 @@ def idle_body(event_id: str) -> bytes:
 def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) -> Frame:
     job, status = snapshot.job, snapshot.job.job_status
     body = head + encode_event("job_state", snapshot.state(now))
+    if next_attempt := snapshot.next_attempt():
+        body += encode_event("next_attempt", next_attempt)
     if status.has_succeeded:
         body += encode_event("complete", complete)
     elif status.is_final:

@@ -142,3 +142,15 @@ class JobStateEventData(WireModel):
     error_count: int = Field(ge=0, description="Errors recorded so far; they need not end a job.")
     error: str | None = Field(description="Why the job ended without success.")
     counters: dict[str, int] = Field(description="The pipeline's own counters.")
+
+
+class NextAttemptEventData(WireModel):
+    """Another attempt of the job is due. Sent after `job_state` while the job waits for it."""
+
+    job_id: str
+    attempt: int = Field(ge=2, description="The number of the attempt that is due.")
+    max_attempts: int = Field(ge=1, description="After this many failures in a row no other is.")
+    due_at: float | None = Field(
+        description="Unix seconds from which its task is queued; null once the queue has it."
+    )
+    reason: str = Field(description="How the last attempt ended; empty after a person's retry.")

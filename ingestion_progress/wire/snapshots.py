@@ -11,12 +11,14 @@ from typing import TypeVar
 
 from django.db.models import QuerySet
 
+from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, Stage, Worker, rows_by
 from ingestion_progress.models.stages import plan_percent, shown_percent
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.wire.schemas import (
     JobStateEventData,
     MetricsSchema,
+    NextAttemptEventData,
     PipelineProgressEventData,
     StageProgressSchema,
     TimingSchema,
@@ -98,6 +100,19 @@ class Snapshot:
                 "error": job.error or None,
                 "counters": job.counters,
             }
+        )
+
+    def next_attempt(self) -> NextAttemptEventData | None:
+        """The data of `next_attempt`; None unless the job waits for another attempt."""
+        job = self.job
+        if job.job_status is not JobStatus.QUEUED or job.attempt == 1:
+            return None
+        return NextAttemptEventData(
+            job_id=job.id,
+            attempt=job.attempt,
+            max_attempts=conf.max_attempts,
+            due_at=job.retry_at.timestamp() if job.retry_at else None,
+            reason=job.error,
         )
 
     def _worker_pool(self) -> WorkerPoolSchema:

@@ -33,6 +33,7 @@ for status in JobStatus:
     error = "" if status in {"queued", "running", "succeeded"} else "Something broke."
     resume_point = {"epoch": "0123456789ab", "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
     job_with(status, job_id=status.value, counters={"tables": 4}, error=error, **resume_point)
+job_with(JobStatus.QUEUED, job_id="again", attempt=2)
 for number in range(1, 6):
     job_with(JobStatus.FAILED, job_id=f"gone-{number}", error="Something broke.")
     job_with(JobStatus.QUEUED, job_id=f"stopped-{number}")

@@ -15,6 +15,7 @@ from ingestion_progress import track
 from ingestion_progress.api.api import build_api
 from ingestion_progress.api.errors import DOCUMENTED
 from ingestion_progress.api.schemas import JobSchema
+from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import (
     EventLevel,
     JobStatus,
@@ -23,6 +24,7 @@ from ingestion_progress.models.statuses import (
     WorkerStatus,
 )
 from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import queue_job
 from ingestion_progress.wire.events import (
     ALL_EVENTS,
     MANY_JOBS_EVENTS,
@@ -229,7 +231,10 @@ class TestResponses:
         succeeded = self.ended("good")
         failed = self.ended("bad", OSError("The disk is full"))
         now = timezone.now()
+        queue_job("a.pdf", job_id="again")
+        Job.objects.filter(pk="again").update(attempt=2, retry_at=now)
         return [
+            single_job_frame(load_snapshot("again"), now),
             single_job_frame(succeeded, now),
             single_job_frame(failed, now),
             missing_frame("nobody"),

@@ -108,6 +108,7 @@ class TestDeclaration:
         assert pairs == [
             ("pipeline_progress", "PipelineProgressData"),
             ("job_state", "JobStateData"),
+            ("next_attempt", "NextAttemptData"),
             ("complete", "CompleteData"),
             ("error", "ErrorData"),
         ]

@@ -20,7 +20,6 @@ from ingestion_progress.pipeline.exceptions import (
     DocumentBusy,
     DocumentNotFound,
     EmptyDocument,
-    IngestionStopped,
     NothingIngested,
     ProtectedDocument,
     StoredFileMissing,
@@ -485,18 +484,18 @@ def test_job_deleted_in_the_queue_is_logged_and_its_task_succeeds(caplog):
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit("The worker was stopped.")])
 @pytest.mark.database
-def test_stopped_process_fails_its_job_with_a_reason(monkeypatch, stop: BaseException):
+def test_stopped_process_hands_its_job_back(monkeypatch, stop: BaseException):
     class Interrupted(Bm25Embedder):
         def embed(self, text):
             raise stop
 
     with_components(monkeypatch, embedder=Interrupted())
     job = queued(b"text", "a.txt")
-    with pytest.raises(IngestionStopped):
+    with pytest.raises(type(stop)):
         ingest(job.pk)
     job.refresh_from_db()
-    assert job.status == "failed"
-    assert job.error in {"The worker was stopped.", "The ingestion was stopped."}
+    assert (job.status, job.attempt) == ("queued", 2)
+    assert job.error == "Its worker was stopped; the job continues with another one."
 
 
 def test_same_chunk_key_in_two_documents_has_two_ids():

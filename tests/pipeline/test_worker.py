@@ -9,13 +9,14 @@ import pytest
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline import worker as worker_module
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.worker import IngestionWorker, recover_abandoned, requeue
 from ingestion_progress.tracker import delete_job, track
 from tests.support.documents import storage  # noqa: F401
+from tests.support.rescuing import rescue_now
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -77,11 +78,11 @@ def test_stopping_worker_requeues_its_unstarted_task(taken: DBTaskResult):
     assert status(taken) == "READY"
 
 
-def test_job_without_a_heartbeat_is_lost(taken: DBTaskResult):
-    with pytest.raises(InvalidTransition), track("a.txt", job_id="job"):
+def test_task_of_a_job_without_a_heartbeat_is_failed(taken: DBTaskResult):
+    with pytest.raises(JobSuperseded), track("a.txt", job_id="job"):
         Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
-        recover_abandoned("me")
-        assert Job.objects.get().status == "lost"
+        rescue_now()
+        assert Job.objects.get().status == "queued"
     assert status(taken) == "FAILED"
 
 

@@ -272,9 +272,7 @@ def test_killed_writer_is_seen_as_lost_and_then_ends_the_stream(project, job_id)
         os.killpg(writer.pid, signal.SIGKILL)
         # Nobody writes any more: the feed notices by the clock alone.
         next(event for event in stream if event.data.get("liveness") == "lost")
-        project.python(
-            "from ingestion_progress.tracker import record_lost_jobs\nrecord_lost_jobs()", **quick
-        )
+        project.python("from tests.support.rescuing import rescue_now\nrescue_now()", **quick)
         last = list(stream)[-1]
     live.process.terminate()
     live.process.wait(5)

@@ -161,7 +161,7 @@ def test_job_that_starves_stalls_and_is_lost(recorded_server, jobs, recording):
         stream.read_until(STATE, 4)
         jobs.write("report-1", heartbeat_at=long_ago)
         stream.read_until(STATE, 5)
-        jobs.call("record_lost_jobs")
+        jobs.rescue()
         stream.read_to_end()
 
     recording.compare()

@@ -22,14 +22,15 @@ from ingestion_progress.tracker import (
     delete_job,
     fail_job,
     queue_job,
-    record_lost_jobs,
     request_cancellation,
 )
 from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
-from ingestion_progress.tracker.sql import finish_attempt, write_changes
+from ingestion_progress.tracker.sql import write_changes
 from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
+from tests.support.rescuing import rescue_now
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -365,7 +366,7 @@ def test_a_job_that_comes_back_or_ends_during_the_search_for_silent_ones_is_not_
     silence("job")
     act = {"heartbeat": beat, "end": end}[comes]
     with connection.execute_wrapper(once_after_the_first_query(act)):
-        assert record_lost_jobs() == 0
+        assert rescue_now().lost == 0
     expected = {"heartbeat": JobStatus.RUNNING, "end": JobStatus.SUCCEEDED}[comes]
     assert Job.objects.get().job_status is expected
 
@@ -377,8 +378,8 @@ def test_silent_jobs_are_lost_and_the_others_are_not():
     Stage.objects.filter(job="dead").update(status=StageStatus.IN_PROGRESS, in_flight=3)
     silence("dead")
     silence("dead too")
-    assert record_lost_jobs() == 2
-    assert record_lost_jobs() == 0
+    assert rescue_now().lost == 2
+    assert rescue_now().lost == 0
     dead = Job.objects.get(pk="dead")
     assert (dead.job_status, dead.error) == (JobStatus.LOST, "Its worker gave no sign of life.")
     assert dead.stages.get().stage_status is StageStatus.ERROR

@@ -147,12 +147,13 @@ def test_a_killed_writer_leaves_a_job_that_is_found_lost(project, job_id):
     assert read(project, job_id)["status"] == "running"
     lost = project.ask(
         """
-        import json
-        from django.conf import settings
-        settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 0.001
-        from ingestion_progress.tracker import record_lost_jobs
-        print(json.dumps(record_lost_jobs()))
-        """
+        import json, sys
+        from ingestion_progress.models import Job
+        from tests.support.rescuing import rescue_now
+        Job.objects.filter(pk=sys.argv[1]).update(heartbeat_at="2026-01-01T00:00Z")
+        print(json.dumps(rescue_now().lost))
+        """,
+        job_id,
     )
     assert lost >= 1
     assert read(project, job_id)["status"] == "lost"

@@ -11,11 +11,11 @@ from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
+from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import request_cancellation, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import (
     WriteResult,
-    finish_attempt,
     notify_on_commit,
     renew_heartbeats,
     write_changes,

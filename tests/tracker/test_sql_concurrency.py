@@ -12,8 +12,9 @@ from ingestion_progress import track
 from ingestion_progress.models import Job, Worker
 from ingestion_progress.models.statuses import JobStatus, WorkerStatus
 from ingestion_progress.tracker.changes import JobChanges, WorkerChange
+from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.plan import Attempt
-from ingestion_progress.tracker.sql import finish_attempt, write_changes
+from ingestion_progress.tracker.sql import write_changes
 from tests.support.tracking import eventually, quick_writer  # noqa: F401  (the fixture of all)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]

@@ -12,17 +12,19 @@ from django.utils import timezone
 
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import (
     delete_job,
     fail_job,
     queue_job,
-    record_lost_jobs,
     request_cancellation,
 )
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
+from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
-from ingestion_progress.tracker.sql import finish_attempt, renew_heartbeats, write_changes
+from ingestion_progress.tracker.sql import renew_heartbeats, write_changes
+from tests.support.rescuing import rescue_now
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -63,7 +65,8 @@ ACTS: dict[str, Callable[[Attempt], object]] = {
     "cancellation": lambda attempt: request_cancellation("job"),
     "failure without a tracker": lambda attempt: fail_job("job", "reason"),
     "deletion": lambda attempt: delete_job("job", even_if_running=True),
-    "loss": lambda attempt: record_lost_jobs(),
+    "loss": lambda attempt: rescue_now(),
+    "retry": lambda attempt: retry_job("job"),
 }
 
 
@@ -72,7 +75,7 @@ def attempt() -> Attempt:
     """Of the job that the acts are about, which gave no sign of life for an hour."""
     attempt = busy("job")
     long_ago = timezone.now() - timedelta(hours=1)
-    Job.objects.filter(pk="job").update(heartbeat_at=long_ago)
+    Job.objects.filter(pk="job").update(heartbeat_at=long_ago, task="shop.tasks.ingest")
     return attempt
 
 

@@ -22,13 +22,13 @@ from ingestion_progress.tracker import (
     delete_job,
     fail_job,
     queue_job,
-    record_lost_jobs,
     request_cancellation,
 )
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.wakeups import transports
 from ingestion_progress.wakeups.transports import Notification, this_process
+from tests.support.rescuing import rescue_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -131,7 +131,7 @@ async def test_recording_a_lost_job_wakes_up_too(feed, job_id):
     long_ago = timezone.now() - timedelta(hours=1)
     await Job.objects.filter(pk=job_id).aupdate(heartbeat_at=long_ago)
     subscriber = await watch(feed, job_id)
-    await sync_to_async(record_lost_jobs)()
+    await sync_to_async(rescue_now)()
     assert b'"code":"lost"' in await following(subscriber)
 
 

@@ -100,6 +100,8 @@ def _store(document: Document, job_id: str | None, batch: str | None, *, is_enqu
                 document_id=document.pk,
                 batch=batch,
                 workers=conf.extraction_workers,
+                task=conf.task,
+                document_version=document.sha256,
             )
             if is_enqueued:
                 _queue_task(job.pk, version, using)

@@ -87,6 +87,19 @@ export interface JobStateData {
   counters: { [key: string]: number };
 }
 
+/** Another attempt of the job is due. Sent after `job_state` while the job waits for it. */
+export interface NextAttemptData {
+  job_id: string;
+  /** The number of the attempt that is due. */
+  attempt: number;
+  /** After this many failures in a row no other is. */
+  max_attempts: number;
+  /** Unix seconds from which its task is queued; null once the queue has it. */
+  due_at: number | null;
+  /** How the last attempt ended; empty after a person's retry. */
+  reason: string;
+}
+
 /** `{}`: the job succeeded, and the stream ends here. */
 export type CompleteData = Record<string, never>;
 
@@ -132,6 +145,8 @@ export interface ProgressEventMap {
   pipeline_progress: PipelineProgressData;
   /** Right after each `pipeline_progress`: status, liveness, attempt, errors. A client may ignore it. */
   job_state: JobStateData;
+  /** After `job_state` while the job is queued again, because its last attempt was lost, failed or handed back, or because a person retries it. No `error` is sent before. */
+  next_attempt: NextAttemptData;
   /** Once, after the last `pipeline_progress` of a job that succeeded. The server closes the stream. */
   complete: CompleteData;
   /** The job was not found, failed, was cancelled or lost; or the stream failed, its viewer may no longer watch (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource reconnects after a minute. The server closes the stream. A connection error of EventSource has no `data`. */
@@ -143,6 +158,8 @@ export interface ManyJobsEventMap {
   pipeline_progress: JobPipelineProgressData;
   /** Right after each `pipeline_progress`: status, liveness, attempt, errors. */
   job_state: JobStateData;
+  /** After `job_state` while the job is queued again, because its last attempt was lost, failed or handed back, or because a person retries it. No `error` is sent before. */
+  next_attempt: NextAttemptData;
   /** After the last `pipeline_progress` of a job that succeeded. The stream stays open. */
   complete: JobCompleteData;
   /** A job failed, was cancelled or lost, was not found or cannot be read, and the stream stays open. Or, with an empty `job_id`: the viewer may no longer watch (`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it. */

@@ -16,12 +16,11 @@ from ingestion_progress.management.terminal.following import follow, shown
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView
 from ingestion_progress.models import Job, new_job_id
-from ingestion_progress.pipeline.exceptions import IngestionStopped
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
-from ingestion_progress.tracker import reason_of
+from ingestion_progress.tracker import reason_of, request_cancellation
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
@@ -118,7 +117,8 @@ def _run(job: Job, console: Console) -> bool:
     try:
         with shown(job.pk, JobView(console)):
             ingest(job.pk)
-    except IngestionStopped:
+    except (KeyboardInterrupt, SystemExit):
+        request_cancellation(job.pk)  # it was handed back, and no other worker is to continue it
         raise CommandError("Stopped.", returncode=130) from None
     except (IngestionProgressError, JobCancelled):
         return False

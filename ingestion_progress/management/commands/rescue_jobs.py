@@ -1,0 +1,48 @@
+"""`manage.py rescue_jobs`: gives jobs whose process died their next attempt."""
+
+import signal
+import threading
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from ingestion_progress.conf import conf
+from ingestion_progress.recovery.rescue import RescueCounts, pass_seconds, report_death
+from ingestion_progress.recovery.rescuer import passes
+
+
+class Command(BaseCommand):
+    help = (
+        "Gives jobs whose process died their next attempt, until SIGTERM or Ctrl-C. Web processes "
+        "and workers do the same; this is for sites that have neither."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="Watch the heartbeats for LOST_AFTER_SECONDS, and stop.",
+        )
+        parser.add_argument(
+            "--died",
+            metavar="HOST/PID",
+            help="That process has ended: its jobs need not be watched.",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["died"]:
+            self._report(report_death(options["died"]))
+            return
+        is_stopped = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: is_stopped.set())
+        if options["once"]:
+            # One interval more, because the first pass may begin the watch.
+            seconds = conf.lost_after_seconds + 2 * pass_seconds()
+            threading.Timer(seconds, is_stopped.set).start()
+        for counts in passes(is_stopped):
+            self._report(counts)
+
+    def _report(self, counts: RescueCounts) -> None:
+        if counts.lost or counts.queued:
+            self.stdout.write(f"{counts.lost} lost, {counts.queued} queued")

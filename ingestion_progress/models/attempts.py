@@ -1,0 +1,79 @@
+"""Attempts: how each try at a job ended, and what the next one need not repeat."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from ingestion_progress.models.jobs import Job
+from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
+from ingestion_progress.models.statuses import AttemptStatus
+
+
+class JobAttempt(models.Model):
+    """An ended try at a job. The attempt that runs or waits has no row: it is the job itself."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField(help_text="From 1.")
+    epoch = models.CharField(max_length=16)
+    status = models.CharField(max_length=16, choices=AttemptStatus.choices)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField()
+    failed_items = models.PositiveIntegerField(default=0, db_default=0)
+    error = models.TextField(blank=True, help_text="Why it ended without success.")
+
+    class Meta:
+        ordering = ["job", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="ingestion_attempt_once"),
+            models.CheckConstraint(
+                name="ingestion_attempt_status_known", condition=Q(status__in=AttemptStatus.values)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}: {self.status}"
+
+
+class Checkpoint(models.Model):
+    """The keys of a stage's items that count as processed, for the current document version."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="checkpoints")
+    stage = models.CharField(max_length=MAX_STAGE_NAME_LENGTH)
+    ranges = models.JSONField(
+        default=list, help_text="Integer keys that are done: sorted pairs of first and last."
+    )
+    keys = models.JSONField(default=list, help_text="Text keys that are done.")
+    failed = models.JSONField(
+        default=list, help_text="Keys that failed in this attempt; the next one tries them again."
+    )
+
+    class Meta:
+        ordering = ["job", "stage"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "stage"], name="ingestion_checkpoint_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.done_count}"
+
+    @property
+    def done_count(self) -> int:
+        ranges: int = sum(last - first + 1 for first, last in self.ranges)
+        return ranges + len(self.keys)
+
+
+class RescueWatch(models.Model):
+    """One row: since when the heartbeats are observed without a gap. Its lock elects a process."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    watching_since = models.DateTimeField(default=timezone.now, db_default=Now())
+    last_pass_at = models.DateTimeField(default=timezone.now, db_default=Now())
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="ingestion_rescue_one_row", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return f"since {self.watching_since:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,139 @@
+"""Finds jobs whose process died, and queues the tasks of attempts that are due.
+
+All times are those of the database's clock. `RescueWatch` stores since when the passes have gone on
+without a gap: after an outage of the database every writer gets a whole lease (LOST_AFTER_SECONDS)
+to send a heartbeat again. Any number of processes may call `rescue_pass`; one of them does it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connections
+from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models.functions import Now
+
+from ingestion_progress.conf import conf
+from ingestion_progress.models import Job, RescueWatch
+from ingestion_progress.models.statuses import AttemptStatus, JobStatus
+from ingestion_progress.recovery.tasks import end_lost_tasks, queue_task
+from ingestion_progress.tracker.database import (
+    jobs,
+    progress_alias,
+    progress_transaction,
+    rows,
+)
+from ingestion_progress.tracker.endings import follow_up
+
+logger = logging.getLogger("ingestion_progress.recovery")
+
+NO_HEARTBEAT = "Its worker gave no sign of life."
+DIED = "Its worker died."
+# Bounds the time of one pass; the next one continues.
+MAX_JOBS_PER_PASS = 500
+# A task that cannot be queued is tried again after this.
+QUEUE_AGAIN_SECONDS = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescueCounts:
+    lost: int = 0
+    """Jobs whose process died: they have a new attempt, or have ended."""
+    queued: int = 0
+    """Tasks of due attempts that were queued."""
+
+
+def pass_seconds() -> float:
+    """The interval of passes."""
+    return conf.lost_after_seconds / 10
+
+
+def rescue_pass() -> RescueCounts:
+    """One look at all jobs, unless another process has just had one. Raises database errors."""
+    if not _take_turn():
+        return RescueCounts()
+    return RescueCounts(lost=_recover(_silent(), NO_HEARTBEAT), queued=queue_due_tasks())
+
+
+def report_death(writer: str) -> RescueCounts:
+    """A supervisor saw this process ("host/pid") die: its jobs get a new attempt, or end."""
+    lost = _recover(jobs().running().filter(writer=writer), DIED)
+    return RescueCounts(lost=lost, queued=queue_due_tasks())
+
+
+def queue_due_tasks() -> int:
+    """Queues the tasks of attempts that are due; returns how many.
+
+    A task is queued at least once: a second delivery finds that its job runs already.
+    """
+    # SQLite's clock has milliseconds, the column has microseconds.
+    due = jobs().queued().filter(retry_at__lte=Now() + timedelta(milliseconds=1))
+    return sum(_with_locked(job_id, due, _queue) for job_id in _ids(due))
+
+
+def _take_turn() -> bool:
+    lease = timedelta(seconds=conf.lost_after_seconds)
+    watch = rows(RescueWatch)
+    is_due = Q(last_pass_at__lte=Now() - lease / 20)
+    if not watch.filter(is_due).exists():
+        if watch.exists():
+            return False
+        return bool(watch.bulk_create([RescueWatch(id=1)], ignore_conflicts=True))
+    after_gap = When(last_pass_at__lte=Now() - lease / 2, then=Now())
+    turn = watch.filter(is_due).update(
+        watching_since=Case(after_gap, default=F("watching_since")), last_pass_at=Now()
+    )
+    return bool(turn)
+
+
+def _silent() -> QuerySet[Job]:
+    """Running jobs without a heartbeat, if heartbeats have been watched for long enough."""
+    lease = Now() - timedelta(seconds=conf.lost_after_seconds)
+    if not rows(RescueWatch).filter(watching_since__lte=lease).exists():
+        return jobs().none()
+    return jobs().running().filter(heartbeat_at__lte=lease)
+
+
+def _recover(lost: QuerySet[Job], reason: str) -> int:
+    return sum(
+        _with_locked(job_id, lost, lambda job: _end_attempt(job, reason)) for job_id in _ids(lost)
+    )
+
+
+def _end_attempt(job: Job, reason: str) -> None:
+    end_lost_tasks(job)
+    follow_up(job, AttemptStatus.LOST, reason, can_run_again=bool(job.task))
+    logger.warning(
+        "job_rescued" if job.job_status is JobStatus.QUEUED else "job_lost",
+        extra={"job_id": job.pk, "attempt": job.attempt, "reason": reason},
+    )
+
+
+def _queue(job: Job) -> None:
+    try:
+        with progress_transaction():  # a savepoint: the row is written even if this fails
+            queue_task(job)
+    except Exception:
+        logger.exception("task_not_queued", extra={"job_id": job.pk, "task": job.task})
+        again = Now() + timedelta(seconds=QUEUE_AGAIN_SECONDS)
+        jobs().filter(pk=job.pk).update(retry_at=again)
+    else:
+        jobs().filter(pk=job.pk).update(retry_at=None)
+
+
+def _ids(found: QuerySet[Job]) -> list[str]:
+    return list(found.order_by().values_list("pk", flat=True)[:MAX_JOBS_PER_PASS])
+
+
+def _with_locked(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bool:
+    """Acts on the job in a transaction of its own if it is `still` so, and nobody else locks it."""
+    with progress_transaction():
+        skips = connections[progress_alias()].features.has_select_for_update_skip_locked
+        job = still.select_for_update(skip_locked=skips).filter(pk=job_id).first()
+        if job is None:
+            return False
+        act(job)
+        return True

@@ -1,0 +1,178 @@
+"""How an attempt ends: for good, or with another one that is due."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import F
+from django.utils import timezone
+
+from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.models import Job, JobAttempt, Worker
+from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
+from ingestion_progress.models.stages import Stage
+from ingestion_progress.models.statuses import (
+    AttemptStatus,
+    EventLevel,
+    JobStatus,
+    StageStatus,
+    WorkerStatus,
+)
+from ingestion_progress.tracker.attempts import queue_attempt
+from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.database import (
+    jobs,
+    progress_alias,
+    progress_transaction,
+    rows,
+    rows_of,
+)
+from ingestion_progress.tracker.plan import Attempt, clean_text
+from ingestion_progress.tracker.sql import (
+    WriteResult,
+    locked_attempt,
+    notify_on_commit,
+    stages_of,
+    write_locked,
+    write_milestone,
+)
+
+LEVELS_OF_ENDINGS = {
+    JobStatus.SUCCEEDED: EventLevel.INFO,
+    JobStatus.CANCELLED: EventLevel.WARNING,  # it was requested
+    JobStatus.FAILED: EventLevel.ERROR,
+    JobStatus.LOST: EventLevel.ERROR,
+}
+FIRST_PAUSE_SECONDS = 5.0
+LAST_PAUSE_SECONDS = 600.0
+
+
+def finish_attempt(
+    attempt: Attempt, changes: JobChanges, status: JobStatus, error: str = ""
+) -> WriteResult:
+    """Writes the last changes and ends the job.
+
+    Raises InvalidTransition if the job has ended, JobSuperseded if a newer attempt exists.
+    """
+    with progress_transaction():
+        job = locked_attempt(attempt)
+        write_locked(job, changes)
+        end_locked_job(job, status, error)
+        return WriteResult.of(job, stages_of(job))
+
+
+def hand_back_attempt(
+    attempt: Attempt, changes: JobChanges, ending: AttemptStatus, reason: str
+) -> WriteResult:
+    """Writes the last changes and queues the next attempt, or ends the job if it has had enough.
+
+    Raises InvalidTransition if the job has ended, JobSuperseded if a newer attempt exists.
+    """
+    with progress_transaction():
+        job = locked_attempt(attempt)
+        write_locked(job, changes)
+        if job.is_finished:
+            raise InvalidTransition(f"Job {job.pk}", job.status, "be handed back")
+        job.refresh_from_db(using=progress_alias())
+        follow_up(job, ending, reason)
+        return WriteResult.of(job, stages_of(job))
+
+
+def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bool = True) -> None:
+    """Ends the attempt of a locked, running job: queues the next one if the policy has one left.
+
+    A cancelled job ends. An interrupted attempt is no failure; the others count against
+    MAX_ATTEMPTS.
+    """
+    failures = job.failed_attempts + (ending is not AttemptStatus.INTERRUPTED)
+    if job.cancel_requested_at is not None:
+        end_locked_job(job, JobStatus.CANCELLED, "Cancelled on request.")
+    elif not can_run_again or failures >= conf.max_attempts:
+        jobs().filter(pk=job.pk).update(failed_attempts=failures)
+        if failures > 1:
+            reason = f"{reason} That was attempt {failures} of {failures}: it is not tried again."
+        end_locked_job(job, JobStatus(ending.value), reason)
+    else:
+        record_ending(job, ending, reason)
+        write_milestone(job, f"{ending.label}: {reason}", EventLevel.WARNING)
+        notify_on_commit(job.pk)
+        job.failed_attempts = failures
+        due_at = timezone.now() + timedelta(seconds=pause_seconds(failures))
+        queue_attempt(job, due_at=due_at if job.task else None, reason=reason)
+
+
+def pause_seconds(failures: int) -> float:
+    """Before the next attempt after this many lost or failed ones: 5, 20, 80 … seconds."""
+    if failures == 0:
+        return 0.0
+    pause = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 4.0 ** (failures - 1))
+    return pause * random.uniform(0.9, 1.1)  # noqa: S311
+
+
+def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
+    """Ends a job that the caller has locked, with its open stages and its workers."""
+    notify_on_commit(job.pk, is_end=True)
+    # This host's clock may be behind that of the host that wrote the start.
+    now = max(timezone.now(), job.started_at or job.created_at)
+    has_succeeded = status is JobStatus.SUCCEEDED
+    ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
+    is_ended = (
+        jobs()
+        .filter(pk=job.pk, status__in=status.predecessors)
+        .update(
+            status=status,
+            error=clean_text(error, MAX_MESSAGE_LENGTH),
+            finished_at=now,
+            updated_at=now,
+            queue_depth=0,
+            revision=F("revision") + 1,
+            **ending,
+        )
+    )
+    if not is_ended:
+        raise InvalidTransition(f"Job {job.pk}", job.status, f"become {status}")
+    _close_stages(job, now, has_succeeded=has_succeeded)
+    free_workers(job)
+    message = f"{status.label}: {error}" if error else status.label
+    write_milestone(job, message, LEVELS_OF_ENDINGS[status])
+    job.status, job.finished_at = status, now
+    record_ending(job, AttemptStatus(status.value), error)
+
+
+def record_ending(job: Job, status: AttemptStatus, error: str = "") -> None:
+    """Stores how the current attempt ended."""
+    finished_at = job.finished_at or max(timezone.now(), job.started_at or job.created_at)
+    rows(JobAttempt).bulk_create(
+        [
+            JobAttempt(
+                job=job,
+                number=job.attempt,
+                epoch=job.epoch,
+                status=status,
+                started_at=job.started_at,
+                finished_at=finished_at,
+                failed_items=job.failed_items,
+                error=clean_text(error, MAX_MESSAGE_LENGTH),
+            )
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def free_workers(job: Job) -> None:
+    rows_of(Worker, job).update(status=WorkerStatus.IDLE, current_chunk="", progress_percent=0)
+
+
+def _close_stages(job: Job, now: datetime, *, has_succeeded: bool) -> None:
+    """Success completes running stages and skips the others; any other end fails running stages."""
+    stages = rows_of(Stage, job)
+    status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
+    stages.filter(status=StageStatus.IN_PROGRESS).update(
+        status=status, finished_at=now, in_flight=0
+    )
+    if has_succeeded:
+        stages.filter(status=StageStatus.PENDING).update(status=StageStatus.SKIPPED)
+    stages.filter(in_flight__gt=0).update(in_flight=0)
