@@ -61,7 +61,8 @@ class EventStream(AsyncIterator[bytes]):
             self._log("sse_stream_refused", code=ErrorCode.TOO_MANY_STREAMS)
         else:
             self._subscription = connection.subscription = feed.join(selection)
-            rescuer.start()
+            if feed.subscriber_count == 1:
+                rescuer.start()  # it goes on when the stream has ended
         try:
             answer = await feed.opened(self._subscription)
         except BaseException:  # the client disconnected before there was an answer

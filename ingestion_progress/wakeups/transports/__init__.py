@@ -10,9 +10,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import router
 from django.utils.module_loading import import_string
 
@@ -89,10 +90,19 @@ class Transport(Protocol):
         """Closes its connections."""
 
 
+@cache
 def transport_name() -> str:
     """`channels` or `notify`; empty if notifications stay in their process."""
     choices = ("channels", "notify") if conf.wakeups == "auto" else (conf.wakeups,)
     return next((name for name in choices if name in TRANSPORTS and not problem_with(name)), "")
+
+
+def forget_choice(**kwargs: Any) -> None:
+    """Chooses again after a test has changed a setting."""
+    transport_name.cache_clear()
+
+
+setting_changed.connect(forget_choice)
 
 
 def new_transport(name: str) -> Transport:
