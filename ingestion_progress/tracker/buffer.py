@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
@@ -12,7 +13,7 @@ from django.utils import timezone
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.models.statuses import EventLevel
-from ingestion_progress.tracker.changes import EventEntry, JobChanges
+from ingestion_progress.tracker.changes import EventEntry, JobChanges, ThreadCounts
 from ingestion_progress.tracker.database import is_transient
 from ingestion_progress.tracker.plan import Attempt
 from ingestion_progress.tracker.sql import WriteResult, write_changes
@@ -54,6 +55,8 @@ class Buffer:
         """The writer knows that there is something to write."""
         self.changes = JobChanges()
         self.lock = threading.Lock()
+        self.advances: defaultdict[str, ThreadCounts] = defaultdict(ThreadCounts)
+        """Processed items by stage, recorded without the lock; `take` adds them to the changes."""
 
     # For code that records changes
 
@@ -93,7 +96,10 @@ class Buffer:
     def take(self) -> JobChanges:
         """All pending changes; the buffer is empty afterwards."""
         with self.lock:
-            self.is_noticed = False
+            self.is_noticed = False  # before the sums: a later advance notifies the writer again
+            for stage, counts in list(self.advances.items()):
+                if added := counts.take():
+                    self.changes.stages[stage].counters["processed"].delta += added
             taken, self.changes = self.changes, JobChanges()
             return taken
 
@@ -108,8 +114,7 @@ class Buffer:
         lock.
         """
         self.lock = threading.Lock()
-        self.is_noticed = False
-        self.changes = JobChanges()
+        self.take()
 
     def flush(self) -> None:
         """Writes what is pending, if anything is. Raises only transient errors."""

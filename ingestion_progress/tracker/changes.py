@@ -1,7 +1,7 @@
 """Changes in memory that are not written yet.
 
 Changes merge: a counter that was advanced a thousand times is one number here, and one `F()`
-expression in the database. Nothing in this module is thread-safe; `Buffer` holds the lock.
+expression in the database. Only `ThreadCounts` is thread-safe; `Buffer` holds the lock of the rest.
 """
 
 from __future__ import annotations
@@ -62,6 +62,23 @@ class Counters(defaultdict[str, Counter]):
     def expressions(self) -> dict[str, int | Combinable]:
         changed = {name: each for name, each in self.items() if each != Counter()}
         return {name: counter.expression(name) for name, counter in changed.items()}
+
+
+class ThreadCounts(defaultdict[int, int]):
+    """A sum by thread: each adds to its own number, which never falls, so none needs a lock.
+
+    The number of a thread that has ended stays; a later thread with the same id continues it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(int)
+        self._taken = 0
+
+    def take(self) -> int:
+        """What was added since the last call. Two calls must not overlap."""
+        total = sum(list(self.values()))  # a list, because a thread may add its key meanwhile
+        added, self._taken = total - self._taken, total
+        return added
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
 from contextlib import AbstractContextManager, contextmanager
+from threading import get_ident
 from typing import Any, Self, TypeVar
 
 from django.utils import timezone
@@ -41,6 +42,7 @@ class StageTracker(ContextMixin):
     def __init__(self, buffer: Buffer, name: str) -> None:
         self.name = name
         self._buffer = buffer
+        self._advances = buffer.advances[name]
         self._is_started = False
         # What this tracker has set, with what it has added to the total; 0: unknown.
         self._known = {"processed": 0, "total": 0}
@@ -54,11 +56,9 @@ class StageTracker(ContextMixin):
             checked_count("n", n)
         if not self._is_started:
             self.start()
-        buffer = self._buffer
-        with buffer.lock:
-            buffer.changes.stages[self.name].counters["processed"].delta += n
-        if not buffer.is_noticed:
-            buffer.notice()
+        self._advances[get_ident()] += n
+        if not self._buffer.is_noticed:
+            self._buffer.notice()
 
     def set(
         self,
@@ -82,6 +82,8 @@ class StageTracker(ContextMixin):
         if counts.get("processed") or counts.get("in_flight"):
             self.start()
         with self._buffer.change() as changes:
+            if "processed" in counts:
+                self._advances.take()
             self._known |= counts
             for name, value in counts.items():
                 changes.stages[self.name].counters[name].set(value)

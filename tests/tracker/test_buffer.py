@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import NoReturn, cast
@@ -21,6 +22,7 @@ from ingestion_progress.tracker.changes import (
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import WriteResult
+from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.writer import background_writer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -197,6 +199,56 @@ def test_writer_is_notified_once_until_it_takes_the_changes_and_always_if_urgent
     assert notices.urgent == [False, True, False]
 
 
+def test_nothing_that_threads_count_is_lost_or_counted_twice_while_others_take_it(buffer):
+    buffer.writer = Notices()
+    stage = StageTracker(buffer, "one")
+    stage.start()
+    taken = [buffer.take()]
+    is_over = threading.Event()
+
+    def count() -> None:
+        for _ in range(2_000):
+            stage.advance(3)
+
+    def take() -> None:
+        while not is_over.is_set():
+            buffer.put_back(buffer.take())  # as after a failed write
+            taken.append(buffer.take())
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    for _ in range(3):  # each generation takes over ids of the last one
+        threads = [threading.Thread(target=count) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    is_over.set()
+    taker.join()
+    taken.append(buffer.take())
+    assert sum(each.stages["one"].counters["processed"].delta for each in taken) == 144_000
+    assert not buffer.take()
+
+
+def test_count_notifies_the_writer_again_after_each_take(buffer):
+    buffer.writer = notices = Notices()
+    stage = StageTracker(buffer, "one")
+    for _ in range(3):
+        stage.advance()
+        stage.advance()
+        assert buffer.take().stages["one"].counters["processed"].delta == 2
+    assert notices.urgent == [True, False, False]  # the first starts the stage
+
+
+def test_absolute_count_replaces_what_was_advanced_before_it(buffer):
+    buffer.writer = Notices()
+    stage = StageTracker(buffer, "one")
+    stage.advance(5)
+    stage.set(processed=2)
+    stage.advance(1)
+    assert buffer.take().stages["one"].counters["processed"].applied_to(100) == 3
+
+
 def test_changes_are_locked_while_they_are_changed(buffer):
     buffer.writer = Notices()
     with buffer.change():
@@ -321,9 +373,11 @@ class TestFlush:
 
 def test_forked_child_forgets_what_its_parent_writes(buffer):
     buffer.changes.counters["n"].delta += 1
+    buffer.advances["one"][1] += 1
     buffer.is_noticed = True
     with buffer.lock:  # in the parent, by a thread that the child does not have
         buffer.forget()
         assert not buffer.lock.locked()
     assert not buffer.changes
     assert not buffer.is_noticed
+    assert not buffer.take()

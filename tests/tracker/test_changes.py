@@ -15,6 +15,7 @@ from ingestion_progress.tracker.changes import (
     EventEntry,
     JobChanges,
     StageChanges,
+    ThreadCounts,
     WorkerChange,
 )
 
@@ -85,3 +86,13 @@ def test_one_change_of_any_kind_is_something_to_write(change):
     changes = JobChanges()
     change(changes)
     assert changes
+
+
+def test_counts_of_threads_are_taken_once_also_those_of_threads_that_have_ended():
+    counts = ThreadCounts()
+    counts[1] += 2
+    counts[2] += 3
+    assert counts.take() == 5
+    counts[1] += 1  # a later thread may have the id of one that has ended
+    assert counts.take() == 1
+    assert counts.take() == 0
