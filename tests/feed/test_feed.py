@@ -367,6 +367,28 @@ async def test_client_that_has_the_final_state_leaves_no_subscription(feed):
     assert feed.subscriber_count == 1
 
 
+async def test_client_that_leaves_before_the_first_state_leaves_no_subscription(feed, reads):
+    frozen = threading.Event()
+    reads.before = lambda: frozen.wait(5) and None
+    subscribing = asyncio.create_task(feed.subscribe(Selection.one("job")))
+    await asyncio.sleep(0)
+    assert feed.subscriber_count == 1
+    subscribing.cancel()
+    await asyncio.gather(subscribing, return_exceptions=True)
+    frozen.set()
+
+    assert subscribing.cancelled()
+    assert feed.subscriber_count == 0
+
+
+async def test_feed_that_was_shut_down_serves_another_event_loop(feed):
+    await make_job()
+    feed._shutdown.loop = asyncio.new_event_loop()
+    feed._shutdown.loop.close()
+
+    assert b"pipeline_progress" in await opened(feed.join(Selection.one("job")))
+
+
 def test_process_has_one_feed():
     assert get_feed() is get_feed()
 

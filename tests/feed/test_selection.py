@@ -151,6 +151,12 @@ class TestAnswers:
             selection = Selection.active(last_event_id=cursor_at(moment + ahead))
             assert selection.ended_since(moment) == since
 
+    def test_ends_are_noted_of_named_jobs_only(self):
+        selection = Selection.active()
+        selection.note("a", frame(1, is_final=True))
+
+        assert not selection.ended
+
     def test_named_jobs_are_idle_while_each_of_them_has_ended(self):
         selection, final = Selection.named("ab"), frame(1, is_final=True)
         seen = []
