@@ -11,8 +11,15 @@ from typing import Any
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 
+from ingestion_progress.management.terminal.output import (
+    printable,
+    printable_json,
+    printable_lines,
+)
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS = ("console", "json")
+MULTILINE = frozenset({"exception", "stack"})
 
 
 def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
@@ -57,13 +64,15 @@ def _renderers(log_format: str) -> list[Processor]:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(),
+            _printable_json,
         ]
     return [
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
         _without("request_id"),  # of little use in a terminal
+        structlog.processors.format_exc_info,  # has no local variables, which may be secret
+        _printable,
         structlog.dev.ConsoleRenderer(
             colors=_has_colors(),
-            # The default shows local variables, which may be secret.
             exception_formatter=structlog.dev.plain_traceback,
         ),
     ]
@@ -75,6 +84,18 @@ def _without(field: str) -> Processor:
         return event
 
     return drop
+
+
+def _printable(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Replaces control characters; the renderer would print the `repr` of other values."""
+    for key, value in event.items():
+        clean = printable_lines if key in MULTILINE else printable
+        event[key] = clean(value if isinstance(value, str) else repr(value))
+    return event
+
+
+def _printable_json(logger: WrappedLogger, name: str, line: Any) -> Any:
+    return printable_json(line)
 
 
 def _has_colors() -> bool:

@@ -87,6 +87,18 @@ def test_tracebacks_have_no_local_variables(formatted):
     assert "a-secret" not in line
 
 
+@pytest.mark.parametrize("formatted", ["json", "console"], indirect=True)
+def test_no_control_character_of_a_record_reaches_the_terminal(formatted):
+    bad = "a\nb\x1b]0;owned\x07\x9b2J\x7f\u202e"
+    error = RuntimeError(bad)
+    exc_info = (type(error), error, None)
+    line = formatted("received %s", bad, exc_info=exc_info, document=bad, ids=[bad])
+    assert line.count("owned") >= 3
+    assert line.replace("\n", "").isprintable()
+    head, _, _ = line.partition("\n")
+    assert head.count("owned") >= 3  # a name begins no line
+
+
 def test_colours_follow_the_conventions(monkeypatch):
     def renderer():
         config = logging_config(level="INFO", log_format="console")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseFailure
 from django.db import connections
 
@@ -18,6 +18,8 @@ from ingestion_progress.management.doctor import report
 from ingestion_progress.management.doctor.endpoints import Endpoint
 from ingestion_progress.management.doctor.probe_job import ProbeJob
 from ingestion_progress.management.doctor.run import ProbeRun
+from ingestion_progress.management.terminal.command import TerminalCommand
+from ingestion_progress.management.terminal.output import printable
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.models import Job
 
@@ -25,7 +27,7 @@ PROBLEMS, INTERRUPTED = 1, 130
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = (
         "Sends a job through the public address of the site, and says what is wrong on the way and "
         "what to set. Run it where manage.py has the settings and the database of the site. "
@@ -73,7 +75,7 @@ class Command(BaseCommand):
 
     def _log(self, text: str) -> None:
         if self.stderr.isatty():
-            self.stderr.write(f"… {text}", str)  # `str`: not styled as an error
+            self.stderr.write(printable(f"… {text}"), str)  # `str`: not styled as an error
 
 
 @contextmanager

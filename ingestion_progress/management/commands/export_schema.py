@@ -5,10 +5,11 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 import ingestion_progress
 from ingestion_progress.api.api import build_api
+from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.web.javascript import labels_module, markup_module
 from ingestion_progress.wire.events import events_json_schema
 from ingestion_progress.wire.typescript import declaration
@@ -18,7 +19,7 @@ PATH_PREFIX = "/api/v1/"
 CHECKOUT = Path(ingestion_progress.__file__).resolve().parent.parent
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = (
         "Generates docs/openapi.json, the JSON Schema of the events, their TypeScript declaration, "
         "and the markup and labels of the live element; --check only compares them."

@@ -5,11 +5,12 @@ import os
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import IngestionProgressError, JobNotFound
 from ingestion_progress.feed import Selection
+from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.following import ACTIVE, DELETED, follow, in_words
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView, JsonView, MultiJobView
@@ -19,7 +20,7 @@ from ingestion_progress.models.statuses import JobStatus
 UNSUCCESSFUL, UNKNOWN_JOB, INTERRUPTED = 1, 2, 130
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = (
         "Shows jobs until none of them is active. Stopping it does not stop them. Exit code: "
         "0 all succeeded, 1 one failed, was cancelled or lost, 2 unknown job."

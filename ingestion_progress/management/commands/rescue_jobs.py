@@ -4,14 +4,15 @@ import signal
 import threading
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from ingestion_progress.conf import conf
+from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.recovery.rescue import RescueCounts, pass_seconds, report_death
 from ingestion_progress.recovery.rescuer import passes
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = (
         "Gives jobs whose process died their next attempt, until SIGTERM or Ctrl-C. Web processes "
         "and workers do the same; this is for sites that have neither."

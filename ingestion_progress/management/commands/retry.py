@@ -4,10 +4,11 @@ import re
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
@@ -15,7 +16,7 @@ from ingestion_progress.recovery import RetryScope, retry_job
 UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = "Queues a new attempt of jobs that have ended. Exit code 1 if one could not be retried."
 
     def add_arguments(self, parser: CommandParser) -> None:

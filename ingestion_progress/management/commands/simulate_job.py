@@ -8,15 +8,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.management.simulation import DOCUMENT_NAME, SimulatedFailure, Simulation
+from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.models import Job, new_job_id
 from ingestion_progress.tracker import queue_job
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = (
         "Drives a synthetic job through the real tracker, in a process that outlives this "
         "command, and prints its id as the last line."

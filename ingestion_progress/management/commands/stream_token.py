@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from ingestion_progress.auth import tokens
 from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.management.terminal.command import TerminalCommand
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = "Prints a token that lets its bearer watch jobs for some minutes, and do nothing else."
 
     def add_arguments(self, parser: CommandParser) -> None:

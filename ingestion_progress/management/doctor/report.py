@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ingestion_progress.management.doctor.checks import Finding, Level, delivery, reach
 from ingestion_progress.management.doctor.run import ProbeResult
-from ingestion_progress.management.terminal.text import printable
+from ingestion_progress.management.terminal.output import printable, printable_json
 
 SYMBOLS = {
     Level.OK: ("✓", "green"),
@@ -110,7 +110,8 @@ def as_json(reports: Sequence[EndpointReport]) -> str:
         for report in reports
     ]
     is_ok = not any(report.has_problem for report in reports)
-    return json.dumps({"ok": is_ok, "hops": hops, "origins": origins(reports)}, indent=2)
+    document = json.dumps({"ok": is_ok, "hops": hops, "origins": origins(reports)}, indent=2)
+    return "\n".join(map(printable_json, document.split("\n")))
 
 
 def _text(text: str, style: str = "") -> Text:

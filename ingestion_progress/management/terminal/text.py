@@ -1,6 +1,5 @@
-"""What is printed about a job, without control characters."""
+"""What is printed about a job."""
 
-import json
 from datetime import datetime
 from typing import TextIO, cast
 
@@ -23,18 +22,8 @@ def console_for(stdout: OutputWrapper) -> Console:
     return Console(file=file, soft_wrap=not stdout.isatty(), highlight=False)
 
 
-def printable(text: str) -> str:
-    """Without the line breaks and escape sequences that names, chunk ids and errors may hold."""
-    return "".join(each if each.isprintable() else " " for each in text)
-
-
-def printable_json(document: str) -> str:
-    """The same JSON; characters that are not printable occur in strings only, and are escaped."""
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in document)
-
-
 def line(snapshot: Snapshot, now: datetime) -> str:
-    """The state of a job in one line."""
+    """The state of a job; an error may have several lines."""
     job, progress = snapshot.job, snapshot.progress(now)
     begun = [stage for stage in progress.stages.values() if stage.status != "pending"]
     parts = [
@@ -45,7 +34,7 @@ def line(snapshot: Snapshot, now: datetime) -> str:
         warning(snapshot, now),
         job.error,
     ]
-    return printable("  ".join(filter(None, parts)))
+    return "  ".join(filter(None, parts))
 
 
 def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from rich.table import Column
 from rich.text import Text
 
 from ingestion_progress.management.terminal import text
+from ingestion_progress.management.terminal.output import printable, printable_json
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import (
@@ -79,14 +80,14 @@ class MultiJobView:
         style, before = STYLES.get(status, ""), self._steps.pop(job_id, None)
         self._states.pop(job_id, None)
         if snapshot is None:
-            return Text(f"{job_id}  {status}", style=style)
+            return Text(printable(f"{job_id}  {status}"), style=style)
         is_ended, step = snapshot.job.is_finished, text.step_of(snapshot, now)
         if self.is_single or not is_ended:
             self._states[job_id], self._steps[job_id] = snapshot, step
             if self.console.is_terminal or step == before:
                 return None
         prefix = "" if self.is_single else f"{job_id}  "
-        return Text(prefix + text.line(snapshot, now), style=style if is_ended else "")
+        return Text(printable(prefix + text.line(snapshot, now)), style=style if is_ended else "")
 
 
 class JobView(MultiJobView):
@@ -114,7 +115,7 @@ class JsonView:
             remark = status if snapshot is None else self._write(snapshot, timezone.now())
             if remark:
                 remark = remark if self._is_single else f"{job_id}  {remark}"
-                self.conclude(text.printable(remark))
+                self.conclude(printable(remark))
 
     def conclude(self, words: str) -> None:
         self._remarks.write(words)
@@ -129,7 +130,7 @@ class JsonView:
             data: WireModel = snapshot.progress(now)
             if not self._is_single:
                 data = JobPipelineProgressEventData(job_id=job.pk, **dict(data))
-            self._states.write(text.printable_json(data.model_dump_json()))
+            self._states.write(printable_json(data.model_dump_json()))
             self._states.flush()
         return job.error or (warning if warning != warned else "")
 
@@ -159,7 +160,7 @@ def render_one(snapshot: Snapshot, now: datetime) -> RenderableType:
         (text.warning(snapshot, now), "yellow"),
         (job.error, "red"),
     ]
-    below = [Text(text.printable(line), style=style) for line, style in lines if line]
+    below = [Text(printable(line), style=style) for line, style in lines if line]
     return Group(_heading(snapshot, progress, now), bars(_rows(snapshot, progress, now)), *below)
 
 
@@ -176,8 +177,8 @@ def bars(rows: Iterable[Row]) -> Progress:
         expand=True,
     )
     for title, percent, style, state, note in rows:
-        task = progress.add_task(text.printable(title), style=style or "none", state=state)
-        progress.update(task, completed=percent, detail=text.printable(note))
+        task = progress.add_task(printable(title), style=style or "none", state=state)
+        progress.update(task, completed=percent, detail=printable(note))
     return progress
 
 
@@ -222,7 +223,7 @@ def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datet
     if left := formatting.remaining(timing.estimated_remaining_ms):
         times += f", {left}"
     return Text.assemble(
-        (text.printable(progress.document_name or progress.document_id), "bold"),
+        (printable(progress.document_name or progress.document_id), "bold"),
         (f"  {progress.overall_progress_percent:.1f}% {shown}", STYLES.get(status, "")),
-        (f"  {text.printable(times)}  job {job.pk}", "dim"),
+        (printable(f"  {times}  job {job.pk}"), "dim"),
     )

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, IngestionProgressError, JobCancelled
 from ingestion_progress.feed import Selection
+from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.following import follow, shown
+from ingestion_progress.management.terminal.output import printable
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView
 from ingestion_progress.models import Job, new_job_id
@@ -25,7 +27,7 @@ from ingestion_progress.tracker import reason_of, request_cancellation
 logger = logging.getLogger("ingestion_progress.pipeline")
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = (
         "Ingests documents and shows their progress, by default in this process. Folders are "
         f"searched for {', '.join(EXTENSIONS)}."
@@ -73,26 +75,28 @@ class Command(BaseCommand):
             except DATABASE_UNAVAILABLE:  # affects the documents that follow as well
                 raise
             except Exception as error:
-                logger.exception("document_not_received", extra={"path": _printable(path)})
+                logger.exception("document_not_received", extra={"path": _decodable(path)})
                 reason = reason_of(error)
             else:
                 yield job
                 continue
-            self.console.print(f"{_printable(path)}: {reason}", style="red", markup=False)
+            self.console.print(
+                printable(f"{_decodable(path)}: {reason}"), style="red", markup=False
+            )
 
 
 def _found(path: Path) -> list[tuple[Path, str]]:
     """The documents at a path, as in `_documents`. Raises CommandError if there are none."""
     if not path.exists():
-        raise CommandError(f"There is no {_printable(path)}.")
+        raise CommandError(f"There is no {_decodable(path)}.")
     documents = list(_documents(path))
     if not documents:
         kinds = ", ".join(EXTENSIONS)
-        raise CommandError(f"There is no document in {_printable(path)} ({kinds}).")
+        raise CommandError(f"There is no document in {_decodable(path)} ({kinds}).")
     return documents
 
 
-def _printable(path: Path) -> str:
+def _decodable(path: Path) -> str:
     """The path without bytes that are not UTF-8, which terminals refuse."""
     return os.fsencode(path).decode(errors="replace")
 
@@ -131,7 +135,7 @@ def _run(job: Job, console: Console) -> bool:
 
 
 def _print(job: Job, console: Console) -> bool:
-    console.print(f"{job.pk}  {job.document_name}", markup=False)
+    console.print(printable(f"{job.pk}  {job.document_name}"), markup=False)
     return True
 
 

@@ -5,16 +5,17 @@ from typing import Any
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils.module_loading import import_string
 
+from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.pipeline import ingestion
 from ingestion_progress.pipeline.conf import conf
 
 TASK_QUEUE = "django_tasks_db.DatabaseBackend"
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = (
         "Runs queued ingestions, one at a time, until SIGTERM or Ctrl-C. Start one per free core."
     )

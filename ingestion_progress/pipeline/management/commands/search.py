@@ -3,12 +3,14 @@
 import re
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
-from ingestion_progress.management.terminal.text import console_for, printable
+from ingestion_progress.management.terminal.command import TerminalCommand
+from ingestion_progress.management.terminal.output import printable
+from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
 
@@ -16,7 +18,7 @@ SNIPPET_LENGTH = 300
 SPACE = re.compile(r"\s+")
 
 
-class Command(BaseCommand):
+class Command(TerminalCommand):
     help = "Searches the ingested documents and shows page, text and entities of each match."
 
     def add_arguments(self, parser: CommandParser) -> None:
