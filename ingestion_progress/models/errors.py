@@ -10,6 +10,7 @@ from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 
 MAX_KIND_LENGTH = 64
 MAX_PATTERN_LENGTH = 500
+MAX_EXAMPLES = 5
 
 
 class JobErrorQuerySet(models.QuerySet["JobError"]):
@@ -52,3 +53,13 @@ class JobError(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stage or 'job'}: {self.message} ({self.count} ×)"
+
+    def follow(self, later: JobError) -> None:
+        """Adds later errors of this group, which are not resolved."""
+        self.count += later.count
+        self.first_at = min(self.first_at, later.first_at)
+        self.last_at = max(self.last_at, later.last_at)
+        self.attempt = later.attempt or self.attempt
+        new = [example for example in later.examples if example not in self.examples]
+        self.examples = [*self.examples, *new][:MAX_EXAMPLES]
+        self.resolved_at, self.resolved_by = None, ""

@@ -169,7 +169,7 @@ class ChunkResults:
             with self._lock:
                 self._failed += 1
                 self._last_reason = reason_of(error)
-            stage.record_error(reason_of(error), item=chunk.key)
+            stage.record_error(error, item=chunk.key)
 
     def raise_if_all_failed(self) -> None:
         if self._attempted and self._failed == self._attempted:

@@ -26,11 +26,10 @@ from ingestion_progress.tracker.database import (
     progress_transaction,
     rows,
 )
-from ingestion_progress.tracker.endings import follow_up
+from ingestion_progress.tracker.endings import NO_HEARTBEAT, follow_up
 
 logger = logging.getLogger("ingestion_progress.recovery")
 
-NO_HEARTBEAT = "Its worker gave no sign of life."
 DIED = "Its worker died."
 # Bounds the time of one pass; the next one continues.
 MAX_JOBS_PER_PASS = 500

@@ -11,7 +11,7 @@ from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.statuses import AttemptStatus, Liveness
 from ingestion_progress.tracker.attempts import queue_attempt
 from ingestion_progress.tracker.database import jobs, locked_job, progress_transaction
-from ingestion_progress.tracker.endings import record_ending
+from ingestion_progress.tracker.endings import NO_HEARTBEAT, record_ending
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestone
 
 
@@ -37,7 +37,7 @@ def retry_job(job_id: str, *, only: RetryScope | str = RetryScope.ALL, by: str =
             raise JobNotFound(job_id)
         _check(job, scope)
         if not job.is_finished:
-            record_ending(job, AttemptStatus.LOST, "Its worker gave no sign of life.")
+            record_ending(job, AttemptStatus.LOST, NO_HEARTBEAT)
         write_milestone(job, f"Retry requested by {by}" if by else "Retry requested")
         job.failed_attempts = 0
         is_complete = job.job_status.has_succeeded and scope is RetryScope.ALL

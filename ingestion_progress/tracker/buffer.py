@@ -15,6 +15,7 @@ from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, ThreadCounts
 from ingestion_progress.tracker.database import is_transient
+from ingestion_progress.tracker.error_groups import error_group
 from ingestion_progress.tracker.plan import Attempt
 from ingestion_progress.tracker.sql import WriteResult, write_changes
 
@@ -73,16 +74,32 @@ class Buffer:
         self.writer.notice(self, is_urgent=is_urgent)
 
     def log(
-        self, message: str, *, level: EventLevel | str, stage: str = "", item: str = ""
+        self,
+        message: str,
+        *,
+        level: EventLevel | str,
+        stage: str = "",
+        item: str = "",
+        kind: str = "",
     ) -> None:
-        """Adds a line to the job's log; one of level `error` counts as an error."""
-        entry = EventEntry(
-            at=timezone.now(), level=EventLevel(level), message=message, stage=stage, item=item
-        )
+        """Adds a line to the job's log; one of level `error` counts as an error of this kind."""
+        now = timezone.now()
+        entry = EventEntry(at=now, level=EventLevel(level), message=message, stage=stage, item=item)
+        if entry.level is not EventLevel.ERROR:
+            with self.change() as changes:
+                changes.add_event(entry)
+            return
+        group = error_group(message, at=now, stage=stage, item=item, kind=kind)
         with self.change() as changes:
             changes.add_event(entry)
-            if entry.level is EventLevel.ERROR:
-                changes.counters["error_count"].delta += 1
+            changes.counters["error_count"].delta += 1
+            changes.errors.add(group)
+
+    def add_failure(self, reason: str, kind: str = "") -> None:
+        """Groups the reason for which the attempt is about to fail. Its end logs it."""
+        group = error_group(reason, at=timezone.now(), kind=kind)
+        with self.lock:
+            self.changes.errors.add(group)
 
     def raise_if_cancelled(self) -> None:
         """Raises JobCancelled, or JobSuperseded if the attempt is over."""

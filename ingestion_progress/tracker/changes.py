@@ -15,6 +15,7 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest
 
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.tracker.error_groups import ErrorGroups
 
 # In memory, for one job, so that a database that is down does not fill the process.
 MAX_PENDING_EVENTS = 10_000
@@ -135,11 +136,11 @@ class JobChanges:
     workers: dict[int, WorkerChange] = field(default_factory=dict)
     events: list[EventEntry] = field(default_factory=list)
     dropped_events: int = 0
+    errors: ErrorGroups = field(default_factory=ErrorGroups)
 
     def __bool__(self) -> bool:
-        return bool(
-            self.counters or self.own_counters or self.stages or self.workers or self.events
-        )
+        counts = self.counters or self.own_counters or self.stages
+        return bool(counts or self.workers or self.events or self.errors)
 
     def add_event(self, event: EventEntry) -> None:
         if len(self.events) < MAX_PENDING_EVENTS:
@@ -157,3 +158,4 @@ class JobChanges:
         for event in later.events:
             self.add_event(event)
         self.dropped_events += later.dropped_events
+        self.errors.follow(later.errors)

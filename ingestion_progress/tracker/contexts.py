@@ -10,6 +10,7 @@ from functools import partial
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded, ProgressUnavailable
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus
 from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
+from ingestion_progress.tracker.error_messages import kind_of
 from ingestion_progress.tracker.jobs import Ending, JobTracker
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
@@ -51,11 +52,13 @@ class TrackedJob(JobTracker):
             return partial(
                 finish_attempt, status=JobStatus.CANCELLED, error="Cancelled on request."
             )
-        if isinstance(error, self._retry_on):
-            return partial(hand_back_attempt, ending=AttemptStatus.FAILED, reason=reason_of(error))
         if self.buffer.attempt.task and isinstance(error, KeyboardInterrupt | SystemExit):
             return partial(hand_back_attempt, ending=AttemptStatus.INTERRUPTED, reason=STOPPED)
-        return partial(finish_attempt, status=JobStatus.FAILED, error=reason_of(error))
+        reason = reason_of(error)
+        self.buffer.add_failure(reason, kind_of(error))
+        if isinstance(error, self._retry_on):
+            return partial(hand_back_attempt, ending=AttemptStatus.FAILED, reason=reason)
+        return partial(finish_attempt, status=JobStatus.FAILED, error=reason)
 
 
 class AttachedJob(JobTracker):
@@ -79,7 +82,7 @@ class AttachedJob(JobTracker):
     @contextmanager
     def _leaving(self, error: BaseException | None) -> Iterator[None]:
         if error is not None and not isinstance(error, JobCancelled):
-            self.log(reason_of(error), level=EventLevel.ERROR)
+            self.buffer.log(reason_of(error), level=EventLevel.ERROR, kind=kind_of(error))
         with _without_masking(error, self.job_id):
             try:
                 yield

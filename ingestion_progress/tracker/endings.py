@@ -30,6 +30,7 @@ from ingestion_progress.tracker.database import (
     rows,
     rows_of,
 )
+from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.plan import Attempt, clean_text
 from ingestion_progress.tracker.sql import (
     WriteResult,
@@ -46,6 +47,7 @@ LEVELS_OF_ENDINGS = {
     JobStatus.FAILED: EventLevel.ERROR,
     JobStatus.LOST: EventLevel.ERROR,
 }
+NO_HEARTBEAT = "Its worker gave no sign of life."
 FIRST_PAUSE_SECONDS = 5.0
 LAST_PAUSE_SECONDS = 600.0
 
@@ -143,7 +145,9 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
 
 
 def record_ending(job: Job, status: AttemptStatus, error: str = "") -> None:
-    """Stores how the current attempt ended."""
+    """Stores how the current attempt ended. Its process cannot group the error of a lost one."""
+    if status is AttemptStatus.LOST:
+        write_errors(job, [error_group(error, at=timezone.now(), kind=status.value)])
     finished_at = job.finished_at or max(timezone.now(), job.started_at or job.created_at)
     rows(JobAttempt).bulk_create(
         [

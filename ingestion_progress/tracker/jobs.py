@@ -144,9 +144,11 @@ class JobTracker:
         await self._aend(partial(finish_attempt, status=JobStatus.SUCCEEDED))
 
     def fail(self, reason: str) -> None:
+        self.buffer.add_failure(reason)
         self._end(partial(finish_attempt, status=JobStatus.FAILED, error=reason))
 
     async def afail(self, reason: str) -> None:
+        self.buffer.add_failure(reason)
         await self._aend(partial(finish_attempt, status=JobStatus.FAILED, error=reason))
 
     def hand_back(self, reason: str) -> None:

@@ -22,7 +22,8 @@ from ingestion_progress.tracker.database import (
     progress_transaction,
     rows_of,
 )
-from ingestion_progress.tracker.endings import end_locked_job, record_ending
+from ingestion_progress.tracker.endings import NO_HEARTBEAT, end_locked_job, record_ending
+from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestone
 
@@ -139,7 +140,9 @@ def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
 def fail_job(job_id: str, reason: str) -> None:
     """Ends a job that no tracker runs. Raises JobNotFound, InvalidTransition."""
     with progress_transaction():
-        end_locked_job(_locked(job_id), JobStatus.FAILED, reason)
+        job = _locked(job_id)
+        end_locked_job(job, JobStatus.FAILED, reason)
+        write_errors(job, [error_group(reason, at=timezone.now())])
 
 
 def _locked(job_id: str) -> Job:
@@ -222,7 +225,10 @@ def _begin_again(
     """Starts a new attempt, with a new epoch and new counts. The job keeps its log."""
     if not job.is_finished:
         is_lost = job.liveness(timezone.now()) is Liveness.LOST
-        record_ending(job, AttemptStatus.LOST if is_lost else AttemptStatus.INTERRUPTED)
+        if is_lost:
+            record_ending(job, AttemptStatus.LOST, NO_HEARTBEAT)
+        else:
+            record_ending(job, AttemptStatus.INTERRUPTED)
     begin_attempt(job, keep_checkpoints=keep_checkpoints)
     job.failed_attempts = failed_attempts
     _run(job, plan)

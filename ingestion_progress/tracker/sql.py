@@ -31,6 +31,7 @@ from ingestion_progress.tracker.database import (
     rows,
     rows_of,
 )
+from ingestion_progress.tracker.error_groups import write_errors
 from ingestion_progress.tracker.plan import Attempt, clean_text
 
 
@@ -111,17 +112,23 @@ def stages_of(job: Job) -> list[Stage]:
 
 
 def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
-    """Applies changes to a locked job. Returns its stages after them, in order."""
-    notify_on_commit(job.pk)
-    now = timezone.now()
-    is_open = not job.is_finished
-    for name, stage_changes in changes.stages.items():
-        _write_stage(job, name, stage_changes, is_open=is_open)
-    if is_open and changes.workers:
-        _write_workers(job, changes)
+    """Applies changes to a locked job. Returns its stages after them, in order.
+
+    After the end of the job only lines of the log are written, which no stream shows.
+    """
     if count := len(changes.events) + changes.dropped_events:
         room = max(0, conf.max_events_per_job - job.event_count)
         _append(job, changes.events[:room], count=count)
+    if job.is_finished:
+        return stages_of(job)
+    notify_on_commit(job.pk)
+    now = timezone.now()
+    for name, stage_changes in changes.stages.items():
+        _write_stage(job, name, stage_changes)
+    if changes.workers:
+        _write_workers(job, changes)
+    if changes.errors:
+        write_errors(job, changes.errors.values())
     stages = stages_of(job)
     updates: dict[str, Any] = changes.counters.expressions()
     if changes.own_counters:
@@ -129,25 +136,26 @@ def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
             name: counter.applied_to(job.counters.get(name, 0))
             for name, counter in changes.own_counters.items()
         }
-    if is_open:
-        updates["heartbeat_at"] = now
-        updates["reached_percent"] = max(job.reached_percent, plan_percent(stages))
-    else:
-        updates.pop("queue_depth", None)  # nothing would set it back to 0
-    jobs().filter(pk=job.pk).update(revision=F("revision") + 1, updated_at=now, **updates)
+    job.failed_items = sum(stage.failed for stage in stages)
+    jobs().filter(pk=job.pk).update(
+        revision=F("revision") + 1,
+        updated_at=now,
+        heartbeat_at=now,
+        failed_items=job.failed_items,
+        reached_percent=max(job.reached_percent, plan_percent(stages)),
+        **updates,
+    )
     return stages
 
 
-def _write_stage(job: Job, name: str, changes: StageChanges, *, is_open: bool) -> None:
+def _write_stage(job: Job, name: str, changes: StageChanges) -> None:
     stage = rows_of(Stage, job, name=name)
     updates: dict[str, Any] = changes.counters.expressions()
-    if not is_open:
-        updates.pop("in_flight", None)  # its process may be killed before it subtracts them
     if changes.unit:
         updates["unit"] = changes.unit
     if updates:
         stage.update(**updates)
-    if changes.status is None or not is_open:
+    if changes.status is None:
         return
     status: dict[str, Any] = {"status": changes.status}
     if changes.started_at:

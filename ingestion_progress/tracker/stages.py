@@ -13,7 +13,9 @@ from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.changes import WorkerChange
+from ingestion_progress.tracker.error_messages import kind_of
 from ingestion_progress.tracker.plan import checked_count, checked_counts, clean_text
+from ingestion_progress.tracker.reasons import reason_of
 
 Item = TypeVar("Item")
 
@@ -134,10 +136,17 @@ class StageTracker(ContextMixin):
             for item in self.iterate(items):
                 yield item
 
-    def record_error(self, message: str, *, item: str = "") -> None:
-        """Counts an item as failed and logs why; the stage continues."""
+    def record_error(self, error: str | BaseException, *, item: str = "", kind: str = "") -> None:
+        """Counts an item as failed and logs why; the stage continues.
+
+        Errors of one `kind` whose texts differ in numbers and names only become one group. The kind
+        of an exception is its class, unless it is given.
+        """
+        if isinstance(error, BaseException):
+            kind = kind or kind_of(error)
+            error = reason_of(error)
         self._add("failed", 1)
-        self._buffer.log(message, level=EventLevel.ERROR, stage=self.name, item=item)
+        self._buffer.log(error, level=EventLevel.ERROR, stage=self.name, item=item, kind=kind)
 
     # Status
 

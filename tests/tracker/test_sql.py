@@ -8,10 +8,11 @@ import pytest
 
 from ingestion_progress import wakeups
 from ingestion_progress.exceptions import JobSuperseded
-from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models import Job, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
 from ingestion_progress.tracker.endings import finish_attempt
+from ingestion_progress.tracker.error_groups import error_group
 from ingestion_progress.tracker.lifecycle import request_cancellation, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import (
@@ -164,20 +165,19 @@ class TestAfterTheEnd:
         assert stage_one().in_flight == 0
         assert Job.objects.get().queue_depth == 0
 
-    def test_counts_and_lines_of_the_log_still_arrive(self, ended):
-        changes = stage_changes(processed=3)
+    def test_counts_change_nothing_and_lines_of_the_log_still_arrive(self, ended):
+        changes = stage_changes(processed=3, failed=2)
+        changes.errors.add(error_group("late", at=NINE))
         changes.counters["entities_total"].delta = 4
         changes.own_counters["tables"].delta = 5
         changes.add_event(EventEntry(at=NINE, level=EventLevel.INFO, message="late"))
-        before = Job.objects.get()
+        before, stages = Job.objects.values().get(), list(Stage.objects.values())
+        errors = JobError.objects.count()
         write_changes(ended, changes)
-        job = Job.objects.get()
-        assert stage_one().processed == 3
-        assert (job.entities_total, job.counters) == (4, {"tables": 5})
+        assert Job.objects.values().get() == before | {"event_count": before["event_count"] + 1}
+        assert list(Stage.objects.values()) == stages
+        assert JobError.objects.count() == errors
         assert JobEvent.objects.filter(message="late").exists()
-        assert job.revision == before.revision + 1
-        assert (job.status, job.finished_at) == (before.status, before.finished_at)
-        assert job.heartbeat_at == before.heartbeat_at
 
 
 class TestWrite:

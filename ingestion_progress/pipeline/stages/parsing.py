@@ -53,7 +53,7 @@ def _read_pages(job: JobTracker, source: Pages, name: str) -> list[Page]:
             with stage.in_flight():
                 page = source[index]
         except UnreadablePage as error:
-            stage.record_error(str(error), item=f"page {index + 1}")
+            stage.record_error(error, item=f"page {index + 1}")
             continue
         for warning in page.warnings:
             job.log(warning, level="warning", stage=stage.name, item=page.label)
@@ -75,7 +75,7 @@ def _describe(
                 with stage.in_flight():
                     text = describer.describe(picture)
             except UnreadableImage as error:
-                stage.record_error(str(error), item=picture.key)
+                stage.record_error(error, item=picture.key)
                 continue
             chunks.append(
                 Chunk(key=picture.key, text=text, page=picture.page, heading=picture.heading)

@@ -1,0 +1,87 @@
+"""Groups of errors: in memory until the next flush, then in the rows of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import copy
+from datetime import datetime
+from hashlib import blake2b
+
+from ingestion_progress.models import Job, JobError
+from ingestion_progress.models.errors import MAX_KIND_LENGTH, MAX_PATTERN_LENGTH
+from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
+from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
+from ingestion_progress.tracker.database import rows, rows_of
+from ingestion_progress.tracker.error_messages import pattern_of, without_folders, without_secrets
+from ingestion_progress.tracker.plan import clean_text
+
+# Per job. All other errors are counted in one more group.
+MAX_GROUPS = 100
+OTHER = "Other errors"
+OTHER_DIGEST = "other"
+MAX_ITEM_LENGTH = 255
+MERGED = ("count", "attempt", "first_at", "last_at", "examples", "resolved_at", "resolved_by")
+
+
+def error_group(
+    message: str, *, at: datetime, stage: str = "", item: str = "", kind: str = ""
+) -> JobError:
+    """The group of one error, not stored; without a stage, the job itself failed."""
+    text = without_secrets(message)
+    group = JobError(
+        stage=clean_text(stage, MAX_STAGE_NAME_LENGTH),
+        kind=clean_text(kind, MAX_KIND_LENGTH),
+        message=clean_text(pattern_of(text), MAX_PATTERN_LENGTH),
+        count=1,
+        attempt=0,
+        first_at=at,
+        last_at=at,
+        examples=[
+            {
+                "item": clean_text(without_folders(without_secrets(item)), MAX_ITEM_LENGTH),
+                "message": clean_text(without_folders(text), MAX_MESSAGE_LENGTH),
+            }
+        ],
+    )
+    key = "\0".join((group.stage, group.kind, group.message))
+    group.digest = blake2b(key.encode(), digest_size=16).hexdigest()
+    return group
+
+
+class ErrorGroups(dict[str, JobError]):
+    """Groups by digest: at most MAX_GROUPS and the one of all other errors."""
+
+    def add(self, group: JobError) -> JobError:
+        """Returns the group in which the errors are counted. Keeps and changes its copies only."""
+        if group.digest not in self and len(self.keys() - {OTHER_DIGEST}) >= MAX_GROUPS:
+            group = copy(group)
+            group.stage = group.kind = ""
+            group.message, group.digest = OTHER, OTHER_DIGEST
+        if known := self.get(group.digest):
+            known.follow(group)
+        else:
+            self[group.digest] = copy(group)
+        return self[group.digest]
+
+    def follow(self, later: ErrorGroups) -> None:
+        for group in later.values():
+            self.add(group)
+
+
+def write_errors(job: Job, errors: Iterable[JobError]) -> None:
+    """Adds errors to the groups of a locked job: two statements, however many errors there are."""
+    stored = ErrorGroups({row.digest: row for row in rows_of(JobError, job)})
+    changed = {}
+    for error in errors:
+        group = copy(error)
+        group.job, group.attempt = job, job.attempt
+        group.examples = [example | {"attempt": job.attempt} for example in error.examples]
+        counted = stored.add(group)
+        counted.pk = None  # the conflict that updates the row is that of its digest
+        changed[counted.digest] = counted
+    rows(JobError).bulk_create(
+        changed.values(),
+        update_conflicts=True,
+        unique_fields=["job", "digest"],
+        update_fields=MERGED,
+    )
