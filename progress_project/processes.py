@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,8 @@ class Program:
     name: str
     command: Sequence[str]
     must_start: bool = False
+    death_command: Sequence[str] = ()
+    """Runs when the program has died, with its "host/pid" as the last argument."""
 
 
 class Supervisor:
@@ -44,6 +47,7 @@ class Supervisor:
         self._env = env
         self._width = max(len(program.name) for program in programs)
         self._groups: set[int] = set()
+        self._reports: set[asyncio.Task[Any]] = set()
         self._stopping = asyncio.Event()
         self._exit_code = 0
 
@@ -61,7 +65,7 @@ class Supervisor:
         self._kill(signal.SIGTERM)
         await asyncio.wait(tasks, timeout=STOP_SECONDS)
         self._kill(signal.SIGKILL)
-        await asyncio.wait(tasks)
+        await asyncio.wait([*tasks, *self._reports])
         return self._exit_code
 
     def say(self, text: str) -> None:
@@ -119,8 +123,18 @@ class Supervisor:
         if not self._stopping.is_set():
             _kill_group(process.pid, signal.SIGKILL)
             self._groups.remove(process.pid)
+            if code and program.death_command:
+                self._report_death(program, process.pid)
         await asyncio.wait([relay], timeout=0.5)  # its last lines
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+    def _report_death(self, program: Program, pid: int) -> None:
+        """In the background, because the program is started again meanwhile."""
+        writer = f"{socket.gethostname()}/{pid}"
+        report = Program(program.name, (*program.death_command, writer))
+        task = asyncio.create_task(self._run_once(report))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
 
     async def _relay(self, program: Program, process: asyncio.subprocess.Process) -> None:
         if process.stdout is None:

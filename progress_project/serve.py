@@ -110,7 +110,11 @@ async def _serve(address: str) -> int:
              "-b", address, "-p", str(settings.PORT), "progress_project.asgi:application"),
             must_start=True,
         ),
-        Program("worker", (python, "manage.py", "ingestion_worker", "--skip-checks")),
+        Program(
+            "worker",
+            (python, "manage.py", "ingestion_worker", "--skip-checks", "--grace", "1"),
+            death_command=(python, "manage.py", "rescue_jobs", "--skip-checks", "--died"),
+        ),
     ]  # fmt: skip
     env = os.environ | {"PYTHONUNBUFFERED": "1"}
     if sys.stdout.isatty():

@@ -5,29 +5,37 @@ import os
 import secrets
 import signal
 import threading
-from datetime import timedelta
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
 from types import FrameType
 from typing import Any
 
-from django.db import DatabaseError, close_old_connections, connections
+from django.db import connections
 from django.db.models import QuerySet
 from django.utils import timezone
 from django_tasks_db.compat import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
+from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.conf import conf as app_conf
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.models import Job
-from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.recovery.rescue import queue_due_tasks, rescue_pass
+from ingestion_progress.recovery.rescuer import passes
 from ingestion_progress.recovery.tasks import job_id_of
 
 logger = logging.getLogger("ingestion_progress.worker")
 
 STOPPED = "The worker was stopped."
 QUEUE = "default"
-RECOVERY_SECONDS = 5.0
+FIRST_PAUSE_SECONDS = 0.5
+LAST_PAUSE_SECONDS = 5.0
+# A worker that is stopped waits no longer for a database that is down.
+LAST_WORDS_SECONDS = 1.0
 
 
 class OrphanedTask(Exception):
@@ -35,9 +43,15 @@ class OrphanedTask(Exception):
 
 
 class IngestionWorker(Worker):
-    """Runs one task at a time. A signal stops it immediately and hands the running job back."""
+    """Runs one task at a time, and survives a database that is down.
 
-    def __init__(self, *, interval_seconds: float, is_draining: bool = False) -> None:
+    A signal lets the running job finish within a grace. Then, or at a second signal, the job is
+    handed back: another worker continues it. A further signal ends the process immediately.
+    """
+
+    def __init__(
+        self, *, interval_seconds: float, grace_seconds: float = 0.0, is_draining: bool = False
+    ) -> None:
         super().__init__(
             queue_names=[QUEUE],
             excluded_queue_names=[],
@@ -48,17 +62,31 @@ class IngestionWorker(Worker):
             max_tasks=None,
             worker_id=secrets.token_hex(8),
         )
+        self._grace_seconds = grace_seconds
+        self._is_leaving = False
+        self._backoff = Backoff(
+            logger,
+            down="worker_database_down",
+            back="worker_database_back",
+            first_seconds=FIRST_PAUSE_SECONDS,
+            last_seconds=LAST_PAUSE_SECONDS,
+        )
 
     def shutdown(self, signum: int, frame: FrameType | None) -> None:
-        if not self.running:
-            os._exit(1)  # a second signal does not wait for a thread that hangs
+        if self._is_leaving:
+            os._exit(1)  # does not wait for a thread that hangs
+        if self.running and self.running_task and self._grace_seconds:
+            self.running = False
+            signal.setitimer(signal.ITIMER_REAL, self._grace_seconds)
+            return
         self.running = False
+        self._is_leaving = True
         # The task runs in the main thread too, so its job records this exception.
         raise SystemExit(STOPPED)
 
     def configure_signals(self) -> None:
-        signal.signal(signal.SIGINT, self.shutdown)
-        signal.signal(signal.SIGTERM, self.shutdown)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):  # SIGALRM: the grace is over
+            signal.signal(number, self.shutdown)
 
     def run(self) -> None:
         """Runs until a signal or, with `is_draining`, an empty queue. Requeues a task without a
@@ -75,15 +103,50 @@ class IngestionWorker(Worker):
             self.configure_signals()
             thread.start()
             logger.info("worker_started", extra={"worker_id": self.worker_id})
-            super().run()
+            self._with_patience(super().run)
         except SystemExit as stop:
             if stop.code != STOPPED:
                 raise
         finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             is_stopped.set()
+            self._leave()
+            logger.info("worker_stopped", extra={"worker_id": self.worker_id})
+
+    def run_task(self, db_task_result: DBTaskResult[Any, Any]) -> None:
+        # Otherwise a task that ends while the database is down would run for ever, or end as
+        # failed although it succeeded.
+        endings = {
+            "set_successful": db_task_result.set_successful,
+            "set_failed": partial(_fail_or_requeue, db_task_result),
+        }
+        for name, write in endings.items():
+            setattr(db_task_result, name, partial(self._with_patience, write))
+        super().run_task(db_task_result)
+
+    def _with_patience(self, act: Callable[..., Any], *args: Any) -> None:
+        """Repeats it until the database answers. Gives up soon once the worker is stopped."""
+        stopping_since = None
+        while True:
+            try:
+                act(*args)
+            except DATABASE_UNAVAILABLE as error:
+                self._backoff.failed(error)
+                connections.close_all()
+                stopping_since = stopping_since or (None if self.running else time.monotonic())
+                if stopping_since and time.monotonic() > stopping_since + LAST_WORDS_SECONDS:
+                    raise
+                time.sleep(self._backoff.pause_seconds)
+            else:
+                self._backoff.succeeded()
+                return
+
+    def _leave(self) -> None:
+        try:
             requeue(_tasks_of(self.worker_id))
             queue_due_tasks()  # a job that was handed back continues with another worker
-            logger.info("worker_stopped", extra={"worker_id": self.worker_id})
+        except DATABASE_UNAVAILABLE:
+            logger.warning("worker_left_its_task", exc_info=True)  # rescued after a lease
 
 
 def recover_abandoned(worker_id: str = "") -> None:
@@ -94,7 +157,7 @@ def recover_abandoned(worker_id: str = "") -> None:
     """
     rescue_pass()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
-    ended = _jobs_of(others, Job.objects.finished())
+    ended = set(_jobs_of(others, Job.objects.finished()).values_list("pk", flat=True))
     for task in others:
         if job_id_of(task) in ended or not Job.objects.filter(pk=job_id_of(task)).exists():
             task.set_failed(OrphanedTask("Its worker was killed."))
@@ -102,25 +165,35 @@ def recover_abandoned(worker_id: str = "") -> None:
     requeue(_running_tasks().filter(started_at__lt=limit))
 
 
-def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> None:
-    """Queues the tasks again whose job has not started."""
-    queued = _jobs_of(tasks, Job.objects.filter(status=JobStatus.QUEUED))
-    waiting = [task.pk for task in tasks if job_id_of(task) in queued]
-    if waiting:
-        tasks.filter(pk__in=waiting).update(status=TaskResultStatus.READY, started_at=None)
+def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> int:
+    """Queues the tasks again whose job has not started. Returns their number."""
+    queued_at = dict(_jobs_of(tasks, Job.objects.queued()).values_list("pk", "queued_at"))
+    # A job that was queued after the start of its task has been handed back.
+    waiting = [
+        task.pk
+        for task in tasks
+        if job_id_of(task) in queued_at
+        and not _is_after(queued_at[job_id_of(task)], task.started_at)
+    ]
+    if not waiting:
+        return 0
+    return tasks.filter(pk__in=waiting).update(status=TaskResultStatus.READY, started_at=None)
+
+
+def _is_after(moment: datetime | None, other: datetime | None) -> bool:
+    return moment is not None and other is not None and moment > other
+
+
+def _fail_or_requeue(task: DBTaskResult[Any, Any], error: BaseException) -> None:
+    """A task that was stopped before it could start its job, or without a database, is not over."""
+    is_passing = isinstance(error, (SystemExit, ProgressUnavailable, *DATABASE_UNAVAILABLE))
+    if not is_passing or not requeue(DBTaskResult.objects.filter(pk=task.pk)):
+        DBTaskResult.set_failed(task, error)
 
 
 def _recover_regularly(is_stopped: threading.Event, worker_id: str) -> None:
-    try:
-        while not is_stopped.is_set():
-            close_old_connections()
-            try:
-                recover_abandoned(worker_id)
-            except DatabaseError:
-                logger.warning("recovery_failed", exc_info=True)
-            is_stopped.wait(RECOVERY_SECONDS)
-    finally:
-        connections.close_all()
+    for _ in passes(is_stopped, partial(recover_abandoned, worker_id)):
+        pass
 
 
 def _running_tasks() -> QuerySet[DBTaskResult[Any, Any]]:
@@ -132,5 +205,5 @@ def _tasks_of(worker_id: str) -> QuerySet[DBTaskResult[Any, Any]]:
     return _running_tasks().filter(worker_ids__icontains=worker_id)
 
 
-def _jobs_of(tasks: Any, jobs: QuerySet[Job]) -> set[str]:
-    return set(jobs.filter(pk__in=[job_id_of(task) for task in tasks]).values_list("pk", flat=True))
+def _jobs_of(tasks: Any, jobs: QuerySet[Job]) -> QuerySet[Job]:
+    return jobs.filter(pk__in=[job_id_of(task) for task in tasks])

@@ -2,19 +2,23 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from django.db import connections
 
 from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
-from ingestion_progress.recovery.rescue import RescueCounts, pass_seconds, rescue_pass
+from ingestion_progress.recovery.rescue import pass_seconds, rescue_pass
 
 logger = logging.getLogger("ingestion_progress.recovery")
 
 
-def passes(is_stopped: threading.Event) -> Iterator[RescueCounts]:
+Result = TypeVar("Result")
+
+
+def passes(is_stopped: threading.Event, act: Callable[[], Result]) -> Iterator[Result]:
     """One pass after the other until the event is set. Survives a database that is down."""
     backoff = Backoff(
         logger,
@@ -25,13 +29,13 @@ def passes(is_stopped: threading.Event) -> Iterator[RescueCounts]:
     )
     while not is_stopped.is_set():
         try:
-            counts = rescue_pass()
+            result = act()
         except Exception as error:  # noqa: BLE001  (later jobs still need this loop)
             backoff.failed(error)
             connections.close_all()
         else:
             backoff.succeeded()
-            yield counts
+            yield result
         is_stopped.wait(backoff.pause_seconds or pass_seconds())
     connections.close_all()
 
@@ -52,7 +56,7 @@ class Rescuer(ProcessThread):
             super().start()
 
     def _run(self) -> None:
-        for _ in passes(self._is_stopped):
+        for _ in passes(self._is_stopped, rescue_pass):
             pass
 
     def _wake(self) -> None:

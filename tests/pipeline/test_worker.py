@@ -4,16 +4,24 @@ import io
 import os
 import signal
 from datetime import timedelta
+from functools import partialmethod
 
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
-from ingestion_progress.exceptions import JobSuperseded
+from ingestion_progress.exceptions import JobSuperseded, ProgressUnavailable
 from ingestion_progress.models import Job
+from ingestion_progress.pipeline import ingestion
 from ingestion_progress.pipeline import worker as worker_module
 from ingestion_progress.pipeline.uploads.receive import receive
-from ingestion_progress.pipeline.worker import IngestionWorker, recover_abandoned, requeue
+from ingestion_progress.pipeline.worker import (
+    IngestionWorker,
+    _fail_or_requeue,
+    recover_abandoned,
+    requeue,
+)
 from ingestion_progress.tracker import delete_job, track
 from tests.support.documents import storage  # noqa: F401
 from tests.support.rescuing import rescue_now
@@ -94,6 +102,76 @@ def handlers():
         signal.signal(number, handler)
 
 
+class Outage:
+    """A call that fails a few times because the database is down."""
+
+    def __init__(self, act, failures: int = 2) -> None:
+        self._act, self._failures = act, failures
+
+    def __call__(self, *args):
+        if self._failures:
+            self._failures -= 1
+            raise OperationalError("the database is starting up")
+        return self._act(*args)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(worker_module, "LAST_WORDS_SECONDS", 0.02)
+
+
+@pytest.mark.usefixtures("quick", "handlers")
+def test_worker_survives_an_outage_and_then_runs_the_task(
+    taken: DBTaskResult, monkeypatch: pytest.MonkeyPatch
+):
+    requeue(DBTaskResult.objects.all())
+    ready = type(DBTaskResult.objects).ready
+    monkeypatch.setattr(type(DBTaskResult.objects), "ready", partialmethod(Outage(ready)))
+    IngestionWorker(interval_seconds=0.05, is_draining=True).run()
+    assert status(taken) == "SUCCESSFUL"
+
+
+@pytest.mark.usefixtures("quick")
+def test_task_that_ends_during_an_outage_ends_after_it(taken: DBTaskResult):
+    taken.set_successful = Outage(taken.set_successful)
+    IngestionWorker(interval_seconds=0.05).run_task(taken)
+    assert status(taken) == "SUCCESSFUL"
+    assert Job.objects.get().status == "succeeded"
+
+
+@pytest.mark.usefixtures("quick")
+def test_stopped_worker_does_not_wait_for_the_database(taken: DBTaskResult):
+    taken.set_successful = taken.set_failed = Outage(taken.set_successful, failures=1000)
+    worker = IngestionWorker(interval_seconds=0.05)
+    worker.running = False
+    with pytest.raises(OperationalError):
+        worker._with_patience(taken.set_successful)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "error", [SystemExit("stop"), OperationalError("gone"), ProgressUnavailable("job", "start")]
+)
+def test_task_that_could_not_start_its_job_is_queued_again(
+    taken: DBTaskResult, monkeypatch: pytest.MonkeyPatch, error: BaseException
+):
+    def fail(*args: object, **kwargs: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ingestion, "track", fail)
+    IngestionWorker(interval_seconds=0.05).run_task(taken)
+    assert (status(taken), Job.objects.get().status) == ("READY", "queued")
+
+
+def test_task_of_a_job_that_was_handed_back_is_over(taken: DBTaskResult):
+    with track("a.txt", job_id="job") as job:
+        job.hand_back("Its worker was stopped.")
+    assert requeue(DBTaskResult.objects.all()) == 0
+    _fail_or_requeue(taken, SystemExit("The worker was stopped."))
+    assert status(taken) == "FAILED"
+
+
 @pytest.mark.usefixtures("handlers")
 def test_signal_ends_the_loop_and_the_command_returns():
     worker = IngestionWorker(interval_seconds=30)
@@ -112,11 +190,19 @@ def test_other_system_exit_is_raised(monkeypatch: pytest.MonkeyPatch):
     assert left.value.code == 3
 
 
-def test_second_signal_exits_immediately(monkeypatch: pytest.MonkeyPatch):
+def test_signals_while_a_job_runs(monkeypatch: pytest.MonkeyPatch):
+    """The first starts the grace, the second hands the job back, the third exits."""
     codes: list[int] = []
+    timers: list[tuple[int, float]] = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    worker = IngestionWorker(interval_seconds=1)
-    worker.running = False
+    monkeypatch.setattr(signal, "setitimer", lambda *args: timers.append(args))
+    worker = IngestionWorker(interval_seconds=1, grace_seconds=3)
+    worker.running_task = True
+    worker.shutdown(signal.SIGTERM, None)
+    assert (timers, worker.running) == ([(signal.ITIMER_REAL, 3)], False)
+    with pytest.raises(SystemExit):
+        worker.shutdown(signal.SIGALRM, None)
+    assert codes == []
     with pytest.raises(SystemExit):
         worker.shutdown(signal.SIGTERM, None)
     assert codes == [1]

@@ -53,10 +53,13 @@ def job(project: LiveProject, job_id: str) -> dict[str, Any]:
     return found
 
 
-def task_status(project: LiveProject, job_id: str) -> str:
-    query = "SELECT status FROM django_tasks_database_dbtaskresult WHERE args_kwargs LIKE ?"
-    (found,) = rows(project, query, f'%"{job_id}"%')
-    return str(found["status"])
+def task_statuses(project: LiveProject, job_id: str) -> list[str]:
+    """Of the tasks of a job, the oldest first."""
+    query = (
+        "SELECT status FROM django_tasks_database_dbtaskresult WHERE args_kwargs LIKE ? "
+        "ORDER BY enqueued_at"
+    )
+    return [found["status"] for found in rows(project, query, f'%"{job_id}"%')]
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
@@ -68,9 +71,9 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
     raise AssertionError("it did not happen in time")
 
 
-def start_worker(project: LiveProject, **env: str) -> subprocess.Popen[bytes]:
+def start_worker(project: LiveProject, *options: str, **env: str) -> subprocess.Popen[bytes]:
     before = starts(project)
-    command = (sys.executable, "manage.py", "ingestion_worker", "--interval", "0.1")
+    command = (sys.executable, "manage.py", "ingestion_worker", "--interval", "0.1", *options)
     worker = project.spawn(*command, is_measured=False, **env)
     wait_for(lambda: True if starts(project) > before else None)
     return worker
@@ -135,8 +138,8 @@ def points(project: LiveProject, path: Path) -> int:
     return int(project.ask(source, stable_id(path.name)))
 
 
-def test_sigterm_stops_the_worker_immediately_and_fails_the_job_with_a_reason(project: LiveProject):
-    worker = start_worker(project)
+def test_sigterm_hands_the_job_back_and_the_next_worker_finishes_it(project: LiveProject):
+    worker = start_worker(project, "--grace", "0")
     detach(project, GUIDE, "stopped")
     wait_for(running(project, "stopped"))
     asked = time.monotonic()
@@ -144,8 +147,20 @@ def test_sigterm_stops_the_worker_immediately_and_fails_the_job_with_a_reason(pr
     assert worker.wait(10) == 0
     assert time.monotonic() - asked < AT_ONCE_SECONDS
     state = job(project, "stopped")
-    assert (state["status"], state["error"]) == ("failed", "The worker was stopped.")
-    assert task_status(project, "stopped") == "FAILED"
+    assert (state["status"], state["attempt"], state["failed_attempts"]) == ("queued", 2, 0)
+    assert task_statuses(project, "stopped") == ["FAILED", "READY"]
+    start_worker(project)
+    assert wait_for(ended(project, "stopped"))["status"] == "succeeded"
+
+
+def test_sigterm_lets_a_short_job_finish(project: LiveProject):
+    worker = start_worker(project, "--grace", "60")
+    detach(project, GUIDE, "short")
+    wait_for(running(project, "short", percent=1.0))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    assert job(project, "short")["status"] == "succeeded"
+    assert task_statuses(project, "short") == ["SUCCESSFUL"]
 
 
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
@@ -155,19 +170,6 @@ def test_idle_worker_exits_immediately(project: LiveProject, stop: signal.Signal
     worker.send_signal(stop)
     assert worker.wait(10) == 0
     assert time.monotonic() - asked < AT_ONCE_SECONDS
-
-
-def test_job_of_a_killed_worker_is_lost(project: LiveProject):
-    impatience = {"LOST_AFTER_SECONDS": "8"}
-    worker = start_worker(project, **impatience)
-    detach(project, GUIDE, "killed")
-    wait_for(running(project, "killed"))
-    worker.kill()
-    worker.wait(10)
-    assert job(project, "killed")["status"] == "running"
-    start_worker(project, **impatience)
-    assert wait_for(ended(project, "killed"), 90)["status"] == "lost"
-    wait_for(lambda: True if task_status(project, "killed") == "FAILED" else None)
 
 
 def test_worker_continues_after_a_cancelled_job(project: LiveProject):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,7 +24,8 @@ import asyncio, os, sys
 from progress_project import processes
 processes.HEALTHY_AFTER_SECONDS = 0.2
 processes.FIRST_PAUSE_SECONDS = 0.1
-programs = [processes.Program(name, ("sh", "-c", script), must_start=name == "web")
+programs = [processes.Program(name, ("sh", "-c", script), must_start=name == "web",
+                              death_command=("echo", "died:"))
             for name, script in zip(sys.argv[1::2], sys.argv[2::2])]
 async def run():
     supervisor = processes.Supervisor(programs, os.environ)
@@ -184,3 +186,13 @@ def test_death_later_on_is_a_new_start(supervise, tmp_path):
     assert "ended (killed by SIGKILL) and is started again." in output(tmp_path)
     process.terminate()
     assert process.wait(timeout=5) == 0
+
+
+def test_death_of_a_program_is_reported_with_its_host_and_process(supervise, tmp_path):
+    process = supervise("web", STEADY, "worker", "echo pid $$; exec sleep 60")
+    until(lambda: "pid" in output(tmp_path))
+    pid = int(output(tmp_path).partition("worker | pid ")[2].split()[0])
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: f"worker | died: {socket.gethostname()}/{pid}\n" in output(tmp_path))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(5) == 0

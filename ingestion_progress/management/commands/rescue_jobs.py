@@ -8,7 +8,7 @@ from django.core.management.base import CommandParser
 
 from ingestion_progress.conf import conf
 from ingestion_progress.management.terminal.command import TerminalCommand
-from ingestion_progress.recovery.rescue import RescueCounts, pass_seconds, report_death
+from ingestion_progress.recovery.rescue import RescueCounts, pass_seconds, report_death, rescue_pass
 from ingestion_progress.recovery.rescuer import passes
 
 
@@ -41,7 +41,7 @@ class Command(TerminalCommand):
             # One interval more, because the first pass may begin the watch.
             seconds = conf.lost_after_seconds + 2 * pass_seconds()
             threading.Timer(seconds, is_stopped.set).start()
-        for counts in passes(is_stopped):
+        for counts in passes(is_stopped, rescue_pass):
             self._report(counts)
 
     def _report(self, counts: RescueCounts) -> None:

@@ -28,6 +28,14 @@ class Command(TerminalCommand):
             metavar="SECONDS",
             help="Pause between queries of an empty queue (default: %(default)s).",
         )
+        parser.add_argument(
+            "--grace",
+            type=float,
+            default=3.0,
+            metavar="SECONDS",
+            help="After SIGTERM the running job may finish for this long; then it is handed back "
+            "to the queue, and another worker continues it (default: %(default)s).",
+        )
         parser.add_argument("--drain", action="store_true", help="Stop when the queue is empty.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -40,7 +48,9 @@ class Command(TerminalCommand):
         # Otherwise Python frees all loaded modules at exit, which takes 0.6 s.
         gc.freeze()
         worker = IngestionWorker(
-            interval_seconds=max(0.05, options["interval"]), is_draining=options["drain"]
+            interval_seconds=max(0.05, options["interval"]),
+            grace_seconds=max(0.0, options["grace"]),
+            is_draining=options["drain"],
         )
         worker.run()
         self.stdout.write("The worker has stopped.")
