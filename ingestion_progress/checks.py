@@ -135,7 +135,7 @@ def check_token_keys(**kwargs: Any) -> Iterator[CheckMessage]:
 def check_public(**kwargs: Any) -> Iterator[CheckMessage]:
     if conf.is_public:
         yield Warning(
-            "Anyone who reaches this server may watch, start and cancel jobs.",
+            "Anyone who reaches this server may watch, start, cancel and retry jobs.",
             hint="Set INGESTION_PROGRESS_PUBLIC = False, unless this is intended.",
             id="ingestion_progress.W002",
         )

@@ -66,7 +66,7 @@ class AppSettings:
     # Access
 
     is_public = Setting(bool, _debug)
-    """May anyone who reaches the server view, start and cancel jobs? Default: DEBUG."""
+    """May anyone who reaches the server view, start, cancel and retry jobs? Default: DEBUG."""
     can_view = Setting(str, "")
     """Dotted path of a `(request, job_id) -> bool` that replaces the view permission."""
     token_algorithm = Setting(str, "HS256")

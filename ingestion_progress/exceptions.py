@@ -64,6 +64,8 @@ class ErrorCode(StrEnum):
     JOB_EXISTS = "job_exists", 409, "The job id is taken."
     JOB_FINISHED = "job_finished", 409, "The job has already ended."
     JOB_RUNNING = "job_running", 409, "The job is running; cancel it first."
+    JOB_ACTIVE = "job_active", 409, "The job is queued or running; only an ended one is retried."
+    NOTHING_FAILED = "nothing_failed", 409, "None of the job's items failed."
     NOT_REPEATABLE = "not_repeatable", 409, "No task is stored that could run the job again."
     LENGTH_REQUIRED = "length_required", 411, "An upload must declare its Content-Length."
     TOO_LARGE = "too_large", 413, "The document is larger than the limit."
@@ -140,11 +142,16 @@ class InvalidCount(IngestionProgressError, ValueError):
 
 
 class InvalidTransition(IngestionProgressError):
-    def __init__(self, subject: str, status: str, refused: str) -> None:
+    def __init__(
+        self, subject: str, status: str, refused: str, code: ErrorCode = ErrorCode.SERVER_ERROR
+    ) -> None:
         super().__init__(f"{subject} is {status} and cannot {refused}.")
+        self.code = code
 
 
 class JobNotRepeatable(IngestionProgressError):
+    code = ErrorCode.NOT_REPEATABLE
+
     def __init__(self, job_id: str) -> None:
         super().__init__(
             f"Job {job_id} has no stored task that could run it again. Start it where it was "

@@ -146,7 +146,7 @@ def greeting(address: str, port: int) -> str:
 """
     if conf.is_public and not is_local:
         text += f"""
-  Anyone who reaches {site} may see, start and cancel jobs;
+  Anyone who reaches {site} may see, start, cancel and retry jobs;
   PUBLIC=false asks for a login.
 """
     if settings.SECURE_SSL_REDIRECT:

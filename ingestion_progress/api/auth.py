@@ -65,8 +65,8 @@ class MayIssueToken(SessionAuth):
 
 class MayStart(SessionAuth):
     openapi_description = (
-        "A login that may start, cancel and delete jobs, and the CSRF token in `X-CSRFToken`. "
-        "Not needed where the site is public."
+        "A login that may start, cancel, retry and delete jobs, and the CSRF token in "
+        "`X-CSRFToken`. Not needed where the site is public."
     )
 
     def permits(self, request: HttpRequest) -> bool:

@@ -1,15 +1,16 @@
-"""Operations on jobs: list, detail, snapshot, log, cancellation, deletion."""
+"""Operations on jobs: list, detail, snapshot, log, cancellation, retry, deletion."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from ninja import Query, Router, Status
+from pydantic import BaseModel, ConfigDict, Field
 
-from ingestion_progress import tracker
+from ingestion_progress import recovery, tracker
 from ingestion_progress.api.auth import MayStart
-from ingestion_progress.api.errors import ApiError, error_responses
+from ingestion_progress.api.details import JobDetailSchema, describe_job_in_detail
+from ingestion_progress.api.errors import error_responses
 from ingestion_progress.api.schemas import (
-    JobDetailSchema,
     JobEventListQuery,
     JobEventListSchema,
     JobEventSchema,
@@ -17,10 +18,11 @@ from ingestion_progress.api.schemas import (
     JobListSchema,
     JobSchema,
     describe_job,
-    describe_job_in_detail,
 )
-from ingestion_progress.exceptions import ErrorCode, InvalidJobId, InvalidTransition, JobNotFound
+from ingestion_progress.auth import permissions
+from ingestion_progress.exceptions import ErrorCode, InvalidJobId, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_job_id
+from ingestion_progress.recovery import RetryScope
 from ingestion_progress.wire.schemas import PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
@@ -132,10 +134,45 @@ def list_job_events(
 )
 def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     """Asks a running job to stop at its next step. Cancels a queued job immediately."""
-    try:
-        tracker.request_cancellation(_valid_id(job_id))
-    except InvalidTransition as finished:
-        raise ApiError(ErrorCode.JOB_FINISHED, str(finished)) from finished
+    tracker.request_cancellation(_valid_id(job_id), by=permissions.user_name_of(request))
+    return Status(202, describe_job(_snapshot(job_id), timezone.now()))
+
+
+class RetryRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    only: RetryScope = Field(
+        default=RetryScope.ALL,
+        description="What is done of a job that succeeded: everything again, or only the items "
+        "that failed. Any other job continues where it stopped.",
+    )
+
+
+@router.post(
+    JOB + "/retry",
+    response={
+        202: JobSchema,
+        **error_responses(
+            ErrorCode.BAD_REQUEST,
+            ErrorCode.NOT_FOUND,
+            ErrorCode.NOT_REPEATABLE,
+            ErrorCode.INVALID_REQUEST,
+        ),
+    },
+    summary="Start a job again",
+    url_name="job_retry",
+    tags=["Jobs"],
+    auth=MayStart(),
+)
+def retry_job(
+    request: HttpRequest, job_id: str, wanted: RetryRequest | None = None
+) -> Status[JobSchema]:
+    """Queues another attempt of a job that has ended, or whose process died. The body is optional.
+
+    It keeps its id, its log and its URL. Its stream sends `next_attempt` until the attempt starts.
+    """
+    only = (wanted or RetryRequest()).only
+    recovery.retry_job(_valid_id(job_id), only=only, by=permissions.user_name_of(request))
     return Status(202, describe_job(_snapshot(job_id), timezone.now()))
 
 
@@ -149,10 +186,7 @@ def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
 )
 def delete_job(request: HttpRequest, job_id: str) -> Status[None]:
     """Deletes the job's record and its log for good. Cancel a running job first."""
-    try:
-        tracker.delete_job(_valid_id(job_id))
-    except InvalidTransition as running:
-        raise ApiError(ErrorCode.JOB_RUNNING, str(running)) from running
+    tracker.delete_job(_valid_id(job_id))
     return Status(204, None)
 
 

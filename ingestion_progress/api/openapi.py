@@ -15,7 +15,7 @@ from ingestion_progress.wire.events import wire_schemas
 SUCCESSES = {
     200: "Success.",
     201: "The job is queued; `Location` is its URL.",
-    202: "The job was asked to stop; a queued job is cancelled.",
+    202: "The request is stored. The job as it is now.",
     204: "Success, without content.",
     304: "No change since the `ETag` in the request.",
 }

@@ -1,4 +1,4 @@
-"""The data that operations take and return: ids, links, queries and jobs."""
+"""The data that operations take and return: ids, links, queries and jobs in lists."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -9,7 +9,6 @@ from pydantic_core import PydanticCustomError
 
 from ingestion_progress.exceptions import NAME_RULE, InvalidJobId
 from ingestion_progress.models import Job, clean_job_id
-from ingestion_progress.wire.schemas import JobStateEventData, PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot
 
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
@@ -81,6 +80,7 @@ class JobLinksSchema(BaseModel):
     snapshot: str = Field(description="The newest `pipeline_progress` as plain JSON, to poll.")
     events: str = Field(description="Its log.")
     cancellation: str = Field(description="POST here to stop it.")
+    retry: str = Field(description="POST here to start it again once it has ended.")
     page: str = Field(description="Its live page.")
 
 
@@ -90,6 +90,7 @@ LINK_NAMES = {
     "snapshot": "ingestion_progress:api:job_snapshot",
     "events": "ingestion_progress:api:job_events",
     "cancellation": "ingestion_progress:api:job_cancellation",
+    "retry": "ingestion_progress:api:job_retry",
     "page": "ingestion_progress:job_detail",
 }
 
@@ -116,13 +117,6 @@ class JobSchema(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     links: JobLinksSchema
-
-
-class JobDetailSchema(JobSchema):
-    """A job with the newest data of its stream."""
-
-    progress: PipelineProgressEventData
-    state: JobStateEventData
 
 
 class JobListSchema(BaseModel):
@@ -160,7 +154,7 @@ class JobEventListSchema(BaseModel):
     offset: int
 
 
-def _job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
+def job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
     job = snapshot.job
     liveness = job.liveness(now)
     return {
@@ -182,13 +176,7 @@ def _job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
 
 
 def describe_job(snapshot: Snapshot, now: datetime) -> JobSchema:
-    return JobSchema(**_job_fields(snapshot, now))
-
-
-def describe_job_in_detail(snapshot: Snapshot, now: datetime) -> JobDetailSchema:
-    return JobDetailSchema(
-        **_job_fields(snapshot, now), progress=snapshot.progress(now), state=snapshot.state(now)
-    )
+    return JobSchema(**job_fields(snapshot, now))
 
 
 def describe_created_job(job: Job) -> CreatedJobSchema:

@@ -1,4 +1,4 @@
-"""Decides who may view, start and cancel jobs, for the streams, the API and the pages."""
+"""Decides who may view, start, cancel and retry jobs, for the streams, the API and the pages."""
 
 import copy
 import functools
@@ -81,7 +81,7 @@ def grant_view_of_each(request: HttpRequest, job_ids: Iterable[str]) -> Grant:
 
 
 def may_start(request: HttpRequest, job_id: str = "") -> bool:
-    """May this request start jobs and, given an id, cancel or delete that job?
+    """May this request start jobs and, given an id, cancel, retry or delete that job?
 
     The project's CAN_VIEW hook must permit the job, too. May query the database.
     """
@@ -111,6 +111,11 @@ def refusal_code(request: HttpRequest) -> ErrorCode:
 def user_id_of(request: HttpRequest) -> str:
     """Primary key of the user who is logged in; empty without one."""
     return str(cast("Any", request).user.pk) if is_logged_in(request) else ""
+
+
+def user_name_of(request: HttpRequest) -> str:
+    """For logs, who acts; empty without a login."""
+    return str(cast("Any", request).user.get_username()) if is_logged_in(request) else ""
 
 
 def recheck(granted: Iterable[tuple[HttpRequest, str]]) -> list[str]:

@@ -126,7 +126,7 @@ class Job(models.Model):
         null=True, blank=True, help_text="When the task of the next attempt is to be queued."
     )
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
-    cancel_requested_by = text_field()
+    cancel_requested_by = text_field("User name; empty on a public site.")
     cancel_acknowledged_at = models.DateTimeField(
         null=True, blank=True, help_text="When the running process learned of the request."
     )
@@ -176,7 +176,7 @@ class Job(models.Model):
                 | Q(finished_at__gte=F("started_at")),
             ),
         ]
-        permissions = [("start_job", "Can start and cancel jobs")]
+        permissions = [("start_job", "Can start, cancel and retry jobs")]
 
     def __str__(self) -> str:
         return f"{self.document_name or self.document_id} ({self.id})"
@@ -188,6 +188,12 @@ class Job(models.Model):
     @property
     def is_finished(self) -> bool:
         return self.job_status.is_final
+
+    @property
+    def is_asked_to_stop(self) -> bool:
+        """Was its process asked? Nobody is where the request itself ended the job."""
+        requested_at = self.cancel_requested_at
+        return requested_at is not None and requested_at != self.finished_at
 
     @property
     def version(self) -> str:

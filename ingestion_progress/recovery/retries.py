@@ -6,12 +6,17 @@ from enum import StrEnum
 
 from django.utils import timezone
 
-from ingestion_progress.exceptions import InvalidTransition, JobNotFound, JobNotRepeatable
+from ingestion_progress.exceptions import (
+    ErrorCode,
+    InvalidTransition,
+    JobNotFound,
+    JobNotRepeatable,
+)
 from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.statuses import AttemptStatus, Liveness
 from ingestion_progress.tracker.attempts import queue_attempt
 from ingestion_progress.tracker.database import jobs, locked_job, progress_transaction
-from ingestion_progress.tracker.endings import NO_HEARTBEAT, record_ending
+from ingestion_progress.tracker.endings import NO_HEARTBEAT, record_endings
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestone
 
 
@@ -37,7 +42,7 @@ def retry_job(job_id: str, *, only: RetryScope | str = RetryScope.ALL, by: str =
             raise JobNotFound(job_id)
         _check(job, scope)
         if not job.is_finished:
-            record_ending(job, AttemptStatus.LOST, NO_HEARTBEAT)
+            record_endings([job], AttemptStatus.LOST, NO_HEARTBEAT)
         write_milestone(job, f"Retry requested by {by}" if by else "Retry requested")
         job.failed_attempts = 0
         is_complete = job.job_status.has_succeeded and scope is RetryScope.ALL
@@ -49,8 +54,10 @@ def retry_job(job_id: str, *, only: RetryScope | str = RetryScope.ALL, by: str =
 def _check(job: Job, scope: RetryScope) -> None:
     is_lost = job.liveness(timezone.now()) is Liveness.LOST
     if not job.is_finished and not is_lost:
-        raise InvalidTransition(f"Job {job.pk}", job.status, "be retried; only an ended job can")
+        problem, code = "be retried; only an ended job can", ErrorCode.JOB_ACTIVE
+        raise InvalidTransition(f"Job {job.pk}", job.status, problem, code)
     if not job.task:
         raise JobNotRepeatable(job.pk)
     if scope is RetryScope.FAILED and job.job_status.has_succeeded and not job.failed_items:
-        raise InvalidTransition(f"Job {job.pk}", job.status, "be retried: none of its items failed")
+        problem, code = "be retried: none of its items failed", ErrorCode.NOTHING_FAILED
+        raise InvalidTransition(f"Job {job.pk}", job.status, problem, code)

@@ -11,14 +11,10 @@ collects changes, `writer` decides when they are written, `sql` and `lifecycle` 
 
 from __future__ import annotations
 
+from ingestion_progress.tracker.cancellations import request_cancellation
 from ingestion_progress.tracker.contexts import AttachedJob, TrackedJob
 from ingestion_progress.tracker.jobs import JobTracker
-from ingestion_progress.tracker.lifecycle import (
-    delete_job,
-    fail_job,
-    queue_job,
-    request_cancellation,
-)
+from ingestion_progress.tracker.lifecycle import delete_job, fail_job, queue_job
 from ingestion_progress.tracker.plan import JobPlan, Stages
 from ingestion_progress.tracker.reasons import reason_of
 from ingestion_progress.tracker.stages import StageTracker, WorkerSlot

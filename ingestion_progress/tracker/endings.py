@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +29,6 @@ from ingestion_progress.tracker.database import (
     progress_alias,
     progress_transaction,
     rows,
-    rows_of,
 )
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.plan import Attempt, clean_text
@@ -39,6 +39,7 @@ from ingestion_progress.tracker.sql import (
     stages_of,
     write_locked,
     write_milestone,
+    write_milestones,
 )
 
 LEVELS_OF_ENDINGS = {
@@ -98,7 +99,7 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
             reason = f"{reason} That was attempt {failures} of {failures}: it is not tried again."
         end_locked_job(job, JobStatus(ending.value), reason)
     else:
-        record_ending(job, ending, reason)
+        record_endings([job], ending, reason)
         write_milestone(job, f"{ending.label}: {reason}", EventLevel.WARNING)
         notify_on_commit(job.pk)
         job.failed_attempts = failures
@@ -116,14 +117,18 @@ def pause_seconds(failures: int) -> float:
 
 def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
     """Ends a job that the caller has locked, with its open stages and its workers."""
-    notify_on_commit(job.pk, is_end=True)
+    end_locked_jobs([job], status, error)
+
+
+def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") -> None:
+    """The same for several jobs, in as many statements as for one."""
     # This host's clock may be behind that of the host that wrote the start.
-    now = max(timezone.now(), job.started_at or job.created_at)
+    now = max(timezone.now(), *(job.started_at or job.created_at for job in ended))
     has_succeeded = status is JobStatus.SUCCEEDED
     ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
-    is_ended = (
+    count = (
         jobs()
-        .filter(pk=job.pk, status__in=status.predecessors)
+        .filter(pk__in=[job.pk for job in ended], status__in=status.predecessors)
         .update(
             status=status,
             error=clean_text(error, MAX_MESSAGE_LENGTH),
@@ -134,45 +139,53 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
             **ending,
         )
     )
-    if not is_ended:
-        raise InvalidTransition(f"Job {job.pk}", job.status, f"become {status}")
-    _close_stages(job, now, has_succeeded=has_succeeded)
-    free_workers(job)
+    if count < len(ended):
+        raise InvalidTransition(f"Job {ended[0].pk}", ended[0].status, f"become {status}")
+    _close_stages(ended, now, has_succeeded=has_succeeded)
+    _free_workers(ended)
     message = f"{status.label}: {error}" if error else status.label
-    write_milestone(job, message, LEVELS_OF_ENDINGS[status])
-    job.status, job.finished_at = status, now
-    record_ending(job, AttemptStatus(status.value), error)
+    write_milestones(ended, message, LEVELS_OF_ENDINGS[status])
+    for job in ended:
+        job.status, job.finished_at = status, now
+        notify_on_commit(job.pk, is_end=True)
+    record_endings(ended, AttemptStatus(status.value), error)
 
 
-def record_ending(job: Job, status: AttemptStatus, error: str = "") -> None:
-    """Stores how the current attempt ended. Its process cannot group the error of a lost one."""
+def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "") -> None:
+    """Stores how the current attempt of each job ended.
+
+    The process of a lost attempt cannot group its error.
+    """
     if status is AttemptStatus.LOST:
-        write_errors(job, [error_group(error, at=timezone.now(), kind=status.value)])
-    finished_at = job.finished_at or max(timezone.now(), job.started_at or job.created_at)
+        for job in ended:
+            write_errors(job, [error_group(error, at=timezone.now(), kind=status.value)])
     rows(JobAttempt).bulk_create(
-        [
+        (
             JobAttempt(
                 job=job,
                 number=job.attempt,
                 epoch=job.epoch,
                 status=status,
                 started_at=job.started_at,
-                finished_at=finished_at,
+                finished_at=job.finished_at
+                or max(timezone.now(), job.started_at or job.created_at),
                 failed_items=job.failed_items,
                 error=clean_text(error, MAX_MESSAGE_LENGTH),
             )
-        ],
+            for job in ended
+        ),
         ignore_conflicts=True,
     )
 
 
-def free_workers(job: Job) -> None:
-    rows_of(Worker, job).update(status=WorkerStatus.IDLE, current_chunk="", progress_percent=0)
+def _free_workers(ended: Sequence[Job]) -> None:
+    workers = rows(Worker).filter(job__in=ended)
+    workers.update(status=WorkerStatus.IDLE, current_chunk="", progress_percent=0)
 
 
-def _close_stages(job: Job, now: datetime, *, has_succeeded: bool) -> None:
+def _close_stages(ended: Sequence[Job], now: datetime, *, has_succeeded: bool) -> None:
     """Success completes running stages and skips the others; any other end fails running stages."""
-    stages = rows_of(Stage, job)
+    stages = rows(Stage).filter(job__in=ended)
     status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
     stages.filter(status=StageStatus.IN_PROGRESS).update(
         status=status, finished_at=now, in_flight=0

@@ -1,4 +1,4 @@
-"""Starts, cancels, fails and deletes jobs: plain ORM calls, each in one transaction."""
+"""Queues, starts, fails and deletes jobs: plain ORM calls, each in one transaction."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from django.db import IntegrityError
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import InvalidTransition, JobCancelled, JobExists, JobNotFound
+from ingestion_progress.exceptions import (
+    ErrorCode,
+    InvalidTransition,
+    JobCancelled,
+    JobExists,
+    JobNotFound,
+)
 from ingestion_progress.models import Checkpoint, Job, Stage, clean_job_id
-from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus, Liveness
+from ingestion_progress.models.statuses import AttemptStatus, JobStatus, Liveness
 from ingestion_progress.tracker.attempts import (
     begin_attempt,
     this_process,
@@ -22,7 +28,7 @@ from ingestion_progress.tracker.database import (
     progress_transaction,
     rows_of,
 )
-from ingestion_progress.tracker.endings import NO_HEARTBEAT, end_locked_job, record_ending
+from ingestion_progress.tracker.endings import NO_HEARTBEAT, end_locked_job, record_endings
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestone
@@ -107,32 +113,14 @@ def attempt_of(job: Job) -> Attempt:
     )
 
 
-def request_cancellation(job_id: str) -> Job:
-    """Cancels a queued or lost job at once; asks a running job to stop.
-
-    Raises JobNotFound, or InvalidTransition if the job has ended.
-    """
-    with progress_transaction():
-        job = _locked(job_id)
-        now = timezone.now()
-        if job.is_finished:
-            raise InvalidTransition(f"Job {job_id}", job.status, "be cancelled")
-        if job.job_status is JobStatus.QUEUED or job.liveness(now) is Liveness.LOST:
-            end_locked_job(job, JobStatus.CANCELLED, "Cancelled on request.")
-        elif job.cancel_requested_at is None:
-            write_milestone(job, "Cancellation requested", EventLevel.WARNING)
-            jobs().filter(pk=job_id).update(cancel_requested_at=now, revision=job.revision + 1)
-            notify_on_commit(job_id)
-    return jobs().get(pk=job_id)
-
-
 def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
     """Deletes a job with all its rows. Raises JobNotFound, or InvalidTransition while it runs."""
     with progress_transaction():
         job = _locked(job_id)
         is_alive = job.liveness(timezone.now()) in {Liveness.WORKING, Liveness.STALLED}
         if is_alive and not even_if_running:
-            raise InvalidTransition(f"Job {job_id}", job.status, "be deleted; cancel it first")
+            problem, code = "be deleted; cancel it first", ErrorCode.JOB_RUNNING
+            raise InvalidTransition(f"Job {job_id}", job.status, problem, code)
         job.delete(using=progress_alias())
         notify_on_commit(job_id)
 
@@ -226,9 +214,9 @@ def _begin_again(
     if not job.is_finished:
         is_lost = job.liveness(timezone.now()) is Liveness.LOST
         if is_lost:
-            record_ending(job, AttemptStatus.LOST, NO_HEARTBEAT)
+            record_endings([job], AttemptStatus.LOST, NO_HEARTBEAT)
         else:
-            record_ending(job, AttemptStatus.INTERRUPTED)
+            record_endings([job], AttemptStatus.INTERRUPTED)
     begin_attempt(job, keep_checkpoints=keep_checkpoints)
     job.failed_attempts = failed_attempts
     _run(job, plan)

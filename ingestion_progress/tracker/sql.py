@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F, Value
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -71,7 +71,10 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
         pk__in={attempt.job_id for attempt in attempts},
         epoch__in={attempt.epoch for attempt in attempts},
     )
-    known.running().update(heartbeat_at=timezone.now())
+    now = timezone.now()
+    is_asked = When(cancel_requested_at__isnull=False, then=Value(now))
+    acknowledged_at = Coalesce(F("cancel_acknowledged_at"), Case(is_asked))
+    known.running().update(heartbeat_at=now, cancel_acknowledged_at=acknowledged_at)
     return {
         (job.pk, job.epoch): WriteResult.of(job, ())
         for job in known.only("pk", "epoch", "status", "cancel_requested_at")
@@ -80,24 +83,34 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
 
 def write_milestone(job: Job, message: str, level: EventLevel = EventLevel.INFO) -> None:
     """Logs the start or the end of a job, even if its log is full."""
-    _append(job, [EventEntry(at=timezone.now(), level=level, message=message)], count=1)
+    write_milestones([job], message, level)
+
+
+def write_milestones(
+    logged: Sequence[Job], message: str, level: EventLevel = EventLevel.INFO
+) -> None:
+    """The same entry in the logs of several jobs, in two statements."""
+    entry = EventEntry(at=timezone.now(), level=level, message=message)
+    rows(JobEvent).bulk_create(_event(job, entry) for job in logged)
+    jobs().filter(pk__in=[job.pk for job in logged]).update(event_count=F("event_count") + 1)
 
 
 def _append(job: Job, events: Sequence[EventEntry], *, count: int) -> None:
     """Adds events to the job's log, which counts more if some are not stored."""
-    rows(JobEvent).bulk_create(
-        JobEvent(
-            job=job,
-            attempt=job.attempt,
-            at=event.at,
-            level=event.level,
-            stage=clean_text(event.stage, MAX_STAGE_NAME_LENGTH),
-            item=clean_text(event.item, 255),
-            message=clean_text(event.message, MAX_MESSAGE_LENGTH),
-        )
-        for event in events
-    )
+    rows(JobEvent).bulk_create(_event(job, each) for each in events)
     jobs().filter(pk=job.pk).update(event_count=F("event_count") + count)
+
+
+def _event(job: Job, entry: EventEntry) -> JobEvent:
+    return JobEvent(
+        job=job,
+        attempt=job.attempt,
+        at=entry.at,
+        level=entry.level,
+        stage=clean_text(entry.stage, MAX_STAGE_NAME_LENGTH),
+        item=clean_text(entry.item, 255),
+        message=clean_text(entry.message, MAX_MESSAGE_LENGTH),
+    )
 
 
 def locked_attempt(attempt: Attempt) -> Job:
@@ -136,6 +149,8 @@ def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
             name: counter.applied_to(job.counters.get(name, 0))
             for name, counter in changes.own_counters.items()
         }
+    if job.cancel_requested_at is not None:
+        updates["cancel_acknowledged_at"] = job.cancel_acknowledged_at or now
     job.failed_items = sum(stage.failed for stage in stages)
     jobs().filter(pk=job.pk).update(
         revision=F("revision") + 1,

@@ -149,7 +149,7 @@ class NextAttemptEventData(WireModel):
 
     job_id: str
     attempt: int = Field(ge=2, description="The number of the attempt that is due.")
-    max_attempts: int = Field(ge=1, description="After this many failures in a row no other is.")
+    max_attempts: int = Field(ge=1, description="The last attempt, if it and all before it fail.")
     due_at: float | None = Field(
         description="Unix seconds from which its task is queued; null once the queue has it."
     )

@@ -92,7 +92,7 @@ class Snapshot:
                 "status": job.job_status.value,
                 "liveness": liveness.value if liveness else None,
                 "attempt": job.attempt,
-                "cancel_requested": job.cancel_requested_at is not None,
+                "cancel_requested": job.is_asked_to_stop,
                 "skipped_stages": [
                     stage.name for stage in self.stages if stage.stage_status is StageStatus.SKIPPED
                 ],
@@ -110,7 +110,7 @@ class Snapshot:
         return NextAttemptEventData(
             job_id=job.id,
             attempt=job.attempt,
-            max_attempts=conf.max_attempts,
+            max_attempts=job.attempt + max(0, conf.max_attempts - job.failed_attempts - 1),
             due_at=job.retry_at.timestamp() if job.retry_at else None,
             reason=job.error,
         )

@@ -37,6 +37,7 @@ job_with(JobStatus.QUEUED, job_id="again", attempt=2)
 for number in range(1, 6):
     job_with(JobStatus.FAILED, job_id=f"gone-{number}", error="Something broke.")
     job_with(JobStatus.QUEUED, job_id=f"stopped-{number}")
+    job_with(JobStatus.FAILED, job_id=f"again-{number}", error="It broke.", task="a.task")
 """
 
 

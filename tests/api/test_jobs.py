@@ -82,6 +82,7 @@ class TestList:
             "snapshot": f"{JOBS}/running/snapshot",
             "events": f"{JOBS}/running/events",
             "cancellation": f"{JOBS}/running/cancellation",
+            "retry": f"{JOBS}/running/retry",
             "page": "/jobs/running/",
         }
 
@@ -141,10 +142,10 @@ class TestDetail:
         assert body["state"]["status"] == body["status"] == "running"
 
     @pytest.mark.parametrize("job_id", HOSTILE_IDS)
-    @pytest.mark.parametrize("tail", ["", "/snapshot", "/events", "/cancellation"])
+    @pytest.mark.parametrize("tail", ["", "/snapshot", "/events", "/cancellation", "/retry"])
     def test_unknown_id_is_not_found(self, client, job_id, tail):
-        method = client.post if tail == "/cancellation" else client.get
-        refusal(method(f"{JOBS}/{job_id}{tail}"), 404, "not_found")
+        method = "POST" if tail in {"/cancellation", "/retry"} else "GET"
+        refusal(client.generic(method, f"{JOBS}/{job_id}{tail}"), 404, "not_found")
         if not tail:
             refusal(client.delete(f"{JOBS}/{job_id}"), 404, "not_found")
 

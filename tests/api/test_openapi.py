@@ -111,6 +111,7 @@ class TestDocument:
             "GET /api/v1/search",
             "POST /api/v1/admin/ingestion/jobs",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/cancellation",
+            "POST /api/v1/admin/ingestion/jobs/{job_id}/retry",
             "POST /api/v1/admin/ingestion/stream-tokens",
         ]
 

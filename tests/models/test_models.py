@@ -253,12 +253,10 @@ class TestRowsBy:
 
 
 def test_permission_of_an_older_database_gets_its_new_name():
-    migration = importlib.import_module(
-        "ingestion_progress.migrations.0004_permission_to_start_and_cancel"
-    )
+    migration = importlib.import_module("ingestion_progress.migrations.0006_permission_to_retry")
     permission = Permission.objects.get(codename="start_job")
-    assert permission.name == "Can start and cancel jobs"
-    Permission.objects.filter(codename="start_job").update(name="Can start, cancel and retry jobs")
+    assert permission.name == "Can start, cancel and retry jobs"
+    Permission.objects.filter(codename="start_job").update(name="Can start and cancel jobs")
     migration.rename(apps, SimpleNamespace(connection=connection))
-    renamed = Permission.objects.filter(name="Can start and cancel jobs")
+    renamed = Permission.objects.filter(name="Can start, cancel and retry jobs")
     assert list(renamed) == [permission]

@@ -269,7 +269,8 @@ def test_a_queued_job_is_cancelled_at_once_and_then_refuses_to_start():
     queue_job("a.pdf", job_id="job")
     job = request_cancellation("job")
     assert (job.job_status, job.error) == (JobStatus.CANCELLED, "Cancelled on request.")
-    assert job.cancel_requested_at is None
+    assert job.cancel_requested_at == job.cancel_acknowledged_at == job.finished_at
+    assert not job.is_asked_to_stop
     with pytest.raises(JobCancelled):
         start()
 

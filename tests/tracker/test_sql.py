@@ -10,10 +10,11 @@ from ingestion_progress import wakeups
 from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.error_groups import error_group
-from ingestion_progress.tracker.lifecycle import request_cancellation, start_attempt
+from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import (
     WriteResult,
@@ -244,6 +245,8 @@ class TestHeartbeats:
         }
         beaten = Job.objects.filter(heartbeat_at__gt=NINE)
         assert set(beaten.values_list("pk", flat=True)) == {"job"}
+        acknowledged = Job.objects.filter(cancel_acknowledged_at__isnull=False)
+        assert [job.pk for job in acknowledged] == ["job"]
         assert set(renew_heartbeats([new, silent])) == {
             ("old", new.epoch),
             ("silent", silent.epoch),

@@ -92,7 +92,7 @@ export interface NextAttemptData {
   job_id: string;
   /** The number of the attempt that is due. */
   attempt: number;
-  /** After this many failures in a row no other is. */
+  /** The last attempt, if it and all before it fail. */
   max_attempts: number;
   /** Unix seconds from which its task is queued; null once the queue has it. */
   due_at: number | null;

@@ -1,0 +1,91 @@
+"""One job in detail: its record, its newest state, its attempts and its cancellation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingestion_progress.api.schemas import JobSchema, job_fields
+from ingestion_progress.models import Job, JobAttempt
+from ingestion_progress.wire.schemas import (
+    JobStateEventData,
+    NextAttemptEventData,
+    PipelineProgressEventData,
+)
+from ingestion_progress.wire.snapshots import Snapshot
+
+# A job that is retried for ever has more; the newest are sent.
+MAX_ATTEMPTS_SENT = 100
+
+AttemptStatusName = Literal["succeeded", "failed", "cancelled", "lost", "interrupted"]
+
+
+class AttemptSchema(BaseModel):
+    """An attempt that has ended."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int = Field(ge=1)
+    status: AttemptStatusName = Field(
+        description="`interrupted`: its process was stopped and handed the job back."
+    )
+    started_at: datetime | None
+    finished_at: datetime
+    failed_items: int = Field(ge=0)
+    error: str = Field(description="Why it ended without success; empty otherwise.")
+
+
+class CancellationSchema(BaseModel):
+    requested_at: datetime
+    requested_by: str = Field(description="Name of the user; empty without a login.")
+    acknowledged_at: datetime | None = Field(
+        description="When the job's process learned of it, or the job ended without asking it."
+    )
+    took_seconds: float | None = Field(
+        ge=0, description="From the request to the end of the job; null until then."
+    )
+
+    @classmethod
+    def of(cls, job: Job) -> Self | None:
+        """None for a job that nobody asked to stop in its current attempt."""
+        if job.cancel_requested_at is None:
+            return None
+        took = job.finished_at and (job.finished_at - job.cancel_requested_at).total_seconds()
+        return cls(
+            requested_at=job.cancel_requested_at,
+            requested_by=job.cancel_requested_by,
+            acknowledged_at=job.cancel_acknowledged_at,
+            took_seconds=None if took is None else max(0.0, took),
+        )
+
+
+class JobDetailSchema(JobSchema):
+    """A job with the newest data of its stream."""
+
+    progress: PipelineProgressEventData
+    state: JobStateEventData
+    attempts: list[AttemptSchema] = Field(
+        description=f"Those that have ended, oldest first; the newest {MAX_ATTEMPTS_SENT}."
+    )
+    next_attempt: NextAttemptEventData | None = Field(
+        description="The data of the event; null unless the job waits for another attempt."
+    )
+    cancellation: CancellationSchema | None = Field(
+        description="Of the current attempt; null if nobody requested it."
+    )
+
+
+def describe_job_in_detail(snapshot: Snapshot, now: datetime) -> JobDetailSchema:
+    attempts = JobAttempt.objects.filter(job=snapshot.job).order_by("-number")
+    return JobDetailSchema(
+        **job_fields(snapshot, now),
+        progress=snapshot.progress(now),
+        state=snapshot.state(now),
+        attempts=[
+            AttemptSchema.model_validate(each) for each in reversed(attempts[:MAX_ATTEMPTS_SENT])
+        ],
+        next_attempt=snapshot.next_attempt(),
+        cancellation=CancellationSchema.of(snapshot.job),
+    )

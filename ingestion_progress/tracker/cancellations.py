@@ -1,0 +1,93 @@
+"""People ask jobs to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.db.models import F
+from django.utils import timezone
+
+from ingestion_progress.exceptions import ErrorCode, InvalidTransition, JobNotFound
+from ingestion_progress.models import Job, clean_job_id
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
+from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
+from ingestion_progress.tracker.database import jobs, progress_transaction
+from ingestion_progress.tracker.endings import end_locked_jobs
+from ingestion_progress.tracker.plan import clean_text
+from ingestion_progress.tracker.sql import notify_on_commit, write_milestones
+
+JOBS_PER_TRANSACTION = 200
+
+
+def request_cancellation(job_id: str, *, by: str = "") -> Job:
+    """Cancels a queued or lost job at once; asks a running job to stop. `by` names who asks.
+
+    Raises JobNotFound, or InvalidTransition if the job has ended.
+    """
+    for refused in request_cancellations([clean_job_id(job_id)], by=by):
+        raise refused
+    return jobs().get(pk=job_id)
+
+
+def request_cancellations(
+    job_ids: Sequence[str], *, by: str = ""
+) -> list[InvalidTransition | JobNotFound]:
+    """The same for many jobs, in few transactions. Returns why the others were not cancelled."""
+    refused: list[InvalidTransition | JobNotFound] = []
+    for start in range(0, len(job_ids), JOBS_PER_TRANSACTION):
+        with progress_transaction():
+            refused += _cancel(job_ids[start : start + JOBS_PER_TRANSACTION], by)
+    return refused
+
+
+def _cancel(job_ids: Sequence[str], by: str) -> list[InvalidTransition | JobNotFound]:
+    # In one order, so that two people who cancel the same jobs cannot deadlock.
+    found = jobs().select_for_update().filter(pk__in=job_ids).order_by("pk").in_bulk()
+    now = timezone.now()
+    at_once, asked = [], []
+    refused: list[InvalidTransition | JobNotFound] = []
+    for job_id in job_ids:
+        job = found.get(job_id)
+        if job is None:
+            refused.append(JobNotFound(job_id))
+        elif job.is_finished:
+            ended = ErrorCode.JOB_FINISHED
+            refused.append(InvalidTransition(f"Job {job_id}", job.status, "be cancelled", ended))
+        elif job.job_status is JobStatus.QUEUED or job.liveness(now) is Liveness.LOST:
+            at_once.append(job)
+        elif job.cancel_requested_at is None:
+            asked.append(job)
+    if at_once or asked:
+        _log([*at_once, *asked], by)
+    if at_once:
+        _end(at_once, by)
+    if asked:
+        _ask(asked, by)
+    return refused
+
+
+def _log(cancelled: Sequence[Job], by: str) -> None:
+    message = f"Cancellation requested by {by}" if by else "Cancellation requested"
+    write_milestones(cancelled, message, EventLevel.WARNING)
+
+
+def _end(waiting: Sequence[Job], by: str) -> None:
+    end_locked_jobs(waiting, JobStatus.CANCELLED, "Cancelled on request.")
+    at = F("finished_at")
+    _rows(waiting).update(cancel_requested_at=at, cancel_acknowledged_at=at, **_requester(by))
+
+
+def _ask(running: Sequence[Job], by: str) -> None:
+    revision = F("revision") + 1
+    _rows(running).update(cancel_requested_at=timezone.now(), revision=revision, **_requester(by))
+    for job in running:
+        notify_on_commit(job.pk)
+
+
+def _rows(cancelled: Sequence[Job]) -> JobQuerySet:
+    return jobs().filter(pk__in=[job.pk for job in cancelled])
+
+
+def _requester(by: str) -> dict[str, str]:
+    return {"cancel_requested_by": clean_text(by, MAX_NAME_LENGTH)}
