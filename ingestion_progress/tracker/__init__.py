@@ -17,7 +17,8 @@ from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import delete_job, fail_job, queue_job
 from ingestion_progress.tracker.plan import JobPlan, Stages
 from ingestion_progress.tracker.reasons import reason_of
-from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
+from ingestion_progress.tracker.stages import StageTracker
+from ingestion_progress.tracker.workers import WorkerSlot
 
 __all__ = [
     "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "delete_job", "fail_job",

@@ -16,6 +16,7 @@ from django.db.models.functions import Greatest
 
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 from ingestion_progress.tracker.error_groups import ErrorGroups
+from ingestion_progress.tracker.keys import Key, KeySet
 
 # In memory, for one job, so that a database that is down does not fill the process.
 MAX_PENDING_EVENTS = 10_000
@@ -60,6 +61,14 @@ class Counters(defaultdict[str, Counter]):
         for name, counter in later.items():
             self[name].follow(counter)
 
+    def plus(self, **deltas: int) -> Counters:
+        """A copy with these numbers added."""
+        copy = Counters()
+        copy.follow(self)
+        for name, delta in deltas.items():
+            copy[name].delta += delta
+        return copy
+
     def expressions(self) -> dict[str, int | Combinable]:
         changed = {name: each for name, each in self.items() if each != Counter()}
         return {name: counter.expression(name) for name, counter in changed.items()}
@@ -83,8 +92,32 @@ class ThreadCounts(defaultdict[int, int]):
 
 
 @dataclass(slots=True)
+class KeyChanges:
+    """Keys of items that were reported. No key is in both sets."""
+
+    done: KeySet = field(default_factory=KeySet)
+    failed: set[Key] = field(default_factory=set)
+    forgotten: int = 0
+    """Keys that are done and beyond the limits of the set."""
+
+    def __bool__(self) -> bool:
+        return bool(self.done or self.failed or self.forgotten)
+
+    def add(self, key: Key, *, has_failed: bool) -> None:
+        if has_failed:
+            self.failed.add(key)
+        else:
+            self.forgotten += self.done.add(key).forgotten
+
+    def follow(self, later: KeyChanges) -> None:
+        self.forgotten += later.forgotten + self.done.update(later.done).forgotten
+        self.failed |= later.failed
+
+
+@dataclass(slots=True)
 class StageChanges:
     counters: Counters = field(default_factory=Counters)
+    keys: KeyChanges = field(default_factory=KeyChanges)
     status: StageStatus | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -97,6 +130,7 @@ class StageChanges:
 
     def follow(self, later: StageChanges) -> None:
         self.counters.follow(later.counters)
+        self.keys.follow(later.keys)
         if not self.is_final:
             self.status = later.status or self.status
             self.started_at = self.started_at or later.started_at

@@ -20,7 +20,8 @@ from ingestion_progress.tracker.plan import (
     checked_counts,
 )
 from ingestion_progress.tracker.sql import WriteResult, write_changes
-from ingestion_progress.tracker.stages import StageTracker, WorkerSlot
+from ingestion_progress.tracker.stages import StageTracker
+from ingestion_progress.tracker.workers import WorkerSlot
 from ingestion_progress.tracker.writer import current_writer
 
 Result = TypeVar("Result")

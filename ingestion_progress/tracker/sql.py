@@ -22,7 +22,8 @@ from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, plan_percent
 from ingestion_progress.models.statuses import EventLevel, JobStatus
-from ingestion_progress.tracker.changes import EventEntry, JobChanges, StageChanges
+from ingestion_progress.tracker.changes import Counters, EventEntry, JobChanges, StageChanges
+from ingestion_progress.tracker.checkpoints import merge_keys
 from ingestion_progress.tracker.database import (
     jobs,
     locked_job,
@@ -32,7 +33,13 @@ from ingestion_progress.tracker.database import (
     rows_of,
 )
 from ingestion_progress.tracker.error_groups import write_errors
+from ingestion_progress.tracker.keys import MAX_KEY_RANGES, MAX_TEXT_KEYS
 from ingestion_progress.tracker.plan import Attempt, clean_text
+
+KEYS_FORGOTTEN = (
+    f"More keys than are remembered ({MAX_TEXT_KEYS:,} texts, {MAX_KEY_RANGES:,} ranges of "
+    "integers): the items of the others count, and are done again by another attempt."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +172,8 @@ def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
 
 def _write_stage(job: Job, name: str, changes: StageChanges) -> None:
     stage = rows_of(Stage, job, name=name)
-    updates: dict[str, Any] = changes.counters.expressions()
+    counters = _with_keys(job, name, changes) if changes.keys else changes.counters
+    updates: dict[str, Any] = counters.expressions()
     if changes.unit:
         updates["unit"] = changes.unit
     if updates:
@@ -181,6 +189,17 @@ def _write_stage(job: Job, name: str, changes: StageChanges) -> None:
         status["finished_at"] = None
     # Another process may have written a later status since, which stays.
     stage.filter(status__in=changes.status.predecessors).update(**status)
+
+
+def _with_keys(job: Job, name: str, changes: StageChanges) -> Counters:
+    """Remembers the reported keys; the counters of the stage with those that are new."""
+    counts = merge_keys(job, name, changes.keys)
+    if counts.forgotten and not rows_of(JobEvent, job, stage=name, message=KEYS_FORGOTTEN).exists():
+        warning = EventEntry(
+            at=timezone.now(), level=EventLevel.WARNING, message=KEYS_FORGOTTEN, stage=name
+        )
+        _append(job, [warning], count=1)
+    return changes.counters.plus(processed=counts.new, failed=counts.failed)
 
 
 def _write_workers(job: Job, changes: JobChanges) -> None:

@@ -1,40 +1,31 @@
-"""The objects that a task uses for a stage and for a slot of its worker pool."""
+"""The object that a task uses for a stage."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from threading import get_ident
-from typing import Any, Self, TypeVar
-
-from django.utils import timezone
+from typing import Any, TypeAlias, TypeVar
 
 from ingestion_progress.exceptions import InvalidCount
-from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.tracker.buffer import Buffer
-from ingestion_progress.tracker.changes import WorkerChange
 from ingestion_progress.tracker.error_messages import kind_of
+from ingestion_progress.tracker.keys import Key
 from ingestion_progress.tracker.plan import checked_count, checked_counts, clean_text
 from ingestion_progress.tracker.reasons import reason_of
+from ingestion_progress.tracker.stage_keys import StageKeys
+from ingestion_progress.tracker.transitions import StageTransitions
 
 Item = TypeVar("Item")
+KeyOf: TypeAlias = Callable[[Item], Key] | bool | None
+"""The key of an item. True: the item itself; None: items have no keys."""
 
 MAX_UNIT_LENGTH = 32
-MAX_CHUNK_LENGTH = 255
+MIXED = "Stage {!r}: processed is either set, or counted by keys."
 
 
-class ContextMixin(AbstractContextManager[Any]):
-    """A context manager that never waits, so `async with` can use it too."""
-
-    async def __aenter__(self) -> Self:
-        self.__enter__()
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        self.__exit__(*error)  # type: ignore[arg-type]
-
-
-class StageTracker(ContextMixin):
+class StageTracker(StageTransitions):
     """One stage of a running job. Thread-safe, and never waits for the database.
 
     A block starts the stage, completes it on a normal exit, and fails it on an exception, which
@@ -42,18 +33,20 @@ class StageTracker(ContextMixin):
     """
 
     def __init__(self, buffer: Buffer, name: str) -> None:
-        self.name = name
-        self._buffer = buffer
+        super().__init__(buffer, name)
         self._advances = buffer.advances[name]
-        self._is_started = False
+        self._keys = StageKeys(buffer, name)
         # What this tracker has set, with what it has added to the total; 0: unknown.
         self._known = {"processed": 0, "total": 0}
         self._has_grown = False
 
     # Counts
 
-    def advance(self, n: int = 1) -> None:
-        """Adds `n` to the processed items."""
+    def advance(self, n: int = 1, *, key: Key | None = None) -> None:
+        """Adds `n` to the processed items, or one with a key unless it was counted before."""
+        if key is not None:
+            self._report(key, n)
+            return
         if n.__class__ is not int or n < 0:
             checked_count("n", n)
         if not self._is_started:
@@ -72,9 +65,11 @@ class StageTracker(ContextMixin):
         """Replaces counts, if nobody else counts this stage.
 
         Raises InvalidCount if `processed` would be above the total, as far as this tracker knows
-        them.
+        them, or if it is counted by keys.
         """
         counts = checked_counts(processed=processed, total=total, in_flight=in_flight)
+        if "processed" in counts and self._keys.is_used:
+            raise InvalidCount(MIXED.format(self.name))
         known = self._known | counts
         if 0 < known["total"] < known["processed"]:
             raise InvalidCount(
@@ -110,72 +105,76 @@ class StageTracker(ContextMixin):
         finally:
             self._add("in_flight", -n)
 
-    def iterate(self, items: Iterable[Item]) -> Iterator[Item]:
+    def iterate(self, items: Iterable[Item], *, key: KeyOf[Item] = None) -> Iterator[Item]:
         """Yields the items; counts each when the next one is requested. Raises JobCancelled.
 
         If the total is neither set nor grown here, the length of a sized collection is added to
-        what was set as processed and becomes the total.
+        what was set as processed and becomes the total. With keys, items that are done are left
+        out; they are part of the total.
         """
         self.start()
         if isinstance(items, Sized) and not (self._known["total"] or self._has_grown):
             self.set(total=self._known["processed"] + len(items))
+        if key:
+            self._keys.load()
+            for item in items:
+                yield from self._unless_done(item, key)
+            return
         for item in items:
             self._buffer.raise_if_cancelled()
             yield item
             self.advance()
 
-    async def aiterate(self, items: AsyncIterable[Item] | Iterable[Item]) -> AsyncIterator[Item]:
+    async def aiterate(
+        self, items: AsyncIterable[Item] | Iterable[Item], *, key: KeyOf[Item] = None
+    ) -> AsyncIterator[Item]:
         """`iterate` for async code; takes both kinds of iterables."""
-        if isinstance(items, AsyncIterable):
-            self.start()
-            async for item in items:
-                self._buffer.raise_if_cancelled()
+        if key:
+            await self._keys.aload()
+        if not isinstance(items, AsyncIterable):
+            for item in self.iterate(items, key=key):
                 yield item
-                self.advance()
-        else:
-            for item in self.iterate(items):
-                yield item
+            return
+        self.start()
+        async for item in items:
+            if key:
+                for due in self._unless_done(item, key):
+                    yield due
+                continue
+            self._buffer.raise_if_cancelled()
+            yield item
+            self.advance()
 
-    def record_error(self, error: str | BaseException, *, item: str = "", kind: str = "") -> None:
+    def is_done(self, key: Key) -> bool:
+        """Was this item done by an earlier attempt, or reported here? The first use of a stage
+        waits for a query, and may raise ProgressUnavailable.
+        """
+        self._keys.load()
+        return key in self._keys
+
+    def record_error(
+        self,
+        error: str | BaseException,
+        *,
+        item: str = "",
+        kind: str = "",
+        key: Key | None = None,
+    ) -> None:
         """Counts an item as failed and logs why; the stage continues.
 
         Errors of one `kind` whose texts differ in numbers and names only become one group. The kind
-        of an exception is its class, unless it is given.
+        of an exception is its class, unless it is given. With a key the item counts as processed
+        too, and the next attempt does it again.
         """
         if isinstance(error, BaseException):
             kind = kind or kind_of(error)
             error = reason_of(error)
-        self._add("failed", 1)
+        if key is None:
+            self._add("failed", 1)
+        else:
+            self._report(key, has_failed=True)
+            item = item or str(key)
         self._buffer.log(error, level=EventLevel.ERROR, stage=self.name, item=item, kind=kind)
-
-    # Status
-
-    def start(self) -> None:
-        """Pending to in progress. May be called again."""
-        if not self._is_started:
-            self._is_started = True
-            self._move_to(StageStatus.IN_PROGRESS)
-
-    def complete(self) -> None:
-        self._move_to(StageStatus.COMPLETED)
-
-    def fail(self, reason: str) -> None:
-        self._move_to(StageStatus.ERROR)
-        self._buffer.log(reason, level=EventLevel.ERROR, stage=self.name)
-
-    def skip(self, reason: str = "") -> None:
-        """Takes the stage out of the plan: it no longer counts towards the percentage."""
-        self._move_to(StageStatus.SKIPPED)
-        message = f"Skipped: {reason}" if reason else "Skipped"
-        self._buffer.log(message, level=EventLevel.INFO, stage=self.name)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        # The block of the job logs the error, once.
-        self._move_to(StageStatus.COMPLETED if error is None else StageStatus.ERROR)
 
     def describe(self, *, total: int | None, unit: str) -> None:
         """Sets the total and the unit of what is counted, as far as they are given."""
@@ -185,51 +184,22 @@ class StageTracker(ContextMixin):
             with self._buffer.change() as changes:
                 changes.stages[self.name].unit = clean_text(unit, MAX_UNIT_LENGTH)
 
+    def _report(self, key: Key, n: int = 1, *, has_failed: bool = False) -> None:
+        if n != 1:
+            raise InvalidCount(f"n is {n!r}; a key counts as one item.")
+        if self._known["processed"]:
+            raise InvalidCount(MIXED.format(self.name))
+        self.start()
+        self._keys.report(key, has_failed=has_failed)
+
+    def _unless_done(self, item: Item, key: Callable[[Item], Key] | bool) -> Iterator[Item]:
+        """Yields the item if it is to be done, and reports it afterwards."""
+        self._buffer.raise_if_cancelled()
+        item_key: Any = key(item) if callable(key) else item
+        if item_key not in self._keys:
+            yield item
+            self.advance(key=item_key)
+
     def _add(self, counter: str, n: int) -> None:
         with self._buffer.change() as changes:
             changes.stages[self.name].counters[counter].delta += n
-
-    def _move_to(self, status: StageStatus) -> None:
-        now = timezone.now()
-        with self._buffer.change(is_urgent=True) as changes:
-            stage = changes.stages[self.name]
-            if not stage.is_final:
-                stage.status = status
-                stage.started_at = stage.started_at or now
-                if status.is_ending:
-                    stage.finished_at = now
-        if status is StageStatus.ERROR:
-            self._is_started = False  # the next count starts the stage again
-
-
-class WorkerSlot(ContextMixin):
-    """One slot of the pool while it works on a chunk.
-
-    The end of a block sets the slot to idle; an exception sets it to error and is re-raised.
-    """
-
-    def __init__(self, buffer: Buffer, number: int, chunk: str) -> None:
-        self._buffer = buffer
-        self.number = number
-        self.chunk = clean_text(chunk, MAX_CHUNK_LENGTH)
-
-    def progress(self, percent: float) -> None:
-        """Sets the progress of the current chunk, 0 to 100. Raises InvalidCount."""
-        self.change(WorkerStatus.PROCESSING, percent)
-
-    def change(self, status: WorkerStatus, percent: float = 0.0) -> None:
-        """Replaces the state of the slot; an idle one has no chunk."""
-        if not 0 <= percent <= 100:
-            raise InvalidCount(f"progress is {percent!r}; it must be from 0 to 100.")
-        chunk = "" if status is WorkerStatus.IDLE else self.chunk
-        with self._buffer.change() as changes:
-            changes.workers[self.number] = WorkerChange(
-                status=status, current_chunk=chunk, progress_percent=percent
-            )
-
-    def __enter__(self) -> Self:
-        self.progress(0)
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        self.change(WorkerStatus.IDLE if error is None else WorkerStatus.ERROR)

@@ -11,25 +11,10 @@ from ingestion_progress import track
 from ingestion_progress.exceptions import InvalidCount, JobCancelled
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
-from ingestion_progress.testing import InlineWriter, synchronous_tracking
-from ingestion_progress.tracker import request_cancellation, stages
-from ingestion_progress.tracker.writer import use_writer
+from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import request_cancellation, transitions
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
-
-
-class FlushOnly(InlineWriter):
-    """Writes nothing until the test asks for a flush."""
-
-    def notice(self, buffer, *, is_urgent=False):
-        """A flush takes all that is pending."""
-
-
-@pytest.fixture
-def flush_only():
-    before = use_writer(FlushOnly())
-    yield
-    use_writer(before)
 
 
 @pytest.fixture
@@ -41,7 +26,7 @@ def written_at_once():
 @pytest.fixture
 def clock(monkeypatch):
     """Moves on by a second with each reading of a stage's clock; returns the readings."""
-    readings = [stages.timezone.now()]
+    readings = [transitions.timezone.now()]
 
     class Clock:
         @staticmethod
@@ -49,7 +34,7 @@ def clock(monkeypatch):
             readings.append(readings[-1] + timedelta(seconds=1))
             return readings[-1]
 
-    monkeypatch.setattr(stages, "timezone", Clock)
+    monkeypatch.setattr(transitions, "timezone", Clock)
     return readings
 
 
