@@ -20,6 +20,8 @@ class PipelineSettings:
     """Larger documents are refused with 413."""
     extraction_workers = Setting(int, 4)
     """Threads that extract entities and relations: the job's worker pool."""
+    cancel_limit_seconds = Setting(float, 30.0)
+    """A worker whose job has not stopped this long after its cancellation ends itself; 0: never."""
     qdrant_url = Setting(str, "")
     """Address of a Qdrant server. If empty, `qdrant_path` is used without a server."""
     qdrant_api_key = Setting(str, "")

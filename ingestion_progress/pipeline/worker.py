@@ -24,9 +24,10 @@ from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.recovery.rescue import queue_due_tasks, rescue_pass
+from ingestion_progress.recovery.rescue import queue_due_tasks, report_death, rescue_pass
 from ingestion_progress.recovery.rescuer import passes
 from ingestion_progress.recovery.tasks import job_id_of
+from ingestion_progress.tracker.attempts import this_process
 
 logger = logging.getLogger("ingestion_progress.worker")
 
@@ -193,7 +194,17 @@ def _fail_or_requeue(task: DBTaskResult[Any, Any], error: BaseException) -> None
 
 def _recover_regularly(is_stopped: threading.Event, worker_id: str) -> None:
     for _ in passes(is_stopped, partial(recover_abandoned, worker_id)):
-        pass
+        _exit_if_a_cancelled_job_goes_on()
+
+
+def _exit_if_a_cancelled_job_goes_on() -> None:
+    """Cancels a job of this process that has not stopped in time, and ends the process."""
+    limit = timezone.now() - timedelta(seconds=conf.cancel_limit_seconds)
+    own = Job.objects.running().filter(writer=this_process(), cancel_requested_at__lt=limit)
+    if conf.cancel_limit_seconds and own.exists():
+        logger.error("worker_ended_by_cancellation", extra={"jobs": [job.pk for job in own]})
+        report_death(this_process())
+        os._exit(1)
 
 
 def _running_tasks() -> QuerySet[DBTaskResult[Any, Any]]:

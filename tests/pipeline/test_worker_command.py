@@ -188,6 +188,47 @@ def test_worker_continues_after_a_cancelled_job(project: LiveProject):
     assert wait_for(ended(project, "next"))["status"] == "succeeded"
 
 
+def test_worker_whose_cancelled_job_does_not_stop_ends_itself(project: LiveProject, tmp_path):
+    (tmp_path / "hanging_settings.py").write_text(
+        "from progress_project.settings import *\nINGESTION_PROGRESS_TASK = 'hanging.ingest'\n"
+    )
+    (tmp_path / "hanging.py").write_text(
+        "import time\n"
+        "from ingestion_progress import track\n"
+        "from ingestion_progress.pipeline.tasks import task\n\n"
+        "@task\n"
+        "def ingest(job_id):\n"
+        "    with track('a.txt', job_id=job_id, task=ingest):\n"
+        "        time.sleep(600)\n"
+    )
+    env = {"DJANGO_SETTINGS_MODULE": "hanging_settings", "PYTHONPATH": str(tmp_path)}
+    worker = start_worker(
+        project, **env, CANCEL_LIMIT_SECONDS="1", LOST_AFTER_SECONDS="10", HEARTBEAT_SECONDS="1"
+    )
+    source = """
+        from ingestion_progress.pipeline.conf import conf
+        from ingestion_progress.tracker import queue_job
+        from django_tasks_db.models import DBTaskResult
+        queue_job("a.txt", job_id="deaf", task="hanging.ingest")
+        arguments = {"args": ["deaf"], "kwargs": {}}
+        DBTaskResult.objects.create(
+            args_kwargs=arguments, task_path="hanging.ingest", queue_name="default",
+            backend_name="default",
+        )
+    """
+    project.ask(source)
+    wait_for(lambda: True if job(project, "deaf")["status"] == "running" else None)
+    project.ask(
+        """
+        from ingestion_progress.tracker import request_cancellation
+        request_cancellation("deaf")
+        """
+    )
+    assert worker.wait(20) == 1
+    assert job(project, "deaf")["status"] == "cancelled"
+    assert task_statuses(project, "deaf") == ["FAILED"]
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
