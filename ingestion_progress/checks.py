@@ -60,7 +60,8 @@ def not_positive(conf: object) -> Iterator[CheckMessage]:
 
 @register()
 def check_stream_limits(**kwargs: Any) -> Iterator[CheckMessage]:
-    for name in ("max_streams", "max_streams_per_user", "max_streams_per_address"):
+    limits = (name for name in dir(type(conf)) if name.endswith(("_per_user", "_per_address")))
+    for name in ("max_streams", *limits):
         if not _is_number(conf, name, lambda value: value >= 0):
             yield Error(
                 f"{PREFIX}{name.upper()} must be a whole number of at least 0; 0 means no limit.",

@@ -88,6 +88,18 @@ class AppSettings:
     metrics_token = Setting(str, "")
     """Bearer token for `/metrics`; empty: a login is needed unless the site is public."""
 
+    # Quotas, counted per hour in the database; 0 for no limit
+
+    uploads_per_hour_per_user = Setting(int, 1000)
+    uploads_per_hour_per_address = Setting(int, 0)
+    """Also those of users; behind a proxy or in one office all may share an address."""
+    tokens_per_hour_per_user = Setting(int, 1000)
+    """Stream tokens that a user gets or revokes."""
+    tokens_per_hour_per_address = Setting(int, 0)
+    failed_logins_per_hour_per_user = Setting(int, 20)
+    """Per name that somebody typed, whether there is such a user or not."""
+    failed_logins_per_hour_per_address = Setting(int, 100)
+
     # The database
 
     database = Setting(str, "default")

@@ -13,6 +13,7 @@ IngestionProgressError
 ├── JobCancelled        the job was cancelled and should stop
 ├── AccessRefused       no permission to view the job, or an invalid token
 ├── InvalidTokenRequest a token for too many jobs or too long a time (also a ValueError)
+├── QuotaExceeded       too many uploads, tokens or failed logins in a time
 ├── TokenKeyMissing     this server can check tokens but not sign them
 └── ProgressUnavailable the database did not answer in time
 
@@ -57,6 +58,7 @@ class ErrorCode(StrEnum):
     UNAUTHORIZED = "unauthorized", 401, "Log in: this is not public."
     TOKEN_INVALID = "token_invalid", 401, "The token is malformed, or not signed for this site."
     TOKEN_EXPIRED = "token_expired", 401, "The token has expired; get a new one."
+    TOKEN_REVOKED = "token_revoked", 401, "The token was revoked; get a new one."
     FORBIDDEN = "forbidden", 403, "This user or token lacks the required permission."
     CSRF_FAILED = "csrf_failed", 403, "The request lacks a CSRF token, or comes from another site."
     NOT_FOUND = "not_found", 404, "There is no such job or address."
@@ -74,6 +76,7 @@ class ErrorCode(StrEnum):
     INVALID_JOB_ID = "invalid_job_id", 422, "This is not a valid job id."
     EMPTY_DOCUMENT = "empty_document", 422, "The document is empty."
     UNREADABLE_DOCUMENT = "unreadable_document", 422, "The document is damaged, or mislabelled."
+    TOO_MANY_REQUESTS = "too_many_requests", 429, "Too many requests; try again later."
     SERVER_ERROR = "server_error", 500, "Internal server error; the server's log has the details."
     ASGI_REQUIRED = "asgi_required", 501, "Streams need an ASGI server: uvicorn, granian or daphne."
     TOKENS_UNAVAILABLE = "tokens_unavailable", 501, "This server has no key to sign tokens with."
@@ -178,11 +181,23 @@ class AccessRefused(IngestionProgressError):
     def __init__(self, code: ErrorCode) -> None:
         super().__init__(code.message)
         self.code = code
-        """UNAUTHORIZED, FORBIDDEN, TOKEN_INVALID or TOKEN_EXPIRED."""
+        """UNAUTHORIZED, FORBIDDEN, TOKEN_INVALID, TOKEN_EXPIRED or TOKEN_REVOKED."""
 
 
 class InvalidTokenRequest(IngestionProgressError, ValueError):
     code = ErrorCode.INVALID_REQUEST
+
+
+class QuotaExceeded(IngestionProgressError):
+    code = ErrorCode.TOO_MANY_REQUESTS
+
+    def __init__(self, noun: str, limit: int, retry_after_seconds: int) -> None:
+        minutes = -(-retry_after_seconds // 60)
+        super().__init__(
+            f"Too many {noun}: the limit is {limit} per hour. Try again in {minutes} "
+            f"minute{'s' * (minutes != 1)}."
+        )
+        self.headers = {"Retry-After": str(retry_after_seconds)}
 
 
 class TokenKeyMissing(IngestionProgressError):

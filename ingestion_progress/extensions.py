@@ -39,10 +39,11 @@ class UploadRules(Protocol):
     def may_upload(self, request: HttpRequest) -> bool:
         """May the sender of the request upload? May query the database."""
 
-    def refusal(self, request: HttpRequest, code: ErrorCode) -> HttpResponse:
+    def refusal(self, request: HttpRequest, code: ErrorCode, message: str) -> HttpResponse:
         """The response to a refused upload.
 
-        `code`: UNAUTHORIZED, FORBIDDEN, TOO_LARGE or LENGTH_REQUIRED.
+        `code`: UNAUTHORIZED, FORBIDDEN, TOO_LARGE, LENGTH_REQUIRED, TOO_MANY_REQUESTS or
+        UNAVAILABLE. `message`: a sentence that is more precise than that of the code, or empty.
         """
 
 

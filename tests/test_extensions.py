@@ -32,7 +32,7 @@ class ReportRules:
     def may_upload(self, request):
         return "X-Pass" in request.headers
 
-    def refusal(self, request, code):
+    def refusal(self, request, code, message):
         return HttpResponse(code, status=400)
 
 

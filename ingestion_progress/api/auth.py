@@ -63,6 +63,13 @@ class MayIssueToken(SessionAuth):
         return is_hooked or permissions.is_logged_in(request)
 
 
+class LoggedIn(SessionAuth):
+    openapi_description = "A login, and the CSRF token in `X-CSRFToken`."
+
+    def permits(self, request: HttpRequest) -> bool:
+        return permissions.is_logged_in(request)
+
+
 class MayStart(SessionAuth):
     openapi_description = (
         "A login that may start, cancel, retry and delete jobs, and the CSRF token in "

@@ -106,7 +106,7 @@ def _api_error(_: HttpRequest, exc: Any) -> Any:
 def _own_error(request: HttpRequest, exc: Any) -> HttpResponse:
     if exc.code is ErrorCode.SERVER_ERROR:
         return _other_error(request, exc, exc.code)
-    return ApiError(exc.code, str(exc)).response()
+    return ApiError(exc.code, str(exc)).response(getattr(exc, "headers", None))
 
 
 def _other_error(request: HttpRequest, exc: Any, code: ErrorCode) -> HttpResponse:

@@ -1,17 +1,17 @@
-"""The operation that issues stream tokens, for clients without a session of this site."""
+"""The operations that issue and revoke stream tokens."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal, cast
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Router
+from ninja import Router, Status
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic.config import JsonDict
 
-from ingestion_progress.api.auth import MayIssueToken
+from ingestion_progress.api.auth import LoggedIn, MayIssueToken
 from ingestion_progress.api.errors import error_responses
 from ingestion_progress.api.schemas import Id
-from ingestion_progress.auth import permissions, tokens
+from ingestion_progress.auth import permissions, quotas, revocations, tokens
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import ErrorCode
 
@@ -53,6 +53,7 @@ class StreamTokenRequest(BaseModel):
 
 
 class StreamTokenSchema(BaseModel):
+    id: str = Field(description="To revoke the token.")
     token: str = Field(description="For `Authorization: Bearer` or `?token=`.")
     jobs: list[str] | Literal["*"]
     expires_at: datetime = Field(description="Streams opened with the token end then, too.")
@@ -65,6 +66,7 @@ class StreamTokenSchema(BaseModel):
         **error_responses(
             ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST, ErrorCode.TOKENS_UNAVAILABLE
         ),
+        **error_responses(ErrorCode.TOO_MANY_REQUESTS, ErrorCode.UNAVAILABLE),
     },
     summary="Issue a stream token",
     url_name="stream_tokens",
@@ -85,12 +87,52 @@ def create_stream_token(
     jobs = None if wanted.jobs == tokens.ALL_JOBS else list(wanted.jobs)
     for job_id in [""] if jobs is None else jobs:
         permissions.grant_view(request, job_id, by_token=False)
+    quotas.count(request, quotas.TOKENS)
     text, token = tokens.issue(
         jobs, minutes=wanted.minutes, issuer_id=permissions.user_id_of(request)
     )
     response["Cache-Control"] = "no-store"
     return StreamTokenSchema(
+        id=token.id,
         token=text,
         jobs=tokens.ALL_JOBS if token.jobs is None else sorted(token.jobs),
         expires_at=datetime.fromtimestamp(token.expires_at, UTC),
     )
+
+
+@router.delete(
+    PATH + "/{token_id}",
+    response={
+        204: None,
+        **error_responses(
+            ErrorCode.INVALID_REQUEST, ErrorCode.TOO_MANY_REQUESTS, ErrorCode.UNAVAILABLE
+        ),
+    },
+    summary="Revoke a stream token",
+    url_name="stream_token",
+    tags=["Progress"],
+    auth=MayIssueToken(),
+)
+def revoke_stream_token(request: HttpRequest, token_id: str) -> Status[None]:
+    """Refuses the token from now on, by the `id` in the response that issued it.
+
+    Its open streams end within `INGESTION_PROGRESS_RECHECK_SECONDS`. Ids cannot be guessed, so
+    whoever knows one may revoke its token. The answer is the same for an unknown id.
+    """
+    quotas.count(request, quotas.TOKENS)
+    revocations.revoke(token_id)
+    return Status(204, None)
+
+
+@router.delete(
+    PATH,
+    response={204: None, **error_responses(ErrorCode.UNAVAILABLE)},
+    summary="Revoke all of your stream tokens",
+    tags=["Progress"],
+    auth=LoggedIn(),
+)
+def revoke_my_stream_tokens(request: HttpRequest) -> Status[None]:
+    """Refuses every token that you have got until now, and ends their streams."""
+    quotas.count(request, quotas.TOKENS)
+    revocations.revoke_all_of(permissions.user_id_of(request))
+    return Status(204, None)

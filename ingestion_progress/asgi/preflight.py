@@ -12,9 +12,9 @@ from django.urls import ResolverMatch
 from django.views.decorators.csrf import csrf_exempt
 
 from ingestion_progress.api.errors import ApiError
-from ingestion_progress.auth import permissions
+from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.concurrency.request_thread import release_connections
-from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ErrorCode, QuotaExceeded
 from ingestion_progress.extensions import UploadRules, view_name
 
 API = "ingestion_progress:api:"
@@ -65,17 +65,32 @@ class PreflightCheck(ASGIHandler):
 def preflight_check(request: HttpRequest) -> HttpResponse:
     scope = request.scope  # type: ignore[attr-defined]
     error, limit_bytes, rules = scope[SUBJECT]
-    try:
-        if rules and not rules.may_upload(request):
-            error = permissions.refusal_code(request)
-    finally:
-        release_connections()
-    if error is None:
-        return HttpResponse(status=HTTPStatus.NO_CONTENT)
     if rules:
-        response: HttpResponse = rules.refusal(request, error)
-        return response
+        try:
+            return _upload_check(request, rules, error)
+        finally:
+            release_connections()
     text = f"The body of this request is larger than the limit of {limit_bytes} bytes."
     if view_name(scope).startswith(API):
         return ApiError(ErrorCode.TOO_LARGE, text, limit_bytes=limit_bytes).response()
     return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")
+
+
+def _upload_check(
+    request: HttpRequest, rules: UploadRules, error: ErrorCode | None
+) -> HttpResponse:
+    """The quota is looked up only: the view counts, once for each document."""
+    try:
+        if not rules.may_upload(request):
+            return rules.refusal(request, permissions.refusal_code(request), "")
+        if error is not None:
+            return rules.refusal(request, error, "")
+        quotas.check(request, quotas.UPLOADS)
+    except QuotaExceeded as refused:
+        response = rules.refusal(request, refused.code, str(refused))
+        for name, value in refused.headers.items():
+            response[name] = value
+        return response
+    except DATABASE_UNAVAILABLE:
+        return rules.refusal(request, ErrorCode.UNAVAILABLE, "")
+    return HttpResponse(status=HTTPStatus.NO_CONTENT)

@@ -14,7 +14,7 @@ from django.utils.crypto import constant_time_compare
 from django.utils.module_loading import import_string
 from django.views.decorators.debug import sensitive_variables
 
-from ingestion_progress.auth import tokens, users
+from ingestion_progress.auth import revocations, tokens, users
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import AccessRefused, ErrorCode
 
@@ -193,6 +193,8 @@ def _refusal(request: HttpRequest, job_id: str, find_user: FindUser) -> str:
 def _granted_by(
     token: tokens.StreamToken, request: HttpRequest, job_id: str, find_user: FindUser
 ) -> Grant:
+    if revocations.is_revoked(token):
+        raise AccessRefused(ErrorCode.TOKEN_REVOKED)
     if not token.covers(job_id):
         raise AccessRefused(ErrorCode.FORBIDDEN)
     if token.issuer_id:

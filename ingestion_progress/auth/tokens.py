@@ -2,10 +2,12 @@
 
 `{"aud": "ingestion-progress", "exp": 1790000600, "jobs": ["job-1"]}`; `jobs` is a list, or `"*"`
 for all. Other services that hold the key may issue them. A token of this site names the user who
-issued it in the claim `minted_by`, and permits no more than that user may view.
+issued it in the claim `minted_by`, and permits no more than that user may view. Its claims `jti`
+and `iat` are what `revocations` goes by; tokens without them are accepted as well.
 """
 
 import math
+import secrets
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -50,6 +52,10 @@ class StreamToken:
     """Unix seconds."""
     issuer_id: str = ""
     """Primary key of the user who issued it; empty for a token of another service."""
+    id: str = ""
+    """To revoke it; empty for a token without one."""
+    issued_at: float = 0.0
+    """Unix seconds; 0 for a token that does not say."""
 
     def covers(self, job_id: str) -> bool:
         """The id `""` means all jobs together."""
@@ -69,10 +75,12 @@ def issue(
     names = None if jobs is None else sorted({clean_job_id(job_id) for job_id in jobs})
     if names is not None and not 1 <= len(names) <= MAX_JOBS:
         raise InvalidTokenRequest(f"A token names 1 to {MAX_JOBS} jobs, or all jobs.")
-    expires_at = math.ceil(time.time() + life_seconds)
+    now = time.time()
     claims: dict[str, Any] = {
         "aud": conf.token_audience,
-        "exp": expires_at,
+        "exp": math.ceil(now + life_seconds),
+        "iat": now,
+        "jti": secrets.token_urlsafe(16),
         "jobs": ALL_JOBS if names is None else names,
     }
     if issuer_id:
@@ -93,7 +101,7 @@ def verify(text: str) -> StreamToken:
                 key,
                 algorithms=[conf.token_algorithm],
                 audience=conf.token_audience,
-                # `iat` is not used, and the clocks of hosts differ.
+                # The clocks of hosts differ.
                 options={"require": ["exp", "aud"], "verify_iat": False},
             )
             token = _read(claims)
@@ -134,11 +142,14 @@ def _read(claims: dict[str, Any]) -> StreamToken:
         raise ValueError("jobs")
     if not isinstance(issuer_id, str):
         raise TypeError(ISSUER_CLAIM)
+    issued_at = claims.get("iat")
     return StreamToken(
         # `clean_job_id` refuses "", which would mean all jobs.
         jobs=None if jobs == ALL_JOBS else frozenset(clean_job_id(job_id) for job_id in jobs),
         expires_at=int(claims["exp"]),
         issuer_id=issuer_id,
+        id=claims.get("jti", ""),
+        issued_at=float(issued_at) if isinstance(issued_at, int | float) else 0.0,
     )
 
 

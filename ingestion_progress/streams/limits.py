@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import functools
-import ipaddress
 import logging
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from itertools import islice
 from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions
+from ingestion_progress.auth.addresses import address_of
 from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.worker_thread import WorkerThread
 from ingestion_progress.conf import conf
@@ -29,8 +29,6 @@ RETRY_RECHECK_SECONDS = 2.0
 ABANDONED_AFTER_SECONDS = 35.0
 # A project's own rule may query the database for each of thousands of streams.
 RECHECK_TIMEOUT_SECONDS = 60.0
-# One user's home is a /64, with 2⁶⁴ addresses.
-IPV6_PREFIX = 64
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -215,21 +213,7 @@ def _limits(request: HttpRequest, grant: permissions.Grant) -> dict[str, int]:
     """The user and the address that a stream counts for, and how many each may have."""
     limits = {}
     if conf.max_streams_per_address:
-        network = network_of(request.META.get("REMOTE_ADDR", ""))
-        limits[f"address:{network}"] = conf.max_streams_per_address
+        limits[f"address:{address_of(request)}"] = conf.max_streams_per_address
     if grant.user_id and conf.max_streams_per_user:
         limits[f"user:{grant.user_id}"] = conf.max_streams_per_user
     return limits
-
-
-@functools.lru_cache(maxsize=1024)
-def network_of(address: str) -> str:
-    """The IPv4 address, or the IPv6 network that one customer has."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:  # a Unix socket, or a name that a proxy sets
-        return address
-    parsed = getattr(parsed, "ipv4_mapped", None) or parsed  # from a socket for both versions
-    if parsed.version == 4:
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, IPV6_PREFIX), strict=False))

@@ -107,6 +107,12 @@ def not_found(request: HttpRequest, job_id: str = "") -> HttpResponse:
     return render(request, "ingestion_progress/not_found.html", context, status=404)
 
 
+def too_many_requests(request: HttpRequest, message: str) -> HttpResponse:
+    """429 with a sentence; the caller adds `Retry-After`."""
+    context = {"message": message}
+    return render(request, "ingestion_progress/too_many_requests.html", context, status=429)
+
+
 def refusal(request: HttpRequest) -> HttpResponse:
     """Redirects an anonymous user to the login. Raises PermissionDenied (403) for another."""
     if permissions.is_logged_in(request):

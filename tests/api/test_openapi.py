@@ -102,6 +102,8 @@ class TestDocument:
     def test_operations_are_those_of_the_api(self, document):
         assert sorted(name for name, _ in operations(document)) == [
             "DELETE /api/v1/admin/ingestion/jobs/{job_id}",
+            "DELETE /api/v1/admin/ingestion/stream-tokens",
+            "DELETE /api/v1/admin/ingestion/stream-tokens/{token_id}",
             "GET /api/v1/admin/ingestion/jobs",
             "GET /api/v1/admin/ingestion/jobs/{job_id}",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/events",
@@ -130,6 +132,7 @@ class TestDocument:
         assert set(schemes) == {
             "MayView",
             "MayStart",
+            "LoggedIn",
             "MayIssueToken",
             "StreamToken",
             "StreamTokenInQuery",

@@ -10,9 +10,10 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AnonymousUser, Group, Permission, User
 from django.db import OperationalError, connections
 
-from ingestion_progress.auth import permissions, tokens, users
+from ingestion_progress.auth import permissions, revocations, tokens, users
+from ingestion_progress.auth.addresses import network_of
 from ingestion_progress.feed import Selection, Subscription
-from ingestion_progress.streams.limits import ABANDONED_AFTER_SECONDS, ConnectionLimits, network_of
+from ingestion_progress.streams.limits import ABANDONED_AFTER_SECONDS, ConnectionLimits
 
 
 @pytest.fixture
@@ -391,9 +392,10 @@ class TestRecheck:
             stranger = rf.get("/")
             stranger.user = User.objects.create_user("eve")
             asked = [(request, "job") for request in [*requests, stranger]]
-            # All users; those with the permission; and two for the user without it, whom another
-            # backend may permit: the permissions of the user and of the groups.
-            with django_assert_num_queries(4):
+            revocations._read.cache_clear()
+            # Revoked tokens; all users; those with the permission; and two for the user without
+            # it, whom another backend may permit: the permissions of the user and of the groups.
+            with django_assert_num_queries(5):
                 return permissions.recheck(asked)
 
         assert await sync_to_async(read)() == [""] * 200 + ["forbidden"]

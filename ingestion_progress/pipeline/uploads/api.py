@@ -21,6 +21,7 @@ from ingestion_progress.api.schemas import (
     OptionalId,
     describe_created_job,
 )
+from ingestion_progress.auth import quotas
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -71,7 +72,8 @@ def limit_body(run: View) -> View:
         201: CreatedJobSchema,
         **error_responses(ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST),
         **error_responses(ErrorCode.JOB_EXISTS, ErrorCode.LENGTH_REQUIRED, ErrorCode.TOO_LARGE),
-        **error_responses(ErrorCode.UNSUPPORTED_DOCUMENT, ErrorCode.UNAVAILABLE),
+        **error_responses(ErrorCode.UNSUPPORTED_DOCUMENT, ErrorCode.TOO_MANY_REQUESTS),
+        **error_responses(ErrorCode.UNAVAILABLE),
     },
     summary="Upload a document and start its ingestion",
     url_name="jobs",
@@ -95,6 +97,7 @@ def create_job(
     """
     if len(request.FILES.getlist("file")) > 1:
         raise ApiError(ErrorCode.INVALID_REQUEST, "file: send one document per request.")
+    quotas.count(request, quotas.UPLOADS)
     try:
         job = receive(
             file,

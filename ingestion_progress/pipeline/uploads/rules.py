@@ -30,10 +30,10 @@ class DocumentUploadRules:
     def may_upload(self, request: HttpRequest) -> bool:
         return permissions.may_start(request)
 
-    def refusal(self, request: HttpRequest, code: ErrorCode) -> HttpResponse:
+    def refusal(self, request: HttpRequest, code: ErrorCode, message: str) -> HttpResponse:
         if view_name(request.scope) == FORM:  # type: ignore[attr-defined]
-            return _form_refusal(request, code)
-        return api_refusal(code)
+            return _form_refusal(request, code, message)
+        return api_refusal(code, message)
 
 
 rules = DocumentUploadRules()
@@ -44,8 +44,8 @@ def max_body_bytes() -> int:
     return conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
 
 
-def api_refusal(code: ErrorCode) -> HttpResponse:
-    return (too_large() if code is ErrorCode.TOO_LARGE else ApiError(code)).response()
+def api_refusal(code: ErrorCode, message: str = "") -> HttpResponse:
+    return (too_large() if code is ErrorCode.TOO_LARGE else ApiError(code, message)).response()
 
 
 def too_large() -> ApiError:
@@ -57,11 +57,13 @@ def too_large() -> ApiError:
     )
 
 
-def _form_refusal(request: HttpRequest, code: ErrorCode) -> HttpResponse:
+def _form_refusal(request: HttpRequest, code: ErrorCode, message: str) -> HttpResponse:
     if code in {ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN}:
         return views.refusal(request)
+    if code is ErrorCode.TOO_MANY_REQUESTS:
+        return views.too_many_requests(request, message)
     if code is not ErrorCode.TOO_LARGE:  # no browser sends such a request
-        return ApiError(code).response()
+        return ApiError(code, message).response()
     size = formatting.file_size(conf.max_upload_bytes)
     text = f"The upload is larger than {size}, the limit for all documents of a form together."
     messages.error(request, text, fail_silently=True)

@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
-from ingestion_progress.auth import permissions
+from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.conf import conf
@@ -40,6 +40,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         messages.error(request, "Choose at least one document.", fail_silently=True)
     for file in files:
         try:
+            quotas.count(request, quotas.UPLOADS)
             job = receive(file, batch=batch)
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
