@@ -123,6 +123,11 @@ class AppSettings:
     is_rescuing = Setting(bool, default=True)
     """Do web processes and workers hand jobs of dead processes to a new attempt?"""
 
+    # Retention
+
+    keep_jobs_days = Setting(float, 0.0)
+    """Jobs that ended longer ago are deleted; 0 keeps them all."""
+
     # Liveness
 
     starved_after_seconds = Setting(float, 60.0)

@@ -6,13 +6,14 @@ An app config lists dotted paths, which are imported on use:
         progress_api_routers = ["….search.router"]             ninja Routers
         progress_urls = ["….urls.urlpatterns"]                 lists of URL patterns
         progress_upload_rules = ["….uploads.rules.rules"]      objects like `UploadRules`
+        progress_document_deleters = ["….deletion.delete_unused_document"]  `DocumentDeleter`s
         progress_worker_command = "ingestion_worker"           starts a worker
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.apps import apps
@@ -47,6 +48,13 @@ class UploadRules(Protocol):
         """
 
 
+class DocumentDeleter(Protocol):
+    """Deletes what an app stores of a document whose jobs are pruned."""
+
+    def __call__(self, document_id: str, job_ids: Collection[str]) -> bool:
+        """Unless another job than these refers to the document. Returns whether it did."""
+
+
 def api_routers() -> Iterator[Router]:
     """Operations below `/api/v1/`; one without its own `auth` needs permission to view jobs."""
     return _named("progress_api_routers")
@@ -59,6 +67,10 @@ def url_patterns() -> Iterator[URLPattern | URLResolver]:
 
 def upload_rules() -> Iterator[UploadRules]:
     return _named("progress_upload_rules")
+
+
+def document_deleters() -> Iterator[DocumentDeleter]:
+    return _named("progress_document_deleters")
 
 
 def worker_command() -> str:

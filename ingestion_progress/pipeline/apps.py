@@ -16,6 +16,7 @@ class PipelineConfig(AppConfig):
         "ingestion_progress.pipeline.search.router",
     )
     progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)
+    progress_document_deleters = ("ingestion_progress.pipeline.deletion.delete_unused_document",)
     progress_urls = ("ingestion_progress.pipeline.urls.urlpatterns",)
     progress_worker_command = "ingestion_worker"
 

@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, RescueWatch
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus
+from ingestion_progress.recovery.retention import pruner
 from ingestion_progress.recovery.tasks import end_lost_tasks, queue_task
 from ingestion_progress.tracker.database import (
     jobs,
@@ -43,6 +44,8 @@ class RescueCounts:
     """Jobs whose process died: they have a new attempt, or have ended."""
     queued: int = 0
     """Tasks of due attempts that were queued."""
+    pruned: int = 0
+    """Old jobs that were deleted."""
 
 
 def pass_seconds() -> float:
@@ -54,7 +57,9 @@ def rescue_pass() -> RescueCounts:
     """One look at all jobs, unless another process has just had one. Raises database errors."""
     if not _take_turn():
         return RescueCounts()
-    return RescueCounts(lost=_recover(_silent(), NO_HEARTBEAT), queued=queue_due_tasks())
+    return RescueCounts(
+        lost=_recover(_silent(), NO_HEARTBEAT), queued=queue_due_tasks(), pruned=pruner.prune()
+    )
 
 
 def report_death(writer: str) -> RescueCounts:

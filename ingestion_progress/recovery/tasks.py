@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.apps import apps
@@ -40,6 +41,15 @@ def end_lost_tasks(job: Job) -> None:
     for task in running:
         if job_id_of(task) == job.pk:
             task.set_failed(AttemptLost("Its worker was killed."))
+
+
+def delete_task_results(job_ids: Collection[str]) -> None:
+    """Deletes the ended tasks of the jobs that the database queue of django-tasks-db keeps."""
+    if not apps.is_installed("django_tasks_db"):
+        return
+    from django_tasks_db.models import DBTaskResult
+
+    DBTaskResult.objects.finished().filter(args_kwargs__args__0__in=job_ids).delete()
 
 
 def job_id_of(task: Any) -> str:

@@ -45,5 +45,6 @@ class Command(TerminalCommand):
             self._report(counts)
 
     def _report(self, counts: RescueCounts) -> None:
-        if counts.lost or counts.queued:
-            self.stdout.write(f"{counts.lost} lost, {counts.queued} queued")
+        if counts != RescueCounts():
+            pruned = f", {counts.pruned} old jobs deleted" if counts.pruned else ""
+            self.stdout.write(f"{counts.lost} lost, {counts.queued} queued{pruned}")

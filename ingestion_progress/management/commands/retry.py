@@ -1,19 +1,16 @@
 """`manage.py retry`: starts jobs again that have ended."""
 
-import re
-from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.management.age import age
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
-
-UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 class Command(TerminalCommand):
@@ -47,14 +44,6 @@ class Command(TerminalCommand):
                 self.stdout.write(f"{job.pk} is queued: attempt {job.attempt}")
         if refused:
             raise CommandError(f"Not retried: {refused}")
-
-
-def age(text: str) -> timedelta:
-    """`90m`, `12h`, `1d` or `2w`. Raises ValueError."""
-    match = re.fullmatch(r"(\d{1,6})([mhdw])", text)
-    if match is None:
-        raise ValueError(text)
-    return timedelta(**{UNITS[match[2]]: int(match[1])})
 
 
 def _selected(options: dict[str, Any]) -> list[str]:
