@@ -19,6 +19,7 @@ from ingestion_progress import tracker
 from ingestion_progress.admin import actions, display
 from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.inlines import EventInline, StageInline, WorkerInline
+from ingestion_progress.admin.search import MAX_SEARCHED, FirstPages, found_jobs
 from ingestion_progress.exceptions import InvalidBatch, InvalidTransition
 from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_batch
 from ingestion_progress.models.statuses import StageStatus
@@ -89,9 +90,14 @@ class JobAdmin(JobModelAdmin):
     )
     list_filter = ("status", "created_at", BatchFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
-    search_help_text = "By job id, document id, document name or batch."
-    date_hierarchy = "created_at"
+    search_help_text = (
+        "A job id, document id or batch; or part of a document name, among the newest "
+        f"{MAX_SEARCHED:,} jobs."
+    )
     list_per_page = 50
+    # Without a count of all rows, whose cost grows with the table.
+    show_full_result_count = False
+    paginator = FirstPages
     actions = (actions.cancel_jobs, actions.delete_selected)
 
     fieldsets = (
@@ -109,6 +115,11 @@ class JobAdmin(JobModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         stages = Prefetch("stages", Stage.objects.order_by("position"))
         return super().get_queryset(request).prefetch_related(stages)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
+    ) -> tuple[QuerySet[Job], bool]:
+        return found_jobs(queryset, search_term), False
 
     # Columns and fields
 

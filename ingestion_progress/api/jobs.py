@@ -50,8 +50,9 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
     if query.status:
         jobs = jobs.filter(status__in=query.status)
     now = timezone.now()
+    snapshots = load_snapshots(jobs[query.slice], with_workers=False)
     return JobListSchema(
-        items=[describe_job(each, now) for each in load_snapshots(jobs[query.slice]).values()],
+        items=[describe_job(each, now) for each in snapshots.values()],
         total=jobs.count(),
         limit=query.limit,
         offset=query.offset,

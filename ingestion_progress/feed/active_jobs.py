@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 
 from ingestion_progress.feed.job_state import JobState, NoState, State, cursor_at
 from ingestion_progress.feed.queries import LastSeen
@@ -13,6 +14,8 @@ from ingestion_progress.wire.frames import Frame
 
 # A job that cannot be read is tried again after this long, at the cost of some queries.
 BROKEN_FOR_SECONDS = 60.0
+# With streams of more batches than these, all active jobs are read.
+MAX_BATCHES_READ = 100
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -25,6 +28,8 @@ class Scan:
     """Open streams receive the ends since this time, unless they were sent already."""
     joining: dict[Subscription, datetime | None]
     """New streams, with the time since which each receives ends; None: it receives none."""
+    batches: frozenset[str] | None = None
+    """The batches of all streams; None if one of them shows all jobs, or if they are many."""
     missed: dict[str, State] = field(default_factory=dict)
     """Earlier ends, which only a stream that resumes may have missed."""
 
@@ -34,8 +39,9 @@ class Scan:
 
 
 class ActiveJobs:
-    """While such streams are open, every tick scans all active jobs, and those that ended since the
-    last scan. The scans overlap, because the writer's clock may be behind.
+    """While such streams are open, every tick scans all active jobs (if each stream is of a batch,
+    those of their batches), and those that ended since the last scan. The scans overlap, because
+    the writer's clock may be behind.
     """
 
     def __init__(self) -> None:
@@ -75,7 +81,18 @@ class ActiveJobs:
             if state.ended_at and state.ended_at >= sent_since
         }
         joining = {each: each.selection.ended_since(now) for each in self.joining}
-        return Scan(now=now, clock=clock, sent_since=sent_since, joining=joining)
+        return Scan(
+            now=now, clock=clock, sent_since=sent_since, joining=joining, batches=self._batches()
+        )
+
+    def shows(self, batch: str) -> bool:
+        """Does a stream of active jobs show exactly this batch (empty: all jobs)?"""
+        open_streams = chain(self.subscribers, self.joining)
+        return any(each.selection.batch == batch for each in open_streams)
+
+    def _batches(self) -> frozenset[str] | None:
+        batches = {each.selection.batch for each in chain(self.subscribers, self.joining)}
+        return None if "" in batches or len(batches) > MAX_BATCHES_READ else frozenset(batches)
 
     def job_active(self, job_id: str) -> None:
         """The job is active, perhaps again."""

@@ -71,10 +71,23 @@ class Scope:
     """Jobs to encode for streams of many jobs; None: all."""
     ended_since: datetime | None = None
     """Also reads all active jobs, and the newest of those that ended since this time."""
+    batches: Collection[str] | None = None
+    """Those are read of these batches only; None: of all, and without a batch."""
     sent: Mapping[str, LastSeen] = field(default_factory=dict)
     """Ended jobs that are known already."""
     broken: Collection[str] = ()
     """Unreadable jobs: left out unless they are named."""
+
+    @property
+    def parameters(self) -> int:
+        """What a scan needs, at most, in addition to the jobs that it names."""
+        return 2 * (len(self.broken) + len(self.batches or ())) + 10
+
+    def of_batches(self, jobs: QuerySet[Job]) -> QuerySet[Job]:
+        if self.batches is None:
+            return jobs
+        # The second condition is that of the index.
+        return jobs.filter(batch__in=sorted(self.batches)).exclude(batch="")
 
     def encode(self, state: JobState) -> JobState:
         job_id = state.snapshot.job.id
@@ -107,7 +120,7 @@ def read_changes(
     changes = Changes()
     poll = _Poll(known=known, now=now, scope=scope, changes=changes)
     is_scan = scope.ended_since is not None
-    size = _parameters(reserve=2 * len(scope.broken) + 10 if is_scan else 0)
+    size = _parameters(reserve=scope.parameters if is_scan else 0)
     # The scan finds the active jobs, which come last and then need not be named.
     job_ids = sorted(known, key=poll.is_active) if is_scan else list(known)
     while job_ids or is_scan:
@@ -197,19 +210,22 @@ class _Poll:
         SQLite uses none.
         """
         jobs = Job.objects.order_by()
-        active = jobs.active().exclude(pk__in=self.scope.broken)
-        return jobs.filter(pk__in=job_ids).union(active, jobs.filter(pk__in=self._ended()))
+        return jobs.filter(pk__in=job_ids).union(
+            self._active().order_by(), jobs.filter(pk__in=self._ended())
+        )
+
+    def _active(self) -> QuerySet[Job]:
+        active = self.scope.of_batches(Job.objects.active())
+        return active.exclude(pk__in=self.scope.broken)
 
     def _ended(self) -> QuerySet[Job, str]:
-        ended = Job.objects.filter(finished_at__gte=self.scope.ended_since)
+        ended = self.scope.of_batches(Job.objects.filter(finished_at__gte=self.scope.ended_since))
         newest = ended.exclude(pk__in=self.scope.broken).order_by("-finished_at")
         return newest.values_list("pk", flat=True)[:MAX_ENDED]
 
     def _found(self) -> Iterator[str]:
         """The ids that a scan finds."""
-        yield from (
-            Job.objects.active().exclude(pk__in=self.scope.broken).values_list("pk", flat=True)
-        )
+        yield from self._active().values_list("pk", flat=True)
         yield from self._ended()
 
 

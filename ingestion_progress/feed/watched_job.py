@@ -62,7 +62,12 @@ class WatchedJob:
     @property
     def is_wanted(self) -> bool:
         """Does anybody watch?"""
-        return bool(self.subscribers or (self.all_jobs and self.is_active))
+        return bool(self.subscribers) or (self.is_active and self._is_in_a_stream_of_many)
+
+    @property
+    def _is_in_a_stream_of_many(self) -> bool:
+        batch = "" if self.state is None else self.state.batch
+        return any(True for _ in including(self.all_jobs, batch))
 
     @property
     def is_waiting(self) -> bool:

@@ -39,7 +39,7 @@ class WatchedJobs:
         job_ids: Iterable[str] | None = subscription.selection.job_ids
         if job_ids is None:
             self.active.leave(subscription)
-            job_ids = () if self.are_all_watched else list(self.by_id)
+            job_ids = () if self.active.shows(subscription.selection.batch) else list(self.by_id)
         for job_id in job_ids:
             if job := self.by_id.get(job_id):
                 job.leave(subscription)
@@ -70,6 +70,7 @@ class WatchedJobs:
             single={job.job_id for job in jobs if job.has_single},
             multi=None if is_for_all else {job.job_id for job in jobs if job.has_named},
             ended_since=None if scan is None else scan.ended_since,
+            batches=None if scan is None else scan.batches,
             sent=self.active.sent if scan else {},
             broken=self.active.broken(scan.clock) if scan else (),
         )

@@ -44,8 +44,9 @@ def job_list(
         return not_found(request)
     page = Paginator(_filtered(filters), PAGE_SIZE).get_page(request.GET.get("page"))
     now = timezone.now()
+    snapshots = load_snapshots(page.object_list, with_workers=False)
     context = {
-        "rows": [job_row(snapshot, now) for snapshot in load_snapshots(page.object_list).values()],
+        "rows": [job_row(snapshot, now) for snapshot in snapshots.values()],
         "page": page,
         "filters": filters,
         "status": filters.get("status"),

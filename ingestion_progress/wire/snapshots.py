@@ -145,12 +145,18 @@ class Snapshot:
         )
 
 
-def load_snapshots(jobs: Iterable[Job] | QuerySet[Job]) -> dict[str, Snapshot]:
-    """Snapshots by job id, in the given order; two queries in addition to the one for `jobs`."""
+def load_snapshots(
+    jobs: Iterable[Job] | QuerySet[Job], *, with_workers: bool = True
+) -> dict[str, Snapshot]:
+    """Snapshots by job id, in the given order; two queries in addition to the one for `jobs`.
+
+    Without workers it is one query: a list does not show them, and a job may have thousands.
+    """
     found = list(jobs)
     ids = [job.pk for job in found]
     stages = _grouped(sorted(rows_by(Stage, "job_id", ids), key=attrgetter("position")))
-    workers = _grouped(sorted(rows_by(Worker, "job_id", ids), key=attrgetter("number")))
+    of_pools = rows_by(Worker, "job_id", ids) if with_workers else []
+    workers = _grouped(sorted(of_pools, key=attrgetter("number")))
     return {
         job.pk: Snapshot(job=job, stages=stages[job.pk], workers=workers[job.pk]) for job in found
     }

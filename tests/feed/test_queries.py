@@ -5,7 +5,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.db import DataError, InternalError, OperationalError, connection
+from django.db import DataError, InternalError, OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ingestion_progress.exceptions import ErrorCode
@@ -288,6 +289,41 @@ class TestScan:
         bad.filter(pk="job-1").update(counters={})
         assert list(read_changes({}, now, scope).broken) == []
         assert list(read_changes({"job-0": None}, now, scope).broken) == ["job-0"]
+
+    @pytest.mark.database
+    def test_it_reads_the_active_and_ended_jobs_of_its_batches_only(self):
+        make_jobs(6)
+        now = timezone.now()
+        for n, batch in enumerate(["a", "b", "", "a", "b", ""]):
+            Job.objects.filter(pk=f"job-{n}").update(batch=batch)
+        Job.objects.filter(pk__in=["job-3", "job-4", "job-5"]).update(
+            status=JobStatus.FAILED, started_at=now, finished_at=now
+        )
+        since = now - timedelta(seconds=60)
+
+        def read(batches: set[str] | None) -> set[str]:
+            scope = Scope(ended_since=since, batches=batches)
+            return set(read_changes({}, now, scope).states)
+
+        assert read({"a"}) == {"job-0", "job-3"}
+        assert read({"a", "b"}) == {"job-0", "job-1", "job-3", "job-4"}
+        assert len(read(None)) == 6
+        named = Scope(ended_since=since, batches={"a"})
+        assert set(read_changes({"job-2": None}, now, named).states) == {"job-0", "job-2", "job-3"}
+
+    @pytest.mark.database
+    def test_it_uses_an_index_for_each_of_its_parts(self):
+        scope = Scope(ended_since=timezone.now(), batches={"a"})
+        with transaction.atomic(), connection.cursor() as cursor:
+            if connection.vendor == "postgresql":  # which reads few rows in sequence
+                cursor.execute("SET LOCAL enable_seqscan = off")
+            with CaptureQueriesContext(connection) as queries:
+                read_changes({}, timezone.now(), scope)
+            explain = "EXPLAIN QUERY PLAN " if connection.vendor == "sqlite" else "EXPLAIN "
+            cursor.execute(explain + queries[0]["sql"])
+            plan = "\n".join(str(row) for row in cursor.fetchall())
+        assert "Seq Scan" not in plan
+        assert "SCAN ingestion_progress_job" not in plan
 
     def test_active_jobs_need_no_parameters(self, monkeypatch, django_assert_num_queries):
         make_jobs(23)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ingestion_progress.feed import Selection, Subscription
-from ingestion_progress.feed.active_jobs import ActiveJobs
+from ingestion_progress.feed.active_jobs import MAX_BATCHES_READ, ActiveJobs
 from ingestion_progress.feed.job_state import JobState, NoState, State
 from ingestion_progress.feed.queries import Changes, LastSeen, Scope
 from ingestion_progress.feed.watched_jobs import WatchedJobs
@@ -85,6 +85,37 @@ async def test_scope_of_a_scan_has_the_ends_that_were_sent_and_what_cannot_be_re
         broken=frozenset({"bad"}),
     )
     assert jobs.scope([], None) == Scope(single=set(), multi=None)
+
+
+async def test_scan_reads_the_batches_of_the_streams_unless_one_shows_all_jobs(jobs):
+    def scanned() -> frozenset[str] | None:
+        scan = jobs.active.scan(NOW, 0.0)
+        assert jobs.scope([], scan).batches == scan.batches
+        return scan.batches
+
+    join(jobs, Selection.active(batch="a"))
+    jobs.active.joining.add(Subscription(Selection.active(batch="b"), asyncio.get_running_loop()))
+    assert scanned() == {"a", "b"}
+    join(jobs, Selection.active())
+    assert scanned() is None
+
+
+async def test_scan_for_streams_of_many_batches_reads_all_jobs(jobs):
+    for n in range(MAX_BATCHES_READ):
+        join(jobs, Selection.active(batch=f"{n}"))
+    assert len(jobs.active.scan(NOW, 0.0).batches) == MAX_BATCHES_READ
+    join(jobs, Selection.active(batch="one more"))
+    assert jobs.active.scan(NOW, 0.0).batches is None
+
+
+async def test_job_that_no_remaining_stream_shows_is_forgotten(jobs):
+    of_all, of_batch = join(jobs, Selection.active()), join(jobs, Selection.active(batch="a"))
+    join(jobs, Selection.active(batch="b"))
+    publish(jobs, state(1), 1.0, is_scan=True)
+    jobs.leave(of_batch)
+    assert "job" in jobs.by_id
+    jobs.leave(of_all)
+    assert "job" not in jobs.by_id
 
 
 async def test_first_scan_encodes_for_streams_of_all_jobs(jobs):

@@ -26,12 +26,12 @@ LIST = reverse("ingestion_progress:job_list")
 
 @pytest.mark.parametrize("count", [1, PAGE_SIZE])
 @pytest.mark.parametrize("query", [{}, {"batch": "import", "status": "running"}])
-def test_list_makes_four_queries_for_any_number_of_jobs(
+def test_list_makes_three_queries_for_any_number_of_jobs(
     client, django_assert_num_queries, count, query
 ):
     for number in range(count):
         job_with(job_id=f"job-{number}", batch="import")
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(3):  # none for the workers, who may be thousands
         assert len(client.get(LIST, query).context["rows"]) == count
 
 
