@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", views.job_list, name="job_list"),
     path("jobs/<str:job_id>/", views.job_detail, name="job_detail"),
     path("jobs/<str:job_id>/cancellation/", views.job_cancellation, name="job_cancellation"),
+    path("jobs/<str:job_id>/retry/", views.job_retry, name="job_retry"),
     # Any text is an id here, even with a slash or a line break: the stream answers `not_found`.
     re_path(
         r"^api/v1/admin/ingestion/jobs/(?P<job_id>[\s\S]+)/progress\Z",

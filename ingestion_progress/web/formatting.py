@@ -93,6 +93,24 @@ def error_note(errors: int) -> str:
     return f"Errors during ingestion: {count(errors)}" if errors else ""
 
 
+def attempt_note(attempt: int) -> str:
+    """Only of later attempts."""
+    return f"Attempt {count(attempt)}" if attempt > 1 else ""
+
+
+def next_attempt(attempt: int, max_attempts: int, reason: str, due_in_ms: int | None) -> str:
+    """What a queued job waits for. `due_in_ms` is None once its task is queued.
+
+    `reason`: how the last attempt ended; empty if a person retries the job.
+    """
+    number = f"attempt {count(attempt)} of {count(max_attempts)}"
+    text = f"Waiting to continue: {number}" if reason else f"Waiting to start again: {number}"
+    if due_in_ms is None:
+        return f"{text}."
+    due = "now" if due_in_ms < SECOND_MS else f"in {duration(due_in_ms)}"
+    return f"{text}, due {due}."
+
+
 def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
     """Names the running stages."""
     if running_labels:

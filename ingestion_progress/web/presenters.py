@@ -9,11 +9,18 @@ from typing import Any
 
 from django.urls import reverse
 
-from ingestion_progress.models import Job, JobEvent
-from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness, StageStatus
+from ingestion_progress.models import Job, JobAttempt, JobEvent
+from ingestion_progress.models.statuses import (
+    AttemptStatus,
+    EventLevel,
+    JobStatus,
+    Liveness,
+    StageStatus,
+)
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import (
     JobStateEventData,
+    NextAttemptEventData,
     PipelineProgressEventData,
     StageProgressSchema,
     WorkerInfoSchema,
@@ -36,12 +43,14 @@ Metric = tuple[str, str, str]
 
 def job_view(snapshot: Snapshot, now: datetime) -> Context:
     job, progress, state = snapshot.job, snapshot.progress(now), snapshot.state(now)
+    next_attempt = snapshot.next_attempt()
     pool, timing = progress.worker_pool, progress.timing
     is_moving = state.liveness == "working"
     return {
         "name": _name(job),
         "liveness": state.liveness or "",
-        "notice": _notice(state),
+        "notice": _notice(state, next_attempt),
+        "next_attempt": _next_attempt(next_attempt, now),
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
         "activity": _activity(progress),
@@ -89,18 +98,57 @@ def event_views(events: Iterable[JobEvent]) -> list[Context]:
     ]
 
 
+def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:
+    return [
+        {
+            "number": each.number,
+            "status": each.status,
+            "label": AttemptStatus(each.status).label,
+            "finished_at": each.finished_at,
+            "took": _took(each),
+            "failed_note": f"{formatting.count(each.failed_items)} failed"
+            if each.failed_items
+            else "",
+            "error": each.error,
+        }
+        for each in attempts
+    ]
+
+
+def _took(attempt: JobAttempt) -> str:
+    """Empty if it ended before it began."""
+    if attempt.started_at is None:
+        return ""
+    length = attempt.finished_at - attempt.started_at
+    return formatting.duration(max(0, round(length.total_seconds() * 1000)))
+
+
 def _name(job: Job) -> str:
     return job.document_name or job.document_id or job.id
 
 
-def _notice(state: JobStateEventData) -> str:
+def _notice(state: JobStateEventData, next_attempt: NextAttemptEventData | None) -> str:
     if JobStatus(state.status).is_final:
         return state.status
+    if next_attempt and state.liveness == "queued":
+        return "next_attempt"
     return "stopping" if state.cancel_requested else f"liveness-{state.liveness}"
 
 
+def _next_attempt(data: NextAttemptEventData | None, now: datetime) -> str:
+    if data is None:
+        return ""
+    due_in_ms = None if data.due_at is None else round((data.due_at - now.timestamp()) * 1000)
+    return formatting.next_attempt(data.attempt, data.max_attempts, data.reason, due_in_ms)
+
+
 def _note(job: Job, liveness: Liveness | None) -> str:
-    """What a row adds to the status: why a job does not move, or how it ended; mostly nothing."""
+    """What a row adds to the status; mostly nothing."""
+    return " · ".join(filter(None, [formatting.attempt_note(job.attempt), _reason(job, liveness)]))
+
+
+def _reason(job: Job, liveness: Liveness | None) -> str:
+    """Why a job does not move, or how it ended."""
     if liveness:
         return "" if liveness is Liveness.WORKING else str(liveness.label)
     if job.job_status is JobStatus.SUCCEEDED:

@@ -3,12 +3,13 @@
 They are complete without JavaScript; the modules in `static/` keep them up to date.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -19,14 +20,22 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ingestion_progress import extensions, tracker
 from ingestion_progress.auth import permissions
-from ingestion_progress.exceptions import InvalidBatch, InvalidJobId, InvalidTransition, JobNotFound
-from ingestion_progress.models import Job, JobEvent, clean_batch, clean_job_id
+from ingestion_progress.exceptions import (
+    InvalidBatch,
+    InvalidJobId,
+    InvalidTransition,
+    JobNotFound,
+    JobNotRepeatable,
+)
+from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.web.presenters import event_views, job_row, job_view
+from ingestion_progress.recovery import RetryScope, retry_job
+from ingestion_progress.web.presenters import attempt_views, event_views, job_row, job_view
 from ingestion_progress.wire.snapshots import load_snapshot, load_snapshots
 
 PAGE_SIZE = 25
 EVENTS_SHOWN = 50
+ATTEMPTS_SHOWN = 20
 
 
 @require_safe
@@ -71,14 +80,14 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     if snapshot is None:
         return not_found(request, job_id)
     now, job = timezone.now(), snapshot.job
-    is_stoppable = not job.is_finished and job.cancel_requested_at is None
     stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
     context = {
         "job": job,
         "view": job_view(snapshot, now),
         "as_of": None if job.is_finished else now,
         "events": event_views(_newest_events(job)),
-        "may_cancel": is_stoppable and permissions.may_start(request, job_id),
+        "attempts": attempt_views(_earlier_attempts(job)),
+        "offered": _offered(job) if permissions.may_start(request, job_id) else "",
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
@@ -90,13 +99,26 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
 
 @require_POST
 def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
-    """Requests the cancellation, and redirects to the job's page."""
+    return _act(request, job_id, tracker.request_cancellation)
+
+
+@require_POST
+def job_retry(request: HttpRequest, job_id: str) -> HttpResponse:
+    """`only` in the form is a RetryScope."""
+    only = request.POST.get("only", RetryScope.ALL.value)
+    if only not in list(RetryScope):
+        raise BadRequest("only: all or failed")
+    return _act(request, job_id, partial(retry_job, only=only))
+
+
+def _act(request: HttpRequest, job_id: str, act: Callable[..., Job]) -> HttpResponse:
+    """Does it for a job if the user may, and redirects to the job's page."""
     if not permissions.may_start(request, job_id):
         return refusal(request)
     try:
-        tracker.request_cancellation(clean_job_id(job_id))
-    except InvalidTransition as ended:
-        messages.warning(request, str(ended), fail_silently=True)
+        act(clean_job_id(job_id), by=permissions.user_name_of(request))
+    except (InvalidTransition, JobNotRepeatable) as refused:
+        messages.warning(request, str(refused), fail_silently=True)
     except (InvalidJobId, JobNotFound):
         return not_found(request, job_id)
     return redirect("ingestion_progress:job_detail", job_id=job_id)
@@ -121,10 +143,26 @@ def refusal(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(request.get_full_path())
 
 
+def _offered(job: Job) -> str:
+    """What the page offers to do, for its script to compare: a cancellation, a retry or nothing."""
+    if not job.is_finished:
+        return "" if job.cancel_requested_at else "cancellation"
+    if not job.task:
+        return ""
+    return "retry-failed" if job.job_status.has_succeeded and job.failed_items else "retry"
+
+
+def _earlier_attempts(job: Job) -> Iterable[JobAttempt]:
+    """The newest of them, oldest first."""
+    if job.attempt == 1:
+        return []
+    earlier = JobAttempt.objects.filter(job=job, number__lt=job.attempt)
+    return reversed(earlier.order_by("-number")[:ATTEMPTS_SHOWN])
+
+
 def _newest_events(job: Job) -> QuerySet[JobEvent]:
-    """Those of the current attempt, newest first."""
-    events = JobEvent.objects.filter(job=job, attempt=job.attempt)
-    return events.order_by("-id")[:EVENTS_SHOWN]
+    """Of all attempts, newest first."""
+    return JobEvent.objects.filter(job=job).order_by("-id")[:EVENTS_SHOWN]
 
 
 def _filters(query: QueryDict) -> QueryDict:

@@ -55,6 +55,10 @@ def cancellation_of(job_id: str) -> str:
     return reverse("ingestion_progress:job_cancellation", args=[job_id])
 
 
+def retry_of(job_id: str) -> str:
+    return reverse("ingestion_progress:job_retry", args=[job_id])
+
+
 def text_of(client: Client, url: str, status: int = 200) -> str:
     response = client.get(url)
     assert response.status_code == status

@@ -53,6 +53,13 @@ CASES = {
         ([H + 5 * MIN], "about 1 h 05 min left"),
     ],
     ("error_note", "errorNote"): [([0], ""), ([1200], "Errors during ingestion: 1,200")],
+    ("attempt_note", "attemptNote"): [([1], ""), ([2], "Attempt 2"), ([1200], "Attempt 1,200")],
+    ("next_attempt", "nextAttempt"): [
+        ([2, 3, "Why.", 5 * S], "Waiting to continue: attempt 2 of 3, due in 5 s."),
+        ([3, 3, "Why.", 999], "Waiting to continue: attempt 3 of 3, due now."),
+        ([3, 3, "Why.", -MIN], "Waiting to continue: attempt 3 of 3, due now."),
+        ([2, 4, "", None], "Waiting to start again: attempt 2 of 4."),
+    ],
     ("stage_detail", "stageDetail"): [
         (["pending", 0, 4800, "pages"], "4,800 pages to do"),
         (["pending", 0, 1, "pages"], "1 page to do"),

@@ -279,10 +279,10 @@ def test_log_shows_the_newest_lines_and_their_total_number(client):
     assert f"The newest {EVENTS_SHOWN} of {EVENTS_SHOWN + 10}" in html
 
 
-def test_log_of_an_earlier_attempt_is_not_shown(client):
+def test_log_goes_on_in_the_next_attempt(client):
     job = job_with(attempt=2)
     JobEvent.objects.create(job=job, attempt=1, message="long ago")
-    assert "long ago" not in text_of(client, page_of("job-1"))
+    assert "long ago" in text_of(client, page_of("job-1"))
 
 
 @pytest.mark.parametrize("url", [LIST, page_of("job-1")])

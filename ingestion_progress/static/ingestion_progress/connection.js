@@ -16,6 +16,7 @@
  * @typedef {object} ConnectionListener
  * @property {(data: Events["pipeline_progress"]) => void} onProgress
  * @property {(data: ProgressEventMap["job_state"]) => void} onState
+ * @property {(data: ProgressEventMap["next_attempt"]) => void} [onNextAttempt] after `onState`
  * @property {(data: Events["complete"]) => void} onComplete
  * @property {(data: ErrorData) => void} onFailure the error event that ends a job's stream
  * @property {(state: ConnectionState) => void} onConnection
@@ -97,6 +98,9 @@ export class ProgressConnection {
       this.listener.onProgress(JSON.parse(event.data)),
     );
     source.addEventListener("job_state", (event) => this.listener.onState(JSON.parse(event.data)));
+    source.addEventListener("next_attempt", (event) =>
+      this.listener.onNextAttempt?.(JSON.parse(event.data)),
+    );
     source.addEventListener("complete", (event) =>
       this.#onJobEnd(() => this.listener.onComplete(JSON.parse(event.data))),
     );

@@ -94,6 +94,25 @@ export function errorNote(errors) {
   return errors ? `Errors during ingestion: ${count(errors)}` : "";
 }
 
+/** Only of later attempts. @param {number} attempt */
+export function attemptNote(attempt) {
+  return attempt > 1 ? `Attempt ${count(attempt)}` : "";
+}
+
+/**
+ * What a queued job waits for.
+ * @param {number} attempt
+ * @param {number} maxAttempts
+ * @param {string} reason how the last attempt ended; empty if a person retries the job
+ * @param {number | null} dueInMs null once its task is queued
+ */
+export function nextAttempt(attempt, maxAttempts, reason, dueInMs) {
+  const number = `attempt ${count(attempt)} of ${count(maxAttempts)}`;
+  const text = reason ? `Waiting to continue: ${number}` : `Waiting to start again: ${number}`;
+  if (dueInMs === null) return `${text}.`;
+  return dueInMs < SECOND_MS ? `${text}, due now.` : `${text}, due in ${duration(dueInMs)}.`;
+}
+
 /**
  * Names the running stages.
  * @param {string[]} runningLabels

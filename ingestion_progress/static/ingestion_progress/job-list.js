@@ -18,6 +18,7 @@ import { FINAL_STATUSES, JOB_LABELS, LIVENESS_LABELS } from "./labels.js";
  * @property {string} document_name
  * @property {import("./progress-events.d.ts").JobStatus} status
  * @property {import("./progress-events.d.ts").Liveness | null} liveness
+ * @property {number} attempt
  * @property {number} overall_progress_percent
  * @property {number} error_count
  * @property {string | null} error
@@ -94,8 +95,8 @@ function onProgress(progress) {
 function onState(state) {
   const job = jobs.get(state.job_id);
   if (job) {
-    const { status, liveness, error_count, error } = state;
-    Object.assign(job, { status, liveness, error_count, error });
+    const { status, liveness, attempt, error_count, error } = state;
+    Object.assign(job, { status, liveness, attempt, error_count, error });
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       renderJobs();
@@ -213,8 +214,13 @@ function renderRow(row, job, now) {
   setBar(row.querySelector("progress"), percent, format.percent(percent));
 }
 
-/** What a row adds to the status: why a job does not move, or how it ended; mostly nothing. @param {ListedJob} job */
+/** What a row adds to the status; mostly nothing. @param {ListedJob} job */
 function noteText(job) {
+  return [format.attemptNote(job.attempt), reason(job)].filter(Boolean).join(" · ");
+}
+
+/** Why a job does not move, or how it ended. @param {ListedJob} job */
+function reason(job) {
   if (job.liveness) return job.liveness === "working" ? "" : LIVENESS_LABELS[job.liveness];
   if (job.status === "succeeded") return format.errorNote(job.error_count);
   return job.error ?? "";

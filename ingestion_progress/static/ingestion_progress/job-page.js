@@ -40,8 +40,8 @@ function onMilestone() {
   const job = jobElement();
   if (!job?.progress || !job.state) return;
   const stages = Object.values(job.progress.stages).map((stage) => stage.status);
-  const { status, error_count, cancel_requested } = job.state;
-  const milestone = JSON.stringify([status, error_count, cancel_requested, stages]);
+  const { status, attempt, error_count, cancel_requested } = job.state;
+  const milestone = JSON.stringify([status, attempt, error_count, cancel_requested, stages]);
   if (milestone === lastMilestone) return;
   lastMilestone = milestone;
   const delay = Math.max(MIN_DELAY_MS, refreshedAt + REFRESH_MS - performance.now());
@@ -56,19 +56,27 @@ async function refresh() {
   const fresh = await fetchPage().catch(() => null);
   if (!fresh) return;
   localiseTimes(fresh);
-  const [log, freshLog] = [document.getElementById("log"), fresh.getElementById("log")];
-  if (log && freshLog && log.innerHTML !== freshLog.innerHTML) {
-    log.replaceChildren(...freshLog.childNodes);
+  for (const id of ["log", "attempts"]) {
+    const [shown, newest] = [document.getElementById(id), fresh.getElementById(id)];
+    if (shown && newest && shown.innerHTML !== newest.innerHTML) {
+      shown.replaceChildren(...newest.childNodes);
+    }
   }
-  if (!fresh.getElementById("actions")?.childElementCount) removeActions();
+  updateActions(fresh.getElementById("actions"));
   updateUnits(fresh);
 }
 
-/** Removes the buttons; the focus moves out of them first. */
-function removeActions() {
+/**
+ * Replaces the buttons if there are others now; the focus moves out of them first.
+ * @param {HTMLElement | null} newest null on the page of a job that was deleted
+ */
+function updateActions(newest) {
   const actions = document.getElementById("actions");
-  if (actions?.contains(document.activeElement)) document.querySelector("main")?.focus();
-  actions?.replaceChildren();
+  const offered = newest?.dataset.offered ?? "";
+  if (!actions || actions.dataset.offered === offered) return;
+  if (actions.contains(document.activeElement)) document.querySelector("main")?.focus();
+  actions.dataset.offered = offered;
+  actions.replaceChildren(...(newest?.childNodes ?? []));
 }
 
 /**

@@ -17,6 +17,7 @@ export const JOB = `
   <div class="overall-foot">
     <div class="notices">
 <p class="notice" data-notice="liveness-queued" hidden>Waiting for a worker to take the job.</p>
+<p class="notice" data-notice="next_attempt" hidden><span data-field="job.next_attempt"></span> <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="liveness-starved" hidden><strong>No worker has taken the job yet.</strong> If none is running, start one.</p>
 <p class="notice" data-notice="liveness-working" hidden data-field="job.activity"></p>
 <p class="notice" data-notice="liveness-stalled" hidden><strong>No progress for a while.</strong> The job is alive; a large item or a slow service may be the cause.</p>

@@ -4,7 +4,7 @@
  *
  * Updates the server-rendered markup inside it; if empty, it creates its own (needs
  * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2).
- * Properties: `progress`, `state`, `connection`: the newest of each.
+ * Properties: `progress`, `state`, `nextAttempt`, `connection`: the newest of each.
  *
  * Events, all bubbling, each with the data of its kind in `detail`:
  *   progresschange    the data of `pipeline_progress`
@@ -20,10 +20,11 @@ import { fill } from "./dom.js";
 import { clock } from "./format.js";
 import { FINAL_STATUSES, JOB_LABELS } from "./labels.js";
 import { JOB } from "./markup.js";
-import { renderClock, renderProgress, renderState, showNotice } from "./render.js";
+import { renderClock, renderNextAttempt, renderProgress, renderState, showNotice } from "./render.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+/** @typedef {import("./progress-events.d.ts").NextAttemptData} NextAttemptData */
 /** @typedef {import("./progress-events.d.ts").JobStatus} JobStatus */
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
 /** @typedef {import("./connection.js").ConnectionState} ConnectionState */
@@ -49,6 +50,8 @@ export class PipelineProgress extends HTMLElement {
   progress = null;
   /** @type {JobStateData | null} */
   state = null;
+  /** Null unless the job waits for another attempt. @type {NextAttemptData | null} */
+  nextAttempt = null;
   /** @type {ConnectionState | null} */
   connection = null;
 
@@ -90,7 +93,7 @@ export class PipelineProgress extends HTMLElement {
   attributeChangedCallback(_name, before) {
     if (before === null || !this.isConnected) return;
     this.#close();
-    this.progress = this.state = null;
+    this.progress = this.state = this.nextAttempt = null;
     this.#isMissing = false;
     this.#open();
   }
@@ -100,6 +103,9 @@ export class PipelineProgress extends HTMLElement {
     this.#stream = new ProgressConnection(this.src, {
       onProgress: (progress) => this.#onProgress(progress),
       onState: (state) => this.#onState(state),
+      onNextAttempt: (nextAttempt) => {
+        this.nextAttempt = nextAttempt;
+      },
       onComplete: () => this.#onEnd("succeeded", "complete"),
       onFailure: (failure) => this.#onFailure(failure),
       onConnection: (connection) => this.#onConnection(connection),
@@ -125,6 +131,7 @@ export class PipelineProgress extends HTMLElement {
   /** @param {JobStateData} state */
   #onState(state) {
     this.state = state;
+    this.nextAttempt = null;
     this.#dispatch("statechange", state);
     this.#renderSoon();
   }
@@ -187,13 +194,14 @@ export class PipelineProgress extends HTMLElement {
       return;
     }
     if (this.progress) renderProgress(this, this.progress, this.state);
-    if (this.state) renderState(this, this.state);
+    if (this.state) renderState(this, this.state, this.nextAttempt);
     const status = this.state?.status ?? this.dataset.status;
     const label = JOB_LABELS[/** @type {JobStatus} */ (status)] ?? "";
     if (this.progress) this.#announcer.progress(label, this.progress.overall_progress_percent);
   }
 
   #tick() {
+    if (this.nextAttempt && this.connection === "live") renderNextAttempt(this, this.nextAttempt);
     const isRunning = (this.state?.status ?? this.dataset.status) === "running";
     if (this.progress && isRunning && this.connection === "live") {
       renderClock(this, this.progress, performance.now() - this.#receivedAt);

@@ -9,6 +9,7 @@ import { renderStages } from "./stages.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+/** @typedef {import("./progress-events.d.ts").NextAttemptData} NextAttemptData */
 /** @typedef {import("./progress-events.d.ts").WorkerInfo} WorkerInfo */
 
 const NOTHING = "–";
@@ -46,8 +47,9 @@ export function renderProgress(root, progress, state) {
 /**
  * @param {HTMLElement} root
  * @param {JobStateData} state
+ * @param {NextAttemptData | null} nextAttempt
  */
-export function renderState(root, state) {
+export function renderState(root, state, nextAttempt) {
   root.dataset.status = state.status;
   root.dataset.liveness = state.liveness ?? "";
   fill(root, {
@@ -55,9 +57,20 @@ export function renderState(root, state) {
     "job.error": state.error ?? "",
     "job.error_note": format.errorNote(state.error_count),
   });
-  showNotice(root, noticeName(state));
+  if (nextAttempt) renderNextAttempt(root, nextAttempt);
+  showNotice(root, noticeName(state, nextAttempt));
   renderMetrics(root, { error_count: state.error_count });
   renderCounters(root, state.counters);
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {NextAttemptData} nextAttempt
+ */
+export function renderNextAttempt(root, { attempt, max_attempts, due_at, reason }) {
+  const dueInMs = due_at === null ? null : due_at * 1000 - Date.now();
+  const text = format.nextAttempt(attempt, max_attempts, reason, dueInMs);
+  fill(root, { "job.next_attempt": text });
 }
 
 /**
@@ -89,9 +102,13 @@ export function showNotice(root, name) {
   for (const notice of notices) notice.hidden = notice.dataset.notice !== name;
 }
 
-/** @param {JobStateData} state */
-function noticeName(state) {
+/**
+ * @param {JobStateData} state
+ * @param {NextAttemptData | null} nextAttempt
+ */
+function noticeName(state, nextAttempt) {
   if (FINAL_STATUSES.has(state.status)) return state.status;
+  if (nextAttempt && state.liveness === "queued") return "next_attempt";
   return state.cancel_requested ? "stopping" : `liveness-${state.liveness}`;
 }
 
