@@ -1,42 +1,52 @@
-"""The actions of the job list: cancel and delete."""
+"""The actions of the job list: cancel, retry and delete."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected as delete_after_confirmation
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 
-from ingestion_progress import tracker
+from ingestion_progress.auth.permissions import user_id_of, user_name_of
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.recovery import RetryScope, retry_jobs
+from ingestion_progress.tracker.cancellations import request_cancellations
 
 # Further reasons are counted, not listed.
 MAX_REASONS = 5
+QUEUED = "Queued again: {}."
+Act = Callable[..., Mapping[str, IngestionProgressError]]
+"""Takes ids of jobs, and `by`; returns, by id, why some were refused."""
 
 
 @admin.action(description="Cancel selected jobs", permissions=["start"])
 def cancel_jobs(jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]) -> None:
     """Requests cancellation of each job, and shows why some could not be cancelled."""
-    refused: list[str] = []
-    cancelled = 0
-    for job in queryset:
-        try:
-            tracker.request_cancellation(job.pk)
-        except IngestionProgressError as error:
-            refused.append(str(error))
-        else:
-            cancelled += 1
-            jobs.log_change(request, job, "Requested cancellation.")
-    if cancelled:
-        text = f"Cancellation requested: {_jobs(cancelled)}. A running job stops at its next step."
-        jobs.message_user(request, text, messages.SUCCESS)
-    if refused:
-        rest = len(refused) - MAX_REASONS
-        shown = [*refused[:MAX_REASONS], *([f"And {rest} more."] if rest > 0 else [])]
-        text = f"Could not be cancelled: {_jobs(len(refused))}. {' '.join(shown)}"
-        jobs.message_user(request, text, messages.WARNING)
+    done = "Cancellation requested: {}. A running job stops at its next step."
+    _act(jobs, request, queryset, request_cancellations, done=done, participle="cancelled")
+
+
+@admin.action(description="Retry selected jobs", permissions=["start"])
+def retry_selected(
+    jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
+) -> None:
+    """Queues another attempt of each job, and shows why some could not be retried."""
+    _act(jobs, request, queryset, retry_jobs, done=QUEUED, participle="retried")
+
+
+@admin.action(description="Retry failed items of selected jobs", permissions=["start"])
+def retry_failed_items(
+    jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
+) -> None:
+    """The same; of a job that succeeded, only the items that failed are done again."""
+    act = partial(retry_jobs, only=RetryScope.FAILED)
+    _act(jobs, request, queryset, act, done=QUEUED, participle="retried")
 
 
 @admin.action(description="Delete selected jobs", permissions=["delete"])
@@ -51,6 +61,40 @@ def delete_selected(
     if not finished.exists():
         return None
     return delete_after_confirmation(jobs, request, finished)
+
+
+def offered_actions(job: Job) -> list[tuple[str, str]]:
+    """The name and the label of each action that the job's page offers."""
+    if not job.is_finished:
+        return [] if job.cancel_requested_at else [(cancel_jobs.__name__, "Cancel this job")]
+    if not job.task:
+        return []
+    has_failed_items = job.job_status.has_succeeded and job.failed_items
+    some = [(retry_failed_items.__name__, "Retry failed items")] if has_failed_items else []
+    return [*some, (retry_selected.__name__, "Retry this job")]
+
+
+def _act(
+    jobs: admin.ModelAdmin[Job],
+    request: HttpRequest,
+    queryset: QuerySet[Job],
+    act: Act,
+    *,
+    done: str,
+    participle: str,
+) -> None:
+    chosen = list(queryset.prefetch_related(None))
+    refused = act([job.pk for job in chosen], by=user_name_of(request))
+    if changed := [job for job in chosen if job.pk not in refused]:
+        jobs.message_user(request, done.format(_jobs(len(changed))), messages.SUCCESS)
+        message = f"Requested to be {participle}."
+        LogEntry.objects.log_actions(user_id_of(request), changed, CHANGE, message)
+    if refused:
+        rest = len(refused) - MAX_REASONS
+        reasons = [str(reason) for reason in list(refused.values())[:MAX_REASONS]]
+        shown = [*reasons, *([f"And {rest} more."] if rest > 0 else [])]
+        text = f"Could not be {participle}: {_jobs(len(refused))}. {' '.join(shown)}"
+        jobs.message_user(request, text, messages.WARNING)
 
 
 def _jobs(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Stages, workers and events of a job, as read-only tables on its page."""
+"""Attempts, stages, workers and events of a job, as read-only tables on its page."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timestamp
-from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.stages import shown_percent
-from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import AttemptStatus, EventLevel, StageStatus, WorkerStatus
 
 MAX_ROWS = 50
 COUNTS = ("processed", "total", "in_flight", "failed", "unit")
@@ -56,6 +56,31 @@ class ReadOnlyInline(Inline):
         return False
 
     has_change_permission = has_delete_permission = has_add_permission
+
+
+class AttemptInline(ReadOnlyInline):
+    model = JobAttempt
+    empty_text = "No attempt has ended yet."
+    ordering = ("-number",)
+    verbose_name_plural = f"ended attempts (the latest {MAX_ROWS}, newest first)"
+    fields = ("number", "shown_status", "started", "finished", "took", "failed_items", "error")
+    readonly_fields = ("shown_status", "started", "finished", "took")
+
+    @admin.display(description="status")
+    def shown_status(self, attempt: JobAttempt) -> SafeString:
+        return mark(AttemptStatus(attempt.status))
+
+    @admin.display(description="started")
+    def started(self, attempt: JobAttempt) -> str:
+        return timestamp(attempt.started_at)
+
+    @admin.display(description="finished")
+    def finished(self, attempt: JobAttempt) -> str:
+        return timestamp(attempt.finished_at)
+
+    @admin.display(description="took")
+    def took(self, attempt: JobAttempt) -> str:
+        return duration(attempt.started_at, attempt.finished_at)
 
 
 class StageInline(ReadOnlyInline):

@@ -18,10 +18,10 @@ from django.utils.safestring import SafeString, mark_safe
 from ingestion_progress import tracker
 from ingestion_progress.admin import actions, display
 from ingestion_progress.admin.display import EMPTY
-from ingestion_progress.admin.inlines import EventInline, StageInline, WorkerInline
+from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.admin.search import MAX_SEARCHED, FirstPages, found_jobs
 from ingestion_progress.exceptions import InvalidBatch, InvalidTransition
-from ingestion_progress.models import Job, JobEvent, Stage, Worker, clean_batch
+from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker, clean_batch
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.web import formatting
 
@@ -38,7 +38,8 @@ SUMMARY = (
 )
 TIMING = (
     ("created_at", "started_at", "finished_at"),
-    ("elapsed", "remaining", "cancel_requested_at"),
+    ("elapsed", "remaining"),
+    ("cancel_requested_at", "cancel_requested_by", "cancel_acknowledged_at"),
 )
 COUNTS = (
     ("total_chunks", "total_images", "error_count"),
@@ -47,7 +48,8 @@ COUNTS = (
     "counters",
 )
 RECORD = (
-    ("attempt", "epoch", "revision"),
+    ("attempt", "failed_attempts", "epoch", "revision"),
+    ("task", "writer", "queued_at", "retry_at"),
     ("event_count", "heartbeat_at", "updated_at"),
 )
 
@@ -76,7 +78,7 @@ class BatchFilter(admin.SimpleListFilter):
 
 @admin.register(Job)
 class JobAdmin(JobModelAdmin):
-    """Read-only, apart from cancelling and deleting: only the tracker writes."""
+    """Read-only, apart from cancelling, retrying and deleting: only the tracker writes."""
 
     list_display = (
         "document",
@@ -98,7 +100,12 @@ class JobAdmin(JobModelAdmin):
     # Without a count of all rows, whose cost grows with the table.
     show_full_result_count = False
     paginator = FirstPages
-    actions = (actions.cancel_jobs, actions.delete_selected)
+    actions = (
+        actions.cancel_jobs,
+        actions.retry_selected,
+        actions.retry_failed_items,
+        actions.delete_selected,
+    )
 
     fieldsets = (
         (None, {"fields": SUMMARY}),
@@ -107,7 +114,7 @@ class JobAdmin(JobModelAdmin):
         ("Record", {"fields": RECORD, "classes": ("collapse",)}),
     )
     readonly_fields = ("batch_link", "shown_status", "progress", "liveness", "elapsed", "remaining")
-    inlines = (StageInline, WorkerInline, EventInline)
+    inlines = (StageInline, WorkerInline, AttemptInline, EventInline)
 
     class Media:
         css = {"all": ["ingestion_progress/admin.css"]}
@@ -210,6 +217,7 @@ class JobAdmin(JobModelAdmin):
             "jobs": len(jobs),
             "stages": Stage.objects.filter(job_id__in=ids).count(),
             "workers": Worker.objects.filter(job_id__in=ids).count(),
+            "attempts": JobAttempt.objects.filter(job_id__in=ids).count(),
             "events": JobEvent.objects.filter(job_id__in=ids).count(),
         }
         is_allowed = all(self.has_delete_permission(request, job) for job in jobs)
@@ -232,11 +240,10 @@ class JobAdmin(JobModelAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         job: Job = context["original"]
+        is_permitted = self.has_start_permission(request)
         context |= {
             "live_page_url": display.job_url("job_detail", job),
             "stream_url": display.job_url("job_progress", job),
-            "is_cancellable": not job.is_finished
-            and not job.cancel_requested_at
-            and self.has_start_permission(request),
+            "offered_actions": actions.offered_actions(job) if is_permitted else [],
         }
         return super().render_change_form(request, context, *args, **kwargs)

@@ -1,8 +1,10 @@
-"""A person starts a job again that has ended."""
+"""People start jobs again that have ended."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
+from typing import TypeAlias
 
 from django.utils import timezone
 
@@ -14,10 +16,12 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.statuses import AttemptStatus, Liveness
-from ingestion_progress.tracker.attempts import queue_attempt
-from ingestion_progress.tracker.database import jobs, locked_job, progress_transaction
+from ingestion_progress.tracker.attempts import queue_attempts
+from ingestion_progress.tracker.database import in_chunks, jobs, locked_jobs, progress_transaction
 from ingestion_progress.tracker.endings import NO_HEARTBEAT, record_endings
-from ingestion_progress.tracker.sql import notify_on_commit, write_milestone
+from ingestion_progress.tracker.sql import notify_on_commit, write_milestones
+
+Refusal: TypeAlias = InvalidTransition | JobNotFound | JobNotRepeatable
 
 
 class RetryScope(StrEnum):
@@ -35,29 +39,58 @@ def retry_job(job_id: str, *, only: RetryScope | str = RetryScope.ALL, by: str =
     Raises JobNotFound, JobNotRepeatable without a stored task, or InvalidTransition if the job is
     queued or running, or if nothing of it failed.
     """
+    for refused in retry_jobs([clean_job_id(job_id)], only=only, by=by).values():
+        raise refused
+    return jobs().get(pk=job_id)
+
+
+def retry_jobs(
+    job_ids: Sequence[str], *, only: RetryScope | str = RetryScope.ALL, by: str = ""
+) -> dict[str, Refusal]:
+    """The same for many jobs, in few transactions. Returns, by id, why others are not retried."""
     scope = RetryScope(only)
-    with progress_transaction():
-        job = locked_job(pk=clean_job_id(job_id))
-        if job is None:
-            raise JobNotFound(job_id)
-        _check(job, scope)
-        if not job.is_finished:
-            record_endings([job], AttemptStatus.LOST, NO_HEARTBEAT)
-        write_milestone(job, f"Retry requested by {by}" if by else "Retry requested")
+    refused: dict[str, Refusal] = {}
+    for chunk in in_chunks(job_ids):
+        with progress_transaction():
+            refused |= _retry(chunk, scope, by)
+    return refused
+
+
+def _retry(job_ids: Sequence[str], scope: RetryScope, by: str) -> dict[str, Refusal]:
+    found = locked_jobs(job_ids)
+    problems = {job_id: _problem(job_id, found.get(job_id), scope) for job_id in job_ids}
+    again = [job for job_id, job in found.items() if problems[job_id] is None]
+    if again:
+        _queue(again, scope, by)
+    return {job_id: problem for job_id, problem in problems.items() if problem is not None}
+
+
+def _queue(again: Sequence[Job], scope: RetryScope, by: str) -> None:
+    if lost := [job for job in again if not job.is_finished]:
+        record_endings(lost, AttemptStatus.LOST, NO_HEARTBEAT)
+    write_milestones(again, f"Retry requested by {by}" if by else "Retry requested")
+    from_start: list[Job] = []
+    from_checkpoints: list[Job] = []
+    for job in again:
         job.failed_attempts = 0
         is_complete = job.job_status.has_succeeded and scope is RetryScope.ALL
-        queue_attempt(job, due_at=timezone.now(), keep_checkpoints=not is_complete)
+        (from_start if is_complete else from_checkpoints).append(job)
         notify_on_commit(job.pk)
-    return jobs().get(pk=job.pk)
+    now = timezone.now()
+    queue_attempts(from_start, due_at=now, keep_checkpoints=False)
+    queue_attempts(from_checkpoints, due_at=now)
 
 
-def _check(job: Job, scope: RetryScope) -> None:
-    is_lost = job.liveness(timezone.now()) is Liveness.LOST
-    if not job.is_finished and not is_lost:
+def _problem(job_id: str, job: Job | None, scope: RetryScope) -> Refusal | None:
+    """Why the job cannot be retried."""
+    if job is None:
+        return JobNotFound(job_id)
+    if not job.is_finished and job.liveness(timezone.now()) is not Liveness.LOST:
         problem, code = "be retried; only an ended job can", ErrorCode.JOB_ACTIVE
-        raise InvalidTransition(f"Job {job.pk}", job.status, problem, code)
+        return InvalidTransition(f"Job {job_id}", job.status, problem, code)
     if not job.task:
-        raise JobNotRepeatable(job.pk)
+        return JobNotRepeatable(job_id)
     if scope is RetryScope.FAILED and job.job_status.has_succeeded and not job.failed_items:
         problem, code = "be retried: none of its items failed", ErrorCode.NOTHING_FAILED
-        raise InvalidTransition(f"Job {job.pk}", job.status, problem, code)
+        return InvalidTransition(f"Job {job_id}", job.status, problem, code)
+    return None

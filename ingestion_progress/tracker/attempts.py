@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from django.db.models import Count
 from django.utils import timezone
 
 from ingestion_progress.models import Checkpoint, Job, JobEvent, Stage, Worker, new_epoch
@@ -29,60 +30,76 @@ def this_process() -> str:
     return f"{socket.gethostname()[:200]}/{os.getpid()}"
 
 
-def begin_attempt(job: Job, *, keep_checkpoints: bool) -> None:
-    """Resets the row, which the caller saves: next number, new epoch, counts of a new attempt.
+def begin_attempts(again: Sequence[Job], *, keep_checkpoints: bool) -> None:
+    """Resets the rows, which the caller saves: next number, new epoch, counts of a new attempt.
 
-    The job keeps its log, its stages and, with `keep_checkpoints`, the keys of finished items.
+    A job keeps its log, its stages and, with `keep_checkpoints`, the keys of finished items.
     """
+    logged = rows(JobEvent).filter(job__in=again).order_by().values_list("job")
+    event_counts = dict(logged.annotate(Count("pk")))
     new = Job()
-    for name in RESET_COLUMNS:
-        setattr(job, name, getattr(new, name))
-    job.attempt += 1
-    job.epoch = new_epoch()
-    job.event_count = rows_of(JobEvent, job).count()
+    for job in again:
+        for name in RESET_COLUMNS:
+            setattr(job, name, getattr(new, name))
+        job.attempt += 1
+        job.epoch = new_epoch()
+        job.event_count = event_counts.get(job.pk, 0)
+    checkpoints = rows(Checkpoint).filter(job__in=again)
     if not keep_checkpoints:
-        rows_of(Checkpoint, job).delete()
-    rows_of(Checkpoint, job).update(failed=[])
-    stages = rows_of(Stage, job).order_by("position")
-    write_stages(job, dict(stages.values_list("name", "weight")))
-    write_workers(job)  # the former attempt may still be running
+        checkpoints.delete()
+    checkpoints.update(failed=[])
+    _replace_stages(again, list(rows(Stage).filter(job__in=again)))
+    write_workers(again)  # the former attempt may still be running
 
 
-def queue_attempt(
-    job: Job, *, due_at: datetime | None, reason: str = "", keep_checkpoints: bool = True
+def queue_attempts(
+    again: Sequence[Job],
+    *,
+    due_at: datetime | None,
+    reason: str = "",
+    keep_checkpoints: bool = True,
 ) -> None:
-    """Queues the job's next attempt.
+    """Queues the next attempt of each job.
 
     At `due_at` the job's task is queued; None: whoever delivers the task does so anyway.
     """
-    begin_attempt(job, keep_checkpoints=keep_checkpoints)
-    now = max(timezone.now(), job.created_at)
-    job.status = JobStatus.QUEUED
-    job.queued_at = job.updated_at = now
-    job.retry_at = due_at
-    job.error = clean_text(reason, MAX_MESSAGE_LENGTH)
-    job.revision += 1
-    job.save(using=progress_alias())
+    begin_attempts(again, keep_checkpoints=keep_checkpoints)
+    for job in again:
+        job.status = JobStatus.QUEUED
+        job.queued_at = job.updated_at = max(timezone.now(), job.created_at)
+        job.retry_at = due_at
+        job.error = clean_text(reason, MAX_MESSAGE_LENGTH)
+        job.revision += 1
+        job.save(using=progress_alias())
 
 
 def write_stages(job: Job, weights: Mapping[str, float]) -> None:
     """Replaces the stages of the job. What its checkpoints hold counts as processed."""
-    done = {each.stage: each.done_count for each in rows_of(Checkpoint, job)}
     former = {stage.name: stage for stage in rows_of(Stage, job)}
+    stages = [former.get(name, Stage(job=job, name=name)) for name in weights]
+    for position, stage in enumerate(stages):
+        stage.position, stage.weight = position, weights[stage.name]
+    _replace_stages([job], stages)
+
+
+def _replace_stages(again: Sequence[Job], former: Sequence[Stage]) -> None:
+    checkpoints = rows(Checkpoint).filter(job__in=again)
+    done = {(each.job_id, each.stage): each.done_count for each in checkpoints}
     stages = []
-    for position, (name, weight) in enumerate(weights.items()):
-        stage = Stage(job=job, name=name, position=position, weight=weight)
-        if done.get(name) and name in former:
-            stage.processed = done[name]
-            stage.total, stage.unit = former[name].total, former[name].unit
-        stages.append(stage)
-    rows_of(Stage, job).delete()
+    for stage in former:
+        new = Stage(
+            job_id=stage.job_id, name=stage.name, position=stage.position, weight=stage.weight
+        )
+        if processed := done.get((stage.job_id, stage.name), 0):
+            new.processed, new.total, new.unit = processed, stage.total, stage.unit
+        stages.append(new)
+    rows(Stage).filter(job__in=again).delete()
     rows(Stage).bulk_create(stages)
 
 
-def write_workers(job: Job) -> None:
-    """Replaces the pool of the job."""
-    rows_of(Worker, job).delete()
+def write_workers(again: Sequence[Job]) -> None:
+    """Replaces the pool of each job."""
+    rows(Worker).filter(job__in=again).delete()
     rows(Worker).bulk_create(
-        Worker(job=job, number=number) for number in range(1, job.pool_size + 1)
+        Worker(job=job, number=number) for job in again for number in range(1, job.pool_size + 1)
     )

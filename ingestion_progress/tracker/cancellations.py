@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from django.db.models import F
 from django.utils import timezone
@@ -12,12 +13,17 @@ from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
-from ingestion_progress.tracker.database import jobs, progress_transaction
+from ingestion_progress.tracker.database import (
+    in_chunks,
+    jobs,
+    locked_jobs,
+    progress_transaction,
+)
 from ingestion_progress.tracker.endings import end_locked_jobs
 from ingestion_progress.tracker.plan import clean_text
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestones
 
-JOBS_PER_TRANSACTION = 200
+Refusal: TypeAlias = InvalidTransition | JobNotFound
 
 
 def request_cancellation(job_id: str, *, by: str = "") -> Job:
@@ -25,35 +31,32 @@ def request_cancellation(job_id: str, *, by: str = "") -> Job:
 
     Raises JobNotFound, or InvalidTransition if the job has ended.
     """
-    for refused in request_cancellations([clean_job_id(job_id)], by=by):
+    for refused in request_cancellations([clean_job_id(job_id)], by=by).values():
         raise refused
     return jobs().get(pk=job_id)
 
 
-def request_cancellations(
-    job_ids: Sequence[str], *, by: str = ""
-) -> list[InvalidTransition | JobNotFound]:
-    """The same for many jobs, in few transactions. Returns why the others were not cancelled."""
-    refused: list[InvalidTransition | JobNotFound] = []
-    for start in range(0, len(job_ids), JOBS_PER_TRANSACTION):
+def request_cancellations(job_ids: Sequence[str], *, by: str = "") -> dict[str, Refusal]:
+    """The same for many jobs, in few transactions. Returns, by id, why others cannot be."""
+    refused: dict[str, Refusal] = {}
+    for chunk in in_chunks(job_ids):
         with progress_transaction():
-            refused += _cancel(job_ids[start : start + JOBS_PER_TRANSACTION], by)
+            refused |= _cancel(chunk, by)
     return refused
 
 
-def _cancel(job_ids: Sequence[str], by: str) -> list[InvalidTransition | JobNotFound]:
-    # In one order, so that two people who cancel the same jobs cannot deadlock.
-    found = jobs().select_for_update().filter(pk__in=job_ids).order_by("pk").in_bulk()
+def _cancel(job_ids: Sequence[str], by: str) -> dict[str, Refusal]:
+    found = locked_jobs(job_ids)
     now = timezone.now()
     at_once, asked = [], []
-    refused: list[InvalidTransition | JobNotFound] = []
+    refused: dict[str, Refusal] = {}
     for job_id in job_ids:
         job = found.get(job_id)
         if job is None:
-            refused.append(JobNotFound(job_id))
+            refused[job_id] = JobNotFound(job_id)
         elif job.is_finished:
             ended = ErrorCode.JOB_FINISHED
-            refused.append(InvalidTransition(f"Job {job_id}", job.status, "be cancelled", ended))
+            refused[job_id] = InvalidTransition(f"Job {job_id}", job.status, "be cancelled", ended)
         elif job.job_status is JobStatus.QUEUED or job.liveness(now) is Liveness.LOST:
             at_once.append(job)
         elif job.cancel_requested_at is None:

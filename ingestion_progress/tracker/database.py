@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +20,8 @@ from django.db.models import Model, QuerySet
 from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
+
+JOBS_PER_TRANSACTION = 200
 
 Result = TypeVar("Result")
 Row = TypeVar("Row", bound=Model)
@@ -54,6 +56,17 @@ def rows_of(model: type[Row], job: Job, **conditions: str) -> QuerySet[Row]:
 def locked_job(**conditions: str) -> Job | None:
     """The job that matches, locked until the transaction ends."""
     return jobs().select_for_update().filter(**conditions).first()
+
+
+def locked_jobs(job_ids: Sequence[str]) -> dict[str, Job]:
+    """Those that exist, by id. Locked in one order, so that two who lock them cannot deadlock."""
+    return jobs().select_for_update().filter(pk__in=job_ids).order_by("pk").in_bulk()
+
+
+def in_chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """As many ids as one transaction should lock."""
+    for start in range(0, len(job_ids), JOBS_PER_TRANSACTION):
+        yield job_ids[start : start + JOBS_PER_TRANSACTION]
 
 
 def is_transient(error: Exception) -> bool:

@@ -22,7 +22,7 @@ from ingestion_progress.models.statuses import (
     StageStatus,
     WorkerStatus,
 )
-from ingestion_progress.tracker.attempts import queue_attempt
+from ingestion_progress.tracker.attempts import queue_attempts
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.database import (
     jobs,
@@ -104,7 +104,7 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
         notify_on_commit(job.pk)
         job.failed_attempts = failures
         due_at = timezone.now() + timedelta(seconds=pause_seconds(failures))
-        queue_attempt(job, due_at=due_at if job.task else None, reason=reason)
+        queue_attempts([job], due_at=due_at if job.task else None, reason=reason)
 
 
 def pause_seconds(failures: int) -> float:

@@ -16,7 +16,7 @@ from ingestion_progress.exceptions import (
 from ingestion_progress.models import Checkpoint, Job, Stage, clean_job_id
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus, Liveness
 from ingestion_progress.tracker.attempts import (
-    begin_attempt,
+    begin_attempts,
     this_process,
     write_stages,
     write_workers,
@@ -170,7 +170,7 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         existing = jobs().filter(pk=plan.job_id).first()
         raise JobExists(plan.job_id, existing.status if existing else "taken") from None
     write_stages(job, plan.weights or stage_weights(None))
-    write_workers(job)
+    write_workers([job])
     return job
 
 
@@ -197,7 +197,7 @@ def _run(job: Job, plan: JobPlan) -> None:
     if plan.weights is not None:
         write_stages(job, plan.weights)
     if plan.weights is not None or plan.workers:
-        write_workers(job)
+        write_workers([job])
 
 
 def _failures_of_lost(job: Job) -> int:
@@ -217,6 +217,6 @@ def _begin_again(
             record_endings([job], AttemptStatus.LOST, NO_HEARTBEAT)
         else:
             record_endings([job], AttemptStatus.INTERRUPTED)
-    begin_attempt(job, keep_checkpoints=keep_checkpoints)
+    begin_attempts([job], keep_checkpoints=keep_checkpoints)
     job.failed_attempts = failed_attempts
     _run(job, plan)

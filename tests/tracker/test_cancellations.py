@@ -8,8 +8,9 @@ from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.models import Job, JobAttempt, Stage
 from ingestion_progress.models.statuses import JobStatus, StageStatus
 from ingestion_progress.tracker import queue_job, request_cancellation
-from ingestion_progress.tracker.cancellations import JOBS_PER_TRANSACTION, request_cancellations
+from ingestion_progress.tracker.cancellations import request_cancellations
 from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.database import JOBS_PER_TRANSACTION
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
@@ -32,7 +33,7 @@ def test_many_jobs_end_or_are_asked_and_each_refusal_has_its_reason():
     finish_attempt(over, JobChanges(), JobStatus.FAILED)
     Stage.objects.filter(job="running-0").update(status=StageStatus.IN_PROGRESS)
     refused = request_cancellations([*waiting, "nobody", *busy, "over"], by="anna")
-    assert [str(each) for each in refused] == [
+    assert [str(each) for each in refused.values()] == [
         "Job not found: nobody",
         "Job over is failed and cannot be cancelled.",
     ]
@@ -54,7 +55,7 @@ def test_twice_as_many_jobs_cost_no_more_statements():
         with CaptureQueriesContext(
             connection,
         ) as captured:
-            assert request_cancellations(ids) == []
+            assert request_cancellations(ids) == {}
         return len(captured)
 
     assert statements(6) == statements(3)
@@ -63,7 +64,7 @@ def test_twice_as_many_jobs_cost_no_more_statements():
 def test_more_jobs_than_fit_one_transaction_are_all_cancelled():
     Job.objects.bulk_create(Job(id=f"{n:04}") for n in range(JOBS_PER_TRANSACTION + 1))
     ids = list(Job.objects.values_list("pk", flat=True))
-    assert request_cancellations(ids) == []
+    assert request_cancellations(ids) == {}
     assert Job.objects.filter(status=JobStatus.CANCELLED).count() == len(ids)
 
 
