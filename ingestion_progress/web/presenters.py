@@ -50,7 +50,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "name": _name(job),
         "liveness": state.liveness or "",
         "notice": _notice(state, next_attempt),
-        "next_attempt": _next_attempt(next_attempt, now),
+        "next_attempt": next_attempt_text(next_attempt, now),
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
         "activity": _activity(progress),
@@ -135,7 +135,7 @@ def _notice(state: JobStateEventData, next_attempt: NextAttemptEventData | None)
     return "stopping" if state.cancel_requested else f"liveness-{state.liveness}"
 
 
-def _next_attempt(data: NextAttemptEventData | None, now: datetime) -> str:
+def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
     if data is None:
         return ""
     due_in_ms = None if data.due_at is None else round((data.due_at - now.timestamp()) * 1000)

@@ -19,8 +19,12 @@ from ingestion_progress.feed import feed, poller
 from ingestion_progress.management.terminal import views
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, WorkerStatus
+from ingestion_progress.recovery.rescue import report_death
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import delete_job, fail_job, queue_job, request_cancellation, track
+from ingestion_progress.tracker.attempts import this_process
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.wire.schemas import PipelineProgressEventData
 from ingestion_progress.wire.snapshots import load_snapshot
 from tests.support.following import exit_code, read_until, running
@@ -74,6 +78,28 @@ def test_job_that_is_deleted_meanwhile_is_unknown(steps) -> None:
     with pytest.raises(CommandError, match="Job not found: job-1") as caught:
         call_command("follow", "job-1")
     assert caught.value.returncode == 2
+
+
+def test_job_that_is_queued_again_is_followed_through_its_attempts(steps, capsys) -> None:
+    plan = JobPlan("report.pdf", job_id="job-1", stages=["parsing"], task="shop.tasks.ingest")
+    start_attempt(plan)
+    again = track("report.pdf", job_id="job-1", stages=["parsing"])
+    steps += [lambda: report_death(this_process()), again.start, again.complete]
+    assert exit_code("job-1") == 0
+    first, waiting, second, end = capsys.readouterr().out.splitlines()
+    assert "running" in first
+    assert "attempt" not in first
+    assert re.match(r" *0.0%  queued  attempt 2  report.pdf  Waiting to continue: attempt", waiting)
+    assert waiting.endswith("Its worker died.")
+    assert re.match(r" *0.0%  running  attempt 2  report.pdf", second)
+    assert re.match(r"100.0%  succeeded  attempt 2  report.pdf", end)
+
+
+def test_silent_job_with_a_task_is_given_time_to_be_rescued(steps, capsys) -> None:
+    running(heartbeat_at=timezone.now() - timedelta(seconds=30), task="shop.tasks.ingest")
+    steps += [lambda: None, lambda: request_cancellation("job-1")]
+    assert exit_code("job-1") == 1
+    assert "cancelled" in capsys.readouterr().out
 
 
 def test_silent_job_is_not_waited_for(steps, capsys) -> None:

@@ -22,7 +22,8 @@ UNSUCCESSFUL, UNKNOWN_JOB, INTERRUPTED = 1, 2, 130
 
 class Command(TerminalCommand):
     help = (
-        "Shows jobs until none of them is active. Stopping it does not stop them. Exit code: "
+        "Shows jobs until none of them is active, through all their attempts. Stopping it does not "
+        "stop them. Exit code: "
         "0 all succeeded, 1 one failed, was cancelled or lost, 2 unknown job."
     )
 

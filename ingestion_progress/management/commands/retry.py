@@ -5,25 +5,36 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.management.age import age
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.models import Job, clean_batch
+from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.recovery import RetryScope, retry_job
+from ingestion_progress.recovery import RetryScope, retry_jobs
 
 
 class Command(TerminalCommand):
-    help = "Queues a new attempt of jobs that have ended. Exit code 1 if one could not be retried."
+    help = (
+        "Queues a new attempt of jobs that have ended. A cancelled job was stopped on purpose: "
+        "name it, or add --cancelled. Exit code 1 if one could not be retried."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("jobs", nargs="*", metavar="JOB_ID")
-        parser.add_argument("--batch", help="The jobs of this batch that did not succeed.")
+        parser.add_argument(
+            "--batch",
+            help="The jobs of this batch that failed or were lost; with --only failed, those that "
+            "succeeded with failed items.",
+        )
         parser.add_argument(
             "--failed", action="store_true", help="All jobs that failed or were lost."
         )
         parser.add_argument(
-            "--since", type=age, metavar="1d", help="With --failed: that ended in this time."
+            "--cancelled", action="store_true", help="With --batch or --failed: cancelled ones too."
+        )
+        parser.add_argument(
+            "--since", type=age, metavar="1d", help="With --batch or --failed: ended in this time."
         )
         parser.add_argument(
             "--only",
@@ -33,17 +44,17 @@ class Command(TerminalCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refused = 0
-        for job_id in _selected(options):
-            try:
-                job = retry_job(job_id, only=options["only"])
-            except IngestionProgressError as error:
-                self.stderr.write(str(error))
-                refused += 1
+        job_ids = _selected(options)
+        refused = retry_jobs(job_ids, only=options["only"])
+        for job_id in job_ids:
+            if job_id in refused:
+                self.stderr.write(str(refused[job_id]))
             else:
-                self.stdout.write(f"{job.pk} is queued: attempt {job.attempt}")
+                self.stdout.write(f"{job_id} is queued again.")
         if refused:
-            raise CommandError(f"Not retried: {refused}")
+            raise CommandError(f"Not retried: {len(refused)}")
+        if not job_ids:
+            self.stdout.write("There is nothing to retry.")
 
 
 def _selected(options: dict[str, Any]) -> list[str]:
@@ -51,14 +62,22 @@ def _selected(options: dict[str, Any]) -> list[str]:
     if sum(chosen) != 1:
         raise CommandError("Name jobs, or say --batch or --failed.")
     if options["jobs"]:
-        return list(options["jobs"])
-    jobs = _unsuccessful()
+        return list(dict.fromkeys(options["jobs"]))
+    jobs = Job.objects.order_by("created_at", "pk")
     if options["batch"]:
-        jobs = jobs.of_batch(clean_batch(options["batch"]))
+        jobs = _in_batch(jobs, options["batch"])
+    if options["batch"] and options["only"] == RetryScope.FAILED:
+        jobs = jobs.filter(status=JobStatus.SUCCEEDED, failed_items__gt=0)
+    else:
+        cancelled = [JobStatus.CANCELLED] if options["cancelled"] else []
+        jobs = jobs.filter(status__in=[JobStatus.FAILED, JobStatus.LOST, *cancelled])
     if options["since"]:
         jobs = jobs.filter(finished_at__gte=timezone.now() - options["since"])
-    return list(jobs.order_by("created_at").values_list("pk", flat=True))
+    return list(jobs.values_list("pk", flat=True))
 
 
-def _unsuccessful() -> Any:
-    return Job.objects.filter(status__in=[JobStatus.FAILED, JobStatus.LOST])
+def _in_batch(jobs: JobQuerySet, batch: str) -> JobQuerySet:
+    try:
+        return jobs.of_batch(clean_batch(batch))
+    except InvalidBatch as invalid:
+        raise CommandError(str(invalid)) from invalid

@@ -5,14 +5,15 @@ import math
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Count
 from django.utils import timezone
 
+from ingestion_progress.conf import conf
 from ingestion_progress.feed import EndReason, Selection, Subscription, get_feed
 from ingestion_progress.feed.job_state import NEVER
 from ingestion_progress.management.terminal.views import Change, JobView, JsonView, MultiJobView
@@ -25,6 +26,7 @@ from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
 ACTIVE, DELETED, UNREADABLE = "active", "deleted", "unreadable"
 TERMINATED = 128 + 15
 INTERVAL_SECONDS = 0.25
+CHECK_SECONDS = 1.0
 
 
 class FollowedJobs:
@@ -76,7 +78,10 @@ class FollowedJobs:
 
 
 class FrameSink:
-    """Collects the frames of a subscription, and yields those that arrive together as a list."""
+    """Collects the frames of a subscription, and yields those that arrive together as a list.
+
+    It yields an empty one every second, because a silent job is given up without a frame.
+    """
 
     def __init__(self, subscription: Subscription) -> None:
         self.is_busy = False
@@ -101,11 +106,11 @@ class FrameSink:
 
     async def __aiter__(self) -> AsyncIterator[list[Frame]]:
         while self._frames or not self.is_busy:
-            await self._arrived.wait()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._arrived.wait(), CHECK_SECONDS)
             self._arrived.clear()
             frames, self._frames = self._frames, []
-            if frames:
-                yield frames
+            yield frames
 
 
 async def follow(
@@ -115,7 +120,7 @@ async def follow(
     is_once: bool = False,
     waits_for_lost: bool = False,
 ) -> FollowedJobs:
-    """Shows the jobs until none is active, or until all active ones are lost.
+    """Shows the jobs until none is active, or until all active ones are lost and not rescued.
 
     Raises CommandError if the database is down at the start; a later failure does not end it.
     """
@@ -129,7 +134,7 @@ async def follow(
         with view.display:
             async for frames in FrameSink(subscription):
                 view.show(jobs.take(frames))
-                if is_once or (jobs.are_lost and not waits_for_lost):
+                if (is_once and frames) or (jobs.are_lost and not waits_for_lost):
                     return jobs
     finally:
         feed.unsubscribe(subscription)
@@ -185,4 +190,8 @@ def _sort_key(change: Change) -> tuple[datetime, datetime]:
 
 
 def _is_lost(snapshot: Snapshot) -> bool:
-    return snapshot.job.liveness(timezone.now()) is Liveness.LOST
+    """Also if nothing has rescued the job for two more leases."""
+    job, now = snapshot.job, timezone.now()
+    leases = 2 * timedelta(seconds=conf.lost_after_seconds)
+    is_silent = job.liveness(now) is Liveness.LOST
+    return is_silent and (not job.task or job.liveness(now - leases) is Liveness.LOST)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from ingestion_progress.models.statuses import Liveness
 from ingestion_progress.web import formatting
+from ingestion_progress.web.presenters import next_attempt_text
 from ingestion_progress.wire.schemas import StageProgressSchema
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -29,6 +30,7 @@ def line(snapshot: Snapshot, now: datetime) -> str:
     parts = [
         f"{progress.overall_progress_percent:5.1f}%",
         job.status,
+        f"attempt {job.attempt}" if job.attempt > 1 else "",
         progress.document_name or progress.document_id,
         ", ".join(f"{stage.name} {counts(stage)}" for stage in begun),
         warning(snapshot, now),
@@ -41,7 +43,8 @@ def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
     """A new line is printed when this changes."""
     job, stages = snapshot.job, [stage.status for stage in snapshot.stages]
     percent_step = snapshot.overall_percent // PERCENT_PER_LINE
-    return job.status, job.liveness(now), job.cancel_requested_at, stages, percent_step
+    asked_at = job.cancel_requested_at
+    return job.status, job.attempt, job.liveness(now), asked_at, stages, percent_step
 
 
 def warning(snapshot: Snapshot, now: datetime) -> str:
@@ -49,7 +52,10 @@ def warning(snapshot: Snapshot, now: datetime) -> str:
     job = snapshot.job
     match job.liveness(now):
         case Liveness.STARVED:
-            return f"Queued for {_since(job.created_at, now)}: is a worker running?"
+            queued_at = job.retry_at or job.queued_at or job.created_at
+            return f"Queued for {_since(queued_at, now)}: is a worker running?"
+        case Liveness.QUEUED:
+            return next_attempt_text(snapshot.next_attempt(), now)
         case Liveness.STALLED:
             return f"Alive, but without progress for {_since(job.updated_at, now)}."
         case Liveness.LOST:

@@ -219,6 +219,8 @@ def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datet
     job, timing = snapshot.job, progress.timing
     status, liveness = job.status, job.liveness(now)
     shown = f"{status}, {liveness.value}" if liveness and liveness != status else status
+    if job.attempt > 1:
+        shown += f", attempt {job.attempt}"
     times = formatting.duration(timing.elapsed_ms) + " so far" * (not job.is_finished)
     if left := formatting.remaining(timing.estimated_remaining_ms):
         times += f", {left}"

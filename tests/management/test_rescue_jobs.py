@@ -1,0 +1,87 @@
+"""`manage.py rescue_jobs`, with processes that are killed."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.live import LiveProject
+
+pytestmark = pytest.mark.once
+
+WORK = """
+import sys, time
+from ingestion_progress import track
+with track("report.pdf", job_id=sys.argv[1], stages=["parsing"], task=sys.argv[2]) as job:
+    job.stage("parsing", total=10).advance(3)
+    job.flush()
+    time.sleep(60)
+"""
+READ = """
+import json, sys
+from ingestion_progress.models import Job
+job = Job.objects.get(pk=sys.argv[1])
+endings = [(each.number, each.status, each.error) for each in job.attempts.all()]
+print(json.dumps([job.status, job.attempt, job.writer, endings]))
+"""
+TASK = "shop.tasks.ingest"
+
+
+def killed(project: LiveProject, job_id: str, task: str = TASK) -> str:
+    """Starts the job in a process, and kills it. Returns its writer."""
+    process = project.python(WORK, job_id, task)
+    project.wait_for_job(job_id)
+    writer = project.ask(READ, job_id)[2]
+    assert writer.endswith(f"/{process.pid}")
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return writer
+
+
+def catches(pid: int, number: int) -> bool:
+    """Has the process a handler for the signal? Works on Linux only."""
+    (mask,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+@pytest.fixture
+def job_id(request: pytest.FixtureRequest, database_url: str) -> str:
+    return f"{request.node.originalname}-{database_url[:4]}"
+
+
+def test_job_of_a_process_that_is_said_to_have_died_waits_for_its_next_attempt(project, job_id):
+    writer = killed(project, job_id)
+    assert project.manage("rescue_jobs", "--died", writer).startswith("1 lost")
+    status, attempt, _, endings = project.ask(READ, job_id)
+    assert (status, attempt) == ("queued", 2)
+    assert endings == [[1, "lost", "Its worker died."]]
+    assert "1 lost" not in project.manage("rescue_jobs", "--died", writer)
+
+
+def test_one_run_finds_a_job_without_heartbeats(project, job_id):
+    killed(project, job_id)
+    time.sleep(1)
+    said = project.manage("rescue_jobs", "--once", LOST_AFTER_SECONDS="1", HEARTBEAT_SECONDS="0.3")
+    assert "1 lost" in said
+    assert project.ask(READ, job_id)[:2] == ["queued", 2]
+
+
+def test_job_without_a_task_is_lost_for_good(project, job_id):
+    writer = killed(project, job_id, task="")
+    project.manage("rescue_jobs", "--died", writer)
+    status, attempt, _, endings = project.ask(READ, job_id)
+    assert (status, attempt, len(endings)) == ("lost", 1, 1)
+
+
+def test_service_ends_at_sigterm(project):
+    process = project.spawn(sys.executable, "manage.py", "rescue_jobs")
+    while not catches(process.pid, signal.SIGTERM):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(20) == 0
