@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from django.utils import timezone
-
 from ingestion_progress.exceptions import InvalidTransition, JobNotFound, JobSuperseded
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker import JobTracker, Stages, delete_job, track
 from ingestion_progress.tracker.registry import STARTED_AGAIN, TrackerRegistry, call_writer
@@ -70,12 +69,12 @@ class PipelineProgressManager:
         )
         tracker.start()
         self._trackers.keep(tracker)
-        return self._snapshot(document_id).progress(timezone.now())
+        return self._snapshot(document_id).progress(database_now())
 
     def get_progress(self, document_id: str) -> PipelineProgressEventData | None:
         """The state, with all changes of this process; None for an unknown document."""
         try:
-            return self._snapshot(document_id).progress(timezone.now())
+            return self._snapshot(document_id).progress(database_now())
         except JobNotFound:
             return None
 

@@ -10,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from ingestion_progress.models import Job, Stage
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -50,7 +51,7 @@ def duration(start: datetime | None, end: datetime | None) -> str:
     """From `start` to `end`, or until now; empty before the start."""
     if start is None:
         return EMPTY
-    length = (end or timezone.now()) - start
+    length = (end or database_now()) - start
     return formatting.duration(max(0, round(length.total_seconds() * 1000)))
 
 

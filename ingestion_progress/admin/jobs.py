@@ -11,7 +11,6 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
@@ -22,6 +21,7 @@ from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageIn
 from ingestion_progress.admin.search import MAX_SEARCHED, FirstPages, found_jobs
 from ingestion_progress.exceptions import InvalidBatch, InvalidTransition
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker, clean_batch
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.web import formatting
 
@@ -172,17 +172,17 @@ class JobAdmin(JobModelAdmin):
 
     @admin.display(description="remaining")
     def remaining(self, job: Job) -> str:
-        left_ms = display.snapshot(job).progress(timezone.now()).timing.estimated_remaining_ms
+        left_ms = display.snapshot(job).progress(database_now()).timing.estimated_remaining_ms
         return formatting.remaining(left_ms) or EMPTY
 
     @admin.display(description="liveness")
     def shown_liveness(self, job: Job) -> str:
-        liveness = job.liveness(timezone.now())
+        liveness = job.liveness(database_now())
         return display.mark(liveness, liveness.value.capitalize()) if liveness else EMPTY
 
     @admin.display(description="liveness")
     def liveness(self, job: Job) -> str:
-        liveness = job.liveness(timezone.now())
+        liveness = job.liveness(database_now())
         return display.mark(liveness) if liveness else EMPTY
 
     @admin.display(description="errors", ordering="error_count")

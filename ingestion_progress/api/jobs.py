@@ -1,7 +1,6 @@
 """Operations on jobs: list, detail, snapshot, log, cancellation, retry, deletion."""
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from ninja import Query, Router, Status
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +21,7 @@ from ingestion_progress.api.schemas import (
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode, InvalidJobId, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_job_id
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.recovery import RetryScope
 from ingestion_progress.wire.schemas import PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
@@ -49,7 +49,7 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
         jobs = jobs.of_batch(query.batch)
     if query.status:
         jobs = jobs.filter(status__in=query.status)
-    now = timezone.now()
+    now = database_now()
     snapshots = load_snapshots(jobs[query.slice], with_workers=False)
     return JobListSchema(
         items=[describe_job(each, now) for each in snapshots.values()],
@@ -71,7 +71,7 @@ def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
 
     `progress` is the data of `pipeline_progress`, `state` that of `job_state`.
     """
-    return describe_job_in_detail(_snapshot(job_id), timezone.now())
+    return describe_job_in_detail(_snapshot(job_id), database_now())
 
 
 @router.get(
@@ -96,7 +96,7 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     if conditional is not None and conditional is not response:
         return conditional
     snapshot = load_snapshots([job])[job.id]
-    response.content = snapshot.progress(timezone.now()).model_dump_json()
+    response.content = snapshot.progress(database_now()).model_dump_json()
     return response
 
 
@@ -136,7 +136,7 @@ def list_job_events(
 def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     """Asks a running job to stop at its next step. Cancels a queued job immediately."""
     tracker.request_cancellation(_valid_id(job_id), by=permissions.user_name_of(request))
-    return Status(202, describe_job(_snapshot(job_id), timezone.now()))
+    return Status(202, describe_job(_snapshot(job_id), database_now()))
 
 
 class RetryRequest(BaseModel):
@@ -174,7 +174,7 @@ def retry_job(
     """
     only = (wanted or RetryRequest()).only
     recovery.retry_job(_valid_id(job_id), only=only, by=permissions.user_name_of(request))
-    return Status(202, describe_job(_snapshot(job_id), timezone.now()))
+    return Status(202, describe_job(_snapshot(job_id), database_now()))
 
 
 @router.delete(

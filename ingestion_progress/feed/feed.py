@@ -6,8 +6,6 @@ import random
 import time
 from collections.abc import Callable
 
-from django.utils import timezone
-
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
@@ -25,6 +23,7 @@ from ingestion_progress.feed.shutdown import (
 from ingestion_progress.feed.subscription import Subscription
 from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import clean_job_id
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.wire.frames import missing_frame, retry_between
 
 AGE_JITTER = 0.1
@@ -115,7 +114,7 @@ class Feed:
         if selection.job_ids is None:
             self._jobs.active.joining.add(subscription)
             poller.scan_soon()
-        clock, now = self._clock(), timezone.now()
+        clock, now = self._clock(), database_now()
         for job_id in job_ids:
             if not self._is_possible(job_id):
                 subscription.put(job_id, missing_frame(job_id))

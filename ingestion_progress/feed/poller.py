@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
 
-from django.utils import timezone
-
 from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.worker_thread import WorkerThread
 from ingestion_progress.conf import conf
@@ -18,6 +16,7 @@ from ingestion_progress.feed.job_state import refreshed
 from ingestion_progress.feed.queries import Changes, LastSeen, Scope, read_changes
 from ingestion_progress.feed.read_schedule import ReadSchedule
 from ingestion_progress.feed.watched_jobs import WatchedJobs
+from ingestion_progress.models.clock import database_now
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ class Poller:
         known = jobs.last_seen(job_ids, clock)
         # A job that is added from here on may be written after this read, and is read again.
         asked_for, schedule.unread = schedule.unread, set()
-        now, scan, was_scan_due = timezone.now(), None, schedule.is_scan_due
+        now, scan, was_scan_due = database_now(), None, schedule.is_scan_due
         if is_scan:
             schedule.is_scan_due = False
             if jobs.are_all_watched:
@@ -141,7 +140,7 @@ class Poller:
         if scan.joining:
             self._schedule.joined(clock)
             stale = self._jobs.stale(clock)
-            fresh = await self._reader.run(refreshed, stale, timezone.now(), scan.now)
+            fresh = await self._reader.run(refreshed, stale, database_now(), scan.now)
             self._jobs.replace(stale, fresh, clock)
         self._jobs.complete(scan, clock)
 

@@ -9,6 +9,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH, new_epoch, new_job_id
 from ingestion_progress.models.statuses import JobStatus, Liveness
 
@@ -44,7 +45,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def stalled(self) -> JobQuerySet:
         """Running and with a heartbeat, but unchanged for too long."""
-        now = timezone.now()
+        now = database_now()
         return self.running().filter(
             heartbeat_at__gt=now - timedelta(seconds=conf.lost_after_seconds),
             updated_at__lte=now - timedelta(seconds=conf.stalled_after_seconds),
@@ -52,7 +53,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def silent(self) -> JobQuerySet:
         """Running, but without a heartbeat for too long."""
-        now = timezone.now()
+        now = database_now()
         return self.running().filter(
             heartbeat_at__lte=now - timedelta(seconds=conf.lost_after_seconds)
         )

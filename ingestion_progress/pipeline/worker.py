@@ -14,7 +14,6 @@ from typing import Any
 
 from django.db import connections
 from django.db.models import QuerySet
-from django.utils import timezone
 from django_tasks_db.compat import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
@@ -23,6 +22,7 @@ from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.models import Job
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.recovery.rescue import queue_due_tasks, report_death, rescue_pass
 from ingestion_progress.recovery.rescuer import passes
@@ -162,7 +162,7 @@ def recover_abandoned(worker_id: str = "") -> None:
     for task in others:
         if job_id_of(task) in ended or not Job.objects.filter(pk=job_id_of(task)).exists():
             task.set_failed(OrphanedTask("Its worker was killed."))
-    limit = timezone.now() - timedelta(seconds=app_conf.lost_after_seconds)
+    limit = database_now() - timedelta(seconds=app_conf.lost_after_seconds)
     requeue(_running_tasks().filter(started_at__lt=limit))
 
 
@@ -199,7 +199,7 @@ def _recover_regularly(is_stopped: threading.Event, worker_id: str) -> None:
 
 def _exit_if_a_cancelled_job_goes_on() -> None:
     """Cancels a job of this process that has not stopped in time, and ends the process."""
-    limit = timezone.now() - timedelta(seconds=conf.cancel_limit_seconds)
+    limit = database_now() - timedelta(seconds=conf.cancel_limit_seconds)
     own = Job.objects.running().filter(writer=this_process(), cancel_requested_at__lt=limit)
     if conf.cancel_limit_seconds and own.exists():
         logger.error("worker_ended_by_cancellation", extra={"jobs": [job.pk for job in own]})

@@ -85,7 +85,8 @@ def _take_turn() -> bool:
     if not watch.filter(is_due).exists():
         if watch.exists():
             return False
-        return bool(watch.bulk_create([RescueWatch(id=1)], ignore_conflicts=True))
+        first = RescueWatch(id=1, watching_since=Now(), last_pass_at=Now())
+        return bool(watch.bulk_create([first], ignore_conflicts=True))
     after_gap = When(last_pass_at__lte=Now() - lease / 2, then=Now())
     turn = watch.filter(is_due).update(
         watching_since=Case(after_gap, default=F("watching_since")), last_pass_at=Now()

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
-from django.utils import timezone
-
 from ingestion_progress.exceptions import (
     ErrorCode,
     InvalidTransition,
@@ -15,6 +13,7 @@ from ingestion_progress.exceptions import (
     JobNotRepeatable,
 )
 from ingestion_progress.models import Job, clean_job_id
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import AttemptStatus, Liveness
 from ingestion_progress.tracker.attempts import queue_attempts
 from ingestion_progress.tracker.database import in_chunks, jobs, locked_jobs, progress_transaction
@@ -76,7 +75,7 @@ def _queue(again: Sequence[Job], scope: RetryScope, by: str) -> None:
         is_complete = job.job_status.has_succeeded and scope is RetryScope.ALL
         (from_start if is_complete else from_checkpoints).append(job)
         notify_on_commit(job.pk)
-    now = timezone.now()
+    now = database_now()
     queue_attempts(from_start, due_at=now, keep_checkpoints=False)
     queue_attempts(from_checkpoints, due_at=now)
 
@@ -85,7 +84,7 @@ def _problem(job_id: str, job: Job | None, scope: RetryScope) -> Refusal | None:
     """Why the job cannot be retried."""
     if job is None:
         return JobNotFound(job_id)
-    if not job.is_finished and job.liveness(timezone.now()) is not Liveness.LOST:
+    if not job.is_finished and job.liveness(database_now()) is not Liveness.LOST:
         problem, code = "be retried; only an ended job can", ErrorCode.JOB_ACTIVE
         return InvalidTransition(f"Job {job_id}", job.status, problem, code)
     if not job.task:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from django.db.models import Count
-from django.utils import timezone
 
 from ingestion_progress.models import Checkpoint, Job, JobEvent, Stage, Worker, new_epoch
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker.database import progress_alias, rows, rows_of
@@ -66,7 +66,7 @@ def queue_attempts(
     begin_attempts(again, keep_checkpoints=keep_checkpoints)
     for job in again:
         job.status = JobStatus.QUEUED
-        job.queued_at = job.updated_at = max(timezone.now(), job.created_at)
+        job.queued_at = job.updated_at = max(database_now(), job.created_at)
         job.retry_at = due_at
         job.error = clean_text(reason, MAX_MESSAGE_LENGTH)
         job.revision += 1

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-from django.utils import timezone
-
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, ThreadCounts
 from ingestion_progress.tracker.database import is_transient
@@ -83,7 +82,7 @@ class Buffer:
         kind: str = "",
     ) -> None:
         """Adds a line to the job's log; one of level `error` counts as an error of this kind."""
-        now = timezone.now()
+        now = database_now()
         entry = EventEntry(at=now, level=EventLevel(level), message=message, stage=stage, item=item)
         if entry.level is not EventLevel.ERROR:
             with self.change() as changes:
@@ -97,7 +96,7 @@ class Buffer:
 
     def add_failure(self, reason: str, kind: str = "") -> None:
         """Groups the reason for which the attempt is about to fail. Its end logs it."""
-        group = error_group(reason, at=timezone.now(), kind=kind)
+        group = error_group(reason, at=database_now(), kind=kind)
         with self.lock:
             self.changes.errors.add(group)
 

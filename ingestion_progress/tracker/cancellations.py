@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from django.db.models import F
-from django.utils import timezone
 
 from ingestion_progress.exceptions import ErrorCode, InvalidTransition, JobNotFound
 from ingestion_progress.models import Job, clean_job_id
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
@@ -47,7 +47,7 @@ def request_cancellations(job_ids: Sequence[str], *, by: str = "") -> dict[str, 
 
 def _cancel(job_ids: Sequence[str], by: str) -> dict[str, Refusal]:
     found = locked_jobs(job_ids)
-    now = timezone.now()
+    now = database_now()
     at_once, asked = [], []
     refused: dict[str, Refusal] = {}
     for job_id in job_ids:
@@ -83,7 +83,7 @@ def _end(waiting: Sequence[Job], by: str) -> None:
 
 def _ask(running: Sequence[Job], by: str) -> None:
     revision = F("revision") + 1
-    _rows(running).update(cancel_requested_at=timezone.now(), revision=revision, **_requester(by))
+    _rows(running).update(cancel_requested_at=database_now(), revision=revision, **_requester(by))
     for job in running:
         notify_on_commit(job.pk)
 

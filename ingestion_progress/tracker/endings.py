@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import F
-from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition
 from ingestion_progress.models import Job, JobAttempt, Worker
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.stages import Stage
 from ingestion_progress.models.statuses import (
@@ -103,7 +103,7 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
         write_milestone(job, f"{ending.label}: {reason}", EventLevel.WARNING)
         notify_on_commit(job.pk)
         job.failed_attempts = failures
-        due_at = timezone.now() + timedelta(seconds=pause_seconds(failures))
+        due_at = database_now() + timedelta(seconds=pause_seconds(failures))
         queue_attempts([job], due_at=due_at if job.task else None, reason=reason)
 
 
@@ -123,7 +123,7 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
 def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") -> None:
     """The same for several jobs, in as many statements as for one."""
     # This host's clock may be behind that of the host that wrote the start.
-    now = max(timezone.now(), *(job.started_at or job.created_at for job in ended))
+    now = max(database_now(), *(job.started_at or job.created_at for job in ended))
     has_succeeded = status is JobStatus.SUCCEEDED
     ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
     count = (
@@ -158,7 +158,7 @@ def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "")
     """
     if status is AttemptStatus.LOST:
         for job in ended:
-            write_errors(job, [error_group(error, at=timezone.now(), kind=status.value)])
+            write_errors(job, [error_group(error, at=database_now(), kind=status.value)])
     rows(JobAttempt).bulk_create(
         (
             JobAttempt(
@@ -168,7 +168,7 @@ def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "")
                 status=status,
                 started_at=job.started_at,
                 finished_at=job.finished_at
-                or max(timezone.now(), job.started_at or job.created_at),
+                or max(database_now(), job.started_at or job.created_at),
                 failed_items=job.failed_items,
                 error=clean_text(error, MAX_MESSAGE_LENGTH),
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.db import IntegrityError
-from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import (
@@ -14,6 +13,7 @@ from ingestion_progress.exceptions import (
     JobNotFound,
 )
 from ingestion_progress.models import Checkpoint, Job, Stage, clean_job_id
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus, Liveness
 from ingestion_progress.tracker.attempts import (
     begin_attempts,
@@ -117,7 +117,7 @@ def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
     """Deletes a job with all its rows. Raises JobNotFound, or InvalidTransition while it runs."""
     with progress_transaction():
         job = _locked(job_id)
-        is_alive = job.liveness(timezone.now()) in {Liveness.WORKING, Liveness.STALLED}
+        is_alive = job.liveness(database_now()) in {Liveness.WORKING, Liveness.STALLED}
         if is_alive and not even_if_running:
             problem, code = "be deleted; cancel it first", ErrorCode.JOB_RUNNING
             raise InvalidTransition(f"Job {job_id}", job.status, problem, code)
@@ -130,7 +130,7 @@ def fail_job(job_id: str, reason: str) -> None:
     with progress_transaction():
         job = _locked(job_id)
         end_locked_job(job, JobStatus.FAILED, reason)
-        write_errors(job, [error_group(reason, at=timezone.now())])
+        write_errors(job, [error_group(reason, at=database_now())])
 
 
 def _locked(job_id: str) -> Job:
@@ -144,7 +144,7 @@ def _found(job: Job | None, job_id: str) -> Job:
 
 
 def _create(plan: JobPlan, status: JobStatus) -> Job:
-    now = timezone.now()
+    now = database_now()
     is_running = status is JobStatus.RUNNING
     job = Job(
         id=plan.job_id,
@@ -176,7 +176,7 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
 
 def _run(job: Job, plan: JobPlan) -> None:
     """Starts a locked job. Values that the plan does not set stay unchanged."""
-    now = max(timezone.now(), job.queued_at or job.created_at)
+    now = max(database_now(), job.queued_at or job.created_at)
     job.document_id = plan.document_id or job.document_id
     job.document_name = plan.document_name or job.document_name
     job.pool_size = plan.workers or job.pool_size
@@ -204,7 +204,7 @@ def _failures_of_lost(job: Job) -> int:
     """How often in a row it has failed, if its process has died: a task may be delivered again."""
     if job.job_status is JobStatus.LOST:
         return max(1, job.failed_attempts)
-    return job.failed_attempts + 1 if job.liveness(timezone.now()) is Liveness.LOST else 0
+    return job.failed_attempts + 1 if job.liveness(database_now()) is Liveness.LOST else 0
 
 
 def _begin_again(
@@ -212,7 +212,7 @@ def _begin_again(
 ) -> None:
     """Starts a new attempt, with a new epoch and new counts. The job keeps its log."""
     if not job.is_finished:
-        is_lost = job.liveness(timezone.now()) is Liveness.LOST
+        is_lost = job.liveness(database_now()) is Liveness.LOST
         if is_lost:
             record_endings([job], AttemptStatus.LOST, NO_HEARTBEAT)
         else:

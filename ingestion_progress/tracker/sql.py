@@ -13,12 +13,12 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, plan_percent
 from ingestion_progress.models.statuses import EventLevel, JobStatus
@@ -78,7 +78,7 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
         pk__in={attempt.job_id for attempt in attempts},
         epoch__in={attempt.epoch for attempt in attempts},
     )
-    now = timezone.now()
+    now = database_now()
     is_asked = When(cancel_requested_at__isnull=False, then=Value(now))
     acknowledged_at = Coalesce(F("cancel_acknowledged_at"), Case(is_asked))
     known.running().update(heartbeat_at=now, cancel_acknowledged_at=acknowledged_at)
@@ -97,7 +97,7 @@ def write_milestones(
     logged: Sequence[Job], message: str, level: EventLevel = EventLevel.INFO
 ) -> None:
     """The same entry in the logs of several jobs, in two statements."""
-    entry = EventEntry(at=timezone.now(), level=level, message=message)
+    entry = EventEntry(at=database_now(), level=level, message=message)
     rows(JobEvent).bulk_create(_event(job, entry) for job in logged)
     jobs().filter(pk__in=[job.pk for job in logged]).update(event_count=F("event_count") + 1)
 
@@ -142,7 +142,7 @@ def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
     if job.is_finished:
         return stages_of(job)
     notify_on_commit(job.pk)
-    now = timezone.now()
+    now = database_now()
     for name, stage_changes in changes.stages.items():
         _write_stage(job, name, stage_changes)
     if changes.workers:
@@ -196,7 +196,7 @@ def _with_keys(job: Job, name: str, changes: StageChanges) -> Counters:
     counts = merge_keys(job, name, changes.keys)
     if counts.forgotten and not rows_of(JobEvent, job, stage=name, message=KEYS_FORGOTTEN).exists():
         warning = EventEntry(
-            at=timezone.now(), level=EventLevel.WARNING, message=KEYS_FORGOTTEN, stage=name
+            at=database_now(), level=EventLevel.WARNING, message=KEYS_FORGOTTEN, stage=name
         )
         _append(job, [warning], count=1)
     return changes.counters.plus(processed=counts.new, failed=counts.failed)

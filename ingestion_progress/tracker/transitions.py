@@ -5,8 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
-from django.utils import timezone
-
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import EventLevel, StageStatus
 from ingestion_progress.tracker.buffer import Buffer
 
@@ -58,7 +57,7 @@ class StageTransitions(ContextMixin):
         self._move_to(StageStatus.COMPLETED if error is None else StageStatus.ERROR)
 
     def _move_to(self, status: StageStatus) -> None:
-        now = timezone.now()
+        now = database_now()
         with self._buffer.change(is_urgent=True) as changes:
             stage = changes.stages[self.name]
             if not stage.is_final:

@@ -26,6 +26,7 @@ from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
+from ingestion_progress.models.clock import database_clock
 from ingestion_progress.tracker.buffer import Buffer, Writer
 from ingestion_progress.tracker.database import Call, Calls, holds_sqlite_lock, progress_connection
 from ingestion_progress.tracker.sql import renew_heartbeats
@@ -228,6 +229,7 @@ class BackgroundWriter(ProcessThread):
         with self._lock:
             live = list(self._live)
         results = renew_heartbeats([buffer.attempt for buffer in live])
+        database_clock.measure(progress_connection())
         for buffer in live:
             buffer.learn(results.get((buffer.attempt.job_id, buffer.attempt.epoch)))
 

@@ -15,7 +15,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
-from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from ingestion_progress import extensions, tracker
@@ -28,6 +27,7 @@ from ingestion_progress.exceptions import (
     JobNotRepeatable,
 )
 from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, clean_job_id
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
 from ingestion_progress.web.presenters import attempt_views, event_views, job_row, job_view
@@ -52,7 +52,7 @@ def job_list(
     except InvalidBatch:
         return not_found(request)
     page = Paginator(_filtered(filters), PAGE_SIZE).get_page(request.GET.get("page"))
-    now = timezone.now()
+    now = database_now()
     snapshots = load_snapshots(page.object_list, with_workers=False)
     context = {
         "rows": [job_row(snapshot, now) for snapshot in snapshots.values()],
@@ -79,7 +79,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         snapshot = None
     if snapshot is None:
         return not_found(request, job_id)
-    now, job = timezone.now(), snapshot.job
+    now, job = database_now(), snapshot.job
     stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
     context = {
         "job": job,

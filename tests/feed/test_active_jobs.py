@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
@@ -52,7 +51,7 @@ async def test_end_of_a_retry_that_no_read_saw_running_is_sent(feed):
 
 async def test_job_that_began_and_ended_during_an_outage_is_sent(feed, monkeypatch):
     down_since = timezone.now() - 10 * OVERLAP
-    monkeypatch.setattr(poller, "timezone", SimpleNamespace(now=lambda: down_since))
+    monkeypatch.setattr(poller, "database_now", lambda: down_since)
     subscriber = await ready(watch_all(feed))
     reads = CountedReads(monkeypatch)
 
@@ -64,7 +63,7 @@ async def test_job_that_began_and_ended_during_an_outage_is_sent(feed, monkeypat
         while not feed.is_failing:  # noqa: ASYNC110  (the read is in a thread)
             await asyncio.sleep(0.01)
     await make_job("job", JobStatus.SUCCEEDED, finished_at=down_since + 5 * OVERLAP)
-    monkeypatch.setattr(poller, "timezone", timezone)
+    monkeypatch.setattr(poller, "database_now", timezone.now)
     reads.before = lambda: None
 
     assert (await following(subscriber))[-1][0] == "complete"

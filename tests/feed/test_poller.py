@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 from django.db import OperationalError
@@ -212,9 +211,7 @@ async def test_cursor_of_a_new_stream_is_the_time_at_which_its_scan_began(feed, 
     clock.now += 10  # the state of the first stream is stale
     began_at = timezone.now()
     times = iter([began_at, began_at + timedelta(seconds=5)])
-    monkeypatch.setattr(
-        poller, "timezone", SimpleNamespace(now=lambda: next(times, timezone.now()))
-    )
+    monkeypatch.setattr(poller, "database_now", lambda: next(times, timezone.now()))
     body = await opened(feed.join(Selection.active()))
 
     assert b"\nid: %s\n" % cursor_at(began_at).encode() in body

@@ -26,15 +26,13 @@ def written_at_once():
 @pytest.fixture
 def clock(monkeypatch):
     """Moves on by a second with each reading of a stage's clock; returns the readings."""
-    readings = [transitions.timezone.now()]
+    readings = [transitions.database_now()]
 
-    class Clock:
-        @staticmethod
-        def now():
-            readings.append(readings[-1] + timedelta(seconds=1))
-            return readings[-1]
+    def database_now():
+        readings.append(readings[-1] + timedelta(seconds=1))
+        return readings[-1]
 
-    monkeypatch.setattr(transitions, "timezone", Clock)
+    monkeypatch.setattr(transitions, "database_now", database_now)
     return readings
 
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
-from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.management.age import age
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.models import Job, clean_batch
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.recovery import RetryScope, retry_jobs
@@ -72,7 +72,7 @@ def _selected(options: dict[str, Any]) -> list[str]:
         cancelled = [JobStatus.CANCELLED] if options["cancelled"] else []
         jobs = jobs.filter(status__in=[JobStatus.FAILED, JobStatus.LOST, *cancelled])
     if options["since"]:
-        jobs = jobs.filter(finished_at__gte=timezone.now() - options["since"])
+        jobs = jobs.filter(finished_at__gte=database_now() - options["since"])
     return list(jobs.values_list("pk", flat=True))
 
 

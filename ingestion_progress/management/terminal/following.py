@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Count
-from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import EndReason, Selection, Subscription, get_feed
 from ingestion_progress.feed.job_state import NEVER
 from ingestion_progress.management.terminal.views import Change, JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus, Liveness
 from ingestion_progress.wire.frames import Frame
 from ingestion_progress.wire.schemas import ErrorEventData
@@ -191,7 +191,7 @@ def _sort_key(change: Change) -> tuple[datetime, datetime]:
 
 def _is_lost(snapshot: Snapshot) -> bool:
     """Also if nothing has rescued the job for two more leases."""
-    job, now = snapshot.job, timezone.now()
+    job, now = snapshot.job, database_now()
     leases = 2 * timedelta(seconds=conf.lost_after_seconds)
     is_silent = job.liveness(now) is Liveness.LOST
     return is_silent and (not job.task or job.liveness(now - leases) is Liveness.LOST)

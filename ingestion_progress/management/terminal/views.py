@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TypeAlias
 
 from django.core.management.base import OutputWrapper
-from django.utils import timezone
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.output import printable, printable_json
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import (
@@ -62,7 +62,7 @@ class MultiJobView:
 
     def show(self, changes: Iterable[Change]) -> None:
         """Prints all lines together: each print draws the bars again."""
-        lines = [self._line(change, timezone.now()) for change in changes]
+        lines = [self._line(change, database_now()) for change in changes]
         if lines := list(filter(None, lines)):
             self.console.print(Text("\n").join(lines))
 
@@ -72,7 +72,7 @@ class MultiJobView:
     def render(self) -> RenderableType:
         """Called in the display's thread as well."""
         rows = max(1, self.console.height - LINES_BELOW)
-        return render_many(list(self._states.values()), timezone.now(), rows)
+        return render_many(list(self._states.values()), database_now(), rows)
 
     def _line(self, change: Change, now: datetime) -> Text | None:
         """None if a bar shows the state, or the job has made no step."""
@@ -96,7 +96,7 @@ class JobView(MultiJobView):
     is_single = True
 
     def render(self) -> RenderableType:
-        return Group(*(render_one(each, timezone.now()) for each in list(self._states.values())))
+        return Group(*(render_one(each, database_now()) for each in list(self._states.values())))
 
 
 class JsonView:
@@ -112,7 +112,7 @@ class JsonView:
 
     def show(self, changes: Iterable[Change]) -> None:
         for job_id, snapshot, status in changes:
-            remark = status if snapshot is None else self._write(snapshot, timezone.now())
+            remark = status if snapshot is None else self._write(snapshot, database_now())
             if remark:
                 remark = remark if self._is_single else f"{job_id}  {remark}"
                 self.conclude(printable(remark))
