@@ -42,6 +42,7 @@ CURSOR = re.compile(r"((?:^id: |[Ll]ast[-_][Ee]vent[-_][Ii][Dd](?:: |=)))\d{13}\
 TIMING = re.compile(
     r'"started_at":[1-9][\d.]*,"elapsed_ms":\d+,"estimated_remaining_ms":(\d+)', re.ASCII
 )
+DUE = re.compile(r'"due_at":[\d.]+', re.ASCII)
 DURATION = re.compile(r'"duration_ms":[1-9]\d*')
 IDLE = re.compile(r"\bidle-[0-9a-f]{24}\b")
 TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
@@ -71,6 +72,7 @@ def normalised(text: str, retries: Sequence[Bounds]) -> str:
     text = VERSION.sub(version, text)
     text = CURSOR.sub(r"\1TIME", text)
     text = TIMING.sub(timing, text)
+    text = DUE.sub('"due_at":TIME', text)
     text = DURATION.sub('"duration_ms":MS', text)
     text = IDLE.sub("idle-DIGEST", text)
     text = TOKEN.sub("TOKEN", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.support.live import LiveProject
@@ -100,8 +101,19 @@ class ScriptedJobs:
         self.project.ask(START, json.dumps({"job_id": job_id, **given}))
 
     def rescue(self) -> None:
-        """Ends the jobs without a heartbeat."""
+        """Gives the jobs without a heartbeat their next attempt, or ends them."""
         self.project.ask("from tests.support.rescuing import rescue_now\nrescue_now()")
+
+    def retry(self, job_id: str) -> None:
+        """As a person does."""
+        source = "import sys\nfrom ingestion_progress.recovery import retry_job\n"
+        self.project.ask(source + "retry_job(sys.argv[1])", job_id)
+
+    def lose(self, job_id: str, **given: Any) -> None:
+        """A job that ran, in a process that has sent no heartbeat for an hour."""
+        self.queue(job_id, **given)
+        long_ago = str(datetime.now(UTC) - timedelta(hours=1))
+        self.write(job_id, status="running", started_at=long_ago, heartbeat_at=long_ago)
 
     def write(
         self,
