@@ -82,6 +82,8 @@ class ErrorCode(StrEnum):
     TOKENS_UNAVAILABLE = "tokens_unavailable", 501, "This server has no key to sign tokens with."
     UNAVAILABLE = "unavailable", 503, "The database is not reachable; try again."
 
+    STORAGE_FULL = "storage_full", 507, "The server's disk is full."
+
     FAILED = "failed", 200, "The job failed.", "stream"
     CANCELLED = "cancelled", 200, "The job was cancelled.", "stream"
     LOST = "lost", 200, "The job was lost: its process stopped reporting.", "stream"

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from django.apps import apps
 from django.conf import settings
 from django.core.handlers.asgi import get_script_prefix
+from django.core.management import get_commands
 from django.urls import Resolver404, resolve
 from django.utils.module_loading import import_string
 
@@ -76,7 +77,8 @@ def document_deleters() -> Iterator[DocumentDeleter]:
 def worker_command() -> str:
     """The management command that pages suggest for a queued job; empty without one."""
     commands = (getattr(app, "progress_worker_command", "") for app in apps.get_app_configs())
-    return next(filter(None, commands), "")
+    known = get_commands()
+    return next((command for command in commands if command in known), "")
 
 
 def view_name(scope: Scope) -> str:

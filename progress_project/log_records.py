@@ -20,6 +20,9 @@ from ingestion_progress.management.terminal.output import (
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 FORMATS = ("console", "json")
 MULTILINE = frozenset({"exception", "stack"})
+# A URL may have 60 KB, and a name or a header as much.
+MAX_FIELD_LENGTH = 500
+FOREIGN_HOST = "django.security.DisallowedHost"
 
 
 def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
@@ -35,6 +38,8 @@ def logging_config(*, level: str, log_format: str) -> dict[str, Any]:
                     structlog.stdlib.add_log_level,
                     structlog.stdlib.add_logger_name,
                     structlog.stdlib.ExtraAdder(),
+                    _without_traceback,
+                    _shortened,
                     _without("request"),  # Django's request, whose text has the query string
                 ],
                 "processors": [
@@ -84,6 +89,20 @@ def _without(field: str) -> Processor:
         return event
 
     return drop
+
+
+def _without_traceback(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """A request for another host is common, and its message says all."""
+    if event["logger"] == FOREIGN_HOST:
+        event.pop("exc_info", None)
+    return event
+
+
+def _shortened(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    for key, value in event.items():
+        if isinstance(value, str) and len(value) > MAX_FIELD_LENGTH:
+            event[key] = f"{value[:MAX_FIELD_LENGTH]}… ({len(value)} characters)"
+    return event
 
 
 def _printable(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

@@ -9,12 +9,13 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import structlog
 from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
@@ -102,6 +103,8 @@ def request_log(request: HttpRequest) -> Finish:
     def log(response: HttpResponseBase) -> None:
         if getattr(response, "is_logged", False):
             return
+        if response.status_code == HTTPStatus.BAD_REQUEST and not _is_host_allowed(request):
+            return  # Django has logged the host
         is_refused = 400 <= response.status_code < 500
         if is_refused:
             # Django would log the same in another line.
@@ -117,6 +120,14 @@ def request_log(request: HttpRequest) -> Finish:
         logger.log(level, "request_finished", extra=fields)
 
     return log
+
+
+def _is_host_allowed(request: HttpRequest) -> bool:
+    try:
+        request.get_host()
+    except DisallowedHost:
+        return False
+    return True
 
 
 @around

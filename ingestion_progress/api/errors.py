@@ -5,6 +5,7 @@
 the app that has a code becomes an error with its own text, any other one the default message.
 """
 
+import errno
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -95,12 +96,20 @@ def add_error_handlers(api: NinjaAPI) -> None:
     api.add_exception_handler(ApiError, _api_error)
     api.add_exception_handler(ValidationError, _invalid_request)
     api.add_exception_handler(IngestionProgressError, _own_error)
+    api.add_exception_handler(OSError, _os_error)
     for exception, code in OTHER_ERRORS.items():
         api.add_exception_handler(exception, functools.partial(_other_error, code=code))
 
 
 def _api_error(_: HttpRequest, exc: Any) -> Any:
     return exc.response()
+
+
+def _os_error(request: HttpRequest, exc: Any) -> HttpResponse:
+    """Django stores a large body in a temporary file before the operation begins."""
+    is_full = exc.errno in {errno.ENOSPC, errno.EDQUOT}
+    code = ErrorCode.STORAGE_FULL if is_full else ErrorCode.SERVER_ERROR
+    return _other_error(request, exc, code)
 
 
 def _own_error(request: HttpRequest, exc: Any) -> HttpResponse:

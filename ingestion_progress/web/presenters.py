@@ -19,6 +19,7 @@ from ingestion_progress.models.statuses import (
 )
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import (
+    DEFAULT_WEIGHTS,
     JobStateEventData,
     NextAttemptEventData,
     PipelineProgressEventData,
@@ -64,6 +65,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         else "",
         "waiting": f"{formatting.count(pool.queue_depth)} waiting" if pool.queue_depth else "",
         "metrics": _metrics(progress, state),
+        "has_no_metrics": _has_no_metrics(snapshot, progress),
         "counters": [
             (name, formatting.label(name), formatting.count(value))
             for name, value in state.counters.items()
@@ -210,6 +212,13 @@ def _worker(worker: WorkerInfoSchema) -> Context:
         "activity": formatting.worker_activity(worker.status, worker.current_chunk or ""),
         "percent": formatting.number(worker.progress_percent),
     }
+
+
+def _has_no_metrics(snapshot: Snapshot, progress: PipelineProgressEventData) -> bool:
+    """Does another kind of job than document ingestion count none of its metrics?"""
+    counts = (progress.total_chunks, progress.total_images, *progress.metrics.model_dump().values())
+    names = {stage.name for stage in snapshot.stages}
+    return not any(counts) and not names & DEFAULT_WEIGHTS.keys()
 
 
 def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> list[Metric]:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.files import File
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.test import Client
 from pypdf import PdfWriter
 
@@ -218,6 +220,38 @@ def test_full_disk_is_reported_and_leaves_nothing_behind(client, monkeypatch, pl
     response = client.post(JOBS, {"file": document()})
     assert_refused(response, 503, "unavailable")
     assert response.json()["message"] == "“notes.txt” could not be stored. The disk is full."
+    assert not Job.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_disk_that_fills_up_meanwhile_leaves_no_file(client, monkeypatch):
+    """The part that was written has a name that only the storage knows."""
+    write = FileSystemStorage._save
+
+    def fill_up(self, name, content):
+        class Content(File):
+            def chunks(self, chunk_size=None):
+                yield b"the first part"
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        return write(self, name, Content(content.file))
+
+    monkeypatch.setattr(FileSystemStorage, "_save", fill_up)
+    assert_refused(client.post(JOBS, {"file": document()}), 503, "unavailable")
+    folder = Path(django_settings.MEDIA_ROOT)
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 507), (errno.EIO, 500)])
+def test_disk_without_space_for_the_body_is_507(client, monkeypatch, number, code):
+    def full(*args, **kwargs):
+        raise OSError(number, "No space left on device")
+
+    monkeypatch.setattr(MemoryFileUploadHandler, "receive_data_chunk", full)
+    client.raise_request_exception = False
+    response = client.post(JOBS, {"file": document()})
+    assert response.status_code == code
     assert not Job.objects.exists()
 
 

@@ -6,6 +6,7 @@ import logging.config
 
 import pytest
 import structlog
+from django.core.exceptions import DisallowedHost
 from django.test import RequestFactory
 
 from progress_project.log_records import logging_config
@@ -20,8 +21,10 @@ def formatted(request, monkeypatch):
     options = dict(formatters["structured"])
     formatter = options.pop("()")(**options)
 
-    def format_record(message, *args, exc_info=None, **extra):
-        logger = logging.getLogger("ingestion_progress.streams.views")
+    def format_record(
+        message, *args, exc_info=None, logger="ingestion_progress.streams.views", **extra
+    ):
+        logger = logging.getLogger(logger)
         record = logger.makeRecord(
             logger.name, logging.INFO, __file__, 1, message, args, exc_info, extra=extra
         )
@@ -97,6 +100,23 @@ def test_no_control_character_of_a_record_reaches_the_terminal(formatted):
     assert line.replace("\n", "").isprintable()
     head, _, _ = line.partition("\n")
     assert head.count("owned") >= 3  # a name begins no line
+
+
+@pytest.mark.parametrize("formatted", ["json", "console"], indirect=True)
+def test_long_fields_are_cut(formatted):
+    line = formatted("Not Found: %s", "a" * 60_000, path="b" * 60_000)
+    assert line.count(" characters)") == 2
+    assert len(line) < 1_500
+
+
+@pytest.mark.parametrize("formatted", ["json", "console"], indirect=True)
+@pytest.mark.parametrize("logger", ["django.security.DisallowedHost"])
+def test_foreign_host_has_no_traceback(formatted, logger):
+    error = DisallowedHost("Invalid HTTP_HOST header: 'evil.example'.")
+    line = formatted(str(error), logger=logger, exc_info=(type(error), error, None))
+    assert "evil.example" in line
+    assert "DisallowedHost:" not in line
+    assert "\n" not in line
 
 
 def test_colours_follow_the_conventions(monkeypatch):

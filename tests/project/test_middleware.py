@@ -29,6 +29,15 @@ def production(sqlite_project) -> LiveServer:
     return sqlite_project.serve(**PRODUCTION)
 
 
+def test_request_for_a_foreign_host_is_one_line_without_traceback(development):
+    before = development.project.log.read_text()
+    response = httpx.get(f"{development.url}/nowhere", headers={"Host": "evil.example"})
+    assert response.status_code == 400
+    (line,) = development.project.log.read_text().removeprefix(before).splitlines()
+    assert "evil.example" in line
+    assert len(line) < 500
+
+
 def test_development_serves_static_files_without_collecting_them(development):
     response = httpx.get(f"{development.url}{CSS}")
     assert response.status_code == 200

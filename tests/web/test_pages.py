@@ -11,8 +11,9 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion_progress.models import JobEvent
+from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.tracker import queue_job
 from ingestion_progress.web.views import EVENTS_SHOWN, PAGE_SIZE
 from tests.support.page_jobs import cancellation_of, job_with, page_of, text_of, visible_notice
 
@@ -234,6 +235,21 @@ def test_page_of_a_waiting_job_names_the_worker_command_of_an_installed_app(clie
     html = text_of(client, page_of("job-1"))
     assert "No worker has taken the job yet." in html
     assert "manage.py" not in html
+
+
+@pytest.mark.parametrize(
+    ("stages", "fields", "hidden"),
+    [
+        (["reading"], {}, 6),
+        (["reading"], {"entities_total": 1}, 0),
+        (["parsing"], {}, 0),
+    ],
+)
+def test_metrics_that_another_kind_of_job_never_counts_are_hidden(client, stages, fields, hidden):
+    queue_job("a.csv", job_id="job-1", stages=stages)
+    Job.objects.update(**fields)
+    html = text_of(client, page_of("job-1"))
+    assert len(re.findall(r'data-metric="\w+" hidden', html)) == hidden
 
 
 def test_page_of_a_failed_job_shows_its_error(client):

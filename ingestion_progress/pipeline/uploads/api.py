@@ -73,7 +73,7 @@ def limit_body(run: View) -> View:
         **error_responses(ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST),
         **error_responses(ErrorCode.JOB_EXISTS, ErrorCode.LENGTH_REQUIRED, ErrorCode.TOO_LARGE),
         **error_responses(ErrorCode.UNSUPPORTED_DOCUMENT, ErrorCode.TOO_MANY_REQUESTS),
-        **error_responses(ErrorCode.UNAVAILABLE),
+        **error_responses(ErrorCode.UNAVAILABLE, ErrorCode.STORAGE_FULL),
     },
     summary="Upload a document and start its ingestion",
     url_name="jobs",

@@ -85,7 +85,18 @@ def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
     document.sha256 = digest.hexdigest()
     spool.seek(0)
     with _storage_errors(name):
-        document.file.save(name, File(spool), save=False)
+        _save(document, spool)
+
+
+def _save(document: Document, spool: IO[bytes]) -> None:
+    """Stores the file, or nothing: a storage may leave the part that it could write."""
+    storage = document.file.storage
+    path = document.file.field.generate_filename(document, document.name)  # a random name
+    try:
+        document.file = storage.save(path, File(spool))
+    except BaseException:
+        storage.delete(path)
+        raise
 
 
 def _store(document: Document, job_id: str | None, batch: str | None, *, is_enqueued: bool) -> Job:

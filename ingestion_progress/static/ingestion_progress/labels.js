@@ -38,3 +38,6 @@ export const LIVENESS_LABELS = {
 
 /** @type {ReadonlySet<string | undefined>} */
 export const FINAL_STATUSES = new Set(["succeeded", "failed", "cancelled", "lost"]);
+
+/** The stages of document ingestion. */
+export const DEFAULT_STAGES = ["parsing", "vlm", "chunking", "embedding", "extraction"];

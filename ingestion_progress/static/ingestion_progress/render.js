@@ -3,7 +3,7 @@
 
 import { element, fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
-import { FINAL_STATUSES, JOB_LABELS } from "./labels.js";
+import { DEFAULT_STAGES, FINAL_STATUSES, JOB_LABELS } from "./labels.js";
 import { COUNTER, WORKER } from "./markup.js";
 import { renderStages } from "./stages.js";
 
@@ -36,11 +36,12 @@ export function renderProgress(root, progress, state) {
   setBar(root.querySelector('[data-bar="job"]'), percent, format.exactPercent(percent));
   renderStages(root, progress, state);
   renderWorkers(root, pool.workers);
-  renderMetrics(root, {
-    total_chunks: progress.total_chunks,
-    total_images: progress.total_images,
-    ...progress.metrics,
-  });
+  const { total_chunks, total_images, metrics } = progress;
+  const counts = { total_chunks, total_images, ...metrics };
+  renderMetrics(root, counts);
+  // Another kind of job than document ingestion, which counts none of them.
+  const isOther = !DEFAULT_STAGES.some((name) => name in progress.stages || isSkipped(state, name));
+  hideMetrics(root, Object.keys(counts), isOther && !Object.values(counts).some(Boolean));
   renderClock(root, progress, 0);
 }
 
@@ -168,6 +169,27 @@ function renderMetrics(root, metrics) {
     const entry = root.querySelector(`[data-metric="${name}"]`);
     if (entry) fill(entry, { "metric.value": format.count(value) });
   }
+}
+
+/**
+ * @param {HTMLElement} root
+ * @param {string[]} names
+ * @param {boolean} hidden
+ */
+function hideMetrics(root, names, hidden) {
+  for (const name of names) {
+    /** @type {HTMLElement | null} */
+    const entry = root.querySelector(`[data-metric="${name}"]`);
+    if (entry) entry.hidden = hidden;
+  }
+}
+
+/**
+ * @param {JobStateData | null} state
+ * @param {string} name
+ */
+function isSkipped(state, name) {
+  return state?.skipped_stages.includes(name) ?? false;
 }
 
 /**
