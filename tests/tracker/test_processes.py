@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.live import LiveProject, live_project
+from tests.support.live import ROOT, LiveProject, live_project
 from tests.support.servers import start_postgresql
 
 pytestmark = pytest.mark.once
@@ -95,6 +96,36 @@ def test_nothing_is_lost_when_a_process_exits_without_leaving_the_block(project,
     )
     assert finished(process) == 0
     assert read(project, job_id)["stages"] == {"one": 1234}
+
+
+TASKS_OF_A_POOL = """
+from ingestion_progress import attach
+
+def count(job_id):
+    with attach(job_id) as job:
+        job.stage("one").advance()
+"""
+SPAWN_POOL = """
+import multiprocessing, sys, django
+if __name__ == "__main__":
+    django.setup()
+    from ingestion_progress import track
+    from pool_tasks import count
+    with track("a.pdf", job_id=sys.argv[1], stages=["one"]) as job:
+        job.stage("one", total=4).start()
+        with multiprocessing.get_context("spawn").Pool(2) as pool:
+            pool.map_async(count, [sys.argv[1]] * 4).get(60)
+"""
+
+
+def test_a_spawn_pool_may_import_the_tracker_at_the_top_of_a_module(project, job_id):
+    """Its processes import the module of the task before anybody has called `django.setup()`."""
+    (project.folder / "pool_tasks.py").write_text(TASKS_OF_A_POOL)
+    script = project.folder / "pool.py"
+    script.write_text(SPAWN_POOL)
+    process = project.spawn(sys.executable, str(script), job_id, PYTHONPATH=str(ROOT))
+    assert finished(process, 90) == 0
+    assert read(project, job_id)["stages"] == {"one": 4}
 
 
 def test_children_of_fork_and_multiprocessing_write_what_they_counted(project, job_id):
