@@ -1,0 +1,35 @@
+"""Stored files that belong to no document, such as those of a process that was killed."""
+
+import posixpath
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.utils import timezone
+
+from ingestion_progress.pipeline.models import Document, stored_path
+
+
+def orphaned_files(older_than: timedelta) -> Iterator[str]:
+    """Their paths in the storage. A younger file may be that of an upload in progress."""
+    storage = Document._meta.get_field("file").storage
+    folder = posixpath.dirname(stored_path(Document(), ""))
+    try:
+        names = storage.listdir(folder)[1]
+    except FileNotFoundError:
+        return
+    known = set(_known_files())
+    before = timezone.now() - older_than
+    for path in sorted(posixpath.join(folder, name) for name in names):
+        if path not in known and storage.get_modified_time(path) < before:
+            yield path
+
+
+def delete(path: str) -> None:
+    Document._meta.get_field("file").storage.delete(path)
+
+
+def _known_files() -> Iterator[str]:
+    """Those of all documents, and of the versions that may be restored."""
+    for path, replaced in Document.objects.values_list("file", "replaced").iterator():
+        yield path
+        yield from (version["file"] for version in replaced)
