@@ -7,8 +7,10 @@ import json
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.asgi import get_asgi_application
+from django.db import OperationalError
 
 from ingestion_progress.asgi import BodyLimit, body_limit
+from ingestion_progress.auth import quotas
 from tests.support.api import JOBS
 from tests.support.exchanges import Exchange
 
@@ -89,6 +91,35 @@ async def test_document_within_the_limit_reaches_the_view(application):
 
     assert exchange.status == 201, exchange.body
     assert json.loads(exchange.body)["status"] == "queued"
+
+
+class TestBeyondTheQuota:
+    @pytest.fixture(autouse=True)
+    def _used_up(self, settings):
+        settings.INGESTION_PROGRESS_UPLOADS_PER_HOUR_PER_ADDRESS = 1
+
+    @pytest.mark.parametrize(("path", "kind"), [(JOBS, "json"), ("/", "html")])
+    async def test_large_upload_is_refused_before_it_is_read(self, application, path, kind):
+        parts = [DOCUMENT.replace(b"honey.", b"honey. " * 20_000)]
+        first = await Exchange(JOBS, parts, [length(parts), *FORM]).through(application)
+        assert first.status == 201  # counted once, although it was checked before
+
+        exchange = await Exchange(path, parts, [length(parts), *FORM]).through(application)
+        assert exchange.status == 429
+        assert exchange.read_before_the_answer == 0
+        assert 0 < int(exchange.headers["retry-after"]) <= 3600
+        assert kind in exchange.headers["content-type"]
+        assert "Too many uploads: the limit is 1 per hour." in exchange.body.decode()
+
+    async def test_database_that_is_down_is_503(self, application, monkeypatch):
+        def fail(*args):
+            raise OperationalError
+
+        monkeypatch.setattr(quotas, "check", fail)
+        parts = large(2 * MEBIBYTE)
+        exchange = await Exchange(JOBS, parts, [length(parts), *FORM]).through(application)
+        assert (exchange.status, exchange.code) == (503, "unavailable")
+        assert exchange.read_before_the_answer == 0
 
 
 class TestOnASiteThatIsNotPublic:

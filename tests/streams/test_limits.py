@@ -235,6 +235,16 @@ class TestRecheck:
 
         assert b'"code":"forbidden"' in await closing_message(connection)
 
+    async def test_stream_ends_when_its_token_is_revoked(self, admit, rf):
+        text, token = tokens.issue(["job"])
+        revoked = admit(request=rf.get("/", {"token": text}))
+        other = admit(request=rf.get("/", {"token": tokens.issue(["job"])[0]}))
+        assert not await self.ends(revoked)
+        await sync_to_async(revocations.revoke)(token.id)
+
+        assert b'"code":"forbidden"' in await closing_message(revoked)
+        assert not await self.ends(other)
+
     async def test_rule_of_the_project_is_checked_again(self, admit, rf, settings):
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
         request = rf.get("/", headers={"X-Job": "job"})
