@@ -6,11 +6,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeAlias
 
-from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
+from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.stages import Chunk, SparseVector
 from ingestion_progress.pipeline.stages.chunking import Chunker, SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder, Embedder
@@ -28,6 +31,8 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 EMBEDDING_BATCH = 64
 EMBEDDING_CAPACITY = 64
 EXTRACTION_CAPACITY_PER_WORKER = 8
+
+Pools: TypeAlias = Sequence[tuple[StageTracker, ThreadPool[Chunk]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +66,8 @@ class ChunkStream:
         with self._extraction:
             with self._extraction_pool() as extraction, self._embedding:
                 with self._embedding_pool() as embedding:
-                    self._cut(content, (embedding, extraction))
+                    pools = ((self._embedding, embedding), (self._extraction, extraction))
+                    self._cut(content, pools)
                 self._embedded.raise_if_all_failed()
             self._extracted.raise_if_all_failed()
 
@@ -84,8 +90,9 @@ class ChunkStream:
             check=self._job.raise_if_cancelled,
         )
 
-    def _cut(self, content: ParsedDocument, pools: Sequence[ThreadPool[Chunk]]) -> None:
-        """Puts all chunks of the document into every pool: those of the pages, then the pictures.
+    def _cut(self, content: ParsedDocument, pools: Pools) -> None:
+        """Puts the chunks into each pool unless its stage has done them: those of the pages, then
+        the pictures. All pages are cut in each attempt, which gives the same chunks.
 
         The totals are estimates until the last page is cut.
         """
@@ -93,20 +100,29 @@ class ChunkStream:
         remaining = len(content.picture_chunks) + sum(map(chunker.expected, content.pages))
         count = 0
         with self._job.stage("chunking", total=len(content.pages), unit="pages") as stage:
-            for page in stage.iterate(content.pages):
+            for index, page in enumerate(content.pages):
+                self._job.raise_if_cancelled()
                 remaining -= chunker.expected(page)
                 with stage.in_flight():
                     for chunk in chunker.chunks(page, first_number=count + 1):
                         count += 1
                         rest = remaining + chunker.expected(page, after=chunk.end)
                         self._set_totals(count, count + rest)
-                        for pool in pools:
-                            pool.put(chunk)
+                        self._put(chunk, pools)
+                stage.advance(key=index)
             for chunk in content.picture_chunks:
-                for pool in pools:
-                    pool.put(chunk)
+                self._put(chunk, pools)
             count += len(content.picture_chunks)
             self._set_totals(count, count)
+
+    def _put(self, chunk: Chunk, pools: Pools) -> None:
+        for stage, pool in pools:
+            if not stage.is_done(chunk.number):
+                pool.put(chunk)
+            elif stage is self._embedding:
+                self._embedded.has_former = True
+            else:
+                self._extracted.has_former = True
 
     def _set_totals(self, chunks: int, expected: int) -> None:
         self._job.set_totals(chunks=chunks)
@@ -120,9 +136,10 @@ class ChunkStream:
             for chunk in chunks:
                 with self._embedded.attempt(stage, chunk):
                     pairs.append((chunk, self._components.embedder.embed(chunk.text)))
-            written = self._components.vectors.write(self._document.pk, self._document.name, pairs)
-            self._job.count(qdrant_writes=written)
-        stage.advance(len(chunks))
+            write = partial(self._components.vectors.write, self._document, self._job.epoch, pairs)
+            self._job.count(qdrant_writes=patiently(self._job, write))
+        for chunk, _ in pairs:
+            stage.advance(key=chunk.number)
 
     def _extract(self, number: int, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
@@ -133,13 +150,14 @@ class ChunkStream:
             ):
                 extraction = self._extractors[number].extract(chunk.text)
                 slot.progress(50)
-                writes = self._components.graph.write(chunk, extraction)
+                write = partial(self._components.graph.write, chunk, extraction)
+                writes = patiently(self._job, write)
                 self._job.count(
                     entities_total=writes.entities,
                     relations_total=writes.relations,
                     neo4j_writes=writes.entities + writes.relations,
                 )
-            self._extraction.advance()
+                self._extraction.advance(key=chunk.number)
 
 
 class ChunkResults:
@@ -151,6 +169,8 @@ class ChunkResults:
         self._attempted = 0
         self._failed = 0
         self._last_reason = ""
+        self.has_former = False
+        """A former attempt has done some chunks."""
 
     @contextmanager
     def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
@@ -162,17 +182,17 @@ class ChunkResults:
             self._attempted += 1
         try:
             yield
-        except (JobCancelled, JobSuperseded, VectorStoreUnavailable, *DATABASE_UNAVAILABLE):
+        except (JobCancelled, JobSuperseded, VectorStoreUnavailable, *PASSING):
             raise
         except Exception as error:
             logger.exception("chunk_failed", extra={"stage": stage.name, "chunk": chunk.key})
             with self._lock:
                 self._failed += 1
                 self._last_reason = reason_of(error)
-            stage.record_error(error, item=chunk.key)
+            stage.record_error(error, item=chunk.key, key=chunk.number)
 
     def raise_if_all_failed(self) -> None:
-        if self._attempted and self._failed == self._attempted:
+        if self._attempted and self._failed == self._attempted and not self.has_former:
             raise NothingIngested(
                 f"Not one of {self._attempted} chunks could be {self._purpose}: {self._last_reason}"
             )

@@ -8,7 +8,6 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.exceptions import DocumentBusy, DocumentNotFound
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 
 
 def delete_document(document_id: str) -> None:
@@ -44,8 +43,7 @@ def _delete(document_id: str, *, unless: JobQuerySet) -> None:
         if job is not None:
             raise DocumentBusy(document.name, job.pk)
         # First, because it can be repeated if the rest is rolled back.
-        QdrantStore().clear(document_id)
-        DatabaseGraph(document_id).clear()
+        QdrantStore().discard(document_id)
         document.delete(using=using)
     for version in [*document.replaced, {"file": document.file.name}]:
         document.file.storage.delete(version["file"])

@@ -16,9 +16,11 @@ IngestionProgressError
     ├── StoredFileMissing       the file of an upload is gone
     ├── DocumentNotStored       the disk is full, or the storage is broken
     ├── DocumentBusy            another job is ingesting the document
+    ├── EditionMissing        what the former attempt had written is gone
     ├── NothingIngested         all pages or all chunks failed
     ├── TaskNotQueued           the task queue refused the job
-    └── VectorStoreUnavailable  Qdrant does not answer, or its folder is locked or damaged
+    └── VectorStoreUnavailable  Qdrant refuses, or its folder is damaged
+        └── VectorStoreBusy         Qdrant does not answer, or its folder is locked: it may pass
 
 Every message is a sentence that may be shown to a user.
 """
@@ -87,6 +89,11 @@ class DocumentBusy(PipelineError):
         self.job_id = job_id
 
 
+class EditionMissing(PipelineError):
+    def __init__(self) -> None:
+        super().__init__("What the former attempt had stored was deleted; the job begins again.")
+
+
 class NothingIngested(PipelineError): ...
 
 
@@ -96,3 +103,6 @@ class TaskNotQueued(PipelineError):
 
 class VectorStoreUnavailable(PipelineError):
     code = ErrorCode.UNAVAILABLE
+
+
+class VectorStoreBusy(VectorStoreUnavailable): ...

@@ -3,32 +3,36 @@
 Parsing and image description run first. Chunking, embedding and extraction then run concurrently.
 """
 
+from functools import partial
 from typing import BinaryIO, cast
-
-from django.db import router, transaction
 
 from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.chunk_stream import ChunkStream, Components
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.editions import adopted, claim, editions, publish, settle
 from ingestion_progress.pipeline.exceptions import (
-    DocumentBusy,
     DocumentNotFound,
+    EditionMissing,
     StoredFileMissing,
 )
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.tracker import JobTracker, fail_job, track
 
+# A version has 64 characters: the beginning of the hash, and perhaps an epoch.
+SHA_LENGTH = 48
 
-def ingest(job_id: str) -> None:
-    """Runs a queued job. Raises JobExists if it has started before, or JobNotFound.
 
-    An error that ends the job, such as JobCancelled or UnreadableDocument, is recorded and
-    re-raised.
+def ingest(job_id: str, *, retry_on: tuple[type[BaseException], ...] = PASSING) -> None:
+    """Runs a queued job. Raises JobExists if it runs or has ended, or JobNotFound.
+
+    An error that ends the attempt, such as JobCancelled or UnreadableDocument, is recorded and
+    re-raised. After one of `retry_on` the next attempt is due.
     """
     job = Job.objects.filter(pk=job_id).first()
     if job is None:
@@ -38,10 +42,23 @@ def ingest(job_id: str) -> None:
         missing = DocumentNotFound(job.document_id)
         fail_job(job_id, str(missing))
         raise missing
-    workers = conf.extraction_workers
-    with track(document.name, job_id=job_id, workers=workers) as tracker:
-        claim(job_id, document)
-        ingest_document(tracker, document)
+    version, continues = _version(job, document)
+    tracker = track(
+        document.name,
+        job_id=job_id,
+        workers=conf.extraction_workers,
+        document_version=version,
+        retry_on=(EditionMissing, *retry_on),
+    )
+    try:
+        with tracker:
+            former = patiently(tracker, lambda: claim(tracker, document, version))
+            if continues and not former:
+                raise EditionMissing
+            ingest_document(tracker, document, former)
+    finally:
+        if tracker.is_started:
+            settle(document.pk, job_id, tracker.epoch)
 
 
 def load_parsers() -> None:
@@ -50,14 +67,42 @@ def load_parsers() -> None:
         parser_for(media_type)
 
 
-def ingest_document(job: JobTracker, document: Document) -> None:
-    components = Components(graph=DatabaseGraph(document.pk))
-    with _open(document) as file:
-        content = read_document(job, document, file, components.describer)
-    # The former text is deleted first, so a crash may leave too little but no duplicates.
-    components.vectors.clear(document.pk)
-    components.graph.clear()
+def _version(job: Job, document: Document) -> tuple[str, bool]:
+    """A name for the document's content, and whether a former attempt has stored a part of it.
+
+    If nothing is left of former attempts, the name is new: the tracker then forgets their keys.
+    """
+    is_same = job.document_version.startswith(document.sha256[:SHA_LENGTH])
+    if is_same and job.attempt == 1:
+        return job.document_version, False
+    former = editions().filter(document=document, job_id=job.pk, version=job.document_version)
+    if is_same and former.exists():
+        return job.document_version, True
+    return f"{document.sha256[:SHA_LENGTH]}-{job.epoch}", False
+
+
+def ingest_document(job: JobTracker, document: Document, former: list[str]) -> None:
+    graph = DatabaseGraph(document.pk, job.job_id, job.epoch)
+    components = Components(graph=graph)
+    if former:
+        _adopt(job, document, components, former)
+    content = read_document(job, document, partial(_open, document), components.describer)
     ChunkStream(job, document, components).run(content)
+    patiently(job, lambda: publish(job, document))
+
+
+def _adopt(job: JobTracker, document: Document, components: Components, former: list[str]) -> None:
+    """Continues what former attempts have written."""
+    rows = patiently(job, lambda: components.graph.adopt(former))
+    vectors = components.vectors
+    chunks = patiently(job, lambda: vectors.adopt(document.pk, job.epoch, former))
+    job.count(
+        entities_total=rows.entities,
+        relations_total=rows.relations,
+        neo4j_writes=rows.entities + rows.relations,
+        qdrant_writes=chunks,
+    )
+    adopted(former)
 
 
 def _open(document: Document) -> BinaryIO:
@@ -65,18 +110,3 @@ def _open(document: Document) -> BinaryIO:
         return cast("BinaryIO", document.file.open("rb"))
     except FileNotFoundError as error:
         raise StoredFileMissing(document.name) from error
-
-
-def claim(job_id: str, document: Document) -> None:
-    """Locks a document for a job, because two jobs at a time would write a mixture of both.
-
-    The lock ends when the job ends or has no heartbeat. Raises DocumentBusy.
-    """
-    using = router.db_for_write(Document)
-    with transaction.atomic(using=using):
-        locked = Document.objects.using(using).select_for_update().get(pk=document.pk)
-        # Queried inside the row lock: the status of its former holder is committed.
-        others = Job.objects.running().exclude(pk=job_id).filter(pk=locked.ingested_by)
-        if others.exclude(pk__in=Job.objects.silent().values("pk")).exists():
-            raise DocumentBusy(document.name, locked.ingested_by)
-        Document.objects.using(using).filter(pk=document.pk).update(ingested_by=job_id)

@@ -10,6 +10,13 @@ from ingestion_progress.pipeline.uploads.names import MAX_NAME_LENGTH, extension
 MAX_KEY_LENGTH = 200
 
 
+def epoch_field(help_text: str) -> models.CharField[str, str]:
+    """Empty for what was written before there were editions."""
+    return models.CharField(
+        max_length=16, blank=True, default="", db_default="", editable=False, help_text=help_text
+    )
+
+
 def stored_path(document: "Document", name: str) -> str:
     """The path of a stored upload, which keeps only the extension of the user's file name."""
     return f"documents/{uuid.uuid4().hex}{extension(name).lower()}"
@@ -30,6 +37,8 @@ class Document(models.Model):
         editable=False,
         help_text="Id of the running job that may replace its vectors and graph.",
     )
+    writer_epoch = epoch_field("The attempt that may write its vectors and graph.")
+    published_epoch = epoch_field("The attempt whose vectors and graph search shows.")
     replaced = models.JSONField(
         default=list,
         editable=False,
@@ -52,10 +61,49 @@ class Document(models.Model):
         return self.name
 
 
+class Edition(models.Model):
+    """What one attempt has written of a document. It is hidden unless the document names it."""
+
+    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="editions")
+    epoch = epoch_field("The attempt that writes it.")
+    job_id = models.CharField(
+        max_length=MAX_NAME_LENGTH, blank=True, help_text="Empty: no attempt continues it."
+    )
+    version = models.CharField(max_length=64, blank=True, help_text="The job's document version.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["document", "epoch"], name="pipeline_edition_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.document_id} {self.epoch}"
+
+
+class ParsedPage(models.Model):
+    """A page that a running job has parsed: kept until the job ends."""
+
+    job_id = models.CharField(max_length=MAX_NAME_LENGTH)
+    version = models.CharField(max_length=64, help_text="SHA-256 of the document.")
+    index = models.PositiveIntegerField(help_text="From 0.")
+    content = models.TextField(help_text="A `Page` as JSON.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["job_id", "version", "index"], name="pipeline_parsed_page_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} {self.index}"
+
+
 class Entity(models.Model):
     """A node of the graph: something that a document mentions."""
 
     document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="entities")
+    epoch = epoch_field("The attempt that wrote it.")
     key = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name in lower case.")
     name = models.CharField(max_length=MAX_KEY_LENGTH, help_text="The name as first written.")
     evidence = models.JSONField(
@@ -67,7 +115,9 @@ class Entity(models.Model):
         verbose_name_plural = "entities"
         indexes = [models.Index(fields=["key"], name="pipeline_entity_key")]
         constraints = [
-            models.UniqueConstraint(fields=["document", "key"], name="pipeline_entity_once"),
+            models.UniqueConstraint(
+                fields=["document", "epoch", "key"], name="pipeline_entity_once"
+            ),
             models.CheckConstraint(name="pipeline_entity_key_not_empty", condition=~Q(key="")),
         ]
 
@@ -79,6 +129,7 @@ class Relation(models.Model):
     """An undirected edge of the graph: two entities that occur in one sentence."""
 
     document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="relations")
+    epoch = epoch_field("The attempt that wrote it.")
     source = models.ForeignKey(Entity, on_delete=models.CASCADE, related_name="relations_out")
     target = models.ForeignKey(Entity, on_delete=models.CASCADE, related_name="relations_in")
     evidence = models.JSONField(

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import reduce
 from operator import or_
-from typing import Annotated
+from typing import Annotated, Any
 
-from django.db.models import Q
+from django.db.models import F, Q
 from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from ingestion_progress.api.errors import error_responses
 from ingestion_progress.exceptions import ErrorCode
-from ingestion_progress.pipeline.models import Entity
+from ingestion_progress.pipeline.models import Document, Edition, Entity
 from ingestion_progress.pipeline.stores.graph import MentionedInAny
 
 MAX_LIMIT = 100
@@ -53,8 +53,11 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
     from ingestion_progress.pipeline.stores.vectors import QdrantStore
 
     vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
-    matches = QdrantStore().search(vector, max(1, min(limit, MAX_LIMIT)))
-    payloads = [(match.payload or {}, match.score) for match in matches]
+    hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
+    matches = QdrantStore().search(
+        vector, max(1, min(limit, MAX_LIMIT)), hidden=hidden.values_list("document_id", "epoch")
+    )
+    payloads = _published([(match.payload or {}, match.score) for match in matches])
     entities = _entities((payload["document_id"], payload["chunk"]) for payload, _score in payloads)
     return [
         SearchHit(
@@ -64,6 +67,18 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
             entities=entities[payload["document_id"], payload["chunk"]],
         )
         for payload, score in payloads
+    ]
+
+
+def _published(found: list[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
+    """Without chunks of deleted documents, or of an attempt that was late."""
+    ids = {payload["document_id"] for payload, _score in found}
+    documents = Document.objects.filter(pk__in=ids)
+    epochs = dict(documents.values_list("pk", "published_epoch"))
+    return [
+        (payload, score)
+        for payload, score in found
+        if epochs.get(payload["document_id"]) == payload.get("epoch", "")
     ]
 
 
@@ -77,7 +92,8 @@ def _entities(places: Iterable[tuple[str, str]]) -> defaultdict[tuple[str, str],
         return found
     # The cheap condition first: PostgreSQL evaluates conditions within an OR in their order.
     of_each = (Q(document_id=key) & Q(MentionedInAny(keys)) for key, keys in chunks.items())
-    rows = Entity.objects.filter(reduce(or_, of_each)).order_by("pk")
+    published = Entity.objects.filter(epoch=F("document__published_epoch"))
+    rows = published.filter(reduce(or_, of_each)).order_by("pk")
     for document_id, name, evidence in rows.values_list("document_id", "name", "evidence"):
         for place in evidence:
             found[document_id, place["chunk"]].append(name)

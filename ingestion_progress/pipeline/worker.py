@@ -24,6 +24,8 @@ from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavaila
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.editions import discard_abandoned
+from ingestion_progress.pipeline.stores.pages import delete_pages_of_ended_jobs
 from ingestion_progress.recovery.rescue import queue_due_tasks, report_death, rescue_pass
 from ingestion_progress.recovery.rescuer import passes
 from ingestion_progress.recovery.tasks import job_id_of
@@ -154,7 +156,8 @@ def recover_abandoned(worker_id: str = "") -> None:
     """Corrects jobs and tasks that a killed worker left running.
 
     A job without a heartbeat gets a new attempt, or is lost. The task of a finished job is failed.
-    A task whose job has not started for a long time is queued again.
+    A task whose job has not started for a long time is queued again. What attempts have written
+    whose job has ended without success is deleted.
     """
     rescue_pass()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
@@ -164,6 +167,8 @@ def recover_abandoned(worker_id: str = "") -> None:
             task.set_failed(OrphanedTask("Its worker was killed."))
     limit = database_now() - timedelta(seconds=app_conf.lost_after_seconds)
     requeue(_running_tasks().filter(started_at__lt=limit))
+    discard_abandoned()
+    delete_pages_of_ended_jobs()
 
 
 def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> int:

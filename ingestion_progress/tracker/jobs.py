@@ -57,6 +57,15 @@ class JobTracker:
         return self.buffer.attempt.document_id
 
     @property
+    def epoch(self) -> str:
+        """Names the attempt: what it writes elsewhere can carry it."""
+        return self.buffer.attempt.epoch
+
+    @property
+    def is_started(self) -> bool:
+        return self._buffer is not None
+
+    @property
     def stage_names(self) -> tuple[str, ...]:
         """The declared stages, in order."""
         return self.buffer.attempt.stage_names

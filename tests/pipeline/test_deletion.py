@@ -76,7 +76,7 @@ def test_document_stays_as_it_was_if_its_chunks_cannot_be_deleted(settings, monk
     def refuse(*_: object) -> None:
         raise VectorStoreUnavailable("in use")
 
-    monkeypatch.setattr(QdrantStore, "clear", refuse)
+    monkeypatch.setattr(QdrantStore, "discard", refuse)
     with pytest.raises(VectorStoreUnavailable):
         delete_document(document_id)
     assert Document.objects.exists()

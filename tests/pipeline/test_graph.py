@@ -5,6 +5,7 @@ import threading
 import pytest
 from django.db import IntegrityError, connections, transaction
 
+from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.stages import Chunk, Extraction
 from ingestion_progress.pipeline.stores.graph import MAX_MENTIONS, DatabaseGraph
@@ -17,6 +18,12 @@ def document() -> Document:
     return Document.objects.create(id="d", name="bees.md", size_bytes=1)
 
 
+def graph_of(document_id: str, epoch: str = "epoch") -> DatabaseGraph:
+    """The graph of the attempt that may write the document now."""
+    Document.objects.filter(pk=document_id).update(writer_epoch=epoch)
+    return DatabaseGraph(document_id, "job", epoch)
+
+
 def chunk(number: int) -> Chunk:
     return Chunk(key=f"c-{number}", text="", page=number)
 
@@ -26,7 +33,7 @@ WASPS = Extraction({"bee": "bees", "wasp": "Wasp"}, (("bee", "wasp"),))
 
 
 def test_new_rows_are_counted_and_known_rows_get_a_mention(document: Document):
-    graph = DatabaseGraph("d")
+    graph = graph_of("d")
     first, second = graph.write(chunk(1), BEES), graph.write(chunk(2), WASPS)
     again = graph.write(chunk(3), BEES)
     assert [(w.entities, w.relations) for w in (first, second, again)] == [(2, 1), (1, 1), (0, 0)]
@@ -38,19 +45,43 @@ def test_new_rows_are_counted_and_known_rows_get_a_mention(document: Document):
     assert relation.evidence == [{"chunk": f"c-{n}", "page": n} for n in (1, 3)]
 
 
-def test_clear_deletes_one_document_in_memory_and_database(document: Document):
-    other = Document.objects.create(id="e", name="other.md", size_bytes=1)
-    DatabaseGraph("e").write(chunk(1), BEES)
-    graph = DatabaseGraph("d")
+def test_chunk_that_is_written_again_is_mentioned_once(document: Document):
+    graph = graph_of("d")
     graph.write(chunk(1), BEES)
-    graph.clear()
-    assert Entity.objects.filter(document=document).count() == 0
-    assert Relation.objects.filter(document=other).count() == 1
-    assert graph.write(chunk(1), BEES).entities == 2
+    assert graph.write(chunk(1), BEES).entities == 0
+    assert [len(row.evidence) for row in Entity.objects.all()] == [1, 1]
+
+
+def test_attempt_that_is_not_the_writer_is_refused(document: Document):
+    graph = graph_of("d")
+    graph.write(chunk(1), BEES)
+    graph_of("d", "next")
+    with pytest.raises(JobSuperseded):
+        graph.write(chunk(2), WASPS)
+    assert Entity.objects.count() == 2
+
+
+def test_next_attempt_continues_the_graph(document: Document):
+    graph_of("d").write(chunk(1), BEES)
+    graph = graph_of("d", "next")
+    adopted = graph.adopt(["epoch"])
+    assert (adopted.entities, adopted.relations) == (2, 1)
+    assert graph.write(chunk(2), WASPS).entities == 1
+    assert {row.epoch for row in (*Entity.objects.all(), *Relation.objects.all())} == {"next"}
+    assert len(Entity.objects.get(key="bee").evidence) == 2
+
+
+def test_published_graph_is_copied(document: Document):
+    graph_of("d").write(chunk(1), BEES)
+    Document.objects.update(published_epoch="epoch")
+    assert graph_of("d", "next").adopt(["epoch"]).relations == 1
+    assert Entity.objects.filter(epoch="epoch").count() == 2
+    copy = Relation.objects.get(epoch="next")
+    assert copy.source.epoch == copy.target.epoch == "next"
 
 
 def test_rolled_back_rows_are_not_remembered(document: Document):
-    graph = DatabaseGraph("d")
+    graph = graph_of("d")
     impossible = Extraction({"bee": "Bee"}, (("bee", "bee"),))
     with pytest.raises(IntegrityError), transaction.atomic():
         graph.write(chunk(1), impossible)
@@ -59,7 +90,7 @@ def test_rolled_back_rows_are_not_remembered(document: Document):
 
 
 def test_mentions_of_an_entity_are_bounded(document: Document):
-    graph = DatabaseGraph("d")
+    graph = graph_of("d")
     for number in range(MAX_MENTIONS + 5):
         graph.write(chunk(number), Extraction({"bee": "Bee"}))
     assert len(Entity.objects.get().evidence) == MAX_MENTIONS
@@ -68,7 +99,7 @@ def test_mentions_of_an_entity_are_bounded(document: Document):
 @pytest.mark.django_db(transaction=True)
 def test_threads_write_one_graph_without_duplicates():
     Document.objects.create(id="d", name="bees.md", size_bytes=1)
-    graph = DatabaseGraph("d")
+    graph = graph_of("d")
     written: list[int] = []
 
     def work(first: int) -> None:

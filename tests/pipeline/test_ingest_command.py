@@ -192,7 +192,7 @@ class TestWithAWorker:
         assert DBTaskResult.objects.successful().count() == 3
 
 
-def test_ctrl_c_stops_the_command_immediately_and_fails_the_job(own_project: LiveProject):
+def test_ctrl_c_stops_the_command_immediately_and_cancels_the_job(own_project: LiveProject):
     process = own_project.spawn(
         sys.executable, "manage.py", "ingest", "--job-id", "interrupted", str(GUIDE)
     )
@@ -210,7 +210,7 @@ def test_ctrl_c_stops_the_command_immediately_and_fails_the_job(own_project: Liv
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     assert time.monotonic() - asked < 8
-    assert state()[::2] == ("failed", "The ingestion was stopped.")
+    assert state()[::2] == ("cancelled", "Cancelled on request.")
 
 
 def test_wait_shows_the_progress_of_the_worker(own_project: LiveProject, tmp_path: Path):

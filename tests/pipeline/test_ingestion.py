@@ -13,8 +13,9 @@ from pypdf import PdfWriter
 from ingestion_progress.exceptions import JobCancelled, JobExists
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
-from ingestion_progress.pipeline import chunk_stream, ingestion
+from ingestion_progress.pipeline import chunk_stream, ingestion, retries
 from ingestion_progress.pipeline.chunk_stream import Components
+from ingestion_progress.pipeline.editions import claim
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     DocumentBusy,
@@ -25,11 +26,14 @@ from ingestion_progress.pipeline.exceptions import (
     StoredFileMissing,
     VectorStoreUnavailable,
 )
-from ingestion_progress.pipeline.ingestion import claim, ingest
-from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.ingestion import ingest
+from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
+from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.stages import Chunk
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
+from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
+from ingestion_progress.pipeline.stages.parsers.pdf import PdfPages
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from ingestion_progress.pipeline.tasks import ingest_document
@@ -163,12 +167,12 @@ def test_second_ingestion_replaces_the_first():
 
 
 @pytest.mark.database
-def test_crash_after_clearing_leaves_no_duplicates(monkeypatch: pytest.MonkeyPatch):
-    ingested(pdf(6, first=84), "same.pdf")
+def test_failed_attempt_leaves_the_former_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch):
+    former = ingested(pdf(6, first=84), "same.pdf")
 
     class Crashing(QdrantStore):
-        def write(self, document_id, name, chunks):
-            super().write(document_id, name, chunks)
+        def write(self, *args):
+            super().write(*args)
             raise VectorStoreUnavailable("gone")
 
     with monkeypatch.context() as patch:
@@ -178,6 +182,8 @@ def test_crash_after_clearing_leaves_no_duplicates(monkeypatch: pytest.MonkeyPat
             ingest(crashed.pk)
     crashed.refresh_from_db()
     assert (crashed.status, crashed.error) == ("failed", "gone")
+    assert_counts_are_what_is_stored(former)
+    assert Edition.objects.count() == 1
     assert_counts_are_what_is_stored(ingested(pdf(4, first=84), "same.pdf"))
 
 
@@ -305,20 +311,39 @@ def test_unavailable_vector_store_fails_the_job_and_not_a_chunk(monkeypatch, com
 
 
 class GraphWithoutDatabase(DatabaseGraph):
+    """The database is down for the first writes."""
+
+    failures = 2
+
     def write(self, chunk, extraction):
-        raise OperationalError("database is locked")
+        if self.failures:
+            self.failures -= 1
+            raise OperationalError("database is locked")
+        return super().write(chunk, extraction)
 
 
 @pytest.mark.database
-def test_database_error_while_writing_the_graph_fails_the_job_and_not_a_chunk(monkeypatch):
+def test_short_outage_while_writing_the_graph_costs_no_chunk(monkeypatch):
+    monkeypatch.setattr(ingestion, "DatabaseGraph", GraphWithoutDatabase)
+    job = ingested(b"Bees make honey in summer.", "a.txt")
+    assert (job.status, job.attempt, job.error_count) == ("succeeded", 1, 0)
+    assert_counts_are_what_is_stored(job)
+
+
+@pytest.mark.database
+def test_long_outage_while_writing_the_graph_hands_the_job_to_the_next_attempt(monkeypatch):
+    monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(ingestion, "DatabaseGraph", GraphWithoutDatabase)
     job = queued(b"Bees make honey in summer.", "a.txt")
-    with_components(monkeypatch, graph=GraphWithoutDatabase(job.document_id))
     with pytest.raises(OperationalError):
         ingest(job.pk)
     job.refresh_from_db()
-    assert job.status == "failed"
-    assert job.error_count == 0
-    assert stages(job)["extraction"][0] == "error"
+    assert (job.status, job.attempt, job.error_count) == ("queued", 2, 0)
+    monkeypatch.setattr(GraphWithoutDatabase, "failures", 0)
+    ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "succeeded"
+    assert_counts_are_what_is_stored(job)
 
 
 class UselessEmbedder(Bm25Embedder):
@@ -403,8 +428,8 @@ def test_missing_file_fails_its_job_without_a_path():
 def test_only_one_job_at_a_time_ingests_a_document():
     waiting = queued(b"text", "a.txt")
     document = Document.objects.get(pk=waiting.document_id)
-    with track("a.txt", job_id="other", document_id=document.pk):
-        claim("other", document)
+    with track("a.txt", job_id="other", document_id=document.pk) as other:
+        claim(other, document)
         with pytest.raises(DocumentBusy, match="by job other"):
             ingest(waiting.pk)
     assert Job.objects.get(pk="other").status == "succeeded"
@@ -415,23 +440,23 @@ def test_only_one_job_at_a_time_ingests_a_document():
 def test_document_belongs_to_the_first_claim_not_the_first_start():
     """The start of a job may become visible after the query of another job."""
     document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
-    with track("a.txt", job_id="earlier", document_id=document.pk):
-        with track("a.txt", job_id="later", document_id=document.pk):
-            claim("later", document)
+    with track("a.txt", job_id="earlier", document_id=document.pk) as earlier:
+        with track("a.txt", job_id="later", document_id=document.pk) as later:
+            claim(later, document)
             with pytest.raises(DocumentBusy, match="by job later"):
-                claim("earlier", document)
-        claim("earlier", document)
+                claim(earlier, document)
+        claim(earlier, document)
 
 
 @pytest.mark.database
 def test_job_without_a_heartbeat_loses_its_claim(settings):
     document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
     Job.objects.filter(document_id=document.pk).delete()
-    with track("a.txt", job_id="killed", document_id=document.pk):
-        claim("killed", document)
+    with track("a.txt", job_id="killed", document_id=document.pk) as killed:
+        claim(killed, document)
         settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = -1
-        with track("a.txt", job_id="next", document_id=document.pk):
-            claim("next", document)
+        with track("a.txt", job_id="next", document_id=document.pk) as following:
+            claim(following, document)
 
 
 def test_job_runs_once():
@@ -498,9 +523,92 @@ def test_stopped_process_hands_its_job_back(monkeypatch, stop: BaseException):
     assert job.error == "Its worker was stopped; the job continues with another one."
 
 
+@pytest.mark.database
+def test_cancelled_job_leaves_the_former_text_and_nothing_else(monkeypatch):
+    former = ingested(b"Bees make honey.", "a.txt")
+
+    class Cancelling(QdrantStore):
+        def write(self, *args):
+            written = super().write(*args)
+            request_cancellation(job.pk)
+            return written
+
+    with_components(monkeypatch, vectors=Cancelling())
+    monkeypatch.setattr(chunk_stream, "EMBEDDING_BATCH", 1)
+    job = queued(b"Wasps make paper.\n\n" * 2000, "a.txt")
+    with pytest.raises(JobCancelled):
+        ingest(job.pk)
+    assert_counts_are_what_is_stored(former)
+    assert [hit.text for hit in search("paper honey")] == ["Bees make honey."]
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_results_of_a_failed_job_are_kept_on_request(monkeypatch, settings, is_kept: bool):
+    settings.INGESTION_PROGRESS_KEEP_PARTIAL_RESULTS = is_kept
+    ingested(b"Bees make honey.", "a.txt")
+    with_components(monkeypatch, vectors=FailingStore())
+    monkeypatch.setattr(chunk_stream, "EMBEDDING_BATCH", 1)
+    with pytest.raises(VectorStoreUnavailable):
+        ingest(queued(b"Wasps make paper. " * 200, "a.txt").pk)
+    assert search("paper" if is_kept else "honey")
+    assert not search("honey" if is_kept else "paper")
+
+
+def test_text_of_a_running_job_is_not_found_before_its_end(monkeypatch):
+    found: list[int] = []
+
+    class Searching(QdrantStore):
+        def write(self, *args):
+            written = super().write(*args)
+            found.append(len(search("honey")))
+            return written
+
+    with_components(monkeypatch, vectors=Searching())
+    ingested(b"Bees make honey.", "a.txt")
+    assert found == [0]
+    assert len(search("honey")) == 1
+
+
 def test_same_chunk_key_in_two_documents_has_two_ids():
     ingested(b"Bees make honey.", "a.txt")
     ingested(b"Bees make honey.", "b.txt")
     hits = QdrantStore().search(Bm25Embedder().embed_query("honey"), 10)
     assert len(hits) == 2
     assert {hit.payload["chunk"] for hit in hits} == {Chunk(key="c-1", text="").key}
+
+
+MANY_PICTURES = b"<p>Bees</p>" + b"".join(
+    b"<img src=%d.png alt='Bee number %d'>" % (number, number) for number in range(100)
+)
+ITEMS = {
+    "parsing": (PdfPages, "__getitem__"),
+    "vlm": (MetadataDescriber, "describe"),
+    "embedding": (Bm25Embedder, "embed"),
+    "extraction": (KeyphraseExtractor, "extract"),
+}
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("stage", ITEMS)
+def test_cancelled_job_begins_no_further_items(monkeypatch, settings, stage: str):
+    settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = 0.02
+    monkeypatch.setattr(chunk_stream, "EMBEDDING_BATCH", 1)
+    owner, name = ITEMS[stage]
+    do = getattr(owner, name)
+    begun: list[object] = []
+
+    def cancelled_at_once(self, item):
+        begun.append(item)
+        if len(begun) == 1:
+            request_cancellation(job.pk)
+        time.sleep(0.05)
+        return do(self, item)
+
+    job = queued(pdf(40), "a.pdf") if stage == "parsing" else queued(MANY_PICTURES, "a.html")
+    monkeypatch.setattr(owner, name, cancelled_at_once)
+    with pytest.raises(JobCancelled):
+        ingest(job.pk)
+    assert len(begun) < 40
+    assert stages(job)[stage][0] == "error"
+    assert Job.objects.get().status == "cancelled"
+    assert Edition.objects.count() == QdrantStore().count(job.document_id) == 0

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
+import sys
+import time
 import uuid
 
 import pytest
+
+from tests.support.documents import GUIDE
 
 pytestmark = pytest.mark.once
 
@@ -22,16 +27,16 @@ CLAIM = """
     import json, sys, time
     from ingestion_progress import track
     from ingestion_progress.pipeline.exceptions import DocumentBusy
-    from ingestion_progress.pipeline.ingestion import claim
+    from ingestion_progress.pipeline.editions import claim
     from ingestion_progress.pipeline.models import Document
     document_id, name, path = sys.argv[1:]
     document = Document.objects.get(pk=document_id)
     had, refused = [], 0
     for number in range(25):
         job_id = f"{document_id}-{name}-{number}"
-        with track("a.txt", job_id=job_id, document_id=document_id, stages=["parsing"]):
+        with track("a.txt", job_id=job_id, document_id=document_id, stages=["parsing"]) as job:
             try:
-                claim(job_id, document)
+                claim(job, document)
             except DocumentBusy:
                 refused += 1
                 continue
@@ -56,3 +61,131 @@ def test_only_one_job_at_a_time_claims_a_document(project, tmp_path):
     assert sum(refused for _, refused in results) > 0
     for (_, until), (since, _) in itertools.pairwise(had):
         assert until <= since
+
+
+# A worker that dies with each document that contains the word.
+POISONED = """
+    import os
+    from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+    from ingestion_progress.pipeline.worker import IngestionWorker
+    embed = Bm25Embedder.embed
+    def dies_of_poison(self, text):
+        if "poison" in text:
+            os.kill(os.getpid(), 9)
+        return embed(self, text)
+    Bm25Embedder.embed = dies_of_poison
+    IngestionWorker(interval_seconds=0.1).run()
+"""
+QUEUE = """
+    import io, json, sys
+    from ingestion_progress.pipeline.uploads.receive import receive
+    path, name, job_id = sys.argv[1:]
+    with open(path, "rb") as file:
+        print(json.dumps(receive(file, name=name, job_id=job_id).document_id))
+"""
+STATE = """
+    import json, sys
+    from ingestion_progress.models import Job, Stage
+    from ingestion_progress.pipeline.models import Edition, Entity, ParsedPage, Relation
+    from ingestion_progress.pipeline.stores.vectors import QdrantStore
+    job = Job.objects.get(pk=sys.argv[1])
+    of_document = {"document_id": job.document_id}
+    is_over = job.is_finished
+    print(json.dumps({
+        "status": job.status, "attempt": job.attempt, "error": job.error,
+        "percent": job.reached_percent,
+        "attempts": list(job.attempts.order_by("number").values_list("status", flat=True)),
+        "counts": [job.qdrant_writes, job.entities_total, job.relations_total],
+        "stored": is_over and [
+            QdrantStore().count(job.document_id),
+            Entity.objects.filter(**of_document).count(),
+            Relation.objects.filter(**of_document).count(),
+        ],
+        "editions": Edition.objects.filter(**of_document).count(),
+        "pages": ParsedPage.objects.filter(job_id=job.pk).count(),
+        "parsed": Stage.objects.get(job=job, name="parsing").processed,
+    }))
+"""
+IMPATIENT = {"LOST_AFTER_SECONDS": "3", "HEARTBEAT_SECONDS": "0.5", "MAX_ATTEMPTS": "2"}
+
+
+def started_worker(project):
+    command = (sys.executable, "manage.py", "ingestion_worker", "--interval", "0.1")
+    return project.spawn(*command, is_measured=False, **IMPATIENT)
+
+
+def waited_for(project, job_id, condition, seconds=150):
+    deadline = time.monotonic() + seconds
+    while not condition(state := project.ask(STATE, job_id)):
+        assert time.monotonic() < deadline, (state, project.log.read_text()[-3000:])
+        time.sleep(0.1)
+    return state
+
+
+def is_over(state):
+    """Its parsed pages are deleted immediately after its end."""
+    return state["status"] not in {"queued", "running"} and not state["pages"]
+
+
+def is_parsing(state):
+    return state["status"] == "running" and state["parsed"] > 5 and state["pages"] > 0
+
+
+def assert_only_the_whole_document_is_stored(state):
+    assert (state["status"], state["attempt"], state["pages"]) == ("succeeded", 2, 0), state
+    assert state["stored"] == state["counts"]
+    assert state["editions"] == 1
+
+
+def test_job_of_a_killed_worker_continues_with_another_worker(project):
+    job_id = uuid.uuid4().hex
+    project.ask(QUEUE, str(GUIDE), f"{job_id}.pdf", job_id)
+    worker = started_worker(project)
+    before = waited_for(project, job_id, is_parsing)
+    worker.kill()
+    worker.wait(10)
+    started_worker(project)
+    queued = waited_for(project, job_id, lambda state: state["attempt"] == 2)
+    assert queued["parsed"] >= before["parsed"]
+    state = waited_for(project, job_id, is_over)
+    assert state["attempts"] == ["lost", "succeeded"]
+    assert_only_the_whole_document_is_stored(state)
+
+
+def test_worker_that_was_stopped_beyond_its_lease_leaves_nothing_behind(project):
+    job_id = uuid.uuid4().hex
+    project.ask(QUEUE, str(GUIDE), f"{job_id}.pdf", job_id)
+    worker = started_worker(project)
+    waited_for(project, job_id, is_parsing)
+    worker.send_signal(signal.SIGSTOP)
+    started_worker(project)
+    waited_for(
+        project, job_id, lambda state: state["attempt"] == 2 and state["status"] == "running"
+    )
+    worker.send_signal(signal.SIGCONT)
+    state = waited_for(project, job_id, is_over)
+    assert_only_the_whole_document_is_stored(state)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+    assert_only_the_whole_document_is_stored(project.ask(STATE, job_id))
+
+
+def test_document_that_kills_its_worker_is_buried_and_the_others_go_on(project, tmp_path):
+    (tmp_path / "good.txt").write_text("Bees make honey.")
+    (tmp_path / "bad.txt").write_text("Bees make poison.")
+    bad, good = uuid.uuid4().hex, uuid.uuid4().hex
+    for job_id, path in ((bad, "bad.txt"), (good, "good.txt")):
+        project.ask(QUEUE, str(tmp_path / path), f"{job_id}.txt", job_id)
+    worker = project.python(POISONED, **IMPATIENT)
+    deaths = 0
+    while not is_over(state := project.ask(STATE, bad)) or state["editions"]:
+        if worker.poll() is not None:
+            deaths += 1
+            assert deaths < 4
+            worker = project.python(POISONED, **IMPATIENT)
+        time.sleep(0.2)
+    assert deaths == 2
+    assert (state["status"], state["attempts"]) == ("lost", ["lost", "lost"])
+    assert "That was attempt 2 of 2: it is not tried again." in state["error"]
+    assert state["stored"] == [0, 0, 0]
+    assert waited_for(project, good, is_over)["status"] == "succeeded"

@@ -53,10 +53,20 @@ def test_hits_have_their_entities_in_the_order_of_creation():
         ingested(b"Bees and Wasps like Honey.", name)
     for document in Document.objects.all():
         Entity.objects.create(
-            document=document, key="late", name="Late", evidence=[{"chunk": "c-1", "page": 2}]
+            document=document,
+            epoch=document.published_epoch,
+            key="late",
+            name="Late",
+            evidence=[{"chunk": "c-1", "page": 2}],
         )
         # What stands elsewhere is not read: it could not be.
-        Entity.objects.create(document=document, key="other", name="Other", evidence=[{"page": 1}])
+        Entity.objects.create(
+            document=document,
+            epoch=document.published_epoch,
+            key="other",
+            name="Other",
+            evidence=[{"page": 1}],
+        )
     for hit in search("honey"):
         names = Entity.objects.filter(document_id=hit.document_id).order_by("pk")
         assert hit.entities == [*names.exclude(key="other").values_list("name", flat=True)]

@@ -12,9 +12,11 @@ import time
 import pytest
 from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient
+from qdrant_client import models as qdrant
 
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import Chunk
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stores import vectors
@@ -33,16 +35,19 @@ def pairs(*texts: str):
     ]
 
 
+def write(document_id: str, chunks, epoch: str = "epoch") -> int:
+    return QdrantStore().write(Document(id=document_id, name="bees.md"), epoch, chunks)
+
+
 def ask(query: str, limit: int = 10):
     return QdrantStore().search(Bm25Embedder().embed_query(query), limit)
 
 
 def test_written_chunk_is_found_with_its_payload():
-    store = QdrantStore()
-    assert store.write("d", "bees.md", pairs("Bees make honey", "Wasps make paper")) == 2
+    assert write("d", pairs("Bees make honey", "Wasps make paper")) == 2
     (best,) = ask("honey")
     assert best.payload == {
-        "document_id": "d", "document_name": "bees.md", "chunk": "c-1", "page": 1,
+        "document_id": "d", "document_name": "bees.md", "epoch": "epoch", "chunk": "c-1", "page": 1,
         "start": 0, "end": 0, "heading": "", "text": "Bees make honey",
     }  # fmt: skip
     assert best.score > 0
@@ -62,20 +67,45 @@ def test_local_store_does_not_sync_every_point():
 
 
 def test_rare_word_weighs_more_than_a_common_one():
-    QdrantStore().write("d", "n", pairs("common rare", *["common word"] * 5))
+    write("d", pairs("common rare", *["common word"] * 5))
     common, rare = ask("common", 1)[0].score, ask("rare", 1)[0].score
     assert rare > 2 * common
 
 
-def test_second_write_overwrites_and_clear_deletes_one_document():
+def test_second_write_overwrites_and_discard_deletes_one_document():
     store = QdrantStore()
-    store.write("d", "n", pairs("one", "two", "three"))
-    store.write("e", "n", pairs("four"))
-    store.write("d", "n", pairs("five", "two"))
+    write("d", pairs("one", "two", "three"))
+    write("e", pairs("four"))
+    write("d", pairs("five", "two"))
     assert (store.count("d"), store.count("e")) == (3, 1)
-    store.clear("d")
+    store.discard("d", "epoch")
     assert (store.count("d"), store.count("e")) == (0, 1)
-    assert store.write("d", "n", []) == 0
+    assert write("d", []) == 0
+
+
+def test_editions_of_a_document_are_separate():
+    store = QdrantStore()
+    write("d", pairs("one", "two"))
+    write("d", pairs("one"), epoch="next")
+    assert [store.count("d", epoch) for epoch in ("epoch", "next", "")] == [2, 1, 0]
+    vector = Bm25Embedder().embed_query("one")
+    (hit,) = store.search(vector, 10, hidden=[("d", "next"), ("d", "unknown")])
+    assert hit.payload["epoch"] == "epoch"
+    assert store.adopt("d", "next", ["epoch"]) == 2
+    store.discard("d", "epoch")
+    assert store.count("d") == 2
+    assert {hit.payload["chunk"] for hit in ask("one two")} == {"c-1", "c-2"}
+
+
+def test_chunks_of_before_there_were_editions_can_be_discarded():
+    store = QdrantStore()
+    write("d", pairs("one"))
+    write("d", pairs("two"), epoch="next")
+    everything = qdrant.Filter(must=[vectors._is("epoch", "epoch")])
+    store._call(lambda client: client.delete_payload("chunks", ["epoch"], everything), 1.0)
+    assert store.count("d", "") == 1
+    store.discard("d", "")
+    assert (store.count("d", ""), store.count("d", "next")) == (0, 1)
 
 
 def test_threads_share_the_folder():
@@ -84,7 +114,7 @@ def test_threads_share_the_folder():
     def work(number: int) -> None:
         try:
             for _ in range(3):
-                QdrantStore().write(f"d{number}", "n", pairs("text"))
+                write(f"d{number}", pairs("text"))
                 ask("text")
         except Exception as error:  # noqa: BLE001  (whatever it is, the test names it)
             errors.append(error)
@@ -124,13 +154,15 @@ def test_processes_share_the_folder(tmp_path):
         """
         import sys
         import django; django.setup()
+        from ingestion_progress.pipeline.models import Document
         from ingestion_progress.pipeline.stages import Chunk
         from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
         from ingestion_progress.pipeline.stores.vectors import QdrantStore
         embedder, store = Bm25Embedder(), QdrantStore()
         for number in range(10):
             chunk = Chunk(key=f"c-{number}", text="shared text")
-            store.write(sys.argv[1], "n", [(chunk, embedder.embed(chunk.text))])
+            document = Document(id=sys.argv[1], name="n")
+            store.write(document, "e", [(chunk, embedder.embed(chunk.text))])
             assert store.search(embedder.embed_query("shared"), 3)
         assert store.count(sys.argv[1]) == 10
         """
@@ -155,13 +187,13 @@ def test_server_is_used_if_configured(settings, httpserver: HTTPServer):
     httpserver.expect_request("/collections/chunks/index", method="PUT").respond_with_json(done)
     httpserver.expect_request("/collections/chunks/points", method="PUT").respond_with_json(done)
     with pytest.warns(UserWarning, match="Api key is used with an insecure connection"):
-        assert QdrantStore().write("d", "bees.md", pairs("Bees make honey")) == 1
+        assert write("d", pairs("Bees make honey")) == 1
     calls = {request.path: request.get_json(silent=True) for request, _ in httpserver.log}
     sparse = calls["/collections/chunks"]["sparse_vectors"]["bm25"]
     assert sparse["modifier"] == "idf"
     (point,) = calls["/collections/chunks/points"]["points"]
     assert point["payload"]["text"] == "Bees make honey"
-    assert point["id"] == vectors.point_id("d", "c-1")
+    assert point["id"] == vectors.point_id("d", "epoch", "c-1")
 
 
 def test_unreachable_server_is_retried_and_then_a_clear_error(settings):
@@ -181,8 +213,7 @@ def test_refusing_server_is_a_clear_error(settings, httpserver: HTTPServer):
 
 @pytest.mark.parametrize("name", ["meta.json", "storage.sqlite"])
 def test_damaged_local_store_is_reported_in_a_sentence(name):
-    store = QdrantStore()
-    store.write("d", "bees.md", pairs("Bees make honey"))
+    write("d", pairs("Bees make honey"))
     (path,) = conf.qdrant_path.rglob(name)
     path.write_bytes(b"neither of the two" * 1000)
 

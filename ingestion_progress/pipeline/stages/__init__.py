@@ -61,6 +61,12 @@ class Chunk:
     """Offsets in characters into the text of its page; both 0 for a picture."""
     heading: str = ""
 
+    @property
+    def number(self) -> int:
+        """Its key in the stages: 17 for `c-17`, -3 for `i-3`."""
+        kind, _, number = self.key.partition("-")
+        return -int(number) if kind == "i" else int(number)
+
 
 @dataclass(frozen=True)
 class SparseVector:

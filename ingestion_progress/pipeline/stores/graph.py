@@ -1,15 +1,18 @@
 """The graph of entities and relations, in two tables."""
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from django.db import models, router, transaction
+from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
-from ingestion_progress.pipeline.models import Entity, Relation
+from ingestion_progress.pipeline.editions import writing
+from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.stages import Chunk, Extraction
 
 Row = TypeVar("Row", Entity, Relation)
@@ -28,36 +31,50 @@ class GraphWrites:
 
 
 class GraphStore(Protocol):
-    def clear(self) -> None:
-        """Deletes what an earlier ingestion of the document wrote."""
+    def adopt(self, former: Sequence[str]) -> GraphWrites:
+        """Continues former editions. Returns how many rows they have."""
 
     def write(self, chunk: Chunk, extraction: Extraction) -> GraphWrites:
-        """Adds the entities and relations of a chunk, all or none. Thread-safe."""
+        """Adds the entities and relations of a chunk, all or none, and once. Thread-safe.
+
+        Raises JobSuperseded if another attempt writes the document now.
+        """
 
 
 class DatabaseGraph:
-    """The graph of one document, written by one job. Keeps the rows that it has written."""
+    """The graph of one edition, written by one attempt. Keeps the rows that it has written."""
 
-    def __init__(self, document_id: str) -> None:
+    def __init__(self, document_id: str, job_id: str, epoch: str) -> None:
         self._document_id = document_id
+        self._epoch = epoch
+        self._writing = partial(writing, document_id, job_id, epoch)
         self._using = router.db_for_write(Entity)
         # SQLite has one writer: waiting for this lock is cheaper than waiting for the file.
         self._lock = threading.Lock()
         self._entities: dict[str, Entity] = {}
         self._relations: dict[tuple[str, str], Relation] = {}
+        # False after an error: only the database knows what was committed.
+        self._is_known = True
 
-    def clear(self) -> None:
-        with self._lock, transaction.atomic(using=self._using):
-            for model in (Relation, Entity):
-                model.objects.using(self._using).filter(document_id=self._document_id).delete()
-            self._entities.clear()
-            self._relations.clear()
+    def adopt(self, former: Sequence[str]) -> GraphWrites:
+        with self._lock, self._writing():
+            for epoch in former:
+                if self._is_published(epoch):
+                    self._copy(epoch)
+                else:
+                    self._rows(Entity, epoch).update(epoch=self._epoch)
+                    self._rows(Relation, epoch).update(epoch=self._epoch)
+            self._load()
+        return GraphWrites(entities=len(self._entities), relations=len(self._relations))
 
     def write(self, chunk: Chunk, extraction: Extraction) -> GraphWrites:
         mention = {"chunk": chunk.key, "page": chunk.page}
         names = {key: {"key": key, "name": name} for key, name in extraction.entities.items()}
         with self._lock:
-            with transaction.atomic(using=self._using):
+            is_known, self._is_known = self._is_known, False
+            with self._writing():
+                if not is_known:
+                    self._load()
                 entities = self._add(Entity, self._entities, names, mention)
                 known = self._entities | entities
                 pairs = {
@@ -65,10 +82,34 @@ class DatabaseGraph:
                     for pair in extraction.relations
                 }
                 relations = self._add(Relation, self._relations, pairs, mention)
-            # Only committed rows are kept.
             self._entities |= entities
             self._relations |= relations
+            self._is_known = True
         return GraphWrites(entities=len(entities), relations=len(relations))
+
+    def _rows(self, model: type[Row], epoch: str) -> QuerySet[Row]:
+        return QuerySet(model, using=self._using).filter(document_id=self._document_id, epoch=epoch)
+
+    def _is_published(self, epoch: str) -> bool:
+        documents = Document.objects.using(self._using)
+        return documents.filter(pk=self._document_id, published_epoch=epoch).exists()
+
+    def _copy(self, epoch: str) -> None:
+        entities = {row.key: row for row in self._rows(Entity, epoch)}
+        relations = list(self._rows(Relation, epoch).select_related("source", "target"))
+        copies: list[Entity | Relation] = [*entities.values(), *relations]
+        for row in copies:
+            row.pk, row.epoch = None, self._epoch
+        Entity.objects.using(self._using).bulk_create(entities.values())
+        for relation in relations:
+            relation.source = entities[relation.source.key]
+            relation.target = entities[relation.target.key]
+        Relation.objects.using(self._using).bulk_create(relations)
+
+    def _load(self) -> None:
+        self._entities = {row.key: row for row in self._rows(Entity, self._epoch)}
+        relations = self._rows(Relation, self._epoch).select_related("source", "target")
+        self._relations = {(row.source.key, row.target.key): row for row in relations}
 
     def _add(
         self,
@@ -80,13 +121,17 @@ class DatabaseGraph:
         """Adds the mention to known rows and creates the others, which it returns."""
         manager: models.Manager[Row] = model._default_manager
         rows = [known[key] for key in found if key in known]
-        changed = [row for row in rows if len(row.evidence) < MAX_MENTIONS]
+        changed = [
+            row for row in rows if len(row.evidence) < MAX_MENTIONS and mention not in row.evidence
+        ]
         for row in changed:
             row.evidence.append(mention)
         if changed:
             manager.using(self._using).bulk_update(changed, ["evidence"])
         new = {
-            key: model(document_id=self._document_id, evidence=[mention], **fields)
+            key: model(
+                document_id=self._document_id, epoch=self._epoch, evidence=[mention], **fields
+            )
             for key, fields in found.items()
             if key not in known
         }

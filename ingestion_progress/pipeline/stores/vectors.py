@@ -9,9 +9,10 @@ import logging
 import sqlite3
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from qdrant_client import QdrantClient
 from qdrant_client import models as qdrant
@@ -20,7 +21,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ingestion_progress.concurrency.compat.qdrant import closed_on_failure, relax_durability
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import Chunk, SparseVector
 from ingestion_progress.tracker import reason_of
 
@@ -39,16 +41,20 @@ READ_TIMEOUT_SECONDS = 10.0
 LOCK_CHECK_SECONDS = 0.02
 SERVER_TIMEOUT_SECONDS = 10
 SERVER_ATTEMPTS = 4
+COPY_BATCH = 256
 
 _in_this_process = threading.Lock()
 
 
 class VectorStore(Protocol):
-    def clear(self, document_id: str) -> None:
-        """Deletes all chunks of a document."""
+    def write(self, document: Document, epoch: str, chunks: Sequence[EmbeddedChunk]) -> int:
+        """Stores chunks of an edition, each once, and returns their number."""
 
-    def write(self, document_id: str, name: str, chunks: Sequence[EmbeddedChunk]) -> int:
-        """Stores chunks and returns their number."""
+    def adopt(self, document_id: str, epoch: str, former: Sequence[str]) -> int:
+        """Copies the chunks of former editions into this one, and returns their number."""
+
+    def discard(self, document_id: str, epoch: str | None = None) -> None:
+        """Deletes all chunks of an edition, or of the document."""
 
 
 class QdrantStore:
@@ -57,15 +63,8 @@ class QdrantStore:
     def __init__(self) -> None:
         self._collection = conf.qdrant_collection
 
-    def clear(self, document_id: str) -> None:
-        selector = qdrant.FilterSelector(filter=_of_document(document_id))
-        self._call(
-            lambda client: client.delete(self._collection, selector, wait=True),
-            WRITE_TIMEOUT_SECONDS,
-        )
-
-    def write(self, document_id: str, name: str, chunks: Sequence[EmbeddedChunk]) -> int:
-        points = [_point(document_id, name, chunk, vector) for chunk, vector in chunks]
+    def write(self, document: Document, epoch: str, chunks: Sequence[EmbeddedChunk]) -> int:
+        points = [_point(document, epoch, chunk, vector) for chunk, vector in chunks]
         if points:
             self._call(
                 lambda client: client.upsert(self._collection, points, wait=True),
@@ -73,26 +72,61 @@ class QdrantStore:
             )
         return len(points)
 
-    def search(self, vector: SparseVector, limit: int) -> Sequence[qdrant.ScoredPoint]:
-        """The best matches, best first."""
+    def adopt(self, document_id: str, epoch: str, former: Sequence[str]) -> int:
+        for each in former:
+            self._call(partial(self._copy, document_id, each, epoch), WRITE_TIMEOUT_SECONDS)
+        return self.count(document_id, epoch) if former else 0
+
+    def discard(self, document_id: str, epoch: str | None = None) -> None:
+        selector = qdrant.FilterSelector(filter=_of_edition(document_id, epoch))
+        self._call(
+            lambda client: client.delete(self._collection, selector, wait=True),
+            WRITE_TIMEOUT_SECONDS,
+        )
+
+    def search(
+        self, vector: SparseVector, limit: int, *, hidden: Iterable[tuple[str, str]] = ()
+    ) -> Sequence[qdrant.ScoredPoint]:
+        """The best matches, best first. `hidden`: document and epoch of editions to leave out."""
         if not vector.indices:
             return []
+        left_out = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
         return self._call(
             lambda client: (
                 client.query_points(
-                    self._collection, _sparse(vector), using=VECTOR, limit=limit, with_payload=True
+                    self._collection,
+                    _sparse(vector),
+                    using=VECTOR,
+                    limit=limit,
+                    query_filter=qdrant.Filter(must_not=left_out) if left_out else None,
+                    with_payload=True,
                 ).points
             ),
             READ_TIMEOUT_SECONDS,
         )
 
-    def count(self, document_id: str) -> int:
-        """The number of stored chunks of a document."""
-        condition = _of_document(document_id)
+    def count(self, document_id: str, epoch: str | None = None) -> int:
+        """The number of stored chunks of a document or of one edition."""
+        condition = _of_edition(document_id, epoch)
         return self._call(
             lambda client: client.count(self._collection, condition, exact=True).count,
             READ_TIMEOUT_SECONDS,
         )
+
+    def _copy(self, document_id: str, former: str, epoch: str, client: QdrantClient) -> None:
+        offset = None
+        while True:
+            records, offset = client.scroll(
+                self._collection,
+                _of_edition(document_id, former),
+                limit=COPY_BATCH,
+                offset=offset,
+                with_vectors=True,
+            )
+            if points := [_copied(record, document_id, epoch) for record in records]:
+                client.upsert(self._collection, points, wait=True)
+            if offset is None:
+                return
 
     def _call(self, use: Callable[[QdrantClient], Result], timeout_seconds: float) -> Result:
         if conf.qdrant_url:
@@ -122,7 +156,8 @@ class QdrantStore:
         except (ApiException, ResponseHandlingException) as error:
             logger.exception("qdrant_failed", extra={"url": conf.qdrant_url})
             status = getattr(error, "status_code", None)
-            raise VectorStoreUnavailable(
+            is_passing = status is None or status >= 500
+            raise (VectorStoreBusy if is_passing else VectorStoreUnavailable)(
                 f"Qdrant does not answer as expected{f' (HTTP {status})' if status else ''}. "
                 "Does it run at the address in QDRANT_URL, and accept QDRANT_API_KEY?"
             ) from error
@@ -137,9 +172,10 @@ class QdrantStore:
         )
         try:
             if self._prepare(client):
-                client.create_payload_index(
-                    self._collection, "document_id", qdrant.PayloadSchemaType.KEYWORD
-                )
+                for name in ("document_id", "epoch"):
+                    client.create_payload_index(
+                        self._collection, name, qdrant.PayloadSchemaType.KEYWORD
+                    )
             return use(client)
         finally:
             client.close()
@@ -161,7 +197,7 @@ def _local_client(folder: Path, timeout_seconds: float) -> Iterator[QdrantClient
     # Its import searches for a writable folder, which a web process may not have.
     import portalocker
 
-    busy = VectorStoreUnavailable(
+    busy = VectorStoreBusy(
         "The search index is in use by another process. Try again in a moment, or set QDRANT_URL "
         "to a Qdrant server, which accepts many clients at a time."
     )
@@ -192,17 +228,20 @@ def _sentence(error: Exception) -> str:
     return "Its files may be damaged: delete its folder and ingest the documents again."
 
 
-def point_id(document_id: str, chunk_key: str) -> str:
-    return str(uuid.uuid5(NAMESPACE, f"{document_id}/{chunk_key}"))
+def point_id(document_id: str, epoch: str, chunk_key: str) -> str:
+    return str(uuid.uuid5(NAMESPACE, f"{document_id}/{epoch}/{chunk_key}"))
 
 
-def _point(document_id: str, name: str, chunk: Chunk, vector: SparseVector) -> qdrant.PointStruct:
+def _point(
+    document: Document, epoch: str, chunk: Chunk, vector: SparseVector
+) -> qdrant.PointStruct:
     return qdrant.PointStruct(
-        id=point_id(document_id, chunk.key),
+        id=point_id(document.pk, epoch, chunk.key),
         vector={VECTOR: _sparse(vector)},
         payload={
-            "document_id": document_id,
-            "document_name": name,
+            "document_id": document.pk,
+            "document_name": document.name,
+            "epoch": epoch,
             "chunk": chunk.key,
             "page": chunk.page,
             "start": chunk.start,
@@ -213,10 +252,28 @@ def _point(document_id: str, name: str, chunk: Chunk, vector: SparseVector) -> q
     )
 
 
+def _copied(record: qdrant.Record, document_id: str, epoch: str) -> qdrant.PointStruct:
+    payload = (record.payload or {}) | {"epoch": epoch}
+    return qdrant.PointStruct(
+        id=point_id(document_id, epoch, payload["chunk"]),
+        vector=cast("Any", record.vector),
+        payload=payload,
+    )
+
+
 def _sparse(vector: SparseVector) -> qdrant.SparseVector:
     return qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
 
 
-def _of_document(document_id: str) -> qdrant.Filter:
-    match = qdrant.MatchValue(value=document_id)
-    return qdrant.Filter(must=[qdrant.FieldCondition(key="document_id", match=match)])
+def _of_edition(document_id: str, epoch: str | None = None) -> qdrant.Filter:
+    """Chunks of a document, or of one edition. Those without an epoch have the epoch ""."""
+    must: list[qdrant.Condition] = [_is("document_id", document_id)]
+    if epoch == "":
+        must.append(qdrant.IsEmptyCondition(is_empty=qdrant.PayloadField(key="epoch")))
+    elif epoch is not None:
+        must.append(_is("epoch", epoch))
+    return qdrant.Filter(must=must)
+
+
+def _is(key: str, value: str) -> qdrant.FieldCondition:
+    return qdrant.FieldCondition(key=key, match=qdrant.MatchValue(value=value))

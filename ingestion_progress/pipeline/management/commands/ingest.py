@@ -120,7 +120,7 @@ def _run(job: Job, console: Console) -> bool:
     """Ingests in this process and returns whether it succeeded. The bars show an error."""
     try:
         with shown(job.pk, JobView(console)):
-            ingest(job.pk)
+            ingest(job.pk, retry_on=())  # perhaps no worker runs that could continue
     except (KeyboardInterrupt, SystemExit):
         request_cancellation(job.pk)  # it was handed back, and no other worker is to continue it
         raise CommandError("Stopped.", returncode=130) from None

@@ -1,0 +1,225 @@
+"""What attempts leave behind, and what the next one continues."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import ClassVar
+
+import pytest
+from PIL import Image
+
+from ingestion_progress.exceptions import JobSuperseded
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline import chunk_stream, editions, ingestion
+from ingestion_progress.pipeline.exceptions import DocumentBusy, EditionMissing
+from ingestion_progress.pipeline.ingestion import ingest
+from ingestion_progress.pipeline.models import Document, Edition, Entity, ParsedPage
+from ingestion_progress.pipeline.stages import Chunk, Extraction
+from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+from ingestion_progress.pipeline.stages.parsers import pdf as pdf_module
+from ingestion_progress.pipeline.stores import pages as pages_module
+from ingestion_progress.pipeline.stores.graph import DatabaseGraph
+from ingestion_progress.pipeline.stores.vectors import QdrantStore
+from ingestion_progress.recovery import retry_job
+from ingestion_progress.tracker import request_cancellation, track
+from tests.pipeline.test_ingestion import (
+    PickyEmbedder,
+    assert_counts_are_what_is_stored,
+    ingested,
+    queued,
+    stages,
+    with_components,
+)
+from tests.support.documents import EXAMPLES, pdf, storage  # noqa: F401
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("storage"),
+    pytest.mark.database,
+]
+
+
+class Stopping(Bm25Embedder):
+    """Its process is stopped when it has embedded some texts."""
+
+    embedded: ClassVar = Counter[str]()
+    limit = 10
+
+    def embed(self, text):
+        if self.embedded.total() == self.limit:
+            raise SystemExit("The worker was stopped.")
+        self.embedded[text] += 1
+        return super().embed(text)
+
+
+@pytest.fixture
+def stopping(monkeypatch: pytest.MonkeyPatch) -> type[Stopping]:
+    monkeypatch.setattr(Stopping, "embedded", Counter())
+    monkeypatch.setattr(Stopping, "limit", 10)
+    monkeypatch.setattr(chunk_stream, "EMBEDDING_BATCH", 1)
+    with_components(monkeypatch, embedder=Stopping())
+    return Stopping
+
+
+def stopped(job: Job) -> None:
+    with pytest.raises(SystemExit):
+        ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "queued"
+
+
+def finished(job: Job) -> Job:
+    ingest(job.pk)
+    job.refresh_from_db()
+    assert job.status == "succeeded"
+    assert_counts_are_what_is_stored(job)
+    assert (Edition.objects.count(), ParsedPage.objects.count()) == (1, 0)
+    return job
+
+
+def test_next_attempt_continues_and_stores_each_chunk_once(stopping: type[Stopping]):
+    job = queued(pdf(6, first=84))
+    stopped(job)
+    assert stages(job)["embedding"][1] == 10
+    assert QdrantStore().count(job.document_id) == 10
+    stopping.limit = 15
+    stopped(job)
+    stopping.limit = 1000
+    finished(job)
+    assert job.attempt == 3
+    assert set(stopping.embedded.values()) == {1}
+    assert job.qdrant_writes == job.total_chunks == stopping.embedded.total()
+    for name in ("embedding", "extraction"):
+        assert stages(job)[name] == ("completed", job.total_chunks, job.total_chunks, 0)
+    for entity in Entity.objects.all():
+        chunks = [mention["chunk"] for mention in entity.evidence]
+        assert len(chunks) == len(set(chunks))
+
+
+def test_parsed_pages_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(pages_module, "WRITE_SECONDS", 0.0)
+    parsed: Counter[int] = Counter()
+    read = pdf_module.PdfPages.__getitem__
+
+    def stops(self, index: int):
+        if parsed.total() == 2:
+            parsed[-1] += 1
+            raise SystemExit("The worker was stopped.")
+        parsed[index] += 1
+        return read(self, index)
+
+    monkeypatch.setattr(pdf_module.PdfPages, "__getitem__", stops)
+    scans = [Image.new("RGB", (300, 200), color) for color in ("red", "green", "blue", "white")]
+    buffer = io.BytesIO()
+    scans[0].save(buffer, "PDF", save_all=True, append_images=scans[1:])
+    job = queued(buffer.getvalue())
+    stopped(job)
+    assert (stages(job)["parsing"][1], ParsedPage.objects.count()) == (2, 2)
+    finished(job)
+    assert stages(job)["parsing"] == ("completed", 4, 4, 0)
+    assert [parsed[index] for index in range(4)] == [1] * 4
+    assert job.total_images == stages(job)["vlm"][1] == job.total_chunks == 4
+
+
+def test_retry_of_a_failed_job_begins_again_because_its_edition_is_deleted(
+    stopping: type[Stopping], monkeypatch: pytest.MonkeyPatch
+):
+    job = queued(pdf(3, first=84))
+    with monkeypatch.context() as patch:
+        patch.setattr(Stopping, "embed", lambda self, text: 1 / 0)
+        with pytest.raises(Exception, match="could be embedded"):
+            ingest(job.pk)
+    assert QdrantStore().count(job.document_id) == Edition.objects.count() == 0
+    stopping.limit = 1000
+    retry_job(job.pk)
+    finished(job)
+
+
+def test_retry_of_what_failed_copies_the_rest(monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as patch:
+        with_components(patch, embedder=PickyEmbedder())
+        job = ingested(EXAMPLES / "mkdocs-getting-started.docx")
+    assert job.failed_items == 6
+    before = job.qdrant_writes
+    with_components(monkeypatch, embedder=(embedder := Stopping()))
+    monkeypatch.setattr(Stopping, "embedded", Counter())
+    retry_job(job.pk, only="failed")
+    finished(job)
+    assert (embedder.embedded.total(), job.qdrant_writes) == (6, before + 6)
+
+
+def test_attempt_whose_former_edition_is_deleted_meanwhile_leaves_it_to_the_next(
+    stopping: type[Stopping], monkeypatch: pytest.MonkeyPatch
+):
+    job = queued(pdf(3, first=84))
+    stopped(job)
+    version = ingestion._version
+
+    def deleted_then(*args):
+        found = version(*args)
+        Edition.objects.update(job_id="")
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingestion, "_version", deleted_then)
+        with pytest.raises(EditionMissing):
+            ingest(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == ("queued", 3)
+    Edition.objects.update(job_id="")
+    stopping.limit = 1000
+    finished(job)
+
+
+def test_late_writer_leaves_nothing_behind():
+    document = Document.objects.get(pk=queued(b"Bees make honey.", "a.txt").document_id)
+    with track("a.txt", job_id="late", document_id=document.pk, task="a.b") as late:
+        editions.claim(late, document)
+        graph = DatabaseGraph(document.pk, "late", late.epoch)
+        Job.objects.filter(pk="late").update(status="queued", epoch="next")  # it was rescued
+        with track("a.txt", job_id="late", document_id=document.pk) as following:
+            former = editions.claim(following, document)
+            assert former == [late.epoch]
+            editions.adopted(former)
+            with pytest.raises(JobSuperseded):
+                graph.write(Chunk(key="c-1", text=""), Extraction({"bee": "Bee"}))
+            chunk = Chunk(key="c-1", text="Bees")
+            QdrantStore().write(document, late.epoch, [(chunk, Bm25Embedder().embed("Bees"))])
+            editions.settle(document.pk, "late", late.epoch)
+            assert QdrantStore().count(document.pk) == 0
+            editions.publish(following, document)
+        with pytest.raises(JobSuperseded):
+            editions.publish(late, document)
+        late.has_ended = True
+    assert list(Edition.objects.values_list("epoch", flat=True)) == [following.epoch]
+
+
+def test_worker_discards_editions_of_jobs_that_are_not_tried_again(stopping: type[Stopping]):
+    job = queued(pdf(3, first=84))
+    stopped(job)
+    editions.discard_abandoned()
+    assert QdrantStore().count(job.document_id) == 10  # the next attempt continues with them
+    request_cancellation(job.pk)
+    editions.discard_abandoned()
+    pages_module.delete_pages_of_ended_jobs()
+    assert QdrantStore().count(job.document_id) == Entity.objects.count() == 0
+    assert (Edition.objects.count(), ParsedPage.objects.count()) == (0, 0)
+
+
+def test_chunks_of_before_there_were_editions_are_replaced():
+    old = ingested(b"Bees make honey.", "a.txt")
+    Document.objects.update(published_epoch="", writer_epoch="")
+    Entity.objects.update(epoch="")
+    Edition.objects.all().delete()
+    ingested(b"Wasps make paper.", "a.txt")
+    assert not Entity.objects.filter(document_id=old.document_id, epoch="").exists()
+    assert Edition.objects.count() == 1
+
+
+def test_busy_document_names_its_job():
+    document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
+    with track("a.txt", job_id="one") as one, track("a.txt", job_id="two") as two:
+        editions.claim(one, document)
+        with pytest.raises(DocumentBusy, match="by job one"):
+            editions.claim(two, document)
