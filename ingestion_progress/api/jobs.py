@@ -42,13 +42,15 @@ router = Router()
 def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
     """One page of jobs with their progress, the newest first.
 
-    `total` counts all jobs that match `status` and `batch`.
+    `total` counts all jobs that match `status`, `result` and `batch`.
     """
     jobs = Job.objects.order_by("-created_at", "id")
     if query.batch:
         jobs = jobs.of_batch(query.batch)
     if query.status:
         jobs = jobs.filter(status__in=query.status)
+    if query.result:
+        jobs = jobs.with_result(*query.result)
     now = database_now()
     snapshots = load_snapshots(jobs[query.slice], with_workers=False)
     return JobListSchema(
@@ -87,7 +89,7 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     Send the `ETag` back in `If-None-Match`: without changes the response is an empty 304, at the
     cost of one small query. Elapsed time (`elapsed_ms`, `duration_ms`) does not change the ETag.
     """
-    job = _job(job_id)
+    job = job_or_404(job_id)
     response = HttpResponse(content_type="application/json")
     # Weak: two bodies of one revision differ in their elapsed times.
     response["ETag"] = f'W/"{job.version}"'
@@ -114,7 +116,7 @@ def list_job_events(
     request: HttpRequest, job_id: str, query: Query[JobEventListQuery]
 ) -> JobEventListSchema:
     """The entries of the job's log, the oldest first."""
-    events = JobEvent.objects.filter(job=_job(job_id)).order_by("id")
+    events = JobEvent.objects.filter(job=job_or_404(job_id)).order_by("id")
     if query.level:
         events = events.filter(level__in=query.level)
     return JobEventListSchema(
@@ -199,7 +201,7 @@ def _valid_id(job_id: str) -> str:
         raise JobNotFound(job_id) from None
 
 
-def _job(job_id: str) -> Job:
+def job_or_404(job_id: str) -> Job:
     job = Job.objects.filter(pk=_valid_id(job_id)).first()
     if job is None:
         raise JobNotFound(job_id)
@@ -207,5 +209,5 @@ def _job(job_id: str) -> Job:
 
 
 def _snapshot(job_id: str) -> Snapshot:
-    job = _job(job_id)
+    job = job_or_404(job_id)
     return load_snapshots([job])[job.id]

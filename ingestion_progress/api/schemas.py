@@ -12,6 +12,7 @@ from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.wire.snapshots import Snapshot
 
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
+ResultName = Literal["succeeded", "partial", "failed", "cancelled", "lost"]
 LivenessName = Literal["queued", "starved", "working", "stalled", "lost"]
 LevelName = Literal["info", "warning", "error"]
 
@@ -65,6 +66,11 @@ class JobListQuery(PageQuery):
     status: Annotated[list[StatusName], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these statuses: repeated or comma-separated."
     )
+    result: Annotated[list[ResultName], BeforeValidator(split_commas)] = Field(
+        default=[],
+        description="Only these results: repeated or comma-separated. `partial` is a success with "
+        "failed items, which `succeeded` leaves out.",
+    )
     batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
 
 
@@ -79,6 +85,7 @@ class JobLinksSchema(BaseModel):
     progress: str = Field(description="Its stream of Server-Sent Events.")
     snapshot: str = Field(description="The newest `pipeline_progress` as plain JSON, to poll.")
     events: str = Field(description="Its log.")
+    errors: str = Field(description="Its errors, grouped.")
     cancellation: str = Field(description="POST here to stop it.")
     retry: str = Field(description="POST here to start it again once it has ended.")
     page: str = Field(description="Its live page.")
@@ -89,6 +96,7 @@ LINK_NAMES = {
     "progress": "ingestion_progress:job_progress",
     "snapshot": "ingestion_progress:api:job_snapshot",
     "events": "ingestion_progress:api:job_events",
+    "errors": "ingestion_progress:api:job_errors",
     "cancellation": "ingestion_progress:api:job_cancellation",
     "retry": "ingestion_progress:api:job_retry",
     "page": "ingestion_progress:job_detail",
@@ -111,7 +119,11 @@ class JobSchema(BaseModel):
     liveness: LivenessName | None = Field(description="null once the job has ended.")
     attempt: int = Field(ge=1)
     overall_progress_percent: float = Field(ge=0, le=100)
+    result: ResultName | None = Field(
+        description="How it ended; `partial`: it succeeded, but some of its items failed."
+    )
     error_count: int = Field(ge=0, description="Errors recorded so far; they need not end a job.")
+    failed_items: int = Field(ge=0, description="Items that failed in this attempt.")
     error: str | None = Field(description="Why the job ended without success.")
     created_at: datetime
     started_at: datetime | None
@@ -166,7 +178,9 @@ def job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         "liveness": liveness.value if liveness else None,
         "attempt": job.attempt,
         "overall_progress_percent": snapshot.overall_percent,
+        "result": job.result.value if job.result else None,
         "error_count": job.error_count,
+        "failed_items": job.failed_items,
         "error": job.error or None,
         "created_at": job.created_at,
         "started_at": job.started_at,

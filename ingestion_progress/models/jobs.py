@@ -11,7 +11,7 @@ from django.utils import timezone
 from ingestion_progress.conf import conf
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH, new_epoch, new_job_id
-from ingestion_progress.models.statuses import JobStatus, Liveness
+from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
 
 
 def text_field(
@@ -42,6 +42,16 @@ class JobQuerySet(models.QuerySet["Job"]):
     def finished(self) -> JobQuerySet:
         """Ended in any way."""
         return self.filter(status__in=JobStatus.final())
+
+    def with_result(self, *results: str) -> JobQuerySet:
+        """Ended in one of these ways (`JobResult`)."""
+        has_succeeded = Q(status=JobStatus.SUCCEEDED)
+        found = Q(status__in=set(results) - {JobResult.SUCCEEDED, JobResult.PARTIAL})
+        if JobResult.SUCCEEDED in results:
+            found |= has_succeeded & Q(failed_items=0)
+        if JobResult.PARTIAL in results:
+            found |= has_succeeded & Q(failed_items__gt=0)
+        return self.filter(found)
 
     def stalled(self) -> JobQuerySet:
         """Running and with a heartbeat, but unchanged for too long."""
@@ -155,6 +165,11 @@ class Job(models.Model):
             models.Index(
                 fields=["retry_at"], name="ingestion_job_due", condition=Q(retry_at__isnull=False)
             ),
+            models.Index(
+                fields=["status", "-created_at"],
+                name="ingestion_job_failed_items",
+                condition=Q(failed_items__gt=0),
+            ),
         ]
         constraints = [
             models.CheckConstraint(
@@ -195,6 +210,14 @@ class Job(models.Model):
         """Was its process asked? Nobody is where the request itself ended the job."""
         requested_at = self.cancel_requested_at
         return requested_at is not None and requested_at != self.finished_at
+
+    @property
+    def result(self) -> JobResult | None:
+        """None until it has ended."""
+        if not self.is_finished:
+            return None
+        is_partial = self.job_status.has_succeeded and self.failed_items
+        return JobResult.PARTIAL if is_partial else JobResult(self.status)
 
     @property
     def version(self) -> str:

@@ -59,6 +59,16 @@ class JobStatus(Status):
         return frozenset(cls) - cls.final()
 
 
+class JobResult(models.TextChoices):
+    """How a job ended: a success with failed items is told from a whole one."""
+
+    SUCCEEDED = "succeeded", "Succeeded"
+    PARTIAL = "partial", "Succeeded with errors"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+    LOST = "lost", "Lost"
+
+
 class AttemptStatus(models.TextChoices):
     """How an attempt ended."""
 

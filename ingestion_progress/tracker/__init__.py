@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from ingestion_progress.tracker.cancellations import request_cancellation
 from ingestion_progress.tracker.contexts import AttachedJob, TrackedJob
+from ingestion_progress.tracker.error_groups import reopen_error, resolve_error
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import delete_job, fail_job, queue_job
 from ingestion_progress.tracker.plan import JobPlan, Stages
@@ -22,7 +23,7 @@ from ingestion_progress.tracker.workers import WorkerSlot
 
 __all__ = [
     "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "delete_job", "fail_job",
-    "queue_job", "reason_of", "request_cancellation", "track",
+    "queue_job", "reason_of", "reopen_error", "request_cancellation", "resolve_error", "track",
 ]  # fmt: skip
 
 

@@ -7,9 +7,12 @@ from copy import copy
 from datetime import datetime
 from hashlib import blake2b
 
+from django.utils import timezone
+
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.models.errors import MAX_KIND_LENGTH, MAX_PATTERN_LENGTH
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.tracker.database import rows, rows_of
 from ingestion_progress.tracker.error_messages import pattern_of, without_folders, without_secrets
@@ -66,6 +69,19 @@ class ErrorGroups(dict[str, JobError]):
     def follow(self, later: ErrorGroups) -> None:
         for group in later.values():
             self.add(group)
+
+
+def resolve_error(job_id: str, error_id: int, *, by: str = "") -> bool:
+    """Marks a group resolved; `by` names who asked. False if it is none, or is resolved already."""
+    errors = rows(JobError).filter(job_id=job_id, pk=error_id, resolved_at__isnull=True)
+    name = clean_text(by, MAX_NAME_LENGTH)
+    return bool(errors.update(resolved_at=timezone.now(), resolved_by=name))
+
+
+def reopen_error(job_id: str, error_id: int) -> bool:
+    """False if the job has no such group."""
+    errors = rows(JobError).filter(job_id=job_id, pk=error_id)
+    return bool(errors.update(resolved_at=None, resolved_by=""))
 
 
 def write_errors(job: Job, errors: Iterable[JobError]) -> None:

@@ -142,6 +142,12 @@ class JobStateEventData(WireModel):
     error_count: int = Field(ge=0, description="Errors recorded so far; they need not end a job.")
     error: str | None = Field(description="Why the job ended without success.")
     counters: dict[str, int] = Field(description="The pipeline's own counters.")
+    failed_items: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda failed_items: not failed_items,
+        description="Items that failed in this attempt; left out if none did.",
+    )
 
 
 class NextAttemptEventData(WireModel):

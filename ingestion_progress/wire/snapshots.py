@@ -99,6 +99,7 @@ class Snapshot:
                 "error_count": job.error_count,
                 "error": job.error or None,
                 "counters": job.counters,
+                "failed_items": job.failed_items,
             }
         )
 

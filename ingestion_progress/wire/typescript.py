@@ -60,7 +60,8 @@ def interface(model: type[BaseModel]) -> str:
     for field_name, field in model.model_fields.items():
         if field.description:
             lines.append(f"  /** {field.description} */\n")
-        lines.append(f"  {field_name}: {type_expression(field.annotation)};\n")
+        mark = "?" if field.default == 0 else ""  # left out then
+        lines.append(f"  {field_name}{mark}: {type_expression(field.annotation)};\n")
     return f"{comment}export interface {name} {{\n{''.join(lines)}}}\n"
 
 

@@ -27,7 +27,10 @@ pytestmark = pytest.mark.once
 CONFIG = ROOT / "tests" / "support" / "schemathesis.toml"
 SEED = """
 from datetime import UTC, datetime
+from django.utils import timezone
+from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.tracker.error_groups import error_group, write_errors
 from tests.support.page_jobs import job_with
 for status in JobStatus:
     error = "" if status in {"queued", "running", "succeeded"} else "Something broke."
@@ -38,6 +41,9 @@ for number in range(1, 6):
     job_with(JobStatus.FAILED, job_id=f"gone-{number}", error="Something broke.")
     job_with(JobStatus.QUEUED, job_id=f"stopped-{number}")
     job_with(JobStatus.FAILED, job_id=f"again-{number}", error="It broke.", task="a.task")
+for number in range(1, 4):
+    group = error_group(f"{number:*<{number}}", at=timezone.now(), stage="parsing", item="page 1")
+    write_errors(Job.objects.get(pk="failed"), [group])
 """
 
 

@@ -75,12 +75,14 @@ class TestList:
         (item,) = client.get(JOBS).json()["items"]
         assert item["document_name"] == "report.pdf"
         assert (item["status"], item["liveness"], item["error_count"]) == ("running", "working", 1)
+        assert (item["result"], item["failed_items"]) == (None, 1)
         assert 0 < item["overall_progress_percent"] < 100
         assert item["links"] == {
             "job": f"{JOBS}/running",
             "progress": f"{JOBS}/running/progress",
             "snapshot": f"{JOBS}/running/snapshot",
             "events": f"{JOBS}/running/events",
+            "errors": f"{JOBS}/running/errors",
             "cancellation": f"{JOBS}/running/cancellation",
             "retry": f"{JOBS}/running/retry",
             "page": "/jobs/running/",
@@ -94,6 +96,28 @@ class TestList:
         body = client.get(f"{JOBS}?{query}").json()
         assert [item["job_id"] for item in body["items"]] == ["queued"]
         assert body["total"] == 1
+
+    @pytest.mark.parametrize(
+        ("query", "found"),
+        [
+            ("result=partial", ["partial"]),
+            ("result=succeeded", ["whole"]),
+            ("result=succeeded,partial", ["partial", "whole"]),
+            ("result=failed&result=partial", ["broken", "partial"]),
+            ("result=partial&status=failed", []),
+        ],
+    )
+    def test_success_with_failed_items_is_a_result_of_its_own(self, client, query, found):
+        with synchronous_tracking():
+            for job_id in ("whole", "partial", "broken"):
+                with track("a.pdf", job_id=job_id, stages=["one"]) as job:
+                    if job_id != "whole":
+                        job.stage("one").record_error("odd")
+                    if job_id == "broken":
+                        job.fail("odd")
+        items = client.get(f"{JOBS}?{query}").json()["items"]
+        assert sorted(item["job_id"] for item in items) == found
+        assert all(item["result"] in query for item in items)
 
     def test_pages_do_not_overlap(self, client):
         for number in range(5):
@@ -120,6 +144,7 @@ class TestList:
             ("offset=-1", "offset"),
             ("offset=99999999999999999999", "offset"),
             ("status=done", "status.0"),
+            ("result=running", "result.0"),
             ("status=", "status.0"),
             ("status=queued,%00", "status.1"),
             ("batch=a%00b", "batch"),
@@ -142,7 +167,9 @@ class TestDetail:
         assert body["state"]["status"] == body["status"] == "running"
 
     @pytest.mark.parametrize("job_id", HOSTILE_IDS)
-    @pytest.mark.parametrize("tail", ["", "/snapshot", "/events", "/cancellation", "/retry"])
+    @pytest.mark.parametrize(
+        "tail", ["", "/snapshot", "/events", "/errors", "/cancellation", "/retry"]
+    )
     def test_unknown_id_is_not_found(self, client, job_id, tail):
         method = "POST" if tail in {"/cancellation", "/retry"} else "GET"
         refusal(client.generic(method, f"{JOBS}/{job_id}{tail}"), 404, "not_found")

@@ -102,10 +102,12 @@ class TestDocument:
     def test_operations_are_those_of_the_api(self, document):
         assert sorted(name for name, _ in operations(document)) == [
             "DELETE /api/v1/admin/ingestion/jobs/{job_id}",
+            "DELETE /api/v1/admin/ingestion/jobs/{job_id}/errors/{error_id}/resolution",
             "DELETE /api/v1/admin/ingestion/stream-tokens",
             "DELETE /api/v1/admin/ingestion/stream-tokens/{token_id}",
             "GET /api/v1/admin/ingestion/jobs",
             "GET /api/v1/admin/ingestion/jobs/{job_id}",
+            "GET /api/v1/admin/ingestion/jobs/{job_id}/errors",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/events",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/progress",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/snapshot",
@@ -113,6 +115,7 @@ class TestDocument:
             "GET /api/v1/search",
             "POST /api/v1/admin/ingestion/jobs",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/cancellation",
+            "POST /api/v1/admin/ingestion/jobs/{job_id}/errors/{error_id}/resolution",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/retry",
             "POST /api/v1/admin/ingestion/stream-tokens",
         ]

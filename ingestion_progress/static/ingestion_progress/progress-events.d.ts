@@ -85,6 +85,8 @@ export interface JobStateData {
   error: string | null;
   /** The pipeline's own counters. */
   counters: { [key: string]: number };
+  /** Items that failed in this attempt; left out if none did. */
+  failed_items?: number;
 }
 
 /** Another attempt of the job is due. Sent after `job_state` while the job waits for it. */
