@@ -36,7 +36,7 @@ class StageProgressSchema(WireModel):
     duration_ms: int = Field(
         ge=0, description="Running time so far, or in all once ended; 0 before the start."
     )
-    is_complete: bool
+    is_complete: bool = Field(description="Completed, with all of its total processed.")
 
 
 class WorkerInfoSchema(WireModel):
@@ -65,7 +65,9 @@ class MetricsSchema(WireModel):
 class TimingSchema(WireModel):
     started_at: float = Field(description="Unix seconds; 0 before the start.")
     elapsed_ms: int = Field(ge=0, description="Stops when the job ends.")
-    estimated_remaining_ms: int = Field(ge=0, description="0 when unknown or done.")
+    estimated_remaining_ms: int = Field(
+        ge=0, description="0 when unknown or done, and while the job does not move."
+    )
 
 
 class PipelineProgressEventData(WireModel):

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, Stage, Worker, rows_by
 from ingestion_progress.models.stages import plan_percent, shown_percent
-from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus, WorkerStatus
 from ingestion_progress.wire.schemas import (
     JobStateEventData,
     MetricsSchema,
@@ -140,9 +140,10 @@ class Snapshot:
         return TimingSchema(
             started_at=job.started_at.timestamp() if job.started_at else 0,
             elapsed_ms=elapsed_ms,
-            estimated_remaining_ms=0
-            if job.is_finished
-            else remaining_ms(elapsed_ms=elapsed_ms, percent=self.overall_percent),
+            # Without progress the mean speed falls, and an estimate would grow for ever.
+            estimated_remaining_ms=remaining_ms(elapsed_ms=elapsed_ms, percent=self.overall_percent)
+            if job.liveness(now) is Liveness.WORKING
+            else 0,
         )
 
 
@@ -186,7 +187,9 @@ def _stage(stage: Stage, now: datetime) -> StageProgressSchema:
             "in_flight": stage.in_flight,
             "progress_percent": shown_percent(stage.percent),
             "duration_ms": _milliseconds(stage.started_at, stage.finished_at or now),
-            "is_complete": stage.stage_status is StageStatus.COMPLETED,
+            # A job that succeeds completes its stages, however far they are.
+            "is_complete": stage.stage_status is StageStatus.COMPLETED
+            and stage.processed >= stage.total,
         }
     )
 

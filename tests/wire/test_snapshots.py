@@ -108,6 +108,26 @@ def test_an_estimate_extrapolates_the_mean_speed():
     assert timing.estimated_remaining_ms == 40_000
 
 
+@pytest.mark.parametrize(
+    "times", [{"heartbeat_at": NOW}, {"heartbeat_at": NOW + timedelta(minutes=10)}]
+)
+def test_nothing_is_estimated_for_a_job_that_is_lost_or_stalled(times):
+    still = snapshot(stage(processed=2), updated_at=NOW, **times)
+    timing = still.progress(NOW + timedelta(minutes=10)).timing
+    assert (timing.elapsed_ms, timing.estimated_remaining_ms) == (600_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("processed", "total", "is_complete"), [(3, 10, False), (10, 10, True), (3, 0, True)]
+)
+def test_completed_stage_says_whether_all_was_processed(processed, total, is_complete):
+    completed = stage(processed=processed, total=total, status=StageStatus.COMPLETED)
+    shown = snapshot(completed, status=JobStatus.SUCCEEDED, finished_at=NOW).progress(NOW)
+    one = shown.stages["one"]
+    assert (one.processed, one.total, one.progress_percent) == (processed, total, 100)
+    assert one.is_complete is is_complete
+
+
 def test_a_queued_job_has_no_times():
     timing = snapshot(stage(), status=JobStatus.QUEUED, started_at=None).progress(NOW).timing
     assert (timing.started_at, timing.elapsed_ms) == (0, 0)

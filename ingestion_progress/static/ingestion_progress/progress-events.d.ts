@@ -14,6 +14,7 @@ export interface StageProgress {
   progress_percent: number;
   /** Running time so far, or in all once ended; 0 before the start. */
   duration_ms: number;
+  /** Completed, with all of its total processed. */
   is_complete: boolean;
 }
 
@@ -50,7 +51,7 @@ export interface Timing {
   started_at: number;
   /** Stops when the job ends. */
   elapsed_ms: number;
-  /** 0 when unknown or done. */
+  /** 0 when unknown or done, and while the job does not move. */
   estimated_remaining_ms: number;
 }
 
