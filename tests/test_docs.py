@@ -103,10 +103,10 @@ class Site:
             before = path.read_text() if path.name == "settings.py" else ""
             path.write_text(before + source.replace("time.sleep(", "time.sleep(0.01 * "))
 
-    def manage(self, *args: str) -> str:
-        return self.python("manage.py", *args)
+    def manage(self, *args: str, code: int = 0) -> str:
+        return self.python("manage.py", *args, code=code)
 
-    def python(self, *args: str, folder: Path | None = None) -> str:
+    def python(self, *args: str, folder: Path | None = None, code: int = 0) -> str:
         done = subprocess.run(
             [sys.executable, *args],
             cwd=folder or self.folder,
@@ -116,7 +116,7 @@ class Site:
             timeout=120,
             check=False,
         )
-        assert not done.returncode, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
     def run(self, source: str) -> list[str]:
@@ -148,7 +148,8 @@ def test_first_job_works_as_printed(site: Site):
         "parsing completed 40 40",
         "embedding completed 40 40",
     ]
-    assert "100.0%  succeeded  report.pdf" in site.manage("follow", job_id)
+    shown = site.manage("follow", job_id, code=3)
+    assert "100.0%  succeeded with 1 error  report.pdf" in shown
     site.manage("test")
 
 

@@ -17,10 +17,11 @@ from django.utils.safestring import SafeString, mark_safe
 from ingestion_progress import tracker
 from ingestion_progress.admin import actions, display
 from ingestion_progress.admin.display import EMPTY
+from ingestion_progress.admin.filters import BatchFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.admin.search import MAX_SEARCHED, FirstPages, found_jobs
-from ingestion_progress.exceptions import InvalidBatch, InvalidTransition
-from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker, clean_batch
+from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.web import formatting
@@ -42,7 +43,8 @@ TIMING = (
     ("cancel_requested_at", "cancel_requested_by", "cancel_acknowledged_at"),
 )
 COUNTS = (
-    ("total_chunks", "total_images", "error_count"),
+    ("total_chunks", "total_images"),
+    ("error_count", "failed_items"),
     ("entities_total", "relations_total", "neo4j_writes"),
     ("qdrant_writes", "pool_size", "queue_depth"),
     "counters",
@@ -52,28 +54,6 @@ RECORD = (
     ("task", "writer", "queued_at", "retry_at"),
     ("event_count", "heartbeat_at", "updated_at"),
 )
-
-
-class BatchFilter(admin.SimpleListFilter):
-    """Offers only the batch in the URL, because there may be too many to list."""
-
-    title = "batch"
-    parameter_name = "batch"
-
-    def lookups(
-        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
-    ) -> list[tuple[str, str]]:
-        batch = self.value()
-        return [(batch, batch)] if batch else []
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
-        batch = self.value()
-        if not batch:
-            return queryset
-        try:
-            return queryset.filter(batch=clean_batch(batch))
-        except InvalidBatch:  # PostgreSQL rejects NUL characters
-            return queryset.none()
 
 
 @admin.register(Job)
@@ -87,10 +67,11 @@ class JobAdmin(JobModelAdmin):
         "progress",
         "stages_in_progress",
         "errors",
+        "failed_items",
         "started",
         "elapsed",
     )
-    list_filter = ("status", "created_at", BatchFilter)
+    list_filter = ("status", ResultFilter, "created_at", BatchFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = (
         "A job id, document id or batch; or part of a document name, among the newest "
@@ -145,7 +126,8 @@ class JobAdmin(JobModelAdmin):
     @admin.display(description="status", ordering="status")
     def shown_status(self, job: Job) -> SafeString:
         is_cancelling = job.cancel_requested_at and not job.is_finished
-        return display.mark(job.job_status, "Cancelling" if is_cancelling else "")
+        label = formatting.job_label(job.status, job.failed_items)
+        return display.mark(job.result or job.job_status, "Cancelling" if is_cancelling else label)
 
     @admin.display(description="progress", ordering="reached_percent")
     def progress(self, job: Job) -> SafeString:

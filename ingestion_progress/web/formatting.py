@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ingestion_progress.models.statuses import StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 
 NBSP = "\u00a0"  # keeps a number and its unit on one line
 
@@ -86,6 +86,14 @@ def file_size(size_bytes: int) -> str:
     has_tenths = units[0] != "bytes" and size < 10
     shown = f"{math.floor(size * 10) / 10:.1f}" if has_tenths else str(math.floor(size))
     return f"{shown}{NBSP}{units[0]}"
+
+
+def job_label(status: str, failed_items: int) -> str:
+    """The label of a status; a success with failed items says so."""
+    shown = str(JobStatus(status).label)
+    if status != JobStatus.SUCCEEDED or not failed_items:
+        return shown
+    return f"{shown} with {count(failed_items)} {unit('errors', failed_items)}"
 
 
 def error_note(errors: int) -> str:

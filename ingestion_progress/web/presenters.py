@@ -13,6 +13,7 @@ from ingestion_progress.models import Job, JobAttempt, JobEvent
 from ingestion_progress.models.statuses import (
     AttemptStatus,
     EventLevel,
+    JobResult,
     JobStatus,
     Liveness,
     StageStatus,
@@ -49,6 +50,8 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
     is_moving = state.liveness == "working"
     return {
         "name": _name(job),
+        "status_label": formatting.job_label(job.status, job.failed_items),
+        "result": _shown_result(job),
         "liveness": state.liveness or "",
         "notice": _notice(state, next_attempt),
         "next_attempt": next_attempt_text(next_attempt, now),
@@ -79,6 +82,8 @@ def job_row(snapshot: Snapshot, now: datetime) -> Context:
         "job": job,
         "url": reverse("ingestion_progress:job_detail", args=[job.id]),
         "name": _name(job),
+        "status_label": formatting.job_label(job.status, job.failed_items),
+        "result": _shown_result(job),
         "liveness": liveness.value if liveness else "",
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.percent(progress.overall_progress_percent),
@@ -127,6 +132,11 @@ def _took(attempt: JobAttempt) -> str:
 
 def _name(job: Job) -> str:
     return job.document_name or job.document_id or job.id
+
+
+def _shown_result(job: Job) -> str:
+    """As an attribute: only what the status does not say."""
+    return job.result.value if job.result is JobResult.PARTIAL else ""
 
 
 def _notice(state: JobStateEventData, next_attempt: NextAttemptEventData | None) -> str:

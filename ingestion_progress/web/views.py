@@ -28,7 +28,7 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.models.clock import database_now
-from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
 from ingestion_progress.web.presenters import attempt_views, event_views, job_row, job_view
 from ingestion_progress.wire.snapshots import load_snapshot, load_snapshots
@@ -59,6 +59,8 @@ def job_list(
         "page": page,
         "filters": filters,
         "status": filters.get("status"),
+        "result": filters.get("result"),
+        "filter_label": _filter_label(filters),
         "batch": filters.get("batch"),
         "statuses": JobStatus.choices,
         "poll_url": _poll_url(filters, page.number),
@@ -172,7 +174,16 @@ def _filters(query: QueryDict) -> QueryDict:
         filters["batch"] = clean_batch(batch)
     if (status := query.get("status")) in JobStatus.values:
         filters["status"] = status
+    elif (result := query.get("result")) in JobResult.values:
+        filters["result"] = result
     return filters
+
+
+def _filter_label(filters: QueryDict) -> str:
+    """What the jobs of the list are or did, after "No job"; empty without such a filter."""
+    if result := filters.get("result"):
+        return JobResult(result).label.lower()
+    return f"is {filters['status']}" if "status" in filters else ""
 
 
 def _filtered(filters: QueryDict) -> QuerySet[Job]:
@@ -181,6 +192,8 @@ def _filtered(filters: QueryDict) -> QuerySet[Job]:
         jobs = jobs.of_batch(batch)
     if status := filters.get("status"):
         jobs = jobs.filter(status=status)
+    if result := filters.get("result"):
+        jobs = jobs.with_result(result)
     return jobs
 
 

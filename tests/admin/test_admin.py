@@ -150,6 +150,9 @@ def test_list_costs_the_same_queries_for_1_job_and_for_100(admin_client: Client)
         ({"batch": "nothing"}, set()),
         ({"batch": "\x00"}, set()),
         ({"batch": ""}, {"alpha", "beta", "gamma"}),
+        ({"result": "failed"}, {"beta"}),
+        ({"result": "partial"}, {"delta"}),
+        ({"result": "odd"}, set()),
         ({"created_at__gte": "2100-01-01 00:00:00+00:00"}, set()),
     ],
 )
@@ -157,8 +160,16 @@ def test_list_searches_and_filters(admin_client: Client, query, found) -> None:
     make_job("alpha")
     make_job("beta", JobStatus.FAILED, batch="import & more")
     make_job("gamma", document_name="Gamma report", batch="import & more")
+    if "result" in query:
+        make_job("delta", JobStatus.SUCCEEDED, failed_items=2)
     jobs = admin_client.get(LIST, query).context["cl"].queryset
     assert {job.pk for job in jobs} == found
+
+
+def test_success_with_failed_items_is_marked(admin_client: Client) -> None:
+    make_job("delta", JobStatus.SUCCEEDED, failed_items=1)
+    html = admin_client.get(LIST).content.decode()
+    assert 'progress-mark-partial" title="Succeeded with errors">Succeeded with 1 error<' in html
 
 
 def test_page_links_to_the_list_of_its_batch(

@@ -66,6 +66,25 @@ def test_unsuccessful_end_is_exit_code_1_with_the_reason(steps, capsys, end, say
     assert says.lower() in (out + err).lower()
 
 
+@pytest.mark.parametrize("names", [["job-1"], ["job-1", "whole"], ["--all"]])
+def test_success_with_failed_items_is_exit_code_3(steps, capsys, names) -> None:
+    with synchronous_tracking():
+        job = track("report.pdf", job_id="job-1", stages=["parsing"])
+        job.start()
+        whole = track("b.pdf", job_id="whole", stages=["parsing"])
+        whole.start()
+        job.stage("parsing").record_error("odd")
+        job.stage("parsing").record_error("odd")
+        steps += [lambda: None, job.complete]
+        if names != ["job-1"]:
+            steps.append(whole.complete)
+        assert exit_code(*names) == 3
+    out = capsys.readouterr().out
+    assert "succeeded with 2 errors" in out
+    if names != ["job-1"]:
+        assert "1 succeeded, 1 succeeded with errors" in out
+
+
 def test_unknown_job_is_exit_code_2(steps) -> None:
     with pytest.raises(CommandError, match="Job not found: nobody") as caught:
         call_command("follow", "nobody")

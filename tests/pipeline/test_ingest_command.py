@@ -19,7 +19,9 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django_tasks_db.models import DBTaskResult
 
+from ingestion_progress import track
 from ingestion_progress.models import Job
+from ingestion_progress.pipeline.management.commands import ingest as ingest_command
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import Chunk, Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
@@ -123,6 +125,16 @@ class TestInThisProcess:
         assert Job.objects.filter(status="succeeded").count() == 2
         assert Job.objects.get(status="failed").error == "a wasp"
         assert out.getvalue().count("a wasp") == 1
+
+    def test_document_with_failed_items_is_exit_code_3(self, folder: Path, monkeypatch):
+        def ingest_with_error(job_id: str) -> None:
+            with track("", job_id=job_id) as job:
+                job.stage("parsing").record_error("odd")
+
+        monkeypatch.setattr(ingest_command, "ingest", ingest_with_error)
+        with pytest.raises(CommandError, match="3 of 3 documents were ingested with") as caught:
+            run(folder)
+        assert caught.value.returncode == 3
 
     def test_error_before_a_job_exists_fails_one_document(self, folder: Path, settings):
         settings.STORAGES = settings.STORAGES | {"default": {"BACKEND": f"{__name__}.Storage"}}

@@ -10,6 +10,13 @@ CASES = {
         (["entity_linking-2"], "Entity linking 2"),
         ([""], ""),
     ],
+    ("job_label", "jobLabel"): [
+        (["succeeded", 0], "Succeeded"),
+        (["succeeded", 1], "Succeeded with 1 error"),
+        (["succeeded", 1200], "Succeeded with 1,200 errors"),
+        (["running", 3], "Running"),
+        (["failed", 3], "Failed"),
+    ],
     ("count", "count"): [([0], "0"), ([999], "999"), ([1234567], "1,234,567")],
     ("unit", "unit"): [
         (["pages", 0], "pages"),

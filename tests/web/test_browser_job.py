@@ -36,6 +36,17 @@ with track("bad.pdf", job_id=sys.argv[1], stages=["parsing", "chunking"]) as job
     time.sleep(1)
     raise ValueError("The second half of the file is missing")
 """
+PARTIAL = """
+import sys, time
+from ingestion_progress import track
+with track("part.pdf", job_id=sys.argv[1], stages=["parsing"]) as job:
+    for page in job.stage("parsing").iterate(range(4)):
+        time.sleep(1)
+        if page % 2:
+            job.stage("parsing").record_error(f"Page {page} has no text layer")
+"""
+TONE = "(element) => getComputedStyle(element).getPropertyValue('--tone').trim()"
+WARNING = "(element) => getComputedStyle(element).getPropertyValue('--warn').trim()"
 QUEUED = """
 import sys, datetime
 from django.utils import timezone
@@ -169,6 +180,26 @@ def test_failed_job_shows_its_reason_and_its_log(
     expect(page.locator(".log-entry[data-level=error]").first).to_be_visible()
     expect(page.locator(".log")).to_contain_text("Page 3 has no text layer")
     expect(page).to_have_title("Failed · \u2068bad.pdf\u2069 · Ingestion")
+
+
+def test_success_with_errors_has_an_amber_badge_on_page_and_list(
+    open_page: OpenPage, site: LiveServer, sqlite_project: LiveProject
+):
+    sqlite_project.python(PARTIAL, "partial")
+    wait_for_job(site, "partial")
+    page, jobs = open_page("/jobs/partial/"), open_page("/")
+    wait_until(page, "succeeded")
+    row = jobs.locator('[data-job="partial"]')
+    expect(row).to_have_attribute("data-status", "succeeded", timeout=15_000)
+    badges = [page.locator("pipeline-progress .badge"), row.locator(".job-status")]
+    for badge in badges:
+        expect(badge).to_contain_text("Succeeded with 2 errors")
+    colours = [badge.evaluate(TONE) for badge in badges]
+    assert colours == [page.locator("body").evaluate(WARNING)] * 2
+    expect(page).to_have_title("Succeeded with 2 errors · \u2068part.pdf\u2069 · Ingestion")
+    page.reload()
+    expect(page.locator(".badge")).to_contain_text("Succeeded with 2 errors")
+    assert page.locator("pipeline-progress .badge").evaluate(TONE) == colours[0]
 
 
 def test_lost_connection_is_shown_and_restored(

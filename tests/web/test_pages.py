@@ -284,6 +284,43 @@ def test_pages_show_the_error_count_of_a_succeeded_job(client):
     assert "Errors during ingestion: 2" in text_of(client, LIST)
 
 
+def test_success_with_failed_items_says_so_in_list_and_page(client):
+    job_with(JobStatus.SUCCEEDED, failed_items=20)
+    for url in (LIST, page_of("job-1"), f"{LIST}?result=partial"):
+        html = text_of(client, url)
+        assert 'data-result="partial"' in html
+        assert 'data-field="job.status">Succeeded with 20 errors<' in html
+
+
+def test_failed_items_of_a_job_that_did_not_succeed_are_not_in_its_badge(client):
+    job_with(JobStatus.FAILED, failed_items=20)
+    html = text_of(client, page_of("job-1"))
+    assert 'data-result=""' in html
+    assert 'data-field="job.status">Failed<' in html
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("result=partial", {"partial"}),
+        ("result=succeeded", {"whole"}),
+        ("status=succeeded", {"partial", "whole"}),
+        ("status=succeeded&result=partial", {"partial", "whole"}),  # the link of a status wins
+        ("result=odd", {"partial", "whole", "failed"}),
+    ],
+)
+def test_list_is_filtered_by_result(client, query, found):
+    job_with(JobStatus.SUCCEEDED, job_id="whole")
+    job_with(JobStatus.SUCCEEDED, job_id="partial", failed_items=2)
+    job_with(JobStatus.FAILED, job_id="failed", failed_items=2)
+    html = text_of(client, f"{LIST}?{query}")
+    assert set(re.findall(r'data-job="([\w-]+)"', html)) == found
+
+
+def test_list_without_partial_successes_says_so(client):
+    assert "No job succeeded with errors." in text_of(client, f"{LIST}?result=partial")
+
+
 def test_log_shows_the_newest_lines_and_their_total_number(client):
     job = job_with(event_count=EVENTS_SHOWN + 10)
     for number in range(EVENTS_SHOWN + 7):

@@ -11,20 +11,27 @@ from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import IngestionProgressError, JobNotFound
 from ingestion_progress.feed import Selection
 from ingestion_progress.management.terminal.command import TerminalCommand
-from ingestion_progress.management.terminal.following import ACTIVE, DELETED, follow, in_words
+from ingestion_progress.management.terminal.following import (
+    ACTIVE,
+    DELETED,
+    SUCCESSES,
+    follow,
+    in_words,
+)
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job, clean_batch
-from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.models.statuses import JobResult
 
-UNSUCCESSFUL, UNKNOWN_JOB, INTERRUPTED = 1, 2, 130
+UNSUCCESSFUL, UNKNOWN_JOB, PARTIALLY_SUCCESSFUL, INTERRUPTED = 1, 2, 3, 130
 
 
 class Command(TerminalCommand):
     help = (
         "Shows jobs until none of them is active, through all their attempts. Stopping it does not "
         "stop them. Exit code: "
-        "0 all succeeded, 1 one failed, was cancelled or lost, 2 unknown job."
+        "0 all succeeded, 1 one failed, was cancelled or lost, 2 unknown job, "
+        "3 all succeeded, but items of some failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,7 +50,7 @@ class Command(TerminalCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             selection = selected(options["jobs"], options["batch"], is_all=options["all"])
-            is_good = self._follow(selection, is_json=options["json"], is_once=options["once"])
+            code = self._follow(selection, is_json=options["json"], is_once=options["once"])
         except IngestionProgressError as refused:
             raise CommandError(str(refused), returncode=UNKNOWN_JOB) from refused
         except KeyboardInterrupt:
@@ -52,11 +59,11 @@ class Command(TerminalCommand):
             # The reader of the output has closed it: Python's flush at exit must not fail as well.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(UNSUCCESSFUL)
-        if not is_good:
-            sys.exit(UNSUCCESSFUL)
+        if code:
+            sys.exit(code)
 
-    def _follow(self, selection: Selection, *, is_json: bool, is_once: bool) -> bool:
-        """Did all followed jobs succeed, as far as they have ended?"""
+    def _follow(self, selection: Selection, *, is_json: bool, is_once: bool) -> int:
+        """The exit code, for the jobs that have ended."""
         job_ids = selection.job_ids or ()
         is_single = len(job_ids) == 1
         view: MultiJobView | JsonView
@@ -70,7 +77,9 @@ class Command(TerminalCommand):
             view.conclude(in_words(tally) or "No job is active.")
         elif DELETED in tally or not tally:
             raise JobNotFound(job_ids[0])
-        return tally.keys() <= {ACTIVE, JobStatus.SUCCEEDED.value}
+        if tally.keys() - {ACTIVE, *SUCCESSES}:
+            return UNSUCCESSFUL
+        return PARTIALLY_SUCCESSFUL if JobResult.PARTIAL.value in tally else 0
 
 
 def selected(names: list[str], batch: str | None, *, is_all: bool) -> Selection:

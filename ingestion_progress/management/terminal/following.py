@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.core.management.base import CommandError
 from django.db import connections
-from django.db.models import Count
+from django.db.models import Case, Count, F, Value, When
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import EndReason, Selection, Subscription, get_feed
@@ -18,7 +18,7 @@ from ingestion_progress.feed.job_state import NEVER
 from ingestion_progress.management.terminal.views import Change, JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
-from ingestion_progress.models.statuses import JobStatus, Liveness
+from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
 from ingestion_progress.wire.frames import Frame
 from ingestion_progress.wire.schemas import ErrorEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
@@ -27,6 +27,12 @@ ACTIVE, DELETED, UNREADABLE = "active", "deleted", "unreadable"
 TERMINATED = 128 + 15
 INTERVAL_SECONDS = 0.25
 CHECK_SECONDS = 1.0
+RESULT = Case(
+    When(status=JobStatus.SUCCEEDED, failed_items__gt=0, then=Value(JobResult.PARTIAL.value)),
+    default=F("status"),
+)
+"""`Job.result` of ended jobs, in a query."""
+SUCCESSES = frozenset({JobResult.SUCCEEDED.value, JobResult.PARTIAL.value})
 
 
 class FollowedJobs:
@@ -34,10 +40,10 @@ class FollowedJobs:
 
     def __init__(self, selection: Selection) -> None:
         self._batch = selection.batch
-        self._succeeded = 0
+        self._succeeded: Counter[str] = Counter()
         self.active: dict[str, Snapshot] = {}
         self.unsuccessful: dict[str, str] = {}
-        """The status of each job that ended without success, by id."""
+        """How each job ended that did not succeed, by id."""
 
     def take(self, frames: Iterable[Frame]) -> list[Change]:
         """The changes to show: ends first, in their order."""
@@ -52,8 +58,8 @@ class FollowedJobs:
             self.unsuccessful.pop(job_id, None)  # it may be a new attempt
             if snapshot is not None and not snapshot.job.is_finished:
                 self.active[job_id] = snapshot
-            elif status == JobStatus.SUCCEEDED:
-                self._succeeded += 1
+            elif status in SUCCESSES:
+                self._succeeded[status] += 1
             else:
                 self.unsuccessful[job_id] = status
         return sorted(changes, key=_sort_key)
@@ -64,13 +70,12 @@ class FollowedJobs:
         return bool(self.active) and all(map(_is_lost, self.active.values()))
 
     def tally(self) -> Counter[str]:
-        """Number of jobs by status; of a batch also those that had ended before."""
-        ended = Counter(self.unsuccessful.values())
-        ended[JobStatus.SUCCEEDED.value] = self._succeeded
+        """Number of jobs by result; of a batch also those that had ended before."""
+        ended = Counter(self.unsuccessful.values()) + self._succeeded
         if self._batch:
             finished = Job.objects.of_batch(self._batch).finished().order_by()
             ended = Counter({word: ended[word] for word in (DELETED, UNREADABLE)})
-            ended.update(dict(finished.values_list("status").annotate(Count("pk"))))
+            ended.update(dict(finished.values_list(RESULT).annotate(Count("pk"))))
         lost = sum(map(_is_lost, self.active.values()))
         ended[Liveness.LOST.value] += lost
         ended[ACTIVE] = len(self.active) - lost
@@ -173,13 +178,15 @@ def shown(job_id: str, view: JobView) -> Iterator[None]:
 
 def in_words(tally: Counter[str]) -> str:
     """The tally in one line."""
-    words = (ACTIVE, *JobStatus.values, DELETED, UNREADABLE)
-    return ", ".join(f"{tally[word]} {word}" for word in words if word in tally)
+    labels = {result.value: str(result.label).lower() for result in JobResult}
+    words = (ACTIVE, *labels, DELETED, UNREADABLE)
+    return ", ".join(f"{tally[word]} {labels.get(word, word)}" for word in words if word in tally)
 
 
 def _change(frame: Frame) -> Change:
     if frame.snapshot is not None:
-        return frame.snapshot.job.pk, frame.snapshot, frame.snapshot.job.status
+        job = frame.snapshot.job
+        return job.pk, frame.snapshot, job.result or job.status
     error = ErrorEventData.model_validate_json(frame.body.rpartition(b"data: ")[2])
     return error.job_id, None, DELETED if error.code == "not_found" else UNREADABLE
 

@@ -6,6 +6,7 @@ from typing import TextIO, cast
 from django.core.management.base import OutputWrapper
 from rich.console import Console
 
+from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import Liveness
 from ingestion_progress.web import formatting
 from ingestion_progress.web.presenters import next_attempt_text
@@ -29,7 +30,7 @@ def line(snapshot: Snapshot, now: datetime) -> str:
     begun = [stage for stage in progress.stages.values() if stage.status != "pending"]
     parts = [
         f"{progress.overall_progress_percent:5.1f}%",
-        job.status,
+        status(job),
         f"attempt {job.attempt}" if job.attempt > 1 else "",
         progress.document_name or progress.document_id,
         ", ".join(f"{stage.name} {counts(stage)}" for stage in begun),
@@ -37,6 +38,11 @@ def line(snapshot: Snapshot, now: datetime) -> str:
         job.error,
     ]
     return "  ".join(filter(None, parts))
+
+
+def status(job: Job) -> str:
+    """Its status; a success with failed items says so."""
+    return formatting.job_label(job.status, job.failed_items).lower()
 
 
 def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:

@@ -34,11 +34,11 @@ STYLES = {
     **dict.fromkeys(["in_progress", "processing", "running"], "cyan"),
     **dict.fromkeys(["completed", "succeeded"], "green"),
     **dict.fromkeys(["error", "failed", "lost", "deleted", "unreadable"], "red"),
-    "cancelled": "yellow",
+    **dict.fromkeys(["cancelled", "partial"], "yellow"),
 }
 
 Change: TypeAlias = tuple[str, Snapshot | None, str]
-"""Job id, new state, status; without a state the job was deleted or cannot be read."""
+"""Job id, new state, status or result; without a state the job was deleted or cannot be read."""
 Row: TypeAlias = tuple[str, float, str, str, str]
 """Name, percent, style and text of a state, detail."""
 
@@ -217,7 +217,7 @@ def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime
 
 def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime) -> Text:
     job, timing = snapshot.job, progress.timing
-    status, liveness = job.status, job.liveness(now)
+    status, liveness = text.status(job), job.liveness(now)
     shown = f"{status}, {liveness.value}" if liveness and liveness != status else status
     if job.attempt > 1:
         shown += f", attempt {job.attempt}"
@@ -226,6 +226,9 @@ def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datet
         times += f", {left}"
     return Text.assemble(
         (printable(progress.document_name or progress.document_id), "bold"),
-        (f"  {progress.overall_progress_percent:.1f}% {shown}", STYLES.get(status, "")),
+        (
+            f"  {progress.overall_progress_percent:.1f}% {shown}",
+            STYLES.get(job.result or job.status, ""),
+        ),
         (printable(f"  {times}  job {job.pk}"), "dim"),
     )

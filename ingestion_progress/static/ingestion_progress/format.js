@@ -1,7 +1,7 @@
 // @ts-check
 /** Texts of numbers, durations and states. `formatting.py` has the same; both pass the same cases. */
 
-import { WORKER_LABELS } from "./labels.js";
+import { JOB_LABELS, WORKER_LABELS } from "./labels.js";
 
 const NBSP = "\u00a0";
 const SECOND_MS = 1000;
@@ -87,6 +87,17 @@ export function fileSize(bytes) {
   const hasTenths = units[0] !== "bytes" && size < 10;
   const shown = hasTenths ? (Math.floor(size * 10) / 10).toFixed(1) : String(Math.floor(size));
   return `${shown}${NBSP}${units[0]}`;
+}
+
+/**
+ * The label of a status; a success with failed items says so.
+ * @param {import("./progress-events.d.ts").JobStatus} status
+ * @param {number} failedItems
+ */
+export function jobLabel(status, failedItems) {
+  const label = JOB_LABELS[status] ?? "";
+  if (status !== "succeeded" || !failedItems) return label;
+  return `${label} with ${count(failedItems)} ${unit("errors", failedItems)}`;
 }
 
 /** Errors that did not end the job; empty if there are none. @param {number} errors */

@@ -9,7 +9,7 @@
 import { ProgressConnection } from "./connection.js";
 import { fill, localiseTimes, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
-import { FINAL_STATUSES, JOB_LABELS, LIVENESS_LABELS } from "./labels.js";
+import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
 
 /**
  * @typedef {object} ListedJob
@@ -21,6 +21,7 @@ import { FINAL_STATUSES, JOB_LABELS, LIVENESS_LABELS } from "./labels.js";
  * @property {number} attempt
  * @property {number} overall_progress_percent
  * @property {number} error_count
+ * @property {number} failed_items
  * @property {string | null} error
  * @property {string} created_at
  * @property {string | null} started_at
@@ -95,8 +96,8 @@ function onProgress(progress) {
 function onState(state) {
   const job = jobs.get(state.job_id);
   if (job) {
-    const { status, liveness, attempt, error_count, error } = state;
-    Object.assign(job, { status, liveness, attempt, error_count, error });
+    const { status, liveness, attempt, error_count, error, failed_items = 0 } = state;
+    Object.assign(job, { status, liveness, attempt, error_count, error, failed_items });
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       renderJobs();
@@ -196,15 +197,17 @@ function renderJobs() {
  */
 function renderRow(row, job, now) {
   const name = job.document_name || job.document_id || job.job_id;
+  const label = format.jobLabel(job.status, job.failed_items);
   if (row.dataset.status && row.dataset.status !== job.status && FINAL_STATUSES.has(job.status)) {
-    announce(`${name}: ${JOB_LABELS[job.status]}`);
+    announce(`${name}: ${label}`);
   }
   row.dataset.status = job.status;
   row.dataset.liveness = job.liveness ?? "";
+  row.dataset.result = job.status === "succeeded" && job.failed_items ? "partial" : "";
   row.querySelector("a")?.setAttribute("href", job.links.page);
   fill(row, {
     "job.document_name": name,
-    "job.status": JOB_LABELS[job.status],
+    "job.status": label,
     "job.percent": format.percent(job.overall_progress_percent),
     "job.note": noteText(job),
     "job.elapsed": elapsed(job, now),

@@ -3,8 +3,7 @@
 
 import "./pipeline-progress.js";
 import { localiseTimes } from "./dom.js";
-import { percent } from "./format.js";
-import { JOB_LABELS } from "./labels.js";
+import { jobLabel, percent } from "./format.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -28,8 +27,9 @@ document.addEventListener("connectionchange", (event) => {
   const connection = /** @type {CustomEvent<string>} */ (event).detail;
   // A percentage in the tab's title would be out of date.
   if (connection !== "live") document.title = plainTitle;
-  const status = jobElement()?.state?.status;
-  if (connection === "ended" && status) document.title = `${JOB_LABELS[status]} · ${plainTitle}`;
+  const state = jobElement()?.state;
+  if (connection !== "ended" || !state) return;
+  document.title = `${jobLabel(state.status, state.failed_items ?? 0)} · ${plainTitle}`;
 });
 document.addEventListener("complete", () => void refresh());
 document.addEventListener("failure", () => void refresh());

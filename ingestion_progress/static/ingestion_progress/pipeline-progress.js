@@ -17,8 +17,8 @@
 import { Announcer } from "./announcer.js";
 import { CONNECTION_LABELS, ProgressConnection } from "./connection.js";
 import { fill } from "./dom.js";
-import { clock } from "./format.js";
-import { FINAL_STATUSES, JOB_LABELS } from "./labels.js";
+import { clock, jobLabel } from "./format.js";
+import { FINAL_STATUSES } from "./labels.js";
 import { JOB } from "./markup.js";
 import { renderClock, renderNextAttempt, renderProgress, renderState, showNotice } from "./render.js";
 
@@ -195,8 +195,8 @@ export class PipelineProgress extends HTMLElement {
     }
     if (this.progress) renderProgress(this, this.progress, this.state);
     if (this.state) renderState(this, this.state, this.nextAttempt);
-    const status = this.state?.status ?? this.dataset.status;
-    const label = JOB_LABELS[/** @type {JobStatus} */ (status)] ?? "";
+    const status = /** @type {JobStatus} */ (this.state?.status ?? this.dataset.status);
+    const label = jobLabel(status, this.state?.failed_items ?? 0);
     if (this.progress) this.#announcer.progress(label, this.progress.overall_progress_percent);
   }
 

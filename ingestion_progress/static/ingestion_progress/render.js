@@ -3,7 +3,7 @@
 
 import { element, fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
-import { DEFAULT_STAGES, FINAL_STATUSES, JOB_LABELS } from "./labels.js";
+import { DEFAULT_STAGES, FINAL_STATUSES } from "./labels.js";
 import { COUNTER, WORKER } from "./markup.js";
 import { renderStages } from "./stages.js";
 
@@ -53,8 +53,10 @@ export function renderProgress(root, progress, state) {
 export function renderState(root, state, nextAttempt) {
   root.dataset.status = state.status;
   root.dataset.liveness = state.liveness ?? "";
+  const failedItems = state.failed_items ?? 0;
+  root.dataset.result = state.status === "succeeded" && failedItems ? "partial" : "";
   fill(root, {
-    "job.status": JOB_LABELS[state.status],
+    "job.status": format.jobLabel(state.status, failedItems),
     "job.error": state.error ?? "",
     "job.error_note": format.errorNote(state.error_count),
   });

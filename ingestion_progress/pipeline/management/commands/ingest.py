@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,15 @@ from ingestion_progress.management.terminal.output import printable
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView
 from ingestion_progress.models import Job, new_job_id
+from ingestion_progress.models.statuses import JobResult
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import reason_of, request_cancellation
+
+# As of `follow`.
+PARTIALLY_SUCCESSFUL = 3
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
@@ -30,7 +35,8 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 class Command(TerminalCommand):
     help = (
         "Ingests documents and shows their progress, by default in this process. Folders are "
-        f"searched for {', '.join(EXTENSIONS)}."
+        f"searched for {', '.join(EXTENSIONS)}. Exit code: 0 all were ingested, 1 one was not, "
+        "3 all were, but items of some failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -60,9 +66,14 @@ class Command(TerminalCommand):
         if options["wait"]:
             jobs = iter(list(jobs))  # all are queued before the first is waited for
         finish = _print if options["detach"] else _wait if options["wait"] else _run
-        failed = len(found) - sum(finish(job, self.console) for job in jobs)
+        results = Counter(finish(job, self.console) for job in jobs)
+        partial = results[JobResult.PARTIAL]
+        failed = len(found) - results[JobResult.SUCCEEDED] - partial
         if failed:
             raise CommandError(f"{failed} of {len(found)} documents were not ingested.")
+        if partial:
+            text = f"{partial} of {len(found)} documents were ingested with errors."
+            raise CommandError(text, returncode=PARTIALLY_SUCCESSFUL)
 
     def _received(self, found: list[tuple[Path, str]], **options: Any) -> Iterator[Job]:
         """Yields a job per document, and prints why documents are refused."""
@@ -116,8 +127,14 @@ def _documents(path: Path) -> Iterator[tuple[Path, str]]:
             yield file, stable_id("/".join([*folders, clean_name(name)]))
 
 
-def _run(job: Job, console: Console) -> bool:
-    """Ingests in this process and returns whether it succeeded. The bars show an error."""
+def _result_of(job: Job) -> JobResult | None:
+    """None if the job has not ended or is deleted."""
+    stored = Job.objects.filter(pk=job.pk).first()
+    return stored.result if stored else None
+
+
+def _run(job: Job, console: Console) -> JobResult | None:
+    """Ingests in this process. The bars show an error."""
     try:
         with shown(job.pk, JobView(console)):
             ingest(job.pk, retry_on=())  # perhaps no worker runs that could continue
@@ -125,22 +142,22 @@ def _run(job: Job, console: Console) -> bool:
         request_cancellation(job.pk)  # it was handed back, and no other worker is to continue it
         raise CommandError("Stopped.", returncode=130) from None
     except (IngestionProgressError, JobCancelled):
-        return False
+        return None
     except DATABASE_UNAVAILABLE:
         raise
     except Exception:
         logger.exception("document_not_ingested", extra={"job_id": job.pk})
-        return False
-    return True
+        return None
+    return _result_of(job)
 
 
-def _print(job: Job, console: Console) -> bool:
+def _print(job: Job, console: Console) -> JobResult:
     console.print(printable(f"{job.pk}  {job.document_name}"), markup=False)
-    return True
+    return JobResult.SUCCEEDED
 
 
-def _wait(job: Job, console: Console) -> bool:
-    """Shows a job that a worker ingests, until it has ended, and returns whether it succeeded."""
+def _wait(job: Job, console: Console) -> JobResult | None:
+    """Shows a job that a worker ingests, until it has ended."""
     selection = Selection.named([job.pk], is_until_idle=True)
-    jobs = asyncio.run(follow(selection, JobView(console), waits_for_lost=True))
-    return not jobs.unsuccessful
+    asyncio.run(follow(selection, JobView(console), waits_for_lost=True))
+    return _result_of(job)

@@ -1,0 +1,54 @@
+"""Filters of the list of jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from ingestion_progress.exceptions import InvalidBatch
+from ingestion_progress.models import Job, clean_batch
+from ingestion_progress.models.statuses import JobResult
+
+if TYPE_CHECKING:
+    from ingestion_progress.models.jobs import JobQuerySet
+
+
+class BatchFilter(admin.SimpleListFilter):
+    """Offers only the batch in the URL, because there may be too many to list."""
+
+    title = "batch"
+    parameter_name = "batch"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
+    ) -> list[tuple[str, str]]:
+        batch = self.value()
+        return [(batch, batch)] if batch else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        batch = self.value()
+        if not batch:
+            return queryset
+        try:
+            return queryset.filter(batch=clean_batch(batch))
+        except InvalidBatch:  # PostgreSQL rejects NUL characters
+            return queryset.none()
+
+
+class ResultFilter(admin.SimpleListFilter):
+    """Tells a success with failed items from a whole one."""
+
+    title = "result"
+    parameter_name = "result"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
+    ) -> list[tuple[str, str]]:
+        return [(result.value, str(result.label)) for result in JobResult]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        result = self.value()
+        return cast("JobQuerySet", queryset).with_result(result) if result else queryset
