@@ -32,6 +32,11 @@ class Stage(models.Model):
     )
     processed = models.PositiveBigIntegerField(default=0)
     total = models.PositiveBigIntegerField(default=0, help_text="0 while unknown.")
+    inherited_total = models.PositiveBigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Part of the total that the former attempt found and this one not yet.",
+    )
     in_flight = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0, help_text="Items recorded as failed.")
     unit = models.CharField(max_length=32, blank=True, help_text="What is counted, in plural.")

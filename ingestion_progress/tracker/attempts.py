@@ -91,7 +91,8 @@ def _replace_stages(again: Sequence[Job], former: Sequence[Stage]) -> None:
             job_id=stage.job_id, name=stage.name, position=stage.position, weight=stage.weight
         )
         if processed := done.get((stage.job_id, stage.name), 0):
-            new.processed, new.total, new.unit = processed, stage.total, stage.unit
+            new.processed, new.unit = processed, stage.unit
+            new.total = new.inherited_total = stage.total
         stages.append(new)
     rows(Stage).filter(job__in=again).delete()
     rows(Stage).bulk_create(stages)

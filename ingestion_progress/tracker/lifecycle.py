@@ -192,7 +192,7 @@ def _run(job: Job, plan: JobPlan) -> None:
     if plan.document_version and plan.document_version != job.document_version:
         job.document_version = plan.document_version
         rows_of(Checkpoint, job).delete()
-        rows_of(Stage, job).update(processed=0, total=0)
+        rows_of(Stage, job).update(processed=0, total=0, inherited_total=0)
     job.save(using=progress_alias())
     if plan.weights is not None:
         write_stages(job, plan.weights)

@@ -12,7 +12,8 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Case, F, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Coalesce, Greatest
 
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
@@ -22,7 +23,13 @@ from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, plan_percent
 from ingestion_progress.models.statuses import EventLevel, JobStatus
-from ingestion_progress.tracker.changes import Counters, EventEntry, JobChanges, StageChanges
+from ingestion_progress.tracker.changes import (
+    Counter,
+    Counters,
+    EventEntry,
+    JobChanges,
+    StageChanges,
+)
 from ingestion_progress.tracker.checkpoints import merge_keys
 from ingestion_progress.tracker.database import (
     jobs,
@@ -173,7 +180,7 @@ def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
 def _write_stage(job: Job, name: str, changes: StageChanges) -> None:
     stage = rows_of(Stage, job, name=name)
     counters = _with_keys(job, name, changes) if changes.keys else changes.counters
-    updates: dict[str, Any] = counters.expressions()
+    updates: dict[str, Any] = counters.expressions() | _total_expressions(counters["total"])
     if changes.unit:
         updates["unit"] = changes.unit
     if updates:
@@ -189,6 +196,19 @@ def _write_stage(job: Job, name: str, changes: StageChanges) -> None:
         status["finished_at"] = None
     # Another process may have written a later status since, which stays.
     stage.filter(status__in=changes.status.predecessors).update(**status)
+
+
+def _total_expressions(total: Counter) -> dict[str, int | Combinable]:
+    """What this attempt finds step by step is at first what the former one has found already."""
+    if total.base is not None:
+        return {"inherited_total": 0}
+    if not total.delta:
+        return {}
+    inherited = F("inherited_total")
+    return {
+        "total": F("total") + Greatest(Value(0), Value(total.delta) - inherited),
+        "inherited_total": Greatest(Value(0), inherited - total.delta),
+    }
 
 
 def _with_keys(job: Job, name: str, changes: StageChanges) -> Counters:

@@ -178,6 +178,33 @@ def test_a_restart_forgets_keys_after_a_success_only():
         assert counts() == (0, 0, 0)
 
 
+def test_a_total_that_is_grown_again_stays_the_same():
+    def ingest(*parts):
+        with tracked(task=TASK) as job:
+            stage = job.stage("one")
+            for part in parts:
+                stage.grow(len(part))
+                list(stage.iterate(part, key=True))
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        ingest("abc", "defg")
+    for parts, total in [(["ab"], 7), (["abc", "defg"], 7), (["abc", "defg", "hi"], 9)]:
+        with pytest.raises(SystemExit):
+            ingest(*parts)
+        assert counts() == (total, total, 0)
+
+
+def test_a_total_that_is_set_replaces_that_of_the_former_attempt():
+    stop_after(3, range(9))
+    with tracked() as job:
+        stage = job.stage("one", total=5)
+        stage.grow(1)
+        assert counts() == (3, 6, 0)
+        stage.grow(2)
+    assert counts() == (3, 8, 0)
+
+
 def test_keys_of_a_stage_are_those_of_no_other():
     with track("a.pdf", stages=["one", "two"]) as job:
         job.stage("one").advance(key=1)
