@@ -117,15 +117,16 @@ class KeySet:
         """Merges the range with those that it overlaps or touches."""
         start = bisect_left(self._lasts, first - 1)
         end = bisect_right(self._firsts, last + 1)
-        new = last - first + 1 - sum(self._overlaps(start, end, first, last))
-        if start == end and len(self._firsts) >= MAX_KEY_RANGES:
-            return KeyCounts(new, new)
+        new = last - first + 1
         if start < end:
+            new -= sum(self._overlaps(start, end, first, last))
             first = min(first, self._firsts[start])
             last = max(last, self._lasts[end - 1])
+        elif len(self._firsts) >= MAX_KEY_RANGES:
+            return KeyCounts(new, new)
         self._firsts[start:end] = [first]
         self._lasts[start:end] = [last]
-        return KeyCounts(new)
+        return ONE if new == 1 else KeyCounts(new)
 
     def _overlaps(self, start: int, end: int, first: int, last: int) -> Iterator[int]:
         for position in range(start, end):

@@ -42,7 +42,7 @@ class StageTracker(StageTransitions):
 
     # Counts
 
-    def advance(self, n: int = 1, *, key: Key | None = None) -> None:
+    def advance(self, n: int = 1, key: Key | None = None) -> None:
         """Adds `n` to the processed items, or one with a key unless it was counted before."""
         if key is not None:
             self._report(key, n)
