@@ -34,6 +34,8 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 KEYS = [0, 1, 3, "a"]
 TOTAL = 6
 keys = st.sampled_from(KEYS)
+# By which process, of which key; has it failed, and is it written at once?
+reports = st.tuples(st.integers(0, 3), keys, st.booleans(), st.booleans())
 write_changes = buffer.write_changes
 
 
@@ -112,14 +114,17 @@ class Histories(RuleBasedStateMachine):
             self.done = set()
         self.processes.append(Process(track("a.pdf", job_id="job", document_version=self.version)))
         self.processes[-1].stage.set(total=TOTAL)
+        self.processes += [Process(attach("job")) for _ in range(2)]
+        self.processes = self.processes[-4:]
 
     @precondition(lambda self: self.row.status == "running")
-    @rule()
-    def join(self):
-        self.processes = [*self.processes[-2:], Process(attach("job"))]
+    @rule(how=st.sampled_from(["killed", "succeeded", "failed", "cancelled", "handed back"]))
+    def stop(self, how):
+        if how == "killed" or not self.owners():
+            self.kill()
+        else:
+            self.end(how)
 
-    @precondition(lambda self: self.row.status == "running")
-    @rule()
     def kill(self):
         """Its processes may go on as late writers."""
         Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
@@ -127,8 +132,6 @@ class Histories(RuleBasedStateMachine):
         if self.row.status == "queued":
             self.next_attempt()
 
-    @precondition(lambda self: self.owners())
-    @rule(status=st.sampled_from(["succeeded", "failed", "cancelled", "handed back"]))
     def end(self, status):
         process = self.owners()[0]
         self.apply(process)
@@ -164,12 +167,15 @@ class Histories(RuleBasedStateMachine):
     # Reports and writes
 
     @precondition(lambda self: self.processes)
-    @rule(data=st.data(), key=keys, has_failed=st.booleans(), is_written=st.booleans())
-    def report(self, data, key, has_failed, is_written):
-        process = data.draw(st.sampled_from(self.processes))
-        process.report(key, has_failed=has_failed)
-        if is_written:
-            self.flush(process, write_changes)
+    @rule(reports=st.lists(reports, min_size=2, max_size=8))
+    def report(self, reports):
+        # Those of the running attempt first; the others are late.
+        processes = sorted(self.processes, key=lambda each: not self.is_current(each))
+        for number, key, has_failed, is_written in reports:
+            process = processes[number % len(processes)]
+            process.report(key, has_failed=has_failed)
+            if is_written:
+                self.flush(process, write_changes)
 
     @precondition(lambda self: self.processes)
     @rule(data=st.data(), n=st.integers(1, 3))
