@@ -19,13 +19,14 @@ from hypothesis.stateful import (
 )
 
 from ingestion_progress import attach, track
-from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.exceptions import InvalidTransition, JobSuperseded
 from ingestion_progress.models import Checkpoint, Job, RescueWatch, Stage
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.recovery import retry_job
-from ingestion_progress.tracker import buffer, queue_job, request_cancellation
+from ingestion_progress.tracker import queue_job, request_cancellation
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.keys import KeySet
+from ingestion_progress.tracker.sql import write_changes
 from tests.support.rescuing import rescue_now
 from tests.support.tracking import progress
 
@@ -36,7 +37,6 @@ TOTAL = 6
 keys = st.sampled_from(KEYS)
 # By which process, of which key; has it failed, and is it written at once?
 reports = st.tuples(st.integers(0, 3), keys, st.booleans(), st.booleans())
-write_changes = buffer.write_changes
 
 
 def refuse(*_):
@@ -198,14 +198,13 @@ class Histories(RuleBasedStateMachine):
         self.flush(process, write_and_lose_the_answer)
 
     def flush(self, process: Process, outcome) -> None:
-        buffer.write_changes = outcome
         try:
-            process.job.buffer.flush()
+            process.job.buffer.write(outcome)
+            is_written = True
+        except JobSuperseded:
             is_written = True
         except OperationalError:
             is_written = False
-        finally:
-            buffer.write_changes = write_changes
         if is_written or outcome is write_and_lose_the_answer:
             self.apply(process)
         if is_written:
