@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingestion_progress', '0007_quotas_and_token_revocations'),
+        ('ingestion_progress', '0008_index_of_jobs_with_failed_items'),
     ]
 
     operations = [
