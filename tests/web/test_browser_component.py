@@ -27,12 +27,17 @@ EMPTY = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Elsewhere
 
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "lost")
 SEED = """
+from datetime import timedelta
+from django.utils import timezone
 from ingestion_progress.models import Stage
 from ingestion_progress.models.statuses import JobStatus
 from tests.support.page_jobs import job_with
 for status in JobStatus:
     error = "" if status in {"queued", "running", "succeeded"} else "Something broke."
-    job_with(status, job_id=f"same-{status}", counters={"tables": 4}, error=error, queue_depth=7)
+    # The server's rescue passes must not find it before the tests do.
+    alive = {"heartbeat_at": timezone.now() + timedelta(hours=1)}
+    shown = {"counters": {"tables": 4}, "error": error, "queue_depth": 7}
+    job_with(status, job_id=f"same-{status}", **shown, **alive)
 Stage.objects.update(unit="")  # not on the wire
 Stage.objects.filter(job_id="same-running", status="in_progress").update(total=0)
 """
