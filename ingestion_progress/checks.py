@@ -12,6 +12,8 @@ from django.utils.module_loading import import_string
 from ingestion_progress.conf import PREFIX, WAKEUPS, conf
 from ingestion_progress.monitoring import prometheus
 
+CONNECTION_TIMEOUTS = ("connect_timeout", "tcp_user_timeout")
+SESSION_TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 REMOVE_HINT = "Remove the setting to use the default."
 
 
@@ -28,6 +30,28 @@ def check_sqlite_options(**kwargs: Any) -> Iterator[CheckMessage]:
             hint="Set OPTIONS['transaction_mode'] = 'IMMEDIATE' and "
             "OPTIONS['init_command'] = 'PRAGMA journal_mode=WAL;' for the progress database.",
             id="ingestion_progress.W001",
+        )
+
+
+@register(Tags.database)
+def check_postgresql_options(**kwargs: Any) -> Iterator[CheckMessage]:
+    from ingestion_progress.models import Job
+
+    database = settings.DATABASES.get(router.db_for_write(Job), {})
+    if "postgresql" not in database.get("ENGINE", ""):
+        return
+    options = database.get("OPTIONS", {})
+    session = str(options.get("options", ""))
+    missing = [name for name in CONNECTION_TIMEOUTS if name not in options]
+    missing += [name for name in SESSION_TIMEOUTS if name not in session]
+    if missing:
+        yield Warning(
+            f"The progress database has no {', '.join(missing)}: a process may wait for hours for "
+            "a PostgreSQL that does not answer.",
+            hint="Set them in OPTIONS, those of the session in OPTIONS['options'], as "
+            "'-c lock_timeout=5s'; docs/settings.md has values. Silence this check if the role or "
+            "the server sets them.",
+            id="ingestion_progress.W003",
         )
 
 

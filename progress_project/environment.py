@@ -5,6 +5,7 @@ name of `a, b` begins with a space. The casts here raise a ValueError with what 
 """
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
@@ -26,6 +27,21 @@ SQLITE_OPTIONS = {
     "transaction_mode": "IMMEDIATE",
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     "timeout": 20,
+}
+# A database that stops, freezes or goes silent must not hold a process for as long as the kernel
+# would. The connection:
+POSTGRESQL_OPTIONS = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+# The session. A migration may take longer than any other statement.
+SESSION_OPTIONS = {
+    "statement_timeout": "0" if "migrate" in sys.argv else "30s",
+    "lock_timeout": "5s",
+    "idle_in_transaction_session_timeout": "2min",
 }
 # Settings of the app that the project sets in code.
 DECIDED_IN_CODE = frozenset({"CAN_VIEW", "DATABASE", "TASK"})
@@ -78,9 +94,17 @@ def database(url: str) -> dict[str, Any]:
     engine = config.get("ENGINE", "").removeprefix("django.db.backends.")
     if engine not in ("sqlite3", "postgresql"):
         raise ValueError("a URL that begins with sqlite:/// or postgres://")
-    if engine == "sqlite3":
-        config["OPTIONS"] = SQLITE_OPTIONS | config.get("OPTIONS", {})
+    own = config.get("OPTIONS", {})
+    config["OPTIONS"] = SQLITE_OPTIONS | own if engine == "sqlite3" else _postgresql_options(own)
     return config
+
+
+def _postgresql_options(own: dict[str, Any]) -> dict[str, Any]:
+    """Those of the URL take precedence: `?connect_timeout=2&lock_timeout=1s`."""
+    session = {name: own.get(name, value) for name, value in SESSION_OPTIONS.items()}
+    options = " ".join(f"-c {name}={value}" for name, value in session.items())
+    connection = {name: value for name, value in own.items() if name not in session}
+    return POSTGRESQL_OPTIONS | {"options": options} | connection
 
 
 class InvalidVariable(ImproperlyConfigured):

@@ -9,11 +9,13 @@ from ingestion_progress.checks import (
     check_can_view,
     check_database_alias,
     check_intervals,
+    check_postgresql_options,
     check_public,
     check_sqlite_options,
     check_stream_limits,
     check_token_keys,
 )
+from progress_project.environment import database
 
 
 def ids(messages) -> list[str]:
@@ -30,6 +32,17 @@ def test_sqlite_in_the_default_mode_is_a_warning(monkeypatch, settings):
     (message,) = check_sqlite_options()
     assert message.id == "ingestion_progress.W001"
     assert "IMMEDIATE" in message.hint
+
+
+def test_postgresql_without_timeouts_is_a_warning_that_names_them(monkeypatch, settings):
+    options = {"connect_timeout": 5, "options": "-c lock_timeout=5s -c statement_timeout=30s"}
+    plain = {"ENGINE": "django.db.backends.postgresql", "OPTIONS": options}
+    monkeypatch.setitem(settings.DATABASES, "default", plain)
+    (message,) = check_postgresql_options()
+    assert message.id == "ingestion_progress.W003"
+    assert "no tcp_user_timeout, idle_in_transaction_session_timeout:" in message.msg
+    options |= database("postgres://host/name")["OPTIONS"]
+    assert not list(check_postgresql_options())
 
 
 def test_undefined_database_is_an_error(settings):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import connections
-from django.db.models import Case, F, Q, QuerySet, When
+from django.db.models import Case, Exists, F, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from ingestion_progress.conf import conf
@@ -87,7 +87,7 @@ def _take_turn() -> bool:
             return False
         first = RescueWatch(id=1, watching_since=Now(), last_pass_at=Now())
         return bool(watch.bulk_create([first], ignore_conflicts=True))
-    after_gap = When(last_pass_at__lte=Now() - lease / 2, then=Now())
+    after_gap = When(last_pass_at__lte=Now() - lease / 4, then=Now())
     turn = watch.filter(is_due).update(
         watching_since=Case(after_gap, default=F("watching_since")), last_pass_at=Now()
     )
@@ -96,10 +96,12 @@ def _take_turn() -> bool:
 
 def _silent() -> QuerySet[Job]:
     """Running jobs without a heartbeat, if heartbeats have been watched for long enough."""
-    lease = Now() - timedelta(seconds=conf.lost_after_seconds)
-    if not rows(RescueWatch).filter(watching_since__lte=lease).exists():
-        return jobs().none()
-    return jobs().running().filter(heartbeat_at__lte=lease)
+    lease = timedelta(seconds=conf.lost_after_seconds)
+    # In the same statement: the database may stand still between two.
+    are_watched = rows(RescueWatch).filter(
+        watching_since__lte=Now() - lease, last_pass_at__gt=Now() - lease / 4
+    )
+    return jobs().running().filter(Exists(are_watched), heartbeat_at__lte=Now() - lease)
 
 
 def _recover(lost: QuerySet[Job], reason: str) -> int:

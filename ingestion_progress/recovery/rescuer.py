@@ -12,12 +12,14 @@ from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
 from ingestion_progress.models.clock import database_clock
 from ingestion_progress.recovery.rescue import pass_seconds, rescue_pass
-from ingestion_progress.tracker.database import progress_connection
+from ingestion_progress.tracker.database import progress_connection, watched
 
 logger = logging.getLogger("ingestion_progress.recovery")
 
 
 Result = TypeVar("Result")
+
+HUNG_PASS_SECONDS = 30.0
 
 
 def passes(is_stopped: threading.Event, act: Callable[[], Result]) -> Iterator[Result]:
@@ -31,8 +33,9 @@ def passes(is_stopped: threading.Event, act: Callable[[], Result]) -> Iterator[R
     )
     while not is_stopped.is_set():
         try:
-            result = act()
-            database_clock.measure(progress_connection())
+            with watched(HUNG_PASS_SECONDS):
+                result = act()
+                database_clock.measure(progress_connection())
         except Exception as error:  # noqa: BLE001  (later jobs still need this loop)
             backoff.failed(error)
             connections.close_all()

@@ -11,14 +11,16 @@ from ingestion_progress.exceptions import (
     InvalidTransition,
     JobNotFound,
     JobNotRepeatable,
+    ProgressUnavailable,
 )
 from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import AttemptStatus, Liveness
 from ingestion_progress.tracker.attempts import queue_attempts
-from ingestion_progress.tracker.database import in_chunks, jobs, locked_jobs, progress_transaction
+from ingestion_progress.tracker.database import jobs, locked_jobs
 from ingestion_progress.tracker.endings import NO_HEARTBEAT, record_endings
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestones
+from ingestion_progress.tracker.transactions import in_transactions
 
 Refusal: TypeAlias = InvalidTransition | JobNotFound | JobNotRepeatable
 
@@ -35,8 +37,8 @@ class RetryScope(StrEnum):
 def retry_job(job_id: str, *, only: RetryScope | str = RetryScope.ALL, by: str = "") -> Job:
     """Queues a new attempt of a job that has ended, or whose process died. `by` names who asked.
 
-    Raises JobNotFound, JobNotRepeatable without a stored task, or InvalidTransition if the job is
-    queued or running, or if nothing of it failed.
+    Raises JobNotFound, JobNotRepeatable without a stored task, InvalidTransition if the job is
+    queued or running or nothing of it failed, or ProgressUnavailable if its row is locked.
     """
     for refused in retry_jobs([clean_job_id(job_id)], only=only, by=by).values():
         raise refused
@@ -45,14 +47,10 @@ def retry_job(job_id: str, *, only: RetryScope | str = RetryScope.ALL, by: str =
 
 def retry_jobs(
     job_ids: Sequence[str], *, only: RetryScope | str = RetryScope.ALL, by: str = ""
-) -> dict[str, Refusal]:
+) -> dict[str, Refusal | ProgressUnavailable]:
     """The same for many jobs, in few transactions. Returns, by id, why others are not retried."""
     scope = RetryScope(only)
-    refused: dict[str, Refusal] = {}
-    for chunk in in_chunks(job_ids):
-        with progress_transaction():
-            refused |= _retry(chunk, scope, by)
-    return refused
+    return in_transactions(job_ids, "retry", lambda chunk: _retry(chunk, scope, by))
 
 
 def _retry(job_ids: Sequence[str], scope: RetryScope, by: str) -> dict[str, Refusal]:

@@ -53,6 +53,8 @@ class Buffer:
         """The attempt has ended, or a newer one owns the job."""
         self.is_noticed = False
         """The writer knows that there is something to write."""
+        self.failed_at = 0.0
+        """When the writer last failed to write it; 0 after a success."""
         self.changes = JobChanges()
         self.lock = threading.Lock()
         self.advances: defaultdict[str, ThreadCounts] = defaultdict(ThreadCounts)

@@ -7,21 +7,22 @@ from typing import TypeAlias
 
 from django.db.models import F
 
-from ingestion_progress.exceptions import ErrorCode, InvalidTransition, JobNotFound
+from ingestion_progress.exceptions import (
+    ErrorCode,
+    InvalidTransition,
+    JobNotFound,
+    ProgressUnavailable,
+)
 from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
-from ingestion_progress.tracker.database import (
-    in_chunks,
-    jobs,
-    locked_jobs,
-    progress_transaction,
-)
+from ingestion_progress.tracker.database import jobs, locked_jobs
 from ingestion_progress.tracker.endings import end_locked_jobs
 from ingestion_progress.tracker.plan import clean_text
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestones
+from ingestion_progress.tracker.transactions import in_transactions
 
 Refusal: TypeAlias = InvalidTransition | JobNotFound
 
@@ -29,20 +30,19 @@ Refusal: TypeAlias = InvalidTransition | JobNotFound
 def request_cancellation(job_id: str, *, by: str = "") -> Job:
     """Cancels a queued or lost job at once; asks a running job to stop. `by` names who asks.
 
-    Raises JobNotFound, or InvalidTransition if the job has ended.
+    Raises JobNotFound, InvalidTransition if the job has ended, or ProgressUnavailable if another
+    connection holds its row.
     """
     for refused in request_cancellations([clean_job_id(job_id)], by=by).values():
         raise refused
     return jobs().get(pk=job_id)
 
 
-def request_cancellations(job_ids: Sequence[str], *, by: str = "") -> dict[str, Refusal]:
+def request_cancellations(
+    job_ids: Sequence[str], *, by: str = ""
+) -> dict[str, Refusal | ProgressUnavailable]:
     """The same for many jobs, in few transactions. Returns, by id, why others cannot be."""
-    refused: dict[str, Refusal] = {}
-    for chunk in in_chunks(job_ids):
-        with progress_transaction():
-            refused |= _cancel(chunk, by)
-    return refused
+    return in_transactions(job_ids, "cancellation", lambda chunk: _cancel(chunk, by))
 
 
 def _cancel(job_ids: Sequence[str], by: str) -> dict[str, Refusal]:

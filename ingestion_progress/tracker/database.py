@@ -9,7 +9,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -17,14 +18,28 @@ from django.db import InterfaceError, OperationalError, connections, router, tra
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
+from ingestion_progress.concurrency.watchdog import watchdog
 from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
 
-JOBS_PER_TRANSACTION = 200
-
 Result = TypeVar("Result")
 Row = TypeVar("Row", bound=Model)
+
+# A transaction or a query that takes longer hangs: its connection is ended.
+HUNG_SECONDS = 10.0
+# How long a person, or a write that is repeated, waits for a row that another connection locks.
+LOCK_SECONDS = 1.0
+LOCK_STATES = frozenset(
+    {
+        "55P03",  # lock_not_available: lock_timeout
+        "57014",  # query_canceled: statement_timeout
+        "40P01",  # deadlock_detected
+        "40001",  # serialization_failure
+    }
+)
+
+_lock_seconds: ContextVar[float] = ContextVar("lock_seconds", default=0.0)
 
 
 def progress_alias() -> str:
@@ -36,8 +51,33 @@ def progress_connection() -> BaseDatabaseWrapper:
     return connections[progress_alias()]
 
 
-def progress_transaction() -> AbstractContextManager[None]:
-    return transaction.atomic(using=progress_alias())
+@contextmanager
+def progress_transaction() -> Iterator[None]:
+    connection = progress_connection()
+    if connection.in_atomic_block:
+        with transaction.atomic(using=connection.alias):
+            yield
+        return
+    with watched(), transaction.atomic(using=connection.alias):
+        if connection.vendor == "postgresql" and (seconds := _lock_seconds.get()):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = {seconds * 1000:.0f}")
+        yield
+
+
+def watched(seconds: float = HUNG_SECONDS) -> AbstractContextManager[None]:
+    """Ends the connection of this thread if the block takes longer."""
+    return watchdog.limit(progress_connection(), seconds)
+
+
+@contextmanager
+def lock_limit(seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Transactions of the block wait no longer for a row that another connection locks."""
+    token = _lock_seconds.set(seconds)
+    try:
+        yield
+    finally:
+        _lock_seconds.reset(token)
 
 
 def jobs() -> JobQuerySet:
@@ -63,12 +103,6 @@ def locked_jobs(job_ids: Sequence[str]) -> dict[str, Job]:
     return jobs().select_for_update().filter(pk__in=job_ids).order_by("pk").in_bulk()
 
 
-def in_chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many ids as one transaction should lock."""
-    for start in range(0, len(job_ids), JOBS_PER_TRANSACTION):
-        yield job_ids[start : start + JOBS_PER_TRANSACTION]
-
-
 def is_transient(error: Exception) -> bool:
     """May the same statement succeed later? A missing table or a refused value will not."""
     if isinstance(error, InterfaceError):
@@ -76,6 +110,12 @@ def is_transient(error: Exception) -> bool:
     # SQLite reports a mistake in the statement, such as a missing table, as operational too.
     code = getattr(error.__cause__, "sqlite_errorname", "")
     return isinstance(error, OperationalError) and code != "SQLITE_ERROR"
+
+
+def is_locked(error: Exception) -> bool:
+    """Did the statement fail because of other transactions, on a server that is up?"""
+    cause = error.__cause__
+    return (getattr(cause, "sqlstate", "") or getattr(cause, "pgcode", "")) in LOCK_STATES
 
 
 def is_in_event_loop() -> bool:
@@ -105,14 +145,17 @@ class Call(Generic[Result]):
     deadline: float
     """Clock time."""
     future: Future[Result] = field(default_factory=Future)
+    is_repeated: bool = False
 
     def perform(self, clock: Callable[[], float]) -> None:
         """Sets the result or the error. Before the deadline, it raises transient errors."""
         if self.future.cancelled():
             return
         try:
-            result = self.write()
+            with lock_limit() if self.is_repeated else nullcontext():
+                result = self.write()
         except Exception as error:
+            self.is_repeated = True
             if is_transient(error) and clock() < self.deadline:
                 raise
             self.fail(TimeoutError() if is_transient(error) else error)
@@ -129,9 +172,14 @@ class Calls(deque[Call[Any]]):
     """The pending calls of a process, in order. Used in the writer's thread only."""
 
     def perform(self, clock: Callable[[], float]) -> None:
-        """Performs all calls. One that raises remains the first."""
+        """Performs all calls. One that raises remains, behind the others if its row is locked."""
         while self:
-            self[0].perform(clock)
+            try:
+                self[0].perform(clock)
+            except OperationalError as error:
+                if is_locked(error):
+                    self.rotate(-1)
+                raise
             self.popleft()
 
     def expire(self, now: float) -> None:
@@ -148,3 +196,27 @@ def timeout_as_unavailable(job_id: str, action: str) -> Iterator[None]:
         yield
     except TimeoutError:
         raise ProgressUnavailable(job_id, action) from None
+
+
+@contextmanager
+def others_go_on() -> Iterator[None]:
+    """Around writes of several jobs, which are repeated: ignores that a row is locked."""
+    try:
+        yield
+    except OperationalError as error:
+        if not is_locked(error):
+            raise
+
+
+@contextmanager
+def busy_as_unavailable(job_id: str, action: str) -> Iterator[None]:
+    """Around a write that a person waits for: raises ProgressUnavailable if another connection
+    holds the job's row.
+    """
+    try:
+        with lock_limit():
+            yield
+    except OperationalError as error:
+        if is_locked(error):
+            raise ProgressUnavailable(job_id, action) from error
+        raise

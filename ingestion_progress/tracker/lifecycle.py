@@ -22,6 +22,7 @@ from ingestion_progress.tracker.attempts import (
     write_workers,
 )
 from ingestion_progress.tracker.database import (
+    busy_as_unavailable,
     jobs,
     locked_job,
     progress_alias,
@@ -115,7 +116,7 @@ def attempt_of(job: Job) -> Attempt:
 
 def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
     """Deletes a job with all its rows. Raises JobNotFound, or InvalidTransition while it runs."""
-    with progress_transaction():
+    with busy_as_unavailable(job_id, "deletion"), progress_transaction():
         job = _locked(job_id)
         is_alive = job.liveness(database_now()) in {Liveness.WORKING, Liveness.STALLED}
         if is_alive and not even_if_running:
@@ -168,7 +169,9 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
             job.save(using=progress_alias(), force_insert=True)
     except IntegrityError:
         existing = jobs().filter(pk=plan.job_id).first()
-        raise JobExists(plan.job_id, existing.status if existing else "taken") from None
+        if existing is None:
+            raise
+        raise JobExists(plan.job_id, existing.status) from None
     write_stages(job, plan.weights or stage_weights(None))
     write_workers([job])
     return job

@@ -35,6 +35,7 @@ from ingestion_progress.tracker.database import (
     jobs,
     locked_job,
     progress_alias,
+    progress_connection,
     progress_transaction,
     rows,
     rows_of,
@@ -88,7 +89,11 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
     now = database_now()
     is_asked = When(cancel_requested_at__isnull=False, then=Value(now))
     acknowledged_at = Coalesce(F("cancel_acknowledged_at"), Case(is_asked))
-    known.running().update(heartbeat_at=now, cancel_acknowledged_at=acknowledged_at)
+    skips = progress_connection().features.has_select_for_update_skip_locked
+    with progress_transaction():
+        # A row that another connection holds would delay the heartbeats of all.
+        free = known.running().select_for_update(skip_locked=skips).values("pk")
+        known.filter(pk__in=free).update(heartbeat_at=now, cancel_acknowledged_at=acknowledged_at)
     return {
         (job.pk, job.epoch): WriteResult.of(job, ())
         for job in known.only("pk", "epoch", "status", "cancel_requested_at")

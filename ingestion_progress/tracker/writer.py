@@ -28,8 +28,16 @@ from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
 from ingestion_progress.models.clock import database_clock
 from ingestion_progress.tracker.buffer import Buffer, Writer
-from ingestion_progress.tracker.database import Call, Calls, holds_sqlite_lock, progress_connection
+from ingestion_progress.tracker.database import (
+    Call,
+    Calls,
+    holds_sqlite_lock,
+    others_go_on,
+    progress_connection,
+    watched,
+)
 from ingestion_progress.tracker.sql import renew_heartbeats
+from ingestion_progress.tracker.unwritten import UnwrittenBuffers
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
@@ -38,8 +46,7 @@ Result = TypeVar("Result")
 # The pause after the first failed write; it doubles up to the second value.
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
-# A database that accepts a connection and never answers must not keep a process from exiting.
-EXIT_SECONDS = 10.0
+EXIT_SECONDS = 10.0  # also with a database that never answers
 
 
 @dataclass(slots=True)
@@ -65,7 +72,7 @@ class BackgroundWriter(ProcessThread):
         self._connection: BaseDatabaseWrapper | None = None
         self._inbox: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._calls = Calls()
-        self._dirty: set[Buffer] = set()
+        self._dirty = UnwrittenBuffers()
         self._live: weakref.WeakSet[Buffer] = weakref.WeakSet()
         self._flush_at = self._heartbeat_at = self._retry_at = 0.0
         self._backoff = Backoff(
@@ -85,16 +92,14 @@ class BackgroundWriter(ProcessThread):
             self._connection.dec_thread_sharing()
 
     def _after_fork_in_child(self) -> None:
-        for buffer in {*self._dirty, *self._live}:
+        for buffer in {*self._dirty.all(), *self._live}:
             buffer.forget()
         super()._after_fork_in_child()
 
     # From any thread
 
     def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None:
-        with self._lock:
-            is_first = not self._dirty
-            self._dirty.add(buffer)
+        is_first = self._dirty.add([buffer])
         if is_urgent:
             self._flush_at = 0.0
         if is_first or is_urgent:
@@ -158,7 +163,7 @@ class BackgroundWriter(ProcessThread):
             return True
         if time.monotonic() < self.stopping_since + EXIT_SECONDS:
             return False
-        jobs = [buffer.attempt.job_id for buffer in self._dirty]
+        jobs = [buffer.attempt.job_id for buffer in self._dirty.all()]
         logger.error("tracker_changes_lost_at_exit", extra={"job_ids": jobs})
         return True
 
@@ -201,35 +206,31 @@ class BackgroundWriter(ProcessThread):
         if now < self._retry_at:
             self._calls.expire(now)
             return
-        self._calls.perform(time.monotonic)
+        with others_go_on():
+            self._calls.perform(time.monotonic)
         if self._dirty and (now >= self._flush_at or self.stopping_since is not None):
-            self._flush_at = now + conf.flush_interval_seconds
-            self._flush()
+            with others_go_on():
+                self._flush(now)
         if self._live and now >= self._heartbeat_at:
             self._send_heartbeats()  # due again after the pause if it fails
             self._heartbeat_at = now + conf.heartbeat_seconds
         self._backoff.succeeded()
 
-    def _flush(self) -> None:
-        with self._lock:
-            buffers, self._dirty = self._dirty, set()
-        while buffers:
-            buffer = buffers.pop()
-            try:
-                buffer.flush()
-                self.counts.flushes += 1
-            except DATABASE_UNAVAILABLE:
-                with self._lock:
-                    self._dirty |= {buffer, *buffers}
-                self._flush_at = 0.0  # due again after the pause, not after an interval
-                raise
+    def _flush(self, now: float) -> None:
+        self._flush_at = now + conf.flush_interval_seconds
+        try:
+            self.counts.flushes += self._dirty.flush()
+        except DATABASE_UNAVAILABLE:
+            self._flush_at = 0.0  # due again after the pause, not after an interval
+            raise
 
     def _send_heartbeats(self) -> None:
         """Also finds out which attempts are cancelled or over."""
         with self._lock:
             live = list(self._live)
-        results = renew_heartbeats([buffer.attempt for buffer in live])
-        database_clock.measure(progress_connection())
+        with watched():
+            results = renew_heartbeats([buffer.attempt for buffer in live])
+            database_clock.measure(progress_connection())
         for buffer in live:
             buffer.learn(results.get((buffer.attempt.job_id, buffer.attempt.epoch)))
 
@@ -246,5 +247,5 @@ def current_writer() -> Writer:
 def use_writer(writer: Writer) -> Writer:
     """Replaces the current writer and returns the former one."""
     global _current
-    before, _current = _current, writer
-    return before
+    former, _current = _current, writer
+    return former

@@ -14,7 +14,7 @@ import pytest
 
 from ingestion_progress.conf import AppSettings, Setting
 from ingestion_progress.pipeline.conf import PipelineSettings
-from progress_project.environment import DECIDED_IN_CODE
+from progress_project.environment import DECIDED_IN_CODE, database
 from tests.support.live import ROOT
 
 EXAMPLE = (ROOT / ".env.example").read_text()
@@ -204,6 +204,16 @@ def test_folder_names_with_special_characters_hold_the_database(tmp_path):
     folder = tmp_path / "c++ 100% #1?"
     folder.mkdir()
     assert deployed(folder)["DATABASES"]["default"]["NAME"] == str(folder / "var/progress.sqlite3")
+
+
+def test_options_of_a_postgresql_url_take_precedence():
+    url = "postgres://host/name?connect_timeout=2&lock_timeout=1s&sslmode=require"
+    options = database(url)["OPTIONS"]
+    assert (options["connect_timeout"], options["tcp_user_timeout"]) == (2, 15_000)
+    assert options["sslmode"] == "require"
+    assert "-c lock_timeout=1s" in options["options"]
+    assert "-c statement_timeout=30s" in options["options"]
+    assert "lock_timeout" not in options
 
 
 def test_second_database_holds_the_progress_tables(tmp_path):
