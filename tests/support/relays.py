@@ -1,16 +1,20 @@
-"""A proxy in front of a server, which responds while the server is replaced."""
+"""Proxies in front of a server that is replaced, or a database that goes silent."""
 
 from __future__ import annotations
 
 import contextlib
 import select
+import shutil
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlsplit
 
+SOCKET_NAME = ".s.PGSQL.5432"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
@@ -80,3 +84,57 @@ def relay_to(url: str) -> Iterator[Relay]:
         yield relay
         listener.shutdown(socket.SHUT_RDWR)
         relay.take_away()
+
+
+@dataclass
+class SilentRelay:
+    """Forwards connections to a PostgreSQL on a Unix socket, until it loses all packets."""
+
+    listener: socket.socket
+    server: str
+    is_losing: bool = False
+    is_silent: bool = False
+
+    def lose_packets(self) -> None:
+        """Begins when a writer locks a row, so that no COMMIT is without an answer."""
+        self.is_losing = True
+
+    def recover(self) -> None:
+        """For new connections; those that lost packets stay silent."""
+        self.is_losing = self.is_silent = False
+
+    def accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self.serve, args=[client], daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
+            server.connect(self.server)
+            to, is_lost = {client: server, server: client}, False
+            while True:
+                for ready in select.select([client, server], [], [])[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    self.is_silent |= self.is_losing and b"FOR UPDATE" in data
+                    is_lost |= self.is_silent
+                    if not is_lost:
+                        to[ready].sendall(data)
+
+
+@contextmanager
+def silent_relay_to(folder: Path) -> Iterator[tuple[SilentRelay, Path]]:
+    """A relay to the server whose sockets are in that folder, and the folder of its own."""
+    own = Path(tempfile.mkdtemp(prefix="relay-"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(own / SOCKET_NAME))
+        listener.listen(100)
+        relay = SilentRelay(listener, str(folder / SOCKET_NAME))
+        threading.Thread(target=relay.accept, daemon=True).start()
+        yield relay, own
+        listener.shutdown(socket.SHUT_RDWR)
+    shutil.rmtree(own)

@@ -1,0 +1,179 @@
+"""A database that stops, freezes or goes silent, and a row that another connection holds, while
+processes track jobs, rescue lost ones and stream.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tests.support.event_streams import events
+from tests.support.live import LiveProject, LiveServer, live_project
+from tests.support.relays import silent_relay_to
+from tests.support.servers import PostgreSQL, start_postgresql
+
+pytestmark = pytest.mark.once
+
+LEASE_SECONDS = 3
+QUICK = {
+    "LOST_AFTER_SECONDS": str(LEASE_SECONDS),
+    "HEARTBEAT_SECONDS": "0.5",
+    "LOG_FORMAT": "json",
+}
+# Counts in 20 jobs until the file exists, and tells how much it has counted.
+COUNT_IN_20_JOBS = """
+    import contextlib, json, pathlib, sys, time
+    from ingestion_progress import track
+    from ingestion_progress.concurrency import watchdog
+    from ingestion_progress.tracker import database
+    database.HUNG_SECONDS, watchdog.CHECK_SECONDS = 1.5, 0.2
+    counted, until = 0, pathlib.Path(sys.argv[1])
+    with contextlib.ExitStack() as blocks:
+        jobs = [
+            blocks.enter_context(track("a.pdf", job_id=f"job-{number}", stages=["one"]))
+            for number in range(20)
+        ]
+        until.with_suffix(".started").touch()
+        while not until.exists():
+            for job in jobs:
+                job.stage("one").advance()
+            counted += 1
+            time.sleep(0.02)
+    print(json.dumps({"counted": counted}))
+"""
+RESULTS = """
+    import json
+    from ingestion_progress.models import Job
+    jobs = Job.objects.prefetch_related("stages")
+    print(json.dumps({
+        job.pk: [job.status, job.attempt, [stage.processed for stage in job.stages.all()]]
+        for job in jobs
+    }))
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgreSQL]:
+    server = start_postgresql()
+    yield server
+    server.server.cleanup()
+
+
+class Stream(threading.Thread):
+    """Reads the stream of a job to its end."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.names: list[str] = []
+        self.start()
+
+    def run(self) -> None:
+        with httpx.stream("GET", self.url, timeout=60) as response:
+            self.names += [event.name for event in events(response)]
+
+
+def wait_for(file: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def counted_through(
+    project: LiveProject, folder: Path, outage: Callable[[LiveServer], None], **env: str
+) -> None:
+    """Nothing is lost by an outage: 20 jobs succeed in their first attempt, with exact counts."""
+    web = project.serve("uvicorn", **QUICK)
+    writer = project.python(COUNT_IN_20_JOBS, str(folder / "stop"), **QUICK | env)
+    wait_for(folder / "stop.started")
+    stream = Stream(f"{web.url}/api/v1/admin/ingestion/jobs/job-0/progress")
+    time.sleep(LEASE_SECONDS + 1)  # heartbeats have been watched for a lease
+    outage(web)
+    time.sleep(LEASE_SECONDS + 2)
+    (folder / "stop").touch()
+    assert writer.wait(60) == 0, project.log.read_text()
+    (counted,) = [each["counted"] for each in project.records() if "counted" in each]
+    results = project.output_of(RESULTS)
+    assert results == {f"job-{number}": ["succeeded", 1, [counted]] for number in range(20)}
+    stream.join(30)
+    assert stream.names[-1] == "complete"
+    assert "error" not in stream.names
+
+
+def stopped(server: PostgreSQL, seconds: float) -> None:
+    with server.stopped():
+        time.sleep(seconds)
+
+
+def frozen(server: PostgreSQL, seconds: float) -> None:
+    with server.frozen():
+        time.sleep(seconds)
+
+
+@pytest.mark.parametrize(
+    ("act", "seconds"),
+    [(stopped, 1), (stopped, 2.5 * LEASE_SECONDS), (frozen, 2.5 * LEASE_SECONDS)],
+    ids=["short", "long", "frozen"],
+)
+def test_an_outage_kills_no_living_job_and_loses_no_count(server, tmp_path, act, seconds):
+    with live_project(tmp_path, server.create_database()) as project:
+        counted_through(project, tmp_path, lambda web: act(server, seconds))
+
+
+def test_a_silent_network_kills_no_living_job_and_loses_no_count(server, tmp_path):
+    socket_dir, _, name = (
+        server.create_database().removeprefix("postgres://postgres:@/").rpartition("/")
+    )
+    with silent_relay_to(Path("/" + socket_dir.lstrip("/"))) as (relay, folder):
+
+        def outage(web: LiveServer) -> None:
+            relay.lose_packets()
+            time.sleep(2 * LEASE_SECONDS)
+            assert relay.is_silent
+            relay.recover()
+
+        with live_project(tmp_path, f"postgres://postgres:@/{folder}/{name}") as project:
+            counted_through(project, tmp_path, outage)
+            assert "tracker_database_down" in project.log.read_text()
+
+
+AGES = """
+    import json
+    from ingestion_progress.models import Job
+    from ingestion_progress.models.clock import database_now
+    now = database_now()
+    print(json.dumps({
+        job.pk: (now - job.heartbeat_at).total_seconds() for job in Job.objects.running()
+    }))
+"""
+
+
+def test_a_row_that_another_connection_holds_delays_only_its_own_job(server, tmp_path):
+    with live_project(tmp_path, server.create_database() + "?lock_timeout=1s") as project:
+
+        def outage(web: LiveServer) -> None:
+            url = project.env["DATABASE_URL"].partition("?")[0]
+            socket_dir, _, name = url.removeprefix("postgres://postgres:@/").rpartition("/")
+            with psycopg.connect(host=socket_dir, user="postgres", dbname=name) as holder:
+                holder.execute("SELECT 1 FROM ingestion_progress_job WHERE id = 'job-1' FOR UPDATE")
+                began = time.monotonic()
+                answer = httpx.post(
+                    f"{web.url}/api/v1/admin/ingestion/jobs/job-1/cancellation", timeout=30
+                )
+                assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+                assert "cancellation of job job-1" in answer.json()["message"]
+                assert time.monotonic() - began < 10
+                time.sleep(2 * LEASE_SECONDS)
+                ages = project.output_of(AGES)
+            assert ages.pop("job-1") > LEASE_SECONDS
+            assert len(ages) == 19
+            assert max(ages.values()) < LEASE_SECONDS
+
+        counted_through(project, tmp_path, outage)
