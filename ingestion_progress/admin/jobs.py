@@ -20,7 +20,7 @@ from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.filters import BatchFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.admin.search import MAX_SEARCHED, FirstPages, found_jobs
-from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import StageStatus
@@ -209,7 +209,7 @@ class JobAdmin(JobModelAdmin):
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
         try:
             tracker.delete_job(obj.pk)
-        except InvalidTransition as error:  # restarted before the deletion was confirmed
+        except (InvalidTransition, ProgressUnavailable) as error:  # restarted since, or locked
             raise PermissionDenied(str(error)) from error
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> None:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 
 from django.db import connections
-from django.utils import timezone
 
 from ingestion_progress import extensions
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.recovery.tasks import delete_task_results
 from ingestion_progress.tracker.database import jobs, progress_alias, progress_transaction
@@ -31,7 +31,7 @@ def prunable_jobs(
     ended = jobs().finished()
     if statuses:
         ended = ended.filter(status__in=statuses)
-    found = ended.filter(finished_at__lt=timezone.now() - older_than)
+    found = ended.filter(finished_at__lt=database_now() - older_than)
     if not keep:
         return found
     newest = ended.order_by("-finished_at").values_list("finished_at", flat=True)

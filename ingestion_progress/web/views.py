@@ -25,6 +25,7 @@ from ingestion_progress.exceptions import (
     InvalidTransition,
     JobNotFound,
     JobNotRepeatable,
+    ProgressUnavailable,
 )
 from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.models.clock import database_now
@@ -119,7 +120,7 @@ def _act(request: HttpRequest, job_id: str, act: Callable[..., Job]) -> HttpResp
         return refusal(request)
     try:
         act(clean_job_id(job_id), by=permissions.user_name_of(request))
-    except (InvalidTransition, JobNotRepeatable) as refused:
+    except (InvalidTransition, JobNotRepeatable, ProgressUnavailable) as refused:
         messages.warning(request, str(refused), fail_silently=True)
     except (InvalidJobId, JobNotFound):
         return not_found(request, job_id)

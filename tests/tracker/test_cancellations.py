@@ -10,10 +10,10 @@ from ingestion_progress.models.statuses import JobStatus, StageStatus
 from ingestion_progress.tracker import queue_job, request_cancellation
 from ingestion_progress.tracker.cancellations import request_cancellations
 from ingestion_progress.tracker.changes import JobChanges
-from ingestion_progress.tracker.database import JOBS_PER_TRANSACTION
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
+from ingestion_progress.tracker.transactions import JOBS_PER_TRANSACTION
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
