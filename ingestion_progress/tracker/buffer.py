@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
@@ -16,11 +16,14 @@ from ingestion_progress.tracker.changes import EventEntry, JobChanges, ThreadCou
 from ingestion_progress.tracker.database import is_transient
 from ingestion_progress.tracker.error_groups import error_group
 from ingestion_progress.tracker.plan import Attempt
-from ingestion_progress.tracker.sql import WriteResult, write_changes
+from ingestion_progress.tracker.sql import SUPERSEDED, WriteResult, write_several
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
 Result = TypeVar("Result")
+
+# Bounds how long a transaction holds its locks.
+MAX_JOBS_PER_TRANSACTION = 100
 
 
 class Writer(Protocol):
@@ -53,8 +56,6 @@ class Buffer:
         """The attempt has ended, or a newer one owns the job."""
         self.is_noticed = False
         """The writer knows that there is something to write."""
-        self.failed_at = 0.0
-        """When the writer last failed to write it; 0 after a success."""
         self.changes = JobChanges()
         self.lock = threading.Lock()
         self.advances: defaultdict[str, ThreadCounts] = defaultdict(ThreadCounts)
@@ -136,19 +137,7 @@ class Buffer:
 
     def flush(self) -> None:
         """Writes what is pending, if anything is. Raises only transient errors."""
-        if not (changes := self.take()):
-            return
-        try:
-            self.learn(write_changes(self.attempt, changes))
-        except JobSuperseded:
-            self.is_over = True
-            logger.warning("tracker_superseded", extra={"job_id": self.attempt.job_id})
-        except Exception as error:
-            if is_transient(error):
-                self.put_back(changes)
-                raise
-            # A driver refuses some values with errors of other classes.
-            logger.exception("tracker_changes_refused", extra={"job_id": self.attempt.job_id})
+        flush_all([self])
 
     def write(self, write: Callable[[Attempt, JobChanges], WriteResult]) -> WriteResult:
         """Calls `write` with all pending changes; puts them back if it raises."""
@@ -170,3 +159,52 @@ class Buffer:
         """Records the state of the job; None: the attempt is superseded."""
         self.is_cancel_requested = result is not None and result.is_cancel_requested
         self.is_over = result is None or result.status.is_final
+
+    def receive(self, changes: JobChanges, result: WriteResult | None) -> bool:
+        """Takes the result of a flush. Returns whether it was written; else the changes wait."""
+        if result is None:
+            self.put_back(changes)
+            return False
+        if result is SUPERSEDED:
+            self.is_over = True
+            logger.warning("tracker_superseded", extra={"job_id": self.attempt.job_id})
+        else:
+            self.learn(result)
+        return True
+
+
+def flush_all(buffers: Iterable[Buffer]) -> set[Buffer]:
+    """Writes what is pending, many jobs in one transaction. Returns the buffers whose jobs are
+    locked by somebody else.
+
+    Changes that cannot be written are logged and dropped, and do not hold up those of other jobs.
+    Raises transient errors; what is not written then is still pending.
+    """
+    waiting = list(buffers)
+    locked: set[Buffer] = set()
+    while waiting:
+        group, waiting = waiting[:MAX_JOBS_PER_TRANSACTION], waiting[MAX_JOBS_PER_TRANSACTION:]
+        locked |= _flush_group(group)
+    return locked
+
+
+def _flush_group(buffers: Iterable[Buffer]) -> set[Buffer]:
+    pending = [(buffer, changes) for buffer in buffers if (changes := buffer.take())]
+    if not pending:
+        return set()
+    try:
+        results = write_several([(buffer.attempt, changes) for buffer, changes in pending])
+    except Exception as error:
+        is_refused = not is_transient(error)
+        if is_refused and len(pending) == 1:
+            # A driver refuses some values with errors of other classes.
+            job_id = pending[0][0].attempt.job_id
+            logger.exception("tracker_changes_refused", extra={"job_id": job_id})
+            return set()
+        for buffer, changes in pending:
+            buffer.put_back(changes)
+        if is_refused:
+            return {each for buffer, _ in pending for each in _flush_group([buffer])}
+        raise
+    received = zip(pending, results, strict=True)
+    return {buffer for (buffer, changes), result in received if not buffer.receive(changes, result)}

@@ -10,9 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.db.models import F, Value
-from django.db.models.expressions import Combinable
-from django.db.models.functions import Greatest
+from django.db.models import Model
 
 from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerStatus
 from ingestion_progress.tracker.error_groups import ErrorGroups
@@ -40,15 +38,8 @@ class Counter:
             self.base, self.delta = later.base, later.delta
 
     def applied_to(self, value: int) -> int:
+        """Never below 0: the column may have been reset since."""
         return max(0, (value if self.base is None else self.base) + self.delta)
-
-    def expression(self, column: str) -> int | Combinable:
-        """For `QuerySet.update`. Never below 0: the column may have been reset since."""
-        if self.base is not None:
-            return max(0, self.base + self.delta)
-        if self.delta >= 0:
-            return F(column) + self.delta
-        return Greatest(Value(0), F(column) + self.delta)
 
 
 class Counters(defaultdict[str, Counter]):
@@ -61,17 +52,10 @@ class Counters(defaultdict[str, Counter]):
         for name, counter in later.items():
             self[name].follow(counter)
 
-    def plus(self, **deltas: int) -> Counters:
-        """A copy with these numbers added."""
-        copy = Counters()
-        copy.follow(self)
-        for name, delta in deltas.items():
-            copy[name].delta += delta
-        return copy
-
-    def expressions(self) -> dict[str, int | Combinable]:
-        changed = {name: each for name, each in self.items() if each != Counter()}
-        return {name: counter.expression(name) for name, counter in changed.items()}
+    def apply_to(self, row: Model) -> None:
+        """Changes the columns of a row in memory."""
+        for name, counter in self.items():
+            setattr(row, name, counter.applied_to(getattr(row, name)))
 
 
 class ThreadCounts(defaultdict[int, int]):

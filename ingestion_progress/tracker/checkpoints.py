@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingestion_progress.models import Checkpoint, Job
+from ingestion_progress.models import Checkpoint
 from ingestion_progress.tracker.changes import KeyChanges
-from ingestion_progress.tracker.database import progress_alias, rows, rows_of
+from ingestion_progress.tracker.database import rows
 from ingestion_progress.tracker.keys import MAX_FAILED_KEYS, KeyCounts, KeySet
 from ingestion_progress.tracker.plan import Attempt
 
@@ -15,13 +15,12 @@ def done_keys(attempt: Attempt, stage: str) -> KeySet:
     return KeySet() if checkpoint is None else KeySet(checkpoint.ranges, checkpoint.keys)
 
 
-def merge_keys(job: Job, stage: str, changes: KeyChanges) -> KeyCounts:
+def merge_keys(checkpoint: Checkpoint, changes: KeyChanges) -> KeyCounts:
     """Adds reported keys to the checkpoint of a job that the caller has locked.
 
     In an attempt the first report of a key counts: a key that has failed is not done, and one that
     is done does not fail.
     """
-    checkpoint = rows_of(Checkpoint, job, stage=stage).first() or Checkpoint(job=job, stage=stage)
     done, failed = KeySet(checkpoint.ranges, checkpoint.keys), set(checkpoint.failed)
     added = done.update(changes.done.without(failed))
     newly_failed = [key for key in changes.failed if key not in failed and key not in done]
@@ -34,5 +33,4 @@ def merge_keys(job: Job, stage: str, changes: KeyChanges) -> KeyCounts:
     if counts.new:
         checkpoint.ranges, checkpoint.keys = done.ranges, done.texts
         checkpoint.failed += newly_failed[:room]
-        checkpoint.save(using=progress_alias())
     return counts

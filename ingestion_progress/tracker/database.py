@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -93,6 +93,19 @@ def rows_of(model: type[Row], job: Job, **conditions: str) -> QuerySet[Row]:
     return rows(model).filter(job=job, **conditions)
 
 
+def upsert(
+    model: type[Row], changed: Iterable[Row], *, by: Sequence[str], columns: Sequence[str]
+) -> None:
+    """Writes these columns of the rows, and the rows that do not exist: one statement, or none."""
+    rows(model).bulk_create(changed, update_conflicts=True, unique_fields=by, update_fields=columns)
+
+
+def unlocked(found: JobQuerySet) -> JobQuerySet:
+    """Those that nobody else has locked; locks them until the transaction ends."""
+    can_skip = progress_connection().features.has_select_for_update_skip_locked
+    return found.select_for_update(skip_locked=can_skip).order_by("pk")
+
+
 def locked_job(**conditions: str) -> Job | None:
     """The job that matches, locked until the transaction ends."""
     return jobs().select_for_update().filter(**conditions).first()
@@ -145,17 +158,15 @@ class Call(Generic[Result]):
     deadline: float
     """Clock time."""
     future: Future[Result] = field(default_factory=Future)
-    is_repeated: bool = False
 
     def perform(self, clock: Callable[[], float]) -> None:
         """Sets the result or the error. Before the deadline, it raises transient errors."""
         if self.future.cancelled():
             return
         try:
-            with lock_limit() if self.is_repeated else nullcontext():
+            with lock_limit():  # the same thread writes for other jobs
                 result = self.write()
         except Exception as error:
-            self.is_repeated = True
             if is_transient(error) and clock() < self.deadline:
                 raise
             self.fail(TimeoutError() if is_transient(error) else error)

@@ -14,7 +14,7 @@ from ingestion_progress.models.errors import MAX_KIND_LENGTH, MAX_PATTERN_LENGTH
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
-from ingestion_progress.tracker.database import rows, rows_of
+from ingestion_progress.tracker.database import rows, rows_of, upsert
 from ingestion_progress.tracker.error_messages import pattern_of, without_folders, without_secrets
 from ingestion_progress.tracker.plan import clean_text
 
@@ -86,18 +86,25 @@ def reopen_error(job_id: str, error_id: int) -> bool:
 
 def write_errors(job: Job, errors: Iterable[JobError]) -> None:
     """Adds errors to the groups of a locked job: two statements, however many errors there are."""
-    stored = ErrorGroups({row.digest: row for row in rows_of(JobError, job)})
+    upsert_errors(changed_groups(job, list(rows_of(JobError, job)), errors))
+
+
+def upsert_errors(groups: Iterable[JobError]) -> None:
+    upsert(JobError, groups, by=["job", "digest"], columns=MERGED)
+
+
+def changed_groups(
+    job: Job, stored: list[JobError], errors: Iterable[JobError]
+) -> Iterable[JobError]:
+    """The groups of a locked job that count these errors, to be stored. Updates `stored`."""
+    groups = ErrorGroups({row.digest: row for row in stored})
     changed = {}
     for error in errors:
         group = copy(error)
         group.job, group.attempt = job, job.attempt
         group.examples = [example | {"attempt": job.attempt} for example in error.examples]
-        counted = stored.add(group)
+        counted = groups.add(group)
         counted.pk = None  # the conflict that updates the row is that of its digest
         changed[counted.digest] = counted
-    rows(JobError).bulk_create(
-        changed.values(),
-        update_conflicts=True,
-        unique_fields=["job", "digest"],
-        update_fields=MERGED,
-    )
+    stored[:] = groups.values()
+    return changed.values()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Collection
-from contextlib import nullcontext
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
-from ingestion_progress.tracker.buffer import Buffer
-from ingestion_progress.tracker.database import lock_limit
+from ingestion_progress.tracker.buffer import Buffer, flush_all
 
 
 class UnwrittenBuffers:
@@ -33,20 +30,15 @@ class UnwrittenBuffers:
         return set(self._buffers)
 
     def flush(self) -> int:
-        """Writes them, each in its transaction; returns how many. After an error the rest remains.
-
-        Those that failed before come last, each in turn, and wait only shortly for a locked row.
+        """Writes them, many in one transaction; returns how many. What is not written remains:
+        after an error all the others, and always those whose jobs somebody else has locked.
         """
         with self._lock:
             taken, self._buffers = self._buffers, set()
-        buffers = sorted(taken, key=lambda buffer: buffer.failed_at)
-        for number, buffer in enumerate(buffers):
-            try:
-                with lock_limit() if buffer.failed_at else nullcontext():
-                    buffer.flush()
-            except DATABASE_UNAVAILABLE:
-                buffer.failed_at = time.monotonic()
-                self.add(buffers[number:])
-                raise
-            buffer.failed_at = 0.0
-        return len(buffers)
+        try:
+            locked = flush_all(taken)
+        except DATABASE_UNAVAILABLE:
+            self.add(taken)
+            raise
+        self.add(locked)
+        return len(taken) - len(locked)

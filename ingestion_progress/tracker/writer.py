@@ -223,6 +223,8 @@ class BackgroundWriter(ProcessThread):
         except DATABASE_UNAVAILABLE:
             self._flush_at = 0.0  # due again after the pause, not after an interval
             raise
+        if self._dirty and self.stopping_since is not None:  # then nothing else makes it wait
+            self._retry_at = time.monotonic() + FIRST_RETRY_SECONDS
 
     def _send_heartbeats(self) -> None:
         """Also finds out which attempts are cancelled or over."""
