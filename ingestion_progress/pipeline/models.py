@@ -34,6 +34,8 @@ class Document(models.Model):
     ingested_by = models.CharField(
         max_length=MAX_NAME_LENGTH,
         blank=True,
+        default="",
+        db_default="",
         editable=False,
         help_text="Id of the running job that may replace its vectors and graph.",
     )
@@ -41,6 +43,7 @@ class Document(models.Model):
     published_epoch = epoch_field("The attempt whose vectors and graph search shows.")
     replaced = models.JSONField(
         default=list,
+        db_default=models.Value([], models.JSONField()),
         editable=False,
         help_text="Former versions, the newest last, until a task queue accepts the current one.",
     )
