@@ -6,6 +6,7 @@ import pytest
 
 from tests.streams import (
     test_recorded_answers,
+    test_recorded_attempts,
     test_recorded_many_jobs,
     test_recorded_resuming,
     test_recorded_streams,
@@ -14,6 +15,7 @@ from tests.support.recorder import FOLDER, normalised
 
 MODULES = (
     test_recorded_answers,
+    test_recorded_attempts,
     test_recorded_resuming,
     test_recorded_streams,
     test_recorded_many_jobs,
