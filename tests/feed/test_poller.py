@@ -215,3 +215,18 @@ async def test_cursor_of_a_new_stream_is_the_time_at_which_its_scan_began(feed, 
     body = await opened(feed.join(Selection.active()))
 
     assert b"\nid: %s\n" % cursor_at(began_at).encode() in body
+
+
+async def test_times_of_all_polls_add_up(feed, clock, monkeypatch):
+    seconds = 0.01
+
+    def take_some_time() -> None:
+        clock.now += seconds
+
+    CountedReads(monkeypatch).before = take_some_time
+    await make_job("first")
+    await opened(feed.join(Selection.one("first")))
+    await opened(feed.join(Selection.active()))
+
+    assert feed.counts.polls >= 2
+    assert feed.counts.poll_seconds == pytest.approx(seconds * feed.counts.polls)

@@ -138,6 +138,17 @@ def test_a_job_that_waits_is_queued_then_starved_and_never_lost(running):
     assert job.liveness(job.created_at + timedelta(hours=9)) is Liveness.STARVED
 
 
+def test_a_job_that_is_queued_again_waits_from_then_or_from_when_it_is_due():
+    now = timezone.now()
+    long_ago = now - timedelta(hours=1)
+    job = make_job(created_at=long_ago, queued_at=long_ago)
+    assert job.liveness(now) is Liveness.STARVED
+    job.queued_at = now - timedelta(seconds=5)
+    assert job.liveness(now) is Liveness.QUEUED
+    job.queued_at, job.retry_at = long_ago, now + timedelta(seconds=5)
+    assert job.liveness(now) is Liveness.QUEUED
+
+
 def test_an_ended_job_has_no_liveness():
     job = make_job(status=JobStatus.FAILED, finished_at=timezone.now())
     assert job.liveness(timezone.now()) is None

@@ -25,6 +25,7 @@ def system_error(number: int) -> OSError:
         (system_error(errno.ENOENT), "A file is missing on the server."),
         (system_error(errno.EACCES), "The server may not use a file or a service that it needs."),
         (system_error(errno.ENOSPC), DISK_FULL),
+        (system_error(errno.EDQUOT), DISK_FULL),
         (system_error(errno.EIO), "A file or a connection of the server failed."),
         (system_error(errno.ECONNREFUSED), "A service cannot be reached."),
         (system_error(errno.ETIMEDOUT), "A service did not answer in time."),
