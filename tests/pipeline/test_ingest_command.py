@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.files import File
@@ -127,7 +128,7 @@ class TestInThisProcess:
         assert out.getvalue().count("a wasp") == 1
 
     def test_document_with_failed_items_is_exit_code_3(self, folder: Path, monkeypatch):
-        def ingest_with_error(job_id: str) -> None:
+        def ingest_with_error(job_id: str, **options: Any) -> None:
             with track("", job_id=job_id) as job:
                 job.stage("parsing").record_error("odd")
 
