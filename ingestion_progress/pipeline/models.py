@@ -10,7 +10,7 @@ from ingestion_progress.pipeline.uploads.names import MAX_NAME_LENGTH, extension
 MAX_KEY_LENGTH = 200
 
 
-def epoch_field(help_text: str) -> models.CharField[str, str]:
+def epoch_field(help_text: str) -> "models.CharField[str, str]":
     """Empty for what was written before there were editions."""
     return models.CharField(
         max_length=16, blank=True, default="", db_default="", editable=False, help_text=help_text
