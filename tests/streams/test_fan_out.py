@@ -163,7 +163,7 @@ async def test_200_signed_in_viewers_hold_no_connection_and_no_thread(
     project, job_id = postgresql_project, uuid.uuid4().hex
     cookie = project.ask(LOG_IN, job_id)
     project.queue_job(job_id)
-    live = project.serve(name, PUBLIC="false", DJANGO_SETTINGS_MODULE=settings)
+    live = project.serve(name, PUBLIC="false", RESCUING="false", DJANGO_SETTINGS_MODULE=settings)
     viewers = Viewers(progress_url(live.url, job_id), cookie)
     process = psutil.Process(live.process.pid)
     try:
