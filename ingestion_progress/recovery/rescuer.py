@@ -38,11 +38,12 @@ def passes(is_stopped: threading.Event, act: Callable[[], Result]) -> Iterator[R
                 database_clock.measure(progress_connection())
         except Exception as error:  # noqa: BLE001  (later jobs still need this loop)
             backoff.failed(error)
+            connections.close_all()
         else:
             backoff.succeeded()
             yield result
-        connections.close_all()  # an idle process holds none for this
         is_stopped.wait(backoff.pause_seconds or pass_seconds())
+    connections.close_all()
 
 
 class Rescuer(ProcessThread):
