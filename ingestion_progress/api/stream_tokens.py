@@ -116,8 +116,8 @@ def create_stream_token(
 def revoke_stream_token(request: HttpRequest, token_id: str) -> Status[None]:
     """Refuses the token from now on, by the `id` in the response that issued it.
 
-    Its open streams end within `INGESTION_PROGRESS_RECHECK_SECONDS`. Ids cannot be guessed, so
-    whoever knows one may revoke its token. The answer is the same for an unknown id.
+    Its open streams end within `INGESTION_PROGRESS_RECHECK_SECONDS`. Ids cannot be guessed: to know
+    one is enough to revoke its token. An unknown id gets the same answer.
     """
     quotas.count(request, quotas.TOKENS)
     revocations.revoke(token_id)

@@ -60,7 +60,7 @@ class JobStatus(Status):
 
 
 class JobResult(models.TextChoices):
-    """How a job ended: a success with failed items is told from a whole one."""
+    """How a job ended: like its status, but a success with failed items is `partial`."""
 
     SUCCEEDED = "succeeded", "Succeeded"
     PARTIAL = "partial", "Succeeded with errors"

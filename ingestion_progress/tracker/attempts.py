@@ -61,7 +61,7 @@ def queue_attempts(
 ) -> None:
     """Queues the next attempt of each job.
 
-    At `due_at` the job's task is queued; None: whoever delivers the task does so anyway.
+    At `due_at` the job's task is queued; None: a broker delivers the task again.
     """
     begin_attempts(again, keep_checkpoints=keep_checkpoints)
     for job in again:

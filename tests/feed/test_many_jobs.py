@@ -130,7 +130,7 @@ class TestAllJobs:
 
         assert (failed[0], failed[2]["code"], failed[2]["job_id"]) == ("error", "failed", "first")
         assert (await following(subscriber))[0][2]["metrics"]["neo4j_writes"] == 3
-        assert await is_silent(subscriber)  # the end is told once
+        assert await is_silent(subscriber)  # the end is sent once
 
     async def test_stream_without_jobs_opens_and_waits(self, feed):
         subscriber = await ready(watch_all(feed))

@@ -166,7 +166,7 @@ def test_writer_learns_of_changes_that_a_waiting_caller_could_not_write():
 
 
 class Notices:
-    """A writer that only records what it is told."""
+    """A writer that records the notices and calls that it gets."""
 
     def __init__(self) -> None:
         self.urgent: list[bool] = []

@@ -30,7 +30,7 @@ STAGES = [f"stage {n}" for n in range(8)]
 
 
 class Quiet:
-    """A writer that is told and writes nothing."""
+    """A writer that writes nothing."""
 
     def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None: ...
 
