@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from django.db import connections
 from django.db.models import Case, Exists, F, Q, QuerySet, When
 from django.db.models.functions import Now
 
@@ -21,12 +20,7 @@ from ingestion_progress.models import Job, RescueWatch
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.recovery.retention import pruner
 from ingestion_progress.recovery.tasks import end_lost_tasks, queue_task
-from ingestion_progress.tracker.database import (
-    jobs,
-    progress_alias,
-    progress_transaction,
-    rows,
-)
+from ingestion_progress.tracker.database import jobs, progress_transaction, rows, unlocked
 from ingestion_progress.tracker.endings import NO_HEARTBEAT, follow_up
 
 logger = logging.getLogger("ingestion_progress.recovery")
@@ -138,8 +132,7 @@ def _ids(found: QuerySet[Job]) -> list[str]:
 def _with_locked(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bool:
     """Acts on the job in a transaction of its own if it is `still` so, and nobody else locks it."""
     with progress_transaction():
-        skips = connections[progress_alias()].features.has_select_for_update_skip_locked
-        job = still.select_for_update(skip_locked=skips).filter(pk=job_id).first()
+        job = unlocked(still).filter(pk=job_id).first()
         if job is None:
             return False
         act(job)

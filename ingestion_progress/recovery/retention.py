@@ -7,15 +7,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from datetime import timedelta
 
-from django.db import connections
-
 from ingestion_progress import extensions
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.recovery.tasks import delete_task_results
-from ingestion_progress.tracker.database import jobs, progress_alias, progress_transaction
+from ingestion_progress.tracker.database import jobs, progress_transaction, unlocked
 
 logger = logging.getLogger("ingestion_progress.recovery")
 
@@ -55,8 +53,7 @@ def _prune_chunk(found: JobQuerySet, *, with_documents: bool = False) -> int:
     if with_documents:
         _delete_documents(list(oldest.only("document_id")[:CHUNK]))
     with progress_transaction():
-        skips = connections[progress_alias()].features.has_select_for_update_skip_locked
-        locked = oldest.select_for_update(skip_locked=skips).values_list("pk", flat=True)
+        locked = unlocked(oldest).values_list("pk", flat=True)
         if not (job_ids := list(locked[:CHUNK])):
             return 0
         delete_task_results(job_ids)

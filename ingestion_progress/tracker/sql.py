@@ -24,7 +24,6 @@ from ingestion_progress.tracker.database import (
     jobs,
     locked_job,
     progress_alias,
-    progress_connection,
     progress_transaction,
     rows,
     rows_of,
@@ -76,7 +75,7 @@ def write_several(pending: Sequence[tuple[Attempt, JobChanges]]) -> list[WriteRe
     """
     with progress_transaction():
         job_ids = {attempt.job_id for attempt, _ in pending}
-        locked = {job.pk: job for job in unlocked(jobs().filter(pk__in=job_ids))}
+        locked = {job.pk: job for job in unlocked(jobs().filter(pk__in=job_ids)).order_by("pk")}
         others = jobs().filter(pk__in=job_ids - locked.keys())
         epochs = dict(others.values_list("pk", "epoch")) if len(locked) < len(job_ids) else {}
         writes = JobWrites(list(locked.values()))
@@ -108,10 +107,9 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
     now = database_now()
     is_asked = When(cancel_requested_at__isnull=False, then=Value(now))
     acknowledged_at = Coalesce(F("cancel_acknowledged_at"), Case(is_asked))
-    skips = progress_connection().features.has_select_for_update_skip_locked
     with progress_transaction():
         # A row that another connection holds would delay the heartbeats of all.
-        free = known.running().select_for_update(skip_locked=skips).values("pk")
+        free = unlocked(known.running()).values("pk")
         known.filter(pk__in=free).update(heartbeat_at=now, cancel_acknowledged_at=acknowledged_at)
     return {
         (job.pk, job.epoch): WriteResult.of(job, ())
