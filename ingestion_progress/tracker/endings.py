@@ -24,12 +24,7 @@ from ingestion_progress.models.statuses import (
 )
 from ingestion_progress.tracker.attempts import queue_attempts
 from ingestion_progress.tracker.changes import JobChanges
-from ingestion_progress.tracker.database import (
-    jobs,
-    progress_alias,
-    progress_transaction,
-    rows,
-)
+from ingestion_progress.tracker.database import jobs, progress_transaction, rows
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.plan import Attempt, clean_text
 from ingestion_progress.tracker.sql import (
@@ -79,7 +74,6 @@ def hand_back_attempt(
         write_locked(job, changes)
         if job.is_finished:
             raise InvalidTransition(f"Job {job.pk}", job.status, "be handed back")
-        job.refresh_from_db(using=progress_alias())
         follow_up(job, ending, reason)
         return WriteResult.of(job, stages_of(job))
 
