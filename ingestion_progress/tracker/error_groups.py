@@ -7,9 +7,8 @@ from copy import copy
 from datetime import datetime
 from hashlib import blake2b
 
-from django.utils import timezone
-
 from ingestion_progress.models import Job, JobError
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.errors import MAX_KIND_LENGTH, MAX_PATTERN_LENGTH
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
@@ -75,7 +74,7 @@ def resolve_error(job_id: str, error_id: int, *, by: str = "") -> bool:
     """Marks a group resolved; `by` names who asked. False if it is none, or is resolved already."""
     errors = rows(JobError).filter(job_id=job_id, pk=error_id, resolved_at__isnull=True)
     name = clean_text(by, MAX_NAME_LENGTH)
-    return bool(errors.update(resolved_at=timezone.now(), resolved_by=name))
+    return bool(errors.update(resolved_at=database_now(), resolved_by=name))
 
 
 def reopen_error(job_id: str, error_id: int) -> bool:
