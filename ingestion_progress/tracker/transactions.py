@@ -30,9 +30,10 @@ def in_transactions(
         except ProgressUnavailable as busy:
             if len(chunk) == 1:
                 refused[chunk[0]] = busy
-            for job_id in chunk if len(chunk) > 1 else ():
-                alone = in_transactions([job_id], action, write)
-                refused.update(alone)
+            else:
+                for job_id in chunk:
+                    alone = in_transactions([job_id], action, write)
+                    refused.update(alone)
         else:
             refused.update(written)
     return refused

@@ -8,7 +8,7 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,16 @@ from urllib.parse import urlsplit
 
 SOCKET_NAME = ".s.PGSQL.5432"
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def accept(listener: socket.socket, serve: Callable[[socket.socket], None]) -> None:
+    """Serves each connection in a thread until the listener is closed."""
+    while True:
+        try:
+            client, _ = listener.accept()
+        except OSError:  # closed
+            return
+        threading.Thread(target=serve, args=[client], daemon=True).start()
 
 
 @dataclass
@@ -41,14 +51,6 @@ class Relay:
 
     def bring_back(self) -> None:
         self.is_away = False
-
-    def accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:  # closed
-                return
-            threading.Thread(target=self.serve, args=[client], daemon=True).start()
 
     def serve(self, client: socket.socket) -> None:
         with client, contextlib.suppress(OSError):
@@ -80,7 +82,7 @@ def relay_to(url: str) -> Iterator[Relay]:
     assert address.port
     with socket.create_server(("127.0.0.1", 0)) as listener:
         relay = Relay(listener, (address.hostname, address.port))
-        threading.Thread(target=relay.accept, daemon=True).start()
+        threading.Thread(target=accept, args=[relay.listener, relay.serve], daemon=True).start()
         yield relay
         listener.shutdown(socket.SHUT_RDWR)
         relay.take_away()
@@ -102,14 +104,6 @@ class SilentRelay:
     def recover(self) -> None:
         """For new connections; those that lost packets stay silent."""
         self.is_losing = self.is_silent = False
-
-    def accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:  # closed
-                return
-            threading.Thread(target=self.serve, args=[client], daemon=True).start()
 
     def serve(self, client: socket.socket) -> None:
         with client, socket.socket(socket.AF_UNIX) as server, contextlib.suppress(OSError):
@@ -134,7 +128,7 @@ def silent_relay_to(folder: Path) -> Iterator[tuple[SilentRelay, Path]]:
         listener.bind(str(own / SOCKET_NAME))
         listener.listen(100)
         relay = SilentRelay(listener, str(folder / SOCKET_NAME))
-        threading.Thread(target=relay.accept, daemon=True).start()
+        threading.Thread(target=accept, args=[relay.listener, relay.serve], daemon=True).start()
         yield relay, own
         listener.shutdown(socket.SHUT_RDWR)
     shutil.rmtree(own)
