@@ -20,7 +20,13 @@ from ingestion_progress.models import Job, RescueWatch
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.recovery.retention import pruner
 from ingestion_progress.recovery.tasks import end_lost_tasks, queue_task
-from ingestion_progress.tracker.database import jobs, progress_transaction, rows, unlocked
+from ingestion_progress.tracker.database import (
+    is_transient,
+    jobs,
+    progress_transaction,
+    rows,
+    unlocked,
+)
 from ingestion_progress.tracker.endings import NO_HEARTBEAT, follow_up
 
 logger = logging.getLogger("ingestion_progress.recovery")
@@ -69,7 +75,7 @@ def queue_due_tasks() -> int:
     """
     # SQLite's clock has milliseconds, the column has microseconds.
     due = jobs().queued().filter(retry_at__lte=Now() + timedelta(milliseconds=1))
-    return sum(_with_locked(job_id, due, _queue) for job_id in _ids(due))
+    return _act_on_each(due, _queue)
 
 
 def _take_turn() -> bool:
@@ -99,9 +105,7 @@ def _silent() -> QuerySet[Job]:
 
 
 def _recover(lost: QuerySet[Job], reason: str) -> int:
-    return sum(
-        _with_locked(job_id, lost, lambda job: _end_attempt(job, reason)) for job_id in _ids(lost)
-    )
+    return _act_on_each(lost, lambda job: _end_attempt(job, reason))
 
 
 def _end_attempt(job: Job, reason: str) -> None:
@@ -125,8 +129,22 @@ def _queue(job: Job) -> None:
         jobs().filter(pk=job.pk).update(retry_at=None)
 
 
-def _ids(found: QuerySet[Job]) -> list[str]:
-    return list(found.order_by().values_list("pk", flat=True)[:MAX_JOBS_PER_PASS])
+def _act_on_each(found: QuerySet[Job], act: Callable[[Job], None]) -> int:
+    """Returns on how many. One that fails does not hold up the others. Raises only database errors
+    that may pass.
+    """
+    job_ids = list(found.order_by().values_list("pk", flat=True)[:MAX_JOBS_PER_PASS])
+    return sum(_act_on(job_id, found, act) for job_id in job_ids)
+
+
+def _act_on(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bool:
+    try:
+        return _with_locked(job_id, still, act)
+    except Exception as error:
+        if is_transient(error):
+            raise
+        logger.exception("job_not_rescued", extra={"job_id": job_id})
+        return False
 
 
 def _with_locked(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bool:

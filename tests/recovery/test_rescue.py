@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest.mock import Mock
 
 import pytest
-from django.db import connection
+from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
@@ -150,6 +151,35 @@ def test_a_supervisor_reports_a_death_at_once():
     assert report_death("elsewhere/1").lost == 0
     assert report_death(writer).lost == 1
     assert Job.objects.get().error == "Its worker died."
+
+
+def test_a_job_that_cannot_be_rescued_does_not_hold_up_the_others(monkeypatch, caplog):
+    end_lost_tasks = rescue.end_lost_tasks
+
+    def fail_for_one(job):
+        if job.pk == "broken":
+            raise DataError("value out of range")
+        end_lost_tasks(job)
+
+    monkeypatch.setattr(rescue, "end_lost_tasks", fail_for_one)
+    for job_id in ("a", "broken", "c"):
+        start(job_id)
+        silence(job_id)
+    assert rescue_now().lost == 2
+    assert dict(Job.objects.values_list("pk", "status")) == {
+        "a": "queued",
+        "broken": "running",
+        "c": "queued",
+    }
+    assert "job_not_rescued" in caplog.text
+
+
+def test_an_outage_ends_the_pass(monkeypatch):
+    start()
+    silence()
+    monkeypatch.setattr(rescue, "end_lost_tasks", Mock(side_effect=OperationalError("gone")))
+    with pytest.raises(OperationalError):
+        rescue_now()
 
 
 def test_a_task_that_cannot_be_queued_is_tried_again_later(caplog):
