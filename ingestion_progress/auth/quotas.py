@@ -6,7 +6,7 @@ All processes share the counts, which are rows in the database: one per user or 
 import math
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -56,12 +56,16 @@ def count(request: HttpRequest, quota: Quota, user: str | None = None) -> None:
     """Counts one for the user and the address of the request.
 
     `user`: a name that somebody claims; by default the user who is logged in. Raises
-    QuotaExceeded, and Django's database errors.
+    QuotaExceeded, which counts nothing, and Django's database errors.
     """
     now = _now()
+    taken: list[str] = []
     for who, limit in _limits(request, quota, user):
-        if not _take(_key(quota, who, now), limit, now):
+        key = _key(quota, who, now)
+        if not _take(key, limit, now):
+            _take_back(taken)
             raise _exceeded(quota, limit, now)
+        taken.append(key)
 
 
 def check(request: HttpRequest, quota: Quota) -> None:
@@ -75,8 +79,7 @@ def check(request: HttpRequest, quota: Quota) -> None:
 
 def give_back(request: HttpRequest, quota: Quota, user: str | None = None) -> None:
     """Takes one from the counts: the login did not fail."""
-    keys = [_key(quota, who, _now()) for who, _ in _limits(request, quota, user)]
-    _counts().filter(pk__in=keys, count__gt=0).update(count=F("count") - 1)
+    _take_back([_key(quota, who, _now()) for who, _ in _limits(request, quota, user)])
 
 
 def _limits(request: HttpRequest, quota: Quota, user: str | None) -> Iterator[tuple[str, int]]:
@@ -117,6 +120,10 @@ def _take(key: str, limit: int, now: float) -> bool:
     expires_at = datetime.fromtimestamp(_window_end(now), UTC)
     _counts().bulk_create([QuotaCount(key=key, expires_at=expires_at)], ignore_conflicts=True)
     return bool(below.update(count=F("count") + 1))
+
+
+def _take_back(keys: Collection[str]) -> None:
+    _counts().filter(pk__in=keys, count__gt=0).update(count=F("count") - 1)
 
 
 def _prune() -> None:

@@ -88,6 +88,18 @@ class TestCounting:
             quotas.count(request_from("192.0.2.2"), quotas.UPLOADS)
         assert QuotaCount.objects.count() == 3
 
+    def test_what_an_address_is_refused_does_not_count_for_the_user(self, request_from, settings):
+        settings.INGESTION_PROGRESS_FAILED_LOGINS_PER_HOUR_PER_USER = 3
+        settings.INGESTION_PROGRESS_FAILED_LOGINS_PER_HOUR_PER_ADDRESS = 1
+        quotas.count(request_from(), quotas.FAILED_LOGINS, "ada")
+        for _ in range(5):
+            with pytest.raises(QuotaExceeded):
+                quotas.count(request_from(), quotas.FAILED_LOGINS, "ada")
+        for address in ("192.0.2.2", "192.0.2.3"):
+            quotas.count(request_from(address), quotas.FAILED_LOGINS, "ada")
+        with pytest.raises(QuotaExceeded):
+            quotas.count(request_from("192.0.2.4"), quotas.FAILED_LOGINS, "ada")
+
     def test_a_look_counts_nothing(self, request_from, per_address):
         quotas.count(request_from(), quotas.UPLOADS)
         for _ in range(3):
