@@ -66,7 +66,8 @@ class AppSettings:
     # Access
 
     is_public = Setting(bool, _debug)
-    """May anyone who reaches the server view, start, cancel and retry jobs? Default: DEBUG."""
+    """May anyone who reaches the server view, start, cancel, retry and delete jobs? Default: DEBUG.
+    """
     can_view = Setting(str, "")
     """Dotted path of a `(request, job_id) -> bool` that replaces the view permission."""
     token_algorithm = Setting(str, "HS256")
@@ -92,12 +93,12 @@ class AppSettings:
 
     uploads_per_hour_per_user = Setting(int, 1000)
     uploads_per_hour_per_address = Setting(int, 0)
-    """Also those of users; behind a proxy or in one office all may share an address."""
+    """Counts users too. All users behind one proxy or in one office may share an address."""
     tokens_per_hour_per_user = Setting(int, 1000)
-    """Stream tokens that a user gets or revokes."""
+    """Counts stream tokens that a user gets, and revocations."""
     tokens_per_hour_per_address = Setting(int, 0)
     failed_logins_per_hour_per_user = Setting(int, 20)
-    """Per name that somebody typed, whether there is such a user or not."""
+    """Per user name in the form, even if no such user exists."""
     failed_logins_per_hour_per_address = Setting(int, 100)
 
     # The database
@@ -119,14 +120,14 @@ class AppSettings:
     # Attempts
 
     max_attempts = Setting(int, 3)
-    """A job that was lost or failed this many times in a row is not tried again automatically."""
+    """A job that was lost or failed this many times in a row gets no attempt automatically."""
     is_rescuing = Setting(bool, default=True)
-    """Do web processes and workers hand jobs of dead processes to a new attempt?"""
+    """Do web processes rescue jobs? `ingestion_worker` always does."""
 
     # Retention
 
     keep_jobs_days = Setting(float, 0.0)
-    """Jobs that ended longer ago are deleted; 0 keeps them all."""
+    """Jobs that ended more than this many days ago are deleted; 0 keeps all."""
 
     # Liveness
 

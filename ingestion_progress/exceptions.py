@@ -66,7 +66,7 @@ class ErrorCode(StrEnum):
     JOB_EXISTS = "job_exists", 409, "The job id is taken."
     JOB_FINISHED = "job_finished", 409, "The job has already ended."
     JOB_RUNNING = "job_running", 409, "The job is running; cancel it first."
-    JOB_ACTIVE = "job_active", 409, "The job is queued or running; only an ended one is retried."
+    JOB_ACTIVE = "job_active", 409, "The job is queued or running; retry it after its end."
     NOTHING_FAILED = "nothing_failed", 409, "None of the job's items failed."
     NOT_REPEATABLE = "not_repeatable", 409, "No task is stored that could run the job again."
     LENGTH_REQUIRED = "length_required", 411, "An upload must declare its Content-Length."

@@ -53,7 +53,9 @@ class DocumentDeleter(Protocol):
     """Deletes what an app stores of a document whose jobs are pruned."""
 
     def __call__(self, document_id: str, job_ids: Collection[str]) -> bool:
-        """Unless another job than these refers to the document. Returns whether it did."""
+        """Does nothing if a job other than these refers to the document. Returns whether it deleted
+        the document.
+        """
 
 
 def api_routers() -> Iterator[Router]:

@@ -92,7 +92,7 @@ def _without(field: str) -> Processor:
 
 
 def _without_traceback(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """A request for another host is common, and its message says all."""
+    """Drops the traceback of a request for another host, whose message is enough."""
     if event["logger"] == FOREIGN_HOST:
         event.pop("exc_info", None)
     return event

@@ -44,7 +44,7 @@ def retry_selected(
 def retry_failed_items(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> None:
-    """The same; of a job that succeeded, only the items that failed are done again."""
+    """As `retry_selected`, but a job that succeeded repeats only its failed items."""
     act = partial(retry_jobs, only=RetryScope.FAILED)
     _act(jobs, request, queryset, act, done=QUEUED, participle="retried")
 

@@ -8,13 +8,13 @@ from django.utils.functional import cached_property
 
 from ingestion_progress.models import Job
 
-# Parts of names have no index: they are looked for in this many jobs.
+# Parts of names have no index, so only this many jobs are searched for them.
 MAX_SEARCHED = 10_000
 MAX_COUNTED = 10_000
 
 
 class FirstPages(Paginator):  # type: ignore[type-arg]
-    """Counts at most MAX_COUNTED rows. Filters and search find the jobs beyond."""
+    """Counts at most MAX_COUNTED rows. Filters and the search find older jobs."""
 
     @cached_property
     def count(self) -> int:
@@ -24,7 +24,7 @@ class FirstPages(Paginator):  # type: ignore[type-arg]
 
 
 def found_jobs(jobs: QuerySet[Job], term: str) -> QuerySet[Job]:
-    """Those whose id, document or batch this is; if there are none, the newest of such a name."""
+    """Jobs with this id, document id or batch; if none, newest jobs with the term in their name."""
     if not term:
         return jobs
     # Each of the three has an index.

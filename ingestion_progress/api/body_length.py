@@ -31,7 +31,7 @@ def length_error(
 
 
 def may_have_body(scope: Scope) -> bool:
-    """Do the headers announce a body, or not rule one out?"""
+    """May the request have a body, according to its headers?"""
     if not scope.get("http_version", "1.1").startswith("1"):
         return True  # HTTP/2 frames bodies without a header that announces them
     return any(

@@ -41,7 +41,7 @@ class CancellationSchema(BaseModel):
     requested_at: datetime
     requested_by: str = Field(description="Name of the user; empty without a login.")
     acknowledged_at: datetime | None = Field(
-        description="When the job's process learned of it, or the job ended without asking it."
+        description="When the job's process read the request, or the job ended without reading it."
     )
     took_seconds: float | None = Field(
         ge=0, description="From the request to the end of the job; null until then."

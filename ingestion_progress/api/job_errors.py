@@ -23,7 +23,7 @@ ERRORS = JOB + "/errors"
 RESOLUTION = ERRORS + "/{error_id}/resolution"
 CSV_TYPE = "text/csv; charset=utf-8"
 COLUMNS = ("stage", "kind", "message", "count", "attempt", "first_at", "last_at")
-# With these a spreadsheet begins a formula, perhaps after white space.
+# A cell that begins with one of these, perhaps after white space, is a formula.
 FORMULA_STARTS = ("=", "+", "-", "@")
 
 router = Router()
@@ -51,8 +51,8 @@ class JobErrorSchema(BaseModel):
 
     id: int
     stage: str = Field(description="Empty if the job itself failed.")
-    kind: str = Field(description="What the task calls this kind, or the exception; may be empty.")
-    message: str = Field(description="With placeholders, such as `<n>`, for what varies.")
+    kind: str = Field(description="Given by the task, or the exception's class; may be empty.")
+    message: str = Field(description="With placeholders, such as `<n>`, for variable parts.")
     count: int = Field(ge=1, description="In all attempts.")
     attempt: int = Field(ge=1, description="The latest attempt in which it occurred.")
     first_at: datetime
@@ -83,7 +83,7 @@ class JobErrorListSchema(BaseModel):
 def list_job_errors(request: HttpRequest, job_id: str, query: Query[JobErrorQuery]) -> Any:
     """Groups of errors of one stage, kind and message, the most frequent first.
 
-    A job has at most 101 groups. An error that occurs again opens its group again.
+    A job has at most 101 groups. An error that occurs again opens its resolved group.
     """
     errors = JobError.objects.filter(job=job_or_404(job_id)).order_by("-count", "id")
     if query.resolved is not None:
@@ -128,7 +128,7 @@ def resolve_job_error(request: HttpRequest, job_id: str, error_id: int) -> JobEr
     auth=MayStart(),
 )
 def reopen_job_error(request: HttpRequest, job_id: str, error_id: int) -> Status[None]:
-    """The group is open again; nobody has resolved it."""
+    """Opens the group again, and clears who resolved it and when."""
     job_or_404(job_id)
     if not tracker.reopen_error(job_id, error_id):
         raise Http404

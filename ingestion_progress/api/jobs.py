@@ -146,8 +146,8 @@ class RetryRequest(BaseModel):
 
     only: RetryScope = Field(
         default=RetryScope.ALL,
-        description="What is done of a job that succeeded: everything again, or only the items "
-        "that failed. Any other job continues where it stopped.",
+        description="What a job that succeeded repeats: everything, or only its failed items. Any "
+        "other job continues where it stopped.",
     )
 
 
@@ -170,9 +170,9 @@ class RetryRequest(BaseModel):
 def retry_job(
     request: HttpRequest, job_id: str, wanted: RetryRequest | None = None
 ) -> Status[JobSchema]:
-    """Queues another attempt of a job that has ended, or whose process died. The body is optional.
+    """Queues the next attempt of a job that has ended or is lost. The body is optional.
 
-    It keeps its id, its log and its URL. Its stream sends `next_attempt` until the attempt starts.
+    The job keeps its id, log and URL. Its stream sends `next_attempt` until the attempt starts.
     """
     only = (wanted or RetryRequest()).only
     recovery.retry_job(_valid_id(job_id), only=only, by=permissions.user_name_of(request))

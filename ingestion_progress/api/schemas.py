@@ -87,7 +87,7 @@ class JobLinksSchema(BaseModel):
     events: str = Field(description="Its log.")
     errors: str = Field(description="Its errors, grouped.")
     cancellation: str = Field(description="POST here to stop it.")
-    retry: str = Field(description="POST here to start it again once it has ended.")
+    retry: str = Field(description="POST here to start it again after its end.")
     page: str = Field(description="Its live page.")
 
 

@@ -53,7 +53,7 @@ class StreamTokenRequest(BaseModel):
 
 
 class StreamTokenSchema(BaseModel):
-    id: str = Field(description="To revoke the token.")
+    id: str = Field(description="The id by which the token can be revoked.")
     token: str = Field(description="For `Authorization: Bearer` or `?token=`.")
     jobs: list[str] | Literal["*"]
     expires_at: datetime = Field(description="Streams opened with the token end then, too.")

@@ -79,7 +79,7 @@ def preflight_check(request: HttpRequest) -> HttpResponse:
 def _upload_check(
     request: HttpRequest, rules: UploadRules, error: ErrorCode | None
 ) -> HttpResponse:
-    """The quota is looked up only: the view counts, once for each document."""
+    """Checks the quota without counting, because the view counts each document."""
     try:
         if not rules.may_upload(request):
             return rules.refusal(request, permissions.refusal_code(request), "")

@@ -5,7 +5,7 @@ import ipaddress
 
 from django.http import HttpRequest
 
-# One user's home is a /64, with 2⁶⁴ addresses.
+# One customer usually has a /64, with 2⁶⁴ addresses.
 IPV6_PREFIX = 64
 
 

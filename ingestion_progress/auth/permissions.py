@@ -1,4 +1,4 @@
-"""Decides who may view, start, cancel and retry jobs, for the streams, the API and the pages."""
+"""Decides who may view, start, cancel, retry and delete jobs, in streams, the API and pages."""
 
 import copy
 import functools

@@ -23,7 +23,7 @@ from ingestion_progress.exceptions import QuotaExceeded
 from ingestion_progress.models import QuotaCount
 
 WINDOW_SECONDS = 3600
-# A new count removes up to so many old ones.
+# A new row deletes up to this many old rows.
 PRUNED_AT_ONCE = 100
 
 
@@ -69,7 +69,7 @@ def count(request: HttpRequest, quota: Quota, user: str | None = None) -> None:
 
 
 def check(request: HttpRequest, quota: Quota) -> None:
-    """Raises QuotaExceeded if `count` would, as far as one can know, and counts nothing."""
+    """Raises QuotaExceeded if a limit is reached; counts nothing. `count` may still refuse."""
     now = _now()
     limits = {_key(quota, who, now): limit for who, limit in _limits(request, quota, None)}
     for used in _counts().filter(pk__in=limits):
@@ -83,7 +83,7 @@ def give_back(request: HttpRequest, quota: Quota, user: str | None = None) -> No
 
 
 def _limits(request: HttpRequest, quota: Quota, user: str | None) -> Iterator[tuple[str, int]]:
-    """Who is counted, each with a limit."""
+    """The user and the address, each with its limit, if it has one."""
     name = permissions.user_id_of(request) if user is None else _normalized(user)
     if name and (limit := quota.per_user()):
         yield f"user {name}", limit
@@ -96,7 +96,7 @@ def _now() -> float:
 
 
 def _normalized(username: str) -> str:
-    """One spelling of the names that a login may take for the same."""
+    """The same text for all spellings that a login may accept as one user name."""
     return unicodedata.normalize("NFKC", username).strip().casefold()
 
 

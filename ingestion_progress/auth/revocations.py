@@ -34,7 +34,7 @@ class Revocations:
 
 
 def is_revoked(token: tokens.StreamToken) -> bool:
-    """At most a second late. Raises Django's database errors."""
+    """Uses revocations that were read at most a second ago. Raises Django's database errors."""
     return _read(_second()).include(token)
 
 

@@ -1,7 +1,7 @@
 """Ends database connections that hang.
 
-A server that is cut off without a message never answers, and the kernel may wait for hours: no
-time-out of the server, nor TCP keepalives, end a query whose packets a proxy still acknowledges.
+If a server is cut off without a message, the kernel may wait for its answer for hours. Time-outs
+of the server and TCP keepalives do not end a query whose packets a proxy still acknowledges.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CHECK_SECONDS = 1.0
 
 
 class Watchdog(ProcessThread):
-    """Shuts down the socket of a connection that is in use for too long: its thread then gets an
+    """Shuts down the socket of a connection that is in use for too long. Its thread then gets an
     OperationalError, as if the server had closed the connection.
     """
 

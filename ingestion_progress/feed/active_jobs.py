@@ -14,7 +14,7 @@ from ingestion_progress.wire.frames import Frame
 
 # A job that cannot be read is tried again after this long, at the cost of some queries.
 BROKEN_FOR_SECONDS = 60.0
-# With streams of more batches than these, all active jobs are read.
+# If streams show more batches than this, all active jobs are read.
 MAX_BATCHES_READ = 100
 
 
@@ -39,9 +39,11 @@ class Scan:
 
 
 class ActiveJobs:
-    """While such streams are open, every tick scans all active jobs (if each stream is of a batch,
-    those of their batches), and those that ended since the last scan. The scans overlap, because
-    the writer's clock may be behind.
+    """The jobs of streams of all active jobs, or of all in a batch.
+
+    While such streams are open, every tick scans the active jobs (only those of the batches, if
+    each stream has one), and the jobs that ended since the last scan. The scans overlap, because an
+    end is visible only after its COMMIT.
     """
 
     def __init__(self) -> None:

@@ -72,7 +72,7 @@ class Scope:
     ended_since: datetime | None = None
     """Also reads all active jobs, and the newest of those that ended since this time."""
     batches: Collection[str] | None = None
-    """Those are read of these batches only; None: of all, and without a batch."""
+    """Active and ended jobs are read of these batches only; None: of all, and without a batch."""
     sent: Mapping[str, LastSeen] = field(default_factory=dict)
     """Ended jobs that are known already."""
     broken: Collection[str] = ()
@@ -80,7 +80,7 @@ class Scope:
 
     @property
     def parameters(self) -> int:
-        """What a scan needs, at most, in addition to the jobs that it names."""
+        """The largest number of parameters that a scan has besides the jobs that it names."""
         return 2 * (len(self.broken) + len(self.batches or ())) + 10
 
     def of_batches(self, jobs: QuerySet[Job]) -> QuerySet[Job]:

@@ -1,4 +1,4 @@
-"""Attempts: how each try at a job ended, and what the next one need not repeat."""
+"""Attempts: how each run of a job ended, and which items the next attempt need not repeat."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingestion_progress.models.statuses import AttemptStatus
 
 
 class JobAttempt(models.Model):
-    """An ended try at a job. The attempt that runs or waits has no row: it is the job itself."""
+    """An attempt that has ended. The current attempt has no row: its data are in the job's."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
     number = models.PositiveIntegerField(help_text="From 1.")
@@ -66,7 +66,7 @@ class Checkpoint(models.Model):
 
 
 class RescueWatch(models.Model):
-    """One row: since when the heartbeats are observed without a gap. Its lock elects a process."""
+    """One row: since when heartbeats are watched without a gap. Its update elects a process."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     watching_since = models.DateTimeField(default=timezone.now, db_default=Now())

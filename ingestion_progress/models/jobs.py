@@ -207,7 +207,7 @@ class Job(models.Model):
 
     @property
     def is_asked_to_stop(self) -> bool:
-        """Was its process asked? Nobody is where the request itself ended the job."""
+        """Was the job's process asked? It was not if the request itself ended the job."""
         requested_at = self.cancel_requested_at
         return requested_at is not None and requested_at != self.finished_at
 

@@ -170,7 +170,7 @@ class ChunkResults:
         self._failed = 0
         self._last_reason = ""
         self.has_former = False
-        """A former attempt has done some chunks."""
+        """Has an earlier attempt done some chunks?"""
 
     @contextmanager
     def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:

@@ -21,9 +21,9 @@ class PipelineSettings:
     extraction_workers = Setting(int, 4)
     """Threads that extract entities and relations: the job's worker pool."""
     cancel_limit_seconds = Setting(float, 30.0)
-    """A worker whose job has not stopped this long after its cancellation ends itself; 0: never."""
+    """A worker whose job does not stop within this time of a cancellation exits; 0: never."""
     keep_partial_results = Setting(bool, default=False)
-    """Publishes what a failed or cancelled job has written, instead of deleting it."""
+    """Publishes what a failed, lost or cancelled job has written, instead of deleting it."""
     qdrant_url = Setting(str, "")
     """Address of a Qdrant server. If empty, `qdrant_path` is used without a server."""
     qdrant_api_key = Setting(str, "")

@@ -1,8 +1,8 @@
 """Editions: what each attempt has written of a document. Search shows the published one.
 
 The attempt whose epoch is the document's `writer_epoch` is the only one that may write. Epochs are
-random and never come back, so an edition that is neither published nor to be continued can be
-discarded at any time, by any process, however long that process was stopped meanwhile.
+random and are never used again, so any process can discard an edition that is neither published nor
+to be continued, even if the process was stopped for hours.
 """
 
 import logging
@@ -28,11 +28,11 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 def claim(job: JobTracker, document: Document, version: str = "") -> list[str]:
     """Makes the attempt the document's only writer.
 
-    Returns the epochs of the job's former editions of this version, which it may adopt. Raises
-    DocumentBusy while another job ingests the document; a job without a heartbeat does not.
+    Returns the epochs of the job's earlier editions of this version, which it may adopt. Raises
+    DocumentBusy while another job that has a heartbeat ingests the document.
     """
     with _locked(document.pk) as rows:
-        # Queried inside the row lock: the status of its former holder is committed.
+        # Queried inside the row lock: the status of the last writer's job is committed.
         holder = rows.get().ingested_by
         others = Job.objects.running().exclude(pk=job.job_id).filter(pk=holder)
         if others.exclude(pk__in=Job.objects.silent().values("pk")).exists():
@@ -61,7 +61,7 @@ def publish(job: JobTracker, document: Document) -> None:
 
 
 def adopted(epochs: list[str]) -> None:
-    """Discards former editions of the job, whose content this attempt has copied."""
+    """Discards earlier editions of the job, whose content this attempt has copied."""
     found = editions().filter(epoch__in=epochs)
     found.update(job_id="")
     _discard_quietly(hidden_editions(found))
@@ -122,7 +122,7 @@ def hidden_editions(found: QuerySet[Edition] | None = None) -> QuerySet[Edition]
 
 
 def _discard_quietly(found: Iterable[Edition]) -> None:
-    """What cannot be discarded now remains hidden, and a worker discards it later."""
+    """An edition that cannot be discarded now stays hidden, and a worker discards it later."""
     for edition in found:
         with _left_for_later():
             _discard(edition)
@@ -145,7 +145,7 @@ def _discard(edition: Edition) -> None:
             )
             if is_adopted_now or edition.epoch == document.published_epoch:
                 return
-        # First of all, so that nobody adopts an edition that is incomplete.
+        # First, so that no attempt adopts an incomplete edition.
         editions().filter(pk=edition.pk).update(job_id="")
         for model in (Relation, Entity):
             rows: QuerySet[Any] = QuerySet(model, using=_using())

@@ -16,7 +16,7 @@ IngestionProgressError
     ├── StoredFileMissing       the file of an upload is gone
     ├── DocumentNotStored       the disk is full, or the storage is broken
     ├── DocumentBusy            another job is ingesting the document
-    ├── EditionMissing        what the former attempt had written is gone
+    ├── EditionMissing        the editions of earlier attempts were deleted
     ├── NothingIngested         all pages or all chunks failed
     ├── TaskNotQueued           the task queue refused the job
     └── VectorStoreUnavailable  Qdrant refuses, or its folder is damaged
@@ -91,7 +91,7 @@ class DocumentBusy(PipelineError):
 
 class EditionMissing(PipelineError):
     def __init__(self) -> None:
-        super().__init__("What the former attempt had stored was deleted; the job begins again.")
+        super().__init__("The results of earlier attempts were deleted; the job starts from 0.")
 
 
 class NothingIngested(PipelineError): ...

@@ -68,9 +68,9 @@ def load_parsers() -> None:
 
 
 def _version(job: Job, document: Document) -> tuple[str, bool]:
-    """A name for the document's content, and whether a former attempt has stored a part of it.
+    """A name for the document's content, and whether an earlier attempt has stored a part of it.
 
-    If nothing is left of former attempts, the name is new: the tracker then forgets their keys.
+    If nothing is left of earlier attempts, the name is new, so the tracker forgets their keys.
     """
     is_same = job.document_version.startswith(document.sha256[:SHA_LENGTH])
     if is_same and job.attempt == 1:
@@ -92,7 +92,7 @@ def ingest_document(job: JobTracker, document: Document, former: list[str]) -> N
 
 
 def _adopt(job: JobTracker, document: Document, components: Components, former: list[str]) -> None:
-    """Continues what former attempts have written."""
+    """Adopts the editions of earlier attempts, and counts what they contain."""
     rows = patiently(job, lambda: components.graph.adopt(former))
     vectors = components.vectors
     chunks = patiently(job, lambda: vectors.adopt(document.pk, job.epoch, former))

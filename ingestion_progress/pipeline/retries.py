@@ -1,4 +1,4 @@
-"""Errors that may pass: they are waited for, and are never the fault of a document or chunk."""
+"""Repeats calls after temporary errors, which no document or chunk causes."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -24,9 +24,9 @@ PATIENCE_SECONDS = 60.0
 
 
 def patiently(job: JobTracker, act: Callable[[], Result]) -> Result:
-    """Repeats it while it fails with an error that may pass, and the job is not to stop.
+    """Repeats the call after a temporary error, unless the job is to stop.
 
-    Raises JobCancelled, JobSuperseded and, in the end, the last error.
+    Raises JobCancelled, JobSuperseded and, after the last repetition, the error.
     """
 
     def between(state: RetryCallState) -> None:

@@ -71,7 +71,7 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
 
 
 def _published(found: list[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
-    """Without chunks of deleted documents, or of an attempt that was late."""
+    """Leaves out chunks of deleted documents and of unpublished editions."""
     ids = {payload["document_id"] for payload, _score in found}
     documents = Document.objects.filter(pk__in=ids)
     epochs = dict(documents.values_list("pk", "published_epoch"))

@@ -1,4 +1,4 @@
-"""A worker of the database task backend that also recovers the work of killed workers."""
+"""A worker of the database task backend that also rescues the jobs of killed workers."""
 
 import logging
 import os
@@ -37,7 +37,7 @@ STOPPED = "The worker was stopped."
 QUEUE = "default"
 FIRST_PAUSE_SECONDS = 0.5
 LAST_PAUSE_SECONDS = 5.0
-# A worker that is stopped waits no longer for a database that is down.
+# A stopped worker waits this long for a database that is down.
 LAST_WORDS_SECONDS = 1.0
 
 
@@ -128,7 +128,7 @@ class IngestionWorker(Worker):
         super().run_task(db_task_result)
 
     def _with_patience(self, act: Callable[..., Any], *args: Any) -> None:
-        """Repeats it until the database answers. Gives up soon once the worker is stopped."""
+        """Repeats the call until the database answers, or for a second if the worker is stopped."""
         stopping_since = None
         while True:
             try:
@@ -153,11 +153,11 @@ class IngestionWorker(Worker):
 
 
 def recover_abandoned(worker_id: str = "") -> None:
-    """Corrects jobs and tasks that a killed worker left running.
+    """Rescues jobs, and corrects tasks and editions that a killed worker left.
 
-    A job without a heartbeat gets a new attempt, or is lost. The task of a finished job is failed.
-    A task whose job has not started for a long time is queued again. What attempts have written
-    whose job has ended without success is deleted.
+    A job without a heartbeat gets a new attempt, or is lost. The running task of an ended job is
+    marked failed. A task whose job has not started for a lease is queued again. Unpublished
+    editions of ended jobs are discarded, or published (KEEP_PARTIAL_RESULTS).
     """
     rescue_pass()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
@@ -191,7 +191,7 @@ def _is_after(moment: datetime | None, other: datetime | None) -> bool:
 
 
 def _fail_or_requeue(task: DBTaskResult[Any, Any], error: BaseException) -> None:
-    """A task that was stopped before it could start its job, or without a database, is not over."""
+    """Queues the task again if a signal or an outage stopped it before it started its job."""
     is_passing = isinstance(error, (SystemExit, ProgressUnavailable, *DATABASE_UNAVAILABLE))
     if not is_passing or not requeue(DBTaskResult.objects.filter(pk=task.pk)):
         DBTaskResult.set_failed(task, error)

@@ -26,7 +26,7 @@ Refusal: TypeAlias = InvalidTransition | JobNotFound | JobNotRepeatable
 
 
 class RetryScope(StrEnum):
-    """What the next attempt does of a job that succeeded. Any other job continues in both cases."""
+    """What a job that succeeded repeats. Any other job continues in both cases."""
 
     ALL = "all"
     """Everything, from the beginning."""

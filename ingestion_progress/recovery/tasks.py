@@ -1,4 +1,4 @@
-"""The tasks of jobs, in whatever queue they are."""
+"""The tasks of jobs, in any task queue."""
 
 from __future__ import annotations
 

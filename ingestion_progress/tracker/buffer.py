@@ -98,7 +98,7 @@ class Buffer:
             changes.errors.add(group)
 
     def add_failure(self, reason: str, kind: str = "") -> None:
-        """Groups the reason for which the attempt is about to fail. Its end logs it."""
+        """Groups the reason of a failure, which the end of the attempt logs."""
         group = error_group(reason, at=database_now(), kind=kind)
         with self.lock:
             self.changes.errors.add(group)
@@ -161,7 +161,7 @@ class Buffer:
         self.is_over = result is None or result.status.is_final
 
     def receive(self, changes: JobChanges, result: WriteResult | None) -> bool:
-        """Takes the result of a flush. Returns whether it was written; else the changes wait."""
+        """Takes the result of a flush; None puts the changes back. Returns False then."""
         if result is None:
             self.put_back(changes)
             return False

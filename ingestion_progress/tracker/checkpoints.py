@@ -10,7 +10,7 @@ from ingestion_progress.tracker.plan import Attempt
 
 
 def done_keys(attempt: Attempt, stage: str) -> KeySet:
-    """What is written of a stage."""
+    """The stored keys of a stage whose items are done."""
     checkpoint = rows(Checkpoint).filter(job=attempt.job_id, stage=stage).first()
     return KeySet() if checkpoint is None else KeySet(checkpoint.ranges, checkpoint.keys)
 

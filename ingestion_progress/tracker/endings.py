@@ -65,7 +65,7 @@ def finish_attempt(
 def hand_back_attempt(
     attempt: Attempt, changes: JobChanges, ending: AttemptStatus, reason: str
 ) -> WriteResult:
-    """Writes the last changes and queues the next attempt, or ends the job if it has had enough.
+    """Writes the last changes and queues the next attempt, or ends the job after MAX_ATTEMPTS.
 
     Raises InvalidTransition if the job has ended, JobSuperseded if a newer attempt exists.
     """
@@ -79,10 +79,10 @@ def hand_back_attempt(
 
 
 def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bool = True) -> None:
-    """Ends the attempt of a locked, running job: queues the next one if the policy has one left.
+    """Ends the attempt of a locked, running job: queues the next one, or ends the job.
 
-    A cancelled job ends. An interrupted attempt is no failure; the others count against
-    MAX_ATTEMPTS.
+    The job ends if it is to be cancelled, cannot run again, or was lost or failed MAX_ATTEMPTS
+    times in a row. An interrupted attempt is no failure.
     """
     failures = job.failed_attempts + (ending is not AttemptStatus.INTERRUPTED)
     if job.cancel_requested_at is not None:
@@ -90,7 +90,8 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
     elif not can_run_again or failures >= conf.max_attempts:
         jobs().filter(pk=job.pk).update(failed_attempts=failures)
         if failures > 1:
-            reason = f"{reason} That was attempt {failures} of {failures}: it is not tried again."
+            end = f"The job was lost or failed {failures} times in a row: no further attempt."
+            reason = f"{reason} {end}"
         end_locked_job(job, JobStatus(ending.value), reason)
     else:
         record_endings([job], ending, reason)
@@ -102,7 +103,7 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
 
 
 def pause_seconds(failures: int) -> float:
-    """Before the next attempt after this many lost or failed ones: 5, 20, 80 … seconds."""
+    """The pause before the next attempt after 1, 2, 3 … failures: 5, 20, 80 … seconds, ± 10 %."""
     if failures == 0:
         return 0.0
     pause = min(LAST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 4.0 ** (failures - 1))

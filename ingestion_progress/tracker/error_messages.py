@@ -1,4 +1,4 @@
-"""Texts of errors: without secrets and server paths, and without what varies between items."""
+"""Removes secrets, server paths and what varies between items from texts of errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ FOLDERS = re.compile(
     r"|(?<![\w/\\:.])(?:[A-Za-z]:)?[/\\](?:[^/\\\s'\"<>]+[/\\])+"
     r"|\bfile://(?:[^/\s'\"]*/)+"
 )
-# In this order: what stands for a variable part of a message.
+# Placeholders for variable parts of a message, applied in this order.
 VARIABLES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b[A-Za-z][A-Za-z0-9+.]{0,30}://[^\s'\"<>]+"), "<url>"),
     (re.compile(rf"(?:{FOLDERS.pattern})[^/\\\s'\"<>,;:)]*"), "<path>"),

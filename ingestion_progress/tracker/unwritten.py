@@ -20,7 +20,7 @@ class UnwrittenBuffers:
         return bool(self._buffers)
 
     def add(self, buffers: Collection[Buffer]) -> bool:
-        """Were there none before?"""
+        """Returns whether there were none before."""
         with self._lock:
             is_first = not self._buffers
             self._buffers.update(buffers)
@@ -30,8 +30,8 @@ class UnwrittenBuffers:
         return set(self._buffers)
 
     def flush(self) -> int:
-        """Writes them, many in one transaction; returns how many. What is not written remains:
-        after an error all the others, and always those whose jobs somebody else has locked.
+        """Writes the buffers, many in one transaction, and returns their number. Buffers of locked
+        jobs remain, and all buffers after an error.
         """
         with self._lock:
             taken, self._buffers = self._buffers, set()

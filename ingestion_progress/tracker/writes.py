@@ -30,7 +30,7 @@ from ingestion_progress.tracker.plan import clean_text
 
 KEYS_FORGOTTEN = (
     f"More keys than are remembered ({MAX_TEXT_KEYS:,} texts, {MAX_KEY_RANGES:,} ranges of "
-    "integers): the items of the others count, and are done again by another attempt."
+    "integers): the items of further keys count, and the next attempt does them again."
 )
 JOB_COLUMNS = (
     *("revision", "updated_at", "heartbeat_at", "reached_percent", "counters"),
@@ -165,7 +165,7 @@ def _apply_to_stage(stage: Stage, changes: StageChanges) -> None:
 
 
 def _apply_inherited_total(stage: Stage, total: Counter) -> None:
-    """What this attempt finds step by step is at first what the former one has found already."""
+    """`grow` first repeats the items that the total of the earlier attempt contains already."""
     if total.base is not None:
         stage.inherited_total = 0
     found_again = min(stage.inherited_total, max(0, total.delta))

@@ -155,7 +155,7 @@ def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
 
 
 def _note(job: Job, liveness: Liveness | None) -> str:
-    """What a row adds to the status; mostly nothing."""
+    """The text beside the status in a row; often empty."""
     return " · ".join(filter(None, [formatting.attempt_note(job.attempt), _reason(job, liveness)]))
 
 

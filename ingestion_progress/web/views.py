@@ -115,7 +115,7 @@ def job_retry(request: HttpRequest, job_id: str) -> HttpResponse:
 
 
 def _act(request: HttpRequest, job_id: str, act: Callable[..., Job]) -> HttpResponse:
-    """Does it for a job if the user may, and redirects to the job's page."""
+    """Calls `act` for a job if the user may, and redirects to the job's page."""
     if not permissions.may_start(request, job_id):
         return refusal(request)
     try:

@@ -186,6 +186,6 @@ def test_document_that_kills_its_worker_is_buried_and_the_others_go_on(project, 
         time.sleep(0.2)
     assert deaths == 2
     assert (state["status"], state["attempts"]) == ("lost", ["lost", "lost"])
-    assert "That was attempt 2 of 2: it is not tried again." in state["error"]
+    assert "The job was lost or failed 2 times in a row: no further attempt." in state["error"]
     assert state["stored"] == [0, 0, 0]
     assert waited_for(project, good, is_over)["status"] == "succeeded"

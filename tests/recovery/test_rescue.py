@@ -84,7 +84,8 @@ def test_a_job_that_kills_its_worker_each_time_ends_after_the_last_attempt(setti
     silence()
     rescue_now()
     job = Job.objects.get()
-    sentence = "Its worker gave no sign of life. That was attempt 2 of 2: it is not tried again."
+    end = "The job was lost or failed 2 times in a row: no further attempt."
+    sentence = f"Its worker gave no sign of life. {end}"
     assert (job.status, job.attempt, job.error) == ("lost", 2, sentence)
     assert attempts() == [(1, "lost", "Its worker gave no sign of life."), (2, "lost", sentence)]
 

@@ -63,7 +63,7 @@ def _select(model: type[Model], field: str, count: int, alias: str) -> str:
 
 @functools.cache
 def _converted_columns(model: type[Model], alias: str) -> list[Col | None]:
-    """All columns, with None for those whose values the driver returns as the fields have them."""
+    """The columns by position; None for one whose values need no conversion."""
     columns = [field.get_col(model._meta.db_table) for field in model._meta.concrete_fields]
     converters = Query(model).get_compiler(using=alias).get_converters(columns)
     return [each if position in converters else None for position, each in enumerate(columns)]

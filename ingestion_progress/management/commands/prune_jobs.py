@@ -23,23 +23,23 @@ class Command(TerminalCommand):
             "--older-than",
             type=age,
             metavar="30d",
-            help="That ended longer ago: m, h, d or w. Default: KEEP_JOBS_DAYS.",
+            help="Jobs that ended longer ago: m, h, d or w. Default: KEEP_JOBS_DAYS.",
         )
         parser.add_argument(
             "--status",
             action="append",
             choices=sorted(JobStatus.final()),
-            help="That ended like this; may be repeated. Default: any.",
+            help="Jobs with this status; may be repeated. Default: any.",
         )
         parser.add_argument(
-            "--keep", type=int, default=0, metavar="N", help="Except for the newest N of them."
+            "--keep", type=int, default=0, metavar="N", help="Keep the newest N with this status."
         )
         parser.add_argument(
             "--documents",
             action="store_true",
-            help="Also their documents with files, vectors and graph, if no other job has them.",
+            help="Also their documents (file, chunks, graph) to which no other job refers.",
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only count them.")
+        parser.add_argument("--dry-run", action="store_true", help="Only count the jobs.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = prunable_jobs(

@@ -14,20 +14,20 @@ from ingestion_progress.recovery.rescuer import passes
 
 class Command(TerminalCommand):
     help = (
-        "Gives jobs whose process died their next attempt, until SIGTERM or Ctrl-C. Web processes "
-        "and workers do the same; this is for sites that have neither."
+        "Gives jobs whose process died their next attempt, until SIGTERM or Ctrl-C. Workers, and "
+        "web processes from their first stream on, do the same; this is for sites without both."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "--once",
             action="store_true",
-            help="Watch the heartbeats for LOST_AFTER_SECONDS, and stop.",
+            help="Watch the heartbeats for LOST_AFTER_SECONDS, rescue lost jobs, and stop.",
         )
         parser.add_argument(
             "--died",
             metavar="HOST/PID",
-            help="That process has ended: its jobs need not be watched.",
+            help="Rescue the jobs of this process, which has ended, and stop.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

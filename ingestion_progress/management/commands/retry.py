@@ -31,16 +31,18 @@ class Command(TerminalCommand):
             "--failed", action="store_true", help="All jobs that failed or were lost."
         )
         parser.add_argument(
-            "--cancelled", action="store_true", help="With --batch or --failed: cancelled ones too."
+            "--cancelled",
+            action="store_true",
+            help="With --batch or --failed: also cancelled jobs.",
         )
         parser.add_argument(
-            "--since", type=age, metavar="1d", help="With --batch or --failed: ended in this time."
+            "--since", type=age, metavar="1d", help="With --batch or --failed: ended since then."
         )
         parser.add_argument(
             "--only",
             choices=[scope.value for scope in RetryScope],
             default=RetryScope.ALL.value,
-            help="Of a job that succeeded: everything again, or only the items that failed.",
+            help="What a job that succeeded repeats; any other job continues. Default: all.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

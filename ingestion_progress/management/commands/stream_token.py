@@ -23,12 +23,12 @@ class Command(TerminalCommand):
         parser.add_argument(
             "--revoke",
             metavar="TOKEN_OR_ID",
-            help="Refuse a token, and end its streams.",
+            help="Refuse this token from now on, and end its streams.",
         )
         parser.add_argument(
             "--revoke-all-of",
             metavar="USER",
-            help="The same for all tokens of this user.",
+            help="Refuse all tokens that this user has got until now.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -85,7 +85,7 @@ class FollowedJobs:
 class FrameSink:
     """Collects the frames of a subscription, and yields those that arrive together as a list.
 
-    It yields an empty one every second, because a silent job is given up without a frame.
+    It yields an empty list every second, because a job becomes lost without a frame.
     """
 
     def __init__(self, subscription: Subscription) -> None:
@@ -197,7 +197,7 @@ def _sort_key(change: Change) -> tuple[datetime, datetime]:
 
 
 def _is_lost(snapshot: Snapshot) -> bool:
-    """Also if nothing has rescued the job for two more leases."""
+    """Has the job had no heartbeat for a lease, or for three if its task allows a rescue?"""
     job, now = snapshot.job, database_now()
     leases = 2 * timedelta(seconds=conf.lost_after_seconds)
     is_silent = job.liveness(now) is Liveness.LOST

@@ -2,7 +2,8 @@
 
 Names, errors and texts of documents may hold escape sequences that set a window's title, move the
 cursor or reverse the direction of a line. Everything that `str.isprintable` refuses is removed:
-C0, DEL, C1, and format characters such as bidirectional overrides. This module loads no other.
+C0, DEL, C1, and format characters such as bidirectional overrides. This module imports no other
+module of the app.
 """
 
 import json

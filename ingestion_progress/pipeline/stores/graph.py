@@ -32,7 +32,7 @@ class GraphWrites:
 
 class GraphStore(Protocol):
     def adopt(self, former: Sequence[str]) -> GraphWrites:
-        """Continues former editions. Returns how many rows they have."""
+        """Adopts the rows of earlier editions, and returns their numbers."""
 
     def write(self, chunk: Chunk, extraction: Extraction) -> GraphWrites:
         """Adds the entities and relations of a chunk, all or none, and once. Thread-safe.

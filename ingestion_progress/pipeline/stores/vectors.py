@@ -51,7 +51,7 @@ class VectorStore(Protocol):
         """Stores chunks of an edition, each once, and returns their number."""
 
     def adopt(self, document_id: str, epoch: str, former: Sequence[str]) -> int:
-        """Copies the chunks of former editions into this one, and returns their number."""
+        """Copies the chunks of earlier editions into this one, and returns their number."""
 
     def discard(self, document_id: str, epoch: str | None = None) -> None:
         """Deletes all chunks of an edition, or of the document."""

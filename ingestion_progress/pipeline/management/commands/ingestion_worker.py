@@ -33,8 +33,8 @@ class Command(TerminalCommand):
             type=float,
             default=3.0,
             metavar="SECONDS",
-            help="After SIGTERM the running job may finish for this long; then it is handed back "
-            "to the queue, and another worker continues it (default: %(default)s).",
+            help="Time for the running job to finish after SIGTERM. Then it is handed back, and "
+            "another worker continues it (default: %(default)s).",
         )
         parser.add_argument("--drain", action="store_true", help="Stop when the queue is empty.")
 
