@@ -161,9 +161,9 @@ def recover_abandoned(worker_id: str = "") -> None:
     """
     rescue_pass()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
-    ended = set(_jobs_of(others, Job.objects.finished()).values_list("pk", flat=True))
+    active = set(_jobs_of(others, Job.objects.active()).values_list("pk", flat=True))
     for task in others:
-        if job_id_of(task) in ended or not Job.objects.filter(pk=job_id_of(task)).exists():
+        if job_id_of(task) not in active:
             task.set_failed(OrphanedTask("Its worker was killed."))
     limit = database_now() - timedelta(seconds=app_conf.lost_after_seconds)
     requeue(_running_tasks().filter(started_at__lt=limit))
