@@ -96,15 +96,10 @@ class IngestionWorker(Worker):
         started job at the end.
         """
         is_stopped = threading.Event()
-        thread = threading.Thread(
-            target=_recover_regularly,
-            args=[is_stopped, self.worker_id],
-            name="recovery",
-            daemon=True,
-        )
         try:
             self.configure_signals()
-            thread.start()
+            _start_thread("recovery", _recover_regularly, is_stopped, self.worker_id)
+            _start_thread("cleanup", _clean_up_regularly, is_stopped)
             logger.info("worker_started", extra={"worker_id": self.worker_id})
             self._with_patience(super().run)
         except SystemExit as stop:
@@ -153,11 +148,10 @@ class IngestionWorker(Worker):
 
 
 def recover_abandoned(worker_id: str = "") -> None:
-    """Rescues jobs, and corrects tasks and editions that a killed worker left.
+    """Rescues jobs, and corrects tasks that a killed worker left.
 
     A job without a heartbeat gets a new attempt, or is lost. The running task of an ended job is
-    marked failed. A task whose job has not started for a lease is queued again. Unpublished
-    editions of ended jobs are discarded, or published (KEEP_PARTIAL_RESULTS).
+    marked failed. A task whose job has not started for a lease is queued again.
     """
     rescue_pass()
     others = [task for task in _running_tasks() if worker_id not in task.worker_ids]
@@ -167,6 +161,10 @@ def recover_abandoned(worker_id: str = "") -> None:
             task.set_failed(OrphanedTask("Its worker was killed."))
     limit = database_now() - timedelta(seconds=app_conf.lost_after_seconds)
     requeue(_running_tasks().filter(started_at__lt=limit))
+
+
+def clean_up() -> None:
+    """Discards unpublished editions of ended jobs, or publishes them (KEEP_PARTIAL_RESULTS)."""
     discard_abandoned()
     delete_pages_of_ended_jobs()
 
@@ -197,9 +195,19 @@ def _fail_or_requeue(task: DBTaskResult[Any, Any], error: BaseException) -> None
         DBTaskResult.set_failed(task, error)
 
 
+def _start_thread(name: str, act: Callable[..., None], *args: Any) -> None:
+    threading.Thread(target=act, args=args, name=name, daemon=True).start()
+
+
 def _recover_regularly(is_stopped: threading.Event, worker_id: str) -> None:
     for _ in passes(is_stopped, partial(recover_abandoned, worker_id)):
         _exit_if_a_cancelled_job_goes_on()
+
+
+def _clean_up_regularly(is_stopped: threading.Event) -> None:
+    """Apart from the recovery, which must not wait for Qdrant."""
+    for _ in passes(is_stopped, clean_up):
+        pass
 
 
 def _exit_if_a_cancelled_job_goes_on() -> None:

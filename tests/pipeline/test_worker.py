@@ -3,8 +3,9 @@ from __future__ import annotations
 import io
 import os
 import signal
+import threading
 from datetime import timedelta
-from functools import partialmethod
+from functools import partial, partialmethod
 
 import pytest
 from django.db import OperationalError
@@ -22,6 +23,7 @@ from ingestion_progress.pipeline.worker import (
     recover_abandoned,
     requeue,
 )
+from ingestion_progress.recovery import rescue_pass
 from ingestion_progress.tracker import delete_job, track
 from tests.support.documents import storage  # noqa: F401
 from tests.support.rescuing import rescue_now
@@ -179,6 +181,30 @@ def test_signal_ends_the_loop_and_the_command_returns():
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     worker.run()
     assert worker.running is False
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_vector_store_that_hangs_does_not_hold_up_the_rescue(
+    monkeypatch: pytest.MonkeyPatch, settings
+):
+    settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 1
+    answers, passes = threading.Event(), []
+    monkeypatch.setattr(worker_module, "discard_abandoned", partial(answers.wait, 10))
+
+    def rescue() -> None:
+        passes.append(rescue_pass())
+        if len(passes) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(worker_module, "rescue_pass", rescue)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    signal.setitimer(signal.ITIMER_REAL, 5)
+    IngestionWorker(interval_seconds=0.05).run()
+    assert len(passes) >= 3
+    answers.set()
+    for thread in threading.enumerate():
+        if thread.name in {"recovery", "cleanup"}:
+            thread.join(5)
 
 
 @pytest.mark.usefixtures("handlers")
