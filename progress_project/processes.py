@@ -36,7 +36,7 @@ class Program:
     command: Sequence[str]
     must_start: bool = False
     death_command: Sequence[str] = ()
-    """Runs when the program has died, with its "host/pid" as the last argument."""
+    """Command to run after the program has died, with its "host/pid" as the last argument."""
 
 
 class Supervisor:
@@ -129,7 +129,7 @@ class Supervisor:
         return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def _report_death(self, program: Program, pid: int) -> None:
-        """In the background, because the program is started again meanwhile."""
+        """Does not wait for the report, so the program starts again at once."""
         writer = f"{socket.gethostname()}/{pid}"
         report = Program(program.name, (*program.death_command, writer))
         task = asyncio.create_task(self._run_once(report))

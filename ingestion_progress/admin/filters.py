@@ -39,7 +39,7 @@ class BatchFilter(admin.SimpleListFilter):
 
 
 class ResultFilter(admin.SimpleListFilter):
-    """Tells a success with failed items from a whole one."""
+    """Filters by result: a success with failed items is `partial`."""
 
     title = "result"
     parameter_name = "result"

@@ -1,4 +1,4 @@
-"""What the headers of a request say about its body, before any of it is read."""
+"""The length of a request's body according to its headers, before the body is read."""
 
 import sys
 

@@ -29,7 +29,8 @@ class AttemptSchema(BaseModel):
 
     number: int = Field(ge=1)
     status: AttemptStatusName = Field(
-        description="`interrupted`: its process was stopped and handed the job back."
+        description="`interrupted`: its process was stopped and handed the job back, or the task "
+        "started the job again."
     )
     started_at: datetime | None
     finished_at: datetime
@@ -49,7 +50,7 @@ class CancellationSchema(BaseModel):
 
     @classmethod
     def of(cls, job: Job) -> Self | None:
-        """None for a job that nobody asked to stop in its current attempt."""
+        """None unless the cancellation of the current attempt was requested."""
         if job.cancel_requested_at is None:
             return None
         took = job.finished_at and (job.finished_at - job.cancel_requested_at).total_seconds()

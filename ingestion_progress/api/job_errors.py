@@ -150,7 +150,7 @@ def csv_of(errors: JobErrorQuerySet) -> str:
 
 
 def cell(value: object) -> object:
-    """The value; text that a spreadsheet would calculate begins with an apostrophe."""
+    """The value, with an apostrophe before text that a spreadsheet would calculate."""
     if isinstance(value, datetime):
         return value.isoformat()
     is_formula = isinstance(value, str) and value.lstrip().startswith(FORMULA_STARTS)

@@ -127,7 +127,7 @@ def _take_back(keys: Collection[str]) -> None:
 
 
 def _prune() -> None:
-    """Removes counts of former windows; those that another process removes are left to it."""
+    """Deletes counts of earlier hours, except those that another process is deleting."""
     old = _counts().filter(expires_at__lt=timezone.now())
     if not old.exists():
         return

@@ -24,7 +24,7 @@ class Revocations:
 
     token_ids: frozenset[str]
     revoked_at: dict[str, float]
-    """Unix seconds by issuer; tokens that were issued until then are revoked."""
+    """By issuer, the Unix seconds until which issued tokens are revoked."""
 
     def include(self, token: tokens.StreamToken) -> bool:
         if token.id and token.id in self.token_ids:
@@ -78,5 +78,5 @@ def _second() -> int:
 
 
 def _last_expiry() -> datetime:
-    """When the last token that is valid now has expired, clocks apart by a minute included."""
+    """The latest expiry of a token that is valid now, plus two minutes for clocks that differ."""
     return timezone.now() + timedelta(minutes=conf.token_max_minutes + 2)

@@ -60,7 +60,7 @@ class JobStatus(Status):
 
 
 class JobResult(models.TextChoices):
-    """How a job ended: like its status, but a success with failed items is `partial`."""
+    """How a job ended: its status, except that a success with failed items is `partial`."""
 
     SUCCEEDED = "succeeded", "Succeeded"
     PARTIAL = "partial", "Succeeded with errors"
@@ -77,7 +77,7 @@ class AttemptStatus(models.TextChoices):
     CANCELLED = "cancelled", "Cancelled"
     LOST = "lost", "Lost"
     INTERRUPTED = "interrupted", "Handed back"
-    """Its worker was stopped, or a person started the job again meanwhile."""
+    """Its worker was stopped, or `track(…, restart=True)` started the job again while it ran."""
 
 
 class StageStatus(Status):

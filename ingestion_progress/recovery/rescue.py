@@ -34,7 +34,7 @@ logger = logging.getLogger("ingestion_progress.recovery")
 DIED = "Its worker died."
 # Bounds the time of one pass; the next one continues.
 MAX_JOBS_PER_PASS = 500
-# A task that cannot be queued is tried again after this.
+# The pause before a task that could not be queued is queued again.
 QUEUE_AGAIN_SECONDS = 30.0
 
 
@@ -148,7 +148,7 @@ def _act_on(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bo
 
 
 def _with_locked(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bool:
-    """Acts on the job in a transaction of its own if it is `still` so, and nobody else locks it."""
+    """Acts on the job in one transaction, if `still` matches it and no other process locks it."""
     with progress_transaction():
         job = unlocked(still).filter(pk=job_id).first()
         if job is None:

@@ -62,7 +62,7 @@ class EventStream(AsyncIterator[bytes]):
         else:
             self._subscription = connection.subscription = feed.join(selection)
             if feed.subscriber_count == 1:
-                rescuer.start()  # it goes on when the stream has ended
+                rescuer.start()  # continues after the end of the stream
         try:
             answer = await feed.opened(self._subscription)
         except BaseException:  # the client disconnected before there was an answer

@@ -49,7 +49,7 @@ def begin_attempts(again: Sequence[Job], *, keep_checkpoints: bool) -> None:
         checkpoints.delete()
     checkpoints.update(failed=[])
     _replace_stages(again, list(rows(Stage).filter(job__in=again)))
-    write_workers(again)  # the former attempt may still be running
+    write_workers(again)  # the last attempt may still be running
 
 
 def queue_attempts(

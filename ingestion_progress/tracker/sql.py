@@ -70,7 +70,7 @@ def write_changes(attempt: Attempt, changes: JobChanges) -> WriteResult:
 def write_several(pending: Sequence[tuple[Attempt, JobChanges]]) -> list[WriteResult | None]:
     """Adds changes of several attempts in one transaction; returns the result of each.
 
-    None: not written, because somebody else has locked the row of the job. A superseded attempt
+    None: not written, because another connection has locked the job's row. A superseded attempt
     has the result `SUPERSEDED`.
     """
     with progress_transaction():

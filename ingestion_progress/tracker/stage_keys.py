@@ -18,7 +18,7 @@ class StageKeys:
         self._stage = stage
         self._is_loaded = False
         self._done = KeySet()
-        # Without a limit: a failed key that is forgotten would become done.
+        # No limit, because `iterate` would report a forgotten failed key as done.
         self._failed: set[Key] = set()
 
     def load(self) -> None:

@@ -59,7 +59,7 @@ def event_of(job: Job, entry: EventEntry) -> JobEvent:
 
 
 class JobWrites:
-    """The caller has locked the jobs: until it commits, nobody else writes their rows."""
+    """Requires that the caller has locked the jobs, so no other process writes their rows."""
 
     def __init__(self, locked: Sequence[Job]) -> None:
         self._ids = [job.pk for job in locked]

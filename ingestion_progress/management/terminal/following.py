@@ -85,7 +85,7 @@ class FollowedJobs:
 class FrameSink:
     """Collects the frames of a subscription, and yields those that arrive together as a list.
 
-    It yields an empty list every second, because a job becomes lost without a frame.
+    It yields an empty list every second, because a job that stays lost sends no further frame.
     """
 
     def __init__(self, subscription: Subscription) -> None:
@@ -125,7 +125,7 @@ async def follow(
     is_once: bool = False,
     waits_for_lost: bool = False,
 ) -> FollowedJobs:
-    """Shows the jobs until none is active, or until all active ones are lost and not rescued.
+    """Shows the jobs until none is active, or until all active jobs are lost and not rescued.
 
     Raises CommandError if the database is down at the start; a later failure does not end it.
     """

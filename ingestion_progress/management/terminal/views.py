@@ -38,7 +38,7 @@ STYLES = {
 }
 
 Change: TypeAlias = tuple[str, Snapshot | None, str]
-"""Job id, new state, status or result; without a state the job was deleted or cannot be read."""
+"""Job id, new state, and status or result. No state: the job is deleted or unreadable."""
 Row: TypeAlias = tuple[str, float, str, str, str]
 """Name, percent, style and text of a state, detail."""
 

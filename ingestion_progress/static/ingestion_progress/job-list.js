@@ -217,7 +217,7 @@ function renderRow(row, job, now) {
   setBar(row.querySelector("progress"), percent, format.percent(percent));
 }
 
-/** What a row adds to the status; mostly nothing. @param {ListedJob} job */
+/** The text beside the status in a row; often empty. @param {ListedJob} job */
 function noteText(job) {
   return [format.attemptNote(job.attempt), reason(job)].filter(Boolean).join(" · ");
 }
