@@ -116,7 +116,16 @@ def test_parsed_pages_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch):
     job = queued(buffer.getvalue())
     stopped(job)
     assert (stages(job)["parsing"][1], ParsedPage.objects.count()) == (2, 2)
+    written: list[int] = []
+    add = pages_module.PageStore.add
+
+    def record(self, index, page):
+        written.append(index)
+        return add(self, index, page)
+
+    monkeypatch.setattr(pages_module.PageStore, "add", record)
     finished(job)
+    assert written == [2, 3]
     assert stages(job)["parsing"] == ("completed", 4, 4, 0)
     assert [parsed[index] for index in range(4)] == [1] * 4
     assert job.total_images == stages(job)["vlm"][1] == job.total_chunks == 4

@@ -70,7 +70,9 @@ def _read_pages(
         pages.append(page)
         images += len(page.pictures)
         job.set_totals(images=images)
-        if store.add(index, page):
+        if index in stored:
+            stage.advance(key=index)
+        elif store.add(index, page):
             patiently(job, write)
     patiently(job, write)
     if not pages:
