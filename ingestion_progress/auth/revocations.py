@@ -15,6 +15,7 @@ from ingestion_progress.auth import tokens
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTokenRequest
 from ingestion_progress.models import TokenRevocation
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 
 
@@ -53,7 +54,8 @@ def revoke(text: str) -> None:
 
 def revoke_all_of(issuer_id: str) -> None:
     """Revokes all tokens that the user has got until now."""
-    _store(TokenRevocation(issuer_id=issuer_id, expires_at=_last_expiry()))
+    now = database_now()
+    _store(TokenRevocation(issuer_id=issuer_id, revoked_at=now, expires_at=_last_expiry()))
 
 
 def _store(revocation: TokenRevocation) -> None:

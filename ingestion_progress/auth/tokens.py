@@ -26,6 +26,7 @@ from ingestion_progress.exceptions import (
     TokenKeyMissing,
 )
 from ingestion_progress.models import clean_job_id
+from ingestion_progress.models.clock import database_now
 
 ALL_JOBS = "*"
 MAX_JOBS = 50
@@ -79,7 +80,7 @@ def issue(
     claims: dict[str, Any] = {
         "aud": conf.token_audience,
         "exp": math.ceil(now + life_seconds),
-        "iat": now,
+        "iat": database_now().timestamp(),  # revocations of other hosts are compared with it
         "jti": secrets.token_urlsafe(16),
         "jobs": ALL_JOBS if names is None else names,
     }

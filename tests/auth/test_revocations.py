@@ -16,6 +16,7 @@ from django.utils import timezone
 from ingestion_progress.auth import permissions, revocations, tokens
 from ingestion_progress.exceptions import AccessRefused, InvalidTokenRequest
 from ingestion_progress.models import TokenRevocation
+from ingestion_progress.models.clock import database_clock
 from ingestion_progress.tracker import queue_job
 from tests.support.api import JOBS, refusal
 
@@ -59,6 +60,17 @@ def test_a_token_is_revoked_by_its_id(client, viewer):
     assert client.delete(f"{URL}/{token['id']}").status_code == 204
     refusal(read(token["token"]), 401, "token_revoked")
     assert read(other["token"]).status_code == 200
+
+
+def test_tokens_of_a_host_whose_clock_is_ahead_are_revoked(viewer, monkeypatch):
+    time_here, now_here, ahead = time.time, timezone.now, 30.0
+    with monkeypatch.context() as host:
+        host.setattr(time, "time", lambda: time_here() + ahead)
+        host.setattr(timezone, "now", lambda: now_here() + timedelta(seconds=ahead))
+        host.setattr(database_clock, "_offset_seconds", -ahead)
+        token = tokens.issue(["a"], issuer_id=str(viewer.pk))[0]
+    revocations.revoke_all_of(str(viewer.pk))
+    refusal(read(token), 401, "token_revoked")
 
 
 def test_all_tokens_of_a_user_are_revoked_and_later_ones_are_not(client, viewer):
