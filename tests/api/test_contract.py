@@ -26,7 +26,10 @@ pytestmark = pytest.mark.once
 
 CONFIG = ROOT / "tests" / "support" / "schemathesis.toml"
 SEED = """
+import json
 from datetime import UTC, datetime
+from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
@@ -44,22 +47,33 @@ for number in range(1, 6):
 for number in range(1, 4):
     group = error_group(f"{number:*<{number}}", at=timezone.now(), stage="parsing", item="page 1")
     write_errors(Job.objects.get(pk="failed"), [group])
+client = Client()
+client.force_login(User.objects.create_user("ada"))
+print(json.dumps(client.cookies["sessionid"].value))
 """
 
 
+@dataclass(frozen=True)
+class Site:
+    """A server, and the session of somebody who is logged in to it."""
+
+    server: LiveServer
+    session_key: str
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """In a separate project: a worker of other tests would ingest a hundred uploads."""
     folder = tmp_path_factory.mktemp("contract")
     with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as project:
-        project.ask(SEED)
+        session_key = project.ask(SEED)
         # The stream of a running job must end as well.
-        yield project.serve("uvicorn", MAX_STREAM_SECONDS="0.5")
+        yield Site(project.serve("uvicorn", MAX_STREAM_SECONDS="0.5"), session_key)
 
 
 @pytest.fixture(scope="module")
-def document(server: LiveServer) -> dict[str, Any]:
-    return httpx.get(f"{server.url}/api/v1/openapi.json").json()
+def document(site: Site) -> dict[str, Any]:
+    return httpx.get(f"{site.server.url}/api/v1/openapi.json").json()
 
 
 @dataclass(frozen=True)
@@ -82,16 +96,16 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(server: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Run:
     report = tmp_path_factory.mktemp("schemathesis") / "requests.har"
     done = subprocess.run(
         [
             *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
-            *("--config-file", str(CONFIG), "run", f"{server.url}/api/v1/openapi.json"),
+            *("--config-file", str(CONFIG), "run", f"{site.server.url}/api/v1/openapi.json"),
             *("--report", "har", "--report-har-path", str(report)),
         ],
         cwd=ROOT,
-        env=os.environ | {"COLUMNS": "100"},
+        env=os.environ | {"COLUMNS": "100", "SESSION_KEY": site.session_key},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
