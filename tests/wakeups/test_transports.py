@@ -123,12 +123,12 @@ def test_jobs_beyond_the_limit_make_a_notification_about_all(monkeypatch, count,
 def test_end_of_a_job_is_in_one_notification(monkeypatch):
     transport = FakeTransport()
     with sending_by(monkeypatch, transport) as sender:
-        sender.publish("ended", is_end=True)
+        sender.publish("job", is_end=True)
         eventually(lambda: transport.sent)
-        sender.publish("running", is_end=False)
+        sender.publish("job", is_end=False)  # of the next attempt
     assert [(each.job_ids, each.ended) for each in transport.sent] == [
-        (("ended",), ("ended",)),
-        (("running",), ()),
+        (("job",), ("job",)),
+        (("job",), ()),
     ]
 
 
