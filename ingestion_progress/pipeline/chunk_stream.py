@@ -22,7 +22,7 @@ from ingestion_progress.pipeline.stages.image_description import ImageDescriber,
 from ingestion_progress.pipeline.stages.parsing import ParsedDocument
 from ingestion_progress.pipeline.stores.graph import GraphStore
 from ingestion_progress.pipeline.stores.vectors import QdrantStore, VectorStore
-from ingestion_progress.pipeline.thread_pool import ThreadPool
+from ingestion_progress.pipeline.thread_pool import Stop, ThreadPool
 from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
 
 logger = logging.getLogger("ingestion_progress.pipeline")
@@ -58,6 +58,7 @@ class ChunkStream:
         self._extractors = defaultdict[int, Extractor](components.extractor)
         self._embedding = job.stage("embedding", unit="chunks")
         self._extraction = job.stage("extraction", unit="chunks")
+        self._stop = Stop()
         self._embedded = ChunkResults("embedded")
         self._extracted = ChunkResults("read for entities")
 
@@ -78,6 +79,7 @@ class ChunkStream:
             size=conf.extraction_workers,
             capacity=conf.extraction_workers * EXTRACTION_CAPACITY_PER_WORKER,
             check=self._job.raise_if_cancelled,
+            stop=self._stop,
             on_depth=self._job.set_queue_depth,
         )
 
@@ -88,6 +90,7 @@ class ChunkStream:
             capacity=EMBEDDING_CAPACITY,
             batch_size=EMBEDDING_BATCH,
             check=self._job.raise_if_cancelled,
+            stop=self._stop,
         )
 
     def _cut(self, content: ParsedDocument, pools: Pools) -> None:
@@ -101,10 +104,10 @@ class ChunkStream:
         count = 0
         with self._job.stage("chunking", total=len(content.pages), unit="pages") as stage:
             for index, page in enumerate(content.pages):
-                self._job.raise_if_cancelled()
                 remaining -= chunker.expected(page)
                 with stage.in_flight():
                     for chunk in chunker.chunks(page, first_number=count + 1):
+                        self._job.raise_if_cancelled()
                         count += 1
                         rest = remaining + chunker.expected(page, after=chunk.end)
                         self._set_totals(count, count + rest)
@@ -134,6 +137,7 @@ class ChunkStream:
         with stage.in_flight(len(chunks)):
             pairs: list[tuple[Chunk, SparseVector]] = []
             for chunk in chunks:
+                self._job.raise_if_cancelled()
                 with self._embedded.attempt(stage, chunk):
                     pairs.append((chunk, self._components.embedder.embed(chunk.text)))
             write = partial(self._components.vectors.write, self._document, self._job.epoch, pairs)

@@ -1,11 +1,12 @@
 """Repeats calls after temporary errors, which no document or chunk causes."""
 
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from django.db import close_old_connections
 from tenacity import (
-    RetryCallState,
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
@@ -14,6 +15,7 @@ from tenacity import (
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.pipeline.exceptions import VectorStoreBusy
+from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 from ingestion_progress.tracker import JobTracker
 
 Result = TypeVar("Result")
@@ -24,21 +26,26 @@ PATIENCE_SECONDS = 60.0
 
 
 def patiently(job: JobTracker, act: Callable[[], Result]) -> Result:
-    """Repeats the call after a temporary error, unless the job is to stop.
+    """Calls, and repeats the call after a temporary error, unless the job is to stop.
 
     Raises JobCancelled, JobSuperseded and, after the last repetition, the error.
     """
-
-    def between(state: RetryCallState) -> None:
-        close_old_connections()
-        job.raise_if_cancelled()
-
+    job.raise_if_cancelled()
     attempts = Retrying(
         retry=retry_if_exception_type(PASSING),
         stop=stop_after_delay(PATIENCE_SECONDS),
         wait=wait_exponential(multiplier=0.05, max=1.0),
-        before_sleep=between,
+        before_sleep=lambda _: close_old_connections(),
+        sleep=partial(_pause, job),
         reraise=True,
     )
     result: Result = attempts(act)
     return result
+
+
+def _pause(job: JobTracker, seconds: float) -> None:
+    """Raises JobCancelled or JobSuperseded if the job is to stop meanwhile."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        job.raise_if_cancelled()
+        time.sleep(min(left, CHECK_SECONDS))

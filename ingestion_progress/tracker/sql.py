@@ -117,6 +117,21 @@ def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], Wri
     }
 
 
+def is_any_to_stop(attempts: Collection[Attempt]) -> bool:
+    """Is one of them cancelled, over or superseded?"""
+    job_ids = {attempt.job_id for attempt in attempts}
+    going_on = (
+        jobs()
+        .running()
+        .filter(
+            pk__in=job_ids,
+            epoch__in={attempt.epoch for attempt in attempts},
+            cancel_requested_at__isnull=True,
+        )
+    )
+    return going_on.count() < len(job_ids)
+
+
 def write_milestone(job: Job, message: str, level: EventLevel = EventLevel.INFO) -> None:
     """Logs the start or the end of a job, even if its log is full."""
     write_milestones([job], message, level)

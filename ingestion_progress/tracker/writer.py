@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
-import threading
 import time
-import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -26,7 +24,6 @@ from ingestion_progress.concurrency.backoff import Backoff
 from ingestion_progress.concurrency.process_thread import ProcessThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
-from ingestion_progress.models.clock import database_clock
 from ingestion_progress.tracker.buffer import Buffer, Writer
 from ingestion_progress.tracker.database import (
     Call,
@@ -34,9 +31,8 @@ from ingestion_progress.tracker.database import (
     holds_sqlite_lock,
     others_go_on,
     progress_connection,
-    watched,
 )
-from ingestion_progress.tracker.sql import renew_heartbeats
+from ingestion_progress.tracker.heartbeats import Heartbeats
 from ingestion_progress.tracker.unwritten import UnwrittenBuffers
 
 logger = logging.getLogger("ingestion_progress.tracker")
@@ -68,13 +64,12 @@ class BackgroundWriter(ProcessThread):
     def _reset(self) -> None:
         super()._reset()
         self.counts = WriterCounts()
-        self._lock = threading.Lock()
         self._connection: BaseDatabaseWrapper | None = None
         self._inbox: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._calls = Calls()
         self._dirty = UnwrittenBuffers()
-        self._live: weakref.WeakSet[Buffer] = weakref.WeakSet()
-        self._flush_at = self._heartbeat_at = self._retry_at = 0.0
+        self._live = Heartbeats()
+        self._flush_at = self._retry_at = 0.0
         self._backoff = Backoff(
             logger,
             down="tracker_database_down",
@@ -92,8 +87,9 @@ class BackgroundWriter(ProcessThread):
             self._connection.dec_thread_sharing()
 
     def _after_fork_in_child(self) -> None:
-        for buffer in {*self._dirty.all(), *self._live}:
+        for buffer in self._dirty.all():
             buffer.forget()
+        self._live.forget()
         super()._after_fork_in_child()
 
     # From any thread
@@ -106,15 +102,11 @@ class BackgroundWriter(ProcessThread):
             self._put(None)
 
     def open(self, buffer: Buffer) -> None:
-        with self._lock:
-            if not self._live:  # the start itself counts as a heartbeat
-                self._heartbeat_at = time.monotonic() + conf.heartbeat_seconds
-            self._live.add(buffer)
+        self._live.add(buffer, time.monotonic())
         self._put(None)
 
     def close(self, buffer: Buffer) -> None:
-        with self._lock:
-            self._live.discard(buffer)
+        self._live.discard(buffer)
         self._put(None)
 
     def call(self, write: Callable[[], Result]) -> Result:
@@ -171,7 +163,7 @@ class BackgroundWriter(ProcessThread):
         """None if nothing is due before the next call or wake-up."""
         due = [self._flush_at] if self._dirty else []
         if self._live:
-            due.append(self._heartbeat_at)
+            due.append(self._live.due_at)
         if self._calls or self.stopping_since is not None:
             due.append(0.0)
         if not due:
@@ -211,9 +203,8 @@ class BackgroundWriter(ProcessThread):
         if self._dirty and (now >= self._flush_at or self.stopping_since is not None):
             with others_go_on():
                 self._flush(now)
-        if self._live and now >= self._heartbeat_at:
-            self._send_heartbeats()  # due again after the pause if it fails
-            self._heartbeat_at = now + conf.heartbeat_seconds
+        if self._live:
+            self._live.attend(now)
         self._backoff.succeeded()
 
     def _flush(self, now: float) -> None:
@@ -225,16 +216,6 @@ class BackgroundWriter(ProcessThread):
             raise
         if self._dirty and self.stopping_since is not None:  # then nothing else makes it wait
             self._retry_at = time.monotonic() + FIRST_RETRY_SECONDS
-
-    def _send_heartbeats(self) -> None:
-        """Also finds out which attempts are cancelled or over."""
-        with self._lock:
-            live = list(self._live)
-        with watched():
-            results = renew_heartbeats([buffer.attempt for buffer in live])
-            database_clock.measure(progress_connection())
-        for buffer in live:
-            buffer.learn(results.get((buffer.attempt.job_id, buffer.attempt.epoch)))
 
 
 background_writer = BackgroundWriter()

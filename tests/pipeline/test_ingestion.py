@@ -30,6 +30,7 @@ from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.stages import Chunk
+from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
@@ -580,9 +581,22 @@ def test_same_chunk_key_in_two_documents_has_two_ids():
 MANY_PICTURES = b"<p>Bees</p>" + b"".join(
     b"<img src=%d.png alt='Bee number %d'>" % (number, number) for number in range(100)
 )
+
+
+class ChunkByChunk(SemanticChunker):
+    """The chunker with a call for each chunk."""
+
+    def chunks(self, page, first_number):
+        return map(self.chunk, super().chunks(page, first_number))
+
+    def chunk(self, chunk):
+        return chunk
+
+
 ITEMS = {
     "parsing": (PdfPages, "__getitem__"),
     "vlm": (MetadataDescriber, "describe"),
+    "chunking": (ChunkByChunk, "chunk"),
     "embedding": (Bm25Embedder, "embed"),
     "extraction": (KeyphraseExtractor, "extract"),
 }
@@ -604,8 +618,13 @@ def test_cancelled_job_begins_no_further_items(monkeypatch, settings, stage: str
         time.sleep(0.05)
         return do(self, item)
 
-    job = queued(pdf(40), "a.pdf") if stage == "parsing" else queued(MANY_PICTURES, "a.html")
+    contents = {
+        "parsing": (pdf(40), "a.pdf"),
+        "chunking": (b"Bees make honey.\n\n" * 4000, "a.txt"),
+    }
+    job = queued(*contents.get(stage, (MANY_PICTURES, "a.html")))
     monkeypatch.setattr(owner, name, cancelled_at_once)
+    with_components(monkeypatch, chunker=ChunkByChunk())
     with pytest.raises(JobCancelled):
         ingest(job.pk)
     assert len(begun) < 40

@@ -5,7 +5,13 @@ import time
 
 import pytest
 
-from ingestion_progress.pipeline.thread_pool import ThreadPool
+from ingestion_progress.pipeline.thread_pool import (
+    CHECK_SECONDS,
+    STOP_SECONDS,
+    Stop,
+    ThreadPool,
+)
+from ingestion_progress.tracker.heartbeats import CANCELLATION_SECONDS
 
 
 def fine() -> None:
@@ -161,3 +167,48 @@ def test_exception_in_the_block_does_not_wait_for_the_queue():
             pool.put(item)
         raise RuntimeError
     assert len(done) < 50
+
+
+def test_pools_that_share_a_stop_end_together_and_raise_the_same_failure():
+    done: list[int] = []
+    has_failed = threading.Event()
+
+    def fail(number, items):
+        has_failed.set()
+        raise ValueError("first")
+
+    def work(number, items):
+        has_failed.wait(5)
+        time.sleep(0.02)
+        done.extend(items)
+
+    stop = Stop()
+    outer = ThreadPool(fail, name="shared-outer", check=fine, stop=stop)
+    inner = ThreadPool(work, name="shared-inner", capacity=50, check=fine, stop=stop)
+    with pytest.raises(ValueError, match="first"), outer, inner:
+        for item in range(50):
+            inner.put(item)
+        outer.put(0)
+    assert len(done) < 50
+    assert not [t for t in threading.enumerate() if t.name.startswith("shared")]
+
+
+def test_pools_that_share_a_stop_wait_once_for_threads_that_hang():
+    gate = threading.Event()
+
+    def hang(number, items):
+        gate.wait(30)
+
+    stop = Stop()
+    pools = [ThreadPool(hang, name="hanging", check=fine, stop=stop) for _ in range(3)]
+    with pytest.raises(RuntimeError), pools[0], pools[1], pools[2]:
+        for pool in pools:
+            pool.put(1)
+        raise RuntimeError
+    assert -STOP_SECONDS < stop.seconds_left <= 0
+    gate.set()
+
+
+def test_a_cancelled_ingestion_ends_within_two_seconds_of_waiting():
+    """It is noticed; a thread ends its wait for an item; the pools stop."""
+    assert CANCELLATION_SECONDS + CHECK_SECONDS + STOP_SECONDS <= 2

@@ -16,7 +16,7 @@ def quick_writer(settings):
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.01
     settings.INGESTION_PROGRESS_HEARTBEAT_SECONDS = 0.02
     # An earlier test may have set longer intervals.
-    background_writer._flush_at = background_writer._heartbeat_at = 0.0
+    background_writer._flush_at = background_writer._live.heartbeat_at = 0.0
     yield
     background_writer.stop()
 

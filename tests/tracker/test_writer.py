@@ -15,8 +15,12 @@ from django.db import OperationalError, connection
 from ingestion_progress import attach, track
 from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobEvent
-from ingestion_progress.tracker import request_cancellation
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.tracker import heartbeats, request_cancellation
 from ingestion_progress.tracker import writer as writer_module
+from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.endings import finish_attempt
+from ingestion_progress.tracker.heartbeats import CANCELLATION_SECONDS
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.writer import (
     FIRST_RETRY_SECONDS,
@@ -294,7 +298,7 @@ def test_count_waits_for_the_flush_interval(writer, clock):
         assert load_snapshot(job.job_id).stages[0].processed == 1
 
 
-def test_cancellation_is_noticed_with_the_next_flush(writer):
+def test_cancellation_is_noticed_with_the_next_flush(writer, clock):
     with track("a.pdf", stages=["one"]) as job:
         request_cancellation(job.job_id)
         assert not job.cancel_requested
@@ -302,7 +306,7 @@ def test_cancellation_is_noticed_with_the_next_flush(writer):
         eventually(lambda: job.cancel_requested)
 
 
-def test_end_by_another_process_is_noticed_with_the_next_flush(writer):
+def test_end_by_another_process_is_noticed_with_the_next_flush(writer, clock):
     job = track("a.pdf", stages=["one"])
     job.start()
     with attach(job.job_id) as other:
@@ -310,6 +314,36 @@ def test_end_by_another_process_is_noticed_with_the_next_flush(writer):
     job.raise_if_cancelled()
     job.stage("one").start()
     eventually(lambda: job.buffer.is_over)
+    with pytest.raises(JobSuperseded):
+        job.raise_if_cancelled()
+    job.leave()
+
+
+def test_a_job_that_reports_nothing_notices_its_cancellation_before_the_next_heartbeat(
+    writer, clock
+):
+    with track("a.pdf", stages=["one"]) as job:
+        before = heartbeat_at()
+        clock.now += CANCELLATION_SECONDS
+        turn(writer)
+        assert heartbeat_at() == before
+        request_cancellation(job.job_id)
+        clock.now += CANCELLATION_SECONDS
+        turn(writer)
+        assert job.cancel_requested
+        assert Job.objects.get().cancel_acknowledged_at > before
+        acknowledged = heartbeat_at()
+        clock.now += CANCELLATION_SECONDS  # no further heartbeat is sent early
+        turn(writer)
+        assert heartbeat_at() == acknowledged
+
+
+def test_end_by_another_process_is_noticed_before_the_next_heartbeat(writer, clock):
+    job = track("a.pdf", stages=["one"])
+    job.start()
+    finish_attempt(job.buffer.attempt, JobChanges(), JobStatus.SUCCEEDED)
+    clock.now += CANCELLATION_SECONDS
+    turn(writer)
     with pytest.raises(JobSuperseded):
         job.raise_if_cancelled()
     job.leave()
@@ -414,7 +448,7 @@ def test_error_of_the_code_is_logged_and_the_thread_continues(writer, clock, cap
 
     with track("a.pdf", stages=["one"]) as job:
         with monkeypatch.context() as broken:
-            broken.setattr(writer_module, "renew_heartbeats", fail)
+            broken.setattr(heartbeats, "renew_heartbeats", fail)
             clock.now += HEARTBEAT_SECONDS
             fail_once_more(writer)
         clock.now = writer._retry_at
