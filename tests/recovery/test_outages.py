@@ -1,5 +1,5 @@
 """A database that stops, freezes or goes silent, and a row that another connection holds, while
-processes track jobs, rescue lost ones and stream.
+processes track jobs, ingest, rescue lost jobs and stream.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests.pipeline.test_processes import QUEUE
 from tests.support.event_streams import events
 from tests.support.live import LiveProject, LiveServer, live_project
 from tests.support.relays import silent_relay_to
@@ -177,3 +178,76 @@ def test_a_row_that_another_connection_holds_delays_only_its_own_job(server, tmp
             assert max(ages.values()) < LEASE_SECONDS
 
         counted_through(project, tmp_path, outage)
+
+
+# Extracts slowly from the chunks of a document, and tells from which.
+SLOW_WORKER = """
+    import sys, time
+    from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
+    from ingestion_progress.pipeline.worker import IngestionWorker
+    extract = KeyphraseExtractor.extract
+    def slow(self, text):
+        with open(sys.argv[1], "a") as file:
+            print(text.partition(":")[0], file=file)
+        time.sleep(0.1)
+        return extract(self, text)
+    KeyphraseExtractor.extract = slow
+    IngestionWorker(interval_seconds=0.1).run()
+"""
+INGESTION = """
+    import json, sys
+    from django_tasks_db.models import DBTaskResult
+    from ingestion_progress.models import Job
+    from ingestion_progress.pipeline.models import Entity, Relation
+    from ingestion_progress.pipeline.stores.vectors import QdrantStore
+    job = Job.objects.get(pk=sys.argv[1])
+    stage = job.stages.get(name="extraction")
+    of_document = {"document_id": job.document_id}
+    mentions = [
+        (entity.key, mention["chunk"])
+        for entity in Entity.objects.filter(**of_document) for mention in entity.evidence
+    ]
+    print(json.dumps({
+        "status": job.status, "attempt": job.attempt, "is_over": job.is_finished,
+        "chunks": job.total_chunks, "extracted": [stage.status, stage.processed, stage.total],
+        "errors": [job.failed_items, job.error_count, stage.failed],
+        "counts": [job.qdrant_writes, job.entities_total, job.relations_total],
+        "stored": job.is_finished and [
+            QdrantStore().count(job.document_id),
+            Entity.objects.filter(**of_document).count(),
+            Relation.objects.filter(**of_document).count(),
+        ],
+        "repeated": len(mentions) - len(set(mentions)),
+        "task": list(DBTaskResult.objects.values_list("status", flat=True)),
+    }))
+"""
+
+
+def wait_for_ingestion(project: LiveProject, job_id: str, is_so: Callable[[dict], bool]) -> dict:
+    deadline = time.monotonic() + 120
+    while not is_so(state := project.ask(INGESTION, job_id)):
+        assert time.monotonic() < deadline, (state, project.log.read_text()[-3000:])
+        time.sleep(0.1)
+    return state
+
+
+@pytest.mark.parametrize("act", [stopped, frozen])
+def test_an_outage_under_a_busy_worker_costs_no_chunk(server, tmp_path, act):
+    """The worker lives, each chunk is extracted once, and none counts as failed."""
+    sentences = (f"{n:04}: Bees of hive {n} make honey for the keeper. " * 15 for n in range(150))
+    (tmp_path / "bees.txt").write_text("\n\n".join(sentences))
+    log = tmp_path / "extracted"
+    with live_project(tmp_path, server.create_database()) as project:
+        project.ask(QUEUE, str(tmp_path / "bees.txt"), "bees.txt", "job")
+        worker = project.python(SLOW_WORKER, str(log), **QUICK)
+        wait_for_ingestion(project, "job", lambda state: state["extracted"][1] > 20)
+        act(server, 2.5 * LEASE_SECONDS)
+        during = len(log.read_text().splitlines())
+        state = wait_for_ingestion(project, "job", lambda state: state["task"] == ["SUCCESSFUL"])
+        assert worker.poll() is None
+    assert 20 < during < state["chunks"]
+    assert (state["status"], state["attempt"], state["errors"]) == ("succeeded", 1, [0, 0, 0])
+    assert state["extracted"] == ["completed", state["chunks"], state["chunks"]]
+    assert (state["stored"], state["repeated"]) == (state["counts"], 0)
+    extracted = log.read_text().splitlines()
+    assert len(extracted) == len(set(extracted)) == state["chunks"]
