@@ -3,6 +3,7 @@
 IngestionProgressError
 ├── InvalidJobId        not a valid job id (also a ValueError)
 ├── InvalidBatch        not a valid name of a batch (also a ValueError)
+├── InvalidMetadata     metadata that is too large, or not a JSON object (also a ValueError)
 ├── JobNotFound         no job has this id (also a LookupError)
 ├── JobExists           the id is taken
 ├── UnknownStage        the job declares no such stage (also a LookupError)
@@ -115,6 +116,13 @@ class InvalidJobId(IngestionProgressError, ValueError):
 class InvalidBatch(IngestionProgressError, ValueError):
     def __init__(self) -> None:
         super().__init__(f"A batch is named by {NAME_RULE}.")
+
+
+class InvalidMetadata(IngestionProgressError, ValueError):
+    code = ErrorCode.INVALID_REQUEST
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The metadata of a job is a small JSON object, but {problem}.")
 
 
 class JobNotFound(IngestionProgressError, LookupError):

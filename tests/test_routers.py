@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.routers import ProgressRouter
@@ -29,7 +30,13 @@ def test_each_table_is_migrated_in_one_database(router):
 
 def test_relations_are_allowed_among_progress_models(router):
     assert router.allow_relation(Job(), Stage()) is True
-    assert router.allow_relation(Job(), User()) is None
+    assert router.allow_relation(User(), ContentType()) is None
+
+
+def test_a_job_may_have_an_owner_in_another_database(router):
+    assert router.allow_relation(Job(), User()) is True
+    assert router.db_for_read(User, instance=Job()) == "default"
+    assert router.db_for_read(User, instance=User()) is None
 
 
 def test_default_database_keeps_all_tables(settings):

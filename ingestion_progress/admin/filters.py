@@ -8,6 +8,7 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from ingestion_progress.auth.permissions import OWN
 from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.models.statuses import JobResult
@@ -36,6 +37,23 @@ class BatchFilter(admin.SimpleListFilter):
             return queryset.filter(batch=clean_batch(batch))
         except InvalidBatch:  # PostgreSQL rejects NUL characters
             return queryset.none()
+
+
+class OwnerFilter(admin.SimpleListFilter):
+    """Offers the jobs of the user who is logged in, because there may be too many users to list."""
+
+    title = "owner"
+    parameter_name = "owned_by"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
+    ) -> list[tuple[str, str]]:
+        return [(OWN, "Me")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        if self.value() != OWN:
+            return queryset
+        return cast("JobQuerySet", queryset).owned_by(request.user)
 
 
 class ResultFilter(admin.SimpleListFilter):

@@ -63,8 +63,11 @@ class AttemptInline(ReadOnlyInline):
     empty_text = "No attempt has ended yet."
     ordering = ("-number",)
     verbose_name_plural = f"ended attempts (the latest {MAX_ROWS}, newest first)"
-    fields = ("number", "shown_status", "started", "finished", "took", "failed_items", "error")
-    readonly_fields = ("shown_status", "started", "finished", "took")
+    fields = (
+        *("number", "shown_status", "started", "finished", "took", "failed_items"),
+        *("people", "error"),
+    )
+    readonly_fields = ("shown_status", "started", "finished", "took", "people")
 
     @admin.display(description="status")
     def shown_status(self, attempt: JobAttempt) -> SafeString:
@@ -81,6 +84,13 @@ class AttemptInline(ReadOnlyInline):
     @admin.display(description="took")
     def took(self, attempt: JobAttempt) -> str:
         return duration(attempt.started_at, attempt.finished_at)
+
+    @admin.display(description="people")
+    def people(self, attempt: JobAttempt) -> str:
+        """Who started it and who cancelled it, as far as that is known."""
+        started = f"started by {attempt.started_by}" if attempt.started_by else ""
+        cancelled = f"cancelled by {attempt.cancelled_by}" if attempt.cancelled_by else ""
+        return ", ".join(filter(None, [started, cancelled])) or EMPTY
 
 
 class StageInline(ReadOnlyInline):

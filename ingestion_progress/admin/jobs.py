@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString, mark_safe
 from ingestion_progress import tracker
 from ingestion_progress.admin import actions, display
 from ingestion_progress.admin.display import EMPTY
-from ingestion_progress.admin.filters import BatchFilter, ResultFilter
+from ingestion_progress.admin.filters import BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.admin.search import MAX_SEARCHED, FirstPages, found_jobs
 from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
@@ -34,8 +34,10 @@ else:
 # The sections of a job's page. Inner tuples are one line each, so that the stages are near the top.
 SUMMARY = (
     ("document_name", "document_id", "id", "batch_link"),
+    ("owned_by", "started_by"),
     ("shown_status", "progress", "liveness"),
     "error",
+    "metadata",
 )
 TIMING = (
     ("created_at", "started_at", "finished_at"),
@@ -62,6 +64,7 @@ class JobAdmin(JobModelAdmin):
 
     list_display = (
         "document",
+        "owned_by",
         "shown_status",
         "shown_liveness",
         "progress",
@@ -71,7 +74,7 @@ class JobAdmin(JobModelAdmin):
         "started",
         "elapsed",
     )
-    list_filter = ("status", ResultFilter, "created_at", BatchFilter)
+    list_filter = ("status", ResultFilter, "created_at", OwnerFilter, BatchFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = (
         "A job id, document id or batch; or part of a document name, among the newest "
@@ -94,7 +97,9 @@ class JobAdmin(JobModelAdmin):
         ("Counts", {"fields": COUNTS}),
         ("Record", {"fields": RECORD, "classes": ("collapse",)}),
     )
-    readonly_fields = ("batch_link", "shown_status", "progress", "liveness", "elapsed", "remaining")
+    readonly_fields = (
+        *("batch_link", "owned_by", "shown_status", "progress", "liveness", "elapsed", "remaining"),
+    )
     inlines = (StageInline, WorkerInline, AttemptInline, EventInline)
 
     class Media:
@@ -122,6 +127,10 @@ class JobAdmin(JobModelAdmin):
         query = {BatchFilter.parameter_name: job.batch}
         jobs = reverse("admin:ingestion_progress_job_changelist", current_app=self.admin_site.name)
         return format_html('<a href="{}?{}">{}</a>', jobs, urlencode(query), job.batch)
+
+    @admin.display(description="owner", ordering="owner_name")
+    def owned_by(self, job: Job) -> str:
+        return job.owner_name or str(job.owner_id or EMPTY)
 
     @admin.display(description="status", ordering="status")
     def shown_status(self, job: Job) -> SafeString:

@@ -35,6 +35,8 @@ class AttemptSchema(BaseModel):
     started_at: datetime | None
     finished_at: datetime
     failed_items: int = Field(ge=0)
+    started_by: str = Field(description="Name of the user; empty if it began automatically.")
+    cancelled_by: str = Field(description="Name of the user; empty if it was not cancelled.")
     error: str = Field(description="Why it ended without success; empty otherwise.")
 
 
@@ -65,6 +67,10 @@ class CancellationSchema(BaseModel):
 class JobDetailSchema(JobSchema):
     """A job with the newest data of its stream."""
 
+    started_by: str = Field(
+        description="Name of the user who started the current attempt, by an upload or a retry; "
+        "empty if it began automatically."
+    )
     progress: PipelineProgressEventData
     state: JobStateEventData
     attempts: list[AttemptSchema] = Field(
@@ -82,6 +88,7 @@ def describe_job_in_detail(snapshot: Snapshot, now: datetime) -> JobDetailSchema
     attempts = JobAttempt.objects.filter(job=snapshot.job).order_by("-number")
     return JobDetailSchema(
         **job_fields(snapshot, now),
+        started_by=snapshot.job.started_by,
         progress=snapshot.progress(now),
         state=snapshot.state(now),
         attempts=[

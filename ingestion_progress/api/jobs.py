@@ -42,9 +42,11 @@ router = Router()
 def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
     """One page of jobs with their progress, the newest first.
 
-    `total` counts all jobs that match `status`, `result` and `batch`.
+    `total` counts all jobs that match `status`, `result`, `batch` and `owner`.
     """
     jobs = Job.objects.order_by("-created_at", "id")
+    if query.owner:
+        jobs = jobs.owned_by(permissions.chosen_user_id(request, query.owner))
     if query.batch:
         jobs = jobs.of_batch(query.batch)
     if query.status:

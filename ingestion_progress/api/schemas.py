@@ -1,10 +1,18 @@
 """The data that operations take and return: ids, links, queries and jobs in lists."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from django.urls import reverse
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.exceptions import NAME_RULE, InvalidJobId
@@ -62,6 +70,19 @@ class PageQuery(BaseModel):
         return slice(self.offset, self.offset + self.limit)
 
 
+class OwnerSchema(BaseModel):
+    """The user to whom a job belongs."""
+
+    id: str = Field(description="Primary key of the user.")
+    name: str = Field(description="User name when the job was created; may be empty.")
+
+    @classmethod
+    def of(cls, job: Job) -> Self | None:
+        if job.owner_id is None:
+            return None
+        return cls(id=str(job.owner_id), name=job.owner_name)
+
+
 class JobListQuery(PageQuery):
     status: Annotated[list[StatusName], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these statuses: repeated or comma-separated."
@@ -72,6 +93,12 @@ class JobListQuery(PageQuery):
         "failed items, which `succeeded` leaves out.",
     )
     batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
+    owner: str = Field(
+        default="",
+        max_length=255,
+        description="Only the jobs of this user: a primary key, or `me` for the user of the login "
+        "or of the token.",
+    )
 
 
 class JobEventListQuery(PageQuery):
@@ -115,6 +142,8 @@ class JobSchema(BaseModel):
     document_id: str
     document_name: str
     batch: str | None = Field(description="The name of its batch: jobs that were started together.")
+    owner: OwnerSchema | None = Field(description="null for a job that belongs to nobody.")
+    metadata: dict[str, JsonValue] = Field(description="The project's own data about the job.")
     status: StatusName
     liveness: LivenessName | None = Field(description="null once the job has ended.")
     attempt: int = Field(ge=1)
@@ -174,6 +203,8 @@ def job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         "document_id": job.document_id,
         "document_name": job.document_name,
         "batch": job.batch or None,
+        "owner": OwnerSchema.of(job),
+        "metadata": job.metadata,
         "status": job.job_status.value,
         "liveness": liveness.value if liveness else None,
         "attempt": job.attempt,

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 START_JOB = "ingestion_progress.start_job"
 URL_PARAMETER = "token"
+OWN = "me"
 
 
 def is_open() -> bool:
@@ -108,9 +109,19 @@ def refusal_code(request: HttpRequest) -> ErrorCode:
     return ErrorCode.FORBIDDEN if is_logged_in(request) else ErrorCode.UNAUTHORIZED
 
 
+def user_of(request: HttpRequest) -> Any:
+    """The user who is logged in, or None."""
+    return cast("Any", request).user if is_logged_in(request) else None
+
+
 def user_id_of(request: HttpRequest) -> str:
     """Primary key of the user who is logged in; empty without one."""
     return str(cast("Any", request).user.pk) if is_logged_in(request) else ""
+
+
+def chosen_user_id(request: HttpRequest, text: str) -> Any:
+    """The primary key that a client names: `me` is the viewer, also of a token. None: no user."""
+    return users.key_of(_grantor_of(request) if text == OWN else text)
 
 
 def user_name_of(request: HttpRequest) -> str:

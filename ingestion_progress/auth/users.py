@@ -39,14 +39,18 @@ def may_view_jobs(user: Any) -> bool:
     return getattr(user, "is_job_viewer", False) or bool(user.has_perm(VIEW_JOB))
 
 
+def key_of(text: str) -> Any:
+    """A valid primary key of the user model, or None."""
+    try:
+        # Also refuses numbers that are too long for the column.
+        return get_user_model()._meta.pk.clean(text, None)
+    except (ValidationError, ValueError, TypeError):
+        return None
+
+
 def _keys(user_ids: Iterable[str]) -> Iterator[Any]:
     """The valid primary keys: tokens of another service may name ids of another kind."""
-    key = get_user_model()._meta.pk
-    for user_id in user_ids:
-        try:
-            yield key.clean(user_id, None)  # also refuses numbers that are too long for the column
-        except (ValidationError, ValueError, TypeError):
-            continue
+    return filter(None, map(key_of, user_ids))
 
 
 def _permitted(keys: list[Any]) -> set[Any]:

@@ -20,6 +20,8 @@ from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
 # A client that resumes after more ends than these gets the newest.
 MAX_ENDED = 1000
+# No stream sends it, and it may have some kilobytes.
+UNREAD = "metadata"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -173,7 +175,7 @@ class _Poll:
             self.changes.states.update(states)
 
     def _states(self, job_ids: Sequence[str], *, is_scan: bool) -> dict[str, State]:
-        found = self._wanted(job_ids) if is_scan else rows_by(Job, "pk", job_ids)
+        found = self._wanted(job_ids) if is_scan else rows_by(Job, "pk", job_ids, without=UNREAD)
         jobs = {job.pk: job for job in found}
         self.seen.update(jobs)
         missing = {
@@ -209,13 +211,13 @@ class _Poll:
         """A union of named, active and ended jobs, in which each part uses its index. With OR,
         SQLite uses none.
         """
-        jobs = Job.objects.order_by()
+        jobs = Job.objects.defer(UNREAD).order_by()
         return jobs.filter(pk__in=job_ids).union(
             self._active().order_by(), jobs.filter(pk__in=self._ended())
         )
 
     def _active(self) -> QuerySet[Job]:
-        active = self.scope.of_batches(Job.objects.active())
+        active = self.scope.of_batches(Job.objects.defer(UNREAD).active())
         return active.exclude(pk__in=self.scope.broken)
 
     def _ended(self) -> QuerySet[Job, str]:

@@ -7,7 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from ingestion_progress.models.jobs import Job
+from ingestion_progress.models.jobs import Job, text_field
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.models.statuses import AttemptStatus
 
@@ -22,6 +22,8 @@ class JobAttempt(models.Model):
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField()
     failed_items = models.PositiveIntegerField(default=0, db_default=0)
+    started_by = text_field("User who started it; empty if it began automatically.")
+    cancelled_by = text_field("User who asked it to stop; empty if nobody did, or without a login.")
     error = models.TextField(blank=True, help_text="Why it ended without success.")
 
     class Meta:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -38,6 +40,11 @@ class JobQuerySet(models.QuerySet["Job"]):
     def of_batch(self, batch: str) -> JobQuerySet:
         """Jobs that were started together under this name."""
         return self.filter(batch=batch).exclude(batch="")
+
+    def owned_by(self, user: Any) -> JobQuerySet:
+        """Jobs of this user: an object, a primary key, or None. Nobody else owns any."""
+        owner_id = getattr(user, "pk", user)
+        return self.none() if owner_id is None else self.filter(owner_id=owner_id)
 
     def finished(self) -> JobQuerySet:
         """Ended in any way."""
@@ -76,6 +83,23 @@ class Job(models.Model):
     document_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     document_name = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     batch = text_field("Names the jobs that were started together; empty for a single job.")
+    # The user's table may be in another database: no constraint, no join, no cascade.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.DO_NOTHING,
+        null=True,
+        blank=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="+",
+    )
+    owner_name = text_field("User name of the owner when the job was created.")
+    metadata = models.JSONField(
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text="The project's own data about the job: a small object.",
+    )
     task = text_field(
         "Dotted path of the task that runs the job. Empty: no next attempt is automatic."
     )
@@ -97,6 +121,7 @@ class Job(models.Model):
         db_default=0,
         help_text="Attempts in a row that were lost or failed. A person's retry starts from 0.",
     )
+    started_by = text_field("User who started this attempt; empty if it began automatically.")
     writer = text_field("Host and process id of the process that runs the attempt.")
 
     total_chunks = models.PositiveIntegerField(default=0)
@@ -156,6 +181,11 @@ class Job(models.Model):
             models.Index(fields=["document_id"], name="ingestion_job_document"),
             models.Index(
                 fields=["batch", "-created_at"], name="ingestion_job_batch", condition=~Q(batch="")
+            ),
+            models.Index(
+                fields=["owner", "-created_at"],
+                name="ingestion_job_owner",
+                condition=Q(owner__isnull=False),
             ),
             models.Index(
                 fields=["finished_at"],

@@ -74,8 +74,8 @@ def _queue(again: Sequence[Job], scope: RetryScope, by: str) -> None:
         (from_start if is_complete else from_checkpoints).append(job)
         notify_on_commit(job.pk)
     now = database_now()
-    queue_attempts(from_start, due_at=now, keep_checkpoints=False)
-    queue_attempts(from_checkpoints, due_at=now)
+    queue_attempts(from_start, due_at=now, by=by, keep_checkpoints=False)
+    queue_attempts(from_checkpoints, due_at=now, by=by)
 
 
 def _problem(job_id: str, job: Job | None, scope: RetryScope) -> Refusal | None:

@@ -11,6 +11,9 @@ collects changes, `writer` decides when they are written, `sql` and `lifecycle` 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ingestion_progress.tracker.cancellations import request_cancellation
 from ingestion_progress.tracker.contexts import AttachedJob, TrackedJob
 from ingestion_progress.tracker.error_groups import reopen_error, resolve_error
@@ -39,6 +42,8 @@ def track(
     total_images: int = 0,
     task: object = "",
     document_version: str = "",
+    owner: object = None,
+    metadata: Mapping[str, Any] | None = None,
     restart: bool = False,
     retry_on: tuple[type[BaseException], ...] = (),
 ) -> TrackedJob:
@@ -52,6 +57,8 @@ def track(
     - `task`: what runs the job, as an object or a dotted path; it takes the job's id. With it,
       a job whose process dies or is stopped is queued again and continues.
     - `document_version`: a hash of the content, say; keys of another version do not count as done.
+    - `owner`: a user or a user's primary key; a queued job keeps its own if this is left out.
+    - `metadata`: the project's own data, a JSON object of at most 4 KB; likewise.
     - `restart`: if the job exists, it begins a new attempt.
     - `retry_on`: exceptions after which the next attempt is due, up to MAX_ATTEMPTS.
 
@@ -68,6 +75,8 @@ def track(
         total_images=total_images,
         task=task,
         document_version=document_version,
+        owner=owner,
+        metadata=metadata,
     )
     return TrackedJob(plan, restart=restart, retry_on=retry_on)
 

@@ -12,6 +12,7 @@ from django.db.models import Count
 from ingestion_progress.models import Checkpoint, Job, JobEvent, Stage, Worker, new_epoch
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker.database import progress_alias, rows, rows_of
 from ingestion_progress.tracker.plan import clean_text
@@ -21,6 +22,7 @@ RESET_COLUMNS = (
     *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes", "counters"),
     *("total_chunks", "total_images", "queue_depth", "reached_percent", "error_count"),
     *("failed_items", "started_at", "heartbeat_at", "finished_at", "retry_at", "writer", "error"),
+    "started_by",
     *("cancel_requested_at", "cancel_requested_by", "cancel_acknowledged_at"),
 )
 
@@ -57,17 +59,20 @@ def queue_attempts(
     *,
     due_at: datetime | None,
     reason: str = "",
+    by: str = "",
     keep_checkpoints: bool = True,
 ) -> None:
     """Queues the next attempt of each job.
 
-    At `due_at` the job's task is queued; None: a broker delivers the task again.
+    At `due_at` the job's task is queued; None: a broker delivers the task again. `by`: the user who
+    retries the jobs.
     """
     begin_attempts(again, keep_checkpoints=keep_checkpoints)
     for job in again:
         job.status = JobStatus.QUEUED
         job.queued_at = job.updated_at = max(database_now(), job.created_at)
         job.retry_at = due_at
+        job.started_by = clean_text(by, MAX_NAME_LENGTH)
         job.error = clean_text(reason, MAX_MESSAGE_LENGTH)
         job.revision += 1
         job.save(using=progress_alias())

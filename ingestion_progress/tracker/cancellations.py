@@ -76,6 +76,8 @@ def _log(cancelled: Sequence[Job], by: str) -> None:
 
 
 def _end(waiting: Sequence[Job], by: str) -> None:
+    for job in waiting:
+        job.cancel_requested_by = clean_text(by, MAX_NAME_LENGTH)  # for the row of the attempt
     end_locked_jobs(waiting, JobStatus.CANCELLED, "Cancelled on request.")
     at = F("finished_at")
     _rows(waiting).update(cancel_requested_at=at, cancel_acknowledged_at=at, **_requester(by))

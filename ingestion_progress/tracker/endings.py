@@ -165,6 +165,8 @@ def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "")
                 finished_at=job.finished_at
                 or max(database_now(), job.started_at or job.created_at),
                 failed_items=job.failed_items,
+                started_by=job.started_by,
+                cancelled_by=job.cancel_requested_by,
                 error=clean_text(error, MAX_MESSAGE_LENGTH),
             )
             for job in ended

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from django.db import IntegrityError
 
 from ingestion_progress.conf import conf
@@ -45,14 +48,18 @@ def queue_job(
     workers: int = 0,
     task: object = "",
     document_version: str = "",
+    owner: object = None,
+    metadata: Mapping[str, Any] | None = None,
 ) -> Job:
     """Creates a job that waits for `track(job_id=…)`.
 
     - `task`: what runs it, as an object or a dotted path. It takes the job's id, and is called
       again for the next attempt.
     - `document_version`: a hash of the content, say; checkpoints of another version do not count.
+    - `owner`: a user or a user's primary key, who also counts as the one who started the job.
+    - `metadata`: the project's own data, a JSON object of at most 4 KB.
 
-    Raises JobExists, InvalidJobId or InvalidBatch.
+    Raises JobExists, InvalidJobId, InvalidBatch or InvalidMetadata.
     """
     plan = JobPlan(
         document_name,
@@ -63,6 +70,8 @@ def queue_job(
         workers=workers,
         task=task,
         document_version=document_version,
+        owner=owner,
+        metadata=metadata,
     )
     with progress_transaction():
         notify_on_commit(plan.job_id)
@@ -152,6 +161,10 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         document_id=plan.document_id or plan.job_id,
         document_name=plan.document_name,
         batch=plan.batch,
+        owner_id=plan.owner.id,
+        owner_name=plan.owner.name,
+        started_by=plan.owner.name,
+        metadata=plan.metadata or {},
         task=plan.task,
         document_version=plan.document_version,
         status=status,
@@ -186,6 +199,10 @@ def _run(job: Job, plan: JobPlan) -> None:
     job.total_chunks = plan.total_chunks or job.total_chunks
     job.total_images = plan.total_images or job.total_images
     job.task = plan.task or job.task
+    if plan.owner.id is not None:
+        job.owner_id, job.owner_name = plan.owner.id, plan.owner.name
+    if plan.metadata is not None:
+        job.metadata = plan.metadata
     job.status = JobStatus.RUNNING
     job.started_at = job.heartbeat_at = job.updated_at = now
     job.writer = this_process()

@@ -10,6 +10,8 @@ from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models import clean_batch, clean_job_id, new_job_id
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
+from ingestion_progress.tracker.metadata import clean_metadata
+from ingestion_progress.tracker.owners import Owner
 from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
 MAX_STAGES = 100
@@ -54,8 +56,10 @@ class JobPlan:
         total_images: int = 0,
         task: object = "",
         document_version: str = "",
+        owner: object = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
-        """Raises InvalidJobId, InvalidBatch, InvalidCount or ValueError."""
+        """Raises InvalidJobId, InvalidBatch, InvalidCount, InvalidMetadata or ValueError."""
         if checked_count("workers", workers) > MAX_POOL_SIZE:
             raise ValueError(f"A pool has at most {MAX_POOL_SIZE} workers, not {workers}.")
         self.job_id = new_job_id() if job_id is None else clean_job_id(job_id)
@@ -69,6 +73,8 @@ class JobPlan:
         self.total_images = checked_count("total_images", total_images)
         self.task = task_path(task)
         self.document_version = clean_text(document_version, MAX_VERSION_LENGTH)
+        self.owner = Owner.of(owner)
+        self.metadata = None if metadata is None else clean_metadata(metadata)
 
 
 def checked_count(name: str, value: object) -> int:

@@ -3,6 +3,7 @@
 A view or row is a context of a template; a text that has nothing to say is empty.
 """
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -113,12 +114,22 @@ def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:
             "label": AttemptStatus(each.status).label,
             "finished_at": each.finished_at,
             "took": _took(each),
+            "started_by": each.started_by,
+            "cancelled_by": each.cancelled_by,
             "failed_note": f"{formatting.count(each.failed_items)} failed"
             if each.failed_items
             else "",
             "error": each.error,
         }
         for each in attempts
+    ]
+
+
+def metadata_views(job: Job) -> list[tuple[str, str]]:
+    """Names, and values as text: other values than text as JSON."""
+    return [
+        (name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in job.metadata.items()
     ]
 
 

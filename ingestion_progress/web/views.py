@@ -31,7 +31,13 @@ from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, cl
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
-from ingestion_progress.web.presenters import attempt_views, event_views, job_row, job_view
+from ingestion_progress.web.presenters import (
+    attempt_views,
+    event_views,
+    job_row,
+    job_view,
+    metadata_views,
+)
 from ingestion_progress.wire.snapshots import load_snapshot, load_snapshots
 
 PAGE_SIZE = 25
@@ -52,7 +58,7 @@ def job_list(
         filters = _filters(request.GET)
     except InvalidBatch:
         return not_found(request)
-    page = Paginator(_filtered(filters), PAGE_SIZE).get_page(request.GET.get("page"))
+    page = Paginator(_filtered(request, filters), PAGE_SIZE).get_page(request.GET.get("page"))
     now = database_now()
     snapshots = load_snapshots(page.object_list, with_workers=False)
     context = {
@@ -63,6 +69,8 @@ def job_list(
         "result": filters.get("result"),
         "filter_label": _filter_label(filters),
         "batch": filters.get("batch"),
+        "owner": filters.get("owner"),
+        "has_login": permissions.is_logged_in(request),
         "statuses": JobStatus.choices,
         "poll_url": _poll_url(filters, page.number),
         "stream_url": _stream_url(filters),
@@ -89,6 +97,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "view": job_view(snapshot, now),
         "as_of": None if job.is_finished else now,
         "events": event_views(_newest_events(job)),
+        "metadata": metadata_views(job),
         "attempts": attempt_views(_earlier_attempts(job)),
         "offered": _offered(job) if permissions.may_start(request, job_id) else "",
         "stream_url": stream_url,
@@ -177,6 +186,8 @@ def _filters(query: QueryDict) -> QueryDict:
         filters["status"] = status
     elif (result := query.get("result")) in JobResult.values:
         filters["result"] = result
+    if query.get("owner") == permissions.OWN:
+        filters["owner"] = permissions.OWN
     return filters
 
 
@@ -187,8 +198,10 @@ def _filter_label(filters: QueryDict) -> str:
     return f"is {filters['status']}" if "status" in filters else ""
 
 
-def _filtered(filters: QueryDict) -> QuerySet[Job]:
+def _filtered(request: HttpRequest, filters: QueryDict) -> QuerySet[Job]:
     jobs = Job.objects.order_by("-created_at", "id")
+    if "owner" in filters:
+        jobs = jobs.owned_by(permissions.user_of(request))
     if batch := filters.get("batch"):
         jobs = jobs.of_batch(batch)
     if status := filters.get("status"):

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -109,3 +110,15 @@ def test_ten_jobs_more_cost_few_statements_more(admin_client, settings, action, 
 
     statements(1)  # reads the content type, once per process
     assert statements(15) - statements(5) == 10 * per_job
+
+
+def test_jobs_of_the_user_who_is_logged_in_can_be_listed(admin_client: Client) -> None:
+    admin = User.objects.get(username="admin")
+    queue_job("mine.pdf", owner=admin, metadata={"team": "legal"})
+    queue_job("other.pdf")
+    html = admin_client.get(LIST, {"owned_by": "me"}).content.decode()
+    assert "mine.pdf" in html
+    assert "other.pdf" not in html
+    html = admin_client.get(page(Job.objects.get(document_name="mine.pdf"))).content.decode()
+    assert "legal" in html
+    assert re.search(r"field-owned_by.*?>admin<", html, re.DOTALL)

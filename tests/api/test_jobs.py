@@ -6,9 +6,11 @@ import json
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from ingestion_progress import track
+from ingestion_progress.auth import tokens
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
@@ -291,3 +293,51 @@ def test_dates_are_utc_with_a_zone(client):
     body = json.loads(client.get(f"{JOBS}/a").content)
     assert body["created_at"].endswith("Z")
     assert body["started_at"] is body["finished_at"] is None
+
+
+class TestOwners:
+    @pytest.fixture
+    def anna(self, client):
+        anna = User.objects.create_user("anna")
+        queue_job("a.pdf", job_id="a", owner=anna, metadata={"team": "legal"})
+        queue_job("b.pdf", job_id="b")
+        return anna
+
+    def listed(self, client, owner):
+        body = client.get(JOBS, {"owner": owner}).json()
+        assert body["total"] == len(body["items"])
+        return [item["job_id"] for item in body["items"]]
+
+    def test_a_job_names_its_owner_and_has_its_metadata(self, client, anna):
+        job = client.get(f"{JOBS}/a").json()
+        assert job["owner"] == {"id": str(anna.pk), "name": "anna"}
+        assert (job["metadata"], job["started_by"]) == ({"team": "legal"}, "anna")
+        job = client.get(f"{JOBS}/b").json()
+        assert (job["owner"], job["metadata"], job["started_by"]) == (None, {}, "")
+
+    def test_jobs_are_listed_by_owner(self, client, anna):
+        assert self.listed(client, anna.pk) == ["a"]
+        assert self.listed(client, "me") == []
+        client.force_login(anna)
+        assert self.listed(client, "me") == ["a"]
+
+    def test_the_owner_of_a_token_is_the_user_who_got_it(self, client, anna):
+        token, _ = tokens.issue(None, issuer_id=str(anna.pk))
+        header = {"authorization": f"Bearer {token}"}
+        body = client.get(JOBS, {"owner": "me"}, headers=header).json()
+        assert [item["job_id"] for item in body["items"]] == ["a"]
+
+    @pytest.mark.parametrize("owner", ["nobody", "-1", "9" * 40, "\x00"])
+    def test_a_key_that_no_user_has_finds_nothing(self, client, anna, owner):
+        assert self.listed(client, owner) == []
+
+    def test_attempts_name_who_started_and_cancelled_them(self, client, settings, anna):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        Job.objects.filter(pk="a").update(task="shop.tasks.ingest")
+        client.force_login(User.objects.create_superuser("bert"))
+        client.post(f"{JOBS}/a/cancellation")
+        client.post(f"{JOBS}/a/retry", content_type="application/json")
+        job = client.get(f"{JOBS}/a").json()
+        assert job["started_by"] == "bert"
+        (attempt,) = job["attempts"]
+        assert (attempt["started_by"], attempt["cancelled_by"]) == ("anna", "bert")

@@ -256,6 +256,13 @@ class TestRowsBy:
             getattr(expected, name) for name in fields
         ]
 
+    def test_a_column_can_be_deferred(self, django_assert_num_queries):
+        Job.objects.create(id="a", counters={"pages": 3}, metadata={"team": "legal"})
+        (found,) = rows_by(Job, "pk", ["a"], without="metadata")
+        assert found.get_deferred_fields() == {"metadata"}
+        with django_assert_num_queries(1):
+            assert (found.counters, found.metadata) == ({"pages": 3}, {"team": "legal"})
+
     def test_one_query_finds_any_number_and_none_finds_nothing(self, django_assert_num_queries):
         with django_assert_num_queries(1):
             rows_by(Job, "pk", [str(number) for number in range(500)])

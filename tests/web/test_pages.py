@@ -8,12 +8,13 @@ from html import unescape
 from urllib.parse import parse_qs, quote
 
 import pytest
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.tracker import queue_job
+from ingestion_progress.tracker import queue_job, request_cancellation
 from ingestion_progress.web.views import EVENTS_SHOWN, PAGE_SIZE
 from tests.support.page_jobs import cancellation_of, job_with, page_of, text_of, visible_notice
 
@@ -353,3 +354,37 @@ def test_missing_job_is_a_page_with_404(client, job_id):
     html = text_of(client, f"/jobs/{job_id}/", status=404)
     assert "Job not found" in html
     assert "<b>" not in html
+
+
+# Owners
+
+
+def test_page_names_who_owns_started_and_cancelled_a_job_and_shows_its_metadata(client):
+    job = queue_job(
+        "a.pdf",
+        job_id="a",
+        owner=User.objects.create_user("anna"),
+        metadata={"n": 3, "team": "<b>"},
+    )
+    request_cancellation("a", by="bert")
+    html = unescape(text_of(client, reverse("ingestion_progress:job_detail", args=[job.pk])))
+    for term, value in {"Owner": "anna", "Started by": "anna", "Cancelled by": "bert"}.items():
+        assert f"<dt>{term}</dt><dd><bdi>{value}</bdi></dd>" in html
+    assert "<dt><bdi>n</bdi></dt><dd><code><bdi>3</bdi></code></dd>" in html
+    assert "<dt><bdi>team</bdi></dt>" in html
+    assert "<b></bdi>" not in text_of(
+        client, reverse("ingestion_progress:job_detail", args=[job.pk])
+    )
+
+
+def test_list_offers_the_jobs_of_the_user_who_is_logged_in(client):
+    anna = User.objects.create_user("anna")
+    queue_job("a.pdf", job_id="mine", owner=anna)
+    queue_job("b.pdf", job_id="other")
+    assert ">Mine</a>" not in text_of(client, LIST)
+    client.force_login(anna)
+    assert 'href="?owner=me">Mine</a>' in text_of(client, LIST)
+    html = text_of(client, f"{LIST}?owner=me")
+    assert re.findall(r'data-job="([\w-]+)"', html) == ["mine"]
+    assert "owner=me" in html.split("data-poll=")[1].split(">")[0]
+    assert "No job of yours is lost." in text_of(client, f"{LIST}?owner=me&status=lost")

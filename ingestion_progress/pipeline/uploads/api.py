@@ -21,7 +21,7 @@ from ingestion_progress.api.schemas import (
     OptionalId,
     describe_created_job,
 )
-from ingestion_progress.auth import quotas
+from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -105,6 +105,7 @@ def create_job(
             job_id=form.job_id or None,
             document_id=form.document_id,
             batch=form.batch,
+            owner=permissions.user_of(request),
         )
     except UploadTooLarge as refused:  # this response has the limit as a number too
         raise too_large() from refused

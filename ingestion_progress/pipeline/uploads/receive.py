@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, BinaryIO, cast
@@ -41,17 +41,20 @@ def receive(
     job_id: str | None = None,
     document_id: str | None = None,
     batch: str | None = None,
+    owner: object = None,
+    metadata: Mapping[str, Any] | None = None,
     is_enqueued: bool = True,
 ) -> Job:
     """Stores a document and queues its ingestion, which starts once the transaction is committed.
 
     `file`: any object with `read`. `name`: the user's file name; default: the file's own name.
     `document_id`: the document to replace; by default the one of the same name. `batch`: a name
-    that several jobs share. `is_enqueued=False`: the caller runs the job.
+    that several jobs share. `owner`, `metadata`: as in `queue_job`. `is_enqueued=False`: the caller
+    runs the job.
 
-    Raises UnreadableDocument, DocumentNotStored, JobExists, InvalidJobId, InvalidBatch or
-    TaskNotQueued; then no job is left and a document to be replaced stays as it was. Inside a
-    transaction of the caller, its commit may raise TaskNotQueued.
+    Raises UnreadableDocument, DocumentNotStored, JobExists, InvalidJobId, InvalidBatch,
+    InvalidMetadata or TaskNotQueued; then no job is left and a document to be replaced stays as it
+    was. Inside a transaction of the caller, its commit may raise TaskNotQueued.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
     key = clean_job_id(document_id) if document_id is not None else stable_id(cleaned)
@@ -59,10 +62,11 @@ def receive(
         clean_job_id(job_id)
     if batch is not None:
         clean_batch(batch)
+    queue = partial(queue_job, job_id=job_id, batch=batch, owner=owner, metadata=metadata)
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
         document = Document(id=key, name=cleaned)
         _read(file, document, cast("IO[bytes]", spool))
-        return _store(document, job_id, batch, is_enqueued=is_enqueued)
+        return _store(document, queue, is_enqueued=is_enqueued)
 
 
 def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
@@ -99,17 +103,15 @@ def _save(document: Document, spool: IO[bytes]) -> None:
         raise
 
 
-def _store(document: Document, job_id: str | None, batch: str | None, *, is_enqueued: bool) -> Job:
+def _store(document: Document, queue: Callable[..., Job], *, is_enqueued: bool) -> Job:
     using = router.db_for_write(Document)
     version = DocumentVersion(document)
     try:
         with transaction.atomic(using=using):
             version.make_current()
-            job = queue_job(
+            job = queue(
                 document.name,
-                job_id=job_id,
                 document_id=document.pk,
-                batch=batch,
                 workers=conf.extraction_workers,
                 task=conf.task,
                 document_version=document.sha256,

@@ -41,7 +41,7 @@ def upload(request: HttpRequest) -> HttpResponse:
     for file in files:
         try:
             quotas.count(request, quotas.UPLOADS)
-            job = receive(file, batch=batch)
+            job = receive(file, batch=batch, owner=permissions.user_of(request))
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
         else:
