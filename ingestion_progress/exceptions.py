@@ -142,6 +142,7 @@ class JobExists(IngestionProgressError):
             f"Job {job_id} exists and is {status}. Choose another id, or leave it out to get one."
         )
         self.job_id = job_id
+        self.status = status
 
 
 class UnknownStage(IngestionProgressError, LookupError):

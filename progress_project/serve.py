@@ -81,6 +81,8 @@ def prepare() -> None:
     except OperationalError as error:
         reason = str(error).strip().partition("\n")[0]
         raise CannotServe(f"The database does not answer: {reason}") from None
+    if problem := broker_problem():
+        raise CannotServe(f"{problem} Start it, or set TASK_QUEUE=database.")
     if not settings.DEBUG:
         call_command("collectstatic", interactive=False, verbosity=0)
     users = get_user_model().objects
@@ -90,6 +92,14 @@ def prepare() -> None:
         users.create_superuser("admin", password=password)
         say(f"\n  Log in as admin with the password {password} (it is not shown again).")
     connections.close_all()
+
+
+def broker_problem() -> str:
+    """Why uploads could not be queued; empty if they can."""
+    from ingestion_progress.pipeline.checks import celery_backend
+
+    backend = celery_backend()
+    return backend.broker_problem() if backend else ""
 
 
 def _queue_examples() -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from corsheaders.defaults import default_headers
 from django.core import checks
 
+from progress_project.celery_settings import TASK_QUEUES, celery_settings
 from progress_project.environment import (
     BASE_DIR,
     Environment,
@@ -117,12 +118,24 @@ if _progress_database := env("PROGRESS_DATABASE_URL", database, default=None):
     DATABASE_ROUTERS = ["ingestion_progress.routers.ProgressRouter"]
     INGESTION_PROGRESS_DATABASE = "progress"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default"]}}
+
+# The task queue
+
+REDIS_URL = env("REDIS_URL", str, default="")
+TASK_QUEUE = env("TASK_QUEUE", one_of(list(TASK_QUEUES)), default="database")
+TASKS: dict[str, dict[str, Any]] = {"default": {"BACKEND": TASK_QUEUES[TASK_QUEUE]}}
+_broker_url = env("BROKER_URL", str, default="") or REDIS_URL
+_time_limit = env("TASK_TIME_LIMIT_SECONDS", integer, default=0)
+if TASK_QUEUE == "celery":
+    if not _broker_url:
+        raise InvalidVariable("BROKER_URL", "the URL of a Redis or RabbitMQ for TASK_QUEUE=celery")
+    TASKS["default"]["OPTIONS"] = {"app": "progress_project.celery.app"}
+    globals().update(celery_settings(_broker_url, redis_url=REDIS_URL, time_limit=_time_limit))
 
 # Wake-ups between processes. The time-outs detect a connection to Redis that is half-open.
-if _redis_url := env("REDIS_URL", str, default=""):
+if REDIS_URL:
     _redis = {
-        "address": _redis_url,
+        "address": REDIS_URL,
         "socket_connect_timeout": 3,
         "socket_timeout": 5,
         "socket_keepalive": True,

@@ -22,6 +22,9 @@ class PipelineConfig(AppConfig):
 
     def ready(self) -> None:
         from ingestion_progress.checks import not_positive
+        from ingestion_progress.pipeline import checks
         from ingestion_progress.pipeline.conf import conf
 
         register(lambda **kwargs: not_positive(conf))
+        register(checks.check_task_queue)
+        register(checks.check_hosts, deploy=True)

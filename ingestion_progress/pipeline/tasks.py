@@ -2,7 +2,7 @@
 
 import logging
 
-from ingestion_progress.exceptions import JobCancelled, JobNotFound
+from ingestion_progress.exceptions import JobCancelled, JobExists, JobNotFound
 
 try:
     from django.tasks import task
@@ -14,7 +14,9 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 
 @task(queue_name="default")
 def ingest_document(job_id: str) -> None:
-    """Ingests the document of a job. The task also succeeds if the job is cancelled or deleted."""
+    """Ingests the document of a job. The task also succeeds if the job is cancelled or deleted, and
+    if it runs already or has ended: a queue may deliver a task twice.
+    """
     # Imported late: a web process, which only enqueues, does not need the libraries.
     from ingestion_progress.pipeline.ingestion import ingest
 
@@ -22,5 +24,7 @@ def ingest_document(job_id: str) -> None:
         ingest(job_id)
     except JobCancelled:
         return
+    except JobExists as error:
+        logger.info("task_delivered_again", extra={"job_id": job_id, "status": error.status})
     except JobNotFound:
         logger.warning("job_deleted_before_it_began", extra={"job_id": job_id})

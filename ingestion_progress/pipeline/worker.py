@@ -24,12 +24,9 @@ from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavaila
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.editions import discard_abandoned
-from ingestion_progress.pipeline.stores.pages import delete_pages_of_ended_jobs
-from ingestion_progress.recovery.rescue import queue_due_tasks, report_death, rescue_pass
-from ingestion_progress.recovery.rescuer import passes
+from ingestion_progress.pipeline.maintenance import start_maintenance
+from ingestion_progress.recovery.rescue import queue_due_tasks, rescue_pass
 from ingestion_progress.recovery.tasks import job_id_of
-from ingestion_progress.tracker.attempts import this_process
 
 logger = logging.getLogger("ingestion_progress.worker")
 
@@ -98,8 +95,7 @@ class IngestionWorker(Worker):
         is_stopped = threading.Event()
         try:
             self.configure_signals()
-            _start_thread("recovery", _recover_regularly, is_stopped, self.worker_id)
-            _start_thread("cleanup", _clean_up_regularly, is_stopped)
+            start_maintenance(is_stopped, partial(recover_abandoned, self.worker_id))
             logger.info("worker_started", extra={"worker_id": self.worker_id})
             self._with_patience(super().run)
         except SystemExit as stop:
@@ -163,12 +159,6 @@ def recover_abandoned(worker_id: str = "") -> None:
     requeue(_running_tasks().filter(started_at__lt=limit))
 
 
-def clean_up() -> None:
-    """Discards unpublished editions of ended jobs, or publishes them (KEEP_PARTIAL_RESULTS)."""
-    discard_abandoned()
-    delete_pages_of_ended_jobs()
-
-
 def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> int:
     """Queues the tasks again whose job has not started. Returns their number."""
     queued_at = dict(_jobs_of(tasks, Job.objects.queued()).values_list("pk", "queued_at"))
@@ -193,31 +183,6 @@ def _fail_or_requeue(task: DBTaskResult[Any, Any], error: BaseException) -> None
     is_passing = isinstance(error, (SystemExit, ProgressUnavailable, *DATABASE_UNAVAILABLE))
     if not is_passing or not requeue(DBTaskResult.objects.filter(pk=task.pk)):
         DBTaskResult.set_failed(task, error)
-
-
-def _start_thread(name: str, act: Callable[..., None], *args: Any) -> None:
-    threading.Thread(target=act, args=args, name=name, daemon=True).start()
-
-
-def _recover_regularly(is_stopped: threading.Event, worker_id: str) -> None:
-    for _ in passes(is_stopped, partial(recover_abandoned, worker_id)):
-        _exit_if_a_cancelled_job_goes_on()
-
-
-def _clean_up_regularly(is_stopped: threading.Event) -> None:
-    """Apart from the recovery, which must not wait for Qdrant."""
-    for _ in passes(is_stopped, clean_up):
-        pass
-
-
-def _exit_if_a_cancelled_job_goes_on() -> None:
-    """Cancels a job of this process that has not stopped in time, and ends the process."""
-    limit = database_now() - timedelta(seconds=conf.cancel_limit_seconds)
-    own = Job.objects.running().filter(writer=this_process(), cancel_requested_at__lt=limit)
-    if conf.cancel_limit_seconds and own.exists():
-        logger.error("worker_ended_by_cancellation", extra={"jobs": [job.pk for job in own]})
-        report_death(this_process())
-        os._exit(1)
 
 
 def _running_tasks() -> QuerySet[DBTaskResult[Any, Any]]:

@@ -29,7 +29,11 @@ RESET_COLUMNS = (
 
 def this_process() -> str:
     """Identifies the process that tracks a job to its supervisor: host and process id."""
-    return f"{socket.gethostname()[:200]}/{os.getpid()}"
+    return process_name(os.getpid())
+
+
+def process_name(pid: int) -> str:
+    return f"{socket.gethostname()[:200]}/{pid}"
 
 
 def begin_attempts(again: Sequence[Job], *, keep_checkpoints: bool) -> None:

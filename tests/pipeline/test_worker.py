@@ -14,7 +14,7 @@ from django_tasks_db.models import DBTaskResult
 
 from ingestion_progress.exceptions import JobSuperseded, ProgressUnavailable
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline import ingestion
+from ingestion_progress.pipeline import ingestion, maintenance
 from ingestion_progress.pipeline import worker as worker_module
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.worker import (
@@ -189,7 +189,7 @@ def test_a_vector_store_that_hangs_does_not_hold_up_the_rescue(
 ):
     settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 1
     answers, passes = threading.Event(), []
-    monkeypatch.setattr(worker_module, "discard_abandoned", partial(answers.wait, 10))
+    monkeypatch.setattr(maintenance, "discard_abandoned", partial(answers.wait, 10))
 
     def rescue() -> None:
         passes.append(rescue_pass())

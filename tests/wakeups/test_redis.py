@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import statistics
 import time
 from collections.abc import Iterator
@@ -14,7 +12,7 @@ import redis
 
 from tests.support.event_streams import events, open_stream, progress_url
 from tests.support.live import SERVERS, LiveProject, LiveServer
-from tests.support.servers import Redis, redis_server
+from tests.support.servers import Redis, redis_server, require_redis
 from tests.support.wakeups import (
     RARE_POLLS,
     SOON_SECONDS,
@@ -33,11 +31,7 @@ TICK_SECONDS = 1 + SOON_SECONDS
 
 @pytest.fixture
 def broker() -> Iterator[Redis]:
-    if not shutil.which("redis-server"):
-        missing = "needs redis-server; scripts/test installs it where it may"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+    require_redis()
     with redis_server() as server:
         yield server
 

@@ -1,6 +1,8 @@
-"""`manage.py ingestion_worker`: runs queued ingestions."""
+"""`manage.py ingestion_worker`: runs queued ingestions, from either task queue."""
 
 import gc
+import logging
+from contextlib import suppress
 from typing import Any
 
 from django.apps import apps
@@ -10,6 +12,7 @@ from django.utils.module_loading import import_string
 
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.pipeline import ingestion
+from ingestion_progress.pipeline.celery.backend import CeleryBackend
 from ingestion_progress.pipeline.conf import conf
 
 TASK_QUEUE = "django_tasks_db.DatabaseBackend"
@@ -17,7 +20,8 @@ TASK_QUEUE = "django_tasks_db.DatabaseBackend"
 
 class Command(TerminalCommand):
     help = (
-        "Runs queued ingestions, one at a time, until SIGTERM or Ctrl-C. Start one per free core."
+        "Runs queued ingestions until SIGTERM or Ctrl-C: one at a time (start a worker per free "
+        "core), or several with a Celery worker."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,7 +30,13 @@ class Command(TerminalCommand):
             type=float,
             default=0.5,
             metavar="SECONDS",
-            help="Pause between queries of an empty queue (default: %(default)s).",
+            help="Pause between queries of an empty queue in the database (default: %(default)s).",
+        )
+        parser.add_argument(
+            "--concurrency",
+            type=int,
+            metavar="N",
+            help="Processes of a Celery worker (default: one per core).",
         )
         parser.add_argument(
             "--grace",
@@ -39,21 +49,47 @@ class Command(TerminalCommand):
         parser.add_argument("--drain", action="store_true", help="Stop when the queue is empty.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        _require_queue()
-        from ingestion_progress.pipeline.worker import IngestionWorker
-
+        backend = _task().get_backend()
+        run = _run_celery if isinstance(backend, CeleryBackend) else _run_embedded
         # Their libraries take a second to load, which would delay the first document.
         if not options["drain"]:
             ingestion.load_parsers()
         # Otherwise Python frees all loaded modules at exit, which takes 0.6 s.
         gc.freeze()
-        worker = IngestionWorker(
-            interval_seconds=max(0.05, options["interval"]),
-            grace_seconds=max(0.0, options["grace"]),
-            is_draining=options["drain"],
-        )
-        worker.run()
+        run(backend, options)
         self.stdout.write("The worker has stopped.")
+
+
+def _run_celery(backend: CeleryBackend, options: dict[str, Any]) -> None:
+    for problem in backend.check():
+        raise CommandError(f"{problem.msg} {problem.hint}")
+    if options["drain"]:
+        raise CommandError("--drain is for the queue in the database, not for Celery.")
+    from ingestion_progress.pipeline.celery.worker import GRACE_OPTION
+
+    app = backend.app
+    app.conf[GRACE_OPTION] = max(0.0, options["grace"])
+    argv = ["worker", "--loglevel", logging.getLevelName(logging.getLogger().getEffectiveLevel())]
+    if options["concurrency"]:
+        argv += ["--concurrency", str(max(1, options["concurrency"]))]
+    with suppress(SystemExit):
+        app.worker_main(argv)
+
+
+def _run_embedded(backend: object, options: dict[str, Any]) -> None:
+    _require_queue()
+    if options["concurrency"]:
+        raise CommandError(
+            "--concurrency is for Celery. This worker ingests one document at a time: start "
+            "several, or set TASK_QUEUE=celery."
+        )
+    from ingestion_progress.pipeline.worker import IngestionWorker
+
+    IngestionWorker(
+        interval_seconds=max(0.05, options["interval"]),
+        grace_seconds=max(0.0, options["grace"]),
+        is_draining=options["drain"],
+    ).run()
 
 
 def _require_queue() -> None:

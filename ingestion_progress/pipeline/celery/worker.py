@@ -1,0 +1,60 @@
+"""What a Celery worker does for jobs beside running tasks. Needs Celery's pool `prefork`."""
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from typing import Any
+
+from celery import signals
+from celery.app.task import Context
+from celery.worker import state
+
+from ingestion_progress.exceptions import InvalidTransition, JobNotFound
+from ingestion_progress.pipeline.celery.backend import RUN_TASK
+from ingestion_progress.pipeline.celery.requests import JobRequest, report
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.maintenance import start_maintenance
+from ingestion_progress.tracker import request_cancellation
+
+logger = logging.getLogger("ingestion_progress.worker")
+
+GRACE_SECONDS = 3.0
+GRACE_OPTION = "ingestion_grace_seconds"
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def start(**kwargs: Any) -> None:
+    """In each process of the pool."""
+    start_maintenance(threading.Event())
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def hand_back_soon(how: str, **kwargs: Any) -> None:
+    """In the main process: running jobs get a grace to finish, as with `ingestion_worker`."""
+    if how == "Warm":
+        threading.Thread(target=_hand_back, name="hand-back", daemon=True).start()
+
+
+@signals.task_revoked.connect  # type: ignore[untyped-decorator]
+def cancel(request: Context, **kwargs: Any) -> None:
+    """In the main process: who revokes the task of an ingestion cancels its job."""
+    path, arguments, *_ = [*request.args, "", []] if request.args else ["", []]
+    if path == conf.task and arguments:
+        report("revocation", lambda: _cancel(arguments[0]))
+
+
+def _cancel(job_id: str) -> None:
+    with suppress(JobNotFound, InvalidTransition):
+        request_cancellation(job_id, by="Celery (revoked)")
+
+
+def _hand_back() -> None:
+    from celery import current_app
+
+    time.sleep(current_app.conf.get(GRACE_OPTION, GRACE_SECONDS))
+    while True:  # until the process ends, which waits for the tasks
+        for request in tuple(state.active_requests):
+            if isinstance(request, JobRequest) and request.name == RUN_TASK:
+                request.interrupt()
+        time.sleep(0.2)

@@ -1,0 +1,44 @@
+"""System checks of the task queue."""
+
+from collections.abc import Iterator
+
+from django.core.checks import CheckMessage, Warning  # noqa: A004
+from django.utils.module_loading import import_string
+
+from ingestion_progress.pipeline.celery.backend import CeleryBackend
+from ingestion_progress.pipeline.conf import conf
+
+
+def check_task_queue(**kwargs: object) -> Iterator[CheckMessage]:
+    if backend := celery_backend():
+        yield from backend.check()
+
+
+def check_hosts(**kwargs: object) -> Iterator[CheckMessage]:
+    """With `--deploy`: connects to the broker."""
+    backend = celery_backend()
+    if backend is None or list(backend.check()):
+        return
+    if problem := backend.broker_problem():
+        yield Warning(
+            problem,
+            hint="Start it, or correct BROKER_URL (or REDIS_URL). Until then uploads get 503.",
+            id="ingestion_pipeline.W001",
+        )
+    if not conf.qdrant_url:
+        yield Warning(
+            "Celery workers write vectors to a local folder, so workers and web processes of "
+            "other hosts do not see them.",
+            hint="Set INGESTION_PROGRESS_QDRANT_URL to a Qdrant server, or silence this check if "
+            "all processes run on one host.",
+            id="ingestion_pipeline.W002",
+        )
+
+
+def celery_backend() -> CeleryBackend | None:
+    """None if tasks are in another queue, or the task cannot be imported."""
+    try:
+        backend = import_string(conf.task).get_backend()
+    except Exception:  # noqa: BLE001  (importing runs the project's code)
+        return None
+    return backend if isinstance(backend, CeleryBackend) else None
