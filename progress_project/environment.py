@@ -45,8 +45,8 @@ SESSION_OPTIONS = {
 }
 # Settings of the app that the project sets in code.
 DECIDED_IN_CODE = frozenset({"CAN_VIEW", "DATABASE", "TASK"})
-# `.env` may also set variables that Django, Python and the terminal read.
-READ_BY_OTHERS = ("DJANGO_", "PYTHON", "NO_COLOR", "FORCE_COLOR")
+# `.env` may also set variables that boto3, Django, Python and the terminal read.
+READ_BY_OTHERS = ("AWS_", "DJANGO_", "PYTHON", "NO_COLOR", "FORCE_COLOR")
 
 
 def cast(convert: Callable[[str], Any], expected: str) -> Callable[[str], Any]:

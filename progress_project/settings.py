@@ -177,11 +177,17 @@ CORS_EXPOSE_HEADERS = ["etag"]
 
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
-MEDIA_ROOT = VAR_DIR / "media"
+MEDIA_ROOT = env("MEDIA_ROOT", path, default=VAR_DIR / "media")
 SERVESTATIC_USE_FINDERS = SERVESTATIC_AUTOREFRESH = DEBUG
 _storage = "progress_project.static_files.ModuleStaticFilesStorage"
-STORAGES = {
-    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+_s3 = {
+    "bucket_name": env("S3_BUCKET", str, default=""),
+    "endpoint_url": env("S3_ENDPOINT_URL", str, default=None),
+}
+STORAGES: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": _s3}
+    if _s3["bucket_name"]
+    else {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage" if DEBUG else _storage
     },

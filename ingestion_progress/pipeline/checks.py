@@ -1,8 +1,11 @@
-"""System checks of the task queue."""
+"""System checks of the task queue and of the storage."""
 
 from collections.abc import Iterator
 
-from django.core.checks import CheckMessage, Warning  # noqa: A004
+from django.conf import DEFAULT_STORAGE_ALIAS
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.core.exceptions import ImproperlyConfigured
+from django.core.files.storage import InvalidStorageError, storages
 from django.utils.module_loading import import_string
 
 from ingestion_progress.pipeline.celery.backend import CeleryBackend
@@ -32,6 +35,17 @@ def check_hosts(**kwargs: object) -> Iterator[CheckMessage]:
             hint="Set INGESTION_PROGRESS_QDRANT_URL to a Qdrant server, or silence this check if "
             "all processes run on one host.",
             id="ingestion_pipeline.W002",
+        )
+
+
+def check_uploads(**kwargs: object) -> Iterator[CheckMessage]:
+    try:
+        _ = storages[DEFAULT_STORAGE_ALIAS]
+    except (ImproperlyConfigured, InvalidStorageError) as error:
+        yield Error(
+            f"The storage of uploads cannot be used: {error}",
+            hint="For S3: pip install 'django-ingestion-progress[s3]'. Otherwise correct STORAGES.",
+            id="ingestion_pipeline.E004",
         )
 
 

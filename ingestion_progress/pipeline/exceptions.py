@@ -14,6 +14,7 @@ IngestionProgressError
     ├── UnreadableImage         one picture is damaged; the others are described
     ├── DocumentNotFound        no upload has this id (also a LookupError)
     ├── StoredFileMissing       the file of an upload is gone
+    ├── StorageUnavailable      the file of an upload cannot be read now: it may pass
     ├── DocumentNotStored       the disk is full, or the storage is broken
     ├── DocumentBusy            another job is ingesting the document
     ├── EditionMissing        the editions of earlier attempts were deleted
@@ -75,6 +76,13 @@ class DocumentNotFound(PipelineError, LookupError):
 class StoredFileMissing(PipelineError):
     def __init__(self, name: str) -> None:
         super().__init__(f"The file of “{name}” is gone from the server. Upload it again.")
+
+
+class StorageUnavailable(PipelineError):
+    code = ErrorCode.UNAVAILABLE
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"The storage of uploads did not return all of “{name}”. Try again later.")
 
 
 class DocumentNotStored(PipelineError):

@@ -4,7 +4,6 @@ Parsing and image description run first. Chunking, embedding and extraction then
 """
 
 from functools import partial
-from typing import BinaryIO, cast
 
 from ingestion_progress.exceptions import JobNotFound
 from ingestion_progress.models import Job
@@ -14,7 +13,6 @@ from ingestion_progress.pipeline.editions import adopted, claim, editions, publi
 from ingestion_progress.pipeline.exceptions import (
     DocumentNotFound,
     EditionMissing,
-    StoredFileMissing,
 )
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
@@ -22,6 +20,7 @@ from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.uploads.media_types import MediaType
+from ingestion_progress.pipeline.uploads.stored_file import open_stored
 from ingestion_progress.tracker import JobTracker, fail_job, track
 
 # A version has 64 characters: the beginning of the hash, and perhaps an epoch.
@@ -86,7 +85,7 @@ def ingest_document(job: JobTracker, document: Document, former: list[str]) -> N
     components = Components(graph=graph)
     if former:
         _adopt(job, document, components, former)
-    content = read_document(job, document, partial(_open, document), components.describer)
+    content = read_document(job, document, partial(open_stored, document), components.describer)
     ChunkStream(job, document, components).run(content)
     patiently(job, lambda: publish(job, document))
 
@@ -103,10 +102,3 @@ def _adopt(job: JobTracker, document: Document, components: Components, former: 
         qdrant_writes=chunks,
     )
     adopted(former)
-
-
-def _open(document: Document) -> BinaryIO:
-    try:
-        return cast("BinaryIO", document.file.open("rb"))
-    except FileNotFoundError as error:
-        raise StoredFileMissing(document.name) from error

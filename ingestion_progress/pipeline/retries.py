@@ -14,13 +14,19 @@ from tenacity import (
 )
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
-from ingestion_progress.pipeline.exceptions import VectorStoreBusy
+from ingestion_progress.pipeline.exceptions import StorageUnavailable, VectorStoreBusy
 from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 from ingestion_progress.tracker import JobTracker
 
 Result = TypeVar("Result")
 
-PASSING = (*DATABASE_UNAVAILABLE, ProgressUnavailable, VectorStoreBusy, ConnectionError)
+PASSING = (
+    *DATABASE_UNAVAILABLE,
+    ProgressUnavailable,
+    VectorStoreBusy,
+    StorageUnavailable,
+    ConnectionError,
+)
 # After this the attempt ends, and the next one continues.
 PATIENCE_SECONDS = 60.0
 

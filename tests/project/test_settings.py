@@ -19,8 +19,8 @@ from tests.support.live import ROOT
 
 EXAMPLE = (ROOT / ".env.example").read_text()
 GUIDE = (ROOT / "docs/settings.md").read_text()
-DOCUMENTED = set(re.findall(r"^### ([A-Z_]+)$", GUIDE, re.MULTILINE))
-EXAMPLES = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+DOCUMENTED = set(re.findall(r"^### ([A-Z0-9_]+)$", GUIDE, re.MULTILINE))
+EXAMPLES = dict(re.findall(r"^# ([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE))
 
 SHOW = """
 import json

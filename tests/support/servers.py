@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,8 @@ class Redis:
 
 def require_redis() -> None:
     """Skips the test where Redis is not installed; under CI it fails."""
+    import pytest  # the benchmarks use this module without it
+
     if not shutil.which("redis-server"):
         missing = "needs redis-server; scripts/test installs it where it may"
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(missing)

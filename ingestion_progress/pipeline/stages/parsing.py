@@ -39,7 +39,7 @@ def read_document(
     with job.stage("parsing", unit="pages") as parsing:
         store = PageStore(job.job_id, document.sha256)
         stored = patiently(job, store.load)
-        with closing(open_file()) as file:
+        with closing(patiently(job, open_file)) as file:
             source = parser_for(document.media_type).open(file, document.name)
             parsing.set(total=len(source))
             pages = _read_pages(job, source, document.name, store, stored)

@@ -10,6 +10,7 @@ from typing import IO, Any, BinaryIO, cast
 
 from django.apps import apps
 from django.core.files import File
+from django.core.files.storage import Storage
 from django.db import router, transaction
 from django.utils.module_loading import import_string
 
@@ -88,8 +89,7 @@ def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
     document.media_type = media_type_of(cast("BinaryIO", spool), name).value
     document.sha256 = digest.hexdigest()
     spool.seek(0)
-    with _storage_errors(name):
-        _save(document, spool)
+    _save(document, spool)
 
 
 def _save(document: Document, spool: IO[bytes]) -> None:
@@ -98,9 +98,19 @@ def _save(document: Document, spool: IO[bytes]) -> None:
     path = document.file.field.generate_filename(document, document.name)  # a random name
     try:
         document.file = storage.save(path, File(spool))
-    except BaseException:
-        storage.delete(path)
+    except BaseException as error:
+        _delete_quietly(storage, path)
+        if isinstance(error, Exception):  # each storage has errors of its own
+            raise _not_stored(document.name, error) from error
         raise
+
+
+def _delete_quietly(storage: Storage, path: str) -> None:
+    """What is left is found by `manage.py orphaned_uploads`."""
+    try:
+        storage.delete(path)
+    except Exception:
+        logger.exception("upload_left_behind", extra={"path": path})
 
 
 def _store(document: Document, queue: Callable[..., Job], *, is_enqueued: bool) -> Job:
@@ -123,7 +133,7 @@ def _store(document: Document, queue: Callable[..., Job], *, is_enqueued: bool) 
     except BaseException:
         if not version.is_committed:
             # The rollback removes the row, but not the file.
-            document.file.delete(save=False)
+            _delete_quietly(document.file.storage, document.file.name or "")
         raise
     logger.info("document_received", extra={"job_id": job.pk, "document_id": document.pk})
     return job
@@ -135,8 +145,13 @@ def _storage_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        logger.exception("document_not_stored")
-        raise DocumentNotStored(f"“{name}” could not be stored. {reason_of(error)}") from error
+        raise _not_stored(name, error) from error
+
+
+def _not_stored(name: str, error: Exception) -> DocumentNotStored:
+    logger.error("document_not_stored", exc_info=error)
+    reason = reason_of(error) if isinstance(error, OSError) else "The storage of uploads failed."
+    return DocumentNotStored(f"“{name}” could not be stored. {reason}")
 
 
 def _queue_task(job_id: str, version: DocumentVersion, using: str) -> None:
