@@ -18,7 +18,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import DocumentBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
-from ingestion_progress.pipeline.stores.pages import delete_pages_of_ended_jobs
+from ingestion_progress.pipeline.stores.results import delete_results_of_ended_jobs
 from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from ingestion_progress.tracker import JobTracker
 
@@ -76,7 +76,7 @@ def settle(document_id: str, job_id: str, epoch: str) -> None:
             _discard(edition or Edition(document_id=document_id, epoch=epoch))
         elif not Job.objects.active().filter(pk=job_id).exists():
             discard_abandoned(mine)
-        delete_pages_of_ended_jobs()
+        delete_results_of_ended_jobs()
 
 
 def discard_abandoned(found: QuerySet[Edition] | None = None) -> None:

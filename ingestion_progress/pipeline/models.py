@@ -90,11 +90,33 @@ class ParsedPage(models.Model):
     version = models.CharField(max_length=64, help_text="SHA-256 of the document.")
     index = models.PositiveIntegerField(help_text="From 0.")
     content = models.TextField(help_text="A `Page` as JSON.")
+    page_count = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Of the whole document; 0 if an older version wrote it."
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
                 fields=["job_id", "version", "index"], name="pipeline_parsed_page_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id} {self.index}"
+
+
+class ImageDescription(models.Model):
+    """The description of a picture by a running job: kept until the job ends."""
+
+    job_id = models.CharField(max_length=MAX_NAME_LENGTH)
+    version = models.CharField(max_length=64, help_text="SHA-256 of the document.")
+    index = models.PositiveIntegerField(help_text="The number of the picture, from 1.")
+    content = models.TextField(help_text="The text as JSON.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["job_id", "version", "index"], name="pipeline_image_description_once"
             )
         ]
 

@@ -14,13 +14,22 @@ from ingestion_progress.models import Job
 from ingestion_progress.pipeline import chunk_stream, editions, ingestion
 from ingestion_progress.pipeline.exceptions import DocumentBusy, EditionMissing
 from ingestion_progress.pipeline.ingestion import ingest
-from ingestion_progress.pipeline.models import Document, Edition, Entity, ParsedPage
-from ingestion_progress.pipeline.stages import Chunk, Extraction
+from ingestion_progress.pipeline.models import (
+    Document,
+    Edition,
+    Entity,
+    ImageDescription,
+    ParsedPage,
+)
+from ingestion_progress.pipeline.stages import Chunk, Extraction, Parser
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
+from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsers import pdf as pdf_module
-from ingestion_progress.pipeline.stores import pages as pages_module
+from ingestion_progress.pipeline.stores import results as results_module
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.stores.vectors import QdrantStore
+from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import request_cancellation, track
 from tests.pipeline.test_ingestion import (
@@ -75,6 +84,7 @@ def finished(job: Job) -> Job:
     assert job.status == "succeeded"
     assert_counts_are_what_is_stored(job)
     assert (Edition.objects.count(), ParsedPage.objects.count()) == (1, 0)
+    assert ImageDescription.objects.count() == 0
     return job
 
 
@@ -98,7 +108,7 @@ def test_next_attempt_continues_and_stores_each_chunk_once(stopping: type[Stoppi
 
 
 def test_parsed_pages_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(pages_module, "WRITE_SECONDS", 0.0)
+    monkeypatch.setattr(results_module, "WRITE_SECONDS", 0.0)
     parsed: Counter[int] = Counter()
     read = pdf_module.PdfPages.__getitem__
 
@@ -117,18 +127,115 @@ def test_parsed_pages_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch):
     stopped(job)
     assert (stages(job)["parsing"][1], ParsedPage.objects.count()) == (2, 2)
     written: list[int] = []
-    add = pages_module.PageStore.add
+    add = results_module.PageStore.add
 
     def record(self, index, page):
         written.append(index)
         return add(self, index, page)
 
-    monkeypatch.setattr(pages_module.PageStore, "add", record)
+    monkeypatch.setattr(results_module.PageStore, "add", record)
     finished(job)
     assert written == [2, 3]
     assert stages(job)["parsing"] == ("completed", 4, 4, 0)
     assert [parsed[index] for index in range(4)] == [1] * 4
     assert job.total_images == stages(job)["vlm"][1] == job.total_chunks == 4
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each picture was described."""
+    described: Counter[str] = Counter()
+    describe = MetadataDescriber.describe
+
+    def counted(self, picture):
+        described[picture.key] += 1
+        return describe(self, picture)
+
+    monkeypatch.setattr(MetadataDescriber, "describe", counted)
+    return described
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often a parser has opened each document."""
+    opened: Counter[str] = Counter()
+
+    def count_calls(parser: type[Parser]) -> None:
+        open_document = parser.open
+
+        def counted(self, file, name):
+            opened[name] += 1
+            return open_document(self, file, name)
+
+        monkeypatch.setattr(parser, "open", counted)
+
+    for media_type in MediaType:
+        count_calls(type(parser_for(media_type)))
+    return opened
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "borg-data-structures.html",
+        "mkdocs-getting-started.docx",
+        "redis-readme.md",
+        "rst2pdf-manual.txt",
+    ],
+)
+def test_documents_of_all_formats_are_parsed_and_their_pictures_described_once(
+    stopping: type[Stopping], described, opened, name
+):
+    job = queued(EXAMPLES / name)
+    stopped(job)
+    assert ParsedPage.objects.count() == stages(job)["parsing"][2] > 0
+    assert ImageDescription.objects.count() == len(described)
+    stopping.limit = 100_000
+    finished(job)
+    assert opened == {name: 1}
+    assert set(described.values()) <= {1}
+    assert len(described) == job.total_images
+    assert set(stopping.embedded.values()) == {1}
+
+
+def test_pictures_that_are_described_are_not_described_again(
+    monkeypatch: pytest.MonkeyPatch, described, opened
+):
+    monkeypatch.setattr(results_module, "WRITE_SECONDS", 0.0)
+    describe = MetadataDescriber.describe
+
+    def stops(self, picture):
+        if len(described) == 2:
+            raise SystemExit("The worker was stopped.")
+        return describe(self, picture)
+
+    images = b"".join(b"<img src=%d.png alt='Bee %d'>" % (number, number) for number in range(5))
+    job = queued(b"<p>Bees make honey.</p>" + images, "a.html")
+    with monkeypatch.context() as patch:
+        patch.setattr(MetadataDescriber, "describe", stops)
+        stopped(job)
+    assert (stages(job)["vlm"][1], ImageDescription.objects.count()) == (2, 2)
+    finished(job)
+    assert described == dict.fromkeys([f"i-{number}" for number in range(1, 6)], 1)
+    assert opened == {"a.html": 1}
+    assert stages(job)["vlm"] == ("completed", 5, 5, 0)
+
+
+def test_pages_beyond_the_limit_are_parsed_again(
+    stopping: type[Stopping], monkeypatch: pytest.MonkeyPatch, opened
+):
+    text = "\f".join(
+        " ".join(f"Bee {page}.{number} makes honey." for number in range(50)) for page in range(10)
+    )
+    monkeypatch.setattr(results_module, "MAX_CHARACTERS", 5000)
+    job = queued(text.encode(), "a.txt")
+    stopped(job)
+    assert 0 < ParsedPage.objects.count() < 10
+    assert stages(job)["parsing"][1:] == (10, 10, 0)
+    stopping.limit = 100_000
+    finished(job)
+    assert opened == {"a.txt": 2}
+    assert set(stopping.embedded.values()) == {1}
 
 
 def test_retry_of_a_failed_job_begins_again_because_its_edition_is_deleted(
@@ -211,7 +318,7 @@ def test_worker_discards_editions_of_jobs_that_are_not_tried_again(stopping: typ
     assert QdrantStore().count(job.document_id) == 10  # the next attempt continues with them
     request_cancellation(job.pk)
     editions.discard_abandoned()
-    pages_module.delete_pages_of_ended_jobs()
+    results_module.delete_results_of_ended_jobs()
     assert QdrantStore().count(job.document_id) == Entity.objects.count() == 0
     assert (Edition.objects.count(), ParsedPage.objects.count()) == (0, 0)
 

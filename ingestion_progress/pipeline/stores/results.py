@@ -1,0 +1,123 @@
+"""Parsed pages and descriptions of pictures of a running job, so that its next attempt need not
+make them again.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from django.db import router
+from django.db.models import QuerySet
+
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline.models import ImageDescription, ParsedPage
+from ingestion_progress.pipeline.stages import Page, Picture
+
+Result = TypeVar("Result")
+Model: TypeAlias = type[ParsedPage] | type[ImageDescription]
+
+WRITE_SECONDS = 0.5
+# Of one job and stage. The next attempt makes what exceeds it again.
+MAX_CHARACTERS = 100_000_000
+
+
+class ResultStore(Generic[Result]):
+    """Results of one stage of one job, for one version of its document."""
+
+    model: ClassVar[Model]
+
+    def __init__(self, job_id: str, version: str) -> None:
+        self._job_id, self._version = job_id, version
+        self._characters = 0
+        self._unwritten: dict[int, str | None] = {}
+        self._written_at = time.monotonic()
+
+    def load(self) -> dict[int, Result]:
+        """By index."""
+        rows = stored(self.model).filter(job_id=self._job_id, version=self._version)
+        contents = dict(rows.values_list("index", "content"))
+        self._characters = sum(map(len, contents.values()))
+        return {index: self.decoded(content) for index, content in contents.items()}
+
+    def add(self, index: int, result: Result) -> bool:
+        """Returns whether it is time to write."""
+        content = self.encoded(result)
+        has_room = self._characters + len(content) <= MAX_CHARACTERS
+        self._characters += len(content) if has_room else 0
+        self._unwritten[index] = content if has_room else None
+        return time.monotonic() > self._written_at + WRITE_SECONDS
+
+    def write(self, on_written: Callable[[int], object]) -> None:
+        """Stores what was added, and calls `on_written` with each index."""
+        stored(self.model).bulk_create(
+            (
+                self.row(job_id=self._job_id, version=self._version, index=index, content=content)
+                for index, content in self._unwritten.items()
+                if content is not None
+            ),
+            ignore_conflicts=True,
+        )
+        for index in self._unwritten:
+            on_written(index)
+        self._unwritten = {}
+        self._written_at = time.monotonic()
+
+    def row(self, **fields: Any) -> Any:
+        return self.model(**fields)
+
+    def encoded(self, result: Result) -> str:
+        raise NotImplementedError
+
+    def decoded(self, content: str) -> Result:
+        raise NotImplementedError
+
+
+class PageStore(ResultStore[Page]):
+    """Pages by index, from 0."""
+
+    model = ParsedPage
+    page_count = 0
+    """Of the whole document; 0 while it is unknown."""
+
+    def load(self) -> dict[int, Page]:
+        pages = super().load()
+        rows = stored(ParsedPage).filter(job_id=self._job_id, version=self._version)
+        self.page_count = rows.values_list("page_count", flat=True).first() or 0
+        return pages
+
+    def row(self, **fields: Any) -> ParsedPage:
+        return ParsedPage(page_count=self.page_count, **fields)
+
+    def encoded(self, result: Page) -> str:
+        return json.dumps(asdict(result))
+
+    def decoded(self, content: str) -> Page:
+        fields = json.loads(content)
+        pictures = tuple(Picture(**picture) for picture in fields.pop("pictures"))
+        return Page(pictures=pictures, warnings=tuple(fields.pop("warnings")), **fields)
+
+
+class DescriptionStore(ResultStore[str]):
+    """Descriptions by number of the picture, from 1."""
+
+    model = ImageDescription
+
+    def encoded(self, result: str) -> str:
+        return json.dumps(result)  # the database may refuse characters of a broken document
+
+    def decoded(self, content: str) -> str:
+        return str(json.loads(content))
+
+
+def stored(model: Model) -> QuerySet[Any]:
+    return QuerySet(model, using=router.db_for_write(model))
+
+
+def delete_results_of_ended_jobs() -> None:
+    for model in (ParsedPage, ImageDescription):
+        ids = set(stored(model).values_list("job_id", flat=True).distinct())
+        if ids:
+            ids -= set(Job.objects.active().filter(pk__in=ids).values_list("pk", flat=True))
+            stored(model).filter(job_id__in=ids).delete()
