@@ -1,4 +1,4 @@
-"""The models: jobs with stages, workers, attempts, log and errors; quotas; revoked tokens."""
+"""The models: jobs with stages, workers, attempts, samples, log, errors; quotas; revocations."""
 
 from ingestion_progress.concurrency.compat.django import rows_by
 from ingestion_progress.models.attempts import Checkpoint, JobAttempt, RescueWatch
@@ -8,11 +8,12 @@ from ingestion_progress.models.ids import clean_batch, clean_job_id, new_epoch, 
 from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.quotas import QuotaCount
 from ingestion_progress.models.revocations import TokenRevocation
+from ingestion_progress.models.samples import JobSamples
 from ingestion_progress.models.stages import Stage
 from ingestion_progress.models.workers import Worker
 
 __all__ = [
-    "Checkpoint", "Job", "JobAttempt", "JobError", "JobEvent", "QuotaCount", "RescueWatch", "Stage",
-    "TokenRevocation", "Worker",
+    "Checkpoint", "Job", "JobAttempt", "JobError", "JobEvent", "JobSamples", "QuotaCount",
+    "RescueWatch", "Stage", "TokenRevocation", "Worker",
     "clean_batch", "clean_job_id", "new_epoch", "new_job_id", "rows_by",
 ]  # fmt: skip

@@ -40,9 +40,9 @@ def prunable_jobs(
 def prune_jobs(found: JobQuerySet, *, with_documents: bool = False) -> Iterator[int]:
     """Deletes the jobs, the oldest first; yields the number of each transaction.
 
-    With log, stages, workers, attempts, checkpoints and errors, and with the results of their
-    tasks. `with_documents`: also with documents to which no other job refers, and what was made of
-    them. A job that somebody else has locked stays. May be stopped at any time.
+    With log, stages, workers, attempts, checkpoints, samples and errors, and with the results of
+    their tasks. `with_documents`: also with documents to which no other job refers, and what was
+    made of them. A job that somebody else has locked stays. May be stopped at any time.
     """
     while deleted := _prune_chunk(found, with_documents=with_documents):
         yield deleted

@@ -57,7 +57,7 @@ def finish_attempt(
     """
     with progress_transaction():
         job = locked_attempt(attempt)
-        write_locked(job, changes)
+        write_locked(job, changes, is_last=True)
         end_locked_job(job, status, error)
         return WriteResult.of(job, stages_of(job))
 
@@ -71,7 +71,7 @@ def hand_back_attempt(
     """
     with progress_transaction():
         job = locked_attempt(attempt)
-        write_locked(job, changes)
+        write_locked(job, changes, is_last=True)
         if job.is_finished:
             raise InvalidTransition(f"Job {job.pk}", job.status, "be handed back")
         follow_up(job, ending, reason)

@@ -35,7 +35,8 @@ from ingestion_progress.tracker.database import (
 from ingestion_progress.tracker.endings import NO_HEARTBEAT, end_locked_job, record_endings
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
-from ingestion_progress.tracker.sql import notify_on_commit, write_milestone
+from ingestion_progress.tracker.samples import write_first_sample
+from ingestion_progress.tracker.sql import notify_on_commit, stages_of, write_milestone
 
 
 def queue_job(
@@ -98,6 +99,7 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
             raise JobCancelled(job.pk)
         else:
             raise JobExists(job.pk, job.status)
+        write_first_sample(job, stages_of(job))
         message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
         write_milestone(job, message)
         notify_on_commit(job.pk)

@@ -157,10 +157,13 @@ def stages_of(job: Job) -> list[Stage]:
     return list(rows_of(Stage, job).order_by("position"))
 
 
-def write_locked(job: Job, changes: JobChanges) -> Sequence[Stage]:
-    """Applies changes to a locked job. Returns its stages after them, in order."""
+def write_locked(job: Job, changes: JobChanges, *, is_last: bool = False) -> Sequence[Stage]:
+    """Applies changes to a locked job. Returns its stages after them, in order.
+
+    `is_last`: the attempt ends, so a sample is due.
+    """
     writes = JobWrites([job])
-    stages = writes.apply(job, changes)
+    stages = writes.apply(job, changes, is_last=is_last)
     writes.save()
     _notify_of(job)
     return stages

@@ -27,6 +27,7 @@ from ingestion_progress.tracker.database import rows, rows_of, upsert
 from ingestion_progress.tracker.error_groups import changed_groups, upsert_errors
 from ingestion_progress.tracker.keys import MAX_KEY_RANGES, MAX_TEXT_KEYS
 from ingestion_progress.tracker.plan import clean_text
+from ingestion_progress.tracker.samples import SampleWrites
 
 KEYS_FORGOTTEN = (
     f"More keys than are remembered ({MAX_TEXT_KEYS:,} texts, {MAX_KEY_RANGES:,} ranges of "
@@ -69,6 +70,7 @@ class JobWrites:
         self._events: list[JobEvent] = []
         self._errors: dict[tuple[str, str], JobError] = {}
         self._changed_checkpoints: dict[tuple[str, str], Checkpoint] = {}
+        self._samples = SampleWrites()
         self._stages_of: defaultdict[str, list[Stage]] = defaultdict(list)
         for stage in rows(Stage).filter(job__in=self._ids).order_by("position"):
             self._stages_of[stage.job_id].append(stage)
@@ -85,8 +87,8 @@ class JobWrites:
         stored = rows(Checkpoint).filter(job__in=self._ids).order_by()
         return {(each.job_id, each.stage): each for each in stored}
 
-    def apply(self, job: Job, changes: JobChanges) -> Sequence[Stage]:
-        """Returns the stages of the job after them, in order.
+    def apply(self, job: Job, changes: JobChanges, *, is_last: bool = False) -> Sequence[Stage]:
+        """Returns the stages of the job after them, in order. `is_last`: the attempt ends.
 
         After the end of the job only lines of the log are written, which no stream shows.
         """
@@ -106,7 +108,9 @@ class JobWrites:
         if errors := changes.errors.values():
             for group in changed_groups(job, self._stored_errors[job.pk], errors):
                 self._errors[job.pk, group.digest] = group
+        before = job.updated_at
         _apply_to_job(job, stages, changes, database_now())
+        self._samples.add(job, stages, before=before, is_last=is_last)
         return stages
 
     def save(self) -> None:
@@ -117,6 +121,7 @@ class JobWrites:
         upsert(Worker, workers, by=["job", "number"], columns=WORKER_COLUMNS)
         upsert_errors(self._errors.values())
         rows(JobEvent).bulk_create(self._events)
+        self._samples.save()
         upsert(Job, self._jobs.values(), by=["id"], columns=JOB_COLUMNS)
 
     def _log(self, job: Job, changes: JobChanges) -> None:

@@ -110,6 +110,7 @@ class TestDocument:
             "GET /api/v1/admin/ingestion/jobs/{job_id}/errors",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/events",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/progress",
+            "GET /api/v1/admin/ingestion/jobs/{job_id}/samples",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/snapshot",
             "GET /api/v1/admin/ingestion/progress",
             "GET /api/v1/search",

@@ -1,0 +1,89 @@
+"""Samples of the counts of running attempts: few, and thinned as the attempt goes on.
+
+Time is divided into equal intervals, which double in length whenever there would be too many. Of
+each interval the last sample is kept. So when a sample is due follows from the time alone, and a
+flush between two samples costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from ingestion_progress.models import Job, JobSamples, Stage
+from ingestion_progress.models.samples import MAX_SAMPLES
+from ingestion_progress.tracker.database import rows, upsert
+
+FIRST_INTERVAL_MS = 500
+# Of one attempt: with many stages there are fewer samples.
+MAX_NUMBERS = 8000
+
+
+def interval_ms(elapsed_ms: int, stages: int) -> int:
+    """The interval after this time: with it there are at most MAX_SAMPLES."""
+    most = max(1, min(MAX_SAMPLES, MAX_NUMBERS // (2 * max(1, stages))))
+    interval = FIRST_INTERVAL_MS
+    while elapsed_ms // interval >= most:
+        interval *= 2
+    return interval
+
+
+def is_due(before_ms: int, now_ms: int, stages: int) -> bool:
+    """Has an interval ended between two writes?"""
+    interval = interval_ms(now_ms, stages)
+    return now_ms // interval > before_ms // interval
+
+
+def thinned(samples: Sequence[list[Any]], stages: int) -> list[list[Any]]:
+    """The last sample of each interval."""
+    interval = interval_ms(samples[-1][0], stages)
+    return list({sample[0] // interval: sample for sample in samples}.values())
+
+
+def sample_of(job: Job, stages: Sequence[Stage], now: datetime) -> list[Any]:
+    processed, totals = ([getattr(s, name) for s in stages] for name in ("processed", "total"))
+    return [elapsed_ms(job, now), round(job.reached_percent, 1), processed, totals]
+
+
+def elapsed_ms(job: Job, now: datetime) -> int:
+    """Since the start of the attempt; 0 before it."""
+    started_at = job.started_at or now
+    return max(0, round((now - started_at).total_seconds() * 1000))
+
+
+def write_first_sample(job: Job, stages: Sequence[Stage]) -> None:
+    """At the start of an attempt: what earlier attempts have done, if anything."""
+    _save([_new(job, stages, [sample_of(job, stages, job.updated_at)])])
+
+
+class SampleWrites:
+    """The samples that one transaction adds: one query and one statement, or none."""
+
+    def __init__(self) -> None:
+        self._added: list[JobSamples] = []
+
+    def add(self, job: Job, stages: Sequence[Stage], *, before: datetime, is_last: bool) -> None:
+        """Adds a sample if it is due, or the last one; `before`: the time of the last write."""
+        before_ms, now_ms = elapsed_ms(job, before), elapsed_ms(job, job.updated_at)
+        if job.started_at and (is_last or is_due(before_ms, now_ms, len(stages))):
+            self._added.append(_new(job, stages, [sample_of(job, stages, job.updated_at)]))
+
+    def save(self) -> None:
+        if not self._added:
+            return
+        stored = rows(JobSamples).filter(job__in=[each.job_id for each in self._added])
+        found = {(each.job_id, each.attempt): each.samples for each in stored}
+        for each in self._added:
+            former = found.get((each.job_id, each.attempt), [])
+            each.samples = thinned([*former, *each.samples], len(each.stages))
+        _save(self._added)
+
+
+def _new(job: Job, stages: Sequence[Stage], samples: list[list[Any]]) -> JobSamples:
+    names = [stage.name for stage in stages]
+    return JobSamples(job=job, attempt=job.attempt, stages=names, samples=samples)
+
+
+def _save(samples: Sequence[JobSamples]) -> None:
+    upsert(JobSamples, samples, by=["job", "attempt"], columns=["stages", "samples"])
