@@ -20,8 +20,9 @@ from ingestion_progress.pipeline.stages.embedding import Bm25Embedder, Embedder
 from ingestion_progress.pipeline.stages.extraction import Extractor, KeyphraseExtractor
 from ingestion_progress.pipeline.stages.image_description import ImageDescriber, MetadataDescriber
 from ingestion_progress.pipeline.stages.parsing import ParsedDocument
+from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.graph import GraphStore
-from ingestion_progress.pipeline.stores.vectors import QdrantStore, VectorStore
+from ingestion_progress.pipeline.stores.vectors import VectorStore
 from ingestion_progress.pipeline.thread_pool import Stop, ThreadPool
 from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
 
@@ -44,7 +45,7 @@ class Components:
     embedder: Embedder = field(default_factory=Bm25Embedder)
     extractor: Callable[[], Extractor] = KeyphraseExtractor
     """Called once in each worker thread."""
-    vectors: VectorStore = field(default_factory=QdrantStore)
+    vectors: VectorStore = field(default_factory=vector_store)
     graph: GraphStore
 
 

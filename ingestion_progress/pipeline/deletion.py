@@ -8,6 +8,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.exceptions import DocumentBusy, DocumentNotFound
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stores import vector_store
 
 
 def delete_document(document_id: str) -> None:
@@ -29,9 +30,6 @@ def delete_unused_document(document_id: str, job_ids: Collection[str] = ()) -> b
 
 
 def _delete(document_id: str, *, unless: JobQuerySet) -> None:
-    # Importing Qdrant's client takes longer than the rest of a web process.
-    from ingestion_progress.pipeline.stores.vectors import QdrantStore
-
     using = router.db_for_write(Document)
     with transaction.atomic(using=using):
         rows = Document.objects.using(using).filter(pk=document_id)
@@ -43,7 +41,7 @@ def _delete(document_id: str, *, unless: JobQuerySet) -> None:
         if job is not None:
             raise DocumentBusy(document.name, job.pk)
         # First, because it can be repeated if the rest is rolled back.
-        QdrantStore().discard(document_id)
+        vector_store().discard(document_id)
         document.delete(using=using)
     for version in [*document.replaced, {"file": document.file.name}]:
         document.file.storage.delete(version["file"])

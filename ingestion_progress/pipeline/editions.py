@@ -18,8 +18,8 @@ from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import DocumentBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
+from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.results import delete_results_of_ended_jobs
-from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from ingestion_progress.tracker import JobTracker
 
 logger = logging.getLogger("ingestion_progress.pipeline")
@@ -95,7 +95,7 @@ def discard_abandoned(found: QuerySet[Edition] | None = None) -> None:
 
 def _is_published_now(edition: Edition) -> bool:
     """An edition without chunks does not replace the published one."""
-    if not QdrantStore().count(edition.document_id, edition.epoch):
+    if not vector_store().count(edition.document_id, edition.epoch):
         return False
     try:
         _publish(edition.document_id, edition.job_id, edition.epoch)
@@ -150,7 +150,7 @@ def _discard(edition: Edition) -> None:
         for model in (Relation, Entity):
             rows: QuerySet[Any] = QuerySet(model, using=_using())
             rows.filter(document_id=edition.document_id, epoch=edition.epoch).delete()
-    QdrantStore().discard(edition.document_id, edition.epoch)
+    vector_store().discard(edition.document_id, edition.epoch)
     editions().filter(pk=edition.pk).delete()  # last, because it hides the rest
 
 

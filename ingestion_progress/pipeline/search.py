@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from ingestion_progress.api.errors import error_responses
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.models import Document, Edition, Entity
+from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.graph import MentionedInAny
 
 MAX_LIMIT = 100
@@ -48,13 +49,12 @@ class SearchHit(BaseModel):
 
 def search(query: str, *, limit: int = 10) -> list[SearchHit]:
     """At most `limit` chunks (1 to 100), the best first. Raises VectorStoreUnavailable."""
-    # Importing Qdrant's client takes longer than the rest of a web process.
+    # Its words and stemmers are loaded with the first search.
     from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
-    from ingestion_progress.pipeline.stores.vectors import QdrantStore
 
     vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
-    matches = QdrantStore().search(
+    matches = vector_store().search(
         vector, max(1, min(limit, MAX_LIMIT)), hidden=hidden.values_list("document_id", "epoch")
     )
     payloads = _published([(match.payload or {}, match.score) for match in matches])

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import gc
 import sqlite3
+import subprocess
 import sys
 import textwrap
 import threading
@@ -22,7 +23,7 @@ from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stores import vectors
 from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from tests.support.documents import storage  # noqa: F401
-from tests.support.live import live_project
+from tests.support.live import ROOT, live_project
 
 pytestmark = pytest.mark.usefixtures("storage")
 
@@ -33,6 +34,19 @@ def pairs(*texts: str):
         (Chunk(key=f"c-{n}", text=text, page=n), embedder.embed(text))
         for n, text in enumerate(texts, start=1)
     ]
+
+
+def test_web_process_starts_without_qdrants_client():
+    """Its import takes longer than everything else."""
+    source = """
+import sys
+from progress_project.asgi import application
+from django.urls import get_resolver
+assert get_resolver().url_patterns
+assert "ingestion_progress.pipeline.editions" in sys.modules
+assert "qdrant_client" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", source], cwd=ROOT, timeout=60, check=True)
 
 
 def write(document_id: str, chunks, epoch: str = "epoch") -> int:
