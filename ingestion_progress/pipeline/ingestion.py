@@ -16,6 +16,7 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
+from ingestion_progress.pipeline.stages import chunk_number
 from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
@@ -93,8 +94,12 @@ def ingest_document(job: JobTracker, document: Document, former: list[str]) -> N
 def _adopt(job: JobTracker, document: Document, components: Components, former: list[str]) -> None:
     """Adopts the editions of earlier attempts, and counts what they contain."""
     rows = patiently(job, lambda: components.graph.adopt(former))
-    vectors = components.vectors
-    chunks = patiently(job, lambda: vectors.adopt(document.pk, job.epoch, former))
+    embedding, vectors = job.stage("embedding"), components.vectors
+
+    def is_done(chunk: str) -> bool:
+        return embedding.is_done(chunk_number(chunk))
+
+    chunks = patiently(job, lambda: vectors.adopt(document.pk, job.epoch, former, is_done))
     job.count(
         entities_total=rows.entities,
         relations_total=rows.relations,

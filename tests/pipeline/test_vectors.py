@@ -111,6 +111,15 @@ def test_editions_of_a_document_are_separate():
     assert {hit.payload["chunk"] for hit in ask("one two")} == {"c-1", "c-2"}
 
 
+def test_chunk_that_will_be_written_again_is_not_adopted():
+    """A process was killed after it stored the chunk and before it stored that it is done."""
+    write("d", pairs("one", "two"))
+    adopted = QdrantStore().adopt("d", "next", ["epoch"], lambda key: key == "c-1")
+    assert adopted == QdrantStore().count("d", "next") == 1
+    assert adopted + write("d", pairs("one", "two")[1:], epoch="next") == 2
+    assert QdrantStore().count("d", "next") == 2
+
+
 def test_chunks_of_before_there_were_editions_can_be_discarded():
     store = QdrantStore()
     write("d", pairs("one"))

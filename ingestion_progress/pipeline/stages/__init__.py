@@ -64,8 +64,12 @@ class Chunk:
     @property
     def number(self) -> int:
         """Its key in the stages: 17 for `c-17`, -3 for `i-3`."""
-        kind, _, number = self.key.partition("-")
-        return -int(number) if kind == "i" else int(number)
+        return chunk_number(self.key)
+
+
+def chunk_number(key: str) -> int:
+    kind, _, number = key.partition("-")
+    return -int(number) if kind == "i" else int(number)
 
 
 @dataclass(frozen=True)

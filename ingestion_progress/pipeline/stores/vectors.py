@@ -50,8 +50,14 @@ class VectorStore(Protocol):
     def write(self, document: Document, epoch: str, chunks: Sequence[EmbeddedChunk]) -> int:
         """Stores chunks of an edition, each once, and returns their number."""
 
-    def adopt(self, document_id: str, epoch: str, former: Sequence[str]) -> int:
-        """Copies the chunks of earlier editions into this one, and returns their number."""
+    def adopt(
+        self, document_id: str, epoch: str, former: Sequence[str], is_done: Callable[[str], bool]
+    ) -> int:
+        """Copies chunks of earlier editions into this one, and returns their number.
+
+        `is_done` takes the key of a chunk. The others will be written again, and are not copied, so
+        that each is counted once.
+        """
 
     def discard(self, document_id: str, epoch: str | None = None) -> None:
         """Deletes all chunks of an edition, or of the document."""
@@ -72,9 +78,16 @@ class QdrantStore:
             )
         return len(points)
 
-    def adopt(self, document_id: str, epoch: str, former: Sequence[str]) -> int:
+    def adopt(
+        self,
+        document_id: str,
+        epoch: str,
+        former: Sequence[str],
+        is_done: Callable[[str], bool] = lambda key: True,
+    ) -> int:
         for each in former:
-            self._call(partial(self._copy, document_id, each, epoch), WRITE_TIMEOUT_SECONDS)
+            copy = partial(self._copy, document_id, each, epoch, is_done)
+            self._call(copy, WRITE_TIMEOUT_SECONDS)
         return self.count(document_id, epoch) if former else 0
 
     def discard(self, document_id: str, epoch: str | None = None) -> None:
@@ -113,7 +126,14 @@ class QdrantStore:
             READ_TIMEOUT_SECONDS,
         )
 
-    def _copy(self, document_id: str, former: str, epoch: str, client: QdrantClient) -> None:
+    def _copy(
+        self,
+        document_id: str,
+        former: str,
+        epoch: str,
+        is_done: Callable[[str], bool],
+        client: QdrantClient,
+    ) -> None:
         offset = None
         while True:
             records, offset = client.scroll(
@@ -123,7 +143,8 @@ class QdrantStore:
                 offset=offset,
                 with_vectors=True,
             )
-            if points := [_copied(record, document_id, epoch) for record in records]:
+            done = [record for record in records if is_done((record.payload or {})["chunk"])]
+            if points := [_copied(record, document_id, epoch) for record in done]:
                 client.upsert(self._collection, points, wait=True)
             if offset is None:
                 return
