@@ -126,21 +126,35 @@ def check_wakeups(**kwargs: Any) -> Iterator[CheckMessage]:
 
 @register(Tags.security)
 def check_can_view(**kwargs: Any) -> Iterator[CheckMessage]:
-    if not conf.can_view:
-        return
+    if problem := _problem_with_rule(conf.can_view):
+        yield Error(
+            f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
+            hint="Name a function (request, job_id) -> bool, such as 'project.rules.can_view'.",
+            id="ingestion_progress.E003",
+        )
+
+
+@register(Tags.security)
+def check_visible_jobs(**kwargs: Any) -> Iterator[CheckMessage]:
+    if problem := _problem_with_rule(conf.visible_jobs):
+        yield Error(
+            f"INGESTION_PROGRESS_VISIBLE_JOBS is {conf.visible_jobs!r}, which {problem}.",
+            hint="Name a function (request) -> QuerySet of jobs, such as "
+            "'ingestion_progress.auth.visibility.own_jobs'.",
+            id="ingestion_progress.E007",
+        )
+
+
+def _problem_with_rule(path: str) -> str:
+    """Why the setting names no function that can be called; empty if it does, or is not set."""
+    if not path:
+        return ""
     try:
-        hook = import_string(conf.can_view)
+        hook = import_string(path)
     except Exception as error:  # noqa: BLE001  (importing runs the project's code)
-        problem = f"cannot be imported: {error}"
-    else:
-        if callable(hook) and not iscoroutinefunction(hook):
-            return
-        problem = "is not a synchronous function"
-    yield Error(
-        f"INGESTION_PROGRESS_CAN_VIEW is {conf.can_view!r}, which {problem}.",
-        hint="Name a function (request, job_id) -> bool, such as 'project.rules.can_view'.",
-        id="ingestion_progress.E003",
-    )
+        return f"cannot be imported: {error}"
+    is_function = callable(hook) and not iscoroutinefunction(hook)
+    return "" if is_function else "is not a synchronous function"
 
 
 @register(Tags.security)

@@ -70,6 +70,8 @@ class AppSettings:
     """
     can_view = Setting(str, "")
     """Dotted path of a `(request, job_id) -> bool` that replaces the view permission."""
+    visible_jobs = Setting(str, "")
+    """Dotted path of a `(request) -> QuerySet[Job]`: a viewer finds no other jobs."""
     token_algorithm = Setting(str, "HS256")
     """The only accepted signature algorithm of tokens."""
     token_key = Setting(str, "")

@@ -44,7 +44,7 @@ SESSION_OPTIONS = {
     "idle_in_transaction_session_timeout": "2min",
 }
 # Settings of the app that the project sets in code.
-DECIDED_IN_CODE = frozenset({"CAN_VIEW", "DATABASE", "TASK"})
+DECIDED_IN_CODE = frozenset({"CAN_VIEW", "DATABASE", "TASK", "VISIBLE_JOBS"})
 # `.env` may also set variables that boto3, Django, Python and the terminal read.
 READ_BY_OTHERS = ("AWS_", "DJANGO_", "PYTHON", "NO_COLOR", "FORCE_COLOR")
 

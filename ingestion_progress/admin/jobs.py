@@ -20,6 +20,7 @@ from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.filters import BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.admin.search import MAX_SEARCHED, FirstPages, found_jobs
+from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
@@ -107,7 +108,11 @@ class JobAdmin(JobModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         stages = Prefetch("stages", Stage.objects.order_by("position"))
-        return super().get_queryset(request).prefetch_related(stages)
+        jobs = super().get_queryset(request)
+        visible = permissions.visible_jobs(request, by_token=False)
+        if visible is not None:
+            jobs = jobs.filter(pk__in=visible.values("pk"))
+        return jobs.prefetch_related(stages)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Job], search_term: str

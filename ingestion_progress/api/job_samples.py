@@ -66,7 +66,7 @@ def get_job_samples(
     request: HttpRequest, job_id: str, query: Query[JobSamplesQuery]
 ) -> JobSamplesSchema:
     """Samples of the counts of one attempt, for a timeline, a throughput or a replay."""
-    job = job_or_404(job_id)
+    job = job_or_404(request, job_id)
     attempt = job.attempt if query.attempt is None else query.attempt
     stored = JobSamples.objects.filter(job=job, attempt=attempt).first()
     return JobSamplesSchema(

@@ -44,7 +44,7 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
 
     `total` counts all jobs that match `status`, `result`, `batch` and `owner`.
     """
-    jobs = Job.objects.order_by("-created_at", "id")
+    jobs = permissions.jobs_for(request).order_by("-created_at", "id")
     if query.owner:
         jobs = jobs.owned_by(permissions.chosen_user_id(request, query.owner))
     if query.batch:
@@ -75,7 +75,7 @@ def get_job(request: HttpRequest, job_id: str) -> JobDetailSchema:
 
     `progress` is the data of `pipeline_progress`, `state` that of `job_state`.
     """
-    return describe_job_in_detail(_snapshot(job_id), database_now())
+    return describe_job_in_detail(_snapshot(request, job_id), database_now())
 
 
 @router.get(
@@ -91,7 +91,7 @@ def get_snapshot(request: HttpRequest, job_id: str) -> HttpResponse:
     Send the `ETag` back in `If-None-Match`: without changes the response is an empty 304, at the
     cost of one small query. Elapsed time (`elapsed_ms`, `duration_ms`) does not change the ETag.
     """
-    job = job_or_404(job_id)
+    job = job_or_404(request, job_id)
     response = HttpResponse(content_type="application/json")
     # Weak: two bodies of one revision differ in their elapsed times.
     response["ETag"] = f'W/"{job.version}"'
@@ -118,7 +118,7 @@ def list_job_events(
     request: HttpRequest, job_id: str, query: Query[JobEventListQuery]
 ) -> JobEventListSchema:
     """The entries of the job's log, the oldest first."""
-    events = JobEvent.objects.filter(job=job_or_404(job_id)).order_by("id")
+    events = JobEvent.objects.filter(job=job_or_404(request, job_id)).order_by("id")
     if query.level:
         events = events.filter(level__in=query.level)
     return JobEventListSchema(
@@ -139,8 +139,8 @@ def list_job_events(
 )
 def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     """Asks a running job to stop at its next step. Cancels a queued job immediately."""
-    tracker.request_cancellation(_valid_id(job_id), by=permissions.user_name_of(request))
-    return Status(202, describe_job(_snapshot(job_id), database_now()))
+    tracker.request_cancellation(_found_id(request, job_id), by=permissions.user_name_of(request))
+    return Status(202, describe_job(_snapshot(request, job_id), database_now()))
 
 
 class RetryRequest(BaseModel):
@@ -177,8 +177,8 @@ def retry_job(
     The job keeps its id, log and URL. Its stream sends `next_attempt` until the attempt starts.
     """
     only = (wanted or RetryRequest()).only
-    recovery.retry_job(_valid_id(job_id), only=only, by=permissions.user_name_of(request))
-    return Status(202, describe_job(_snapshot(job_id), database_now()))
+    recovery.retry_job(_found_id(request, job_id), only=only, by=permissions.user_name_of(request))
+    return Status(202, describe_job(_snapshot(request, job_id), database_now()))
 
 
 @router.delete(
@@ -191,7 +191,7 @@ def retry_job(
 )
 def delete_job(request: HttpRequest, job_id: str) -> Status[None]:
     """Deletes the job's record and its log for good. Cancel a running job first."""
-    tracker.delete_job(_valid_id(job_id))
+    tracker.delete_job(_found_id(request, job_id))
     return Status(204, None)
 
 
@@ -203,13 +203,20 @@ def _valid_id(job_id: str) -> str:
         raise JobNotFound(job_id) from None
 
 
-def job_or_404(job_id: str) -> Job:
-    job = Job.objects.filter(pk=_valid_id(job_id)).first()
+def _found_id(request: HttpRequest, job_id: str) -> str:
+    """The id. Raises JobNotFound for an invalid one, and for a job that is hidden from the user."""
+    if permissions.is_hidden(request, _valid_id(job_id), by_token=False):
+        raise JobNotFound(job_id)
+    return job_id
+
+
+def job_or_404(request: HttpRequest, job_id: str) -> Job:
+    job = permissions.jobs_for(request).filter(pk=_valid_id(job_id)).first()
     if job is None:
         raise JobNotFound(job_id)
     return job
 
 
-def _snapshot(job_id: str) -> Snapshot:
-    job = job_or_404(job_id)
+def _snapshot(request: HttpRequest, job_id: str) -> Snapshot:
+    job = job_or_404(request, job_id)
     return load_snapshots([job])[job.id]

@@ -15,8 +15,11 @@ from django.utils.module_loading import import_string
 from django.views.decorators.debug import sensitive_variables
 
 from ingestion_progress.auth import revocations, tokens, users
+from ingestion_progress.auth.visibility import jobs_by_rule
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import AccessRefused, ErrorCode
+from ingestion_progress.models import Job
+from ingestion_progress.models.jobs import JobQuerySet
 
 CanView = Callable[[HttpRequest, str], bool]
 FindUser = Callable[[str], Any]
@@ -30,7 +33,7 @@ OWN = "me"
 
 def is_open() -> bool:
     """May everybody view every job? Then no request needs a check."""
-    return conf.is_public and not conf.can_view
+    return conf.is_public and not (conf.can_view or conf.visible_jobs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +82,49 @@ def grant_view_of_each(request: HttpRequest, job_ids: Iterable[str]) -> Grant:
     find_user = functools.cache(_find_user)
     grants = [grant_view(request, job_id, find_user=find_user) for job_id in job_ids]
     return grants[0]
+
+
+def visible_jobs(
+    request: HttpRequest, *, by_token: bool = True, find_user: FindUser | None = None
+) -> JobQuerySet | None:
+    """The jobs that exist for a request which may view jobs; None: all jobs.
+
+    As with CAN_VIEW, the rule gets the user who is logged in, or the one who issued the token. The
+    owner of the key has decided about a token without a user.
+    """
+    if not conf.visible_jobs:
+        return None
+    if by_token and presented_token(request):
+        if not (issuer_id := _grantor_of(request)):
+            return None
+        user = (find_user or _find_user)(issuer_id)
+    elif find_user is not None and (user_id := user_id_of(request)):
+        user = find_user(user_id)
+    else:
+        return jobs_by_rule(request)
+    return Job.objects.none() if user is None else jobs_by_rule(_as_user(request, user))
+
+
+def jobs_for(request: HttpRequest, *, by_token: bool = True) -> JobQuerySet:
+    """The jobs that exist for a request which may view jobs."""
+    found = visible_jobs(request, by_token=by_token)
+    return Job.objects.all() if found is None else found
+
+
+def is_hidden(request: HttpRequest, job_id: str, *, by_token: bool = True) -> bool:
+    """Does VISIBLE_JOBS leave this job out? `job_id` must be valid."""
+    found = visible_jobs(request, by_token=by_token)
+    return found is not None and not found.filter(pk=job_id).exists()
+
+
+def visible_jobs_again(requests: Iterable[HttpRequest]) -> list[JobQuerySet | None]:
+    """As `visible_jobs`, with users who are read again. A rule that raises shows nothing.
+
+    Raises Django's database errors.
+    """
+    each = list(requests)
+    found = users.read({user_id for request in each if (user_id := _grantor_of(request))})
+    return [_visible_again(request, found.get) for request in each]
 
 
 def may_start(request: HttpRequest, job_id: str = "") -> bool:
@@ -199,6 +245,16 @@ def _refusal(request: HttpRequest, job_id: str, find_user: FindUser) -> str:
         logger.exception("access_rule_failed", extra={"rule": conf.can_view})
         return ErrorCode.FORBIDDEN
     return ""
+
+
+def _visible_again(request: HttpRequest, find_user: FindUser) -> JobQuerySet | None:
+    try:
+        return visible_jobs(request, find_user=find_user)
+    except DatabaseFailure:
+        raise
+    except Exception:
+        logger.exception("access_rule_failed", extra={"rule": conf.visible_jobs})
+        return Job.objects.none()
 
 
 def _granted_by(

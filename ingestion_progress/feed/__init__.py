@@ -8,6 +8,8 @@ ending         why a stream ends
 watched_job    one job's newest state, its subscribers and its throttle
 active_jobs    the streams of all active jobs, and which ends were sent to them
 watched_jobs   both of them: what a read compares with, and who receives its results
+visible_jobs   what a rule of the project shows
+visibility     which jobs a rule of the project shows on each stream of active jobs
 queries        what changed in the database, encoded
 poller         the loop: reads what is due, publishes what has changed
 read_schedule  when the poller reads next, and which jobs
@@ -20,5 +22,9 @@ from ingestion_progress.feed.feed import Feed, get_feed
 from ingestion_progress.feed.selection import Selection
 from ingestion_progress.feed.sink import Sink
 from ingestion_progress.feed.subscription import Subscription
+from ingestion_progress.feed.visible_jobs import VisibleJobs
 
-__all__ = ["AlreadyCurrent", "EndReason", "Feed", "Selection", "Sink", "Subscription", "get_feed"]
+__all__ = [
+    "AlreadyCurrent", "EndReason", "Feed", "Selection", "Sink", "Subscription", "VisibleJobs",
+    "get_feed",
+]  # fmt: skip

@@ -1,6 +1,6 @@
 """The streams of all active jobs, and what was sent to them about jobs that are not active."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
@@ -9,6 +9,7 @@ from ingestion_progress.feed.job_state import JobState, NoState, State, cursor_a
 from ingestion_progress.feed.queries import LastSeen
 from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.feed.subscription import Subscription
+from ingestion_progress.feed.visibility import Visibility
 from ingestion_progress.feed.watched_job import including
 from ingestion_progress.wire.frames import Frame
 
@@ -48,7 +49,11 @@ class ActiveJobs:
 
     def __init__(self) -> None:
         self.subscribers: set[Subscription] = set()
-        """Streams that have their first states. Never replaced: watched jobs refer to this set."""
+        """Streams without a rule that have their first states. Never replaced: watched jobs refer
+        to this set.
+        """
+        self.by_rule = Visibility()
+        """The streams that a rule of the project restricts."""
         self.joining: set[Subscription] = set()
         """Streams that wait for the next scan."""
         self._sent: dict[str, State] = {}
@@ -69,10 +74,25 @@ class ActiveJobs:
         """The jobs that are not to be read now."""
         return frozenset(job_id for job_id, (_, until) in self._broken.items() if clock < until)
 
+    @property
+    def has_streams(self) -> bool:
+        return bool(self.subscribers or self.joining or self.by_rule)
+
+    def streams(self) -> set[Subscription]:
+        """All that are open or joining."""
+        return self.subscribers.union(self.joining, self.by_rule.members())
+
+    def join(self, subscription: Subscription) -> None:
+        """Adds a stream, which gets its first states with the next scan."""
+        self.joining.add(subscription)
+        if (visible := subscription.selection.visible) is not None:
+            self.by_rule.enter(subscription, visible)
+
     def leave(self, subscription: Subscription) -> None:
         self.subscribers.discard(subscription)
         self.joining.discard(subscription)
-        if not self.subscribers and not self.joining:
+        self.by_rule.leave(subscription)
+        if not self.has_streams:
             self._sent, self._broken, self._covered_at = {}, {}, None
 
     def scan(self, now: datetime, clock: float) -> Scan:
@@ -89,12 +109,18 @@ class ActiveJobs:
 
     def shows(self, batch: str) -> bool:
         """Does a stream of active jobs show exactly this batch (empty: all jobs)?"""
-        open_streams = chain(self.subscribers, self.joining)
-        return any(each.selection.batch == batch for each in open_streams)
+        return any(each.selection.batch == batch for each in self._unordered())
 
     def _batches(self) -> frozenset[str] | None:
-        batches = {each.selection.batch for each in chain(self.subscribers, self.joining)}
+        batches = {each.selection.batch for each in self._unordered()}
         return None if "" in batches or len(batches) > MAX_BATCHES_READ else frozenset(batches)
+
+    def _unordered(self) -> Iterator[Subscription]:
+        return chain(self.subscribers, self.joining, self.by_rule.members())
+
+    def ended_lately(self, job_id: str) -> State | None:
+        """The end of a job that was sent in the last minute."""
+        return self._sent.get(job_id)
 
     def job_active(self, job_id: str) -> None:
         """The job is active, perhaps again."""
@@ -134,8 +160,7 @@ class ActiveJobs:
         for subscription, since in scan.joining.items():
             if subscription not in self.joining:  # it was closed meanwhile
                 continue
-            self.joining.discard(subscription)
-            self.subscribers.add(subscription)
+            self._start(subscription)
             subscription.not_before = not_before
             late = {job_id: each for job_id, each in ended if since and each.active_until >= since}
             missed = _frames_for(subscription, late)
@@ -145,12 +170,22 @@ class ActiveJobs:
                 is_known = since is not None and not missed
                 subscription.end_idle(cursor_at(scan.now), is_known=is_known)
             subscription.set_ready()
-        for subscription in list(self.subscribers):
+        if not self.joining:  # they may show ends that are no longer read
+            self.by_rule.found(states.keys() | self._sent.keys())
+        for subscription in [*self.subscribers, *self.by_rule.subscribers()]:
             if _is_idle(subscription, states):
                 subscription.end_idle(cursor_at(scan.now), is_known=False)
 
+    def _start(self, subscription: Subscription) -> None:
+        self.joining.discard(subscription)
+        if subscription.selection.visible is None:
+            self.subscribers.add(subscription)
+        else:
+            self.by_rule.start(subscription)
+
     def _send(self, job_id: str, state: State) -> None:
-        for subscription in including(self.subscribers, state.batch):
+        streams = chain(self.subscribers, self.by_rule.showing(job_id))
+        for subscription in including(streams, state.batch):
             subscription.put(job_id, state.multi_frame)
 
 
@@ -159,13 +194,15 @@ def _active_until(item: tuple[str, State]) -> datetime:
 
 
 def _frames_for(subscription: Subscription, states: Mapping[str, State]) -> dict[str, Frame]:
-    includes = subscription.selection.includes
-    return {job_id: state.multi_frame for job_id, state in states.items() if includes(state.batch)}
+    shows = subscription.selection.shows
+    return {
+        job_id: state.multi_frame for job_id, state in states.items() if shows(job_id, state.batch)
+    }
 
 
 def _is_idle(subscription: Subscription, active: Mapping[str, State]) -> bool:
     """Is it a stream that ends once none of its jobs is active, and is none active?"""
     selection = subscription.selection
-    return selection.is_until_idle and not any(
-        selection.includes(state.batch) for state in active.values()
-    )
+    if not selection.is_until_idle or (selection.visible and selection.visible.is_behind):
+        return False
+    return not any(selection.shows(job_id, state.batch) for job_id, state in active.items())

@@ -21,6 +21,8 @@ from ingestion_progress.feed.shutdown import (
     start_task,
 )
 from ingestion_progress.feed.subscription import Subscription
+from ingestion_progress.feed.visibility_reader import VisibilityReader
+from ingestion_progress.feed.visible_jobs import VisibleJobs
 from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import clean_job_id
 from ingestion_progress.models.clock import database_now
@@ -47,6 +49,7 @@ class Feed:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
+        self._visibility: VisibilityReader | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._jobs = WatchedJobs()
         self._subscriptions: set[Subscription] = set()
@@ -105,18 +108,18 @@ class Feed:
         loop = asyncio.get_running_loop()
         subscription = Subscription(selection, loop, counts=self.counts)
         job_ids = selection.job_ids or ()
-        if selection.is_single and not self._is_possible(job_ids[0]):
+        if selection.is_single and not self._is_possible(job_ids[0], selection):
             subscription.put(job_ids[0], missing_frame(job_ids[0]))
             return subscription
         poller = self._enter(subscription, loop)
         if poller is None:
             return subscription
         if selection.job_ids is None:
-            self._jobs.active.joining.add(subscription)
+            self._jobs.active.join(subscription)
             poller.scan_soon()
         clock, now = self._clock(), database_now()
         for job_id in job_ids:
-            if not self._is_possible(job_id):
+            if not self._is_possible(job_id, selection):
                 subscription.put(job_id, missing_frame(job_id))
                 continue
             if job_id not in self._jobs.by_id:
@@ -163,7 +166,18 @@ class Feed:
             elif clock - since > PATIENCE_SECONDS:
                 subscription.set_ready()
 
-    def _is_possible(self, job_id: str) -> bool:
+    def restrict(self, subscription: Subscription, visible: VisibleJobs | frozenset[str]) -> None:
+        """Takes what the project's rule shows now, or which named jobs it hides."""
+        if subscription not in self._subscriptions:
+            return
+        if isinstance(visible, VisibleJobs):
+            self._jobs.apply(self._jobs.active.by_rule.replace(subscription, visible))
+        else:
+            self._jobs.hide(subscription, visible)
+
+    def _is_possible(self, job_id: str, selection: Selection) -> bool:
+        if job_id in selection.hidden:
+            return False
         try:
             return job_id in self._jobs.by_id or bool(clean_job_id(job_id))
         except InvalidJobId:
@@ -190,7 +204,8 @@ class Feed:
             self._sigterm.listen(loop)
             self._poller = Poller(self._jobs, clock=self._clock, counts=self.counts)
             listener = wakeups.listen(self._poller.on_notification, self.counts.wakeups)
-            work = (self._poller.run(), self._keep_alive(), listener)
+            self._visibility = VisibilityReader(self._jobs)
+            work = (self._poller.run(), self._keep_alive(), listener, self._visibility.run())
             self._tasks = [start_task(loop, each) for each in work]
         return self._poller
 
@@ -215,7 +230,9 @@ class Feed:
     def _forget(self) -> None:
         if self._poller is not None:
             self._poller.close()
-        self._poller = self._loop = None
+        if self._visibility is not None:
+            self._visibility.close()
+        self._poller = self._loop = self._visibility = None
         self._tasks = []
         self._jobs = WatchedJobs()
         self._subscriptions.clear()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ingestion_progress.feed.job_state import JobState, NoState
+    from ingestion_progress.feed.visible_jobs import VisibleJobs
     from ingestion_progress.wire.frames import Frame
 
 # The writer dates a job's end, which becomes visible at its COMMIT. A client that resumes misses no
@@ -30,6 +31,10 @@ class Selection:
     """One job in the URL: single-job frames, and the stream ends with the job."""
     batch: str = ""
     """Only jobs of this batch; empty: any."""
+    visible: VisibleJobs | None = None
+    """What the project's rule shows on a stream of active jobs; None without a rule."""
+    hidden: Collection[str] = ()
+    """Named jobs that the rule hides: they do not exist for this stream."""
     is_until_idle: bool = False
     """A stream of many jobs ends once none of them is active."""
     last_event_id: str = ""
@@ -77,8 +82,12 @@ class Selection:
         return ("",) if self.job_ids is None else self.job_ids
 
     def includes(self, batch: str) -> bool:
-        """Does a stream of active jobs show a job of this batch?"""
+        """Does a stream of active jobs show a job of this batch, if no rule hides it?"""
         return not self.batch or self.batch == batch
+
+    def shows(self, job_id: str, batch: str) -> bool:
+        """Does a stream of active jobs show this job?"""
+        return self.includes(batch) and (self.visible is None or job_id in self.visible.ids)
 
     def frame_of(self, state: JobState | NoState) -> Frame:
         return state.single_frame if self.is_single else state.multi_frame

@@ -9,6 +9,7 @@ from itertools import chain
 from ingestion_progress.conf import conf
 from ingestion_progress.feed.job_state import JobState, State
 from ingestion_progress.feed.subscription import Subscription
+from ingestion_progress.feed.visibility import Visibility
 
 # A late subscriber gets the last frame as it is, unless its elapsed time would look wrong.
 FRESH_FOR_SECONDS = 1.0
@@ -28,6 +29,8 @@ class WatchedJob:
     job_id: str
     all_jobs: AbstractSet[Subscription] = frozenset()
     """The streams of active jobs: one set for all watched jobs. `ActiveJobs` sends them ends."""
+    by_rule: Visibility | None = None
+    """Streams of active jobs that a rule of the project restricts."""
     subscribers: set[Subscription] = field(default_factory=set)
     """The streams that name this job."""
     state: State | None = None
@@ -67,7 +70,11 @@ class WatchedJob:
     @property
     def _is_in_a_stream_of_many(self) -> bool:
         batch = "" if self.state is None else self.state.batch
-        return any(True for _ in including(self.all_jobs, batch))
+        return any(True for _ in self._streams_of_many(batch))
+
+    def _streams_of_many(self, batch: str) -> Iterator[Subscription]:
+        by_rule = self.by_rule.showing(self.job_id) if self.by_rule else ()
+        return including(chain(self.all_jobs, by_rule), batch)
 
     @property
     def is_waiting(self) -> bool:
@@ -138,8 +145,8 @@ class WatchedJob:
         job_id = self.job_id
         # Looked up once, not per viewer.
         single = state.single_frame if self.has_single else state.multi_frame
-        multi = state.multi_frame if self.has_named or self.all_jobs else single
-        others = () if state.is_final else including(self.all_jobs, state.batch)
+        multi = state.multi_frame if self.has_named or self.all_jobs or self.by_rule else single
+        others = () if state.is_final else self._streams_of_many(state.batch)
         for subscription in chain(self.subscribers, others):
             if is_urgent or subscription.not_before <= clock:
                 subscription.put(job_id, single if subscription.is_single else multi)

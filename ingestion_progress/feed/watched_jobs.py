@@ -9,7 +9,9 @@ from ingestion_progress.feed.active_jobs import ActiveJobs, Scan
 from ingestion_progress.feed.job_state import JobState, NoState, State
 from ingestion_progress.feed.queries import Changes, LastSeen, Scope
 from ingestion_progress.feed.subscription import Subscription
-from ingestion_progress.feed.watched_job import WatchedJob
+from ingestion_progress.feed.visibility import Change
+from ingestion_progress.feed.watched_job import WatchedJob, including
+from ingestion_progress.wire.frames import missing_frame
 
 logger = logging.getLogger(__name__)
 
@@ -27,11 +29,11 @@ class WatchedJobs:
     @property
     def are_all_watched(self) -> bool:
         """Is there a stream of all active jobs?"""
-        return bool(self.active.subscribers or self.active.joining)
+        return self.active.has_streams
 
     def watch(self, job_id: str) -> WatchedJob:
         if job_id not in self.by_id:
-            self.by_id[job_id] = WatchedJob(job_id, self.active.subscribers)
+            self.by_id[job_id] = WatchedJob(job_id, self.active.subscribers, self.active.by_rule)
         return self.by_id[job_id]
 
     def leave(self, subscription: Subscription) -> None:
@@ -50,7 +52,7 @@ class WatchedJobs:
         """Sends comments on the streams that were silent for this long."""
         for job in self.by_id.values():
             job.keep_alive(clock, after_seconds)
-        for subscription in self.active.subscribers | self.active.joining:
+        for subscription in self.active.streams():
             subscription.keep_alive(clock, after_seconds, clock)
 
     def last_seen(self, job_ids: Iterable[str], clock: float) -> dict[str, LastSeen | None]:
@@ -65,7 +67,7 @@ class WatchedJobs:
 
     def scope(self, job_ids: Iterable[str], scan: Scan | None) -> Scope:
         jobs = [self.by_id[job_id] for job_id in job_ids]
-        is_for_all = scan is not None or bool(self.active.subscribers)
+        is_for_all = scan is not None or self.active.has_streams
         return Scope(
             single={job.job_id for job in jobs if job.has_single},
             multi=None if is_for_all else {job.job_id for job in jobs if job.has_named},
@@ -84,6 +86,30 @@ class WatchedJobs:
             self._publish(job_id, state, scan, clock, is_broken=job_id in changes.broken)
         for job_id in changes.held_back & self.by_id.keys():
             self.by_id[job_id].is_behind = True
+
+    def apply(self, change: Change) -> None:
+        """Sends the states of jobs that became visible to streams of active jobs; jobs that became
+        hidden no longer exist for them.
+        """
+        for job_id in change.shown:
+            job = self.by_id.get(job_id)
+            state = job.state if job and job.is_active else self.active.ended_lately(job_id)
+            if state is not None:
+                for subscription in including(change.subscribers, state.batch):
+                    subscription.put(job_id, state.multi_frame)
+        for job_id in change.hidden:
+            if (job := self.by_id.get(job_id)) and job.is_active and job.state:
+                for subscription in including(change.subscribers, job.state.batch):
+                    subscription.put(job_id, missing_frame(job_id))
+
+    def hide(self, subscription: Subscription, job_ids: Iterable[str]) -> None:
+        """These named jobs no longer exist for the stream."""
+        for job_id in job_ids:
+            if (job := self.by_id.get(job_id)) and subscription in job.subscribers:
+                job.leave(subscription)
+                if not job.is_wanted:
+                    del self.by_id[job_id]
+                subscription.put(job_id, missing_frame(job_id))
 
     def stale(self, clock: float) -> dict[str, JobState]:
         """The active jobs whose frames are missing or too old for a new stream of all jobs."""

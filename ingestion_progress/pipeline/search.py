@@ -14,13 +14,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.api.errors import error_responses
+from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.models import Document, Edition, Entity
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.graph import MentionedInAny
 
 MAX_LIMIT = 100
 MAX_QUERY_LENGTH = 1000
+# More visible documents are not named in the query of the vector store.
+MAX_DOCUMENTS = 1000
 MAX_API_QUERY_LENGTH = 200
 # No control characters, and not only spaces. Invisible characters that join or separate others are
 # allowed: Persian, Hindi and emoji need them.
@@ -47,17 +51,28 @@ class SearchHit(BaseModel):
     entities: list[str] = Field(description="The names of the entities in the chunk.")
 
 
-def search(query: str, *, limit: int = 10) -> list[SearchHit]:
-    """At most `limit` chunks (1 to 100), the best first. Raises VectorStoreUnavailable."""
+def search(query: str, *, limit: int = 10, jobs: JobQuerySet | None = None) -> list[SearchHit]:
+    """At most `limit` chunks (1 to 100), the best first. Raises VectorStoreUnavailable.
+
+    `jobs`: only their documents. If these are more than 1,000, the best 1,000 matches are searched.
+    """
     # Its words and stemmers are loaded with the first search.
     from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 
     vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
+    limit = max(1, min(limit, MAX_LIMIT))
+    documents = None if jobs is None else _documents_of(jobs)
+    is_filtered_later = documents is not None and len(documents) > MAX_DOCUMENTS
     matches = vector_store().search(
-        vector, max(1, min(limit, MAX_LIMIT)), hidden=hidden.values_list("document_id", "epoch")
+        vector,
+        MAX_DOCUMENTS if is_filtered_later else limit,
+        hidden=hidden.values_list("document_id", "epoch"),
+        documents=None if is_filtered_later else documents,
     )
     payloads = _published([(match.payload or {}, match.score) for match in matches])
+    if jobs is not None and is_filtered_later:
+        payloads = _of_jobs(payloads, jobs)[:limit]
     entities = _entities((payload["document_id"], payload["chunk"]) for payload, _score in payloads)
     return [
         SearchHit(
@@ -68,6 +83,19 @@ def search(query: str, *, limit: int = 10) -> list[SearchHit]:
         )
         for payload, score in payloads
     ]
+
+
+def _documents_of(jobs: JobQuerySet) -> list[str]:
+    """At most one more than can be named in a query."""
+    return list(jobs.values_list("document_id", flat=True).distinct()[: MAX_DOCUMENTS + 1])
+
+
+def _of_jobs(
+    found: list[tuple[dict[str, Any], float]], jobs: JobQuerySet
+) -> list[tuple[dict[str, Any], float]]:
+    ids = {payload["document_id"] for payload, _score in found}
+    kept = set(jobs.filter(document_id__in=ids).values_list("document_id", flat=True))
+    return [(payload, score) for payload, score in found if payload["document_id"] in kept]
 
 
 def _published(found: list[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
@@ -139,4 +167,7 @@ def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchR
     Empty if nothing matches. With the embedded vector store a search may have to wait for a
     running ingestion, and is answered with 503 if it waits too long.
     """
-    return SearchResultSchema(query=query.q, items=search(query.q, limit=query.limit))
+    return SearchResultSchema(
+        query=query.q,
+        items=search(query.q, limit=query.limit, jobs=permissions.visible_jobs(request)),
+    )

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeAlias
 
 from django.http import HttpRequest
 
@@ -19,6 +20,7 @@ from ingestion_progress.concurrency.worker_thread import WorkerThread
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Subscription
+from ingestion_progress.streams import visibility
 from ingestion_progress.wire.frames import refused_frame
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,9 @@ RETRY_RECHECK_SECONDS = 2.0
 ABANDONED_AFTER_SECONDS = 35.0
 # A project's own rule may query the database for each of thousands of streams.
 RECHECK_TIMEOUT_SECONDS = 60.0
+
+
+Findings: TypeAlias = tuple[list[str], list[tuple[Subscription, visibility.Visible]]]
 
 
 @dataclass(eq=False, kw_only=True, slots=True)
@@ -69,7 +74,7 @@ class ConnectionLimits:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
         self._thread: WorkerThread | None = None
-        self._recheck: asyncio.Task[list[str]] | None = None
+        self._recheck: asyncio.Task[Findings] | None = None
         self._recheck_at = 0.0
         self._backoff = Backoff(
             logger,
@@ -159,11 +164,11 @@ class ConnectionLimits:
             self._thread = WorkerThread(
                 "ingestion-progress-limits", timeout_seconds=RECHECK_TIMEOUT_SECONDS
             )
-        self._recheck = self._loop.create_task(self._thread.run(_refusals, connections))
+        self._recheck = self._loop.create_task(self._thread.run(_check, connections))
         self._recheck.add_done_callback(lambda done: self._on_rechecked(done, connections))
 
     def _on_rechecked(
-        self, done: asyncio.Future[list[str]], connections: Sequence[Connection]
+        self, done: asyncio.Future[Findings], connections: Sequence[Connection]
     ) -> None:
         if self._recheck is done:
             self._recheck = None
@@ -175,7 +180,9 @@ class ConnectionLimits:
             self._recheck_at = time.monotonic() + self._backoff.pause_seconds
             return
         self._backoff.succeeded()
-        for connection, code in zip(connections, done.result(), strict=True):
+        refusals, changes = done.result()
+        visibility.apply(changes)
+        for connection, code in zip(connections, refusals, strict=True):
             if code:
                 is_expired = code == ErrorCode.TOKEN_EXPIRED
                 connection.end(ErrorCode.TOKEN_EXPIRED if is_expired else ErrorCode.FORBIDDEN)
@@ -195,6 +202,17 @@ class ConnectionLimits:
 def get_connection_limits() -> ConnectionLimits:
     """The limits of this process, created on first use."""
     return ConnectionLimits()
+
+
+def _check(connections: Sequence[Connection]) -> Findings:
+    """The refusals, and what the others may show by the project's rule."""
+    refusals = _refusals(connections)
+    watching = [
+        (each.request, each.subscription)
+        for each, code in zip(connections, refusals, strict=True)
+        if not code and each.request and each.subscription
+    ]
+    return refusals, visibility.read_again(watching) if conf.visible_jobs else []
 
 
 def _refusals(connections: Sequence[Connection]) -> list[str]:

@@ -7,7 +7,6 @@ Both answer a request with the stream, or refuse it as JSON before any stream st
 """
 
 import logging
-import re
 import threading
 from http import HTTPStatus
 
@@ -22,13 +21,19 @@ from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, AccessRefused, ErrorCode
 from ingestion_progress.feed import Selection
 from ingestion_progress.streams.decorators import stream_view
+from ingestion_progress.streams.parameters import (
+    encoding_for,
+    last_event_id,
+    named_jobs,
+    problem_with,
+)
 from ingestion_progress.streams.response import EventStream, EventStreamResponse, whole
+from ingestion_progress.streams.visibility import restrict
 from ingestion_progress.wire.frames import retry_between
 
 logger = logging.getLogger(__name__)
 
 RETRY_WHILE_DOWN_SECONDS = (2.0, 10.0)
-REFUSED_WEIGHT = re.compile(r"q=0(\.0*)?")
 ALLOWED_METHODS = "GET, HEAD, OPTIONS"
 READING_METHODS = frozenset({"GET", "HEAD"})
 PREFLIGHT_HEADERS = {
@@ -94,7 +99,9 @@ def _grant(request: HttpRequest, selection: Selection) -> permissions.Grant:
         return permissions.grant_view_of_each(request, job_ids)
     with AUTHORISING:
         try:
-            return permissions.grant_view_of_each(request, job_ids)
+            grant = permissions.grant_view_of_each(request, job_ids)
+            restrict(request, selection)
+            return grant
         finally:
             release_connections()
 
@@ -142,37 +149,3 @@ def _headers(request: ASGIRequest) -> dict[str, str]:
     if request.scope.get("http_version") == "1.1":
         headers["Connection"] = "keep-alive"
     return headers
-
-
-def last_event_id(request: HttpRequest) -> str:
-    """The cursor to resume from: a header, or a parameter for clients that cannot set headers."""
-    return request.headers.get("Last-Event-ID") or request.GET.get("last_event_id", "")
-
-
-def encoding_for(request: HttpRequest) -> str:
-    """`gzip` if the client accepts it and COMPRESSED is true; otherwise `identity`."""
-    for offer in request.headers.get("Accept-Encoding", "").lower().split(","):
-        name, _, weight = offer.partition(";")
-        if name.strip() == "gzip" and not REFUSED_WEIGHT.fullmatch(weight.strip()):
-            return "gzip" if conf.is_compressed else "identity"
-    return "identity"
-
-
-def named_jobs(text: str | None) -> tuple[str, ...] | None:
-    """The ids of a comma-separated list, in its order, each once; None if there is no list."""
-    if text is None:
-        return None
-    return tuple(dict.fromkeys(filter(None, text.split(","))))
-
-
-def problem_with(names: tuple[str, ...] | None, batch: str, until: str) -> str:
-    """What is wrong with the query string, as a sentence; empty if nothing is."""
-    if until not in {"", "idle"}:
-        return "?until= must be idle, or be left out."
-    if names is not None and batch:
-        return "Name jobs in ?jobs=, or those of a ?batch=, not both."
-    if names is not None and not names:
-        return "Name jobs in ?jobs=, or leave it out to watch all that are active."
-    if names is not None and len(names) > conf.max_jobs_per_stream:
-        return f"One stream may name {conf.max_jobs_per_stream} jobs, and these are {len(names)}."
-    return ""

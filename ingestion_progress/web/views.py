@@ -38,7 +38,7 @@ from ingestion_progress.web.presenters import (
     job_view,
     metadata_views,
 )
-from ingestion_progress.wire.snapshots import load_snapshot, load_snapshots
+from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
 PAGE_SIZE = 25
 EVENTS_SHOWN = 50
@@ -85,7 +85,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     if not permissions.may_view(request, job_id, by_token=False):
         return refusal(request)
     try:
-        snapshot = load_snapshot(clean_job_id(job_id))
+        snapshot = _snapshot(request, clean_job_id(job_id))
     except InvalidJobId:
         snapshot = None
     if snapshot is None:
@@ -128,12 +128,19 @@ def _act(request: HttpRequest, job_id: str, act: Callable[..., Job]) -> HttpResp
     if not permissions.may_start(request, job_id):
         return refusal(request)
     try:
-        act(clean_job_id(job_id), by=permissions.user_name_of(request))
+        if permissions.is_hidden(request, clean_job_id(job_id), by_token=False):
+            return not_found(request, job_id)
+        act(job_id, by=permissions.user_name_of(request))
     except (InvalidTransition, JobNotRepeatable, ProgressUnavailable) as refused:
         messages.warning(request, str(refused), fail_silently=True)
     except (InvalidJobId, JobNotFound):
         return not_found(request, job_id)
     return redirect("ingestion_progress:job_detail", job_id=job_id)
+
+
+def _snapshot(request: HttpRequest, job_id: str) -> Snapshot | None:
+    found = permissions.jobs_for(request, by_token=False).filter(pk=job_id)
+    return load_snapshots(found).get(job_id)
 
 
 def not_found(request: HttpRequest, job_id: str = "") -> HttpResponse:
@@ -199,7 +206,7 @@ def _filter_label(filters: QueryDict) -> str:
 
 
 def _filtered(request: HttpRequest, filters: QueryDict) -> QuerySet[Job]:
-    jobs = Job.objects.order_by("-created_at", "id")
+    jobs = permissions.jobs_for(request, by_token=False).order_by("-created_at", "id")
     if "owner" in filters:
         jobs = jobs.owned_by(permissions.user_of(request))
     if batch := filters.get("batch"):

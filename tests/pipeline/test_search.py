@@ -6,6 +6,7 @@ import re
 import pytest
 from django.core.management import CommandError, call_command
 
+from ingestion_progress.models import Job
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.management.commands.search import snippet
 from ingestion_progress.pipeline.models import Document, Entity
@@ -45,6 +46,19 @@ def test_hit_has_its_place_and_entities():
     assert best.entities
     assert all(name.lower() in " ".join(best.text.lower().split()) for name in best.entities)
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_hits_are_limited_to_the_documents_of_jobs(monkeypatch, limit):
+    monkeypatch.setattr("ingestion_progress.pipeline.search.MAX_DOCUMENTS", limit)
+    mine = ingested(b"Bees like honey. Honey is sweet.", "mine.txt")
+    also_mine = ingested(b"Honey is sold here.", "also-mine.txt")
+    ingested(b"Honey, honey, honey.", "other.txt")
+    found = search("honey", jobs=Job.objects.filter(document_id__in=[mine, also_mine]))
+    assert {hit.document_id for hit in found} <= {mine, also_mine}
+    assert {hit.document_id for hit in found} == {mine, also_mine} or limit == 1
+    assert search("honey", jobs=Job.objects.none()) == []
 
 
 @pytest.mark.database

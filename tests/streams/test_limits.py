@@ -313,7 +313,7 @@ class TestRecheck:
         limits.tick(0, before + 1800)
 
         assert limits._recheck is running
-        assert await running == [""]
+        assert await running == ([""], [])
         await asyncio.sleep(0)
         limits.tick(0, before + 605 + 599)
         assert limits._recheck is None

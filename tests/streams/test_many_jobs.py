@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from ingestion_progress.auth import tokens
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.streams.views import named_jobs
+from ingestion_progress.streams.parameters import named_jobs
 from tests.feed.test_many_jobs import make_job
 from tests.streams.test_views import body_of, first_of
 

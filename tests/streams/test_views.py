@@ -26,7 +26,7 @@ from ingestion_progress.feed import poller
 from ingestion_progress.feed.queries import Changes
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.streams import views
+from ingestion_progress.streams import parameters, views
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -415,8 +415,8 @@ class TestAuthorising:
     def test_last_event_id_is_the_header_or_else_the_parameter(self, rf):
         for headers, expected in (({"Last-Event-ID": "h"}, "h"), ({}, "q")):
             request = rf.get("/", {"last_event_id": "q"}, headers=headers)
-            assert views.last_event_id(request) == expected
-        assert views.last_event_id(rf.get("/")) == ""
+            assert parameters.last_event_id(request) == expected
+        assert parameters.last_event_id(rf.get("/")) == ""
 
 
 FREE_SLOTS: list[int] = []

@@ -8,6 +8,8 @@ from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 
+from ingestion_progress.models import Job
+
 released = threading.Event()
 NOT_A_FUNCTION = "rule"
 
@@ -40,3 +42,24 @@ class NobodyMay(BaseBackend):
 
     def has_perm(self, user, permission, obj=None):
         raise PermissionDenied
+
+
+def jobs_of_the_team(request):
+    """VISIBLE_JOBS: the jobs whose metadata names the user's group."""
+    return Job.objects.filter(metadata__team__in=[g.name for g in request.user.groups.all()])
+
+
+def newest_two(request):
+    return Job.objects.order_by("-created_at")[:2]
+
+
+def names_of_jobs(request):
+    return Job.objects.values_list("document_name", flat=True)
+
+
+def no_query(request):
+    return []
+
+
+def broken(request):
+    raise RuntimeError("a mistake in the rule")

@@ -98,12 +98,21 @@ class QdrantStore:
         )
 
     def search(
-        self, vector: SparseVector, limit: int, *, hidden: Iterable[tuple[str, str]] = ()
+        self,
+        vector: SparseVector,
+        limit: int,
+        *,
+        hidden: Iterable[tuple[str, str]] = (),
+        documents: Sequence[str] | None = None,
     ) -> Sequence[qdrant.ScoredPoint]:
-        """The best matches, best first. `hidden`: document and epoch of editions to leave out."""
+        """The best matches, best first.
+
+        `hidden`: document and epoch of editions to leave out. `documents`: only chunks of these.
+        """
         if not vector.indices:
             return []
         left_out = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
+        only = [] if documents is None else [_of_documents(documents)]
         return self._call(
             lambda client: (
                 client.query_points(
@@ -111,7 +120,9 @@ class QdrantStore:
                     _sparse(vector),
                     using=VECTOR,
                     limit=limit,
-                    query_filter=qdrant.Filter(must_not=left_out) if left_out else None,
+                    query_filter=qdrant.Filter(must=only, must_not=left_out)
+                    if left_out or only
+                    else None,
                     with_payload=True,
                 ).points
             ),
@@ -298,3 +309,7 @@ def _of_edition(document_id: str, epoch: str | None = None) -> qdrant.Filter:
 
 def _is(key: str, value: str) -> qdrant.FieldCondition:
     return qdrant.FieldCondition(key=key, match=qdrant.MatchValue(value=value))
+
+
+def _of_documents(document_ids: Sequence[str]) -> qdrant.FieldCondition:
+    return qdrant.FieldCondition(key="document_id", match=qdrant.MatchAny(any=list(document_ids)))

@@ -1,0 +1,209 @@
+"""Which jobs streams of active jobs show by a rule, and what it costs to find out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from ingestion_progress.feed import Selection, Subscription
+from ingestion_progress.feed.visibility import (
+    ANSWERS_PER_QUERY,
+    MAX_NAMED,
+    Visibility,
+    VisibilityQuery,
+)
+from ingestion_progress.feed.visible_jobs import VisibleJobs, query_key
+from ingestion_progress.models import Job
+
+
+def answer(*ids: str, key: str = "", asked_at: float | None = None) -> VisibleJobs:
+    at = time.monotonic() if asked_at is None else asked_at
+    return VisibleJobs(jobs=Job.objects.all(), key=key, ids=set(ids), asked_at=at)
+
+
+@pytest.fixture
+def visibility() -> Visibility:
+    return Visibility()
+
+
+def entered(visibility: Visibility, visible: VisibleJobs) -> Subscription:
+    subscription = Subscription(Selection.active(), asyncio.get_running_loop())
+    visibility.enter(subscription, visible)
+    visibility.start(subscription)
+    return subscription
+
+
+async def test_a_stream_shows_the_jobs_of_its_answer_only(visibility):
+    stream = entered(visibility, answer("a"))
+    assert list(visibility.showing("a")) == [stream]
+    assert list(visibility.showing("b")) == []
+    assert stream.selection.shows("a", "")
+    assert not stream.selection.shows("b", "")
+
+
+async def test_streams_with_the_same_query_share_an_answer(visibility):
+    first, second = (entered(visibility, answer(name)) for name in ("a", "b"))
+    other = entered(visibility, answer("b", key="other"))
+    assert first.selection.visible is second.selection.visible
+    assert set(visibility.showing("a")) == {first, second}
+    assert set(visibility.showing("b")) == {first, second, other}
+    visibility.leave(first)
+    assert set(visibility.showing("a")) == {second}
+    visibility.leave(second)
+    assert set(visibility.members()) == {other}
+
+
+async def test_new_jobs_are_asked_about_once(visibility):
+    stream = entered(visibility, answer("a"))
+    visibility.found({"a", "b", "c"})
+    assert visibility.unknown.is_set()
+    question = visibility.query()
+    assert sorted(question.job_ids) == ["a", "b", "c"]
+    (change,) = visibility.learn(question, [{"a", "b"}])
+    assert (change.subscribers, change.shown) == ([stream], {"b"})
+    visibility.found({"a", "b", "c"})
+    assert visibility.query() is None
+    visibility.found({"a", "b", "c", "d"})
+    assert visibility.query().job_ids == ["d"]
+
+
+async def test_a_job_that_is_found_during_a_question_is_asked_about_by_the_next(visibility):
+    entered(visibility, answer())
+    visibility.found({"a"})
+    question = visibility.query()
+    visibility.found({"a", "b"})
+    visibility.learn(question, [set()])
+    assert visibility.query().job_ids == ["b"]
+
+
+async def test_a_stream_asks_about_jobs_that_were_found_after_it_was_admitted(visibility):
+    entered(visibility, answer(key="other"))
+    admitted = answer("a")
+    visibility.found({"a", "b"})
+    stream = entered(visibility, admitted)
+    assert stream.selection.visible.is_behind
+    assert "b" in visibility.query().job_ids
+
+
+async def test_jobs_that_are_gone_are_forgotten(visibility):
+    stream = entered(visibility, answer("a"))
+    visibility.found({"a"})
+    visibility.found(set())
+    assert stream.selection.visible.ids == set()
+    assert list(visibility.showing("a")) == []
+
+
+async def test_an_answer_for_streams_that_have_ended_is_dropped(visibility):
+    stream = entered(visibility, answer())
+    visibility.found({"a"})
+    question = visibility.query()
+    visibility.leave(stream)
+    assert visibility.learn(question, [{"a"}]) == []
+    assert list(visibility.showing("a")) == []
+    assert not visibility
+
+
+async def test_a_newer_answer_shows_and_hides_jobs_of_all_its_streams(visibility):
+    streams = [entered(visibility, answer("a", "b")) for _ in range(2)]
+    visibility.found({"a", "b", "c"})
+    change = visibility.replace(streams[0], answer("b", "c"))
+    assert set(change.subscribers) == set(streams)
+    assert (change.shown, change.hidden) == ({"c"}, {"a"})
+    assert visibility.replace(streams[1], answer("b", "c")).hidden == set()
+
+
+async def test_a_newer_answer_hides_no_job_that_was_found_after_it_was_read(visibility):
+    stream = entered(visibility, answer())
+    fresh = answer()
+    visibility.found({"a"})
+    visibility.learn(visibility.query(), [{"a"}])
+    assert visibility.replace(stream, fresh).hidden == set()
+    assert list(visibility.showing("a")) == [stream]
+
+
+async def test_another_query_changes_one_stream_only(visibility):
+    first, second = (entered(visibility, answer("a")) for _ in range(2))
+    visibility.found({"a", "b"})
+    change = visibility.replace(first, answer("b", key="other"))
+    assert change.subscribers == [first]
+    assert (change.shown, change.hidden) == ({"b"}, {"a"})
+    assert list(visibility.showing("a")) == [second]
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+class TestQueries:
+    def test_what_is_visible_at_first_are_active_and_lately_ended_jobs(self):
+        now = timezone.now()
+        Job.objects.create(id="active")
+        Job.objects.create(id="ended", status="failed", finished_at=now)
+        old = now - timedelta(hours=1)
+        Job.objects.create(id="old", status="failed", finished_at=old)
+        Job.objects.create(id="hidden", metadata={"team": "other"})
+        visible = VisibleJobs.read(Job.objects.exclude(pk="hidden"), now - timedelta(minutes=1))
+        assert visible.ids == {"active", "ended"}
+
+    def test_equal_queries_have_equal_keys(self):
+        assert query_key(Job.objects.filter(batch="a")) == query_key(Job.objects.filter(batch="a"))
+        assert query_key(Job.objects.filter(batch="a")) != query_key(Job.objects.filter(batch="b"))
+        assert query_key(Job.objects.none()) == query_key(Job.objects.filter(pk__in=[]))
+
+    @pytest.mark.parametrize(("viewers", "queries"), [(1, 1), (50, 1), (51, 2), (500, 10)])
+    def test_many_different_rules_are_asked_together(self, viewers, queries):
+        assert ANSWERS_PER_QUERY == 50
+        for number in range(0, 500, 50):
+            Job.objects.create(id=f"job-{number}", batch=f"batch-{number}")
+        Job.objects.create(id="old")
+
+        async def ask():
+            visibility = Visibility()
+            for number in range(viewers):
+                jobs = Job.objects.filter(batch=f"batch-{number}")
+                visible = VisibleJobs(
+                    jobs=jobs, key=query_key(jobs), ids=set(), asked_at=time.monotonic()
+                )
+                entered(visibility, visible)
+            visibility.found({f"job-{number}" for number in range(0, 500, 50)})
+            return visibility.query()
+
+        question = asyncio.run(ask())
+        with CaptureQueriesContext(connection) as captured:
+            visible = question.ask()
+        assert len(captured) == queries
+        shown = {next(iter(ids)) for ids in visible if ids}
+        assert shown == {f"job-{number}" for number in range(0, viewers, 50)}
+        assert all(len(ids) <= 1 for ids in visible)
+
+    def test_many_new_jobs_are_asked_about_without_naming_them(self, django_assert_num_queries):
+        names = [f"job-{number}" for number in range(MAX_NAMED + 1)]
+        Job.objects.bulk_create(Job(id=name, batch="import") for name in names)
+        now = timezone.now()
+        Job.objects.create(id="ended", batch="import", status="failed", finished_at=now)
+        Job.objects.create(id="unasked", batch="import")
+        visible = answer(key="b")
+        visible.jobs = Job.objects.filter(batch="import")
+        question = VisibilityQuery(answers=[visible], job_ids=[*names, "ended", "other"], at=0.0)
+        with django_assert_num_queries(1):
+            assert question.ask() == [{*names, "ended"}]
+
+    def test_rules_with_order_slices_and_distinct_are_asked_too(self):
+        Job.objects.create(id="a")
+        sliced = Job.objects.filter(pk__in=Job.objects.order_by("-created_at")[:5].values("pk"))
+
+        async def ask():
+            visibility = Visibility()
+            for jobs in (sliced, Job.objects.none(), Job.objects.all()):
+                visible = VisibleJobs(
+                    jobs=jobs, key=query_key(jobs), ids=set(), asked_at=time.monotonic()
+                )
+                entered(visibility, visible)
+            visibility.found({"a"})
+            return visibility.query()
+
+        assert asyncio.run(ask()).ask() == [{"a"}, set(), {"a"}]
