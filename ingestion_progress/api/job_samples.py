@@ -29,15 +29,19 @@ class JobSampleSchema(BaseModel):
     overall_progress_percent: float = Field(ge=0, le=100)
     processed: list[int] = Field(description="By stage, in the order of `stages`.")
     total: list[int] = Field(description="By stage; 0 while unknown.")
+    remaining_ms: tuple[int, int, int] | None = Field(
+        description="What was forecast: likely, low, high; below 0 if it was late. null: nothing."
+    )
 
     @classmethod
     def of(cls, sample: list[Any]) -> Self:
-        elapsed_ms, percent, processed, total, *_ = sample
+        elapsed_ms, percent, processed, total, remaining_ms, *_ = [*sample, None]
         return cls(
             elapsed_ms=elapsed_ms,
             overall_progress_percent=percent,
             processed=processed,
             total=total,
+            remaining_ms=remaining_ms,
         )
 
 

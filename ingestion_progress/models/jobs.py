@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.forecasts import JobForecast
 from ingestion_progress.models.ids import MAX_NAME_LENGTH, new_epoch, new_job_id
 from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
 
@@ -76,7 +77,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         )
 
 
-class Job(models.Model):
+class Job(JobForecast):
     """One ingestion run of one document. Written by the tracker only."""
 
     id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH, default=new_job_id)

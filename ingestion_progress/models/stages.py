@@ -39,6 +39,14 @@ class Stage(models.Model):
     )
     in_flight = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0, help_text="Items recorded as failed.")
+    item_ages = models.FloatField(
+        default=0,
+        db_default=0,
+        help_text="Sum of the ages of the stage, in seconds, at which its items were counted.",
+    )
+    paused_seconds = models.FloatField(
+        default=0, db_default=0, help_text="Time without items, after some were counted."
+    )
     unit = models.CharField(max_length=32, blank=True, help_text="What is counted, in plural.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

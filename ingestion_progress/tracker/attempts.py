@@ -21,7 +21,8 @@ from ingestion_progress.tracker.plan import clean_text
 RESET_COLUMNS = (
     *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes", "counters"),
     *("total_chunks", "total_images", "queue_depth", "reached_percent", "error_count"),
-    *("failed_items", "started_at", "heartbeat_at", "finished_at", "retry_at", "writer", "error"),
+    *("failed_items", "former_jobs", "likely_end_at", "earliest_end_at", "latest_end_at"),
+    *("started_at", "heartbeat_at", "finished_at", "retry_at", "writer", "error"),
     "started_by",
     *("cancel_requested_at", "cancel_requested_by", "cancel_acknowledged_at"),
 )

@@ -26,6 +26,7 @@ from ingestion_progress.tracker.attempts import queue_attempts
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.database import jobs, progress_transaction, rows
 from ingestion_progress.tracker.error_groups import error_group, write_errors
+from ingestion_progress.tracker.former_jobs import record_times
 from ingestion_progress.tracker.plan import Attempt, clean_text
 from ingestion_progress.tracker.sql import (
     WriteResult,
@@ -57,9 +58,12 @@ def finish_attempt(
     """
     with progress_transaction():
         job = locked_attempt(attempt)
-        write_locked(job, changes, is_last=True)
+        write_locked(job, changes, attempt.history, is_last=True)
         end_locked_job(job, status, error)
-        return WriteResult.of(job, stages_of(job))
+        stages = stages_of(job)
+        if status.has_succeeded:
+            record_times(job, stages)
+        return WriteResult.of(job, stages)
 
 
 def hand_back_attempt(
@@ -71,7 +75,7 @@ def hand_back_attempt(
     """
     with progress_transaction():
         job = locked_attempt(attempt)
-        write_locked(job, changes, is_last=True)
+        write_locked(job, changes, attempt.history, is_last=True)
         if job.is_finished:
             raise InvalidTransition(f"Job {job.pk}", job.status, "be handed back")
         follow_up(job, ending, reason)

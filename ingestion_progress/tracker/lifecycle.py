@@ -34,8 +34,8 @@ from ingestion_progress.tracker.database import (
 )
 from ingestion_progress.tracker.endings import NO_HEARTBEAT, end_locked_job, record_endings
 from ingestion_progress.tracker.error_groups import error_group, write_errors
+from ingestion_progress.tracker.former_jobs import begin_forecast, history_of
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
-from ingestion_progress.tracker.samples import write_first_sample
 from ingestion_progress.tracker.sql import notify_on_commit, stages_of, write_milestone
 
 
@@ -99,7 +99,7 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
             raise JobCancelled(job.pk)
         else:
             raise JobExists(job.pk, job.status)
-        write_first_sample(job, stages_of(job))
+        begin_forecast(job, stages_of(job))
         message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
         write_milestone(job, message)
         notify_on_commit(job.pk)
@@ -122,6 +122,7 @@ def attempt_of(job: Job) -> Attempt:
         document_id=job.document_id,
         stage_names=tuple(stages.values_list("name", flat=True)),
         task=job.task,
+        history=history_of(job),
     )
 
 

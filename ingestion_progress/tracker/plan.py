@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ingestion_progress.exceptions import InvalidCount
@@ -12,6 +12,7 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.tracker.metadata import clean_metadata
 from ingestion_progress.tracker.owners import Owner
+from ingestion_progress.wire.forecast import History
 from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
 MAX_STAGES = 100
@@ -38,6 +39,8 @@ class Attempt:
     document_id: str
     stage_names: tuple[str, ...]
     task: str = ""
+    history: History = field(default=History(), compare=False)
+    """Of earlier jobs, as it was at the start."""
 
 
 class JobPlan:

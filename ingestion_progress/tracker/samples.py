@@ -43,18 +43,25 @@ def thinned(samples: Sequence[list[Any]], stages: int) -> list[list[Any]]:
 
 def sample_of(job: Job, stages: Sequence[Stage], now: datetime) -> list[Any]:
     processed, totals = ([getattr(s, name) for s in stages] for name in ("processed", "total"))
-    return [elapsed_ms(job, now), round(job.reached_percent, 1), processed, totals]
+    return [
+        elapsed_ms(job, now),
+        round(job.reached_percent, 1),
+        processed,
+        totals,
+        _forecast_of(job, now),
+    ]
+
+
+def _forecast_of(job: Job, now: datetime) -> list[int] | None:
+    ends = (job.likely_end_at, job.earliest_end_at, job.latest_end_at)
+    left = [round((end - now).total_seconds() * 1000) for end in ends if end is not None]
+    return left if len(left) == len(ends) else None
 
 
 def elapsed_ms(job: Job, now: datetime) -> int:
     """Since the start of the attempt; 0 before it."""
     started_at = job.started_at or now
     return max(0, round((now - started_at).total_seconds() * 1000))
-
-
-def write_first_sample(job: Job, stages: Sequence[Stage]) -> None:
-    """At the start of an attempt: what earlier attempts have done, if anything."""
-    _save([_new(job, stages, [sample_of(job, stages, job.updated_at)])])
 
 
 class SampleWrites:

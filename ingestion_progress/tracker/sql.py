@@ -31,6 +31,7 @@ from ingestion_progress.tracker.database import (
 )
 from ingestion_progress.tracker.plan import Attempt
 from ingestion_progress.tracker.writes import JobWrites, event_of
+from ingestion_progress.wire.forecast import History
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,7 @@ def write_changes(attempt: Attempt, changes: JobChanges) -> WriteResult:
     """Adds `changes` to the rows. Raises JobSuperseded if a newer attempt exists."""
     with progress_transaction():
         job = locked_attempt(attempt)
-        return WriteResult.of(job, write_locked(job, changes))
+        return WriteResult.of(job, write_locked(job, changes, attempt.history))
 
 
 def write_several(pending: Sequence[tuple[Attempt, JobChanges]]) -> list[WriteResult | None]:
@@ -95,7 +96,7 @@ def _applied(
     if job is None or job.epoch != attempt.epoch:
         return SUPERSEDED
     _notify_of(job)
-    return WriteResult.of(job, writes.apply(job, changes))
+    return WriteResult.of(job, writes.apply(job, changes, attempt.history))
 
 
 def renew_heartbeats(attempts: Collection[Attempt]) -> dict[tuple[str, str], WriteResult]:
@@ -157,13 +158,15 @@ def stages_of(job: Job) -> list[Stage]:
     return list(rows_of(Stage, job).order_by("position"))
 
 
-def write_locked(job: Job, changes: JobChanges, *, is_last: bool = False) -> Sequence[Stage]:
+def write_locked(
+    job: Job, changes: JobChanges, history: History, *, is_last: bool = False
+) -> Sequence[Stage]:
     """Applies changes to a locked job. Returns its stages after them, in order.
 
     `is_last`: the attempt ends, so a sample is due.
     """
     writes = JobWrites([job])
-    stages = writes.apply(job, changes, is_last=is_last)
+    stages = writes.apply(job, changes, history, is_last=is_last)
     writes.save()
     _notify_of(job)
     return stages

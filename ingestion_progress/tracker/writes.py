@@ -25,9 +25,11 @@ from ingestion_progress.tracker.changes import (
 from ingestion_progress.tracker.checkpoints import merge_keys
 from ingestion_progress.tracker.database import rows, rows_of, upsert
 from ingestion_progress.tracker.error_groups import changed_groups, upsert_errors
+from ingestion_progress.tracker.forecasts import StageClocks, update_forecast
 from ingestion_progress.tracker.keys import MAX_KEY_RANGES, MAX_TEXT_KEYS
 from ingestion_progress.tracker.plan import clean_text
 from ingestion_progress.tracker.samples import SampleWrites
+from ingestion_progress.wire.forecast import History
 
 KEYS_FORGOTTEN = (
     f"More keys than are remembered ({MAX_TEXT_KEYS:,} texts, {MAX_KEY_RANGES:,} ranges of "
@@ -36,12 +38,13 @@ KEYS_FORGOTTEN = (
 JOB_COLUMNS = (
     *("revision", "updated_at", "heartbeat_at", "reached_percent", "counters"),
     *("event_count", "error_count", "failed_items", "cancel_acknowledged_at"),
+    *("likely_end_at", "earliest_end_at", "latest_end_at"),
     *("total_chunks", "total_images", "pool_size", "queue_depth"),
     *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes"),
 )
 STAGE_COLUMNS = (
     *("processed", "total", "inherited_total", "in_flight", "failed", "unit"),
-    *("status", "started_at", "finished_at"),
+    *("status", "started_at", "finished_at", "item_ages", "paused_seconds"),
 )
 CHECKPOINT_COLUMNS = ("ranges", "keys", "failed")
 WORKER_COLUMNS = ("status", "current_chunk", "progress_percent")
@@ -87,7 +90,9 @@ class JobWrites:
         stored = rows(Checkpoint).filter(job__in=self._ids).order_by()
         return {(each.job_id, each.stage): each for each in stored}
 
-    def apply(self, job: Job, changes: JobChanges, *, is_last: bool = False) -> Sequence[Stage]:
+    def apply(
+        self, job: Job, changes: JobChanges, history: History, *, is_last: bool = False
+    ) -> Sequence[Stage]:
         """Returns the stages of the job after them, in order. `is_last`: the attempt ends.
 
         After the end of the job only lines of the log are written, which no stream shows.
@@ -97,6 +102,7 @@ class JobWrites:
         if job.is_finished:
             return stages
         self._jobs[job.pk] = job
+        clocks = StageClocks(job, stages, database_now())
         for stage in stages:
             if found := changes.stages.get(stage.name):
                 self._stages[stage.pk] = stage
@@ -108,8 +114,11 @@ class JobWrites:
         if errors := changes.errors.values():
             for group in changed_groups(job, self._stored_errors[job.pk], errors):
                 self._errors[job.pk, group.digest] = group
+        self._stages |= {stage.pk: stage for stage in clocks.update()}
         before = job.updated_at
-        _apply_to_job(job, stages, changes, database_now())
+        _apply_to_job(job, stages, changes, clocks.now)
+        if clocks.have_counted:
+            update_forecast(job, stages, history, before=before)
         self._samples.add(job, stages, before=before, is_last=is_last)
         return stages
 
@@ -185,7 +194,8 @@ def _apply_to_job(job: Job, stages: Sequence[Stage], changes: JobChanges, now: d
         for name, counter in changes.own_counters.items()
     }
     job.failed_items = sum(stage.failed for stage in stages)
-    job.reached_percent = max(job.reached_percent, plan_percent(stages))
+    if not job.former_jobs:  # otherwise the forecast moves it
+        job.reached_percent = max(job.reached_percent, plan_percent(stages))
     if job.cancel_requested_at is not None:
         job.cancel_acknowledged_at = job.cancel_acknowledged_at or now
     job.heartbeat_at = job.updated_at = now

@@ -59,7 +59,9 @@ class Snapshot:
         """0 to 100 with one decimal. Never falls within an attempt."""
         if self.job.job_status is JobStatus.SUCCEEDED:
             return 100.0
-        reached = max(self.job.reached_percent, plan_percent(self.stages))
+        reached = self.job.reached_percent
+        if not self.job.former_jobs:
+            reached = max(reached, plan_percent(self.stages))
         return min(MAX_PERCENT_BEFORE_SUCCESS, shown_percent(reached))
 
     def progress(self, now: datetime) -> PipelineProgressEventData:

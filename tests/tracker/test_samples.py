@@ -73,7 +73,7 @@ def let_pass(seconds: float) -> None:
 class TestWrites:
     def test_a_flush_writes_a_sample_only_if_an_interval_has_ended(self):
         attempt = start()
-        assert JobSamples.objects.get().samples == [[0, 0.0, [0, 0], [0, 0]]]
+        assert JobSamples.objects.get().samples == [[0, 0.0, [0, 0], [0, 0], None]]
         write_changes(attempt, counted(1))
         assert len(JobSamples.objects.get().samples) == 1
 
@@ -82,7 +82,7 @@ class TestWrites:
 
         stored = JobSamples.objects.get()
         assert (stored.attempt, stored.stages) == (1, ["one", "two"])
-        assert stored.samples[-1][2:] == [[3, 0], [0, 0]]
+        assert stored.samples[-1][2:4] == [[3, 0], [0, 0]]
         assert len(stored.samples) == 2
 
     def test_samples_of_many_jobs_take_two_statements_more(self):
@@ -104,7 +104,7 @@ class TestWrites:
         with synchronous_tracking(), track("a.pdf", job_id="job", stages=["one"]) as job:
             with job.stage("one", total=4) as stage:
                 stage.advance(4)
-        assert JobSamples.objects.get().samples[-1][2:] == [[4], [4]]
+        assert JobSamples.objects.get().samples[-1][2:4] == [[4], [4]]
 
     def test_each_attempt_has_its_samples_and_the_job_takes_them_along(self):
         with synchronous_tracking():

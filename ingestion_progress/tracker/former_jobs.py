@@ -1,0 +1,183 @@
+"""The history of a job: read and frozen at the start of an attempt, added to at its success."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, replace
+from itertools import pairwise
+from typing import Any
+
+from ingestion_progress.models import Job, JobSamples, Stage
+from ingestion_progress.models.stages import overall_percent, stage_percent
+from ingestion_progress.models.statuses import StageStatus
+from ingestion_progress.tracker.database import progress_alias, rows, rows_of
+from ingestion_progress.tracker.forecasts import forecast_at, running_seconds, set_ends
+from ingestion_progress.tracker.samples import sample_of
+from ingestion_progress.wire.forecast import History, StageTime, learn
+from ingestion_progress.wire.forecast.remaining import RANGE_DEVIATIONS
+
+MAX_FORMER_JOBS = 20
+# Shorter attempts say more about start-up than about stages.
+LEAST_MS = 1000
+SCORED_PERCENTS = (10, 25, 50, 75)
+FORECAST_COLUMNS = (
+    "former_jobs",
+    "reached_percent",
+    "likely_end_at",
+    "earliest_end_at",
+    "latest_end_at",
+)
+
+
+def plan_digest(job: Job, stages: Sequence[Stage]) -> str:
+    """The same for attempts of the same task with the same stages."""
+    plan = json.dumps([job.task, [stage.name for stage in stages]])
+    return hashlib.sha256(plan.encode()).hexdigest()[:32]
+
+
+def begin_forecast(job: Job, stages: Sequence[Stage]) -> None:
+    """At the start of an attempt: freezes its history, and writes the first sample."""
+    plan = plan_digest(job, stages)
+    reached = overall_percent(
+        (each.weight, each.percent) for each in stages if not each.stage_status.is_ending
+    )
+    history = replace(_read_history(plan), start_percent=reached)
+    job.former_jobs = history.former_jobs
+    if history.former_jobs:
+        job.reached_percent = max(job.reached_percent, reached)
+    set_ends(job, forecast_at(stages, history, job.updated_at), job.updated_at)
+    job.save(update_fields=FORECAST_COLUMNS, using=progress_alias())
+    rows_of(JobSamples, job).filter(attempt=job.attempt).delete()
+    rows(JobSamples).create(
+        job=job,
+        attempt=job.attempt,
+        stages=[stage.name for stage in stages],
+        samples=[sample_of(job, stages, job.updated_at)],
+        plan=plan,
+        history=history.to_json(),
+    )
+
+
+def _read_history(plan: str) -> History:
+    """Of the newest jobs with this plan."""
+    newest = rows(JobSamples).filter(plan=plan, succeeded_at__isnull=False)
+    found = newest.order_by("-succeeded_at").values_list("times", "error")[:MAX_FORMER_JOBS]
+    times = [[StageTime(*time) for time in each] for each, _ in found if each]
+    return learn(times, [error for _, error in found if error is not None])
+
+
+def history_of(job: Job) -> History:
+    """The history of the current attempt, as it was frozen."""
+    found = rows_of(JobSamples, job).filter(attempt=job.attempt)
+    return History.from_json(found.values_list("history", flat=True).first() or {})
+
+
+def record_times(job: Job, stages: Sequence[Stage]) -> None:
+    """After the success of a locked job: stores what its stages did, and scores its forecasts."""
+    stored = rows_of(JobSamples, job).filter(attempt=job.attempt).first()
+    if stored is None or not stored.plan or job.started_at is None or job.finished_at is None:
+        return
+    whole_ms = round((job.finished_at - job.started_at).total_seconds() * 1000)
+    if whole_ms < LEAST_MS or len(stored.samples[-1][2]) != len(stages):
+        return
+    stored.times = [astuple(time) for time in stage_times(stored.samples, stages)]
+    stored.scores = scores(job, stages, stored.samples, whole_ms)
+    stored.error = squared_error(stored.scores, History.from_json(stored.history or {}))
+    stored.succeeded_at = job.finished_at
+    stored.save(update_fields=["times", "scores", "error", "succeeded_at"], using=progress_alias())
+
+
+def stage_times(samples: Sequence[list[Any]], stages: Sequence[Stage]) -> list[StageTime]:
+    """What each stage did in this attempt, by its row and the samples."""
+    overlaps = [0.0, *(_overlap(before, stage) for before, stage in pairwise(stages))]
+    return [
+        _stage_time(stage, [sample[2:4] for sample in samples], index, overlaps[index])
+        for index, stage in enumerate(stages)
+    ]
+
+
+def _stage_time(
+    stage: Stage, counts: Sequence[list[list[int]]], index: int, overlap: float
+) -> StageTime:
+    has_run = stage.stage_status is StageStatus.COMPLETED and stage.finished_at is not None
+    seconds = running_seconds(stage, stage.finished_at) if has_run and stage.finished_at else 0.0
+    first_total = next((totals[index] for _, totals in counts if totals[index]), 0)
+    counted = stage.processed - counts[0][0][index]
+    return StageTime(
+        items=max(1, counted) if seconds else 0,
+        total=max(stage.total, stage.processed),
+        seconds=seconds or 0.0,
+        overlap=overlap,
+        has_grown=first_total < 0.95 * stage.total,
+    )
+
+
+def _overlap(before: Stage, stage: Stage) -> float:
+    starts, ends = [before.started_at, stage.started_at], [before.finished_at, stage.finished_at]
+    if not all(starts) or not all(ends):
+        return 0.0
+    shorter = min((end - start).total_seconds() for start, end in zip(starts, ends, strict=True))  # type: ignore[operator]
+    both = (min(ends) - max(starts)).total_seconds()  # type: ignore[type-var, operator]
+    return max(0.0, both / shorter) if shorter > 0 else 0.0
+
+
+def scores(
+    job: Job, stages: Sequence[Stage], samples: Sequence[list[Any]], whole_ms: int
+) -> list[list[Any]]:
+    """At each of SCORED_PERCENTS of the true time: that percentage, the true remaining
+    milliseconds, those that were forecast (likely, low, high), and those of the linear formula;
+    null where nothing was.
+    """
+    return [
+        [percent, whole_ms - at_ms, *_said(samples, at_ms), _linear_ms(job, stages, samples, at_ms)]
+        for percent in SCORED_PERCENTS
+        for at_ms in [round(whole_ms * percent / 100)]
+    ]
+
+
+def squared_error(scored: Sequence[list[Any]], history: History) -> float | None:
+    """The mean square of the errors, in the standard deviations of ranges of a usual width."""
+    squares = []
+    for _, true_ms, likely, _, high, _ in scored:
+        if history.former_jobs and likely and likely > 0 and true_ms > 0:
+            deviation = math.log(high / likely) / RANGE_DEVIATIONS / history.spread
+            squares.append((math.log(true_ms / likely) / deviation) ** 2)
+    return sum(squares) / len(squares) if squares else None
+
+
+def _sample_at(samples: Sequence[list[Any]], at_ms: int) -> list[Any]:
+    return [each for each in samples if each[0] <= at_ms][-1]
+
+
+def _said(samples: Sequence[list[Any]], at_ms: int) -> list[int | None]:
+    """The forecast of the last sample before, which becomes less with time."""
+    elapsed_ms, _, _, _, left = _sample_at(samples, at_ms)
+    return [None] * 3 if left is None else [each - (at_ms - elapsed_ms) for each in left]
+
+
+def _linear_ms(
+    job: Job, stages: Sequence[Stage], samples: Sequence[list[Any]], at_ms: int
+) -> int | None:
+    """The user's specification: the declared weights, at the mean speed so far."""
+    elapsed_ms, _, processed, totals, _ = _sample_at(samples, at_ms)
+    planned = [
+        (
+            stage.weight,
+            stage_percent(
+                processed=done, total=total, is_completed=_had_ended(job, stage, elapsed_ms)
+            ),
+        )
+        for stage, done, total in zip(stages, processed, totals, strict=True)
+        if stage.stage_status is not StageStatus.SKIPPED
+    ]
+    percent = overall_percent(planned)
+    return round(at_ms * (100 - percent) / percent) if percent >= 1 else None
+
+
+def _had_ended(job: Job, stage: Stage, elapsed_ms: int) -> bool:
+    if stage.finished_at is None or job.started_at is None:
+        return False
+    return (stage.finished_at - job.started_at).total_seconds() * 1000 <= elapsed_ms

@@ -1,0 +1,116 @@
+"""What earlier jobs with the same stages say about a new one.
+
+Costs of items are log-normal: one document is twice as slow as another, not two seconds slower. So
+means and variances are those of logarithms, and medians keep outliers out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from statistics import mean, median
+from typing import Any, Self
+
+# How much the cost of an item differs between jobs, as long as few jobs are known: the standard
+# deviation of its logarithm, which counts as much as so many jobs.
+USUAL_DEVIATION = 0.4
+USUAL_JOBS = 4
+# An error of a forecast in standard deviations, above which it says no more than that it was wrong.
+MAX_ERROR = 3.0
+# The resolution of clocks: less is no time.
+LEAST_SECONDS = 1e-6
+# The usual width of a range counts as much as the errors of so many jobs.
+USUAL_ERRORS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """What a stage of an attempt that succeeded has done, and how long it took."""
+
+    items: int
+    """Counted in this attempt; 1 for a stage that has run without counting."""
+    total: int
+    """Items of the whole stage, those of earlier attempts included."""
+    seconds: float
+    """Without pauses; 0 for a stage that has not run."""
+    overlap: float
+    """How much of it ran together with the stage before it, as a share of the shorter of both."""
+    has_grown: bool
+    """Its total was found step by step."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageHistory:
+    log_seconds: float | None = None
+    """Logarithm of the seconds per item; None: the stage has never run."""
+    variance: float = USUAL_DEVIATION**2
+    """Of that logarithm, for one more job."""
+    items: float = 0.0
+    overlaps: bool = False
+    """It runs at the same time as the stage before it."""
+    grows: bool = False
+    """Its total is complete only when the stage before it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Frozen at the start of an attempt, so that all who compute a forecast get the same."""
+
+    stages: tuple[StageHistory, ...] = ()
+    former_jobs: int = 0
+    spread: float = 1.0
+    """By how much the errors of former forecasts exceeded their ranges."""
+    start_percent: float = 0.0
+    """The overall percentage that earlier attempts had reached."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "stages": [astuple(stage) for stage in self.stages],
+            "former_jobs": self.former_jobs,
+            "spread": self.spread,
+            "start_percent": self.start_percent,
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        """The history that `to_json` describes; without any if it is empty."""
+        stages = tuple(StageHistory(*stage) for stage in stored.get("stages", ()))
+        return cls(**{**stored, "stages": stages})
+
+
+def learn(jobs: Sequence[Sequence[StageTime]], errors: Sequence[float] = ()) -> History:
+    """The history of jobs, each with its stages in order.
+
+    `errors`: the mean squares of the errors of their forecasts, in standard deviations.
+    """
+    if not jobs:
+        return History()
+    worst = MAX_ERROR**2
+    squares = sum(min(error, worst) for error in errors) + USUAL_ERRORS
+    return History(
+        stages=tuple(_stage_history(times) for times in zip(*jobs, strict=True)),
+        former_jobs=len(jobs),
+        spread=math.sqrt(squares / (len(errors) + USUAL_ERRORS)),
+    )
+
+
+def _stage_history(times: Sequence[StageTime]) -> StageHistory:
+    logs = [
+        math.log(each.seconds / each.items)
+        for each in times
+        if each.seconds >= LEAST_SECONDS and each.items
+    ]
+    items = median(max(each.total, min(1, each.items)) for each in times)
+    if not logs:
+        return StageHistory(items=items)
+    middle = median(logs)
+    squares = sum((log - middle) ** 2 for log in logs) + USUAL_JOBS * USUAL_DEVIATION**2
+    variance = squares / (len(logs) + USUAL_JOBS)
+    return StageHistory(
+        log_seconds=middle,
+        variance=variance * (1 + 1.5 / len(logs)),  # 1.5: a median is less certain than a mean
+        items=items,
+        overlaps=median(each.overlap for each in times) > 1 / 3,
+        grows=mean(each.has_grown for each in times) > 1 / 2,
+    )

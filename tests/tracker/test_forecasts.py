@@ -1,0 +1,287 @@
+"""History, forecast and percentage of attempts, as flushes write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from ingestion_progress.models import Job, JobSamples, Stage
+from ingestion_progress.models.statuses import AttemptStatus, JobStatus, StageStatus
+from ingestion_progress.tracker import endings, former_jobs, lifecycle, writes
+from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
+from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+from ingestion_progress.tracker.plan import Attempt, JobPlan
+from ingestion_progress.tracker.sql import write_changes
+from ingestion_progress.wire.forecast import History, StageTime
+from ingestion_progress.wire.snapshots import load_snapshot
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    """The time of the database."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    for module in (lifecycle, endings, writes):
+        monkeypatch.setattr(module, "database_now", clock)
+    return clock
+
+
+class Task:
+    """A task that takes its time by the clock."""
+
+    def __init__(self, clock: Clock, job_id: str, *, stages: Sequence[str] = ("a", "b")) -> None:
+        self.clock = clock
+        self.attempt: Attempt = start_attempt(JobPlan("x.pdf", job_id=job_id, stages=stages))
+
+    def write(self, stage: str, *, n: int = 0, total: int = 0, status: str = "") -> None:
+        write_changes(self.attempt, self.changes(stage, n=n, total=total, status=status))
+
+    def changes(self, stage: str, *, n: int = 0, total: int = 0, status: str = "") -> JobChanges:
+        changes = JobChanges()
+        found = changes.stages[stage]
+        found.counters["processed"].delta += n
+        if total:
+            found.counters["total"].set(total)
+        if status:
+            found.status = StageStatus(status)
+            found.started_at = self.clock.now
+            found.finished_at = self.clock.now if found.status.is_ending else None
+        return changes
+
+    def run(self, stage: str, *, items: int, seconds: float, upto: int | None = None) -> None:
+        self.write(stage, total=items, status="in_progress")
+        for _ in range(items if upto is None else upto):
+            self.clock.sleep(seconds)
+            self.write(stage, n=1)
+        if upto is None:
+            self.write(stage, status="completed")
+
+    def end(self, status: JobStatus = JobStatus.SUCCEEDED) -> None:
+        finish_attempt(self.attempt, JobChanges(), status=status)
+
+    @property
+    def job(self) -> Job:
+        return Job.objects.get(pk=self.attempt.job_id)
+
+    @property
+    def left(self) -> float:
+        """The forecast in seconds."""
+        return (self.job.likely_end_at - self.clock.now).total_seconds()
+
+    @property
+    def percent(self) -> float:
+        return load_snapshot(self.attempt.job_id).overall_percent
+
+
+def former(clock: Clock, count: int = 3, *, seconds: float = 1.0) -> None:
+    for n in range(count):
+        task = Task(clock, f"former {n}")
+        task.run("a", items=10, seconds=seconds)
+        task.run("b", items=20, seconds=seconds)
+        task.end()
+
+
+def test_a_job_like_the_former_ones_takes_as_long_and_its_bar_is_a_straight_line(clock):
+    former(clock)
+    task = Task(clock, "job")
+    assert (task.job.former_jobs, task.left) == (3, pytest.approx(30))
+    task.run("a", items=10, seconds=1.0)
+    assert task.left == pytest.approx(20, rel=0.05)
+    assert task.percent == pytest.approx(33.3, abs=1)
+    task.run("b", items=20, seconds=1.0, upto=10)
+    assert task.left == pytest.approx(10, rel=0.05)
+    assert task.percent == pytest.approx(66.6, abs=1)
+
+
+def test_without_history_the_weights_count_and_the_linear_formula_is_the_forecast(clock):
+    task = Task(clock, "job")
+    assert (task.job.former_jobs, task.job.likely_end_at) == (0, None)
+    task.run("a", items=10, seconds=1.0, upto=5)
+    assert (task.percent, task.left) == (25, pytest.approx(15))
+
+
+def test_history_is_frozen_at_the_start(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=1.0, upto=5)
+    left = task.left
+    former_jobs_later = Task(clock, "later")
+    former_jobs_later.run("a", items=10, seconds=50.0)
+    former_jobs_later.end()
+    assert join_attempt("job").history == task.attempt.history
+    clock.now -= timedelta(seconds=500)
+    assert task.left == pytest.approx(left)
+
+
+def test_only_attempts_that_succeeded_with_the_same_stages_are_history(clock):
+    former(clock, 2)
+    failed = Task(clock, "failed")
+    failed.run("a", items=10, seconds=1.0)
+    failed.end(JobStatus.FAILED)
+    short = Task(clock, "short")
+    short.run("a", items=10, seconds=0.01)
+    short.end()
+    assert Task(clock, "other", stages=["a", "c"]).job.former_jobs == 0
+    assert Task(clock, "same").job.former_jobs == 2
+
+
+def test_the_newest_jobs_are_history(clock):
+    former(clock, former_jobs.MAX_FORMER_JOBS + 1)
+    assert Task(clock, "job").job.former_jobs == former_jobs.MAX_FORMER_JOBS
+
+
+def test_a_pause_is_not_taken_for_slowness(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=1.0, upto=8)
+    clock.sleep(300)
+    task.write("a", n=1)
+    stage = Stage.objects.get(job="job", name="a")
+    assert stage.paused_seconds == pytest.approx(299, abs=1)
+    assert task.left == pytest.approx(21, rel=0.1)
+
+
+def test_an_outage_of_the_database_is_no_pause(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.write("a", total=100, status="in_progress")
+    for _ in range(10):
+        clock.sleep(1)
+        task.write("a", n=1)
+    clock.sleep(30)
+    task.write("a", n=30)
+    assert Stage.objects.get(job="job", name="a").paused_seconds == 0
+
+
+def test_lines_of_the_log_do_not_change_the_forecast(clock):
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=10.0, upto=2)
+    end = task.job.likely_end_at
+    clock.sleep(60)
+    changes = JobChanges()
+    changes.counters["queue_depth"].set(3)
+    write_changes(task.attempt, changes)
+    assert task.job.likely_end_at == end
+
+
+def test_the_next_attempt_starts_with_a_new_forecast(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=1.0)
+    hand_back_attempt(task.attempt, JobChanges(), AttemptStatus.INTERRUPTED, "Stopped.")
+    waiting = Job.objects.get(pk="job")
+    assert (waiting.former_jobs, waiting.likely_end_at) == (0, None)
+    again = Task(clock, "job")
+    assert (again.job.former_jobs, again.job.attempt) == (3, 2)
+
+
+def test_a_job_that_an_older_version_started_goes_on_without_history(clock):
+    task = Task(clock, "job")
+    JobSamples.objects.all().delete()
+    assert join_attempt("job").history == History()
+    task.run("a", items=10, seconds=1.0)
+    task.end()
+    assert not JobSamples.objects.exclude(succeeded_at=None).exists()
+
+
+def test_what_was_forecast_is_scored_at_the_end(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=2.0)
+    task.run("b", items=20, seconds=2.0)
+    task.end()
+    stored = JobSamples.objects.get(job="job")
+    assert [row[:2] for row in stored.scores] == [
+        [10, 54_000], [25, 45_000], [50, 30_000], [75, 15_000],
+    ]  # fmt: skip
+    _, true_ms, likely, low, high, linear = stored.scores[2]
+    assert low < likely < high
+    assert likely == pytest.approx(true_ms, rel=0.2)
+    assert linear == pytest.approx(true_ms * 0.6, rel=0.5)
+    assert stored.error >= 0
+
+
+def test_what_is_scored_is_what_was_said(clock):
+    """Not what would be said now, with the history of later jobs."""
+    former(clock)
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=2.0, upto=6)
+    said = task.left * 1000
+    task.run("a", items=10, seconds=2.0, upto=4)
+    task.run("b", items=14, seconds=2.0)
+    task.end()
+    (scored,) = [row for row in JobSamples.objects.get(job="job").scores if row[0] == 25]
+    assert scored[1] == 36_000
+    assert scored[2] == pytest.approx(said, abs=1)
+
+
+stage_times = st.builds(
+    StageTime,
+    items=st.integers(0, 10**6),
+    total=st.integers(0, 10**6),
+    seconds=st.floats(0, 1e5),
+    overlap=st.floats(0, 1),
+    has_grown=st.booleans(),
+)
+steps = st.tuples(
+    st.floats(0, 5000),
+    st.sampled_from(["a", "b"]),
+    st.integers(0, 50),
+    st.integers(0, 200),
+    st.sampled_from(["", "in_progress", "completed", "error", "skipped"]),
+)
+
+
+@hypothesis_settings(
+    max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    st.lists(st.tuples(stage_times, stage_times), max_size=4),
+    st.lists(steps, max_size=12),
+    st.sampled_from(sorted(JobStatus.final())),
+)
+def test_the_percentage_never_falls_and_is_100_only_on_success(clock, history, taken, ending):
+    Job.objects.all().delete()
+    plan = former_jobs.plan_digest(Job(), [Stage(name="a"), Stage(name="b")])
+    for n, times in enumerate(history):
+        JobSamples.objects.create(
+            job=Job.objects.create(id=f"former {n}"),
+            attempt=1,
+            plan=plan,
+            times=[astuple(time) for time in times],
+            error=float(n),
+            succeeded_at=clock.now,
+        )
+    task = Task(clock, "job")
+    assert task.job.former_jobs == len(history)
+    reached = task.percent
+    for seconds, stage, n, total, status in taken:
+        clock.sleep(seconds)
+        task.write(stage, n=n, total=total, status=status)
+        assert reached <= task.percent < 100
+        reached = task.percent
+    task.end(ending)
+    assert (task.percent == 100) == ending.has_succeeded
+    assert task.percent >= reached
