@@ -5,6 +5,8 @@ from ingestion_progress import attach, track
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,7 +18,6 @@ __all__ = ["attach", "track"]
 def __getattr__(name: str) -> Any:
     # Models cannot be imported before Django has loaded its apps, and this package is one.
     if name in __all__:
-        _set_up_spawned_process()
         from ingestion_progress import tracker
 
         return getattr(tracker, name)
@@ -24,15 +25,22 @@ def __getattr__(name: str) -> Any:
 
 
 def _set_up_spawned_process() -> None:
-    """Sets up Django in a process of a pool that imports the module of its task first.
+    """Sets up Django in a process of a `spawn` pool that imports the module of its task first.
 
-    The import would fail there, and `multiprocessing.Pool` would start processes for ever.
+    The import of the tracker would fail there, and `multiprocessing.Pool` would start processes for
+    ever. Not while the settings are imported, which may import this package.
     """
-    import multiprocessing
-
+    multiprocessing = sys.modules.get("multiprocessing.process")
+    settings_module = os.environ.get("DJANGO_SETTINGS_MODULE", "")
+    if multiprocessing is None or multiprocessing.parent_process() is None:
+        return
+    if not settings_module or settings_module in sys.modules:
+        return
     import django
     from django.apps import apps
 
-    is_spawned = multiprocessing.parent_process() is not None
-    if is_spawned and not (apps.ready or apps.loading):
+    if not (apps.ready or apps.loading):
         django.setup()
+
+
+_set_up_spawned_process()

@@ -99,7 +99,7 @@ def test_nothing_is_lost_when_a_process_exits_without_leaving_the_block(project,
 
 
 TASKS_OF_A_POOL = """
-from ingestion_progress import attach
+from {module} import attach
 
 def count(job_id):
     with attach(job_id) as job:
@@ -118,9 +118,10 @@ if __name__ == "__main__":
 """
 
 
-def test_a_spawn_pool_may_import_the_tracker_at_the_top_of_a_module(project, job_id):
+@pytest.mark.parametrize("module", ["ingestion_progress", "ingestion_progress.tracker"])
+def test_a_spawn_pool_may_import_the_tracker_at_the_top_of_a_module(project, job_id, module):
     """Its processes import the module of the task before anybody has called `django.setup()`."""
-    (project.folder / "pool_tasks.py").write_text(TASKS_OF_A_POOL)
+    (project.folder / "pool_tasks.py").write_text(TASKS_OF_A_POOL.replace("{module}", module))
     script = project.folder / "pool.py"
     script.write_text(SPAWN_POOL)
     process = project.spawn(sys.executable, str(script), job_id, PYTHONPATH=str(ROOT))
