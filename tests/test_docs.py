@@ -167,12 +167,10 @@ def test_recipe_of_own_stages_works_as_printed(site: Site):
 
 
 @pytest.mark.once
-def test_recipes_of_threads_and_processes_work_as_printed(site: Site):
-    site.write(HOWTO / "threads-and-processes.md")
+def test_recipe_of_threads_works_as_printed(site: Site):
+    site.write(HOWTO / "threads.md")
     by_threads = site.run("from threads import ingest; print(ingest('report.pdf'))")[-1]
     assert site.run(STATE.format(by_threads)) == ["succeeded 0", "extraction completed 40 40"]
-    by_processes = site.python("processes.py").strip()
-    assert site.run(STATE.format(by_processes)) == ["succeeded 0", "embedding completed 80 80"]
 
 
 @pytest.mark.once
