@@ -66,3 +66,6 @@ class InlineWriter:
 
     async def acall(self, write: Callable[[], Result]) -> Result:
         return self.call(write)
+
+    def postpone(self, write: Callable[[], object]) -> None:
+        self.call(write)

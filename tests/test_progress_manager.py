@@ -23,6 +23,7 @@ from ingestion_progress.progress_manager import (
     StageStatus,
     get_progress_manager,
 )
+from ingestion_progress.tracker import writer
 from ingestion_progress.tracker.writer import background_writer
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -236,12 +237,16 @@ def test_unknown_names_are_errors_that_list_the_known(manager):
         (PipelineProgressManager.complete_document, "end"),
     ],
 )
-def test_calls_while_the_database_is_down_raise_a_clear_error(manager, settings, ask, action):
+def test_calls_while_the_database_is_down_raise_a_clear_error(
+    manager, settings, monkeypatch, ask, action
+):
+    monkeypatch.setattr(writer, "EXIT_SECONDS", 0.0)
     manager.start_document("job", "a.pdf")
     settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 0.05
     background_writer.call(disconnect_the_database)
     with pytest.raises(ProgressUnavailable, match=f"did not confirm the {action} of job job in"):
         ask(manager, "job")
+    background_writer.stop()
 
 
 @pytest.mark.parametrize("status", sorted(StageStatus))

@@ -44,6 +44,9 @@ class Writer(Protocol):
     async def acall(self, write: Callable[[], Result]) -> Result:
         """`call` for async code, without blocking the loop."""
 
+    def postpone(self, write: Callable[[], object]) -> None:
+        """Writes as soon as the database permits it. Does not wait."""
+
 
 class Buffer:
     """Thread-safe. Changes that could not be written are put back in order."""

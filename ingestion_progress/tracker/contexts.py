@@ -11,7 +11,7 @@ from ingestion_progress.exceptions import JobCancelled, JobSuperseded, ProgressU
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus
 from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.error_messages import kind_of
-from ingestion_progress.tracker.jobs import Ending, JobTracker
+from ingestion_progress.tracker.jobs import Ending, JobTracker, log_unrecorded_end
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.reasons import reason_of
@@ -100,7 +100,7 @@ def _without_masking(error: BaseException | None, job_id: str) -> Iterator[None]
     """Logs an exception of the block's end if the task raised one already, which is re-raised."""
     try:
         yield
-    except Exception:
+    except Exception as failure:
         if error is None:
             raise
-        logger.exception("tracker_end_not_recorded", extra={"job_id": job_id})
+        log_unrecorded_end(job_id, failure)

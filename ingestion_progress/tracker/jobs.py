@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Self, TypeAlias, TypeVar
 
-from ingestion_progress.exceptions import UnknownStage
+from ingestion_progress.exceptions import (
+    IngestionProgressError,
+    ProgressUnavailable,
+    UnknownStage,
+)
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus
 from ingestion_progress.tracker.buffer import Buffer, Writer
 from ingestion_progress.tracker.changes import JobChanges
@@ -24,6 +30,8 @@ from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot
 from ingestion_progress.tracker.writer import current_writer
 
+logger = logging.getLogger("ingestion_progress.tracker")
+
 Result = TypeVar("Result")
 Ending: TypeAlias = Callable[[Attempt, JobChanges], WriteResult]
 
@@ -38,7 +46,7 @@ class JobTracker:
     """
 
     has_ended = False
-    """This tracker has ended the job."""
+    """This tracker has ended the job, or does so when the database permits it."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -194,15 +202,12 @@ class JobTracker:
             return await self._writer.acall(write)
 
     def _end(self, ending: Ending) -> None:
-        self._call(partial(self._write_end, self.buffer, ending), "end")
+        with _sooner_or_later(self, ending) as write:
+            self._call(write, "end")
 
     async def _aend(self, ending: Ending) -> None:
-        await self._acall(partial(self._write_end, self.buffer, ending), "end")
-
-    def _write_end(self, buffer: Buffer, ending: Ending) -> None:
-        buffer.write(ending)
-        self.has_ended = buffer.is_over = True
-        self.leave()
+        with _sooner_or_later(self, ending) as write:
+            await self._acall(write, "end")
 
     def _record_counts(self, counts: dict[str, int], *, is_absolute: bool) -> None:
         own = counts.keys() - METRICS
@@ -230,3 +235,40 @@ class JobTracker:
     async def __aenter__(self) -> Self:
         await self.astart()
         return self
+
+
+@contextmanager
+def _sooner_or_later(job: JobTracker, ending: Ending) -> Iterator[Callable[[], None]]:
+    """If the database does not answer in time, the end is written when it does."""
+    write = partial(_write_end, job, job.buffer, ending)
+    try:
+        yield write
+    except ProgressUnavailable:
+        if not job.has_ended:
+            job.has_ended = True
+            job.buffer.writer.postpone(partial(_write_late_end, job, write))
+        raise
+
+
+def _write_end(job: JobTracker, buffer: Buffer, ending: Ending) -> None:
+    buffer.write(ending)
+    job.has_ended = buffer.is_over = True
+    job.leave()
+
+
+def _write_late_end(job: JobTracker, write: Callable[[], None]) -> None:
+    try:
+        if not job.buffer.is_over:  # by another try of the caller
+            write()
+    except IngestionProgressError as error:  # the job has ended otherwise, or was deleted
+        job.leave()
+        log_unrecorded_end(job.job_id, error)
+
+
+def log_unrecorded_end(job_id: str, error: Exception) -> None:
+    """With a traceback unless the error is expected, as after another attempt has begun."""
+    extra = {"job_id": job_id, "reason": str(error)}
+    if isinstance(error, IngestionProgressError):
+        logger.warning("tracker_end_not_recorded", extra=extra)
+    else:
+        logger.error("tracker_end_not_recorded", extra=extra, exc_info=error)

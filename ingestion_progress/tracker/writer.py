@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import queue
 import time
 from collections.abc import Callable
@@ -67,9 +68,10 @@ class BackgroundWriter(ProcessThread):
         self._connection: BaseDatabaseWrapper | None = None
         self._inbox: queue.SimpleQueue[Call[Any] | None] = queue.SimpleQueue()
         self._calls = Calls()
+        self._postponed = Calls()
         self._dirty = UnwrittenBuffers()
         self._live = Heartbeats()
-        self._flush_at = self._retry_at = 0.0
+        self._flush_at = self._postponed_at = self._retry_at = 0.0
         self._backoff = Backoff(
             logger,
             down="tracker_database_down",
@@ -123,6 +125,10 @@ class BackgroundWriter(ProcessThread):
         async with asyncio.timeout(conf.write_timeout_seconds + 1):
             return await asyncio.wrap_future(self._submit(write))
 
+    def postpone(self, write: Callable[[], object]) -> None:
+        self._postponed.append(Call(write=write, deadline=math.inf))
+        self._put(None)
+
     def _submit(self, write: Callable[[], Result]) -> Future[Result]:
         call = Call(write=write, deadline=time.monotonic() + conf.write_timeout_seconds)
         self._put(call)
@@ -151,17 +157,20 @@ class BackgroundWriter(ProcessThread):
     def _may_stop(self) -> bool:
         if self.stopping_since is None:
             return False
-        if not self._dirty and not self._calls and self._inbox.empty():
+        if not (self._dirty or self._calls or self._postponed) and self._inbox.empty():
             return True
         if time.monotonic() < self.stopping_since + EXIT_SECONDS:
             return False
         jobs = [buffer.attempt.job_id for buffer in self._dirty.all()]
-        logger.error("tracker_changes_lost_at_exit", extra={"job_ids": jobs})
+        lost = {"job_ids": jobs, "ends": len(self._postponed)}
+        logger.error("tracker_changes_lost_at_exit", extra=lost)
         return True
 
     def _seconds_until_due(self) -> float | None:
         """None if nothing is due before the next call or wake-up."""
         due = [self._flush_at] if self._dirty else []
+        if self._postponed:
+            due.append(self._postponed_at)
         if self._live:
             due.append(self._live.due_at)
         if self._calls or self.stopping_since is not None:
@@ -169,7 +178,10 @@ class BackgroundWriter(ProcessThread):
         if not due:
             progress_connection().close()
             return None
-        return max(0.0, max(min(due), self._retry_at) - time.monotonic())
+        due_at = max(min(due), self._retry_at)
+        if self.stopping_since is not None:
+            due_at = min(due_at, self.stopping_since + EXIT_SECONDS)
+        return max(0.0, due_at - time.monotonic())
 
     def _receive(self, seconds: float | None) -> None:
         """Waits until something is due or received, and takes all calls received."""
@@ -200,6 +212,11 @@ class BackgroundWriter(ProcessThread):
             return
         with others_go_on():
             self._calls.perform(time.monotonic)
+        if self._postponed and (now >= self._postponed_at or self.stopping_since is not None):
+            # A row that stays locked delays the writes of other jobs no more often than this.
+            self._postponed_at = now + LAST_RETRY_SECONDS
+            with others_go_on():
+                self._postponed.perform(time.monotonic)
         if self._dirty and (now >= self._flush_at or self.stopping_since is not None):
             with others_go_on():
                 self._flush(now)

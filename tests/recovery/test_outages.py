@@ -4,6 +4,7 @@ processes track jobs, ingest, rescue lost jobs and stream.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -178,6 +179,76 @@ def test_a_row_that_another_connection_holds_delays_only_its_own_job(server, tmp
             assert max(ages.values()) < LEASE_SECONDS
 
         counted_through(project, tmp_path, outage)
+
+
+# Ends a job and fails another while the database is down, and lives on with both trackers.
+END_DURING_AN_OUTAGE = """
+    import pathlib, sys, time
+    from django.conf import settings
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 1
+    from ingestion_progress import track
+    from ingestion_progress.exceptions import ProgressUnavailable
+    folder = pathlib.Path(sys.argv[1])
+    def wait_for(name):
+        while not (folder / name).exists():
+            time.sleep(0.02)
+    one, two, three = [track("a.pdf", job_id=name, stages=["one"]) for name in sys.argv[2:]]
+    [job.start() for job in (one, two, three)]
+    (folder / "started").touch()
+    wait_for("is_down")
+    try:
+        one.stage("one").advance(3)
+        one.complete()
+    except ProgressUnavailable as error:
+        assert "the end of job" in str(error), error
+    else:
+        raise AssertionError("the end was recorded")
+    try:
+        with two:
+            two.stage("one").advance(4)
+            raise ValueError("bad")
+    except ValueError:
+        pass
+    try:
+        with three:
+            three.complete()
+    except ProgressUnavailable:
+        pass
+    (folder / "ended").touch()
+    wait_for("go")
+"""
+ENDS = """
+    import json
+    from ingestion_progress.models import Job
+    print(json.dumps({
+        job.pk: [job.status, job.error, job.attempt, job.stages.get().processed]
+        for job in Job.objects.all()
+    }))
+"""
+
+
+def test_an_end_that_the_database_does_not_take_in_time_is_recorded_later(server, tmp_path):
+    with live_project(tmp_path, server.create_database()) as project:
+        names = ["one", "two", "three"]
+        project.spawn(sys.executable, "manage.py", "rescue_jobs", **QUICK)
+        process = project.python(END_DURING_AN_OUTAGE, str(tmp_path), *names, **QUICK)
+        wait_for(tmp_path / "started")
+        with server.stopped():
+            (tmp_path / "is_down").touch()
+            wait_for(tmp_path / "ended")
+        expected = {
+            "one": ["succeeded", "", 1, 3],
+            "two": ["failed", "bad", 1, 4],
+            "three": ["succeeded", "", 1, 0],
+        }
+        deadline = time.monotonic() + 60
+        while (ends := project.ask(ENDS)) != expected:
+            assert time.monotonic() < deadline, (ends, project.log.read_text()[-3000:])
+            time.sleep(0.1)
+        assert process.poll() is None
+        (tmp_path / "go").touch()
+        assert process.wait(30) == 0, project.log.read_text()
+        assert "Traceback" not in project.log.read_text()
 
 
 # Extracts slowly from the chunks of a document, and tells from which.

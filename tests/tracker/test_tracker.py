@@ -21,7 +21,7 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, JobEvent, Worker
 from ingestion_progress.models.statuses import JobStatus, StageStatus
-from ingestion_progress.tracker import JobTracker, request_cancellation
+from ingestion_progress.tracker import JobTracker, contexts, request_cancellation
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.reasons import UNEXPECTED
@@ -539,12 +539,29 @@ async def test_async_code_may_end_the_job_early(end, status, error):
     assert (row.status, row.error) == (status, error)
 
 
-def test_error_of_the_task_is_raised_if_its_end_cannot_be_recorded(caplog):
+def unrecorded_end(caplog):
+    return next(each for each in caplog.records if each.message == "tracker_end_not_recorded")
+
+
+def test_error_of_the_task_is_raised_if_its_end_cannot_be_recorded(caplog, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr(contexts, "finish_attempt", fail)
     with pytest.raises(ZeroDivisionError), track("a.pdf", job_id="job", stages=["one"]):
-        Job.objects.all().delete()
         raise ZeroDivisionError
-    record = next(each for each in caplog.records if each.message == "tracker_end_not_recorded")
+    record = unrecorded_end(caplog)
     assert (record.job_id, record.levelname) == ("job", "ERROR")
+    assert record.exc_info[0] is IndexError
+
+
+def test_end_of_a_superseded_attempt_is_one_line_in_the_log(caplog):
+    with pytest.raises(ZeroDivisionError), track("a.pdf", job_id="job", stages=["one"]):
+        start_attempt(JobPlan("a.pdf", job_id="job"), restart=True)
+        raise ZeroDivisionError
+    record = unrecorded_end(caplog)
+    assert (record.job_id, record.levelname, record.exc_info) == ("job", "WARNING", None)
+    assert "was started again" in record.reason
 
 
 def test_attached_block_whose_attempt_is_superseded_ends_quietly(caplog):
