@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.conf import conf
@@ -21,7 +21,7 @@ from ingestion_progress.pipeline.stages.extraction import Extractor, KeyphraseEx
 from ingestion_progress.pipeline.stages.image_description import ImageDescriber, MetadataDescriber
 from ingestion_progress.pipeline.stages.parsing import ParsedDocument
 from ingestion_progress.pipeline.stores import vector_store
-from ingestion_progress.pipeline.stores.graph import GraphStore
+from ingestion_progress.pipeline.stores.graph import GraphStore, GraphWrites
 from ingestion_progress.pipeline.stores.vectors import VectorStore
 from ingestion_progress.pipeline.thread_pool import Stop, ThreadPool
 from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
@@ -33,7 +33,15 @@ EMBEDDING_BATCH = 64
 EMBEDDING_CAPACITY = 64
 EXTRACTION_CAPACITY_PER_WORKER = 8
 
-Pools: TypeAlias = Sequence[tuple[StageTracker, ThreadPool[Chunk]]]
+Pools: TypeAlias = Sequence[tuple[StageTracker, "ChunkPool"]]
+
+
+class ChunkPool(Protocol):
+    """Processes chunks; leaving its block waits for them."""
+
+    def put(self, item: Chunk, /) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: object, /, *exc_info: object) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +81,7 @@ class ChunkStream:
                 self._embedded.raise_if_all_failed()
             self._extracted.raise_if_all_failed()
 
-    def _extraction_pool(self) -> ThreadPool[Chunk]:
+    def _extraction_pool(self) -> ChunkPool:
         return ThreadPool(
             self._extract,
             name="extraction",
@@ -84,7 +92,7 @@ class ChunkStream:
             on_depth=self._job.set_queue_depth,
         )
 
-    def _embedding_pool(self) -> ThreadPool[Chunk]:
+    def _embedding_pool(self) -> ChunkPool:
         return ThreadPool(
             self._embed,
             name="embedding",
@@ -156,13 +164,15 @@ class ChunkStream:
                 extraction = self._extractors[number].extract(chunk.text)
                 slot.progress(50)
                 write = partial(self._components.graph.write, chunk, extraction)
-                writes = patiently(self._job, write)
-                self._job.count(
-                    entities_total=writes.entities,
-                    relations_total=writes.relations,
-                    neo4j_writes=writes.entities + writes.relations,
-                )
+                self._count(patiently(self._job, write))
                 self._extraction.advance(key=chunk.number)
+
+    def _count(self, writes: GraphWrites) -> None:
+        self._job.count(
+            entities_total=writes.entities,
+            relations_total=writes.relations,
+            neo4j_writes=writes.entities + writes.relations,
+        )
 
 
 class ChunkResults:
@@ -175,7 +185,7 @@ class ChunkResults:
         self._failed = 0
         self._last_reason = ""
         self.has_former = False
-        """Has an earlier attempt done some chunks?"""
+        """Has an earlier attempt or another worker done some chunks?"""
 
     @contextmanager
     def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:

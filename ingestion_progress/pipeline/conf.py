@@ -20,6 +20,8 @@ class PipelineSettings:
     """Larger documents are refused with 413."""
     extraction_workers = Setting(int, 4)
     """Threads that extract entities and relations: the job's worker pool."""
+    chunks_per_task = Setting(int, 0)
+    """Chunks that a worker takes over at a time from one that ingests a long document; 0: never."""
     cancel_limit_seconds = Setting(float, 30.0)
     """A worker whose job does not stop within this time of a cancellation exits; 0: never."""
     keep_partial_results = Setting(bool, default=False)

@@ -16,6 +16,7 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
+from ingestion_progress.pipeline.shared_extraction import SharedChunkStream
 from ingestion_progress.pipeline.stages import chunk_number
 from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsing import read_document
@@ -82,12 +83,14 @@ def _version(job: Job, document: Document) -> tuple[str, bool]:
 
 
 def ingest_document(job: JobTracker, document: Document, former: list[str]) -> None:
-    graph = DatabaseGraph(document.pk, job.job_id, job.epoch)
+    is_shared = conf.chunks_per_task > 0
+    graph = DatabaseGraph(document.pk, job.job_id, job.epoch, is_shared=is_shared)
     components = Components(graph=graph)
     if former:
         _adopt(job, document, components, former)
     content = read_document(job, document, partial(open_stored, document), components.describer)
-    ChunkStream(job, document, components).run(content)
+    stream = SharedChunkStream if is_shared else ChunkStream
+    stream(job, document, components).run(content)
     patiently(job, lambda: publish(job, document))
 
 

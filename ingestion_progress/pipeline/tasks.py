@@ -1,6 +1,7 @@
 """The task that ingests one document."""
 
 import logging
+from typing import Any
 
 from ingestion_progress.exceptions import JobCancelled, JobExists, JobNotFound
 
@@ -28,3 +29,11 @@ def ingest_document(job_id: str) -> None:
         logger.info("task_delivered_again", extra={"job_id": job_id, "status": error.status})
     except JobNotFound:
         logger.warning("job_deleted_before_it_began", extra={"job_id": job_id})
+
+
+@task(queue_name="default")
+def extract_chunks(job_id: str, epoch: str, document_id: str, chunks: list[dict[str, Any]]) -> None:
+    """Extracts from chunks of a document that another worker ingests, if they are not done yet."""
+    from ingestion_progress.pipeline.shared_extraction import extract_part
+
+    extract_part(job_id, epoch, document_id, chunks)

@@ -24,8 +24,12 @@ class StageKeys:
     def load(self) -> None:
         """Reads which keys are done, once. Raises ProgressUnavailable."""
         if not self._is_loaded:
-            with timeout_as_unavailable(self._buffer.attempt.job_id, "checkpoint"):
-                self._learn(self._buffer.writer.call(self._read))
+            self.reload()
+
+    def reload(self) -> None:
+        """Reads them again, with those that other processes have reported."""
+        with timeout_as_unavailable(self._buffer.attempt.job_id, "checkpoint"):
+            self._learn(self._buffer.writer.call(self._read))
 
     async def aload(self) -> None:
         if not self._is_loaded:

@@ -152,6 +152,13 @@ class StageTracker(StageTransitions):
         self._keys.load()
         return key in self._keys
 
+    def reload_keys(self) -> None:
+        """Learns which items other processes have done meanwhile, as `is_done` then tells.
+
+        Waits for a query, and may raise ProgressUnavailable.
+        """
+        self._keys.reload()
+
     def record_error(
         self,
         error: str | BaseException,

@@ -1,7 +1,7 @@
 """The graph of entities and relations, in two tables."""
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -11,8 +11,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
+from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.pipeline.editions import writing
-from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.stages import Chunk, Extraction
 
 Row = TypeVar("Row", Entity, Relation)
@@ -40,12 +41,21 @@ class GraphStore(Protocol):
         Raises JobSuperseded if another attempt writes the document now.
         """
 
+    def count(self) -> GraphWrites:
+        """The numbers of rows of the edition, whoever has written them."""
+
 
 class DatabaseGraph:
-    """The graph of one edition, written by one attempt. Keeps the rows that it has written."""
+    """The graph of one edition, written by one attempt.
 
-    def __init__(self, document_id: str, job_id: str, epoch: str) -> None:
+    Keeps the rows that it has written, unless it `is_shared` with other processes.
+    """
+
+    def __init__(
+        self, document_id: str, job_id: str, epoch: str, *, is_shared: bool = False
+    ) -> None:
         self._document_id = document_id
+        self._job_id = job_id
         self._epoch = epoch
         self._writing = partial(writing, document_id, job_id, epoch)
         self._using = router.db_for_write(Entity)
@@ -53,6 +63,7 @@ class DatabaseGraph:
         self._lock = threading.Lock()
         self._entities: dict[str, Entity] = {}
         self._relations: dict[tuple[str, str], Relation] = {}
+        self._is_shared = is_shared
         # False after an error: only the database knows what was committed.
         self._is_known = True
 
@@ -73,7 +84,10 @@ class DatabaseGraph:
         with self._lock:
             is_known, self._is_known = self._is_known, False
             with self._writing():
-                if not is_known:
+                if self._is_shared:
+                    self._raise_if_discarded()
+                    self._load(names)
+                elif not is_known:
                     self._load()
                 entities = self._add(Entity, self._entities, names, mention)
                 known = self._entities | entities
@@ -86,6 +100,12 @@ class DatabaseGraph:
             self._relations |= relations
             self._is_known = True
         return GraphWrites(entities=len(entities), relations=len(relations))
+
+    def _raise_if_discarded(self) -> None:
+        """The attempt may have ended in another process."""
+        kept = Edition.objects.using(self._using).filter(document=self._document_id)
+        if not kept.filter(epoch=self._epoch, job_id=self._job_id).exists():
+            raise JobSuperseded(self._job_id)
 
     def _rows(self, model: type[Row], epoch: str) -> QuerySet[Row]:
         return QuerySet(model, using=self._using).filter(document_id=self._document_id, epoch=epoch)
@@ -106,10 +126,23 @@ class DatabaseGraph:
             relation.target = entities[relation.target.key]
         Relation.objects.using(self._using).bulk_create(relations)
 
-    def _load(self) -> None:
-        self._entities = {row.key: row for row in self._rows(Entity, self._epoch)}
-        relations = self._rows(Relation, self._epoch).select_related("source", "target")
-        self._relations = {(row.source.key, row.target.key): row for row in relations}
+    def count(self) -> GraphWrites:
+        return GraphWrites(
+            entities=self._rows(Entity, self._epoch).count(),
+            relations=self._rows(Relation, self._epoch).count(),
+        )
+
+    def _load(self, keys: Collection[str] | None = None) -> None:
+        """All rows, or the entities with these keys and the relations between them."""
+        entities, relations = self._rows(Entity, self._epoch), self._rows(Relation, self._epoch)
+        if keys is not None:
+            entities = entities.filter(key__in=keys)
+            relations = relations.filter(source__key__in=keys, target__key__in=keys)
+        self._entities = {row.key: row for row in entities}
+        self._relations = {
+            (row.source.key, row.target.key): row
+            for row in relations.select_related("source", "target")
+        }
 
     def _add(
         self,
