@@ -4,7 +4,6 @@ All processes share the counts, which are rows in the database: one per user or 
 """
 
 import math
-import time
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
@@ -14,13 +13,13 @@ from hashlib import sha256
 from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.auth.addresses import address_of
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import QuotaExceeded
 from ingestion_progress.models import QuotaCount
+from ingestion_progress.models.clock import database_now
 
 WINDOW_SECONDS = 3600
 # A new row deletes up to this many old rows.
@@ -92,7 +91,7 @@ def _limits(request: HttpRequest, quota: Quota, user: str | None) -> Iterator[tu
 
 
 def _now() -> float:
-    return time.time()
+    return database_now().timestamp()
 
 
 def _normalized(username: str) -> str:
@@ -128,7 +127,7 @@ def _take_back(keys: Collection[str]) -> None:
 
 def _prune() -> None:
     """Deletes counts of earlier hours, except those that another process is deleting."""
-    old = _counts().filter(expires_at__lt=timezone.now())
+    old = _counts().filter(expires_at__lt=database_now())
     if not old.exists():
         return
     skips = connections[old.db].features.has_select_for_update_skip_locked

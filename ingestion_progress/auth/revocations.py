@@ -9,14 +9,15 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.utils import timezone
-
 from ingestion_progress.auth import tokens
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTokenRequest
 from ingestion_progress.models import TokenRevocation
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
+
+# A host whose clock is behind that of the database accepts a token for longer.
+CLOCK_MARGIN = timedelta(minutes=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,17 +50,17 @@ def revoke(text: str) -> None:
     if not 1 <= len(token_id) <= MAX_NAME_LENGTH or not token_id.isprintable():
         raise InvalidTokenRequest("This token has no id (jti) by which it could be revoked.")
     expires_at = datetime.fromtimestamp(token.expires_at, UTC) if token else _last_expiry()
-    _store(TokenRevocation(token_id=token_id, expires_at=expires_at))
+    _store(TokenRevocation(token_id=token_id, expires_at=expires_at + CLOCK_MARGIN))
 
 
 def revoke_all_of(issuer_id: str) -> None:
     """Revokes all tokens that the user has got until now."""
-    now = database_now()
-    _store(TokenRevocation(issuer_id=issuer_id, revoked_at=now, expires_at=_last_expiry()))
+    expires_at = _last_expiry() + CLOCK_MARGIN
+    _store(TokenRevocation(issuer_id=issuer_id, revoked_at=database_now(), expires_at=expires_at))
 
 
 def _store(revocation: TokenRevocation) -> None:
-    TokenRevocation.objects.filter(expires_at__lt=timezone.now()).delete()
+    TokenRevocation.objects.filter(expires_at__lt=database_now()).delete()
     revocation.save()
     _read.cache_clear()  # effective in this process at once
 
@@ -67,7 +68,7 @@ def _store(revocation: TokenRevocation) -> None:
 @functools.lru_cache(maxsize=1)
 def _read(second: int) -> Revocations:
     """One read per second of the monotonic clock."""
-    rows = TokenRevocation.objects.filter(expires_at__gt=timezone.now())
+    rows = TokenRevocation.objects.filter(expires_at__gt=database_now())
     found = list(rows.order_by("revoked_at"))
     return Revocations(
         token_ids=frozenset(row.token_id for row in found if row.token_id),
@@ -80,5 +81,5 @@ def _second() -> int:
 
 
 def _last_expiry() -> datetime:
-    """The latest expiry of a token that is valid now, plus two minutes for clocks that differ."""
-    return timezone.now() + timedelta(minutes=conf.token_max_minutes + 2)
+    """The latest expiry of a token that is valid now."""
+    return database_now() + timedelta(minutes=conf.token_max_minutes)

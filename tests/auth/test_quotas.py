@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Permission, User
@@ -16,11 +16,14 @@ from django.utils import timezone
 from ingestion_progress.auth import quotas
 from ingestion_progress.exceptions import QuotaExceeded
 from ingestion_progress.models import Job, QuotaCount
+from ingestion_progress.models.clock import database_clock
 from tests.support.api import JOBS, refusal
+from tests.support.clocks import host_ahead
 from tests.support.documents import storage  # noqa: F401
 
 pytestmark = pytest.mark.django_db
 
+NOW = quotas._now
 TOKENS = "/api/v1/admin/ingestion/stream-tokens"
 LOGIN = ["/login/", "/admin/login/"]
 
@@ -54,6 +57,20 @@ def log_in(client, url, password, name="ada", **more):
 
 
 class TestCounting:
+    def test_hosts_whose_clocks_differ_count_together(
+        self, request_from, per_address, moment, monkeypatch
+    ):
+        here = datetime.fromtimestamp(moment, UTC)
+        monkeypatch.setattr(timezone, "now", lambda: here)
+        monkeypatch.setattr(database_clock, "_offset_seconds", 0.0)
+        monkeypatch.setattr(quotas, "_now", NOW)
+        quotas.count(request_from(), quotas.UPLOADS)
+        with host_ahead(monkeypatch, 7200):
+            quotas.count(request_from("192.0.2.2"), quotas.UPLOADS)  # deletes old counts
+            quotas.count(request_from(), quotas.UPLOADS)
+        with pytest.raises(QuotaExceeded):
+            quotas.count(request_from(), quotas.UPLOADS)
+
     @pytest.mark.parametrize(
         ("first", "second", "is_same"),
         [
