@@ -6,7 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from ingestion_progress.exceptions import ProgressUnavailable
-from ingestion_progress.tracker.database import busy_as_unavailable, progress_transaction
+from ingestion_progress.tracker.database import (
+    busy_as_unavailable,
+    jobs,
+    progress_transaction,
+    unlocked,
+)
 
 Refused = TypeVar("Refused")
 
@@ -18,7 +23,7 @@ def in_transactions(
     action: str,
     write: Callable[[Sequence[str]], dict[str, Refused]],
 ) -> dict[str, Refused | ProgressUnavailable]:
-    """Writes many jobs in few transactions; those of one with a locked row one by one.
+    """Writes many jobs in few transactions, each of which waits for a locked row once.
 
     Returns, by id, why others could not be written.
     """
@@ -27,16 +32,26 @@ def in_transactions(
         try:
             with busy_as_unavailable(chunk[0], action), progress_transaction():
                 written = write(chunk)
-        except ProgressUnavailable as busy:
-            if len(chunk) == 1:
-                refused[chunk[0]] = busy
-            else:
-                for job_id in chunk:
-                    alone = in_transactions([job_id], action, write)
-                    refused.update(alone)
+        except ProgressUnavailable:
+            refused.update(_write_unlocked(chunk, action, write))
         else:
             refused.update(written)
     return refused
+
+
+def _write_unlocked(
+    job_ids: Sequence[str], action: str, write: Callable[[Sequence[str]], dict[str, Refused]]
+) -> dict[str, Refused | ProgressUnavailable]:
+    """Leaves jobs out that another connection has locked; all if it locks another row of them."""
+    found = jobs().filter(pk__in=job_ids)
+    try:
+        with busy_as_unavailable(job_ids[0], action), progress_transaction():
+            free = set(unlocked(found).values_list("pk", flat=True))
+            locked = set(found.values_list("pk", flat=True)) - free
+            others = write([job_id for job_id in job_ids if job_id not in locked])
+    except ProgressUnavailable:
+        locked, others = set(job_ids), {}
+    return {**others, **{job_id: ProgressUnavailable(job_id, action) for job_id in locked}}
 
 
 def in_chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:

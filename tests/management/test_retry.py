@@ -36,6 +36,18 @@ def test_named_jobs_are_queued_whatever_their_end(capsys):
     assert capsys.readouterr().out.splitlines() == [f"{name} is queued again." for name in ENDED]
 
 
+@pytest.mark.parametrize(
+    ("user", "by"),
+    [(lambda: "anna", "anna (command line)"), (lambda: {}["LOGNAME"], "command line")],
+    ids=["named", "without-a-name"],
+)
+def test_the_log_names_the_user_of_the_command(monkeypatch, user, by):
+    monkeypatch.setattr("getpass.getuser", user)
+    retried("failed")
+    messages = Job.objects.get(pk="failed").events.values_list("message", flat=True)
+    assert f"Retry requested by {by}" in messages
+
+
 @pytest.mark.parametrize("choice", [("--batch", "monday"), ("--failed",)])
 def test_many_are_those_that_failed_or_were_lost_and_cancelled_ones_on_request(choice):
     assert retried(*choice) == {"failed", "lost"}

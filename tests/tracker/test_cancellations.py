@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.exceptions import InvalidJobId, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, Stage
 from ingestion_progress.models.statuses import JobStatus, StageStatus
 from ingestion_progress.tracker import queue_job, request_cancellation
@@ -14,6 +16,7 @@ from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.transactions import JOBS_PER_TRANSACTION
+from tests.tracker.test_flush import held
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -84,3 +87,25 @@ def test_a_name_that_is_too_long_or_cannot_be_stored_is_cut():
 def test_an_id_that_the_database_would_refuse_is_invalid():
     with pytest.raises(InvalidJobId):
         request_cancellation("\0")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite locks the whole file")
+def test_locked_rows_are_refused_after_one_wait_and_the_other_jobs_are_cancelled():
+    running(8)
+    ids = [f"running-{number}" for number in range(8)]
+    limits: list[float] = []
+
+    def count_waits(execute, sql, params, many, context):
+        limits.append("SET LOCAL lock_timeout" in sql)
+        return execute(sql, params, many, context)
+
+    with ExitStack() as locks, connection.execute_wrapper(count_waits):
+        for job_id in ids[:6]:
+            locks.enter_context(held(job_id))
+        refused = request_cancellations(ids, by="anna")
+    assert set(refused) == set(ids[:6])
+    assert all(isinstance(error, ProgressUnavailable) for error in refused.values())
+    assert sum(limits) == 2  # in the transaction that waits, and in the one that does not
+    asked = Job.objects.filter(cancel_requested_by="anna")
+    assert set(asked.values_list("pk", flat=True)) == set(ids[6:])

@@ -7,6 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.management.age import age
 from ingestion_progress.management.terminal.command import TerminalCommand
+from ingestion_progress.management.terminal.user import command_user
 from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
@@ -47,7 +48,7 @@ class Command(TerminalCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job_ids = _selected(options)
-        refused = retry_jobs(job_ids, only=options["only"])
+        refused = retry_jobs(job_ids, only=options["only"], by=command_user())
         for job_id in job_ids:
             if job_id in refused:
                 self.stderr.write(str(refused[job_id]))

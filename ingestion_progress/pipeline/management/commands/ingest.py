@@ -17,6 +17,7 @@ from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.following import follow, shown
 from ingestion_progress.management.terminal.output import printable
 from ingestion_progress.management.terminal.text import console_for
+from ingestion_progress.management.terminal.user import command_user
 from ingestion_progress.management.terminal.views import JobView
 from ingestion_progress.models import Job, new_job_id
 from ingestion_progress.models.statuses import JobResult
@@ -139,7 +140,8 @@ def _run(job: Job, console: Console) -> JobResult | None:
         with shown(job.pk, JobView(console)):
             ingest(job.pk, retry_on=())  # perhaps no worker runs that could continue
     except (KeyboardInterrupt, SystemExit):
-        request_cancellation(job.pk)  # it was handed back, and no other worker is to continue it
+        # It was handed back, and no other worker is to continue it.
+        request_cancellation(job.pk, by=command_user())
         raise CommandError("Stopped.", returncode=130) from None
     except (IngestionProgressError, JobCancelled):
         return None
