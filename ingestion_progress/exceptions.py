@@ -4,6 +4,10 @@ IngestionProgressError
 ├── InvalidJobId        not a valid job id (also a ValueError)
 ├── InvalidBatch        not a valid name of a batch (also a ValueError)
 ├── InvalidMetadata     metadata that is too large, or not a JSON object (also a ValueError)
+├── BatchNotFound       no batch has this id (also a LookupError)
+├── BatchExists         the id of the batch is taken
+├── BatchActive         the batch has queued or running jobs
+├── BatchFull           the job waits, because enough jobs of its batch run
 ├── JobNotFound         no job has this id (also a LookupError)
 ├── JobExists           the id is taken
 ├── UnknownStage        the job declares no such stage (also a LookupError)
@@ -65,6 +69,8 @@ class ErrorCode(StrEnum):
     NOT_FOUND = "not_found", 404, "There is no such job or address."
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, "This address does not support this method."
     JOB_EXISTS = "job_exists", 409, "The job id is taken."
+    BATCH_EXISTS = "batch_exists", 409, "The id of the batch is taken."
+    BATCH_ACTIVE = "batch_active", 409, "Jobs of the batch are queued or running."
     JOB_FINISHED = "job_finished", 409, "The job has already ended."
     JOB_RUNNING = "job_running", 409, "The job is running; cancel it first."
     JOB_ACTIVE = "job_active", 409, "The job is queued or running; retry it after its end."
@@ -116,6 +122,35 @@ class InvalidJobId(IngestionProgressError, ValueError):
 class InvalidBatch(IngestionProgressError, ValueError):
     def __init__(self) -> None:
         super().__init__(f"A batch is named by {NAME_RULE}.")
+
+
+class BatchNotFound(IngestionProgressError, LookupError):
+    code = ErrorCode.NOT_FOUND
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"Batch not found: {batch_id}")
+
+
+class BatchExists(IngestionProgressError):
+    code = ErrorCode.BATCH_EXISTS
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"Batch {batch_id} exists. Choose another id, or leave it out to get one.")
+
+
+class BatchActive(IngestionProgressError):
+    code = ErrorCode.BATCH_ACTIVE
+
+    def __init__(self, batch_id: str) -> None:
+        super().__init__(f"Jobs of batch {batch_id} are queued or running; cancel them first.")
+
+
+class BatchFull(IngestionProgressError):
+    def __init__(self, job_id: str, batch_id: str) -> None:
+        super().__init__(
+            f"Job {job_id} waits until fewer jobs of batch {batch_id} run. Its task is queued then."
+        )
+        self.job_id = job_id
 
 
 class InvalidMetadata(IngestionProgressError, ValueError):

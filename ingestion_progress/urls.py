@@ -6,7 +6,7 @@ from ingestion_progress import extensions
 from ingestion_progress.api.api import build_api
 from ingestion_progress.monitoring import health, metrics
 from ingestion_progress.streams.views import job_progress, jobs_progress
-from ingestion_progress.web import views
+from ingestion_progress.web import batches, views
 
 app_name = "ingestion_progress"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -18,6 +18,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<str:job_id>/", views.job_detail, name="job_detail"),
     path("jobs/<str:job_id>/cancellation/", views.job_cancellation, name="job_cancellation"),
     path("jobs/<str:job_id>/retry/", views.job_retry, name="job_retry"),
+    path(
+        "batches/<str:batch_id>/cancellation/",
+        batches.batch_cancellation,
+        name="batch_cancellation",
+    ),
+    path("batches/<str:batch_id>/retry/", batches.batch_retry, name="batch_retry"),
+    path("batches/<str:batch_id>/change/", batches.batch_change, name="batch_change"),
+    path("batches/<str:batch_id>/deletion/", batches.batch_deletion, name="batch_deletion"),
     # Any text is an id here, even with a slash or a line break: the stream answers `not_found`.
     re_path(
         r"^api/v1/admin/ingestion/jobs/(?P<job_id>[\s\S]+)/progress\Z",

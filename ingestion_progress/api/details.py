@@ -71,6 +71,9 @@ class JobDetailSchema(JobSchema):
         description="Name of the user who started the current attempt, by an upload or a retry; "
         "empty if it began automatically."
     )
+    waits_for_batch: bool = Field(
+        description="It is queued, and as many jobs of its batch run as may."
+    )
     progress: PipelineProgressEventData
     state: JobStateEventData
     attempts: list[AttemptSchema] = Field(
@@ -89,6 +92,7 @@ def describe_job_in_detail(snapshot: Snapshot, now: datetime) -> JobDetailSchema
     return JobDetailSchema(
         **job_fields(snapshot, now),
         started_by=snapshot.job.started_by,
+        waits_for_batch=snapshot.job.waits_for_batch,
         progress=snapshot.progress(now),
         state=snapshot.state(now),
         attempts=[

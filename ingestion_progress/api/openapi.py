@@ -38,6 +38,7 @@ TOKEN_SCHEMES = {
 TAGS = [
     {"name": "Progress", "description": "The progress of jobs, as a stream or as plain JSON."},
     {"name": "Jobs", "description": "One ingestion run of one document each."},
+    {"name": "Batches", "description": "Jobs that belong together."},
     {"name": "Search", "description": "Search in the ingested documents."},
 ]
 

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.exceptions import NAME_RULE, InvalidJobId
-from ingestion_progress.models import Job, clean_job_id
+from ingestion_progress.models import Batch, Job, clean_job_id
 from ingestion_progress.wire.snapshots import Snapshot
 
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
@@ -51,8 +51,9 @@ def _id_schema(pattern: str) -> WithJsonSchema:
 
 
 Id = Annotated[str, AfterValidator(valid_id), _id_schema(_ID)]
-# Both may be empty. The operation checks a FormId, with an error code for it.
+# All may be empty. The operation checks a FormId or a BodyId, with an error code for it.
 FormId = Annotated[str | None, _id_schema(f"(?:{_ID})?")]
+BodyId = Annotated[str, _id_schema(f"(?:{_ID})?")]
 OptionalId = Annotated[FormId, AfterValidator(valid_id_or_none)]
 
 
@@ -71,16 +72,16 @@ class PageQuery(BaseModel):
 
 
 class OwnerSchema(BaseModel):
-    """The user to whom a job belongs."""
+    """The user to whom a job or a batch belongs."""
 
     id: str = Field(description="Primary key of the user.")
-    name: str = Field(description="User name when the job was created; may be empty.")
+    name: str = Field(description="User name when it was created; may be empty.")
 
     @classmethod
-    def of(cls, job: Job) -> Self | None:
-        if job.owner_id is None:
+    def of(cls, owned: Job | Batch) -> Self | None:
+        if owned.owner_id is None:
             return None
-        return cls(id=str(job.owner_id), name=job.owner_name)
+        return cls(id=str(owned.owner_id), name=owned.owner_name)
 
 
 class JobListQuery(PageQuery):
@@ -141,7 +142,7 @@ class JobSchema(BaseModel):
     job_id: str
     document_id: str
     document_name: str
-    batch: str | None = Field(description="The name of its batch: jobs that were started together.")
+    batch: str | None = Field(description="The id of its batch: jobs that belong together.")
     owner: OwnerSchema | None = Field(description="null for a job that belongs to nobody.")
     metadata: dict[str, JsonValue] = Field(description="The project's own data about the job.")
     status: StatusName

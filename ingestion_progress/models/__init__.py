@@ -2,6 +2,7 @@
 
 from ingestion_progress.concurrency.compat.django import rows_by
 from ingestion_progress.models.attempts import Checkpoint, JobAttempt, RescueWatch
+from ingestion_progress.models.batches import Batch
 from ingestion_progress.models.errors import JobError
 from ingestion_progress.models.events import JobEvent
 from ingestion_progress.models.ids import clean_batch, clean_job_id, new_epoch, new_job_id
@@ -13,7 +14,7 @@ from ingestion_progress.models.stages import Stage
 from ingestion_progress.models.workers import Worker
 
 __all__ = [
-    "Checkpoint", "Job", "JobAttempt", "JobError", "JobEvent", "JobSamples", "QuotaCount",
+    "Batch", "Checkpoint", "Job", "JobAttempt", "JobError", "JobEvent", "JobSamples", "QuotaCount",
     "RescueWatch", "Stage", "TokenRevocation", "Worker",
     "clean_batch", "clean_job_id", "new_epoch", "new_job_id", "rows_by",
 ]  # fmt: skip

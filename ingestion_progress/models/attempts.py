@@ -7,7 +7,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from ingestion_progress.models.jobs import Job, text_field
+from ingestion_progress.models.fields import text_field
+from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.models.statuses import AttemptStatus
 

@@ -7,28 +7,25 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Q
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.fields import text_field
 from ingestion_progress.models.forecasts import JobForecast
 from ingestion_progress.models.ids import MAX_NAME_LENGTH, new_epoch, new_job_id
+from ingestion_progress.models.job_table import CONSTRAINTS, INDEXES
 from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
-
-
-def text_field(
-    help_text: str = "", *, max_length: int = MAX_NAME_LENGTH
-) -> models.CharField[str, str]:
-    """Empty by default, also for processes of an older version that do not know the column."""
-    return models.CharField(
-        max_length=max_length, blank=True, default="", db_default="", help_text=help_text
-    )
 
 
 class JobQuerySet(models.QuerySet["Job"]):
     def queued(self) -> JobQuerySet:
         return self.filter(status=JobStatus.QUEUED)
+
+    def waiting_for_batch(self) -> JobQuerySet:
+        """Queued, and to be started when fewer jobs of their batch run."""
+        return self.queued().filter(waits_for_batch=True)
 
     def running(self) -> JobQuerySet:
         return self.filter(status=JobStatus.RUNNING)
@@ -39,7 +36,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(status__in=sorted(JobStatus.active()))
 
     def of_batch(self, batch: str) -> JobQuerySet:
-        """Jobs that were started together under this name."""
+        """Jobs of the batch with this id."""
         return self.filter(batch=batch).exclude(batch="")
 
     def owned_by(self, user: Any) -> JobQuerySet:
@@ -83,7 +80,7 @@ class Job(JobForecast):
     id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH, default=new_job_id)
     document_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     document_name = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
-    batch = text_field("Names the jobs that were started together; empty for a single job.")
+    batch = text_field("Id of the batch; empty for a single job.")
     # The user's table may be in another database: no constraint, no join, no cascade.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -159,6 +156,9 @@ class Job(JobForecast):
     queued_at = models.DateTimeField(
         null=True, blank=True, help_text="When it was queued again; empty for the first attempt."
     )
+    waits_for_batch = models.BooleanField(
+        default=False, db_default=False, help_text="As many jobs of its batch run as may."
+    )
     retry_at = models.DateTimeField(
         null=True, blank=True, help_text="When the task of the next attempt is to be queued."
     )
@@ -176,53 +176,8 @@ class Job(JobForecast):
 
     class Meta:
         ordering = ["-created_at", "id"]
-        indexes = [
-            models.Index(fields=["-created_at", "id"], name="ingestion_job_newest"),
-            models.Index(fields=["status", "-created_at"], name="ingestion_job_status"),
-            models.Index(fields=["document_id"], name="ingestion_job_document"),
-            models.Index(
-                fields=["batch", "-created_at"], name="ingestion_job_batch", condition=~Q(batch="")
-            ),
-            models.Index(
-                fields=["owner", "-created_at"],
-                name="ingestion_job_owner",
-                condition=Q(owner__isnull=False),
-            ),
-            models.Index(
-                fields=["finished_at"],
-                name="ingestion_job_ended",
-                condition=Q(finished_at__isnull=False),
-            ),
-            models.Index(
-                fields=["retry_at"], name="ingestion_job_due", condition=Q(retry_at__isnull=False)
-            ),
-            models.Index(
-                fields=["status", "-created_at"],
-                name="ingestion_job_failed_items",
-                condition=Q(failed_items__gt=0),
-            ),
-        ]
-        constraints = [
-            models.CheckConstraint(
-                name="ingestion_job_status_known", condition=Q(status__in=JobStatus.values)
-            ),
-            models.CheckConstraint(name="ingestion_job_id_not_empty", condition=~Q(id="")),
-            models.CheckConstraint(
-                name="ingestion_job_reached_percent_range",
-                condition=Q(reached_percent__gte=0, reached_percent__lte=100),
-            ),
-            models.CheckConstraint(
-                name="ingestion_job_final_has_finished_at",
-                condition=Q(status__in=sorted(JobStatus.final()), finished_at__isnull=False)
-                | (~Q(status__in=sorted(JobStatus.final())) & Q(finished_at__isnull=True)),
-            ),
-            models.CheckConstraint(
-                name="ingestion_job_ends_after_start",
-                condition=Q(started_at__isnull=True)
-                | Q(finished_at__isnull=True)
-                | Q(finished_at__gte=F("started_at")),
-            ),
-        ]
+        indexes = INDEXES
+        constraints = CONSTRAINTS
         permissions = [("start_job", "Can start, cancel and retry jobs")]
 
     def __str__(self) -> str:
@@ -264,6 +219,8 @@ class Job(JobForecast):
         status = self.job_status
         if status.is_final:
             return None
+        if status is JobStatus.QUEUED and self.waits_for_batch:
+            return Liveness.QUEUED
         if status is JobStatus.QUEUED:
             waited = (now - (self.retry_at or self.queued_at or self.created_at)).total_seconds()
             return Liveness.STARVED if waited > conf.starved_after_seconds else Liveness.QUEUED

@@ -20,6 +20,7 @@ from ingestion_progress.models import Job, RescueWatch
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.recovery.retention import pruner
 from ingestion_progress.recovery.tasks import end_lost_tasks, queue_task
+from ingestion_progress.tracker.batches import start_waiting_jobs
 from ingestion_progress.tracker.database import (
     is_transient,
     jobs,
@@ -57,9 +58,9 @@ def rescue_pass() -> RescueCounts:
     """One look at all jobs, unless another process has just had one. Raises database errors."""
     if not _take_turn():
         return RescueCounts()
-    return RescueCounts(
-        lost=_recover(_silent(), NO_HEARTBEAT), queued=queue_due_tasks(), pruned=pruner.prune()
-    )
+    lost = _recover(_silent(), NO_HEARTBEAT)
+    start_waiting_jobs()
+    return RescueCounts(lost=lost, queued=queue_due_tasks(), pruned=pruner.prune())
 
 
 def report_death(writer: str) -> RescueCounts:

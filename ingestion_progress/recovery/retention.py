@@ -5,15 +5,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef
 
 from ingestion_progress import extensions
 from ingestion_progress.conf import conf
-from ingestion_progress.models import Job
+from ingestion_progress.models import Batch, Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.recovery.tasks import delete_task_results
-from ingestion_progress.tracker.database import jobs, progress_transaction, unlocked
+from ingestion_progress.tracker.database import jobs, progress_transaction, rows, unlocked
 
 logger = logging.getLogger("ingestion_progress.recovery")
 
@@ -62,6 +64,11 @@ def _prune_chunk(found: JobQuerySet, *, with_documents: bool = False) -> int:
     return len(job_ids)
 
 
+def _delete_empty_batches(created_before: datetime) -> None:
+    of_batch = jobs().filter(batch=OuterRef("pk")).exclude(batch="")
+    rows(Batch).filter(~Exists(of_batch), created_at__lt=created_before).delete()
+
+
 def _delete_documents(pruned: list[Job]) -> None:
     """Before the jobs: if this process is killed in between, they are found again."""
     job_ids = {job.pk for job in pruned}
@@ -83,6 +90,7 @@ class Pruner:
             return 0
         deleted = _prune_chunk(prunable_jobs(older_than=timedelta(days=conf.keep_jobs_days)))
         if deleted < CHUNK:
+            _delete_empty_batches(database_now() - timedelta(days=conf.keep_jobs_days))
             self._due_at = self._clock() + PRUNE_EVERY_SECONDS
         if deleted:
             logger.info("jobs_pruned", extra={"jobs": deleted})

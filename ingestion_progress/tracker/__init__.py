@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ingestion_progress.tracker.batches import create_batch
 from ingestion_progress.tracker.cancellations import request_cancellation
 from ingestion_progress.tracker.contexts import AttachedJob, TrackedJob
 from ingestion_progress.tracker.error_groups import reopen_error, resolve_error
@@ -25,8 +26,9 @@ from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot
 
 __all__ = [
-    "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "delete_job", "fail_job",
-    "queue_job", "reason_of", "reopen_error", "request_cancellation", "resolve_error", "track",
+    "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "create_batch", "delete_job",
+    "fail_job", "queue_job", "reason_of", "reopen_error", "request_cancellation", "resolve_error",
+    "track",
 ]  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def track(
 
     - `job_id`: 1 to 255 printable characters without a slash, or the id of a queued job. If left
       out, it cannot be guessed.
-    - `batch`: a name for jobs that are listed and watched together; a queued job keeps its own.
+    - `batch`: the id of a batch: jobs that belong together; a queued job keeps its own.
     - `stages`: names in order, or names with weights. If left out, the five of document ingestion.
     - `workers`: size of the pool.
     - `task`: what runs the job, as an object or a dotted path; it takes the job's id. With it,
@@ -62,7 +64,8 @@ def track(
     - `restart`: if the job exists, it begins a new attempt.
     - `retry_on`: exceptions after which the next attempt is due, up to MAX_ATTEMPTS.
 
-    Entering raises JobExists, JobCancelled (before it could start) or ProgressUnavailable.
+    Entering raises JobExists, JobCancelled (before it could start), BatchFull (the task is queued
+    again when fewer jobs of the batch run) or ProgressUnavailable.
     """
     plan = JobPlan(
         document_name,

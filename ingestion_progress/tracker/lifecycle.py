@@ -9,6 +9,7 @@ from django.db import IntegrityError
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import (
+    BatchFull,
     ErrorCode,
     InvalidTransition,
     JobCancelled,
@@ -24,6 +25,7 @@ from ingestion_progress.tracker.attempts import (
     write_stages,
     write_workers,
 )
+from ingestion_progress.tracker.batches import ensure_batch, wait_if_full
 from ingestion_progress.tracker.database import (
     busy_as_unavailable,
     jobs,
@@ -83,27 +85,34 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
     """Runs a new job, a queued job, a lost one that has attempts left or, with `restart`, any job.
 
     Raises JobExists if the job runs or has ended, JobCancelled if it was cancelled before it
-    could start.
+    could start, BatchFull if it has to wait for other jobs of its batch.
     """
     with progress_transaction():
         job = locked_job(pk=plan.job_id)
-        if job is None:
-            job = _create(plan, JobStatus.RUNNING)
-        elif job.job_status is JobStatus.QUEUED:
-            _run(job, plan)
-        elif restart:
-            _begin_again(job, plan, keep_checkpoints=not job.job_status.has_succeeded)
-        elif (failures := _failures_of_lost(job)) and failures < conf.max_attempts:
-            _begin_again(job, plan, failed_attempts=failures)
-        elif job.job_status is JobStatus.CANCELLED:
-            raise JobCancelled(job.pk)
-        else:
-            raise JobExists(job.pk, job.status)
-        begin_forecast(job, stages_of(job))
-        message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
-        write_milestone(job, message)
-        notify_on_commit(job.pk)
-        return attempt_of(job)
+        is_queued = job is not None and job.job_status is JobStatus.QUEUED
+        if job is None or not is_queued or not wait_if_full(job, plan):
+            return _start(job, plan, restart=restart)
+    raise BatchFull(job.pk, job.batch)  # after the COMMIT
+
+
+def _start(job: Job | None, plan: JobPlan, *, restart: bool) -> Attempt:
+    if job is None:
+        job = _create(plan, JobStatus.RUNNING)
+    elif job.job_status is JobStatus.QUEUED:
+        _run(job, plan)
+    elif restart:
+        _begin_again(job, plan, keep_checkpoints=not job.job_status.has_succeeded)
+    elif (failures := _failures_of_lost(job)) and failures < conf.max_attempts:
+        _begin_again(job, plan, failed_attempts=failures)
+    elif job.job_status is JobStatus.CANCELLED:
+        raise JobCancelled(job.pk)
+    else:
+        raise JobExists(job.pk, job.status)
+    begin_forecast(job, stages_of(job))
+    message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
+    write_milestone(job, message)
+    notify_on_commit(job.pk)
+    return attempt_of(job)
 
 
 def join_attempt(job_id: str, *, even_if_ended: bool = False) -> Attempt:
@@ -159,6 +168,7 @@ def _found(job: Job | None, job_id: str) -> Job:
 def _create(plan: JobPlan, status: JobStatus) -> Job:
     now = database_now()
     is_running = status is JobStatus.RUNNING
+    ensure_batch(plan)
     job = Job(
         id=plan.job_id,
         document_id=plan.document_id or plan.job_id,
@@ -210,6 +220,7 @@ def _run(job: Job, plan: JobPlan) -> None:
     job.started_at = job.heartbeat_at = job.updated_at = now
     job.writer = this_process()
     job.retry_at = None
+    job.waits_for_batch = False
     job.error = ""
     job.revision += 1
     if plan.document_version and plan.document_version != job.document_version:

@@ -23,7 +23,9 @@ MAX_COUNTER_NAME_LENGTH = 64
 MAX_COUNT = 2**53 - 1
 # What PostgreSQL's 4-byte columns hold.
 MAX_SMALL_COUNT = 2**31 - 1
-SMALL_COUNTS = frozenset({"total_chunks", "total_images", "pool_size", "queue_depth", "in_flight"})
+SMALL_COUNTS = frozenset(
+    {"total_chunks", "total_images", "pool_size", "queue_depth", "in_flight", "max_running"}
+)
 
 Stages = Iterable[str] | Mapping[str, float]
 

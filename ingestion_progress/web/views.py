@@ -31,6 +31,7 @@ from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, cl
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
+from ingestion_progress.web.batches import batch_view
 from ingestion_progress.web.presenters import (
     attempt_views,
     event_views,
@@ -69,6 +70,7 @@ def job_list(
         "result": filters.get("result"),
         "filter_label": _filter_label(filters),
         "batch": filters.get("batch"),
+        "batch_view": batch_view(request, str(filters["batch"])) if "batch" in filters else None,
         "owner": filters.get("owner"),
         "has_login": permissions.is_logged_in(request),
         "statuses": JobStatus.choices,

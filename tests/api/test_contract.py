@@ -33,6 +33,7 @@ from django.test import Client
 from django.utils import timezone
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.tracker import create_batch
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from tests.support.page_jobs import job_with
 for status in JobStatus:
@@ -40,6 +41,10 @@ for status in JobStatus:
     resume_point = {"epoch": "0123456789ab", "updated_at": datetime(2026, 1, 1, tzinfo=UTC)}
     job_with(status, job_id=status.value, counters={"tables": 4}, error=error, **resume_point)
 job_with(JobStatus.QUEUED, job_id="again", attempt=2)
+job_with(JobStatus.FAILED, job_id="of-a-batch", batch="import", task="a.task")
+job_with(JobStatus.QUEUED, job_id="also-of-it", batch="import")
+for number in range(1, 4):
+    create_batch("May", batch_id=f"empty-{number}")
 for number in range(1, 6):
     job_with(JobStatus.FAILED, job_id=f"gone-{number}", error="Something broke.")
     job_with(JobStatus.QUEUED, job_id=f"stopped-{number}")

@@ -101,10 +101,13 @@ class TestDocument:
 
     def test_operations_are_those_of_the_api(self, document):
         assert sorted(name for name, _ in operations(document)) == [
+            "DELETE /api/v1/admin/ingestion/batches/{batch_id}",
             "DELETE /api/v1/admin/ingestion/jobs/{job_id}",
             "DELETE /api/v1/admin/ingestion/jobs/{job_id}/errors/{error_id}/resolution",
             "DELETE /api/v1/admin/ingestion/stream-tokens",
             "DELETE /api/v1/admin/ingestion/stream-tokens/{token_id}",
+            "GET /api/v1/admin/ingestion/batches",
+            "GET /api/v1/admin/ingestion/batches/{batch_id}",
             "GET /api/v1/admin/ingestion/jobs",
             "GET /api/v1/admin/ingestion/jobs/{job_id}",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/errors",
@@ -114,6 +117,10 @@ class TestDocument:
             "GET /api/v1/admin/ingestion/jobs/{job_id}/snapshot",
             "GET /api/v1/admin/ingestion/progress",
             "GET /api/v1/search",
+            "PATCH /api/v1/admin/ingestion/batches/{batch_id}",
+            "POST /api/v1/admin/ingestion/batches",
+            "POST /api/v1/admin/ingestion/batches/{batch_id}/cancellation",
+            "POST /api/v1/admin/ingestion/batches/{batch_id}/retry",
             "POST /api/v1/admin/ingestion/jobs",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/cancellation",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/errors/{error_id}/resolution",

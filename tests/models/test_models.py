@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.models import (
+    Batch,
     Job,
     JobEvent,
     Stage,
@@ -278,3 +279,17 @@ def test_permission_of_an_older_database_gets_its_new_name():
     migration.rename(apps, SimpleNamespace(connection=connection))
     renamed = Permission.objects.filter(name="Can start, cancel and retry jobs")
     assert list(renamed) == [permission]
+
+
+def test_batches_of_an_older_database_get_their_records():
+    migration = importlib.import_module("ingestion_progress.migrations.0013_batches_are_records")
+    now = timezone.now()
+    for number, batch in enumerate(["may", "may", "june", ""]):
+        Job.objects.create(batch=batch, created_at=now + timedelta(hours=number))
+    Batch.objects.create(id="june", name="kept")
+    migration.create_records(apps, SimpleNamespace(connection=connection))
+    assert set(Batch.objects.values_list("id", "name", "max_running")) == {
+        ("may", "", 0),
+        ("june", "kept", 0),
+    }
+    assert Batch.objects.get(pk="may").created_at == now

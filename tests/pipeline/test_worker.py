@@ -23,8 +23,8 @@ from ingestion_progress.pipeline.worker import (
     recover_abandoned,
     requeue,
 )
-from ingestion_progress.recovery import rescue_pass
-from ingestion_progress.tracker import delete_job, track
+from ingestion_progress.recovery import continue_batch, rescue_pass
+from ingestion_progress.tracker import create_batch, delete_job, fail_job, track
 from tests.support.documents import storage  # noqa: F401
 from tests.support.rescuing import rescue_now
 
@@ -55,6 +55,26 @@ def test_task_of_a_finished_job_is_failed(taken: DBTaskResult):
     recover_abandoned("me")
     assert status(taken) == "FAILED"
     assert "Its worker was killed" in taken.traceback
+
+
+def test_jobs_of_a_full_batch_wait_and_are_all_run_by_a_draining_worker():
+    create_batch(batch_id="import", max_running=1)
+    receive(io.BytesIO(b"Bees make honey."), name="other.txt", job_id="blocking", batch="import")
+    Job.objects.filter(pk="blocking").update(
+        status="running", started_at=timezone.now(), heartbeat_at=timezone.now()
+    )
+    DBTaskResult.objects.all().delete()
+    for name in ("a", "b"):
+        receive(io.BytesIO(b"Bees make honey."), name=f"{name}.txt", job_id=name, batch="import")
+    receive(io.BytesIO(b"Bees make honey."), name="c.txt", job_id="c")
+    IngestionWorker(interval_seconds=0.05, is_draining=True).run()
+    statuses = dict(Job.objects.values_list("pk", "status"))
+    assert statuses == {"blocking": "running", "a": "queued", "b": "queued", "c": "succeeded"}
+    assert Job.objects.waiting_for_batch().count() == 2
+    fail_job("blocking", "Stopped.")
+    continue_batch("blocking")
+    IngestionWorker(interval_seconds=0.05, is_draining=True).run()
+    assert Job.objects.with_result("succeeded").count() == 3
 
 
 def test_task_of_a_deleted_job_is_failed(taken: DBTaskResult):

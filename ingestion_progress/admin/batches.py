@@ -1,0 +1,148 @@
+"""Batches: their names and limits can be changed, and their jobs cancelled and retried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from ingestion_progress.admin import display
+from ingestion_progress.admin.display import EMPTY
+from ingestion_progress.auth import permissions
+from ingestion_progress.auth.batches import batches_for, is_whole
+from ingestion_progress.exceptions import BatchActive
+from ingestion_progress.models import Batch
+from ingestion_progress.recovery import BatchResult, cancel_batch, delete_batch, retry_batch
+from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
+
+if TYPE_CHECKING:
+    BatchModelAdmin = admin.ModelAdmin[Batch]
+else:
+    BatchModelAdmin = admin.ModelAdmin
+
+
+class BatchChangeList(ChangeList):
+    """Reads the progress of all batches of the page together."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list: Any = list(self.result_list)
+        _load_progress(request, self.result_list)
+
+
+@admin.register(Batch)
+class BatchAdmin(BatchModelAdmin):
+    list_display = ("__str__", "owned_by", "progress", "counts", "max_running", "created_at")
+    search_fields = ("id", "name", "owner_name")
+    fields = ("id", "name", "max_running", "owned_by", "progress", "counts", "jobs", "created_at")
+    readonly_fields = ("id", "owned_by", "progress", "counts", "jobs", "created_at")
+    actions = ("cancel_jobs", "retry_failed_jobs", "delete_batches")
+    list_per_page = 50
+    show_full_result_count = False
+
+    class Media:
+        css = {"all": ["ingestion_progress/admin.css"]}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
+        return batches_for(request)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return BatchChangeList
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Batch | None:
+        batch = super().get_object(request, *args, **kwargs)
+        if batch is not None:
+            _load_progress(request, [batch])
+        return batch
+
+    @admin.display(description="owner", ordering="owner_name")
+    def owned_by(self, batch: Batch) -> str:
+        return batch.owner_name or str(batch.owner_id or EMPTY)
+
+    @admin.display(description="progress")
+    def progress(self, batch: Batch) -> SafeString:
+        return display.bar(_progress(batch).overall_progress_percent, f"Progress of {batch}")
+
+    @admin.display(description="jobs by result")
+    def counts(self, batch: Batch) -> str:
+        counts = [f"{number} {name}" for name, number in _progress(batch).counts if number]
+        return ", ".join(counts) or EMPTY
+
+    @admin.display(description="jobs")
+    def jobs(self, batch: Batch) -> SafeString:
+        jobs = reverse("admin:ingestion_progress_job_changelist", current_app=self.admin_site.name)
+        return format_html('<a href="{}?{}">Jobs</a>', jobs, urlencode({"batch": batch.pk}))
+
+    @admin.action(description="Cancel the jobs of selected batches", permissions=["start"])
+    def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self._act(request, queryset, cancel_batch, "Cancellation requested")
+
+    @admin.action(description="Retry failed jobs of selected batches", permissions=["start"])
+    def retry_failed_jobs(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        self._act(request, queryset, retry_batch, "Queued again")
+
+    @admin.action(description="Delete selected batches with their jobs", permissions=["delete"])
+    def delete_batches(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        for batch in queryset:
+            try:
+                if is_whole(request, batch):
+                    delete_batch(batch.pk)
+            except BatchActive as active:
+                self.message_user(request, str(active), messages.WARNING)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without Django's own deletion, which would leave the jobs."""
+        actions: dict[str, Any] = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
+        return request.user.has_perm("ingestion_progress.view_job")
+
+    def has_change_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
+        return self.has_start_permission(request) and (obj is None or is_whole(request, obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
+        return obj is None and request.user.has_perm("ingestion_progress.delete_job")
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("ingestion_progress.start_job")
+
+    def _act(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Batch],
+        act: Callable[..., BatchResult],
+        done: str,
+    ) -> None:
+        ids = list(queryset.values_list("pk", flat=True))
+        found = permissions.jobs_for(request, by_token=False).filter(batch__in=ids)
+        result = act(found.exclude(batch=""), by=permissions.user_name_of(request))
+        self.message_user(request, f"{done}: {result.changed}.", messages.SUCCESS)
+        if refused := list(result.refused.values()):
+            self.message_user(request, f"Refused: {len(refused)}. {refused[0]}", messages.WARNING)
+
+
+def _load_progress(request: HttpRequest, batches: Iterable[Any]) -> None:
+    """Gives each batch the progress of its visible jobs, with one query."""
+    listed = list(batches)
+    jobs = permissions.jobs_for(request, by_token=False)
+    found = batch_progress(jobs.filter(batch__in=[batch.pk for batch in listed]))
+    for batch in listed:
+        batch.progress_of_jobs = found.get(batch.pk, BatchProgressSchema())
+
+
+def _progress(batch: Any) -> BatchProgressSchema:
+    progress: BatchProgressSchema = batch.progress_of_jobs
+    return progress

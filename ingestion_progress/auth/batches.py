@@ -1,0 +1,50 @@
+"""The batches that exist for a request: those with a visible job, and the user's own."""
+
+from __future__ import annotations
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+
+from ingestion_progress.auth import permissions
+from ingestion_progress.exceptions import BatchNotFound, InvalidBatch
+from ingestion_progress.models import Batch, Job, clean_batch
+
+
+def batches_for(request: HttpRequest) -> QuerySet[Batch]:
+    """Newest first. The request may view the list of jobs."""
+    batches = Batch.objects.order_by("-created_at", "id")
+    visible = permissions.visible_jobs(request)
+    if visible is None:
+        return batches
+    has_job = Exists(visible.filter(batch=OuterRef("pk")).exclude(batch=""))
+    owner_id = permissions.chosen_user_id(request, permissions.OWN)
+    return batches.filter(has_job if owner_id is None else Q(has_job) | Q(owner_id=owner_id))
+
+
+def batch_for(request: HttpRequest, batch_id: str, *, by_token: bool = True) -> Batch:
+    """Raises BatchNotFound, also for an invalid id."""
+    try:
+        batch = Batch.find(clean_batch(batch_id))
+    except InvalidBatch:
+        batch = None
+    if batch is None or _is_hidden(request, batch, by_token=by_token):
+        raise BatchNotFound(batch_id)
+    return batch
+
+
+def is_whole(request: HttpRequest, batch: Batch, *, by_token: bool = True) -> bool:
+    """Are all jobs of the batch visible? Otherwise the user may not change or delete it."""
+    visible = permissions.visible_jobs(request, by_token=by_token)
+    if visible is None:
+        return True
+    hidden = Job.objects.of_batch(batch.pk).exclude(pk__in=visible.values("pk"))
+    return not hidden.exists()
+
+
+def _is_hidden(request: HttpRequest, batch: Batch, *, by_token: bool) -> bool:
+    visible = permissions.visible_jobs(request, by_token=by_token)
+    if visible is None:
+        return False
+    owner_id = permissions.chosen_user_id(request, permissions.OWN)
+    is_own = owner_id is not None and batch.owner_id == owner_id
+    return not (is_own or visible.of_batch(batch.pk).exists())

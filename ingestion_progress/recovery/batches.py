@@ -1,0 +1,87 @@
+"""What people do with whole batches, and waiting jobs that may start."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ingestion_progress.exceptions import (
+    DATABASE_UNAVAILABLE,
+    BatchActive,
+    IngestionProgressError,
+)
+from ingestion_progress.models import Batch
+from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.recovery.rescue import queue_due_tasks
+from ingestion_progress.recovery.retention import prune_jobs
+from ingestion_progress.recovery.retries import RetryScope, retry_jobs
+from ingestion_progress.tracker.batches import start_waiting
+from ingestion_progress.tracker.cancellations import request_cancellations
+from ingestion_progress.tracker.database import jobs, progress_transaction, rows
+
+# Of one call; the next one does the rest.
+MAX_JOBS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    """What came of an action on the jobs of a batch."""
+
+    changed: int = 0
+    refused: Mapping[str, IngestionProgressError] = field(default_factory=dict)
+    """Why other jobs were not changed, by id."""
+
+
+def cancel_batch(found: JobQuerySet, *, by: str = "") -> BatchResult:
+    """Cancels those of the jobs that are queued or running. `by` names who asks."""
+    return _on_each(found.active(), lambda job_ids: request_cancellations(job_ids, by=by))
+
+
+def retry_batch(
+    found: JobQuerySet, *, only: RetryScope | str = RetryScope.ALL, by: str = ""
+) -> BatchResult:
+    """Retries those of the jobs that failed or were lost; with `only` failed, also the failed items
+    of those that succeeded.
+    """
+    again = found.filter(status__in=[JobStatus.FAILED, JobStatus.LOST])
+    if only == RetryScope.FAILED:
+        again |= found.filter(status=JobStatus.SUCCEEDED, failed_items__gt=0)
+    return _on_each(again, lambda job_ids: retry_jobs(job_ids, only=only, by=by))
+
+
+def delete_batch(batch_id: str) -> int:
+    """Deletes a batch with its jobs, and returns their number. Raises BatchActive before they have
+    all ended.
+    """
+    of_batch = jobs().of_batch(batch_id)
+    if of_batch.active().exists():
+        raise BatchActive(batch_id)
+    deleted = sum(prune_jobs(of_batch.finished()))
+    with progress_transaction():
+        if of_batch.exists():  # started or added meanwhile
+            raise BatchActive(batch_id)
+        rows(Batch).filter(pk=batch_id).delete()
+    return deleted
+
+
+def continue_batch(job_id: str) -> None:
+    """After the task of a job: queues waiting jobs of its batch. If the database is down, a later
+    rescue pass does it.
+    """
+    try:
+        job = jobs().filter(pk=job_id).exclude(batch="").only("batch").first()
+        batch_id = job.batch if job else ""
+        if batch_id and jobs().waiting_for_batch().of_batch(batch_id).exists():
+            start_waiting(batch_id)
+            queue_due_tasks()
+    except DATABASE_UNAVAILABLE:
+        return
+
+
+def _on_each(
+    chosen: JobQuerySet, act: Callable[[Sequence[str]], Mapping[str, IngestionProgressError]]
+) -> BatchResult:
+    job_ids = list(chosen.order_by("created_at", "pk").values_list("pk", flat=True)[:MAX_JOBS])
+    refused = act(job_ids)
+    return BatchResult(changed=len(job_ids) - len(refused), refused=refused)

@@ -1,0 +1,59 @@
+// @ts-check
+/** Updates the head of a batch's page from the API, while the page is visible. */
+
+import { fill, setBar } from "./dom.js";
+import * as format from "./format.js";
+
+/**
+ * @typedef {object} Batch
+ * @property {string} batch_id
+ * @property {string} name
+ * @property {{jobs: number, counts: Record<string, number>, overall_progress_percent: number}} progress
+ */
+
+const POLL_MS = 2_000;
+const IDLE_POLL_MS = 15_000;
+
+const head = /** @type {HTMLElement} */ (document.getElementById("batch"));
+
+async function poll() {
+  let isActive = false;
+  try {
+    const response = await fetch(head.dataset.poll ?? "", { cache: "no-cache" });
+    if (!response.ok) throw new Error(`The batch responded with ${response.status}`);
+    /** @type {Batch} */
+    const batch = await response.json();
+    render(batch);
+    isActive = batch.progress.counts.queued + batch.progress.counts.running > 0;
+    showStale(false);
+  } catch {
+    showStale(true);
+  }
+  setTimeout(start, isActive ? POLL_MS : IDLE_POLL_MS);
+}
+
+function start() {
+  if (document.hidden) document.addEventListener("visibilitychange", start, { once: true });
+  else void poll();
+}
+
+/** @param {Batch} batch */
+function render({ batch_id, name, progress }) {
+  const counts = Object.entries(progress.counts).filter(([, number]) => number);
+  const percent = format.percent(progress.overall_progress_percent);
+  fill(head, {
+    "batch.name": name || batch_id,
+    "batch.percent": percent,
+    "batch.counts": counts.map(([key, number]) => `${number} ${key}`).join(" · ") || "No jobs",
+  });
+  setBar(head.querySelector("progress"), progress.overall_progress_percent, percent);
+}
+
+/** @param {boolean} isStale */
+function showStale(isStale) {
+  /** @type {HTMLElement | null} */
+  const notice = head.querySelector('[data-notice="batch-stale"]');
+  if (notice) notice.hidden = !isStale;
+}
+
+start();

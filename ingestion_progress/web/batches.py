@@ -1,0 +1,121 @@
+"""The head of a batch's page, and the forms on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.contrib import messages
+from django.core.exceptions import BadRequest, PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_POST
+
+from ingestion_progress.auth import permissions
+from ingestion_progress.auth.batches import batch_for, is_whole
+from ingestion_progress.exceptions import BatchActive, BatchNotFound, InvalidCount
+from ingestion_progress.models import Batch
+from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.recovery import BatchResult, cancel_batch, delete_batch, retry_batch
+from ingestion_progress.tracker.batches import change_batch
+from ingestion_progress.web import formatting
+from ingestion_progress.web.presenters import Context
+from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
+
+
+def batch_view(request: HttpRequest, batch_id: str) -> Context | None:
+    """What the head of the page shows; None if there is no such batch."""
+    try:
+        batch = batch_for(request, batch_id, by_token=False)
+    except BatchNotFound:
+        return None
+    found = permissions.jobs_for(request, by_token=False).of_batch(batch.pk)
+    progress = batch_progress(found).get(batch.pk, BatchProgressSchema())
+    counts = progress.counts
+    may_start = permissions.may_start(request)
+    may_change = may_start and is_whole(request, batch, by_token=False)
+    return {
+        "batch": batch,
+        "api_url": reverse("ingestion_progress:api:batch", args=[batch.pk]),
+        "percent": formatting.number(progress.overall_progress_percent),
+        "percent_text": formatting.percent(progress.overall_progress_percent),
+        "counts": [(name, number) for name, number in counts if number],
+        "may_cancel": may_start and counts.active,
+        "may_retry": may_start and (counts.failed or counts.lost),
+        "may_change": may_change,
+        "may_delete": may_change and not counts.active,
+    }
+
+
+@require_POST
+def batch_cancellation(request: HttpRequest, batch_id: str) -> HttpResponse:
+    return _act(request, batch_id, cancel_batch, "Cancellation requested")
+
+
+@require_POST
+def batch_retry(request: HttpRequest, batch_id: str) -> HttpResponse:
+    return _act(request, batch_id, retry_batch, "Queued again")
+
+
+@require_POST
+def batch_change(request: HttpRequest, batch_id: str) -> HttpResponse:
+    """`name` and `max_running` in the form."""
+    batch = _whole(request, batch_id)
+    try:
+        limit = int(request.POST.get("max_running") or 0)
+        change_batch(batch.pk, name=request.POST.get("name", "").strip(), max_running=limit)
+    except (InvalidCount, ValueError) as invalid:
+        raise BadRequest("max_running: a whole number of at least 0") from invalid
+    return _page_of(batch.pk)
+
+
+@require_POST
+def batch_deletion(request: HttpRequest, batch_id: str) -> HttpResponse:
+    batch = _whole(request, batch_id)
+    try:
+        deleted = delete_batch(batch.pk)
+    except BatchActive as active:
+        messages.warning(request, str(active), fail_silently=True)
+        return _page_of(batch.pk)
+    messages.success(request, f"Deleted: {batch}, {_jobs(deleted)}.", fail_silently=True)
+    return redirect("ingestion_progress:job_list")
+
+
+def _act(
+    request: HttpRequest, batch_id: str, act: Callable[..., BatchResult], done: str
+) -> HttpResponse:
+    batch = _permitted(request, batch_id)
+    found: JobQuerySet = permissions.jobs_for(request, by_token=False).of_batch(batch.pk)
+    result = act(found, by=permissions.user_name_of(request))
+    messages.info(request, f"{done}: {_jobs(result.changed)}.", fail_silently=True)
+    for reason in list(result.refused.values())[:1]:
+        text = f"Refused: {_jobs(len(result.refused))}. {reason}"
+        messages.warning(request, text, fail_silently=True)
+    return _page_of(batch.pk)
+
+
+def _permitted(request: HttpRequest, batch_id: str) -> Batch:
+    """Raises PermissionDenied, also for a batch that does not exist."""
+    is_permitted = permissions.may_view(request, "", by_token=False)
+    if not (is_permitted and permissions.may_start(request)):
+        raise PermissionDenied
+    try:
+        return batch_for(request, batch_id, by_token=False)
+    except BatchNotFound:
+        raise PermissionDenied from None
+
+
+def _whole(request: HttpRequest, batch_id: str) -> Batch:
+    batch = _permitted(request, batch_id)
+    if not is_whole(request, batch, by_token=False):
+        raise PermissionDenied
+    return batch
+
+
+def _page_of(batch_id: str) -> HttpResponse:
+    return redirect(f"{reverse('ingestion_progress:job_list')}?{urlencode({'batch': batch_id})}")
+
+
+def _jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number} jobs"
