@@ -268,7 +268,9 @@ def _write_late_end(job: JobTracker, write: Callable[[], None]) -> None:
 def log_unrecorded_end(job_id: str, error: Exception) -> None:
     """With a traceback unless the error is expected, as after another attempt has begun."""
     extra = {"job_id": job_id, "reason": str(error)}
-    if isinstance(error, IngestionProgressError):
+    if isinstance(error, ProgressUnavailable):
+        logger.warning("tracker_end_postponed", extra=extra)
+    elif isinstance(error, IngestionProgressError):
         logger.warning("tracker_end_not_recorded", extra=extra)
     else:
         logger.error("tracker_end_not_recorded", extra=extra, exc_info=error)

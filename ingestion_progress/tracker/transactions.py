@@ -33,7 +33,8 @@ def in_transactions(
             with busy_as_unavailable(chunk[0], action), progress_transaction():
                 written = write(chunk)
         except ProgressUnavailable:
-            refused.update(_write_unlocked(chunk, action, write))
+            unlocked_only = _write_unlocked(chunk, action, write)
+            refused.update(unlocked_only)
         else:
             refused.update(written)
     return refused
