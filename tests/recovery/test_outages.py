@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -17,7 +18,7 @@ import pytest
 from tests.pipeline.test_processes import QUEUE
 from tests.support.event_streams import events
 from tests.support.live import LiveProject, LiveServer, live_project
-from tests.support.relays import silent_relay_to
+from tests.support.relays import SilentRelay, silent_relay_to
 from tests.support.servers import PostgreSQL, start_postgresql
 
 pytestmark = pytest.mark.once
@@ -129,11 +130,20 @@ def test_an_outage_kills_no_living_job_and_loses_no_count(server, tmp_path, act,
         counted_through(project, tmp_path, lambda web: act(server, seconds))
 
 
-def test_a_silent_network_kills_no_living_job_and_loses_no_count(server, tmp_path):
+@contextmanager
+def project_behind_a_relay(
+    server: PostgreSQL, folder: Path
+) -> Iterator[tuple[LiveProject, SilentRelay]]:
     socket_dir, _, name = (
         server.create_database().removeprefix("postgres://postgres:@/").rpartition("/")
     )
-    with silent_relay_to(Path("/" + socket_dir.lstrip("/"))) as (relay, folder):
+    with silent_relay_to(Path("/" + socket_dir.lstrip("/"))) as (relay, relay_folder):
+        with live_project(folder, f"postgres://postgres:@/{relay_folder}/{name}") as project:
+            yield project, relay
+
+
+def test_a_silent_network_kills_no_living_job_and_loses_no_count(server, tmp_path):
+    with project_behind_a_relay(server, tmp_path) as (project, relay):
 
         def outage(web: LiveServer) -> None:
             relay.lose_packets()
@@ -141,9 +151,55 @@ def test_a_silent_network_kills_no_living_job_and_loses_no_count(server, tmp_pat
             assert relay.is_silent
             relay.recover()
 
-        with live_project(tmp_path, f"postgres://postgres:@/{folder}/{name}") as project:
-            counted_through(project, tmp_path, outage)
-            assert "tracker_database_down" in project.log.read_text()
+        counted_through(project, tmp_path, outage)
+        assert "tracker_database_down" in project.log.read_text()
+
+
+# Flushes while the network is silent, and goes on when it is back.
+FLUSH = """
+    import pathlib, sys, time
+    from django.conf import settings
+    settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 1
+    from ingestion_progress import track
+    from ingestion_progress.concurrency import watchdog
+    from ingestion_progress.exceptions import ProgressUnavailable
+    from ingestion_progress.tracker import database
+    database.HUNG_SECONDS, watchdog.CHECK_SECONDS = 1.5, 0.2
+    folder = pathlib.Path(sys.argv[1])
+    def wait_for(name):
+        while not (folder / name).exists():
+            time.sleep(0.02)
+    with track("a.pdf", job_id="job", stages=["one"]) as job:
+        (folder / "started").touch()
+        wait_for("is_silent")
+        job.stage("one").advance(7)
+        try:
+            job.flush()
+        except ProgressUnavailable as error:
+            (folder / "raised").write_text(str(error))
+        wait_for("is_back")
+        while True:
+            try:
+                job.flush()
+                break
+            except ProgressUnavailable:
+                pass
+"""
+
+
+def test_flush_on_a_silent_network_raises_while_it_is_silent(server, tmp_path):
+    with project_behind_a_relay(server, tmp_path) as (project, relay):
+        process = project.python(FLUSH, str(tmp_path), **QUICK)
+        wait_for(tmp_path / "started")
+        relay.lose_packets()
+        (tmp_path / "is_silent").touch()
+        wait_for(tmp_path / "raised")
+        assert relay.is_silent
+        assert "did not confirm the progress of job job" in (tmp_path / "raised").read_text()
+        relay.recover()
+        (tmp_path / "is_back").touch()
+        assert process.wait(60) == 0, project.log.read_text()
+        assert project.output_of(ENDS) == {"job": ["succeeded", "", 1, 7]}
 
 
 AGES = """

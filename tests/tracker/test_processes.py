@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -26,6 +27,7 @@ from ingestion_progress.wire.snapshots import load_snapshot
 snapshot = load_snapshot(sys.argv[1])
 print(json.dumps({
     "status": snapshot.job.status,
+    "attempt": snapshot.job.attempt,
     "error": snapshot.job.error,
     "metrics": snapshot.progress(timezone.now()).metrics.model_dump(),
     "stages": {stage.name: stage.processed for stage in snapshot.stages},
@@ -240,6 +242,29 @@ def test_a_locked_database_slows_nothing_and_loses_nothing(sqlite_project, job_i
     stop_file.touch()
     assert finished(process) == 0, sqlite_project.log.read_text()
     assert_all_was_counted(sqlite_project, job_id)
+
+
+@pytest.mark.parametrize("timeout_seconds", [1, 20])
+def test_a_file_that_is_locked_for_longer_than_a_lease_costs_no_count_and_no_job(
+    tmp_path, job_id, timeout_seconds
+):
+    """SQLite waits for a shorter or a longer time than the lock is held."""
+    quick = {"LOST_AFTER_SECONDS": "2", "HEARTBEAT_SECONDS": "0.5"}
+    stop_file = tmp_path / "stop"
+    with live_project(tmp_path, f"sqlite:///{tmp_path / 'progress.sqlite3'}") as live:
+        live.spawn(sys.executable, "manage.py", "rescue_jobs", **quick)
+        options = json.dumps({"timeout": timeout_seconds})
+        process = live.python(COUNT_UNTIL_STOPPED, job_id, str(stop_file), options, **quick)
+        live.wait_for_job(job_id)
+        time.sleep(3)  # heartbeats have been watched for a lease
+        with locked(live):
+            time.sleep(5)
+        time.sleep(3)
+        stop_file.touch()
+        assert finished(process) == 0, live.log.read_text()
+        state = read(live, job_id)
+        assert (state["status"], state["attempt"]) == ("succeeded", 1)
+        assert state["stages"]["one"] == state["metrics"]["qdrant_writes"] > 100
 
 
 def test_a_database_server_that_is_restarted_slows_nothing_and_loses_nothing(tmp_path, job_id):
