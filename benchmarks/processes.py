@@ -46,11 +46,10 @@ class Server:
     log: Path
 
     def usage(self) -> Usage:
-        processes = [psutil.Process(self.process.pid)]
-        processes += processes[0].children(recursive=True)
+        processes = with_children(self.process.pid)
         return Usage(
             at=time.monotonic(),
-            cpu_seconds=sum(_cpu_seconds(each.pid) for each in processes),
+            cpu_seconds=sum(cpu_seconds(each.pid) for each in processes),
             private_kib=sum(_private_kib(each.pid) for each in processes),
             threads=sum(each.num_threads() for each in processes),
         )
@@ -64,7 +63,12 @@ class Server:
         raise DidNotStart(self.log.read_text(errors="replace")[-2000:])
 
 
-def _cpu_seconds(pid: int) -> float:
+def with_children(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+def cpu_seconds(pid: int) -> float:
     """User and system time of all its threads, also of ended ones, to the nanosecond.
 
     The number of the clock is computed from the process id as in clock_getcpuclockid(3).

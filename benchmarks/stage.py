@@ -42,9 +42,9 @@ class Stage:
         if not database:
             return {}
         url = self.postgresql_url if database == "postgresql" else self.sqlite_url
-        return self._environment(url)
+        return self.environment_on(url)
 
-    def _environment(self, url: str) -> dict[str, str]:
+    def environment_on(self, url: str) -> dict[str, str]:
         return {
             "DJANGO_SETTINGS_MODULE": "progress_project.settings",
             "DATABASE_URL": url,
@@ -61,7 +61,7 @@ class Stage:
         subprocess.run(
             [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
             cwd=ROOT,
-            env=os.environ | self._environment(url),
+            env=os.environ | self.environment_on(url),
             check=True,
         )
         return url
