@@ -76,7 +76,7 @@ def queue_due_tasks() -> int:
     """
     # SQLite's clock has milliseconds, the column has microseconds.
     due = jobs().queued().filter(retry_at__lte=Now() + timedelta(milliseconds=1))
-    return _act_on_each(due, _queue)
+    return _act_on_each(due, _DueTasks().queue)
 
 
 def _take_turn() -> bool:
@@ -118,27 +118,40 @@ def _end_attempt(job: Job, reason: str) -> None:
     )
 
 
-def _queue(job: Job) -> None:
-    try:
-        with progress_transaction():  # a savepoint: the row is written even if this fails
-            queue_task(job)
-    except Exception:
-        logger.exception("task_not_queued", extra={"job_id": job.pk, "task": job.task})
-        again = Now() + timedelta(seconds=QUEUE_AGAIN_SECONDS)
-        jobs().filter(pk=job.pk).update(retry_at=again)
-    else:
+class _DueTasks:
+    """The tasks of one pass. After a refusal the others wait for the next pass: a broker that does
+    not answer costs seconds each time.
+    """
+
+    def __init__(self) -> None:
+        self._is_refused = False
+
+    def queue(self, job: Job) -> bool:
+        if self._is_refused:
+            return False
+        try:
+            with progress_transaction():  # a savepoint: the row is written even if this fails
+                queue_task(job)
+        except Exception as error:
+            logger.exception("task_not_queued", extra={"job_id": job.pk, "task": job.task})
+            # Those two concern this task alone.
+            self._is_refused = not isinstance(error, ImportError | TypeError)
+            again = Now() + timedelta(seconds=QUEUE_AGAIN_SECONDS)
+            jobs().filter(pk=job.pk).update(retry_at=again)
+            return False
         jobs().filter(pk=job.pk).update(retry_at=None)
+        return True
 
 
-def _act_on_each(found: QuerySet[Job], act: Callable[[Job], None]) -> int:
-    """Returns on how many. One that fails does not hold up the others. Raises only database errors
-    that may pass.
+def _act_on_each(found: QuerySet[Job], act: Callable[[Job], object]) -> int:
+    """Returns on how many, without those for which `act` returns False. One that fails does not
+    hold up the others. Raises only database errors that may pass.
     """
     job_ids = list(found.order_by().values_list("pk", flat=True)[:MAX_JOBS_PER_PASS])
     return sum(_act_on(job_id, found, act) for job_id in job_ids)
 
 
-def _act_on(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bool:
+def _act_on(job_id: str, still: QuerySet[Job], act: Callable[[Job], object]) -> bool:
     try:
         return _with_locked(job_id, still, act)
     except Exception as error:
@@ -148,11 +161,10 @@ def _act_on(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bo
         return False
 
 
-def _with_locked(job_id: str, still: QuerySet[Job], act: Callable[[Job], None]) -> bool:
+def _with_locked(job_id: str, still: QuerySet[Job], act: Callable[[Job], object]) -> bool:
     """Acts on the job in one transaction, if `still` matches it and no other process locks it."""
     with progress_transaction():
         job = unlocked(still).filter(pk=job_id).first()
         if job is None:
             return False
-        act(job)
-        return True
+        return act(job) is not False

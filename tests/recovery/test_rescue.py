@@ -191,6 +191,19 @@ def test_a_task_that_cannot_be_queued_is_tried_again_later(caplog):
     assert "task_not_queued" in caplog.text
 
 
+@pytest.mark.parametrize(("task", "tried"), [("refused", 1), ("no.such.task", 3)])
+def test_a_queue_that_refuses_a_task_is_not_asked_for_the_others(monkeypatch, task, tried):
+    """A broker that does not answer costs seconds. A task that does not exist costs nothing."""
+    for name in "abc":
+        queue_job("a.pdf", job_id=name, task=task)
+    Job.objects.update(retry_at=timezone.now())
+    if task == "refused":
+        monkeypatch.setattr(rescue, "queue_task", Mock(side_effect=ConnectionError("no broker")))
+    assert queue_due_tasks() == 0
+    later = Job.objects.filter(retry_at__gt=timezone.now() + timedelta(seconds=20))
+    assert later.count() == tried
+
+
 def test_a_task_that_is_delivered_again_continues_a_lost_job_but_no_living_one():
     start()
     with pytest.raises(JobExists):
