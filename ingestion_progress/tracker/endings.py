@@ -22,12 +22,14 @@ from ingestion_progress.models.statuses import (
     StageStatus,
     WorkerStatus,
 )
+from ingestion_progress.signals import attempt_ended, job_ended
 from ingestion_progress.tracker.attempts import queue_attempts
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.database import jobs, progress_transaction, rows
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.former_jobs import record_times
 from ingestion_progress.tracker.plan import Attempt, clean_text
+from ingestion_progress.tracker.signal_sender import send_on_commit
 from ingestion_progress.tracker.sql import (
     WriteResult,
     locked_attempt,
@@ -145,9 +147,12 @@ def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") ->
     message = f"{status.label}: {error}" if error else status.label
     write_milestones(ended, message, LEVELS_OF_ENDINGS[status])
     for job in ended:
-        job.status, job.finished_at = status, now
+        job.status, job.finished_at, job.updated_at = status, now, now
+        job.error = clean_text(error, MAX_MESSAGE_LENGTH)
         notify_on_commit(job.pk, is_end=True)
     record_endings(ended, AttemptStatus(status.value), error)
+    for job in ended:
+        send_on_commit(job_ended, job)
 
 
 def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "") -> None:
@@ -177,6 +182,9 @@ def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "")
         ),
         ignore_conflicts=True,
     )
+    for job in ended:
+        error = clean_text(error, MAX_MESSAGE_LENGTH)
+        send_on_commit(attempt_ended, job, attempt=job.attempt, status=status, error=error)
 
 
 def _free_workers(ended: Sequence[Job]) -> None:

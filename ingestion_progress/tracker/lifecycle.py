@@ -19,6 +19,7 @@ from ingestion_progress.exceptions import (
 from ingestion_progress.models import Checkpoint, Job, Stage, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus, Liveness
+from ingestion_progress.signals import job_started
 from ingestion_progress.tracker.attempts import (
     begin_attempts,
     this_process,
@@ -38,6 +39,7 @@ from ingestion_progress.tracker.endings import NO_HEARTBEAT, end_locked_job, rec
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.former_jobs import begin_forecast, history_of
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
+from ingestion_progress.tracker.signal_sender import send_on_commit
 from ingestion_progress.tracker.sql import notify_on_commit, stages_of, write_milestone
 
 
@@ -112,6 +114,7 @@ def _start(job: Job | None, plan: JobPlan, *, restart: bool) -> Attempt:
     message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
     write_milestone(job, message)
     notify_on_commit(job.pk)
+    send_on_commit(job_started, job)
     return attempt_of(job)
 
 

@@ -1,0 +1,163 @@
+"""Signals of jobs: which, when, how often, and in which thread they are sent."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from ingestion_progress import track
+from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import AttemptStatus, JobStatus
+from ingestion_progress.recovery import retry_job
+from ingestion_progress.recovery.rescue import report_death
+from ingestion_progress.signals import attempt_ended, job_ended, job_started
+from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import fail_job, queue_job, request_cancellation
+from tests.support.tracking import eventually, quick_writer  # noqa: F401
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+TASK = "shop.tasks.ingest"
+
+
+class Received:
+    """What was received, in order."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, object]]] = []
+        self.threads: set[str] = set()
+
+    def receiver(self, name: str):
+        def receive(sender, job, signal, **values):
+            assert sender is Job
+            self.threads.add(threading.current_thread().name)
+            self.calls.append((name, {"id": job.pk, "status": job.status, **values}))
+
+        return receive
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.calls]
+
+
+@pytest.fixture
+def received():
+    received = Received()
+    signals = {"started": job_started, "attempt": attempt_ended, "ended": job_ended}
+    receivers = {name: received.receiver(name) for name in signals}
+    for name, signal in signals.items():
+        signal.connect(receivers[name])
+    yield received
+    for name, signal in signals.items():
+        assert signal.disconnect(receivers[name])
+
+
+def test_a_job_that_runs_sends_each_signal_once_from_a_thread_of_its_process(received):
+    with track("a.pdf", job_id="job"):
+        eventually(lambda: received.names == ["started"])
+    eventually(lambda: len(received.calls) == 3)
+    assert received.calls == [
+        ("started", {"id": "job", "status": "running"}),
+        ("attempt", {"id": "job", "status": AttemptStatus.SUCCEEDED, "attempt": 1, "error": ""}),
+        ("ended", {"id": "job", "status": JobStatus.SUCCEEDED}),
+    ]
+    assert received.threads == {"ingestion-progress-signals"}
+
+
+def test_trackers_of_tests_send_at_once(received):
+    with synchronous_tracking(), track("a.pdf"):
+        assert received.names == ["started"]
+    assert received.threads == {threading.current_thread().name}
+
+
+class TestEndings:
+    @pytest.fixture(autouse=True)
+    def write_at_once(self):
+        with synchronous_tracking():
+            yield
+
+    def test_a_failure_has_its_reason(self, received):
+        with pytest.raises(ValueError, match="No text"), track("a.pdf"):
+            raise ValueError("No text.")
+        assert received.names == ["started", "attempt", "ended"]
+        assert received.calls[1][1]["error"] == "No text."
+
+    def test_an_attempt_that_another_follows_does_not_end_the_job(self, received):
+        with pytest.raises(OSError, match="net"), track("a", task=TASK, retry_on=(OSError,)):
+            raise OSError("net")
+        assert received.names == ["started", "attempt"]
+        assert received.calls[1][1]["status"] == AttemptStatus.FAILED
+
+    def test_a_waiting_job_that_is_cancelled_ends_once(self, received):
+        queue_job("a.pdf", job_id="job")
+        request_cancellation("job")
+        assert received.names == ["attempt", "ended"]
+        assert received.calls[1][1]["status"] == JobStatus.CANCELLED
+
+    def test_a_job_that_failed_before_it_ran_ends_once(self, received):
+        queue_job("a.pdf", job_id="job")
+        fail_job("job", "No text.")
+        assert received.names == ["attempt", "ended"]
+
+    @pytest.mark.parametrize(("task", "names"), [("", ["attempt", "ended"]), (TASK, ["attempt"])])
+    def test_a_lost_job_ends_or_has_another_attempt(self, received, task, names):
+        now = timezone.now()
+        Job.objects.create(
+            id="job", status="running", started_at=now, heartbeat_at=now, writer="w", task=task
+        )
+        report_death("w")
+        report_death("w")
+        assert received.names == names
+        assert received.calls[0][1]["attempt"] == 1
+
+    def test_a_job_that_is_retried_ends_again(self, received):
+        queue_job("a.pdf", job_id="job", task=TASK)
+        fail_job("job", "No text.")
+        retry_job("job")
+        with track("a.pdf", job_id="job"):
+            pass
+        assert received.names == ["attempt", "ended", "started", "attempt", "ended"]
+        assert received.calls[3][1]["attempt"] == 2
+
+    def test_nothing_is_sent_before_the_commit_or_after_a_rollback(self, received):
+        queue_job("a.pdf", job_id="job")
+        with transaction.atomic():
+            fail_job("job", "No text.")
+            assert received.names == []
+            transaction.set_rollback(True)
+        assert received.names == []
+        with transaction.atomic():
+            fail_job("job", "No text.")
+        assert received.names == ["attempt", "ended"]
+
+    def test_a_receiver_that_raises_is_logged_and_stops_nothing(self, received, caplog):
+        def broken(**kwargs):
+            raise RuntimeError("a mistake in the receiver")
+
+        job_ended.connect(broken)
+        try:
+            with track("a.pdf", job_id="job"):
+                pass
+        finally:
+            job_ended.disconnect(broken)
+        assert Job.objects.get().status == JobStatus.SUCCEEDED
+        assert received.names == ["started", "attempt", "ended"]
+        assert "a mistake in the receiver" in caplog.text
+
+    def test_a_receiver_finds_the_end_in_the_database(self):
+        found = []
+
+        def receive(job, **kwargs):
+            found.append((Job.objects.get(pk=job.pk).status, job.result, job.error))
+            assert not connection.in_atomic_block
+
+        job_ended.connect(receive)
+        try:
+            queue_job("a.pdf", job_id="job")
+            fail_job("job", "No text.")
+        finally:
+            job_ended.disconnect(receive)
+        assert found == [("failed", "failed", "No text.")]
