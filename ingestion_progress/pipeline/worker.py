@@ -108,6 +108,7 @@ class IngestionWorker(Worker):
             logger.info("worker_stopped", extra={"worker_id": self.worker_id})
 
     def run_task(self, db_task_result: DBTaskResult[Any, Any]) -> None:
+        self._with_patience(_store_start, db_task_result)
         # Otherwise a task that ends while the database is down would run for ever, or end as
         # failed although it succeeded.
         endings = {
@@ -172,6 +173,12 @@ def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> int:
     if not waiting:
         return 0
     return tasks.filter(pk__in=waiting).update(status=TaskResultStatus.READY, started_at=None)
+
+
+def _store_start(task: DBTaskResult[Any, Any]) -> None:
+    """By the database's clock, as the times of jobs are; the task has that of this host."""
+    task.started_at = database_now()
+    task.save(update_fields=["started_at"])
 
 
 def _is_after(moment: datetime | None, other: datetime | None) -> bool:

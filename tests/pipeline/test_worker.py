@@ -16,6 +16,7 @@ from ingestion_progress.exceptions import JobSuperseded, ProgressUnavailable
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline import ingestion, maintenance
 from ingestion_progress.pipeline import worker as worker_module
+from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.worker import (
     IngestionWorker,
@@ -25,6 +26,7 @@ from ingestion_progress.pipeline.worker import (
 )
 from ingestion_progress.recovery import continue_batch, rescue_pass
 from ingestion_progress.tracker import create_batch, delete_job, fail_job, track
+from tests.support.clocks import host_ahead
 from tests.support.documents import storage  # noqa: F401
 from tests.support.rescuing import rescue_now
 
@@ -192,6 +194,20 @@ def test_task_of_a_job_that_was_handed_back_is_over(taken: DBTaskResult):
     assert requeue(DBTaskResult.objects.all()) == 0
     _fail_or_requeue(taken, SystemExit("The worker was stopped."))
     assert status(taken) == "FAILED"
+
+
+def test_task_that_a_host_whose_clock_is_ahead_has_handed_back_is_over(
+    taken: DBTaskResult, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: object) -> None:
+        raise SystemExit("The worker was stopped.")
+
+    monkeypatch.setattr(Bm25Embedder, "embed", stop)
+    with host_ahead(monkeypatch, 7200):
+        taken.claim("gone")
+        IngestionWorker(interval_seconds=0.05).run_task(taken)
+    assert status(taken) == "FAILED"
+    assert Job.objects.values_list("status", "attempt").get() == ("queued", 2)
 
 
 @pytest.mark.usefixtures("handlers")
