@@ -119,6 +119,11 @@ class AppSettings:
     max_events_per_job = Setting(int, 1000)
     """Further events of a job are counted, not stored."""
 
+    # Forecasts
+
+    former_jobs = Setting(int, 20)
+    """A forecast uses the times of at most this many earlier jobs with the same stages; 0: none."""
+
     # Attempts
 
     max_attempts = Setting(int, 3)

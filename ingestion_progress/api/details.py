@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ingestion_progress.api.schemas import JobSchema, job_fields
 from ingestion_progress.models import Job, JobAttempt
 from ingestion_progress.wire.schemas import (
+    ForecastEventData,
     JobStateEventData,
     NextAttemptEventData,
     PipelineProgressEventData,
@@ -79,6 +80,9 @@ class JobDetailSchema(JobSchema):
     attempts: list[AttemptSchema] = Field(
         description=f"Those that have ended, oldest first; the newest {MAX_ATTEMPTS_SENT}."
     )
+    forecast: ForecastEventData | None = Field(
+        description="The data of the event; null once the job has ended."
+    )
     next_attempt: NextAttemptEventData | None = Field(
         description="The data of the event; null unless the job waits for another attempt."
     )
@@ -98,6 +102,7 @@ def describe_job_in_detail(snapshot: Snapshot, now: datetime) -> JobDetailSchema
         attempts=[
             AttemptSchema.model_validate(each) for each in reversed(attempts[:MAX_ATTEMPTS_SENT])
         ],
+        forecast=snapshot.forecast(now),
         next_attempt=snapshot.next_attempt(),
         cancellation=CancellationSchema.of(snapshot.job),
     )

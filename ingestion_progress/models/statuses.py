@@ -115,6 +115,17 @@ class EventLevel(models.TextChoices):
     ERROR = "error", "Error"
 
 
+class ForecastReason(models.TextChoices):
+    """Why a job's forecast is unknown, or only a guess; never stored."""
+
+    QUEUED = "queued", "Waiting for a worker"
+    STARTING = "starting", "Estimating…"
+    NO_HISTORY = "no_history", "No history yet"
+    STALLED = "stalled", "No progress"
+    LOST = "lost", "No sign of life"
+    OVERDUE = "overdue", "Later than expected"
+
+
 class Liveness(models.TextChoices):
     """Whether an unfinished job is alive, from its heartbeat and its last change; never stored."""
 

@@ -10,6 +10,7 @@ from dataclasses import astuple, replace
 from itertools import pairwise
 from typing import Any
 
+from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, JobSamples, Stage
 from ingestion_progress.models.stages import overall_percent, stage_percent
 from ingestion_progress.models.statuses import StageStatus
@@ -19,7 +20,6 @@ from ingestion_progress.tracker.samples import sample_of
 from ingestion_progress.wire.forecast import History, StageTime, learn
 from ingestion_progress.wire.forecast.remaining import RANGE_DEVIATIONS
 
-MAX_FORMER_JOBS = 20
 # Shorter attempts say more about start-up than about stages.
 LEAST_MS = 1000
 SCORED_PERCENTS = (10, 25, 50, 75)
@@ -63,8 +63,10 @@ def begin_forecast(job: Job, stages: Sequence[Stage]) -> None:
 
 def _read_history(plan: str) -> History:
     """Of the newest jobs with this plan."""
+    if conf.former_jobs <= 0:
+        return History()
     newest = rows(JobSamples).filter(plan=plan, succeeded_at__isnull=False)
-    found = newest.order_by("-succeeded_at").values_list("times", "error")[:MAX_FORMER_JOBS]
+    found = newest.order_by("-succeeded_at").values_list("times", "error")[: conf.former_jobs]
     times = [[StageTime(*time) for time in each] for each, _ in found if each]
     return learn(times, [error for _, error in found if error is not None])
 

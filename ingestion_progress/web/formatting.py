@@ -64,17 +64,32 @@ def duration(milliseconds: int) -> str:
     return _two_units(milliseconds, DAY_MS, "d", HOUR_MS, "h")
 
 
-def remaining(milliseconds: int) -> str:
-    """A rounded estimate; empty if there is none."""
+def remaining(milliseconds: int, low_ms: int = 0, high_ms: int = 0) -> str:
+    """A rounded estimate with its range: "about 3 min left (up to 5 min)"; empty if none."""
     if milliseconds <= 0:
         return ""
     if milliseconds < 10 * SECOND_MS:
         return "a few seconds left"
+    shown_range = time_range(low_ms, high_ms)
     if milliseconds <= 50 * SECOND_MS:
-        return f"about {math.ceil(milliseconds / (10 * SECOND_MS)) * 10}{NBSP}s left"
+        tens = math.ceil(milliseconds / (10 * SECOND_MS))
+        return f"about {tens * 10}{NBSP}s left{shown_range}"
     if milliseconds < HOUR_MS:
-        return f"about {math.ceil(milliseconds / MINUTE_MS)}{NBSP}min left"
-    return f"about {duration(milliseconds)} left"
+        return f"about {math.ceil(milliseconds / MINUTE_MS)}{NBSP}min left{shown_range}"
+    return f"about {duration(milliseconds)} left{shown_range}"
+
+
+def time_range(low_ms: int, high_ms: int) -> str:
+    """In the unit of its end, rounded outwards; empty if there is none."""
+    if high_ms <= 0:
+        return ""
+    step_ms, factor, unit = HOUR_MS, 1, "h"
+    if high_ms <= 50 * SECOND_MS:
+        step_ms, factor, unit = 10 * SECOND_MS, 10, "s"
+    elif high_ms < HOUR_MS:
+        step_ms, factor, unit = MINUTE_MS, 1, "min"
+    low, high = low_ms // step_ms * factor, math.ceil(high_ms / step_ms) * factor
+    return f" ({low}–{high}{NBSP}{unit})" if low else f" (up to {high}{NBSP}{unit})"
 
 
 def file_size(size_bytes: int) -> str:

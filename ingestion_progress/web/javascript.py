@@ -8,7 +8,13 @@ from typing import Any
 from django.db.models import TextChoices
 from django.template.loader import render_to_string
 
-from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import (
+    ForecastReason,
+    JobStatus,
+    Liveness,
+    StageStatus,
+    WorkerStatus,
+)
 from ingestion_progress.web.presenters import METRIC_LABELS
 from ingestion_progress.wire.schemas import DEFAULT_WEIGHTS
 
@@ -34,6 +40,7 @@ LABELS: dict[str, tuple[type[TextChoices], str]] = {
     "STAGE_LABELS": (StageStatus, 'StageStatus | "skipped"'),
     "WORKER_LABELS": (WorkerStatus, "WorkerStatus"),
     "LIVENESS_LABELS": (Liveness, "Liveness"),
+    "FORECAST_LABELS": (ForecastReason, "ForecastReason"),
 }
 
 

@@ -14,6 +14,7 @@ from ingestion_progress.models import Job, JobAttempt, JobEvent
 from ingestion_progress.models.statuses import (
     AttemptStatus,
     EventLevel,
+    ForecastReason,
     JobResult,
     JobStatus,
     Liveness,
@@ -22,6 +23,7 @@ from ingestion_progress.models.statuses import (
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.schemas import (
     DEFAULT_WEIGHTS,
+    ForecastEventData,
     JobStateEventData,
     NextAttemptEventData,
     PipelineProgressEventData,
@@ -60,7 +62,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
         "activity": _activity(progress),
         "elapsed": formatting.duration(timing.elapsed_ms),
-        "remaining": formatting.remaining(timing.estimated_remaining_ms) if is_moving else "",
+        "remaining": _remaining(snapshot.forecast(now)) if is_moving else "",
         "error_note": formatting.error_note(job.error_count),
         "stages": _stages(snapshot, progress),
         "workers": [_worker(worker) for worker in pool.workers],
@@ -75,6 +77,14 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
             for name, value in state.counters.items()
         ],
     }
+
+
+def _remaining(forecast: ForecastEventData | None) -> str:
+    """The time with its range, or why it is unknown."""
+    if forecast is None:
+        return ""
+    left = formatting.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms)
+    return left or (ForecastReason(forecast.reason).label if forecast.reason else "")
 
 
 def job_row(snapshot: Snapshot, now: datetime) -> Context:

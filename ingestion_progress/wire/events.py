@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from ingestion_progress.wire.schemas import (
     CompleteEventData,
     ErrorEventData,
+    ForecastEventData,
     IdleEventData,
     JobCompleteEventData,
     JobPipelineProgressEventData,
@@ -37,6 +38,12 @@ NEXT_ATTEMPT = StreamEvent(
     meaning="After `job_state` while the job is queued again, because its last attempt was lost, "
     "failed or handed back, or because a person retries it. No `error` is sent before.",
 )
+FORECAST = StreamEvent(
+    name="forecast",
+    data=ForecastEventData,
+    meaning="After `pipeline_progress` while the job is queued or runs: the remaining time with a "
+    "range, or why it is unknown. `estimated_remaining_ms` is the likely value.",
+)
 STREAM_EVENTS = (
     StreamEvent(
         name="pipeline_progress",
@@ -45,10 +52,11 @@ STREAM_EVENTS = (
         "throttle interval. Its `id` is the point to resume from.",
         has_id=True,
     ),
+    FORECAST,
     StreamEvent(
         name="job_state",
         data=JobStateEventData,
-        meaning="Right after each `pipeline_progress`: status, liveness, attempt, errors. "
+        meaning="After each `pipeline_progress`: status, liveness, attempt, errors. "
         "A client may ignore it.",
     ),
     NEXT_ATTEMPT,
@@ -76,10 +84,11 @@ MANY_JOBS_EVENTS = (
         "connect, then on change, at most one per job and throttle interval.",
         has_id=True,
     ),
+    FORECAST,
     StreamEvent(
         name="job_state",
         data=JobStateEventData,
-        meaning="Right after each `pipeline_progress`: status, liveness, attempt, errors.",
+        meaning="After each `pipeline_progress`: status, liveness, attempt, errors.",
     ),
     NEXT_ATTEMPT,
     StreamEvent(

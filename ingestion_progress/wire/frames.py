@@ -45,7 +45,9 @@ class Message:
 
 @dataclass(frozen=True, kw_only=True)
 class Frame(Message):
-    """One state of a job: `pipeline_progress`, `job_state` and, at the end, how the job ended."""
+    """One state of a job: `pipeline_progress`, `forecast`, `job_state` and, at the end, how the job
+    ended.
+    """
 
     cursor: str
     """Identifies the state of the job; empty where there is nothing to resume."""
@@ -112,7 +114,10 @@ def idle_body(event_id: str) -> bytes:
 
 def _frame(snapshot: Snapshot, now: datetime, head: bytes, complete: WireModel) -> Frame:
     job, status = snapshot.job, snapshot.job.job_status
-    body = head + encode_event("job_state", snapshot.state(now))
+    body = head
+    if forecast := snapshot.forecast(now):
+        body += encode_event("forecast", forecast)
+    body += encode_event("job_state", snapshot.state(now))
     if next_attempt := snapshot.next_attempt():
         body += encode_event("next_attempt", next_attempt)
     if status.has_succeeded:

@@ -131,7 +131,7 @@ class ErrorEventData(WireModel):
 
 
 class JobStateEventData(WireModel):
-    """What `pipeline_progress` has no field for. Sent right after it."""
+    """What `pipeline_progress` has no field for. Sent after it."""
 
     job_id: str
     status: Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
@@ -149,6 +149,24 @@ class JobStateEventData(WireModel):
         ge=0,
         exclude_if=lambda failed_items: not failed_items,
         description="Items that failed in this attempt; left out if none did.",
+    )
+
+
+class ForecastEventData(WireModel):
+    """When the job will end. Sent after `pipeline_progress` while the job is active."""
+
+    job_id: str
+    likely_ms: int = Field(ge=0, description="The remaining time; 0 while it is unknown.")
+    low_ms: int = Field(ge=0, description="80 of 100 jobs take longer than this,")
+    high_ms: int = Field(ge=0, description="and less than this; 0 while it is unknown.")
+    former_jobs: int = Field(
+        ge=0, description="Earlier jobs with the same stages whose times it uses."
+    )
+    reason: Literal["queued", "starting", "no_history", "stalled", "lost", "overdue"] | None = (
+        Field(
+            description="Why it is unknown or, with `no_history`, only the mean speed so far; null "
+            "for a forecast by the times of earlier jobs."
+        )
     )
 
 

@@ -14,8 +14,10 @@ from django.db.models import QuerySet
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, Stage, Worker, rows_by
 from ingestion_progress.models.stages import plan_percent, shown_percent
-from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.wire.forecast.event import forecast_event
 from ingestion_progress.wire.schemas import (
+    ForecastEventData,
     JobStateEventData,
     MetricsSchema,
     NextAttemptEventData,
@@ -30,9 +32,6 @@ Row = TypeVar("Row", Stage, Worker)
 
 # Only a job that has succeeded is at 100, even if the counts of another are complete.
 MAX_PERCENT_BEFORE_SUCCESS = 99.9
-# Below these an extrapolation says more about start-up than about the job.
-MIN_PERCENT_FOR_ESTIMATE = 1.0
-MIN_ELAPSED_MS_FOR_ESTIMATE = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +117,10 @@ class Snapshot:
             reason=job.error,
         )
 
+    def forecast(self, now: datetime) -> ForecastEventData | None:
+        """The data of `forecast`; None once the job has ended."""
+        return forecast_event(self.job, self.overall_percent, now)
+
     def _worker_pool(self) -> WorkerPoolSchema:
         return WorkerPoolSchema(
             active=sum(worker.status == WorkerStatus.PROCESSING for worker in self.workers),
@@ -138,14 +141,11 @@ class Snapshot:
 
     def _timing(self, now: datetime) -> TimingSchema:
         job = self.job
-        elapsed_ms = _milliseconds(job.started_at, job.finished_at or now)
+        forecast = self.forecast(now)
         return TimingSchema(
             started_at=job.started_at.timestamp() if job.started_at else 0,
-            elapsed_ms=elapsed_ms,
-            # Without progress the mean speed falls, and an estimate would grow for ever.
-            estimated_remaining_ms=remaining_ms(elapsed_ms=elapsed_ms, percent=self.overall_percent)
-            if job.liveness(now) is Liveness.WORKING
-            else 0,
+            elapsed_ms=_milliseconds(job.started_at, job.finished_at or now),
+            estimated_remaining_ms=forecast.likely_ms if forecast else 0,
         )
 
 
@@ -194,13 +194,6 @@ def _stage(stage: Stage, now: datetime) -> StageProgressSchema:
             and stage.processed >= stage.total,
         }
     )
-
-
-def remaining_ms(*, elapsed_ms: int, percent: float) -> int:
-    """The remaining time at the job's mean speed so far; 0 while too little is known."""
-    if percent < MIN_PERCENT_FOR_ESTIMATE or elapsed_ms < MIN_ELAPSED_MS_FOR_ESTIMATE:
-        return 0
-    return round(elapsed_ms * (100 - percent) / percent)
 
 
 def _milliseconds(start: datetime | None, end: datetime) -> int:

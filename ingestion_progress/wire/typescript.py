@@ -27,6 +27,7 @@ ALIASES = {
     "WorkerStatus": 'WorkerInfo["status"]',
     "JobStatus": 'JobStateData["status"]',
     "Liveness": 'NonNullable<JobStateData["liveness"]>',
+    "ForecastReason": 'NonNullable<ForecastData["reason"]>',
     "ErrorCode": 'ErrorData["code"]',
 }
 

@@ -80,8 +80,8 @@ async def test_client_that_resumes_gets_no_earlier_end_of_a_job_that_runs_again(
     resumed = await ready(watch_all(feed, last_event_id=last_event_id))
     events = await following(resumed)
 
-    assert [name for name, _, _ in events] == ["pipeline_progress", "job_state"]
-    assert events[1][2]["attempt"] == 2
+    assert [name for name, _, _ in events] == ["pipeline_progress", "forecast", "job_state"]
+    assert events[2][2]["attempt"] == 2
     assert await is_silent(resumed)
 
 

@@ -113,7 +113,7 @@ class TestAllJobs:
         await finish("job")
         last = await following(subscriber)
 
-        assert [name for name, _, _ in first] == ["pipeline_progress", "job_state"]
+        assert [name for name, _, _ in first] == ["pipeline_progress", "forecast", "job_state"]
         assert [name for name, _, _ in last] == ["pipeline_progress", "job_state", "complete"]
         assert all(data["job_id"] == "job" for _, _, data in first + last)
         assert last[-1][2] == {"job_id": "job"}
@@ -154,7 +154,7 @@ class TestAllJobs:
         await following(subscriber)
         await write("job", status=JobStatus.RUNNING, finished_at=None, epoch="again", attempt=2)
 
-        assert (await following(subscriber))[1][2]["attempt"] == 2
+        assert (await following(subscriber))[2][2]["attempt"] == 2
         await finish("job")
         assert (await following(subscriber))[-1][0] == "complete"
 
@@ -385,7 +385,7 @@ class TestNamedJobs:
         await following(subscriber)
         await write("job", status=JobStatus.RUNNING, finished_at=None, epoch="again", attempt=2)
 
-        assert (await following(subscriber))[1][2]["attempt"] == 2
+        assert (await following(subscriber))[2][2]["attempt"] == 2
 
     async def test_late_viewer_of_a_watched_job_waits_for_no_query(self, feed, settings, reads):
         settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60

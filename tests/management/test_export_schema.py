@@ -107,6 +107,7 @@ class TestDeclaration:
         pairs = re.findall(r"(\w+): (\w+);", declared["ProgressEventMap"])
         assert pairs == [
             ("pipeline_progress", "PipelineProgressData"),
+            ("forecast", "ForecastData"),
             ("job_state", "JobStateData"),
             ("next_attempt", "NextAttemptData"),
             ("complete", "CompleteData"),

@@ -59,7 +59,7 @@ async def test_retry_is_in_the_block_of_the_first_event(feed, kind):
     await subscriber.ready
     events = read_by_httpx_sse(subscriber.open())
 
-    assert [name for name, _ in events] == ["pipeline_progress", "job_state"]
+    assert [name for name, _ in events] == ["pipeline_progress", "forecast", "job_state"]
     assert 1000 <= events[0][1] <= 5000
     assert events[1][1] is None
 
@@ -76,7 +76,11 @@ async def test_retry_waits_behind_comments_for_the_first_event(feed):
     body += await anext(subscriber)
 
     assert re.match(rb"(: keepalive\n\n){2}retry: \d+\nevent: pipeline_progress\n", body)
-    assert [name for name, _ in read_by_httpx_sse(body)] == ["pipeline_progress", "job_state"]
+    assert [name for name, _ in read_by_httpx_sse(body)] == [
+        "pipeline_progress",
+        "forecast",
+        "job_state",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["one", "named", "all"])
@@ -93,7 +97,11 @@ async def test_stream_that_is_ended_early_dispatches_nothing_at_its_end(feed, ki
     body += b"".join([part async for part in subscriber])
 
     assert re.search(rb"\n\nretry: \d+\n\Z", body)
-    assert [name for name, _ in read_by_httpx_sse(body)] == ["pipeline_progress", "job_state"]
+    assert [name for name, _ in read_by_httpx_sse(body)] == [
+        "pipeline_progress",
+        "forecast",
+        "job_state",
+    ]
 
 
 async def test_idle_event_has_the_retry_of_a_stream_without_states(feed):

@@ -74,7 +74,7 @@ def test_stream_ends_when_its_token_expires(server, url):
         seen = list(events(response))
         ended_at = time.time()
 
-    assert [event.name for event in seen] == ["pipeline_progress", "job_state", "error"]
+    assert [event.name for event in seen] == ["pipeline_progress", "forecast", "job_state", "error"]
     assert seen[-1].data == {
         "message": "The token has expired; get a new one.",
         "job_id": job_id_in(url),
@@ -94,6 +94,7 @@ def test_stream_ends_when_the_permission_is_withdrawn(server, url, viewer, chang
     with open_stream(url, **session) as response:
         seen = events(response)
         assert next(seen).name == "pipeline_progress"
+        assert next(seen).name == "forecast"
         assert next(seen).name == "job_state"
         server.project.ask(change, name)
         changed_at = time.monotonic()

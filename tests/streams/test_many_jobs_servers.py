@@ -58,10 +58,11 @@ def test_one_connection_gets_jobs_that_begin_and_end(server):
     with open_stream(server.url + PATH) as response:
         seen = about(events(response), first, second)
         assert next(seen).data["job_id"] == first
+        assert next(seen).data["reason"] == "queued"
         assert next(seen).data["status"] == "queued"
         run(server, WRITE, f"track:{second}")
         while (event := next(seen)).name != "complete":
-            assert event.name in {"pipeline_progress", "job_state"}
+            assert event.name in {"pipeline_progress", "forecast", "job_state"}
         run(server, CANCEL, first)
         *_, last = (next(seen) for _ in range(3))
 

@@ -152,7 +152,8 @@ def test_run_is_seen_from_its_first_state_to_complete(server, job_id):
     assert percents == sorted(percents)
     assert percents[-1] == 100
     assert len(set(percents)) > 3
-    assert [event.name for event in seen[:2]] == ["pipeline_progress", "job_state"]
+    names = [event.name for event in seen[:3]]
+    assert names == ["pipeline_progress", "forecast", "job_state"]
     assert (seen[-1].name, seen[-1].data) == ("complete", {})
     ids = [event.cursor for event in seen if event.name == "pipeline_progress"]
     assert len(set(ids)) == len(ids)

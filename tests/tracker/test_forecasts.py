@@ -147,9 +147,14 @@ def test_only_attempts_that_succeeded_with_the_same_stages_are_history(clock):
     assert Task(clock, "same").job.former_jobs == 2
 
 
-def test_the_newest_jobs_are_history(clock):
-    former(clock, former_jobs.MAX_FORMER_JOBS + 1)
-    assert Task(clock, "job").job.former_jobs == former_jobs.MAX_FORMER_JOBS
+@pytest.mark.parametrize(("most", "used"), [(2, 2), (20, 3), (0, 0)])
+def test_so_many_jobs_are_history_as_is_set(clock, settings, most, used):
+    former(clock, 3)
+    settings.INGESTION_PROGRESS_FORMER_JOBS = most
+    task = Task(clock, "job")
+    assert task.job.former_jobs == used
+    task.run("a", items=10, seconds=1.0)
+    assert task.percent == (50 if most == 0 else pytest.approx(33.3, abs=1))
 
 
 def test_a_pause_is_not_taken_for_slowness(clock):

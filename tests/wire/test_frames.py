@@ -37,11 +37,12 @@ def events(body: bytes) -> list[dict[str, str]]:
 
 
 def test_a_running_job_is_one_state_with_its_resume_point():
-    state, extra = events(frame().body)
+    state, forecast, extra = events(frame().body)
     assert (state["event"], state["id"]) == ("pipeline_progress", "e-7-1767268800000")
     assert json.loads(state["data"])["overall_progress_percent"] == 0
     assert extra["event"] == "job_state"
-    assert "id" not in extra
+    assert forecast["event"] == "forecast"
+    assert "id" not in extra | forecast
     assert not frame().is_final
 
 

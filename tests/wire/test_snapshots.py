@@ -12,7 +12,6 @@ from ingestion_progress.wire.snapshots import (
     Snapshot,
     load_snapshot,
     load_snapshots,
-    remaining_ms,
 )
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -20,6 +19,7 @@ NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 def snapshot(*stages: Stage, workers: tuple[Worker, ...] = (), **job) -> Snapshot:
     fields = {"id": "job", "status": JobStatus.RUNNING, "started_at": NOW, "heartbeat_at": NOW}
+    fields["updated_at"] = NOW
     return Snapshot(job=Job(**fields | job), stages=stages, workers=workers)
 
 
@@ -103,7 +103,10 @@ def test_the_percentage_never_falls_below_what_was_reached():
 
 
 def test_an_estimate_extrapolates_the_mean_speed():
-    timing = snapshot(stage(processed=2)).progress(NOW + timedelta(seconds=10)).timing
+    after = NOW + timedelta(seconds=10)
+    timing = (
+        snapshot(stage(processed=2), updated_at=after, heartbeat_at=after).progress(after).timing
+    )
     assert timing.started_at == NOW.timestamp()
     assert timing.estimated_remaining_ms == 40_000
 
@@ -164,7 +167,7 @@ def test_every_field_is_that_of_its_column():
         workers=(Worker(number=3, status=WorkerStatus.PROCESSING, current_chunk="c",
                         progress_percent=12.39),),
         document_id="d", document_name="d.pdf", counters={"pages": 11}, cancel_requested_at=NOW,
-        reached_percent=50, **numbers,
+        reached_percent=50, updated_at=ended_at, **numbers,
     )  # fmt: skip
 
     assert taken.progress(ended_at).model_dump() == {
@@ -203,6 +206,10 @@ def test_every_field_is_that_of_its_column():
         "job_id": "job", "status": "running", "liveness": "working", "attempt": 9,
         "cancel_requested": True, "skipped_stages": [], "error_count": 10, "error": None,
         "counters": {"pages": 11},
+    }  # fmt: skip
+    assert taken.forecast(ended_at).model_dump() == {
+        "job_id": "job", "likely_ms": 1822, "low_ms": 456, "high_ms": 7290, "former_jobs": 0,
+        "reason": "no_history",
     }  # fmt: skip
 
 
@@ -248,17 +255,3 @@ def test_any_number_of_jobs_is_loaded_with_three_queries(django_assert_num_queri
 @pytest.mark.django_db
 def test_there_is_no_snapshot_of_what_does_not_exist():
     assert load_snapshot("nothing") is None
-
-
-def test_a_quarter_done_takes_three_times_as_long_again():
-    assert remaining_ms(elapsed_ms=10_000, percent=25) == 30_000
-
-
-def test_an_estimate_begins_with_one_percent_and_one_second():
-    assert remaining_ms(elapsed_ms=1000, percent=1.0) == 99_000
-    assert remaining_ms(elapsed_ms=1000, percent=99.9) == 1
-
-
-@pytest.mark.parametrize(("elapsed_ms", "percent"), [(999, 50), (60_000, 0.99), (60_000, 0)])
-def test_too_little_progress_gives_no_estimate(elapsed_ms, percent):
-    assert remaining_ms(elapsed_ms=elapsed_ms, percent=percent) == 0

@@ -222,7 +222,9 @@ def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datet
     if job.attempt > 1:
         shown += f", attempt {job.attempt}"
     times = formatting.duration(timing.elapsed_ms) + " so far" * (not job.is_finished)
-    if left := formatting.remaining(timing.estimated_remaining_ms):
+    forecast = snapshot.forecast(now)
+    if forecast and forecast.likely_ms:
+        left = formatting.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms)
         times += f", {left}"
     return Text.assemble(
         (printable(progress.document_name or progress.document_id), "bold"),

@@ -17,6 +17,7 @@
  * @property {(data: Events["pipeline_progress"]) => void} onProgress
  * @property {(data: ProgressEventMap["job_state"]) => void} onState
  * @property {(data: ProgressEventMap["next_attempt"]) => void} [onNextAttempt] after `onState`
+ * @property {(data: ProgressEventMap["forecast"]) => void} [onForecast] after `onState`
  * @property {(data: Events["complete"]) => void} onComplete
  * @property {(data: ErrorData) => void} onFailure the error event that ends a job's stream
  * @property {(state: ConnectionState) => void} onConnection
@@ -100,6 +101,9 @@ export class ProgressConnection {
     source.addEventListener("job_state", (event) => this.listener.onState(JSON.parse(event.data)));
     source.addEventListener("next_attempt", (event) =>
       this.listener.onNextAttempt?.(JSON.parse(event.data)),
+    );
+    source.addEventListener("forecast", (event) =>
+      this.listener.onForecast?.(JSON.parse(event.data)),
     );
     source.addEventListener("complete", (event) =>
       this.#onJobEnd(() => this.listener.onComplete(JSON.parse(event.data))),

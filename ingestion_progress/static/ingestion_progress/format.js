@@ -65,15 +65,36 @@ export function duration(milliseconds) {
   return twoUnits(milliseconds, DAY_MS, "d", HOUR_MS, "h");
 }
 
-/** A rounded estimate; empty if there is none. @param {number} milliseconds */
-export function remaining(milliseconds) {
+/**
+ * A rounded estimate with its range: "about 3 min left (2–5 min)"; empty if there is none.
+ * @param {number} milliseconds
+ */
+export function remaining(milliseconds, lowMs = 0, highMs = 0) {
   if (milliseconds <= 0) return "";
   if (milliseconds < 10 * SECOND_MS) return "a few seconds left";
+  const range = timeRange(lowMs, highMs);
   if (milliseconds <= 50 * SECOND_MS) {
-    return `about ${Math.ceil(milliseconds / (10 * SECOND_MS)) * 10}${NBSP}s left`;
+    return `about ${Math.ceil(milliseconds / (10 * SECOND_MS)) * 10}${NBSP}s left${range}`;
   }
-  if (milliseconds < HOUR_MS) return `about ${Math.ceil(milliseconds / MINUTE_MS)}${NBSP}min left`;
-  return `about ${duration(milliseconds)} left`;
+  if (milliseconds < HOUR_MS) {
+    return `about ${Math.ceil(milliseconds / MINUTE_MS)}${NBSP}min left${range}`;
+  }
+  return `about ${duration(milliseconds)} left${range}`;
+}
+
+/**
+ * In the unit of its end, rounded outwards; empty if there is none.
+ * @param {number} lowMs
+ * @param {number} highMs
+ */
+export function timeRange(lowMs, highMs) {
+  if (highMs <= 0) return "";
+  let [stepMs, factor, unit] = [HOUR_MS, 1, "h"];
+  if (highMs <= 50 * SECOND_MS) [stepMs, factor, unit] = [10 * SECOND_MS, 10, "s"];
+  else if (highMs < HOUR_MS) [stepMs, factor, unit] = [MINUTE_MS, 1, "min"];
+  const low = Math.floor(lowMs / stepMs) * factor;
+  const high = Math.ceil(highMs / stepMs) * factor;
+  return low ? ` (${low}–${high}${NBSP}${unit})` : ` (up to ${high}${NBSP}${unit})`;
 }
 
 /** Rounded down, one digit below ten: "8.4 MB", "50 MB". @param {number} bytes */

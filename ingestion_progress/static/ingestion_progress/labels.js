@@ -36,6 +36,16 @@ export const LIVENESS_LABELS = {
   lost: "No sign of life",
 };
 
+/** @type {Record<import("./progress-events.d.ts").ForecastReason, string>} */
+export const FORECAST_LABELS = {
+  queued: "Waiting for a worker",
+  starting: "Estimating\u2026",
+  no_history: "No history yet",
+  stalled: "No progress",
+  lost: "No sign of life",
+  overdue: "Later than expected",
+};
+
 /** @type {ReadonlySet<string | undefined>} */
 export const FINAL_STATUSES = new Set(["succeeded", "failed", "cancelled", "lost"]);
 

@@ -4,11 +4,12 @@
  *
  * Updates the server-rendered markup inside it; if empty, it creates its own (needs
  * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2).
- * Properties: `progress`, `state`, `nextAttempt`, `connection`: the newest of each.
+ * Properties: `progress`, `state`, `nextAttempt`, `forecast`, `connection`: the newest of each.
  *
  * Events, all bubbling, each with the data of its kind in `detail`:
  *   progresschange    the data of `pipeline_progress`
  *   statechange       the data of `job_state`
+ *   forecastchange    the data of `forecast`
  *   complete          the job succeeded (no detail)
  *   failure           the final error event: {message, job_id, code}
  *   connectionchange  "connecting" | "live" | "reconnecting" | "refused" | "paused" | "ended"
@@ -25,6 +26,7 @@ import { renderClock, renderNextAttempt, renderProgress, renderState, showNotice
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
 /** @typedef {import("./progress-events.d.ts").NextAttemptData} NextAttemptData */
+/** @typedef {import("./progress-events.d.ts").ForecastData} ForecastData */
 /** @typedef {import("./progress-events.d.ts").JobStatus} JobStatus */
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
 /** @typedef {import("./connection.js").ConnectionState} ConnectionState */
@@ -52,6 +54,8 @@ export class PipelineProgress extends HTMLElement {
   state = null;
   /** Null unless the job waits for another attempt. @type {NextAttemptData | null} */
   nextAttempt = null;
+  /** @type {ForecastData | null} */
+  forecast = null;
   /** @type {ConnectionState | null} */
   connection = null;
 
@@ -93,7 +97,7 @@ export class PipelineProgress extends HTMLElement {
   attributeChangedCallback(_name, before) {
     if (before === null || !this.isConnected) return;
     this.#close();
-    this.progress = this.state = this.nextAttempt = null;
+    this.progress = this.state = this.nextAttempt = this.forecast = null;
     this.#isMissing = false;
     this.#open();
   }
@@ -106,6 +110,7 @@ export class PipelineProgress extends HTMLElement {
       onNextAttempt: (nextAttempt) => {
         this.nextAttempt = nextAttempt;
       },
+      onForecast: (forecast) => this.#onForecast(forecast),
       onComplete: () => this.#onEnd("succeeded", "complete"),
       onFailure: (failure) => this.#onFailure(failure),
       onConnection: (connection) => this.#onConnection(connection),
@@ -133,6 +138,13 @@ export class PipelineProgress extends HTMLElement {
     this.state = state;
     this.nextAttempt = null;
     this.#dispatch("statechange", state);
+    this.#renderSoon();
+  }
+
+  /** @param {ForecastData} forecast */
+  #onForecast(forecast) {
+    this.forecast = forecast;
+    this.#dispatch("forecastchange", forecast);
     this.#renderSoon();
   }
 
@@ -193,7 +205,7 @@ export class PipelineProgress extends HTMLElement {
       showNotice(this, "not_found");
       return;
     }
-    if (this.progress) renderProgress(this, this.progress, this.state);
+    if (this.progress) renderProgress(this, this.progress, this.state, this.forecast);
     if (this.state) renderState(this, this.state, this.nextAttempt);
     const status = /** @type {JobStatus} */ (this.state?.status ?? this.dataset.status);
     const label = jobLabel(status, this.state?.failed_items ?? 0);

@@ -70,7 +70,22 @@ export interface PipelineProgressData {
   overall_progress_percent: number;
 }
 
-/** What `pipeline_progress` has no field for. Sent right after it. */
+/** When the job will end. Sent after `pipeline_progress` while the job is active. */
+export interface ForecastData {
+  job_id: string;
+  /** The remaining time; 0 while it is unknown. */
+  likely_ms: number;
+  /** 80 of 100 jobs take longer than this, */
+  low_ms: number;
+  /** and less than this; 0 while it is unknown. */
+  high_ms: number;
+  /** Earlier jobs with the same stages whose times it uses. */
+  former_jobs: number;
+  /** Why it is unknown or, with `no_history`, only the mean speed so far; null for a forecast by the times of earlier jobs. */
+  reason: "queued" | "starting" | "no_history" | "stalled" | "lost" | "overdue" | null;
+}
+
+/** What `pipeline_progress` has no field for. Sent after it. */
 export interface JobStateData {
   job_id: string;
   status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "lost";
@@ -146,7 +161,9 @@ export interface PipelineProgressEvent {
 export interface ProgressEventMap {
   /** The whole state of the job: at once on connect, then on change, at most one per throttle interval. Its `id` is the point to resume from. */
   pipeline_progress: PipelineProgressData;
-  /** Right after each `pipeline_progress`: status, liveness, attempt, errors. A client may ignore it. */
+  /** After `pipeline_progress` while the job is queued or runs: the remaining time with a range, or why it is unknown. `estimated_remaining_ms` is the likely value. */
+  forecast: ForecastData;
+  /** After each `pipeline_progress`: status, liveness, attempt, errors. A client may ignore it. */
   job_state: JobStateData;
   /** After `job_state` while the job is queued again, because its last attempt was lost, failed or handed back, or because a person retries it. No `error` is sent before. */
   next_attempt: NextAttemptData;
@@ -159,7 +176,9 @@ export interface ProgressEventMap {
 export interface ManyJobsEventMap {
   /** The whole state of one of the jobs, with its `job_id`: of each at once on connect, then on change, at most one per job and throttle interval. */
   pipeline_progress: JobPipelineProgressData;
-  /** Right after each `pipeline_progress`: status, liveness, attempt, errors. */
+  /** After `pipeline_progress` while the job is queued or runs: the remaining time with a range, or why it is unknown. `estimated_remaining_ms` is the likely value. */
+  forecast: ForecastData;
+  /** After each `pipeline_progress`: status, liveness, attempt, errors. */
   job_state: JobStateData;
   /** After `job_state` while the job is queued again, because its last attempt was lost, failed or handed back, or because a person retries it. No `error` is sent before. */
   next_attempt: NextAttemptData;
@@ -175,4 +194,5 @@ export type StageStatus = StageProgress["status"];
 export type WorkerStatus = WorkerInfo["status"];
 export type JobStatus = JobStateData["status"];
 export type Liveness = NonNullable<JobStateData["liveness"]>;
+export type ForecastReason = NonNullable<ForecastData["reason"]>;
 export type ErrorCode = ErrorData["code"];

@@ -3,13 +3,14 @@
 
 import { element, fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
-import { DEFAULT_STAGES, FINAL_STATUSES } from "./labels.js";
+import { DEFAULT_STAGES, FINAL_STATUSES, FORECAST_LABELS } from "./labels.js";
 import { COUNTER, WORKER } from "./markup.js";
 import { renderStages } from "./stages.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
 /** @typedef {import("./progress-events.d.ts").NextAttemptData} NextAttemptData */
+/** @typedef {import("./progress-events.d.ts").ForecastData} ForecastData */
 /** @typedef {import("./progress-events.d.ts").WorkerInfo} WorkerInfo */
 
 const NOTHING = "–";
@@ -18,15 +19,16 @@ const NOTHING = "–";
  * @param {HTMLElement} root
  * @param {PipelineProgressData} progress
  * @param {JobStateData | null} state null until the server has sent one
+ * @param {ForecastData | null} forecast null until the server has sent one
  */
-export function renderProgress(root, progress, state) {
+export function renderProgress(root, progress, state, forecast = null) {
   const { worker_pool: pool, timing } = progress;
   const percent = progress.overall_progress_percent;
   fill(root, {
     "job.document_name": progress.document_name || progress.document_id,
     "job.percent": format.exactPercent(percent),
     "job.activity": activity(progress),
-    "job.remaining": remaining(progress, state),
+    "job.remaining": remaining(progress, state, forecast),
     "job.started": timing.started_at
       ? format.timestamp(new Date(timing.started_at * 1000))
       : NOTHING,
@@ -116,13 +118,16 @@ function noticeName(state, nextAttempt) {
 }
 
 /**
- * The estimate; none for a job without progress.
+ * The estimate with its range; none for a job without progress.
  * @param {PipelineProgressData} progress
  * @param {JobStateData | null} state
+ * @param {ForecastData | null} forecast
  */
-function remaining(progress, state) {
-  const isMoving = !state || state.liveness === "working";
-  return (isMoving && format.remaining(progress.timing.estimated_remaining_ms)) || NOTHING;
+function remaining(progress, state, forecast) {
+  if (state && state.liveness !== "working") return NOTHING;
+  const left = progress.timing.estimated_remaining_ms;
+  if (left) return format.remaining(left, forecast?.low_ms, forecast?.high_ms);
+  return forecast?.reason ? FORECAST_LABELS[forecast.reason] : NOTHING;
 }
 
 /** @param {PipelineProgressData} progress */
