@@ -54,7 +54,7 @@ COUNTS = (
 )
 RECORD = (
     ("attempt", "failed_attempts", "epoch", "revision"),
-    ("task", "writer", "queued_at", "retry_at"),
+    ("task", "priority", "writer", "queued_at", "retry_at"),
     ("event_count", "heartbeat_at", "updated_at"),
 )
 

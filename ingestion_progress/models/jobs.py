@@ -101,6 +101,11 @@ class Job(JobForecast):
     task = text_field(
         "Dotted path of the task that runs the job. Empty: no next attempt is automatic."
     )
+    priority = models.SmallIntegerField(
+        default=0,
+        db_default=0,
+        help_text="-100 to 100: jobs with a higher one are run first, if the task queue can.",
+    )
     document_version = text_field(
         "Changes with the content: checkpoints of another version do not count.", max_length=64
     )

@@ -22,6 +22,8 @@ def queue_task(job: Job) -> None:
     queue raises.
     """
     task = import_string(job.task)
+    if job.priority and hasattr(task, "using") and task.get_backend().supports_priority:
+        task = task.using(priority=job.priority)
     queue = getattr(task, "enqueue", None) or getattr(task, "delay", None)
     if queue is None:
         raise TypeError(f"{job.task} is neither a Django Task nor a Celery task.")

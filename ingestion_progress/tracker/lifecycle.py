@@ -55,6 +55,7 @@ def queue_job(
     document_version: str = "",
     owner: object = None,
     metadata: Mapping[str, Any] | None = None,
+    priority: int = 0,
 ) -> Job:
     """Creates a job that waits for `track(job_id=…)`.
 
@@ -63,6 +64,7 @@ def queue_job(
     - `document_version`: a hash of the content, say; checkpoints of another version do not count.
     - `owner`: a user or a user's primary key, who also counts as the one who started the job.
     - `metadata`: the project's own data, a JSON object of at most 4 KB.
+    - `priority`: -100 to 100; of a Django Task that is queued for it, now or for a next attempt.
 
     Raises JobExists, InvalidJobId, InvalidBatch or InvalidMetadata.
     """
@@ -77,6 +79,7 @@ def queue_job(
         document_version=document_version,
         owner=owner,
         metadata=metadata,
+        priority=priority,
     )
     with progress_transaction():
         notify_on_commit(plan.job_id)
@@ -182,6 +185,7 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         started_by=plan.owner.name,
         metadata=plan.metadata or {},
         task=plan.task,
+        priority=plan.priority,
         document_version=plan.document_version,
         status=status,
         total_chunks=plan.total_chunks,

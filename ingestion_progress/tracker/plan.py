@@ -30,6 +30,7 @@ SMALL_COUNTS = frozenset(
 Stages = Iterable[str] | Mapping[str, float]
 
 MAX_VERSION_LENGTH = 64
+MAX_PRIORITY = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +64,7 @@ class JobPlan:
         document_version: str = "",
         owner: object = None,
         metadata: Mapping[str, Any] | None = None,
+        priority: int = 0,
     ) -> None:
         """Raises InvalidJobId, InvalidBatch, InvalidCount, InvalidMetadata or ValueError."""
         if checked_count("workers", workers) > MAX_POOL_SIZE:
@@ -79,6 +81,9 @@ class JobPlan:
         self.task = task_path(task)
         self.document_version = clean_text(document_version, MAX_VERSION_LENGTH)
         self.owner = Owner.of(owner)
+        if abs(priority) > MAX_PRIORITY:
+            raise ValueError(f"A priority is from -100 to {MAX_PRIORITY}, not {priority}.")
+        self.priority = priority
         self.metadata = None if metadata is None else clean_metadata(metadata)
 
 

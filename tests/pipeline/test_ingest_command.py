@@ -11,11 +11,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
-from django.core.files import File
-from django.core.files.storage import FileSystemStorage
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django_tasks_db.models import DBTaskResult
@@ -26,6 +24,8 @@ from ingestion_progress.pipeline.management.commands import ingest as ingest_com
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import Chunk, Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
+from ingestion_progress.pipeline.uploads import receive as receive_module
+from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
 from ingestion_progress.pipeline.worker import IngestionWorker
 from tests.support.documents import GUIDE, storage  # noqa: F401
 from tests.support.live import LiveProject
@@ -61,13 +61,12 @@ class Sting(Exception):
         super().__init__("a wasp")
 
 
-class Storage(FileSystemStorage):
+def stung_media_type_of(file: BinaryIO, name: str) -> MediaType:
     """A document with an unusual error."""
-
-    def _save(self, name: str, content: File) -> str:
-        if b"Wasps" in b"".join(content.chunks()):
-            raise Sting
-        return super()._save(name, content)
+    file.seek(0)
+    if b"Wasps" in file.read():
+        raise Sting
+    return media_type_of(file, name)
 
 
 def stung_by(error: Exception) -> Callable[..., Iterator[Chunk]]:
@@ -137,8 +136,8 @@ class TestInThisProcess:
             run(folder)
         assert caught.value.returncode == 3
 
-    def test_error_before_a_job_exists_fails_one_document(self, folder: Path, settings):
-        settings.STORAGES = settings.STORAGES | {"default": {"BACKEND": f"{__name__}.Storage"}}
+    def test_error_before_a_job_exists_fails_one_document(self, folder: Path, monkeypatch):
+        monkeypatch.setattr(receive_module, "media_type_of", stung_media_type_of)
         out = io.StringIO()
         with pytest.raises(CommandError, match="1 of 3 documents were not ingested"):
             call_command("ingest", folder, stdout=out)

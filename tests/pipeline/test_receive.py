@@ -22,6 +22,7 @@ from ingestion_progress.pipeline.exceptions import (
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.names import stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
+from ingestion_progress.recovery.tasks import queue_task
 from tests.support.documents import storage, stored_files, zip_bomb  # noqa: F401
 
 pytestmark = [
@@ -78,6 +79,19 @@ closed_queues = pytest.mark.parametrize(
 
 def text(content: str = "Bees make honey.") -> io.BytesIO:
     return io.BytesIO(content.encode())
+
+
+def test_priority_of_a_job_is_that_of_its_tasks():
+    job = receive(text(), name="a.txt", priority=70)
+    assert DBTaskResult.objects.get().priority == 70
+    queue_task(Job.objects.get(pk=job.pk))  # of the next attempt
+    assert [task.priority for task in DBTaskResult.objects.all()] == [70, 70]
+
+
+def test_priority_outside_of_its_range_is_refused():
+    with pytest.raises(ValueError, match="from -100 to 100, not 101"):
+        receive(text(), name="a.txt", priority=101)
+    assert not Document.objects.exists()
 
 
 def nothing_is_left(storage) -> bool:  # noqa: F811

@@ -224,6 +224,13 @@ def test_full_disk_is_reported_and_leaves_nothing_behind(client, monkeypatch, pl
 
 
 @pytest.mark.django_db(transaction=True)
+def test_priority_is_checked_and_stored(client):
+    assert client.post(JOBS, {"file": document(), "priority": "-5"}).status_code == 201
+    assert Job.objects.get().priority == -5
+    assert client.post(JOBS, {"file": document(), "priority": "101"}).status_code == 422
+
+
+@pytest.mark.django_db(transaction=True)
 def test_disk_that_fills_up_meanwhile_leaves_no_file(client, monkeypatch):
     """The part that was written has a name that only the storage knows."""
     write = FileSystemStorage._save

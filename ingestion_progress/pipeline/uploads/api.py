@@ -48,6 +48,9 @@ class UploadForm(BaseModel):
         default=None,
         description="A name that several uploads share, to list and watch them together.",
     )
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="Jobs with a higher one are run first."
+    )
 
 
 def limit_body(run: View) -> View:
@@ -105,6 +108,7 @@ def create_job(
             job_id=form.job_id or None,
             document_id=form.document_id,
             batch=form.batch,
+            priority=form.priority,
             owner=permissions.user_of(request),
         )
     except UploadTooLarge as refused:  # this response has the limit as a number too

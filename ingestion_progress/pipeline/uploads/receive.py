@@ -26,6 +26,7 @@ from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.document_version import DocumentVersion
 from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
+from ingestion_progress.recovery.tasks import queue_task
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
 
 logger = logging.getLogger("ingestion_progress.pipeline")
@@ -44,14 +45,15 @@ def receive(
     batch: str | None = None,
     owner: object = None,
     metadata: Mapping[str, Any] | None = None,
+    priority: int = 0,
     is_enqueued: bool = True,
 ) -> Job:
     """Stores a document and queues its ingestion, which starts once the transaction is committed.
 
     `file`: any object with `read`. `name`: the user's file name; default: the file's own name.
     `document_id`: the document to replace; by default the one of the same name. `batch`: a name
-    that several jobs share. `owner`, `metadata`: as in `queue_job`. `is_enqueued=False`: the caller
-    runs the job.
+    that several jobs share. `owner`, `metadata`, `priority`: as in `queue_job`.
+    `is_enqueued=False`: the caller runs the job.
 
     Raises UnreadableDocument, DocumentNotStored, JobExists, InvalidJobId, InvalidBatch,
     InvalidMetadata or TaskNotQueued; then no job is left and a document to be replaced stays as it
@@ -63,7 +65,14 @@ def receive(
         clean_job_id(job_id)
     if batch is not None:
         clean_batch(batch)
-    queue = partial(queue_job, job_id=job_id, batch=batch, owner=owner, metadata=metadata)
+    queue = partial(
+        queue_job,
+        job_id=job_id,
+        batch=batch,
+        owner=owner,
+        metadata=metadata,
+        priority=priority,
+    )
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
         document = Document(id=key, name=cleaned)
         _read(file, document, cast("IO[bytes]", spool))
@@ -127,7 +136,7 @@ def _store(document: Document, queue: Callable[..., Job], *, is_enqueued: bool) 
                 document_version=document.sha256,
             )
             if is_enqueued:
-                _queue_task(job.pk, version, using)
+                _queue_task(job, version, using)
             # Does not run if the task could not be queued at the commit.
             transaction.on_commit(version.accept, using=using, robust=True)
     except BaseException:
@@ -154,16 +163,16 @@ def _not_stored(name: str, error: Exception) -> DocumentNotStored:
     return DocumentNotStored(f"“{name}” could not be stored. {reason}")
 
 
-def _queue_task(job_id: str, version: DocumentVersion, using: str) -> None:
+def _queue_task(job: Job, version: DocumentVersion, using: str) -> None:
     """Queues the task in the job's own transaction if the queue is in the same database.
 
     Then both are committed, or neither. Other queues are called after the commit, because their
     worker could otherwise look for the job before it is visible.
     """
     if _is_queue_in(using):
-        _enqueue(job_id)
+        _enqueue(job)
     else:
-        transaction.on_commit(partial(_enqueue_or_revert, job_id, version), using=using)
+        transaction.on_commit(partial(_enqueue_or_revert, job, version), using=using)
 
 
 def _is_queue_in(using: str) -> bool:
@@ -177,20 +186,20 @@ def _is_queue_in(using: str) -> bool:
     return is_table and {router.db_for_write(model) for model in (DBTaskResult, Job)} == {using}
 
 
-def _enqueue(job_id: str) -> None:
+def _enqueue(job: Job) -> None:
     try:
-        import_string(conf.task).enqueue(job_id)
+        queue_task(job)
     except Exception as error:
         raise TaskNotQueued(
             "The task queue did not accept the document. Is its database or broker reachable?"
         ) from error
 
 
-def _enqueue_or_revert(job_id: str, version: DocumentVersion) -> None:
+def _enqueue_or_revert(job: Job, version: DocumentVersion) -> None:
     """Deletes the committed job and restores the former document if the queue refuses the task."""
     try:
-        _enqueue(job_id)
+        _enqueue(job)
     except TaskNotQueued:
-        delete_job(job_id)
+        delete_job(job.pk)
         version.revert()
         raise

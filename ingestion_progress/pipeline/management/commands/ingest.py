@@ -55,6 +55,14 @@ class Command(TerminalCommand):
         parser.add_argument(
             "--batch", help="A name that the jobs share. Default: random if several."
         )
+        parser.add_argument(
+            "--priority",
+            type=int,
+            default=0,
+            choices=range(-100, 101),
+            metavar="N",
+            help="-100 to 100: jobs with a higher one are run first (default: 0).",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         found = [entry for path in options["paths"] for entry in _found(path)]
@@ -63,7 +71,13 @@ class Command(TerminalCommand):
         batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
         is_enqueued = options["detach"] or options["wait"]
         self.console = console_for(self.stdout)
-        jobs = self._received(found, job_id=options["job_id"], batch=batch, is_enqueued=is_enqueued)
+        jobs = self._received(
+            found,
+            job_id=options["job_id"],
+            batch=batch,
+            priority=options["priority"],
+            is_enqueued=is_enqueued,
+        )
         if options["wait"]:
             jobs = iter(list(jobs))  # all are queued before the first is waited for
         finish = _print if options["detach"] else _wait if options["wait"] else _run
