@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import Case, Exists, F, Q, QuerySet, When
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Now
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, RescueWatch
@@ -67,6 +67,21 @@ def report_death(writer: str) -> RescueCounts:
     """A supervisor saw this process ("host/pid") die: its jobs get a new attempt, or end."""
     lost = _recover(jobs().running().filter(writer=writer), DIED)
     return RescueCounts(lost=lost, queued=queue_due_tasks())
+
+
+def queue_starved_tasks() -> RescueCounts:
+    """Queues the tasks of starved jobs again, because a broker may have lost its messages.
+
+    A task that only waits is then delivered twice, which does nothing.
+    """
+    limit = Now() - timedelta(seconds=conf.starved_after_seconds)
+    waiting = jobs().queued().filter(retry_at=None, waits_for_batch=False).exclude(task="")
+    starved = waiting.alias(since=Coalesce("queued_at", "created_at")).filter(since__lte=limit)
+    starved.update(retry_at=Now())
+    queued = 0
+    while more := queue_due_tasks():
+        queued += more
+    return RescueCounts(queued=queued)
 
 
 def queue_due_tasks() -> int:

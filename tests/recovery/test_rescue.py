@@ -191,6 +191,21 @@ def test_a_task_that_cannot_be_queued_is_tried_again_later(caplog):
     assert "task_not_queued" in caplog.text
 
 
+def test_tasks_of_starved_jobs_are_queued_again_on_request(monkeypatch):
+    """A broker may lose its messages when it restarts."""
+    queued = []
+    monkeypatch.setattr(rescue, "queue_task", lambda job: queued.append(job.pk))
+    for name in ("starved", "young", "without-task", "due-later", "running"):
+        queue_job("a.pdf", job_id=name, task="" if name == "without-task" else TASK)
+    start("running")
+    hour = timedelta(hours=1)
+    Job.objects.exclude(pk="young").update(created_at=timezone.now() - hour)
+    Job.objects.filter(pk="due-later").update(retry_at=timezone.now() + hour)
+    assert rescue.queue_starved_tasks().queued == 1
+    assert queued == ["starved"]
+    assert Job.objects.get(pk="starved").retry_at is None
+
+
 @pytest.mark.parametrize(("task", "tried"), [("refused", 1), ("no.such.task", 3)])
 def test_a_queue_that_refuses_a_task_is_not_asked_for_the_others(monkeypatch, task, tried):
     """A broker that does not answer costs seconds. A task that does not exist costs nothing."""

@@ -8,7 +8,13 @@ from django.core.management.base import CommandParser
 
 from ingestion_progress.conf import conf
 from ingestion_progress.management.terminal.command import TerminalCommand
-from ingestion_progress.recovery.rescue import RescueCounts, pass_seconds, report_death, rescue_pass
+from ingestion_progress.recovery.rescue import (
+    RescueCounts,
+    pass_seconds,
+    queue_starved_tasks,
+    report_death,
+    rescue_pass,
+)
 from ingestion_progress.recovery.rescuer import passes
 
 
@@ -30,9 +36,19 @@ class Command(TerminalCommand):
             help="Rescue the jobs of this process, which has ended, and stop.",
         )
 
+        parser.add_argument(
+            "--starved",
+            action="store_true",
+            help="Queue the tasks of starved jobs again, after a broker has lost its messages, "
+            "and stop.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         if options["died"]:
             self._report(report_death(options["died"]))
+            return
+        if options["starved"]:
+            self._report(queue_starved_tasks())
             return
         is_stopped = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
