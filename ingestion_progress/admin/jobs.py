@@ -35,7 +35,7 @@ else:
 # The sections of a job's page. Inner tuples are one line each, so that the stages are near the top.
 SUMMARY = (
     ("document_name", "document_id", "id", "batch_link"),
-    ("owned_by", "started_by"),
+    ("owned_by", "started_by", "about_model", "about_id"),
     ("shown_status", "progress", "liveness"),
     "error",
     "metadata",

@@ -21,6 +21,7 @@ from ingestion_progress.api.schemas import (
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode, InvalidJobId, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_job_id
+from ingestion_progress.models.about import About
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.recovery import RetryScope
 from ingestion_progress.wire.schemas import PipelineProgressEventData
@@ -42,11 +43,13 @@ router = Router()
 def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
     """One page of jobs with their progress, the newest first.
 
-    `total` counts all jobs that match `status`, `result`, `batch` and `owner`.
+    `total` counts all jobs that match `status`, `result`, `batch`, `owner` and `about`.
     """
     jobs = permissions.jobs_for(request).order_by("-created_at", "id")
     if query.owner:
         jobs = jobs.owned_by(permissions.chosen_user_id(request, query.owner))
+    if query.about:
+        jobs = jobs.filter(About.parse(query.about).condition)
     if query.batch:
         jobs = jobs.of_batch(query.batch)
     if query.status:

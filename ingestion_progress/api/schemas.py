@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 
 from ingestion_progress.exceptions import NAME_RULE, InvalidJobId
 from ingestion_progress.models import Batch, Job, clean_job_id
+from ingestion_progress.models.about import ABOUT_PATTERN, NAME_OF_OBJECT, About
 from ingestion_progress.wire.snapshots import Snapshot
 
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
@@ -84,6 +85,32 @@ class OwnerSchema(BaseModel):
         return cls(id=str(owned.owner_id), name=owned.owner_name)
 
 
+class AboutSchema(BaseModel):
+    """The object of the project that a job is about."""
+
+    model: str = Field(description="As in `shop.order`.")
+    id: str = Field(description="Primary key of the object.")
+
+    @classmethod
+    def of(cls, job: Job) -> Self | None:
+        return cls(model=job.about_model, id=job.about_id) if job.about_model else None
+
+
+def valid_about(text: str) -> str:
+    """The text itself; an invalid one becomes an entry of a 422."""
+    try:
+        return text and str(About.parse(text))
+    except ValueError as invalid:
+        raise PydanticCustomError("about", NAME_OF_OBJECT) from invalid
+
+
+AboutText = Annotated[
+    str,
+    AfterValidator(valid_about),
+    WithJsonSchema({"type": "string", "pattern": f"^(?:{ABOUT_PATTERN})?$", "maxLength": 510}),
+]
+
+
 class JobListQuery(PageQuery):
     status: Annotated[list[StatusName], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these statuses: repeated or comma-separated."
@@ -94,6 +121,9 @@ class JobListQuery(PageQuery):
         "failed items, which `succeeded` leaves out.",
     )
     batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
+    about: AboutText = Field(
+        default="", description="Only the jobs about this object: `app.model:id`."
+    )
     owner: str = Field(
         default="",
         max_length=255,
@@ -144,6 +174,7 @@ class JobSchema(BaseModel):
     document_name: str
     batch: str | None = Field(description="The id of its batch: jobs that belong together.")
     owner: OwnerSchema | None = Field(description="null for a job that belongs to nobody.")
+    about: AboutSchema | None = Field(description="null for a job about no object.")
     metadata: dict[str, JsonValue] = Field(description="The project's own data about the job.")
     status: StatusName
     liveness: LivenessName | None = Field(description="null once the job has ended.")
@@ -205,6 +236,7 @@ def job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         "document_name": job.document_name,
         "batch": job.batch or None,
         "owner": OwnerSchema.of(job),
+        "about": AboutSchema.of(job),
         "metadata": job.metadata,
         "status": job.job_status.value,
         "liveness": liveness.value if liveness else None,

@@ -11,6 +11,7 @@ from typing import Any
 from ninja.openapi.schema import REF_TEMPLATE
 
 from ingestion_progress.api.errors import error_response_docs
+from ingestion_progress.models.about import ABOUT_PATTERN
 from ingestion_progress.wire.events import MANY_JOBS_EVENTS, STREAM_EVENTS, StreamEvent
 
 TOKEN_SECURITY: list[dict[str, list[str]]] = [{"StreamToken": []}, {"StreamTokenInQuery": []}]
@@ -164,6 +165,15 @@ STREAMS = (
                 "batch",
                 "Only the jobs of this batch, including those that start later. "
                 "Not together with `jobs`.",
+            ),
+            _parameter(
+                "about",
+                "Only the jobs about this object, `app.model:id`. Not together with `jobs`.",
+                pattern=f"^(?:{ABOUT_PATTERN})?$",
+            ),
+            _parameter(
+                "owner",
+                "Only the jobs of this user: a primary key, or `me`. Not together with `jobs`.",
             ),
             _parameter(
                 "until",

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from django.db.models import Q
+
     from ingestion_progress.feed.job_state import JobState, NoState
     from ingestion_progress.feed.visible_jobs import VisibleJobs
     from ingestion_progress.wire.frames import Frame
@@ -31,8 +33,10 @@ class Selection:
     """One job in the URL: single-job frames, and the stream ends with the job."""
     batch: str = ""
     """Only jobs of this batch; empty: any."""
+    condition: Q | None = None
+    """Of the active jobs only those that match."""
     visible: VisibleJobs | None = None
-    """What the project's rule shows on a stream of active jobs; None without a rule."""
+    """What the project's rule and the condition show; None without both."""
     hidden: Collection[str] = ()
     """Named jobs that the rule hides: they do not exist for this stream."""
     is_until_idle: bool = False

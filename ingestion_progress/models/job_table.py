@@ -18,6 +18,11 @@ INDEXES = [
         condition=Q(owner__isnull=False),
     ),
     models.Index(
+        fields=["about_model", "about_id", "-created_at"],
+        name="ingestion_job_about",
+        condition=~Q(about_model=""),
+    ),
+    models.Index(
         fields=["finished_at"],
         name="ingestion_job_ended",
         condition=Q(finished_at__isnull=False),

@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ingestion_progress.conf import conf
+from ingestion_progress.models.about import About
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.fields import text_field
 from ingestion_progress.models.forecasts import JobForecast
@@ -43,6 +44,10 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Jobs of this user: an object, a primary key, or None. Nobody else owns any."""
         owner_id = getattr(user, "pk", user)
         return self.none() if owner_id is None else self.filter(owner_id=owner_id)
+
+    def about(self, instance: object) -> JobQuerySet:
+        """Jobs about this saved instance of a model."""
+        return self.filter(About.of(instance).condition)
 
     def finished(self) -> JobQuerySet:
         """Ended in any way."""
@@ -98,6 +103,8 @@ class Job(JobForecast):
         blank=True,
         help_text="The project's own data about the job: a small object.",
     )
+    about_model = text_field("Model of the object that the job is about, such as shop.order.")
+    about_id = text_field("Primary key of that object.")
     task = text_field(
         "Dotted path of the task that runs the job. Empty: no next attempt is automatic."
     )
@@ -187,6 +194,11 @@ class Job(JobForecast):
 
     def __str__(self) -> str:
         return f"{self.document_name or self.document_id} ({self.id})"
+
+    @property
+    def about(self) -> models.Model | None:
+        """The object that the job is about, read from the database."""
+        return About(self.about_model, self.about_id).load()
 
     @property
     def job_status(self) -> JobStatus:

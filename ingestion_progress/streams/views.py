@@ -23,9 +23,11 @@ from ingestion_progress.feed import Selection
 from ingestion_progress.streams.decorators import stream_view
 from ingestion_progress.streams.parameters import (
     encoding_for,
+    has_condition,
     last_event_id,
     named_jobs,
     problem_with,
+    problem_with_condition,
 )
 from ingestion_progress.streams.response import EventStream, EventStreamResponse, whole
 from ingestion_progress.streams.visibility import restrict
@@ -58,7 +60,8 @@ def jobs_progress(request: HttpRequest) -> HttpResponseBase:
     """`?until=idle` ends the stream once none of its jobs is active."""
     names, until = named_jobs(request.GET.get("jobs")), request.GET.get("until", "")
     batch = request.GET.get("batch", "")
-    if request.method in READING_METHODS and (problem := problem_with(names, batch, until)):
+    problem = problem_with(names, batch, until) or problem_with_condition(request, names)
+    if request.method in READING_METHODS and problem:
         return refusal(request, ErrorCode.BAD_REQUEST, problem)
     is_until_idle, cursor = until == "idle", last_event_id(request)
     if names is None:
@@ -95,7 +98,7 @@ def _other_method(request: HttpRequest) -> HttpResponse:
 
 def _grant(request: HttpRequest, selection: Selection) -> permissions.Grant:
     job_ids = selection.access_ids
-    if permissions.is_open():  # needs no query
+    if permissions.is_open() and not has_condition(request):  # needs no query
         return permissions.grant_view_of_each(request, job_ids)
     with AUTHORISING:
         try:

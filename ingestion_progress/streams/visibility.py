@@ -12,17 +12,24 @@ from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.feed import Selection, Subscription, VisibleJobs, get_feed
 from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.feed.visible_jobs import query_key
-from ingestion_progress.models import clean_job_id
+from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.streams.parameters import condition_of
 
 Visible: TypeAlias = VisibleJobs | frozenset[str] | None
 """What a stream of active jobs shows, or the named jobs that are hidden; None without a rule."""
 
 
 def restrict(request: HttpRequest, selection: Selection) -> None:
-    """Limits a new stream to what the rule shows. Queries the database if there is a rule."""
+    """Limits a new stream to what the rule and the query string show. Queries the database if
+    there is a rule or a filter.
+    """
+    if selection.job_ids is None:
+        selection.condition = condition_of(request)
     jobs = permissions.visible_jobs(request)
+    if jobs is None and selection.condition is not None:
+        jobs = Job.objects.all()
     visible = visible_in(selection, jobs)
     if isinstance(visible, VisibleJobs):
         selection.visible = visible
@@ -37,7 +44,7 @@ def visible_in(selection: Selection, jobs: JobQuerySet | None) -> Visible:
     if selection.job_ids is not None:
         names = set(filter(_is_valid, selection.job_ids))
         return frozenset(names.difference(jobs.filter(pk__in=names).values_list("pk", flat=True)))
-    now = database_now()
+    now, jobs = database_now(), _matching(jobs, selection)
     since = selection.ended_since(now) or now - OVERLAP
     return VisibleJobs.read(jobs, min(since, now - OVERLAP))
 
@@ -54,9 +61,10 @@ def read_again(
         if jobs is None or selection.job_ids is not None:
             changes.append((subscription, visible_in(selection, jobs)))
             continue
-        key = query_key(jobs)
+        shown = _matching(jobs, selection)
+        key = query_key(shown)
         if key not in answers:
-            answers[key] = VisibleJobs.read(jobs, database_now() - OVERLAP)
+            answers[key] = VisibleJobs.read(shown, database_now() - OVERLAP)
         changes.append((subscription, answers[key]))
     return changes
 
@@ -66,6 +74,10 @@ def apply(changes: Sequence[tuple[Subscription, Visible]]) -> None:
     for subscription, visible in changes:
         if visible is not None:
             get_feed().restrict(subscription, visible)
+
+
+def _matching(jobs: JobQuerySet, selection: Selection) -> JobQuerySet:
+    return jobs if selection.condition is None else jobs.filter(selection.condition)
 
 
 def _is_valid(job_id: str) -> bool:

@@ -46,6 +46,7 @@ def track(
     document_version: str = "",
     owner: object = None,
     metadata: Mapping[str, Any] | None = None,
+    about: object = None,
     restart: bool = False,
     retry_on: tuple[type[BaseException], ...] = (),
 ) -> TrackedJob:
@@ -61,6 +62,7 @@ def track(
     - `document_version`: a hash of the content, say; keys of another version do not count as done.
     - `owner`: a user or a user's primary key; a queued job keeps its own if this is left out.
     - `metadata`: the project's own data, a JSON object of at most 4 KB; likewise.
+    - `about`: a saved instance of any model; likewise.
     - `restart`: if the job exists, it begins a new attempt.
     - `retry_on`: exceptions after which the next attempt is due, up to MAX_ATTEMPTS.
 
@@ -80,6 +82,7 @@ def track(
         document_version=document_version,
         owner=owner,
         metadata=metadata,
+        about=about,
     )
     return TrackedJob(plan, restart=restart, retry_on=retry_on)
 

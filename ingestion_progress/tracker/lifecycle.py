@@ -55,6 +55,7 @@ def queue_job(
     document_version: str = "",
     owner: object = None,
     metadata: Mapping[str, Any] | None = None,
+    about: object = None,
     priority: int = 0,
 ) -> Job:
     """Creates a job that waits for `track(job_id=…)`.
@@ -64,6 +65,7 @@ def queue_job(
     - `document_version`: a hash of the content, say; checkpoints of another version do not count.
     - `owner`: a user or a user's primary key, who also counts as the one who started the job.
     - `metadata`: the project's own data, a JSON object of at most 4 KB.
+    - `about`: a saved instance of any model.
     - `priority`: -100 to 100; of a Django Task that is queued for it, now or for a next attempt.
 
     Raises JobExists, InvalidJobId, InvalidBatch or InvalidMetadata.
@@ -79,6 +81,7 @@ def queue_job(
         document_version=document_version,
         owner=owner,
         metadata=metadata,
+        about=about,
         priority=priority,
     )
     with progress_transaction():
@@ -184,6 +187,8 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
         owner_name=plan.owner.name,
         started_by=plan.owner.name,
         metadata=plan.metadata or {},
+        about_model=plan.about.model,
+        about_id=plan.about.id,
         task=plan.task,
         priority=plan.priority,
         document_version=plan.document_version,
@@ -221,6 +226,8 @@ def _run(job: Job, plan: JobPlan) -> None:
     job.task = plan.task or job.task
     if plan.owner.id is not None:
         job.owner_id, job.owner_name = plan.owner.id, plan.owner.name
+    if plan.about.model:
+        job.about_model, job.about_id = plan.about.model, plan.about.id
     if plan.metadata is not None:
         job.metadata = plan.metadata
     job.status = JobStatus.RUNNING

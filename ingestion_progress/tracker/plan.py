@@ -8,6 +8,7 @@ from typing import Any
 
 from ingestion_progress.exceptions import InvalidCount
 from ingestion_progress.models import clean_batch, clean_job_id, new_job_id
+from ingestion_progress.models.about import About
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.tracker.metadata import clean_metadata
@@ -64,6 +65,7 @@ class JobPlan:
         document_version: str = "",
         owner: object = None,
         metadata: Mapping[str, Any] | None = None,
+        about: object = None,
         priority: int = 0,
     ) -> None:
         """Raises InvalidJobId, InvalidBatch, InvalidCount, InvalidMetadata or ValueError."""
@@ -81,6 +83,7 @@ class JobPlan:
         self.task = task_path(task)
         self.document_version = clean_text(document_version, MAX_VERSION_LENGTH)
         self.owner = Owner.of(owner)
+        self.about = About.of(about)
         if abs(priority) > MAX_PRIORITY:
             raise ValueError(f"A priority is from -100 to {MAX_PRIORITY}, not {priority}.")
         self.priority = priority

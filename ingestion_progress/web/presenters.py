@@ -135,6 +135,17 @@ def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:
     ]
 
 
+def about_view(job: Job) -> Context | None:
+    """The object that a job is about, and the address of its page; None without an object."""
+    if not job.about_model:
+        return None
+    found = job.about
+    if found is None:
+        return {"text": f"{job.about_model} {job.about_id}", "url": ""}
+    url = found.get_absolute_url() if hasattr(found, "get_absolute_url") else ""
+    return {"text": str(found), "url": url}
+
+
 def metadata_views(job: Job) -> list[tuple[str, str]]:
     """Names, and values as text: other values than text as JSON."""
     return [

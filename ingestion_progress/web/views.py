@@ -33,6 +33,7 @@ from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
 from ingestion_progress.web.batches import batch_view
 from ingestion_progress.web.presenters import (
+    about_view,
     attempt_views,
     event_views,
     job_row,
@@ -99,6 +100,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "view": job_view(snapshot, now),
         "as_of": None if job.is_finished else now,
         "events": event_views(_newest_events(job)),
+        "about": about_view(job),
         "metadata": metadata_views(job),
         "attempts": attempt_views(_earlier_attempts(job)),
         "offered": _offered(job) if permissions.may_start(request, job_id) else "",
@@ -228,8 +230,8 @@ def _poll_url(filters: QueryDict, page_number: int) -> str:
 def _stream_url(filters: QueryDict) -> str:
     """The stream is not filtered by status: a job can change to the status of the list."""
     stream_url = reverse("ingestion_progress:jobs_progress")
-    batch = filters.get("batch")
-    return f"{stream_url}?{urlencode({'batch': batch})}" if batch else stream_url
+    shown = {name: filters[name] for name in ("batch", "owner") if name in filters}
+    return f"{stream_url}?{urlencode(shown)}" if shown else stream_url
 
 
 def _admin_url(job_id: str) -> str:

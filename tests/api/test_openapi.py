@@ -216,7 +216,9 @@ class TestStreamOperation:
         assert [message["title"] for message in messages] == [e.name for e in MANY_JOBS_EVENTS]
         assert set(many["responses"]) == set(stream["responses"]) | {"400"}
         names = [parameter["name"] for parameter in many["parameters"]]
-        assert names == ["jobs", "batch", "until", "Last-Event-ID", "last_event_id", "token"]
+        assert names == [
+            *("jobs", "batch", "about", "owner", "until", "Last-Event-ID", "last_event_id", "token")
+        ]
         assert "new EventSource(" in many["description"]
 
     def test_curl_example_has_the_url_of_the_stream(self, client, stream):

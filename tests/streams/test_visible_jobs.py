@@ -25,12 +25,13 @@ from tests.streams.test_many_jobs import URL
 from tests.streams.test_views import body_of, url_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
+OWN_JOBS = "ingestion_progress.auth.visibility.own_jobs"
 
 
 @pytest.fixture(autouse=True)
 def own_jobs(settings, monkeypatch):
     settings.INGESTION_PROGRESS_PUBLIC = False
-    settings.INGESTION_PROGRESS_VISIBLE_JOBS = "ingestion_progress.auth.visibility.own_jobs"
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
     settings.INGESTION_PROGRESS_RECHECK_SECONDS = 600
     monkeypatch.setattr(visibility_reader, "PAUSE_SECONDS", 0.01)
 
@@ -215,3 +216,56 @@ async def test_a_tick_costs_the_same_queries_for_any_number_of_viewers(feed, mon
             return max(counts)
 
     assert await ticks(20) <= await ticks(1)
+
+
+class TestFilters:
+    @pytest.fixture(autouse=True)
+    def public(self, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = True
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = ""
+
+    async def test_a_stream_shows_the_jobs_about_one_object(self, feed):
+        await make_job("a", about_model="auth.group", about_id="7")
+        await make_job("b", about_model="auth.group", about_id="8")
+        async with watching(AsyncClient(), about="auth.group:7") as reader:
+            await reader.sees('"job_id":"a"')
+            await make_job("c", about_model="auth.group", about_id="7")
+            await reader.sees('"job_id":"c"')
+            assert reader.job_ids == {"a", "c"}
+
+    async def test_a_stream_shows_the_jobs_of_one_owner(self, feed):
+        anna = await user("anna")
+        await make_job("a", owner=anna)
+        await make_job("b")
+        client = await client_of(anna)
+        for owner in ("me", str(anna.pk)):
+            async with watching(client, owner=owner) as reader:
+                await reader.sees('"job_id":"a"')
+                assert reader.job_ids == {"a"}
+        query = {"owner": "nobody", "until": "idle"}
+        assert b"event: idle" in await body_of(await client.get(URL, query))
+
+    async def test_a_filter_limits_what_a_rule_shows(self, feed, settings):
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+        anna = await user("anna")
+        await make_job("a", owner=anna, about_model="auth.group", about_id="7")
+        await make_job("b", owner=anna)
+        await make_job("c", about_model="auth.group", about_id="7")
+        async with watching(await client_of(anna), about="auth.group:7") as reader:
+            await reader.sees('"job_id":"a"')
+            await recheck()
+            await write("a", entities_total=77)
+            await reader.sees('"entities_total":77')
+            assert reader.job_ids == {"a"}
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            {"about": "group 7"},
+            {"about": "auth.group:7", "jobs": "a"},
+            {"owner": "me", "jobs": "a"},
+        ],
+    )
+    async def test_an_invalid_filter_is_refused(self, query):
+        response = await AsyncClient().get(URL, query)
+        assert (response.status_code, response.json()["code"]) == (400, "bad_request")
