@@ -102,6 +102,11 @@ class TestRemaining:
         whole = remaining([StageCounts(total=20), WAITS], history)
         assert whole.likely == pytest.approx(2 * 60)
 
+    def test_the_size_of_a_document_is_judged_by_the_finest_total(self):
+        history = learn([[ran(1, items=1), ran(20, items=20), ran(30, items=20)]])
+        known = [StageCounts(1, 1, 1.0, 0.5, is_over=True), StageCounts(total=60), WAITS]
+        assert remaining(known, history).likely == pytest.approx(3 * 50, rel=0.05)
+
     def test_stages_that_overlap_take_as_long_as_the_slowest(self):
         history = learn([[ran(20), ran(40, overlap=0.9), ran(10)]])
         assert remaining([WAITS] * 3, history).likely == pytest.approx(40 + 10)

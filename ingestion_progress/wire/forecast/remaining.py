@@ -186,11 +186,15 @@ def _items(index: int, stages: Sequence[StageCounts], history: History) -> float
 
 
 def _size(stages: Sequence[StageCounts], history: History) -> float:
-    """How much larger than usual the document is, by the first total that is known."""
-    for stage, former in zip(stages, history.stages, strict=True):
-        if stage.total and former.items and (stage.is_over or not former.grows):
-            return stage.total / former.items
-    return 1.0
+    """How much larger than usual the document is, by the finest total that is known: chunks say
+    more about it than pictures do.
+    """
+    known = [
+        (former.items, stage.total / former.items)
+        for stage, former in zip(stages, history.stages, strict=True)
+        if stage.total and former.items and (stage.is_over or not former.grows)
+    ]
+    return max(known, default=(0.0, 1.0))[1]
 
 
 def _groups(
