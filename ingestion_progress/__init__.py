@@ -1,6 +1,6 @@
 """Live progress of document ingestion for Django.
 
-from ingestion_progress import attach, track
+from ingestion_progress import attach, current_job, track, tracked
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ingestion_progress.tracker import attach, track
+    from ingestion_progress.tracker import attach, current_job, track, tracked
 
-__all__ = ["attach", "track"]
+__all__ = ["attach", "current_job", "track", "tracked"]
 
 
 def __getattr__(name: str) -> Any:

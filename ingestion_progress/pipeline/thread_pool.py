@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from typing import Generic, Self, TypeVar
 
 from django.db import connections
@@ -77,7 +78,10 @@ class ThreadPool(Generic[Item]):
         self._is_complete = threading.Event()
         self._stop = stop or Stop()
         self._threads = [
-            threading.Thread(target=self._run, args=[n], name=f"{name}-{n}", daemon=True)
+            # In a copy of this context, which has the current job.
+            threading.Thread(
+                target=copy_context().run, args=[self._run, n], name=f"{name}-{n}", daemon=True
+            )
             for n in range(1, size + 1)
         ]
 

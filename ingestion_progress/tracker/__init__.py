@@ -11,12 +11,14 @@ collects changes, `writer` decides when they are written, `sql` and `lifecycle` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from ingestion_progress.tracker.batches import create_batch
 from ingestion_progress.tracker.cancellations import request_cancellation
 from ingestion_progress.tracker.contexts import AttachedJob, TrackedJob
+from ingestion_progress.tracker.current import current_job
+from ingestion_progress.tracker.decorators import tracked_by
 from ingestion_progress.tracker.error_groups import reopen_error, resolve_error
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import delete_job, fail_job, queue_job
@@ -26,10 +28,14 @@ from ingestion_progress.tracker.stages import StageTracker
 from ingestion_progress.tracker.workers import WorkerSlot
 
 __all__ = [
-    "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "create_batch", "delete_job",
-    "fail_job", "queue_job", "reason_of", "reopen_error", "request_cancellation", "resolve_error",
-    "track",
+    "JobTracker", "StageTracker", "Stages", "WorkerSlot", "attach", "create_batch", "current_job",
+    "delete_job", "fail_job", "queue_job", "reason_of", "reopen_error", "request_cancellation",
+    "resolve_error", "track", "tracked",
 ]  # fmt: skip
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def track(
@@ -85,6 +91,18 @@ def track(
         about=about,
     )
     return TrackedJob(plan, restart=restart, retry_on=retry_on)
+
+
+def tracked(
+    document_name: str | Callable[..., str] = "", **options: Any
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A decorator for functions and coroutine functions: each call is a job, `current_job()`.
+
+    `document_name`: a text, or a function of the arguments; default: the function's name.
+    `options`: those of `track`. `job_id`, `document_id`, `batch`, `owner`, `metadata` and `about`
+    may be functions of the arguments too. The call raises what `track` raises.
+    """
+    return tracked_by(track, document_name, options)
 
 
 def attach(job_id: str) -> AttachedJob:

@@ -6,9 +6,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Self
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded, ProgressUnavailable
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus
+from ingestion_progress.tracker.current import back_to, set_current
 from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.error_messages import kind_of
 from ingestion_progress.tracker.jobs import Ending, JobTracker, log_unrecorded_end
@@ -21,7 +23,24 @@ STOPPED = "Its worker was stopped; the job continues with another one."
 logger = logging.getLogger("ingestion_progress.tracker")
 
 
-class TrackedJob(JobTracker):
+class JobContext(JobTracker):
+    """For a `with` or `async with` block, in which it is the current job."""
+
+    _outer: JobTracker | None = None
+    """The current job outside of the block."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        self._outer = set_current(self)
+        return self
+
+    async def __aenter__(self) -> Self:
+        await self.astart()
+        self._outer = set_current(self)
+        return self
+
+
+class TrackedJob(JobContext):
     """What `track` returns: the end of the block ends the job."""
 
     def __init__(
@@ -36,14 +55,16 @@ class TrackedJob(JobTracker):
         return start_attempt(self._plan, restart=self._restart)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if not self.has_ended:
-            with _without_masking(error, self.job_id):
-                self._end(self._ending(error))
+        with back_to(self._outer):
+            if not self.has_ended:
+                with _without_masking(error, self.job_id):
+                    self._end(self._ending(error))
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if not self.has_ended:
-            with _without_masking(error, self.job_id):
-                await self._aend(self._ending(error))
+        with back_to(self._outer):
+            if not self.has_ended:
+                with _without_masking(error, self.job_id):
+                    await self._aend(self._ending(error))
 
     def _ending(self, error: BaseException | None) -> Ending:
         if error is None:
@@ -61,7 +82,7 @@ class TrackedJob(JobTracker):
         return partial(finish_attempt, status=JobStatus.FAILED, error=reason)
 
 
-class AttachedJob(JobTracker):
+class AttachedJob(JobContext):
     """What `attach` returns: the end of the block writes what is pending; the job continues."""
 
     def __init__(self, job_id: str, *, even_if_ended: bool = False) -> None:
@@ -72,11 +93,11 @@ class AttachedJob(JobTracker):
         return join_attempt(self.job_id, even_if_ended=self._even_if_ended)
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        with self._leaving(error):
+        with back_to(self._outer), self._leaving(error):
             self.flush()
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        with self._leaving(error):
+        with back_to(self._outer), self._leaving(error):
             await self.aflush()
 
     @contextmanager

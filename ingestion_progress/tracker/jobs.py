@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Self, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from ingestion_progress.exceptions import (
     IngestionProgressError,
@@ -227,14 +227,6 @@ class JobTracker:
         with self.buffer.change() as changes:
             for name, value in checked.items():
                 changes.counters[name].set(value)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    async def __aenter__(self) -> Self:
-        await self.astart()
-        return self
 
 
 @contextmanager
