@@ -358,6 +358,23 @@ def test_database_that_does_not_answer_is_one_sentence(empty_deployment):
     assert "Traceback" not in said
 
 
+def test_broker_that_does_not_answer_is_one_sentence(empty_deployment):
+    deployment = empty_deployment
+    broker = f"redis://:secret@127.0.0.1:{free_port()}/0"
+    said = deployment.start(TASK_QUEUE="celery", BROKER_URL=broker)
+    assert deployment.process.wait(timeout=20) == 1
+    (line,) = (line for line in said.splitlines() if "broker" in line)
+    assert line.startswith("The broker redis://:**@127.0.0.1:")
+    assert line.endswith("Start it, or set TASK_QUEUE=database.")
+    assert "secret" not in said
+
+
+def test_celery_without_a_broker_is_one_sentence(empty_deployment):
+    said = empty_deployment.start(TASK_QUEUE="celery")
+    assert empty_deployment.process.wait(timeout=20) == 1
+    assert said.startswith("BROKER_URL (from the environment or .env) must be the URL of a Redis")
+
+
 def test_env_file_chooses_the_port_and_production(deployment):
     (deployment.folder / ".env").write_text(f"PORT={deployment.port}\nDEBUG=false\nHTTPS=false\n")
     said = deployment.start(PORT=None)
