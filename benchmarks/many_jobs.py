@@ -46,7 +46,7 @@ def look(seconds: float) -> None:
 
     time.sleep(WARM_UP_SECONDS)
     ages: list[float] = []
-    revisions = commits(connection), time.monotonic()
+    before, began = (commits(connection), written()), time.monotonic()
     stop_at = time.monotonic() + seconds
     while time.monotonic() < stop_at:
         running = Job.objects.running().filter(batch=BATCH)
@@ -54,11 +54,22 @@ def look(seconds: float) -> None:
         now = timezone.now()
         ages += [(now - at).total_seconds() for at in found]
         time.sleep(0.1)
-    per_second = (commits(connection) - revisions[0]) / (time.monotonic() - revisions[1])
+    seconds = time.monotonic() - began
+    committed, revisions = commits(connection) - before[0], written() - before[1]
     ages.sort()
     p50, p99 = (ages[int(len(ages) * share)] for share in (0.5, 0.99))
     print(f"age of the newest revision: p50 {p50:.2f}, p99 {p99:.2f}, max {ages[-1]:.2f} s")
-    print(f"{per_second:.0f} transactions/s")
+    print(f"{committed / seconds:.0f} transactions/s, {revisions / seconds:.0f} writes of jobs/s")
+
+
+def written() -> int:
+    """The number of writes of all jobs: each is a revision."""
+    from django.db.models import Sum
+
+    from ingestion_progress.models import Job
+
+    running = Job.objects.running().filter(batch=BATCH)
+    return running.aggregate(total=Sum("revision"))["total"] or 0
 
 
 def commits(connection) -> int:
