@@ -22,6 +22,8 @@ from ingestion_progress.wire.forecast.remaining import RANGE_DEVIATIONS
 
 # Shorter attempts say more about start-up than about stages.
 LEAST_MS = 1000
+# Of what is stored of a stage: history of another format is not read.
+FORMAT = 1
 SCORED_PERCENTS = (10, 25, 50, 75)
 FORECAST_COLUMNS = (
     "former_jobs",
@@ -34,7 +36,7 @@ FORECAST_COLUMNS = (
 
 def plan_digest(job: Job, stages: Sequence[Stage]) -> str:
     """The same for attempts of the same task with the same stages."""
-    plan = json.dumps([job.task, [stage.name for stage in stages]])
+    plan = json.dumps([FORMAT, job.task, [stage.name for stage in stages]])
     return hashlib.sha256(plan.encode()).hexdigest()[:32]
 
 
@@ -144,14 +146,16 @@ def squared_error(scored: Sequence[list[Any]], history: History) -> float | None
     """The mean square of the errors, in the standard deviations of ranges of a usual width."""
     squares = []
     for _, true_ms, likely, _, high, _ in scored:
-        if history.former_jobs and likely and likely > 0 and true_ms > 0:
+        # In milliseconds, the end of a short job may be as near as its likely one.
+        if history.former_jobs and likely is not None and high > likely > 0 and true_ms > 0:
             deviation = math.log(high / likely) / RANGE_DEVIATIONS / history.spread
             squares.append((math.log(true_ms / likely) / deviation) ** 2)
     return sum(squares) / len(squares) if squares else None
 
 
 def _sample_at(samples: Sequence[list[Any]], at_ms: int) -> list[Any]:
-    return [each for each in samples if each[0] <= at_ms][-1]
+    """The last one until then, or the first if the clock was set back."""
+    return next((each for each in reversed(samples) if each[0] <= at_ms), samples[0])
 
 
 def _said(samples: Sequence[list[Any]], at_ms: int) -> list[int | None]:

@@ -242,6 +242,26 @@ def test_what_is_scored_is_what_was_said(clock):
     assert scored[2] == pytest.approx(said, abs=1)
 
 
+def test_an_error_needs_a_range_that_is_wider_than_a_millisecond():
+    history = History(former_jobs=3)
+    exact = [[percent, 250, 1, 1, 1, None] for percent in (10, 25)]
+    assert former_jobs.squared_error(exact, history) is None
+    passed = [[10, 250, -5, -9, 40, None], [25, 250, None, None, None, None]]
+    assert former_jobs.squared_error(passed, history) is None
+    assert former_jobs.squared_error([[50, 200, 200, 100, 400, None]], history) == 0
+
+
+def test_a_job_ends_although_the_clock_was_set_back(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=1.0)
+    clock.sleep(-8)
+    task.write("b", n=1)
+    task.end()
+    assert task.percent == 100
+    assert len(JobSamples.objects.get(job="job").scores) == 4
+
+
 stage_times = st.builds(
     StageTime,
     items=st.integers(0, 10**6),
