@@ -20,8 +20,10 @@ from ingestion_progress.tracker.contexts import AttachedJob, TrackedJob
 from ingestion_progress.tracker.current import current_job
 from ingestion_progress.tracker.decorators import tracked_by
 from ingestion_progress.tracker.error_groups import reopen_error, resolve_error
+from ingestion_progress.tracker.error_messages import without_secrets
 from ingestion_progress.tracker.jobs import JobTracker
 from ingestion_progress.tracker.lifecycle import delete_job, fail_job, queue_job
+from ingestion_progress.tracker.log_capture import LogCapture, LogFilter
 from ingestion_progress.tracker.plan import JobPlan, Stages
 from ingestion_progress.tracker.reasons import reason_of
 from ingestion_progress.tracker.stages import StageTracker
@@ -55,6 +57,8 @@ def track(
     about: object = None,
     restart: bool = False,
     retry_on: tuple[type[BaseException], ...] = (),
+    capture_logs: int | None = None,
+    log_filter: LogFilter = without_secrets,
 ) -> TrackedJob:
     """A job for a `with` (or `async with`) block; the end of the block ends the job.
 
@@ -71,6 +75,8 @@ def track(
     - `about`: a saved instance of any model; likewise.
     - `restart`: if the job exists, it begins a new attempt.
     - `retry_on`: exceptions after which the next attempt is due, up to MAX_ATTEMPTS.
+    - `capture_logs`: a level of `logging`; what the block logs from it on becomes part of the job's
+      log. `log_filter` returns the text to store, or None to drop the line.
 
     Entering raises JobExists, JobCancelled (before it could start), BatchFull (the task is queued
     again when fewer jobs of the batch run) or ProgressUnavailable.
@@ -90,7 +96,8 @@ def track(
         metadata=metadata,
         about=about,
     )
-    return TrackedJob(plan, restart=restart, retry_on=retry_on)
+    capture = None if capture_logs is None else LogCapture(capture_logs, log_filter)
+    return TrackedJob(plan, restart=restart, retry_on=retry_on, log_capture=capture)
 
 
 def tracked(

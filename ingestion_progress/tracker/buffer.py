@@ -100,6 +100,11 @@ class Buffer:
             changes.counters["error_count"].delta += 1
             changes.errors.add(group)
 
+    def log_line(self, message: str, *, level: EventLevel) -> None:
+        """Adds a line to the job's log, which counts as no error of the job."""
+        with self.change() as changes:
+            changes.add_event(EventEntry(at=database_now(), level=level, message=message))
+
     def add_failure(self, reason: str, kind: str = "") -> None:
         """Groups the reason of a failure, which the end of the attempt logs."""
         group = error_group(reason, at=database_now(), kind=kind)

@@ -15,6 +15,7 @@ from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.error_messages import kind_of
 from ingestion_progress.tracker.jobs import Ending, JobTracker, log_unrecorded_end
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
+from ingestion_progress.tracker.log_capture import LogCapture, set_capture
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.reasons import reason_of
 
@@ -31,22 +32,32 @@ class JobContext(JobTracker):
 
     def __enter__(self) -> Self:
         self.start()
-        self._outer = set_current(self)
+        self._begin()
         return self
 
     async def __aenter__(self) -> Self:
         await self.astart()
-        self._outer = set_current(self)
+        self._begin()
         return self
+
+    def _begin(self) -> None:
+        self._outer = set_current(self)
 
 
 class TrackedJob(JobContext):
     """What `track` returns: the end of the block ends the job."""
 
     def __init__(
-        self, plan: JobPlan, *, restart: bool, retry_on: tuple[type[BaseException], ...] = ()
+        self,
+        plan: JobPlan,
+        *,
+        restart: bool,
+        retry_on: tuple[type[BaseException], ...] = (),
+        log_capture: LogCapture | None = None,
     ) -> None:
         super().__init__(plan.job_id)
+        self._log_capture = log_capture
+        self._outer_capture: LogCapture | None = None
         self._plan = plan
         self._restart = restart
         self._retry_on = retry_on
@@ -54,17 +65,30 @@ class TrackedJob(JobContext):
     def _open(self) -> Attempt:
         return start_attempt(self._plan, restart=self._restart)
 
+    def _begin(self) -> None:
+        super()._begin()
+        self._outer_capture = set_capture(self._log_capture)
+        if self._log_capture is not None:
+            self._log_capture.start(self.buffer)
+
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._stop_capture()
         with back_to(self._outer):
             if not self.has_ended:
                 with _without_masking(error, self.job_id):
                     self._end(self._ending(error))
 
     async def __aexit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        self._stop_capture()
         with back_to(self._outer):
             if not self.has_ended:
                 with _without_masking(error, self.job_id):
                     await self._aend(self._ending(error))
+
+    def _stop_capture(self) -> None:
+        set_capture(self._outer_capture)
+        if self._log_capture is not None:
+            self._log_capture.stop()
 
     def _ending(self, error: BaseException | None) -> Ending:
         if error is None:
