@@ -25,6 +25,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.maintenance import start_maintenance
+from ingestion_progress.pipeline.tasks import extract_chunks
 from ingestion_progress.recovery.rescue import queue_due_tasks, rescue_pass
 from ingestion_progress.recovery.tasks import job_id_of
 
@@ -193,7 +194,8 @@ def _fail_or_requeue(task: DBTaskResult[Any, Any], error: BaseException) -> None
 
 
 def _running_tasks() -> QuerySet[DBTaskResult[Any, Any]]:
-    return DBTaskResult.objects.running().filter(task_path=conf.task)
+    paths = (conf.task, extract_chunks.module_path)
+    return DBTaskResult.objects.running().filter(task_path__in=paths)
 
 
 def _tasks_of(worker_id: str) -> QuerySet[DBTaskResult[Any, Any]]:

@@ -17,6 +17,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.pipeline import ingestion, maintenance
 from ingestion_progress.pipeline import worker as worker_module
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
+from ingestion_progress.pipeline.tasks import extract_chunks
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.worker import (
     IngestionWorker,
@@ -57,6 +58,17 @@ def test_task_of_a_finished_job_is_failed(taken: DBTaskResult):
     recover_abandoned("me")
     assert status(taken) == "FAILED"
     assert "Its worker was killed" in taken.traceback
+
+
+def test_task_for_chunks_of_a_finished_job_is_failed(taken: DBTaskResult):
+    extract_chunks.enqueue("job", "epoch", "document", [])
+    part = DBTaskResult.objects.exclude(pk=taken.pk).get()
+    part.claim("gone")
+    with track("a.txt", job_id="job"):
+        recover_abandoned("me")
+        assert status(part) == "RUNNING"
+    recover_abandoned("me")
+    assert status(part) == "FAILED"
 
 
 def test_jobs_of_a_full_batch_wait_and_are_all_run_by_a_draining_worker():
