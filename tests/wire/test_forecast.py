@@ -107,12 +107,19 @@ class TestRemaining:
         known = [StageCounts(1, 1, 1.0, 0.5, is_over=True), StageCounts(total=60), WAITS]
         assert remaining(known, history).likely == pytest.approx(3 * 50, rel=0.05)
 
+    def test_a_stage_that_counts_the_document_takes_longer_for_a_larger_one(self):
+        history = learn([[ran(10, items=1), ran(20, items=20)]])
+        larger = [StageCounts(total=1), StageCounts(total=60)]
+        assert remaining(larger, history).likely == pytest.approx(3 * 30)
+        counted = [StageCounts(1, 1, 30.0, 15.0), StageCounts(total=60)]
+        assert remaining(counted, history).likely < 3 * 30
+
     def test_stages_that_overlap_take_as_long_as_the_slowest(self):
         history = learn([[ran(20), ran(40, overlap=0.9), ran(10)]])
         assert remaining([WAITS] * 3, history).likely == pytest.approx(40 + 10)
 
     def test_what_a_stage_shows_replaces_what_was_known(self):
-        history = learn([[ran(10, items=100)]] * 5)
+        history = learn([[ran(50, items=100)]] * 5)
         slow = remaining([running(50, 100, 50.0)], history)
         assert slow.likely == pytest.approx(50, rel=0.2)
 

@@ -16,7 +16,7 @@ from ingestion_progress.wire.forecast.history import LEAST_SECONDS, History, Sta
 # The variance of the logarithm of a cost that is observed: of the change of speed that may come,
 # and of one item.
 OBSERVED_VARIANCE = 0.15**2
-ITEM_VARIANCE = 0.25
+ITEM_VARIANCE = 0.5
 # The pace is how much slower this job is than former ones, in all its stages: the variance of its
 # logarithm before a stage was observed, and what each further stage adds.
 PACE_VARIANCE = 0.1
@@ -176,10 +176,12 @@ def _cost(former: StageHistory, pace: Estimate, observed: Estimate | None) -> Es
 
 def _items(index: int, stages: Sequence[StageCounts], history: History) -> float:
     """The items of a stage: its total or, while that is unknown or grows, as many as usual for a
-    document of this size.
+    document of this size. If the stage counts the document as one item, a larger one is more.
     """
     total, former = stages[index].total, history.stages[index]
     grows = former.grows and index > 0 and not stages[index - 1].is_over
+    if total == former.items == 1 and not stages[index].processed:
+        return _size(stages, history)
     if total and not grows:
         return total
     return max(float(total), former.items * _size(stages, history))
