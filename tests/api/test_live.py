@@ -128,6 +128,8 @@ def test_upload_stored_on_disk_is_complete(own_project, name):
     media = own_project.folder / "media"
     stored = [file for file in media.rglob("*") if file.is_file() and file.read_bytes() == content]
     assert len(stored) == 1
+    # Its worker need not ingest it.
+    assert httpx.post(live.url + response.json()["links"]["cancellation"], timeout=60).is_success
 
 
 @pytest.mark.parametrize("name", SERVERS)

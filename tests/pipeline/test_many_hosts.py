@@ -34,6 +34,7 @@ pytestmark = pytest.mark.once
 
 DOCUMENTS = 20
 BEFORE = 6
+LONG = BEFORE - 1
 LONG_PAGES = 30
 ALL = "/api/v1/admin/ingestion/progress"
 SENTENCE = "Worker bees number {0} visit the meadow of village {1} and make honey for its people. "
@@ -124,9 +125,9 @@ class Client:
 
 
 def uploaded(hosts: Hosts, number: int) -> str:
-    """The id of the job. The first document is longer than the others."""
+    """The id of the job. One document is longer than the others."""
     name, content = "long.pdf", pdf(LONG_PAGES)
-    if number:
+    if number != LONG:
         lines = [SENTENCE.format(each, number) for each in range(60)]
         name, content = f"village-{number}.txt", "\n\n".join(lines).encode()
     url = hosts.webs[number % 2 or number >= BEFORE].url + JOBS
@@ -171,7 +172,7 @@ def test_every_client_sees_every_job_end_once_although_a_worker_and_a_web_proces
     for number in range(BEFORE):
         job_id = uploaded(hosts, number)
         clients[job_id] = watching(hosts, job_id, number)
-    long = next(iter(clients))
+    long = list(clients)[LONG]
     os.killpg(wait_for(lambda: worker_of(hosts, long), hosts).pid, signal.SIGKILL)
     hosts.webs[0].process.kill()
     for number in range(BEFORE, DOCUMENTS):
