@@ -75,7 +75,13 @@ def ensure_batch(plan: JobPlan) -> None:
     """Stores the record of a new job's batch, unless it exists."""
     if plan.batch:
         owner, now = plan.owner, database_now()
-        batch = Batch(id=plan.batch, owner_id=owner.id, owner_name=owner.name, created_at=now)
+        batch = Batch(
+            id=plan.batch,
+            name=plan.batch_name,
+            owner_id=owner.id,
+            owner_name=owner.name,
+            created_at=now,
+        )
         rows(Batch).bulk_create([batch], ignore_conflicts=True)
 
 

@@ -49,6 +49,7 @@ def queue_job(
     job_id: str | None = None,
     document_id: str | None = None,
     batch: str | None = None,
+    batch_name: str = "",
     stages: Stages | None = None,
     workers: int = 0,
     task: object = "",
@@ -63,6 +64,7 @@ def queue_job(
     - `task`: what runs it, as an object or a dotted path. It takes the job's id, and is called
       again for the next attempt.
     - `document_version`: a hash of the content, say; checkpoints of another version do not count.
+    - `batch_name`: the name of the batch, if this is its first job.
     - `owner`: a user or a user's primary key, who also counts as the one who started the job.
     - `metadata`: the project's own data, a JSON object of at most 4 KB.
     - `about`: a saved instance of any model.
@@ -75,6 +77,7 @@ def queue_job(
         job_id=job_id,
         document_id=document_id,
         batch=batch,
+        batch_name=batch_name,
         stages=stages,
         workers=workers,
         task=task,

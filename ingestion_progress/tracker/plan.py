@@ -66,6 +66,7 @@ class JobPlan:
         owner: object = None,
         metadata: Mapping[str, Any] | None = None,
         about: object = None,
+        batch_name: str = "",
         priority: int = 0,
     ) -> None:
         """Raises InvalidJobId, InvalidBatch, InvalidCount, InvalidMetadata or ValueError."""
@@ -75,6 +76,8 @@ class JobPlan:
         self.document_id = clean_text(document_id or "", MAX_NAME_LENGTH)
         self.document_name = clean_text(document_name, MAX_NAME_LENGTH)
         self.batch = "" if batch is None else clean_batch(batch)
+        self.batch_name = clean_text(batch_name, MAX_NAME_LENGTH)
+        """Of the batch, if this job creates its record."""
         self.weights = None if stages is None else stage_weights(stages)
         """By stage name. None: those of the queued job, or the default stages."""
         self.workers = workers

@@ -133,7 +133,9 @@ class TestDocument:
         form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert form["required"] == ["file"]
         assert form["properties"]["file"]["format"] == "binary"
-        assert set(form["properties"]) == {"file", "job_id", "document_id", "batch"}
+        assert set(form["properties"]) == {
+            *("file", "job_id", "document_id", "batch", "batch_name", "priority")
+        }
         assert set(operation["responses"]) >= {"201", "409", "411", "413", "415", "422"}
         assert "curl -F file=@" in operation["x-codeSamples"][0]["source"]
         assert "Location" in operation["responses"]["201"]["headers"]

@@ -16,7 +16,7 @@ from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.test import Client
 from pypdf import PdfWriter
 
-from ingestion_progress.models import Job
+from ingestion_progress.models import Batch, Job
 from ingestion_progress.pipeline.exceptions import UnreadableDocument
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.tasks import ingest_document
@@ -74,6 +74,11 @@ class TestAccepted:
             ("b.txt", "import 7"),
             ("c.txt", ""),
         ]
+
+    def test_the_first_upload_of_a_batch_names_it(self, client):
+        for name in ("May", "June"):
+            client.post(JOBS, {"file": document("a.txt"), "batch": "7", "batch_name": name})
+        assert list(Batch.objects.values_list("pk", "name")) == [("7", "May")]
 
     def test_name_that_cannot_be_a_batch_is_refused(self, client):
         assert_refused(

@@ -146,6 +146,8 @@ def test_documents_uploaded_together_are_a_batch(open_page: OpenPage, documents:
     page.get_by_role("link", name="Batch").click()
     expect(page.locator(".job-name")).to_have_count(2)
     assert sorted(page.locator(".job-name").all_inner_texts()) == ["one.txt", "two.md"]
+    expect(page.locator("#batch-name")).to_have_text("3 documents")
+    expect(page.locator("#batch")).to_contain_text("2 queued")
 
 
 def test_upload_shows_its_progress(open_page: OpenPage, tmp_path: Path):

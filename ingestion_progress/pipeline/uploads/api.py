@@ -51,6 +51,9 @@ class UploadForm(BaseModel):
     priority: int = Field(
         default=0, ge=-100, le=100, description="Jobs with a higher one are run first."
     )
+    batch_name: str = Field(
+        default="", max_length=255, description="The name of the batch, with its first upload."
+    )
 
 
 def limit_body(run: View) -> View:
@@ -108,6 +111,7 @@ def create_job(
             job_id=form.job_id or None,
             document_id=form.document_id,
             batch=form.batch,
+            batch_name=form.batch_name,
             priority=form.priority,
             owner=permissions.user_of(request),
         )

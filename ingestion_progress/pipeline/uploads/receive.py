@@ -43,6 +43,7 @@ def receive(
     job_id: str | None = None,
     document_id: str | None = None,
     batch: str | None = None,
+    batch_name: str = "",
     owner: object = None,
     metadata: Mapping[str, Any] | None = None,
     priority: int = 0,
@@ -51,8 +52,8 @@ def receive(
     """Stores a document and queues its ingestion, which starts once the transaction is committed.
 
     `file`: any object with `read`. `name`: the user's file name; default: the file's own name.
-    `document_id`: the document to replace; by default the one of the same name. `batch`: a name
-    that several jobs share. `owner`, `metadata`, `priority`: as in `queue_job`.
+    `document_id`: the document to replace; by default the one of the same name. `batch`: the id
+    of a batch. `batch_name`, `owner`, `metadata`, `priority`: as in `queue_job`.
     `is_enqueued=False`: the caller runs the job.
 
     Raises UnreadableDocument, DocumentNotStored, JobExists, InvalidJobId, InvalidBatch,
@@ -69,6 +70,7 @@ def receive(
         queue_job,
         job_id=job_id,
         batch=batch,
+        batch_name=batch_name,
         owner=owner,
         metadata=metadata,
         priority=priority,

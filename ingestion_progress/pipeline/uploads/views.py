@@ -36,12 +36,13 @@ def upload(request: HttpRequest) -> HttpResponse:
         return views.refusal(request)
     files = request.FILES.getlist("file")
     batch = new_job_id() if len(files) > 1 else None
+    name = f"{len(files)} documents"
     if not files:
         messages.error(request, "Choose at least one document.", fail_silently=True)
     for file in files:
         try:
             quotas.count(request, quotas.UPLOADS)
-            job = receive(file, batch=batch, owner=permissions.user_of(request))
+            job = receive(file, batch=batch, batch_name=name, owner=permissions.user_of(request))
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
         else:

@@ -17,7 +17,7 @@ const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const input = /** @type {HTMLInputElement} */ (document.getElementById("upload-files"));
 const list = /** @type {HTMLElement} */ (form.querySelector(".upload-list"));
 
-/** @type {{file: File, item: HTMLElement, batch: string}[]} */
+/** @type {{file: File, item: HTMLElement, batch: string, batchName: string}[]} */
 const waiting = [];
 let runningCount = 0;
 
@@ -41,6 +41,7 @@ addEventListener("beforeunload", (event) => {
 /** @param {FileList | null} files */
 function add(files) {
   const batch = files && files.length > 1 ? newBatch() : "";
+  const batchName = `${files?.length} documents`;
   for (const file of files ?? []) {
     const item = element(ITEM);
     fill(item, { "upload.name": file.name });
@@ -49,7 +50,7 @@ function add(files) {
     const limit = Number(form.dataset.maxBytes);
     if (file.size > limit) {
       end(item, "failed", `Not sent: ${fileSize(file.size)} exceeds the limit of ${fileSize(limit)}.`);
-    } else waiting.push({ file, item, batch });
+    } else waiting.push({ file, item, batch, batchName });
   }
   next();
 }
@@ -73,10 +74,10 @@ function newBatch() {
 
 /**
  * With XMLHttpRequest: fetch() does not report the progress of an upload.
- * @param {{file: File, item: HTMLElement, batch: string}} upload
+ * @param {{file: File, item: HTMLElement, batch: string, batchName: string}} upload
  * @returns {Promise<void>}
  */
-function send({ file, item, batch }) {
+function send({ file, item, batch, batchName }) {
   const request = new XMLHttpRequest();
   item.dataset.status = "running";
   request.upload.addEventListener("progress", ({ loaded, total }) => {
@@ -90,7 +91,10 @@ function send({ file, item, batch }) {
   request.setRequestHeader("Accept", "application/json");
   const body = new FormData();
   body.append("file", file);
-  if (batch) body.append("batch", batch);
+  if (batch) {
+    body.append("batch", batch);
+    body.append("batch_name", batchName);
+  }
   return new Promise((resolve) => {
     request.addEventListener("loadend", () => {
       finish(request, item);
