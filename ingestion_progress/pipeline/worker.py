@@ -31,6 +31,7 @@ from ingestion_progress.recovery.tasks import job_id_of
 
 logger = logging.getLogger("ingestion_progress.worker")
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)  # SIGALRM: the grace is over
 STOPPED = "The worker was stopped."
 QUEUE = "default"
 FIRST_PAUSE_SECONDS = 0.5
@@ -86,7 +87,7 @@ class IngestionWorker(Worker):
         raise SystemExit(STOPPED)
 
     def configure_signals(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):  # SIGALRM: the grace is over
+        for number in SIGNALS:
             signal.signal(number, self.shutdown)
 
     def run(self) -> None:
@@ -94,6 +95,7 @@ class IngestionWorker(Worker):
         started job at the end.
         """
         is_stopped = threading.Event()
+        handlers = {number: signal.getsignal(number) for number in SIGNALS}
         try:
             self.configure_signals()
             start_maintenance(is_stopped, partial(recover_abandoned, self.worker_id))
@@ -107,6 +109,8 @@ class IngestionWorker(Worker):
             is_stopped.set()
             self._leave()
             logger.info("worker_stopped", extra={"worker_id": self.worker_id})
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
     def run_task(self, db_task_result: DBTaskResult[Any, Any]) -> None:
         self._with_patience(_store_start, db_task_result)

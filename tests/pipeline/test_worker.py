@@ -20,6 +20,7 @@ from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.tasks import extract_chunks
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.worker import (
+    SIGNALS,
     IngestionWorker,
     _fail_or_requeue,
     recover_abandoned,
@@ -132,7 +133,7 @@ def test_task_of_a_job_without_a_heartbeat_is_failed(taken: DBTaskResult):
 
 @pytest.fixture
 def handlers():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -226,9 +227,11 @@ def test_task_that_a_host_whose_clock_is_ahead_has_handed_back_is_over(
 def test_signal_ends_the_loop_and_the_command_returns():
     worker = IngestionWorker(interval_seconds=30)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = [signal.getsignal(number) for number in SIGNALS]
     signal.setitimer(signal.ITIMER_REAL, 0.3)
     worker.run()
     assert worker.running is False
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 @pytest.mark.usefixtures("handlers")
