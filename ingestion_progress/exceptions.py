@@ -2,7 +2,7 @@
 
 IngestionProgressError
 ├── InvalidJobId        not a valid job id (also a ValueError)
-├── InvalidBatch        not a valid name of a batch (also a ValueError)
+├── InvalidBatch        not a valid id of a batch (also a ValueError)
 ├── InvalidMetadata     metadata that is too large, or not a JSON object (also a ValueError)
 ├── BatchNotFound       no batch has this id (also a LookupError)
 ├── BatchExists         the id of the batch is taken
@@ -121,7 +121,7 @@ class InvalidJobId(IngestionProgressError, ValueError):
 
 class InvalidBatch(IngestionProgressError, ValueError):
     def __init__(self) -> None:
-        super().__init__(f"A batch is named by {NAME_RULE}.")
+        super().__init__(f"The id of a batch has {NAME_RULE}.")
 
 
 class BatchNotFound(IngestionProgressError, LookupError):

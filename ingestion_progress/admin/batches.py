@@ -44,7 +44,7 @@ class BatchAdmin(BatchModelAdmin):
     search_fields = ("id", "name", "owner_name")
     fields = ("id", "name", "max_running", "owned_by", "progress", "counts", "jobs", "created_at")
     readonly_fields = ("id", "owned_by", "progress", "counts", "jobs", "created_at")
-    actions = ("cancel_jobs", "retry_failed_jobs", "delete_batches")
+    actions = ("cancel_jobs", "retry_failed_jobs", "delete_selected")
     list_per_page = 50
     show_full_result_count = False
 
@@ -90,19 +90,20 @@ class BatchAdmin(BatchModelAdmin):
         self._act(request, queryset, retry_batch, "Queued again")
 
     @admin.action(description="Delete selected batches with their jobs", permissions=["delete"])
-    def delete_batches(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
+        """In place of Django's action of this name, which would leave the jobs."""
         for batch in queryset:
+            if not is_whole(request, batch):
+                text = f"Not deleted: {batch} has jobs that you cannot see."
+                self.message_user(request, text, messages.WARNING)
+                continue
             try:
-                if is_whole(request, batch):
-                    delete_batch(batch.pk)
+                deleted = delete_batch(batch.pk)
             except BatchActive as active:
                 self.message_user(request, str(active), messages.WARNING)
-
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without Django's own deletion, which would leave the jobs."""
-        actions: dict[str, Any] = super().get_actions(request)
-        actions.pop("delete_selected", None)
-        return actions
+            else:
+                text = f"Deleted: {batch} with {deleted} jobs."
+                self.message_user(request, text, messages.SUCCESS)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -107,9 +107,9 @@ class RefusedJobSchema(BaseModel):
 
 
 class BatchActionSchema(BaseModel):
-    changed: int = Field(ge=0, description="Number of jobs.")
-    refused: int = Field(ge=0, description="Number of jobs.")
-    reasons: list[RefusedJobSchema] = Field(description=f"Of the first {MAX_REASONS}.")
+    changed: int = Field(ge=0, description="Number of jobs that were cancelled or queued again.")
+    refused: int = Field(ge=0, description="Number of jobs that could not be changed.")
+    reasons: list[RefusedJobSchema] = Field(description=f"Why, for the first {MAX_REASONS}.")
     batch: BatchSchema
 
 
@@ -150,7 +150,7 @@ def list_batches(request: HttpRequest, query: Query[BatchListQuery]) -> BatchLis
 )
 def new_batch(request: HttpRequest, wanted: BatchRequest) -> Status[BatchSchema]:
     """Pass its `batch_id` as `batch` with each upload. A batch that is not created in advance is
-    created with its first job, without a name and a limit.
+    created with its first job: named by `batch_name`, and without a limit.
     """
     try:
         batch = create_batch(

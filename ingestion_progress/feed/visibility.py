@@ -22,7 +22,7 @@ from ingestion_progress.feed.visible_jobs import VisibleJobs
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
 
-# SQLite allows 500 SELECTs in one UNION, and 32,766 parameters.
+# SQLite allows 500 SELECTs in one UNION. 50 of 200 parameters stay below its limit of 32,766.
 ANSWERS_PER_QUERY = 50
 MAX_NAMED = 200
 
@@ -46,7 +46,7 @@ class VisibilityQuery:
                 .values_list("answer", "pk")
                 for number, answer in enumerate(self.answers[first : first + ANSWERS_PER_QUERY])
             ]
-            for number, job_id in arms[0].union(*arms[1:], all=True):
+            for number, job_id in arms[0].union(*arms[1:], all=True).order_by():
                 found[number].add(job_id)
         return [ids.intersection(self.job_ids) for ids in found]
 
@@ -73,7 +73,7 @@ class Visibility:
 
     def __init__(self) -> None:
         self.unknown = asyncio.Event()
-        """There is a question."""
+        """Set while some answers do not know the newest jobs."""
         self._answers: dict[str, VisibleJobs] = {}
         self._members: defaultdict[VisibleJobs, set[Subscription]] = defaultdict(set)
         self._subscribers: defaultdict[VisibleJobs, set[Subscription]] = defaultdict(set)

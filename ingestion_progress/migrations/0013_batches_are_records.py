@@ -45,7 +45,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='job',
             name='waits_for_batch',
-            field=models.BooleanField(db_default=False, default=False, help_text='As many jobs of its batch run as may.'),
+            field=models.BooleanField(db_default=False, default=False, help_text='It waits until fewer jobs of its batch run than max_running allows.'),
         ),
         migrations.AlterField(
             model_name='job',

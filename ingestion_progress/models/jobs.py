@@ -41,7 +41,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(batch=batch).exclude(batch="")
 
     def owned_by(self, user: Any) -> JobQuerySet:
-        """Jobs of this user: an object, a primary key, or None. Nobody else owns any."""
+        """Jobs of this user, given as an object or a primary key. None owns none."""
         owner_id = getattr(user, "pk", user)
         return self.none() if owner_id is None else self.filter(owner_id=owner_id)
 
@@ -169,7 +169,9 @@ class Job(JobForecast):
         null=True, blank=True, help_text="When it was queued again; empty for the first attempt."
     )
     waits_for_batch = models.BooleanField(
-        default=False, db_default=False, help_text="As many jobs of its batch run as may."
+        default=False,
+        db_default=False,
+        help_text="It waits until fewer jobs of its batch run than max_running allows.",
     )
     retry_at = models.DateTimeField(
         null=True, blank=True, help_text="When the task of the next attempt is to be queued."

@@ -11,7 +11,7 @@ MAX_SAMPLES = 200
 
 
 class JobSamples(models.Model):
-    """The samples of one attempt, at most MAX_SAMPLES, whatever its length.
+    """The samples of one attempt, at most MAX_SAMPLES, and what its forecast used and was worth.
 
     Each is a list: milliseconds since the start of the attempt, overall percentage, one list of
     processed items and one of totals, by stage, and the remaining milliseconds that were forecast

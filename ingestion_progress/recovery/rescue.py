@@ -149,7 +149,7 @@ class _DueTasks:
                 queue_task(job)
         except Exception as error:
             logger.exception("task_not_queued", extra={"job_id": job.pk, "task": job.task})
-            # Those two concern this task alone.
+            # A task that cannot be imported or called says nothing about the queue.
             self._is_refused = not isinstance(error, ImportError | TypeError)
             again = Now() + timedelta(seconds=QUEUE_AGAIN_SECONDS)
             jobs().filter(pk=job.pk).update(retry_at=again)

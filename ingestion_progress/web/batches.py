@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -96,14 +96,14 @@ def _act(
 
 
 def _permitted(request: HttpRequest, batch_id: str) -> Batch:
-    """Raises PermissionDenied, also for a batch that does not exist."""
+    """Raises PermissionDenied, or Http404 for a batch that does not exist for the user."""
     is_permitted = permissions.may_view(request, "", by_token=False)
     if not (is_permitted and permissions.may_start(request)):
         raise PermissionDenied
     try:
         return batch_for(request, batch_id, by_token=False)
-    except BatchNotFound:
-        raise PermissionDenied from None
+    except BatchNotFound as missing:
+        raise Http404 from missing
 
 
 def _whole(request: HttpRequest, batch_id: str) -> Batch:

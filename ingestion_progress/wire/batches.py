@@ -14,14 +14,9 @@ from ingestion_progress.models.stages import shown_percent
 from ingestion_progress.models.statuses import JobStatus
 
 SUCCEEDED = Q(status=JobStatus.SUCCEEDED)
-COUNTED = {
-    "queued": Q(status=JobStatus.QUEUED),
-    "running": Q(status=JobStatus.RUNNING),
+COUNTED = {status.value: Q(status=status) for status in JobStatus} | {
     "succeeded": SUCCEEDED & Q(failed_items=0),
     "partial": SUCCEEDED & Q(failed_items__gt=0),
-    "failed": Q(status=JobStatus.FAILED),
-    "cancelled": Q(status=JobStatus.CANCELLED),
-    "lost": Q(status=JobStatus.LOST),
 }
 
 

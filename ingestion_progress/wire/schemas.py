@@ -157,8 +157,8 @@ class ForecastEventData(WireModel):
 
     job_id: str
     likely_ms: int = Field(ge=0, description="The remaining time; 0 while it is unknown.")
-    low_ms: int = Field(ge=0, description="80 of 100 jobs take longer than this,")
-    high_ms: int = Field(ge=0, description="and less than this; 0 while it is unknown.")
+    low_ms: int = Field(ge=0, description="Start of the likely range; 0 while it is unknown.")
+    high_ms: int = Field(ge=0, description="End of that range, meant to hold 80 of 100 jobs.")
     former_jobs: int = Field(
         ge=0, description="Earlier jobs with the same stages whose times it uses."
     )

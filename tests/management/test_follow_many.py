@@ -124,8 +124,8 @@ def test_batch_counts_a_failure_from_before_the_command(steps, capsys) -> None:
     [
         (["one", "nobody", "no-one"], "Job not found: nobody, no-one"),
         (["--batch", "nothing"], "Batch not found: nothing"),
-        (["--batch", "a/b"], "A batch is named by 1 to 255 printable characters"),
-        (["--batch", ""], "A batch is named by 1 to 255 printable characters"),
+        (["--batch", "a/b"], "The id of a batch has 1 to 255 printable characters"),
+        (["--batch", ""], "The id of a batch has 1 to 255 printable characters"),
         ([], "Name the jobs, or their --batch, or say --all."),
         (["one", "--all"], "Name the jobs, or their --batch, or say --all."),
         (["--batch", "import", "--all"], "Name the jobs, or their --batch, or say --all."),

@@ -12,6 +12,7 @@ from ingestion_progress.pipeline.thread_pool import (
     ThreadPool,
 )
 from ingestion_progress.tracker.heartbeats import CANCELLATION_SECONDS
+from tests.support.tracking import eventually
 
 
 def fine() -> None:
@@ -190,7 +191,7 @@ def test_pools_that_share_a_stop_end_together_and_raise_the_same_failure():
             inner.put(item)
         outer.put(0)
     assert len(done) < 50
-    assert not [t for t in threading.enumerate() if t.name.startswith("shared")]
+    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("shared")])
 
 
 def test_pools_that_share_a_stop_wait_once_for_threads_that_hang():

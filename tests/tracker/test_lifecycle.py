@@ -104,7 +104,7 @@ def test_an_id_is_taken_once():
 def test_an_impossible_id_is_refused_before_it_is_written():
     with pytest.raises(InvalidJobId):
         queue_job("a.pdf", job_id="../etc")
-    with pytest.raises(InvalidBatch, match="A batch is named by"):
+    with pytest.raises(InvalidBatch, match="The id of a batch has"):
         queue_job("a.pdf", batch=" ")
     assert not Job.objects.exists()
 

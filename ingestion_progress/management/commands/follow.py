@@ -38,7 +38,7 @@ class Command(TerminalCommand):
         parser.add_argument(
             "jobs", nargs="*", metavar="JOB_ID", help="One is shown with all its stages."
         )
-        parser.add_argument("--batch", help="The jobs that were started together, also later ones.")
+        parser.add_argument("--batch", help="The jobs of the batch with this id, also later ones.")
         parser.add_argument("--all", action="store_true", help="Every active job, also later ones.")
         parser.add_argument("--once", action="store_true", help="Show the state now and stop.")
         parser.add_argument(

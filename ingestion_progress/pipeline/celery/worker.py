@@ -38,7 +38,7 @@ def hand_back_soon(how: str, **kwargs: Any) -> None:
 
 @signals.task_revoked.connect  # type: ignore[untyped-decorator]
 def cancel(request: Context, **kwargs: Any) -> None:
-    """In the main process: who revokes the task of an ingestion cancels its job."""
+    """In the main process: revoking the task of an ingestion cancels its job."""
     path, arguments, *_ = [*request.args, "", []] if request.args else ["", []]
     if path == conf.task and arguments:
         report("revocation", lambda: _cancel(arguments[0]))

@@ -46,7 +46,7 @@ class UploadForm(BaseModel):
     )
     batch: OptionalId = Field(
         default=None,
-        description="A name that several uploads share, to list and watch them together.",
+        description="The id of a batch, to list and watch its uploads together.",
     )
     priority: int = Field(
         default=0, ge=-100, le=100, description="Jobs with a higher one are run first."

@@ -17,7 +17,7 @@
  * @property {(data: Events["pipeline_progress"]) => void} onProgress
  * @property {(data: ProgressEventMap["job_state"]) => void} onState
  * @property {(data: ProgressEventMap["next_attempt"]) => void} [onNextAttempt] after `onState`
- * @property {(data: ProgressEventMap["forecast"]) => void} [onForecast] after `onState`
+ * @property {(data: ProgressEventMap["forecast"]) => void} [onForecast] before `onState`
  * @property {(data: Events["complete"]) => void} onComplete
  * @property {(data: ErrorData) => void} onFailure the error event that ends a job's stream
  * @property {(state: ConnectionState) => void} onConnection

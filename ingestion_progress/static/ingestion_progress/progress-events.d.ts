@@ -75,9 +75,9 @@ export interface ForecastData {
   job_id: string;
   /** The remaining time; 0 while it is unknown. */
   likely_ms: number;
-  /** 80 of 100 jobs take longer than this, */
+  /** Start of the likely range; 0 while it is unknown. */
   low_ms: number;
-  /** and less than this; 0 while it is unknown. */
+  /** End of that range, meant to hold 80 of 100 jobs. */
   high_ms: number;
   /** Earlier jobs with the same stages whose times it uses. */
   former_jobs: number;

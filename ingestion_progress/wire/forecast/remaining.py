@@ -27,7 +27,7 @@ ITEMS_VARIANCE = 0.15
 LEAST_VARIANCE = 0.08
 # 80 % of a normal distribution lie within so many standard deviations.
 RANGE_DEVIATIONS = 1.28
-# Without history, 80 % of generated jobs end within this factor of the linear formula.
+# Without history: 64 to 89 % of generated jobs end within this factor of the linear formula.
 UNKNOWN_FACTOR = 4.0
 # Of a stage whose first item takes longer than expected.
 LEAST_SHARE_LEFT = 0.25

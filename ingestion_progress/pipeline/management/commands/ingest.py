@@ -53,7 +53,7 @@ class Command(TerminalCommand):
         )
         parser.add_argument("--job-id", help="The id of the job of a single document.")
         parser.add_argument(
-            "--batch", help="A name that the jobs share. Default: random if several."
+            "--batch", help="The id of their batch. Default: a random one if several."
         )
         parser.add_argument(
             "--priority",
