@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db.models import F
 from django.db.models.functions import Now
 
 from ingestion_progress.exceptions import BatchExists, BatchNotFound
@@ -13,6 +14,7 @@ from ingestion_progress.tracker.database import (
     progress_alias,
     progress_transaction,
     rows,
+    unlocked,
 )
 from ingestion_progress.tracker.owners import Owner
 from ingestion_progress.tracker.plan import JobPlan, checked_count, clean_text
@@ -111,14 +113,31 @@ def start_waiting_jobs() -> int:
 
 
 def start_waiting(batch_id: str) -> int:
-    """Has the oldest waiting jobs queued that may run now; returns how many."""
+    """Has the oldest waiting jobs queued that may run now; returns how many. None if another
+    process has locked the batch: the next rescue pass looks again.
+    """
     with progress_transaction():
-        batch = rows(Batch).select_for_update().filter(pk=batch_id).first()
+        record = rows(Batch).filter(pk=batch_id)
+        batch = unlocked(record).first()
+        if batch is None and record.exists():
+            return 0
         most = MAX_STARTED
         if batch is not None and batch.max_running:
             running = jobs().running().of_batch(batch_id).count()
             most = min(most, max(0, batch.max_running - running))
         waiting = jobs().waiting_for_batch().of_batch(batch_id).order_by("created_at", "pk")
         chosen = list(waiting.values_list("pk", flat=True)[:most])
-        free = jobs().waiting_for_batch().filter(pk__in=chosen)
-        return free.update(waits_for_batch=False, retry_at=Now(), queued_at=Now())
+        for job_id in chosen:
+            notify_on_commit(job_id)
+        return (
+            jobs()
+            .waiting_for_batch()
+            .filter(pk__in=chosen)
+            .update(
+                waits_for_batch=False,
+                retry_at=Now(),
+                queued_at=Now(),
+                updated_at=Now(),
+                revision=F("revision") + 1,
+            )
+        )

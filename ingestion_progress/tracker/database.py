@@ -100,7 +100,7 @@ def upsert(
     rows(model).bulk_create(changed, update_conflicts=True, unique_fields=by, update_fields=columns)
 
 
-def unlocked(found: QuerySet[Job]) -> QuerySet[Job]:
+def unlocked(found: QuerySet[Row]) -> QuerySet[Row]:
     """Those that nobody else has locked; locks them until the transaction ends."""
     can_skip = progress_connection().features.has_select_for_update_skip_locked
     return found.select_for_update(skip_locked=can_skip)

@@ -4,6 +4,7 @@ A view or row is a context of a template; a text that has nothing to say is empt
 """
 
 import json
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -31,6 +32,8 @@ from ingestion_progress.wire.schemas import (
     WorkerInfoSchema,
 )
 from ingestion_progress.wire.snapshots import Snapshot
+
+logger = logging.getLogger("ingestion_progress.web")
 
 METRIC_LABELS = {
     "total_chunks": "Chunks",
@@ -142,8 +145,12 @@ def about_view(job: Job) -> Context | None:
     found = job.about
     if found is None:
         return {"text": f"{job.about_model} {job.about_id}", "url": ""}
-    url = found.get_absolute_url() if hasattr(found, "get_absolute_url") else ""
-    return {"text": str(found), "url": url}
+    try:
+        url = found.get_absolute_url() if hasattr(found, "get_absolute_url") else ""
+        return {"text": str(found), "url": url}
+    except Exception:  # of the project's model; the page of the job is not about it
+        logger.exception("object_of_job_not_shown", extra={"job_id": job.pk})
+        return {"text": f"{job.about_model} {job.about_id}", "url": ""}
 
 
 def metadata_views(job: Job) -> list[tuple[str, str]]:

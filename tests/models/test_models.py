@@ -282,7 +282,7 @@ def test_permission_of_an_older_database_gets_its_new_name():
 
 
 def test_batches_of_an_older_database_get_their_records():
-    migration = importlib.import_module("ingestion_progress.migrations.0013_batches_are_records")
+    migration = importlib.import_module("ingestion_progress.migrations.0016_records_of_batches")
     now = timezone.now()
     for number, batch in enumerate(["may", "may", "june", ""]):
         Job.objects.create(batch=batch, created_at=now + timedelta(hours=number))

@@ -158,6 +158,13 @@ class TestLimit:
         rescue_pass()
         assert sorted(queued) == ["import-0", "import-1"]
 
+    def test_a_waiting_job_that_may_start_is_announced(self):
+        jobs_of("import", 1)
+        Job.objects.update(waits_for_batch=True)
+        before = Job.objects.get()
+        assert start_waiting_jobs() == 1
+        assert Job.objects.get().revision == before.revision + 1
+
     def test_a_higher_limit_and_no_limit_start_waiting_jobs(self):
         jobs_of("import", 5)
         Job.objects.update(waits_for_batch=True)

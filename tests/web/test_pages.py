@@ -8,7 +8,7 @@ from html import unescape
 from urllib.parse import parse_qs, quote
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils import timezone
 
@@ -391,3 +391,11 @@ def test_list_offers_the_jobs_of_the_user_who_is_logged_in(client):
     assert re.findall(r'data-job="([\w-]+)"', html) == ["mine"]
     assert "owner=me" in html.split("data-poll=")[1].split(">")[0]
     assert "No job of yours is lost." in text_of(client, f"{LIST}?owner=me&status=lost")
+
+
+def test_page_of_a_job_shows_the_key_of_an_object_that_cannot_be_shown(client, monkeypatch):
+    group = Group.objects.create(name="Buyers")
+    queue_job("a.pdf", job_id="job-1", about=group)
+    assert "Buyers" in text_of(client, page_of("job-1"))
+    monkeypatch.setattr(Group, "get_absolute_url", lambda each: reverse("gone"), raising=False)
+    assert f"auth.group {group.pk}" in text_of(client, page_of("job-1"))
