@@ -52,7 +52,7 @@ class BatchAdmin(BatchModelAdmin):
         css = {"all": ["ingestion_progress/admin.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
-        return batches_for(request)
+        return batches_for(request, by_token=False)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BatchChangeList
@@ -93,7 +93,7 @@ class BatchAdmin(BatchModelAdmin):
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
         """In place of Django's action of this name, which would leave the jobs."""
         for batch in queryset:
-            if not is_whole(request, batch):
+            if not is_whole(request, batch, by_token=False):
                 text = f"Not deleted: {batch} has jobs that you cannot see."
                 self.message_user(request, text, messages.WARNING)
                 continue
@@ -112,7 +112,8 @@ class BatchAdmin(BatchModelAdmin):
         return request.user.has_perm("ingestion_progress.view_job")
 
     def has_change_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
-        return self.has_start_permission(request) and (obj is None or is_whole(request, obj))
+        may_change = obj is None or is_whole(request, obj, by_token=False)
+        return may_change and self.has_start_permission(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Batch | None = None) -> bool:
         return obj is None and request.user.has_perm("ingestion_progress.delete_job")

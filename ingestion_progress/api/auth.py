@@ -80,6 +80,17 @@ class MayStart(SessionAuth):
         return permissions.may_start(request, job_id_of(request))
 
 
+class MayStartInBatches(MayStart):
+    openapi_description = (
+        "A login that may start, cancel, retry and delete jobs and view the list of jobs, and the "
+        "CSRF token in `X-CSRFToken`. Not needed where the site is public."
+    )
+
+    def permits(self, request: HttpRequest) -> bool:
+        permissions.grant_view(request, "", by_token=False)
+        return super().permits(request)
+
+
 def job_id_of(request: HttpRequest) -> str:
     """The job id in the URL; empty if there is none."""
     match = request.resolver_match

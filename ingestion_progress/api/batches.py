@@ -11,7 +11,7 @@ from ninja import Query, Router, Status
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_progress import recovery
-from ingestion_progress.api.auth import MayStart
+from ingestion_progress.api.auth import MayStartInBatches
 from ingestion_progress.api.errors import ApiError, error_responses
 from ingestion_progress.api.schemas import BodyId, OwnerSchema, PageQuery
 from ingestion_progress.auth import permissions
@@ -146,7 +146,7 @@ def list_batches(request: HttpRequest, query: Query[BatchListQuery]) -> BatchLis
     summary="Create a batch",
     url_name="batches",
     tags=["Batches"],
-    auth=MayStart(),
+    auth=MayStartInBatches(),
 )
 def new_batch(request: HttpRequest, wanted: BatchRequest) -> Status[BatchSchema]:
     """Pass its `batch_id` as `batch` with each upload. A batch that is not created in advance is
@@ -173,7 +173,7 @@ def new_batch(request: HttpRequest, wanted: BatchRequest) -> Status[BatchSchema]
 )
 def get_batch(request: HttpRequest, batch_id: str) -> BatchSchema:
     """The batch with the numbers of its jobs by result, and its own percentage."""
-    return _current(request, batch_id)
+    return _current(request, batch_id, by_token=True)
 
 
 @router.patch(
@@ -185,13 +185,13 @@ def get_batch(request: HttpRequest, batch_id: str) -> BatchSchema:
     summary="Rename or limit a batch",
     url_name="batch",
     tags=["Batches"],
-    auth=MayStart(),
+    auth=MayStartInBatches(),
 )
 def update_batch(request: HttpRequest, batch_id: str, change: BatchChange) -> BatchSchema:
     """Changes what is given. Jobs that run already continue if the limit is lower."""
     _check_is_whole(request, batch_id)
     change_batch(batch_id, name=change.name, max_running=change.max_running)
-    return _current(request, batch_id)
+    return _current(request, batch_id, by_token=False)
 
 
 @router.post(
@@ -200,7 +200,7 @@ def update_batch(request: HttpRequest, batch_id: str, change: BatchChange) -> Ba
     summary="Stop the jobs of a batch",
     url_name="batch_cancellation",
     tags=["Batches"],
-    auth=MayStart(),
+    auth=MayStartInBatches(),
 )
 def cancel_jobs_of_batch(request: HttpRequest, batch_id: str) -> Status[BatchActionSchema]:
     """Cancels queued jobs immediately, and asks running jobs to stop at their next step."""
@@ -218,7 +218,7 @@ def cancel_jobs_of_batch(request: HttpRequest, batch_id: str) -> Status[BatchAct
     summary="Start failed jobs of a batch again",
     url_name="batch_retry",
     tags=["Batches"],
-    auth=MayStart(),
+    auth=MayStartInBatches(),
 )
 def retry_jobs_of_batch(
     request: HttpRequest, batch_id: str, wanted: BatchRetryRequest | None = None
@@ -236,7 +236,7 @@ def retry_jobs_of_batch(
     summary="Delete a batch with its jobs",
     url_name="batch",
     tags=["Batches"],
-    auth=MayStart(),
+    auth=MayStartInBatches(),
 )
 def remove_batch(request: HttpRequest, batch_id: str) -> Status[None]:
     """Deletes the batch, and the records and logs of its jobs, for good. Cancel them first."""
@@ -247,19 +247,21 @@ def remove_batch(request: HttpRequest, batch_id: str) -> Status[None]:
 
 def _jobs(request: HttpRequest, batch_id: str) -> JobQuerySet:
     """The visible jobs of the batch. Raises BatchNotFound."""
-    batch_for(request, batch_id)
-    return permissions.jobs_for(request).of_batch(batch_id)
+    batch_for(request, batch_id, by_token=False)
+    return permissions.jobs_for(request, by_token=False).of_batch(batch_id)
 
 
 def _check_is_whole(request: HttpRequest, batch_id: str) -> None:
     """Raises BatchNotFound, or ApiError (403) if jobs of the batch are hidden from the user."""
-    if not is_whole(request, batch_for(request, batch_id)):
+    batch = batch_for(request, batch_id, by_token=False)
+    if not is_whole(request, batch, by_token=False):
         raise ApiError(ErrorCode.FORBIDDEN)
 
 
-def _current(request: HttpRequest, batch_id: str) -> BatchSchema:
-    batch = batch_for(request, batch_id)
-    progress = batch_progress(permissions.jobs_for(request).of_batch(batch_id))
+def _current(request: HttpRequest, batch_id: str, *, by_token: bool) -> BatchSchema:
+    batch = batch_for(request, batch_id, by_token=by_token)
+    jobs = permissions.jobs_for(request, by_token=by_token)
+    progress = batch_progress(jobs.of_batch(batch_id))
     return _described(batch, progress.get(batch_id))
 
 
@@ -287,5 +289,5 @@ def _result(request: HttpRequest, batch_id: str, result: recovery.BatchResult) -
         changed=result.changed,
         refused=len(result.refused),
         reasons=[RefusedJobSchema(job_id=key, reason=str(each)) for key, each in reasons],
-        batch=_current(request, batch_id),
+        batch=_current(request, batch_id, by_token=False),
     )

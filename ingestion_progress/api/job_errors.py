@@ -111,7 +111,7 @@ def list_job_errors(request: HttpRequest, job_id: str, query: Query[JobErrorQuer
 )
 def resolve_job_error(request: HttpRequest, job_id: str, error_id: int) -> JobErrorSchema:
     """Stores who resolved the group, and when. Changes nothing if it is resolved already."""
-    job_or_404(request, job_id)
+    job_or_404(request, job_id, by_token=False)
     tracker.resolve_error(job_id, error_id, by=permissions.user_name_of(request))
     error = JobError.objects.filter(job_id=job_id, pk=error_id).first()
     if error is None:
@@ -129,7 +129,7 @@ def resolve_job_error(request: HttpRequest, job_id: str, error_id: int) -> JobEr
 )
 def reopen_job_error(request: HttpRequest, job_id: str, error_id: int) -> Status[None]:
     """Opens the group again, and clears who resolved it and when."""
-    job_or_404(request, job_id)
+    job_or_404(request, job_id, by_token=False)
     if not tracker.reopen_error(job_id, error_id):
         raise Http404
     return Status(204, None)

@@ -143,7 +143,7 @@ def list_job_events(
 def cancel_job(request: HttpRequest, job_id: str) -> Status[JobSchema]:
     """Asks a running job to stop at its next step. Cancels a queued job immediately."""
     tracker.request_cancellation(_found_id(request, job_id), by=permissions.user_name_of(request))
-    return Status(202, describe_job(_snapshot(request, job_id), database_now()))
+    return Status(202, describe_job(_snapshot(request, job_id, by_token=False), database_now()))
 
 
 class RetryRequest(BaseModel):
@@ -181,7 +181,7 @@ def retry_job(
     """
     only = (wanted or RetryRequest()).only
     recovery.retry_job(_found_id(request, job_id), only=only, by=permissions.user_name_of(request))
-    return Status(202, describe_job(_snapshot(request, job_id), database_now()))
+    return Status(202, describe_job(_snapshot(request, job_id, by_token=False), database_now()))
 
 
 @router.delete(
@@ -213,13 +213,14 @@ def _found_id(request: HttpRequest, job_id: str) -> str:
     return job_id
 
 
-def job_or_404(request: HttpRequest, job_id: str) -> Job:
-    job = permissions.jobs_for(request).filter(pk=_valid_id(job_id)).first()
+def job_or_404(request: HttpRequest, job_id: str, *, by_token: bool = True) -> Job:
+    jobs = permissions.jobs_for(request, by_token=by_token)
+    job = jobs.filter(pk=_valid_id(job_id)).first()
     if job is None:
         raise JobNotFound(job_id)
     return job
 
 
-def _snapshot(request: HttpRequest, job_id: str) -> Snapshot:
-    job = job_or_404(request, job_id)
+def _snapshot(request: HttpRequest, job_id: str, *, by_token: bool = True) -> Snapshot:
+    job = job_or_404(request, job_id, by_token=by_token)
     return load_snapshots([job])[job.id]

@@ -10,14 +10,14 @@ from ingestion_progress.exceptions import BatchNotFound, InvalidBatch
 from ingestion_progress.models import Batch, Job, clean_batch
 
 
-def batches_for(request: HttpRequest) -> QuerySet[Batch]:
+def batches_for(request: HttpRequest, *, by_token: bool = True) -> QuerySet[Batch]:
     """Newest first. The request may view the list of jobs."""
     batches = Batch.objects.order_by("-created_at", "id")
-    visible = permissions.visible_jobs(request)
+    visible = permissions.visible_jobs(request, by_token=by_token)
     if visible is None:
         return batches
     has_job = Exists(visible.filter(batch=OuterRef("pk")).exclude(batch=""))
-    owner_id = permissions.chosen_user_id(request, permissions.OWN)
+    owner_id = permissions.chosen_user_id(request, permissions.OWN, by_token=by_token)
     return batches.filter(has_job if owner_id is None else Q(has_job) | Q(owner_id=owner_id))
 
 
@@ -45,6 +45,6 @@ def _is_hidden(request: HttpRequest, batch: Batch, *, by_token: bool) -> bool:
     visible = permissions.visible_jobs(request, by_token=by_token)
     if visible is None:
         return False
-    owner_id = permissions.chosen_user_id(request, permissions.OWN)
+    owner_id = permissions.chosen_user_id(request, permissions.OWN, by_token=by_token)
     is_own = owner_id is not None and batch.owner_id == owner_id
     return not (is_own or visible.of_batch(batch.pk).exists())

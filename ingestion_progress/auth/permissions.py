@@ -90,12 +90,16 @@ def visible_jobs(
     """The jobs that exist for a request which may view jobs; None: all jobs.
 
     As with CAN_VIEW, the rule gets the user who is logged in, or the one who issued the token. The
-    owner of the key has decided about a token without a user.
+    owner of the key has decided about a token without a user. A refused token shows nothing.
     """
     if not conf.visible_jobs:
         return None
-    if by_token and presented_token(request):
-        if not (issuer_id := _grantor_of(request)):
+    if by_token and (text := presented_token(request)):
+        try:
+            issuer_id = tokens.verify(text).issuer_id
+        except AccessRefused:
+            return Job.objects.none()
+        if not issuer_id:
             return None
         user = (find_user or _find_user)(issuer_id)
     elif find_user is not None and (user_id := user_id_of(request)):
@@ -165,9 +169,11 @@ def user_id_of(request: HttpRequest) -> str:
     return str(cast("Any", request).user.pk) if is_logged_in(request) else ""
 
 
-def chosen_user_id(request: HttpRequest, text: str) -> Any:
+def chosen_user_id(request: HttpRequest, text: str, *, by_token: bool = True) -> Any:
     """The primary key that a client names: `me` is the viewer, also of a token. None: no user."""
-    return users.key_of(_grantor_of(request) if text == OWN else text)
+    if text == OWN:
+        text = _grantor_of(request) if by_token else user_id_of(request)
+    return users.key_of(text)
 
 
 def user_name_of(request: HttpRequest) -> str:

@@ -12,6 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from ingestion_progress.auth import tokens
 from ingestion_progress.models import Batch, Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker import create_batch, fail_job, queue_job
@@ -162,6 +163,47 @@ class TestVisibleJobs:
         assert batch_id in listed(client)
         client.force_login(self.anna)
         refusal(client.get(f"{BATCHES}/{batch_id}"), 404, "not_found")
+
+    def test_no_token_widens_what_a_session_may_change(self, client):
+        tokens_of = [None, str(self.anna.pk)]
+        presented = ["x", *(tokens.issue(None, issuer_id=issuer)[0] for issuer in tokens_of)]
+        batch = f"{BATCHES}/anna"
+        for token in presented:
+            headers = {"authorization": f"Bearer {token}"}
+            for send_to, address in (
+                (client.delete, batch),
+                (client.patch, batch),
+                (client.post, f"{batch}/cancellation"),
+                (client.post, f"{batch}/retry"),
+                (client.post, "/api/v1/admin/ingestion/jobs/anna-0/errors/1/resolution"),
+                (client.delete, "/api/v1/admin/ingestion/jobs/anna-0/errors/1/resolution"),
+                (client.delete, f"{batch}?token={token}"),
+            ):
+                answer = send_to(address, {}, content_type="application/json", headers=headers)
+                refusal(answer, 404, "not_found")
+        assert Job.objects.of_batch("anna").filter(status=JobStatus.QUEUED).count() == 2
+        create_batch(batch_id="empty", owner=self.anna)
+        refusal(client.delete(f"{BATCHES}/empty", headers=headers), 404, "not_found")
+
+    @pytest.mark.parametrize("token", ["x", "anna"])
+    def test_no_token_widens_what_the_admin_shows(self, client, token):
+        self.bert.is_staff = True
+        self.bert.save()
+        text = token if token == "x" else tokens.issue(None, issuer_id=str(self.anna.pk))[0]
+        page = reverse("admin:ingestion_progress_batch_change", args=["anna"])
+        assert client.get(page, {"token": text}).status_code == 302
+        shared = reverse("admin:ingestion_progress_batch_change", args=["shared"])
+        html = client.get(shared, headers={"authorization": f"Bearer {text}"}).content.decode()
+        assert 'name="max_running"' not in html
+
+    def test_can_view_must_permit_the_list(self, client, settings):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
+        for method, path in (
+            *(("post", ""), ("patch", "/shared"), ("delete", "/shared")),
+            *(("post", "/shared/cancellation"), ("post", "/shared/retry")),
+        ):
+            refusal(send(client, method, path, {}), 403, "forbidden")
+        assert Job.objects.get(pk="shared-b").status == JobStatus.QUEUED
 
     def test_the_page_shows_what_may_be_done(self, client):
         html = client.get(LIST, {"batch": "shared"}).content.decode()

@@ -145,6 +145,7 @@ class TestDocument:
         assert set(schemes) == {
             "MayView",
             "MayStart",
+            "MayStartInBatches",
             "LoggedIn",
             "MayIssueToken",
             "StreamToken",

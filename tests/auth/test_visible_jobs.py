@@ -158,6 +158,14 @@ class TestTwoUsers:
         assert not permissions.is_open()
 
 
+@pytest.mark.parametrize("token", ["x", "a.b.c"])
+def test_a_token_that_is_refused_shows_nothing(rf, token):
+    queue_job("c.pdf", job_id="c")
+    request = rf.get("/", headers={"authorization": f"Bearer {token}"})
+    assert not permissions.jobs_for(request).exists()
+    assert permissions.is_hidden(request, "c")
+
+
 def test_any_query_of_jobs_is_a_rule(rf, settings):
     for number in range(3):
         queue_job("a.pdf", job_id=f"job-{number}")
