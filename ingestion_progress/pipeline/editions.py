@@ -63,7 +63,8 @@ def publish(job: JobTracker, document: Document) -> None:
 def adopted(epochs: list[str]) -> None:
     """Discards earlier editions of the job, whose content this attempt has copied."""
     found = editions().filter(epoch__in=epochs)
-    found.update(job_id="")
+    found.update(version="")  # so that no attempt adopts it again
+    hidden_editions(found).update(job_id="")
     _discard_quietly(hidden_editions(found))
 
 
@@ -109,6 +110,8 @@ def _publish(document_id: str, job_id: str, epoch: str) -> None:
         documents = Document.objects.using(_using()).filter(pk=document_id)
         if not documents.get().published_epoch:  # what was written before there were editions
             editions().get_or_create(document_id=document_id, epoch="")
+        earlier = editions().filter(document_id=document_id, job_id=job_id).exclude(epoch=epoch)
+        earlier.update(job_id="")
         documents.update(published_epoch=epoch)
 
 

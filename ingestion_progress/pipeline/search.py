@@ -7,7 +7,7 @@ from functools import reduce
 from operator import or_
 from typing import Annotated, Any
 
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
 from ninja import Query, Router
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -54,7 +54,8 @@ class SearchHit(BaseModel):
 def search(query: str, *, limit: int = 10, jobs: JobQuerySet | None = None) -> list[SearchHit]:
     """At most `limit` chunks (1 to 100), the best first. Raises VectorStoreUnavailable.
 
-    `jobs`: only their documents. If these are more than 1,000, the best 1,000 matches are searched.
+    `jobs`: only what they have written. If they have more than 1,000 documents, the best 1,000
+    matches are searched.
     """
     # Its words and stemmers are loaded with the first search.
     from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
@@ -63,15 +64,15 @@ def search(query: str, *, limit: int = 10, jobs: JobQuerySet | None = None) -> l
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
     limit = max(1, min(limit, MAX_LIMIT))
     documents = None if jobs is None else _documents_of(jobs)
-    is_filtered_later = documents is not None and len(documents) > MAX_DOCUMENTS
+    is_filtered_later = jobs is not None and documents is None
     matches = vector_store().search(
         vector,
         MAX_DOCUMENTS if is_filtered_later else limit,
         hidden=hidden.values_list("document_id", "epoch"),
-        documents=None if is_filtered_later else documents,
+        documents=documents,
     )
     payloads = _published([(match.payload or {}, match.score) for match in matches])
-    if jobs is not None and is_filtered_later:
+    if jobs is not None:
         payloads = _of_jobs(payloads, jobs)[:limit]
     entities = _entities((payload["document_id"], payload["chunk"]) for payload, _score in payloads)
     return [
@@ -85,17 +86,37 @@ def search(query: str, *, limit: int = 10, jobs: JobQuerySet | None = None) -> l
     ]
 
 
-def _documents_of(jobs: JobQuerySet) -> list[str]:
-    """At most one more than can be named in a query."""
-    return list(jobs.values_list("document_id", flat=True).distinct()[: MAX_DOCUMENTS + 1])
+def _documents_of(jobs: JobQuerySet) -> list[str] | None:
+    """Those whose published edition is by one of the jobs; None if too many have to be asked."""
+    ids = list(jobs.values_list("document_id", flat=True).distinct()[: MAX_DOCUMENTS + 1])
+    if len(ids) > MAX_DOCUMENTS:
+        return None
+    published = Edition.objects.filter(document__in=ids, epoch=F("document__published_epoch"))
+    return [document_id for document_id, _epoch in _written_by(jobs, published)]
 
 
 def _of_jobs(
     found: list[tuple[dict[str, Any], float]], jobs: JobQuerySet
 ) -> list[tuple[dict[str, Any], float]]:
     ids = {payload["document_id"] for payload, _score in found}
-    kept = set(jobs.filter(document_id__in=ids).values_list("document_id", flat=True))
-    return [(payload, score) for payload, score in found if payload["document_id"] in kept]
+    epochs = {payload.get("epoch", "") for payload, _score in found}
+    kept = _written_by(jobs, Edition.objects.filter(document__in=ids, epoch__in=epochs))
+    return [
+        (payload, score)
+        for payload, score in found
+        if (payload["document_id"], payload.get("epoch", "")) in kept
+    ]
+
+
+def _written_by(jobs: JobQuerySet, editions: QuerySet[Edition]) -> set[tuple[str, str]]:
+    """Document and epoch of the editions that one of the jobs wrote.
+
+    Two queries, because the jobs may be in another database.
+    """
+    rows = list(editions.values_list("document_id", "epoch", "job_id"))
+    job_ids = {job_id for _document_id, _epoch, job_id in rows}
+    kept = set(jobs.filter(pk__in=job_ids).values_list("pk", flat=True))
+    return {(document_id, epoch) for document_id, epoch, job_id in rows if job_id in kept}
 
 
 def _published(found: list[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:

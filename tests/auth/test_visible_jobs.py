@@ -13,6 +13,7 @@ from django.urls import reverse
 from ingestion_progress.auth import permissions, tokens
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline import search
+from ingestion_progress.pipeline.models import Document, Edition
 from ingestion_progress.tracker import fail_job, queue_job
 from tests.support.api import JOBS, refusal
 
@@ -142,6 +143,9 @@ class TestTwoUsers:
         refusal(client.get(f"{JOBS}/a"), 403, "forbidden")
 
     def test_the_search_is_limited_to_the_documents_of_their_jobs(self, client, bert, monkeypatch):
+        for name in "ab":
+            Document.objects.create(id=f"doc-{name}", name=name, size_bytes=1, published_epoch="1")
+            Edition.objects.create(document_id=f"doc-{name}", epoch="1", job_id=name)
         limits = []
 
         def found(query, *, limit, jobs):

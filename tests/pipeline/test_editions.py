@@ -311,6 +311,23 @@ def test_late_writer_leaves_nothing_behind():
     assert list(Edition.objects.values_list("epoch", flat=True)) == [following.epoch]
 
 
+def test_published_edition_stays_that_of_its_job_while_the_next_attempt_adopts_it():
+    document = Document.objects.get(pk=queued(b"Bees make honey.", "a.txt").document_id)
+    with track("a.txt", job_id="job", document_id=document.pk, task="a.b") as first:
+        editions.claim(first, document, "v")
+        editions.publish(first, document)
+        Job.objects.filter(pk="job").update(status="queued", epoch="next")
+        with track("a.txt", job_id="job", document_id=document.pk) as second:
+            assert editions.claim(second, document, "v") == [first.epoch]
+            editions.adopted([first.epoch])
+            published = Edition.objects.get(epoch=first.epoch)
+            assert published.job_id == "job"  # VISIBLE_JOBS: it is found as before
+            assert editions.claim(second, document, "v") == [second.epoch]  # but adopted once
+            editions.publish(second, document)
+        first.has_ended = True
+    assert list(Edition.objects.values_list("epoch", flat=True)) == [second.epoch]
+
+
 def test_worker_discards_editions_of_jobs_that_are_not_tried_again(stopping: type[Stopping]):
     job = queued(pdf(3, first=84))
     stopped(job)

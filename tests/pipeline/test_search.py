@@ -9,10 +9,11 @@ from django.core.management import CommandError, call_command
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.management.commands.search import snippet
-from ingestion_progress.pipeline.models import Document, Entity
+from ingestion_progress.pipeline.models import Document, Edition, Entity
 from ingestion_progress.pipeline.search import SearchHit, search
 from ingestion_progress.pipeline.stores import vectors
 from ingestion_progress.pipeline.uploads.receive import receive
+from ingestion_progress.tracker import request_cancellation
 from tests.support.api import refusal
 from tests.support.documents import EXAMPLES, pdf, storage  # noqa: F401
 
@@ -59,6 +60,25 @@ def test_hits_are_limited_to_the_documents_of_jobs(monkeypatch, limit):
     assert {hit.document_id for hit in found} <= {mine, also_mine}
     assert {hit.document_id for hit in found} == {mine, also_mine} or limit == 1
     assert search("honey", jobs=Job.objects.none()) == []
+
+
+@pytest.mark.database
+@pytest.mark.parametrize("limit", [1, 1000])
+def test_hits_are_limited_to_what_jobs_have_written(monkeypatch, limit):
+    monkeypatch.setattr("ingestion_progress.pipeline.search.MAX_DOCUMENTS", limit)
+    others = {"other": b"Honey is mine.", "second": b"Honey is gone."}
+    for name, text in others.items():
+        ingested(text, f"{name}.txt")
+    uploaded = [receive(io.BytesIO(b"Wasps."), name=f"{name}.txt").pk for name in others]
+    for job_id in uploaded:
+        request_cancellation(job_id)
+    own = Job.objects.filter(pk__in=uploaded)
+    assert own.filter(document_id__in=Document.objects.values("pk")).count() == 2
+    assert search("honey", jobs=own) == []
+    assert len(search("honey", jobs=Job.objects.exclude(pk__in=uploaded))) >= 1
+    Edition.objects.update(job_id="")  # of before there were editions
+    assert search("honey", jobs=Job.objects.all()) == []
+    assert len(search("honey")) == 2
 
 
 @pytest.mark.database
