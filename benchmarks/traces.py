@@ -149,7 +149,7 @@ class Replay:
             for position, (name, weight) in enumerate(DEFAULT_WEIGHTS.items())
         ]
         self.scores = []
-        set_ends(self._job, forecast_at(self._stages, self.history, START), START)
+        set_ends(self._job, forecast_at(self._job, self._stages, self.history), START)
         due = list(SCORED_PERCENTS)
         counts = []
         last: Moment | None = None

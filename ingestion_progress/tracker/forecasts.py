@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.statuses import StageStatus
@@ -15,6 +17,8 @@ from ingestion_progress.wire.forecast import (
     remaining,
     time_percent,
 )
+
+logger = logging.getLogger("ingestion_progress.tracker")
 
 # Without an item for so many times the usual interval, and for at least so long, a stage pauses.
 PAUSE_INTERVALS = 10.0
@@ -84,7 +88,7 @@ def update_forecast(
     """
     now = job.updated_at
     started_at = job.started_at or now
-    left = forecast_at(stages, history, now)
+    left = forecast_at(job, stages, history)
     if job.former_jobs and left is not None:
         passed = max(0.0, (now - before).total_seconds())
         job.reached_percent = time_percent(job.reached_percent, passed, left.likely)
@@ -94,11 +98,24 @@ def update_forecast(
     set_ends(job, left, now)
 
 
-def forecast_at(stages: Sequence[Stage], history: History, now: datetime) -> Remaining | None:
-    """None without a history of these stages."""
+def forecast_at(job: Job, stages: Sequence[Stage], history: History) -> Remaining | None:
+    """At the last write; None without a history of these stages.
+
+    Counts matter more than a forecast: an error of it is logged, and the write goes on.
+    """
     if len(history.stages) != len(stages):
         return None
-    return remaining([counts_of(stage, now) for stage in stages], history)
+    try:
+        return remaining([counts_of(stage, job.updated_at) for stage in stages], history)
+    except (ArithmeticError, TypeError, ValueError):
+        _log_failure(job.pk)
+        return None
+
+
+@lru_cache(maxsize=1000)
+def _log_failure(job_id: str) -> None:
+    """Once for each job."""
+    logger.exception("forecast_failed", extra={"job_id": job_id})
 
 
 def counts_of(stage: Stage, now: datetime) -> StageCounts:

@@ -50,7 +50,7 @@ def begin_forecast(job: Job, stages: Sequence[Stage]) -> None:
     job.former_jobs = history.former_jobs
     if history.former_jobs:
         job.reached_percent = max(job.reached_percent, reached)
-    set_ends(job, forecast_at(stages, history, job.updated_at), job.updated_at)
+    set_ends(job, forecast_at(job, stages, history), job.updated_at)
     job.save(update_fields=FORECAST_COLUMNS, using=progress_alias())
     rows_of(JobSamples, job).filter(attempt=job.attempt).delete()
     rows(JobSamples).create(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +20,7 @@ from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import write_changes
 from ingestion_progress.wire.forecast import History, StageTime
+from ingestion_progress.wire.forecast.history import StageHistory
 from ingestion_progress.wire.snapshots import load_snapshot
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -260,6 +261,19 @@ def test_a_job_ends_although_the_clock_was_set_back(clock):
     task.end()
     assert task.percent == 100
     assert len(JobSamples.objects.get(job="job").scores) == 4
+
+
+def test_an_error_of_the_forecast_is_logged_once_and_no_count_is_lost(clock, caplog):
+    former(clock)
+    task = Task(clock, "job")
+    broken = StageHistory(log_seconds=1e9, items=10)
+    history = replace(task.attempt.history, stages=(broken, broken))
+    task.attempt = replace(task.attempt, history=history)
+    task.run("a", items=10, seconds=1.0, upto=6)
+    assert Stage.objects.get(job="job", name="a").processed == 6
+    assert [record.message for record in caplog.records] == ["forecast_failed"]
+    task.end()
+    assert task.percent == 100
 
 
 stage_times = st.builds(

@@ -35,7 +35,7 @@ stage_counts = st.builds(
     processed=counts,
     total=counts,
     seconds=st.none() | seconds,
-    item_ages=st.floats(0, 1e20),
+    item_ages=st.floats(0, 1e20) | st.floats(0, 1e-3),
     is_over=st.booleans(),
 )
 histories = st.lists(st.lists(stage_times, min_size=3, max_size=3), min_size=1, max_size=20).map(
@@ -62,6 +62,13 @@ class TestAnything:
         left = remaining(stages, history)
         assert left is not None
         assert 0 <= left.low <= left.likely <= left.high
+        assert math.isfinite(left.high)
+
+    def test_a_stage_that_hangs_after_its_first_item_has_a_range(self):
+        """Whose item was counted a microsecond after its start."""
+        history = learn([[StageTime(0, 0, 0.0, 0.0, has_grown=False)]])
+        left = remaining([StageCounts(1, 100, 900.0, item_ages=1e-6)], history)
+        assert left is not None
         assert math.isfinite(left.high)
 
     @given(histories)

@@ -27,6 +27,8 @@ ITEMS_VARIANCE = 0.15
 LEAST_VARIANCE = 0.08
 # 80 % of a normal distribution lie within so many standard deviations.
 RANGE_DEVIATIONS = 1.28
+# Of a range: a wider one says nothing, and its logarithm may be more than a float can hold.
+MAX_LOG_FACTOR = 20.0
 # Without history: 64 to 89 % of generated jobs end within this factor of the linear formula.
 UNKNOWN_FACTOR = 4.0
 # Of a stage whose first item takes longer than expected.
@@ -92,7 +94,8 @@ def remaining(stages: Sequence[StageCounts], history: History) -> Remaining | No
         variance += slowest[0] ** 2 * slowest[1]
     relative = variance / seconds**2 if seconds >= LEAST_SECONDS else 0.0
     deviation = history.spread * math.sqrt(relative + LEAST_VARIANCE)
-    return Remaining.within(seconds, math.exp(RANGE_DEVIATIONS * deviation))
+    log_factor = min(MAX_LOG_FACTOR, RANGE_DEVIATIONS * deviation)
+    return Remaining.within(seconds, math.exp(log_factor))
 
 
 def linear(
