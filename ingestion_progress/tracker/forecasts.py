@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 from ingestion_progress.models import Job, Stage
+from ingestion_progress.models.stages import plan_percent
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.wire.forecast import (
     History,
@@ -82,19 +83,26 @@ def running_seconds(stage: Stage, now: datetime) -> float | None:
 def update_forecast(
     job: Job, stages: Sequence[Stage], history: History, *, before: datetime
 ) -> None:
-    """Sets when the job is likely to end and, with history, its percentage.
+    """Sets when the job is likely to end and, with history, its percentage. Where the history does
+    not help, the linear formula does.
 
     Only after a change of its counts: until the next one, the time that is left becomes less.
     """
     now = job.updated_at
-    started_at = job.started_at or now
+    planned = plan_percent(stages)
     left = forecast_at(job, stages, history)
-    if job.former_jobs and left is not None:
+    if left is None:
+        elapsed = (now - (job.started_at or now)).total_seconds()
+        # With history, what is reached is a share of the time that was expected.
+        percent = planned if job.former_jobs else job.reached_percent
+        left = linear(elapsed, percent, history.start_percent)
+    if job.former_jobs:
         passed = max(0.0, (now - before).total_seconds())
-        job.reached_percent = time_percent(job.reached_percent, passed, left.likely)
-    if left is None and not job.former_jobs:
-        elapsed = (now - started_at).total_seconds()
-        left = linear(elapsed, job.reached_percent, history.start_percent)
+        job.reached_percent = (
+            max(job.reached_percent, planned)
+            if left is None
+            else time_percent(job.reached_percent, passed, left.likely)
+        )
     set_ends(job, left, now)
 
 
@@ -115,7 +123,7 @@ def forecast_at(job: Job, stages: Sequence[Stage], history: History) -> Remainin
 @lru_cache(maxsize=1000)
 def _log_failure(job_id: str) -> None:
     """Once for each job."""
-    logger.exception("forecast_failed", extra={"job_id": job_id})
+    logger.exception("forecast_failed", extra={"job_id": job_id})  # noqa: LOG004  (in a handler)
 
 
 def counts_of(stage: Stage, now: datetime) -> StageCounts:

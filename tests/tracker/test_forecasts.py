@@ -263,6 +263,28 @@ def test_a_job_ends_although_the_clock_was_set_back(clock):
     assert len(JobSamples.objects.get(job="job").scores) == 4
 
 
+def test_a_stage_that_no_earlier_job_has_run_moves_the_bar_and_has_a_time(clock):
+    for n in range(3):
+        task = Task(clock, f"former {n}")
+        task.run("a", items=10, seconds=1.0)
+        task.end()
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=1.0, upto=8)
+    assert 70 < task.percent < 90
+    task.write("a", n=2, status="completed")
+    assert task.percent < 95
+    assert task.left > 0
+    task.write("b", status="in_progress")  # without a total, so nothing shows how long it takes
+    bar = []
+    for _ in range(5):
+        clock.sleep(1)
+        task.write("b", n=1)
+        bar.append(task.percent)
+        assert task.left > 0
+    assert bar == sorted(set(bar))
+    assert bar[-1] < 99.9
+
+
 def test_an_error_of_the_forecast_is_logged_once_and_no_count_is_lost(clock, caplog):
     former(clock)
     task = Task(clock, "job")

@@ -60,7 +60,9 @@ class TestAnything:
     @given(st.lists(stage_counts, min_size=3, max_size=3), histories)
     def test_the_range_holds_the_likely_value(self, stages, history):
         left = remaining(stages, history)
-        assert left is not None
+        if left is None:
+            assert not all(stage.is_over for stage in stages)
+            return
         assert 0 <= left.low <= left.likely <= left.high
         assert math.isfinite(left.high)
 
@@ -70,6 +72,17 @@ class TestAnything:
         left = remaining([StageCounts(1, 100, 900.0, item_ages=1e-6)], history)
         assert left is not None
         assert math.isfinite(left.high)
+
+    @given(st.lists(stage_counts, min_size=3, max_size=3), histories)
+    def test_nothing_is_left_only_if_no_stage_waits_or_runs_without_known_items(
+        self, stages, history
+    ):
+        left = remaining(stages, history)
+        if left is not None and left.likely == 0:
+            for stage, former in zip(stages, history.stages, strict=True):
+                assert stage.is_over or (
+                    stage.seconds is not None and (stage.total or former.items)
+                )
 
     @given(histories)
     def test_a_history_is_stored_without_loss(self, history):
@@ -154,6 +167,17 @@ class TestRemaining:
 
     def test_a_stage_that_is_over_takes_no_time(self):
         assert remaining([OVER], learn([[ran(20)]])) == Remaining(0, 0, 0)
+
+    def test_a_stage_that_never_ran_is_skipped_again_unless_it_starts_or_is_all_that_is_left(self):
+        never = StageTime(items=0, total=0, seconds=0.0, overlap=0.0, has_grown=False)
+        history = learn([[never, ran(20), never]] * 3)
+        assert remaining([WAITS, WAITS, WAITS], history).likely == pytest.approx(20)
+        started = StageCounts(total=50, seconds=3.0)
+        assert remaining([started, WAITS, WAITS], history) is None
+        assert remaining([running(10, 50, 5.0), WAITS, WAITS], history).likely > 20
+        assert remaining([running(10, 0, 5.0), WAITS, WAITS], history) is None
+        assert remaining([OVER, OVER, WAITS], history) is None
+        assert remaining([OVER, OVER, OVER], history).likely == 0
 
     def test_a_longer_history_narrows_the_range(self):
         one, many = (remaining([WAITS], learn([[ran(10)]] * n)) for n in (1, 20))

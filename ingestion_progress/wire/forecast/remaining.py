@@ -81,17 +81,24 @@ class Estimate:
 
 
 def remaining(stages: Sequence[StageCounts], history: History) -> Remaining | None:
-    """The time until the last stage is over; None without history.
+    """The time until the last stage is over; None without history, or while a stage runs of which
+    neither the history nor its own items show how long it takes.
 
-    `stages` and those of the history are the same, in the same order.
+    `stages` and those of the history are the same, in the same order. A stage that no earlier job
+    has run is expected to be skipped, until it starts or nothing else is left.
     """
     if not history.former_jobs:
         return None
+    times = list(_stage_times(stages, history))
+    if any(time is None for time in times):
+        return None
     seconds = variance = 0.0
-    for group in _groups(_stage_times(stages, history), history):
+    for group in _groups([time for time in times if time], history):
         slowest = max(group, key=lambda time: time[0])
         seconds += slowest[0]
         variance += slowest[0] ** 2 * slowest[1]
+    if not seconds and any(not each.is_over and each.seconds is None for each in stages):
+        return None
     relative = variance / seconds**2 if seconds >= LEAST_SECONDS else 0.0
     deviation = history.spread * math.sqrt(relative + LEAST_VARIANCE)
     log_factor = min(MAX_LOG_FACTOR, RANGE_DEVIATIONS * deviation)
@@ -121,16 +128,21 @@ def time_percent(reached: float, passed: float, left: float) -> float:
     return min(100.0, reached + (100.0 - reached) * share)
 
 
-def _stage_times(stages: Sequence[StageCounts], history: History) -> Iterator[tuple[float, float]]:
-    """The seconds left of each stage, with the variance of their logarithm."""
+def _stage_times(
+    stages: Sequence[StageCounts], history: History
+) -> Iterator[tuple[float, float] | None]:
+    """The seconds left of each stage, with the variance of their logarithm; None: unknown."""
     costs = [_observed(stage) for stage in stages]
     pace = _pace(stages, costs, history)
     for index, (stage, former) in enumerate(zip(stages, history.stages, strict=True)):
         cost = _cost(former, pace, costs[index])
-        if stage.is_over or cost is None:
+        items = _items(index, stages, history)
+        if stage.is_over:
             yield 0.0, 0.0
             continue
-        items = _items(index, stages, history)
+        if cost is None or not items:
+            yield (0.0, 0.0) if stage.seconds is None else None
+            continue
         left = max(0.0, items - stage.processed) * math.exp(cost.value)
         if stage.seconds and not stage.item_ages:
             left = max(left - stage.seconds, left * LEAST_SHARE_LEFT)
@@ -203,7 +215,7 @@ def _size(stages: Sequence[StageCounts], history: History) -> float:
 
 
 def _groups(
-    times: Iterator[tuple[float, float]], history: History
+    times: Sequence[tuple[float, float]], history: History
 ) -> list[list[tuple[float, float]]]:
     """Stages that overlap form a group."""
     groups: list[list[tuple[float, float]]] = []
