@@ -14,6 +14,8 @@ from ingestion_progress.models.statuses import StageStatus
 MAX_STAGE_NAME_LENGTH = 64
 # In tenths of a percent: above the rounding error of a mean, below one item of a billion.
 FLOAT_ERROR = 1e-9
+# Only a job that has succeeded is at 100, even if the counts of another are complete.
+MAX_PERCENT_BEFORE_SUCCESS = 99.9
 
 
 class Stage(models.Model):
@@ -109,4 +111,9 @@ def shown_percent(percent: float) -> float:
     """One decimal, rounded down: only finished work shows 100."""
     if percent >= 100:
         return 100.0
-    return min(99.9, math.floor(percent * 10 + FLOAT_ERROR) / 10)
+    return percent_before_success(percent)
+
+
+def percent_before_success(percent: float) -> float:
+    """The same of a job that has not succeeded, or of jobs of which one has not."""
+    return min(MAX_PERCENT_BEFORE_SUCCESS, math.floor(percent * 10 + FLOAT_ERROR) / 10)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ingestion_progress.models import Job, JobSamples, Stage
 from ingestion_progress.models.samples import MAX_SAMPLES
+from ingestion_progress.models.stages import percent_before_success
 from ingestion_progress.tracker.database import rows, upsert
 
 FIRST_INTERVAL_MS = 500
@@ -42,10 +43,11 @@ def thinned(samples: Sequence[list[Any]], stages: int) -> list[list[Any]]:
 
 
 def sample_of(job: Job, stages: Sequence[Stage], now: datetime) -> list[Any]:
+    """Of a running job, with the percentage that its readers see."""
     processed, totals = ([getattr(s, name) for s in stages] for name in ("processed", "total"))
     return [
         elapsed_ms(job, now),
-        round(job.reached_percent, 1),
+        percent_before_success(job.reached_percent),
         processed,
         totals,
         _forecast_of(job, now),

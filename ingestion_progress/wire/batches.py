@@ -10,7 +10,7 @@ from django.db.models import Avg, Count, Max, Min, Q, Sum
 from pydantic import BaseModel, Field
 
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.models.stages import shown_percent
+from ingestion_progress.models.stages import percent_before_success, shown_percent
 from ingestion_progress.models.statuses import JobStatus
 
 SUCCEEDED = Q(status=JobStatus.SUCCEEDED)
@@ -56,10 +56,12 @@ class BatchProgressSchema(BaseModel):
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
         counts = BatchCountsSchema(**{name: row[name] for name in COUNTED})
+        have_succeeded = counts.succeeded + counts.partial == row["jobs"]
+        shown = shown_percent if have_succeeded else percent_before_success
         return cls(
             jobs=row["jobs"],
             counts=counts,
-            overall_progress_percent=shown_percent(row["percent"]),
+            overall_progress_percent=shown(row["percent"]),
             failed_items=row["failed_item_count"],
             error_count=row["recorded_errors"],
             started_at=row["first_start"],

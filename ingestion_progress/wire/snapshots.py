@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, Stage, Worker, rows_by
-from ingestion_progress.models.stages import plan_percent, shown_percent
+from ingestion_progress.models.stages import percent_before_success, plan_percent, shown_percent
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.wire.forecast.event import forecast_event
 from ingestion_progress.wire.schemas import (
@@ -29,9 +29,6 @@ from ingestion_progress.wire.schemas import (
 )
 
 Row = TypeVar("Row", Stage, Worker)
-
-# Only a job that has succeeded is at 100, even if the counts of another are complete.
-MAX_PERCENT_BEFORE_SUCCESS = 99.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +58,7 @@ class Snapshot:
         reached = self.job.reached_percent
         if not self.job.former_jobs:
             reached = max(reached, plan_percent(self.stages))
-        return min(MAX_PERCENT_BEFORE_SUCCESS, shown_percent(reached))
+        return percent_before_success(reached)
 
     def progress(self, now: datetime) -> PipelineProgressEventData:
         """The data of `pipeline_progress` at `now` (aware)."""

@@ -256,10 +256,18 @@ class TestProgress:
         jobs_of("import", 2)
         with track("a", job_id="import-0"):
             pass
-        Job.objects.filter(pk="import-1").update(reached_percent=99.99)
-        assert batch_progress(Job.objects.all())["import"].overall_progress_percent == 99.9
+        for reached in (99.99, 100):
+            Job.objects.filter(pk="import-1").update(reached_percent=reached)
+            found = batch_progress(Job.objects.all())["import"]
+            assert found.overall_progress_percent == 99.9
         with track("a", job_id="import-1"):
             pass
         found = batch_progress(Job.objects.all())["import"]
         assert found.overall_progress_percent == 100
         assert found.finished_at == Job.objects.get(pk="import-1").finished_at
+
+    def test_a_job_that_failed_at_its_last_item_keeps_its_batch_below_100_percent(self):
+        jobs_of("import", 1)
+        fail_job("import-0", "No text.")
+        Job.objects.update(reached_percent=100)
+        assert batch_progress(Job.objects.all())["import"].overall_progress_percent == 99.9

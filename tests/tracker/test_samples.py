@@ -106,6 +106,15 @@ class TestWrites:
                 stage.advance(4)
         assert JobSamples.objects.get().samples[-1][2:4] == [[4], [4]]
 
+    def test_a_job_that_has_not_succeeded_is_below_100_percent(self):
+        attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
+        changes = counted(4)
+        changes.stages["one"].counters["total"].set(4)
+        let_pass(FIRST_INTERVAL_MS / 1000)
+        write_changes(attempt, changes)
+        assert Job.objects.get().reached_percent == 100
+        assert JobSamples.objects.get().samples[-1][1:4] == [99.9, [4], [4]]
+
     def test_each_attempt_has_its_samples_and_the_job_takes_them_along(self):
         with synchronous_tracking():
             for _ in range(2):
