@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.db.models import F
+
 from ingestion_progress.models import Job, JobSamples, Stage
 from ingestion_progress.models.samples import MAX_SAMPLES
 from ingestion_progress.models.stages import percent_before_success
@@ -81,8 +83,11 @@ class SampleWrites:
     def save(self) -> None:
         if not self._added:
             return
-        stored = rows(JobSamples).filter(job__in=[each.job_id for each in self._added])
-        found = {(each.job_id, each.attempt): each.samples for each in stored}
+        stored = rows(JobSamples).filter(
+            job__in=[each.job_id for each in self._added], attempt=F("job__attempt")
+        )
+        columns = stored.order_by().values_list("job_id", "attempt", "samples")
+        found = {(job_id, attempt): samples for job_id, attempt, samples in columns}
         for each in self._added:
             former = found.get((each.job_id, each.attempt), [])
             each.samples = thinned([*former, *each.samples], len(each.stages))

@@ -100,6 +100,23 @@ class TestWrites:
         let_pass(FIRST_INTERVAL_MS / 1000)
         assert (one, statements(5)) == (without + 2, without + 2)
 
+    def test_only_samples_of_the_present_attempt_are_read(self):
+        attempt = start()
+        for other in (7, 8):
+            JobSamples.objects.create(job_id="job", attempt=other, samples=[[0, 7.7, [], [], None]])
+        let_pass(FIRST_INTERVAL_MS / 1000)
+        with CaptureQueriesContext(connection) as queries:
+            write_changes(attempt, counted(1))
+        (query,) = [
+            each["sql"]
+            for each in queries.captured_queries
+            if each["sql"].startswith("SELECT") and '"samples"' in each["sql"]
+        ]
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            assert len(cursor.fetchall()) == 1
+        assert [len(each.samples) for each in JobSamples.objects.order_by("attempt")] == [2, 1, 1]
+
     def test_the_end_of_an_attempt_is_sampled(self):
         with synchronous_tracking(), track("a.pdf", job_id="job", stages=["one"]) as job:
             with job.stage("one", total=4) as stage:
