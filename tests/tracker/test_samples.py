@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingestion_progress import track
@@ -25,6 +25,7 @@ from ingestion_progress.tracker.sql import write_changes, write_several
 steps = st.lists(st.integers(1, 10**7), min_size=1, max_size=400)
 
 
+@example([57_000, 500, 999, 1], 34)  # the interval doubles, but no sample is due
 @given(steps, st.integers(1, 100))
 def test_samples_are_bounded_and_lie_in_different_intervals(gaps, stages):
     kept, now = [], 0
@@ -35,7 +36,7 @@ def test_samples_are_bounded_and_lie_in_different_intervals(gaps, stages):
     times = [sample[0] for sample in kept]
     assert times == sorted(times)
     assert len(times) <= min(MAX_SAMPLES, max(1, MAX_NUMBERS // (2 * stages)))
-    interval = samples.interval_ms(now, stages)
+    interval = samples.interval_ms(times[-1] if times else 0, stages)
     assert len({time // interval for time in times}) == len(times)
 
 
