@@ -69,7 +69,11 @@ def change_batch(
             batch.name = clean_text(name, MAX_NAME_LENGTH)
         if max_running is not None:
             batch.max_running = checked_count("max_running", max_running)
-        batch.save(using=progress_alias())
+        given = {"name": name, "max_running": max_running}
+        changes = {key: getattr(batch, key) for key, value in given.items() if value is not None}
+        rows(Batch).bulk_create([batch], ignore_conflicts=True)  # only jobs may name it so far
+        if changes:  # of these columns alone: another request may be changing the others
+            rows(Batch).filter(pk=batch.pk).update(**changes)
     return batch
 
 

@@ -8,6 +8,7 @@ from html import unescape
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
+from django.db.models import F
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -102,6 +103,19 @@ class TestApi:
         assert (changed["name"], changed["max_running"]) == ("May", 0)
         changed = send(client, "patch", "/old", {"max_running": 3}).json()
         assert (changed["name"], changed["max_running"]) == ("May", 3)
+
+    def test_two_changes_at_the_same_time_keep_both(self, client, monkeypatch):
+        create_batch("May", batch_id="import")
+        find = Batch.find
+
+        def found_before_another_change(*args, **kwargs):
+            found = find(*args, **kwargs)
+            Batch.objects.filter(pk="import").update(max_running=F("max_running") + 1)
+            return found
+
+        monkeypatch.setattr(Batch, "find", found_before_another_change)
+        changed = send(client, "patch", "/import", {"name": "June"}).json()
+        assert (changed["name"], changed["max_running"]) == ("June", 2)
 
     def test_jobs_are_cancelled_retried_and_deleted_together(self, client):
         jobs_of("import", 3)
