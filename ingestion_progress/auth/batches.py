@@ -41,6 +41,14 @@ def is_whole(request: HttpRequest, batch: Batch, *, by_token: bool = True) -> bo
     return not hidden.exists()
 
 
+def is_hidden(request: HttpRequest, batch_id: str) -> bool:
+    """Is there such a batch, but not for the user who is logged in? `batch_id` must be valid."""
+    if permissions.visible_jobs(request, by_token=False) is None:
+        return False
+    batch = Batch.find(batch_id)
+    return batch is not None and _is_hidden(request, batch, by_token=False)
+
+
 def _is_hidden(request: HttpRequest, batch: Batch, *, by_token: bool) -> bool:
     visible = permissions.visible_jobs(request, by_token=by_token)
     if visible is None:

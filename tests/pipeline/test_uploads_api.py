@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib.auth.models import User
 from django.core.files import File
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -20,6 +21,7 @@ from ingestion_progress.models import Batch, Job
 from ingestion_progress.pipeline.exceptions import UnreadableDocument
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.tasks import ingest_document
+from ingestion_progress.tracker import create_batch, queue_job
 from tests.support.api import JOBS, refusal
 from tests.support.documents import pdf, written
 
@@ -84,6 +86,23 @@ class TestAccepted:
         assert_refused(
             client.post(JOBS, {"file": document(), "batch": "a/b"}), 422, "invalid_request"
         )
+
+    def test_batch_that_is_hidden_from_the_user_cannot_be_joined(self, client, settings):
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = "ingestion_progress.auth.visibility.own_jobs"
+        anna, bert = (User.objects.create_user(name) for name in ("anna", "bert"))
+        create_batch(batch_id="empty", owner=anna)
+        queue_job("a.txt", job_id="a", batch="annas", owner=anna)
+        client.force_login(bert)
+        for batch in ("annas", "empty"):
+            sent = {"file": document(), "batch": batch}
+            refusal(client.post(JOBS, sent), 422, "invalid_request")
+        assert list(Job.objects.values_list("pk", flat=True)) == ["a"]
+        assert not Document.objects.exists()
+        for _ in range(2):
+            sent = {"file": document(), "batch": "berts"}
+            assert client.post(JOBS, sent).status_code == 201
+        client.force_login(anna)
+        assert client.post(JOBS, {"file": document(), "batch": "annas"}).status_code == 201
 
     def test_caller_chooses_both_ids(self, client):
         response = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "doc 1"})

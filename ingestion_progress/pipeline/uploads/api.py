@@ -22,6 +22,7 @@ from ingestion_progress.api.schemas import (
     describe_created_job,
 )
 from ingestion_progress.auth import permissions, quotas
+from ingestion_progress.auth.batches import is_hidden
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -104,6 +105,8 @@ def create_job(
     if len(request.FILES.getlist("file")) > 1:
         raise ApiError(ErrorCode.INVALID_REQUEST, "file: send one document per request.")
     quotas.count(request, quotas.UPLOADS)
+    if form.batch and is_hidden(request, form.batch):
+        raise ApiError(ErrorCode.INVALID_REQUEST, "batch: this name cannot be used.")
     try:
         job = receive(
             file,
