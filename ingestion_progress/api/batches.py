@@ -14,7 +14,7 @@ from ingestion_progress import recovery
 from ingestion_progress.api.auth import MayStartInBatches
 from ingestion_progress.api.errors import ApiError, error_responses
 from ingestion_progress.api.schemas import BodyId, OwnerSchema, PageQuery
-from ingestion_progress.auth import permissions
+from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.auth.batches import batch_for, batches_for, is_whole
 from ingestion_progress.exceptions import ErrorCode, InvalidBatch
 from ingestion_progress.models import Batch
@@ -142,6 +142,7 @@ def list_batches(request: HttpRequest, query: Query[BatchListQuery]) -> BatchLis
     response={
         201: BatchSchema,
         **error_responses(ErrorCode.BATCH_EXISTS, ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST),
+        **error_responses(ErrorCode.TOO_MANY_REQUESTS),
     },
     summary="Create a batch",
     url_name="batches",
@@ -151,7 +152,9 @@ def list_batches(request: HttpRequest, query: Query[BatchListQuery]) -> BatchLis
 def new_batch(request: HttpRequest, wanted: BatchRequest) -> Status[BatchSchema]:
     """Pass its `batch_id` as `batch` with each upload. A batch that is not created in advance is
     created with its first job: named by `batch_name`, and without a limit.
+    Counts as an upload.
     """
+    quotas.count(request, quotas.UPLOADS)
     try:
         batch = create_batch(
             wanted.name,

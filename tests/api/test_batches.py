@@ -67,6 +67,13 @@ class TestApi:
         assert "other" not in listed(client, owner="me")
         assert listed(client, owner="nobody") == []
 
+    def test_creating_one_counts_as_an_upload(self, client, settings):
+        settings.INGESTION_PROGRESS_UPLOADS_PER_HOUR_PER_ADDRESS = 2
+        for _ in range(2):
+            assert send(client, "post", "", {}).status_code == 201
+        refusal(send(client, "post", "", {}), 429, "too_many_requests")
+        assert Batch.objects.count() == 2
+
     def test_an_id_that_is_taken_or_invalid_is_refused(self, client):
         jobs_of("import", 1)
         refusal(send(client, "post", "", {"batch_id": "import"}), 409, "batch_exists")
