@@ -370,7 +370,8 @@ def test_an_outage_under_a_busy_worker_costs_no_chunk(server, tmp_path, act):
         wait_for_ingestion(project, "job", lambda state: state["extracted"][1] > 20)
         act(server, 2.5 * LEASE_SECONDS)
         during = len(log.read_text().splitlines())
-        state = wait_for_ingestion(project, "job", lambda state: state["task"] == ["SUCCESSFUL"])
+        ended = ["succeeded", ["SUCCESSFUL"]]
+        state = wait_for_ingestion(project, "job", lambda s: [s["status"], s["task"]] == ended)
         assert worker.poll() is None
     assert 20 < during < state["chunks"]
     assert (state["status"], state["attempt"], state["errors"]) == ("succeeded", 1, [0, 0, 0])
