@@ -81,7 +81,7 @@ def issue(
         "aud": conf.token_audience,
         "exp": math.ceil(now + life_seconds),
         "iat": database_now().timestamp(),  # revocations of other hosts are compared with it
-        "jti": secrets.token_urlsafe(16),
+        "jti": secrets.token_hex(16),  # a command line could take a leading "-" for an option
         "jobs": ALL_JOBS if names is None else names,
     }
     if issuer_id:

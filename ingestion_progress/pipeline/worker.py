@@ -110,7 +110,7 @@ class IngestionWorker(Worker):
             self._leave()
             logger.info("worker_stopped", extra={"worker_id": self.worker_id})
             for number, handler in handlers.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler or signal.SIG_DFL)  # None: not set by Python
 
     def run_task(self, db_task_result: DBTaskResult[Any, Any]) -> None:
         self._with_patience(_store_start, db_task_result)

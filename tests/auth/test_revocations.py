@@ -96,6 +96,7 @@ def test_revoking_needs_a_login():
 @pytest.mark.parametrize("by", ["text", "id"])
 def test_the_command_revokes_a_token(by):
     text, token = tokens.issue(None)
+    assert token.id.isalnum()  # no option of a command line
     out = io.StringIO()
     call_command("stream_token", "--revoke", text if by == "text" else token.id, stdout=out)
     assert "Open streams end within 20 seconds." in out.getvalue()

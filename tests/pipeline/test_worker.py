@@ -260,8 +260,11 @@ def test_a_vector_store_that_hangs_does_not_hold_up_the_rescue(
 
 @pytest.mark.usefixtures("handlers")
 def test_other_system_exit_is_raised(monkeypatch: pytest.MonkeyPatch):
+    def leave(seconds: float) -> None:
+        raise SystemExit(3)
+
     worker = IngestionWorker(interval_seconds=30)
-    monkeypatch.setattr("time.sleep", lambda seconds: exec("raise SystemExit(3)"))
+    monkeypatch.setattr("time.sleep", leave)
     with pytest.raises(SystemExit) as left:
         worker.run()
     assert left.value.code == 3

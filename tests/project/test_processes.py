@@ -150,7 +150,7 @@ def test_web_server_that_does_not_start_ends_everything_with_a_message(supervise
 
 def test_worker_that_does_not_start_is_restarted_after_growing_pauses(supervise, tmp_path):
     process = supervise("web", STEADY, "worker", "echo no database >&2; exit 3")
-    until(lambda: output(tmp_path).count("worker | no database") == 3)
+    until(lambda: output(tmp_path).count("worker | no database") >= 3)
     ended = "The worker ended (exit code 3) soon after its start. It is started again in"
     said = [line for line in output(tmp_path).splitlines() if "ended" in line]
     assert said[:2] == [f"{ended} 0.1 s.", f"{ended} 0.2 s."]

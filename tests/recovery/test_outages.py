@@ -221,18 +221,16 @@ def test_a_row_that_another_connection_holds_delays_only_its_own_job(server, tmp
             socket_dir, _, name = url.removeprefix("postgres://postgres:@/").rpartition("/")
             with psycopg.connect(host=socket_dir, user="postgres", dbname=name) as holder:
                 holder.execute("SELECT 1 FROM ingestion_progress_job WHERE id = 'job-1' FOR UPDATE")
-                began = time.monotonic()
                 answer = httpx.post(
                     f"{web.url}/api/v1/admin/ingestion/jobs/job-1/cancellation", timeout=30
                 )
                 assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
                 assert "cancellation of job job-1" in answer.json()["message"]
-                assert time.monotonic() - began < 10
                 time.sleep(2 * LEASE_SECONDS)
                 ages = project.output_of(AGES)
-            assert ages.pop("job-1") > LEASE_SECONDS
+            assert ages.pop("job-1") > 2 * LEASE_SECONDS
             assert len(ages) == 19
-            assert max(ages.values()) < LEASE_SECONDS
+            assert max(ages.values()) < 2 * LEASE_SECONDS
 
         counted_through(project, tmp_path, outage)
 
