@@ -88,7 +88,9 @@ class JobPlan:
         self.owner = Owner.of(owner)
         self.about = About.of(about)
         if abs(priority) > MAX_PRIORITY:
-            raise ValueError(f"A priority is from -100 to {MAX_PRIORITY}, not {priority}.")
+            raise ValueError(
+                f"A priority is from {-MAX_PRIORITY} to {MAX_PRIORITY}, not {priority}."
+            )
         self.priority = priority
         self.metadata = None if metadata is None else clean_metadata(metadata)
 

@@ -42,7 +42,7 @@ class GraphStore(Protocol):
         """
 
     def count(self) -> GraphWrites:
-        """The numbers of rows of the edition, whoever has written them."""
+        """The numbers of rows of the edition, written by any process."""
 
 
 class DatabaseGraph:
