@@ -17,6 +17,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.recovery import RetryScope, retry_jobs
 from ingestion_progress.tracker.cancellations import request_cancellations
+from ingestion_progress.web import formatting
 
 # Further reasons are counted, not listed.
 MAX_REASONS = 5
@@ -56,7 +57,8 @@ def delete_selected(
     """Django's action, with its confirmation page, for the finished jobs of the selection."""
     finished = queryset.filter(status__in=JobStatus.final())
     if kept := queryset.count() - finished.count():
-        text = f"Not deleted, because not finished: {_jobs(kept)}. Cancel first, then delete."
+        count = formatting.jobs(kept)
+        text = f"Not deleted, because not finished: {count}. Cancel first, then delete."
         jobs.message_user(request, text, messages.WARNING)
     if not finished.exists():
         return None
@@ -86,16 +88,12 @@ def _act(
     chosen = list(queryset.prefetch_related(None))
     refused = act([job.pk for job in chosen], by=user_name_of(request))
     if changed := [job for job in chosen if job.pk not in refused]:
-        jobs.message_user(request, done.format(_jobs(len(changed))), messages.SUCCESS)
+        jobs.message_user(request, done.format(formatting.jobs(len(changed))), messages.SUCCESS)
         message = f"Requested to be {participle}."
         LogEntry.objects.log_actions(user_id_of(request), changed, CHANGE, message)
     if refused:
         rest = len(refused) - MAX_REASONS
         reasons = [str(reason) for reason in list(refused.values())[:MAX_REASONS]]
         shown = [*reasons, *([f"And {rest} more."] if rest > 0 else [])]
-        text = f"Could not be {participle}: {_jobs(len(refused))}. {' '.join(shown)}"
+        text = f"Could not be {participle}: {formatting.jobs(len(refused))}. {' '.join(shown)}"
         jobs.message_user(request, text, messages.WARNING)
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"

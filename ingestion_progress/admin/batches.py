@@ -21,6 +21,7 @@ from ingestion_progress.auth.batches import batches_for, is_whole
 from ingestion_progress.exceptions import BatchActive
 from ingestion_progress.models import Batch
 from ingestion_progress.recovery import BatchResult, cancel_batch, delete_batch, retry_batch
+from ingestion_progress.web import formatting
 from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class BatchAdmin(BatchModelAdmin):
             except BatchActive as active:
                 self.message_user(request, str(active), messages.WARNING)
             else:
-                text = f"Deleted: {batch} with {deleted} jobs."
+                text = f"Deleted: {batch} with {formatting.jobs(deleted)}."
                 self.message_user(request, text, messages.SUCCESS)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -78,7 +78,7 @@ def batch_deletion(request: HttpRequest, batch_id: str) -> HttpResponse:
     except BatchActive as active:
         messages.warning(request, str(active), fail_silently=True)
         return _page_of(batch.pk)
-    messages.success(request, f"Deleted: {batch}, {_jobs(deleted)}.", fail_silently=True)
+    messages.success(request, f"Deleted: {batch}, {formatting.jobs(deleted)}.", fail_silently=True)
     return redirect("ingestion_progress:job_list")
 
 
@@ -88,9 +88,9 @@ def _act(
     batch = _permitted(request, batch_id)
     found: JobQuerySet = permissions.jobs_for(request, by_token=False).of_batch(batch.pk)
     result = act(found, by=permissions.user_name_of(request))
-    messages.info(request, f"{done}: {_jobs(result.changed)}.", fail_silently=True)
+    messages.info(request, f"{done}: {formatting.jobs(result.changed)}.", fail_silently=True)
     for reason in list(result.refused.values())[:1]:
-        text = f"Refused: {_jobs(len(result.refused))}. {reason}"
+        text = f"Refused: {formatting.jobs(len(result.refused))}. {reason}"
         messages.warning(request, text, fail_silently=True)
     return _page_of(batch.pk)
 
@@ -115,7 +115,3 @@ def _whole(request: HttpRequest, batch_id: str) -> Batch:
 
 def _page_of(batch_id: str) -> HttpResponse:
     return redirect(f"{reverse('ingestion_progress:job_list')}?{urlencode({'batch': batch_id})}")
-
-
-def _jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"

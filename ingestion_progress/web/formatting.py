@@ -36,6 +36,10 @@ def unit(plural: str, number: int) -> str:
     return plural[:-1] if number == 1 and has_singular else plural
 
 
+def jobs(number: int) -> str:
+    return "1 job" if number == 1 else f"{number} jobs"
+
+
 def number(value: float) -> str:
     """For attributes: 68.6 as "68.6", 100.0 as "100"."""
     return f"{value:g}"
