@@ -121,16 +121,15 @@ class BatchActionSchema(BaseModel):
     tags=["Batches"],
 )
 def list_batches(request: HttpRequest, query: Query[BatchListQuery]) -> BatchListSchema:
-    """One page of batches with their progress, in three queries."""
+    """One page of batches with their progress and their forecasts, in four queries."""
     batches = batches_for(request)
     if query.owner:
         owner_id = permissions.chosen_user_id(request, query.owner)
         batches = batches.none() if owner_id is None else batches.filter(owner_id=owner_id)
     page = list(batches[query.slice])
-    of_page = permissions.jobs_for(request).filter(batch__in=[batch.pk for batch in page])
-    progress = batch_progress(of_page)
+    progress = batch_progress(permissions.jobs_for(request), page)
     return BatchListSchema(
-        items=[_described(each, progress.get(each.pk)) for each in page],
+        items=[_described(each, progress[each.pk]) for each in page],
         total=batches.count(),
         limit=query.limit,
         offset=query.offset,
@@ -164,7 +163,7 @@ def new_batch(request: HttpRequest, wanted: BatchRequest) -> Status[BatchSchema]
         )
     except InvalidBatch as invalid:
         raise ApiError(ErrorCode.INVALID_REQUEST, str(invalid)) from invalid
-    return Status(201, _described(batch, None))
+    return Status(201, _described(batch, BatchProgressSchema()))
 
 
 @router.get(
@@ -175,7 +174,7 @@ def new_batch(request: HttpRequest, wanted: BatchRequest) -> Status[BatchSchema]
     tags=["Batches"],
 )
 def get_batch(request: HttpRequest, batch_id: str) -> BatchSchema:
-    """The batch with the numbers of its jobs by result, and its own percentage."""
+    """The batch with the numbers of its jobs by result, its own percentage and its forecast."""
     return _current(request, batch_id, by_token=True)
 
 
@@ -264,11 +263,10 @@ def _check_is_whole(request: HttpRequest, batch_id: str) -> None:
 def _current(request: HttpRequest, batch_id: str, *, by_token: bool) -> BatchSchema:
     batch = batch_for(request, batch_id, by_token=by_token)
     jobs = permissions.jobs_for(request, by_token=by_token)
-    progress = batch_progress(jobs.of_batch(batch_id))
-    return _described(batch, progress.get(batch_id))
+    return _described(batch, batch_progress(jobs, [batch])[batch.pk])
 
 
-def _described(batch: Batch, progress: BatchProgressSchema | None) -> BatchSchema:
+def _described(batch: Batch, progress: BatchProgressSchema) -> BatchSchema:
     query = urlencode({"batch": batch.pk})
     return BatchSchema(
         batch_id=batch.pk,
@@ -276,7 +274,7 @@ def _described(batch: Batch, progress: BatchProgressSchema | None) -> BatchSchem
         owner=OwnerSchema.of(batch),
         max_running=batch.max_running,
         created_at=batch.created_at,
-        progress=progress or BatchProgressSchema(),
+        progress=progress,
         links=BatchLinksSchema(
             batch=reverse("ingestion_progress:api:batch", args=[batch.pk]),
             jobs=f"{reverse('ingestion_progress:api:jobs')}?{query}",

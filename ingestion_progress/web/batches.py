@@ -20,8 +20,8 @@ from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.recovery import BatchResult, cancel_batch, delete_batch, retry_batch
 from ingestion_progress.tracker.batches import change_batch
 from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import Context
-from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
+from ingestion_progress.web.presenters import Context, remaining_text
+from ingestion_progress.wire.batches import batch_progress
 
 
 def batch_view(request: HttpRequest, batch_id: str) -> Context | None:
@@ -31,7 +31,7 @@ def batch_view(request: HttpRequest, batch_id: str) -> Context | None:
     except BatchNotFound:
         return None
     found = permissions.jobs_for(request, by_token=False).of_batch(batch.pk)
-    progress = batch_progress(found).get(batch.pk, BatchProgressSchema())
+    progress = batch_progress(found, [batch])[batch.pk]
     counts = progress.counts
     may_start = permissions.may_start(request)
     may_change = may_start and is_whole(request, batch, by_token=False)
@@ -40,6 +40,7 @@ def batch_view(request: HttpRequest, batch_id: str) -> Context | None:
         "api_url": reverse("ingestion_progress:api:batch", args=[batch.pk]),
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.percent(progress.overall_progress_percent),
+        "remaining": remaining_text(progress.forecast),
         "counts": [(name, number) for name, number in counts if number],
         "may_cancel": may_start and counts.active,
         "may_retry": may_start and (counts.failed or counts.lost),

@@ -22,6 +22,7 @@ from ingestion_progress.models.statuses import (
     StageStatus,
 )
 from ingestion_progress.web import formatting
+from ingestion_progress.wire.batch_forecasts import BatchForecastSchema
 from ingestion_progress.wire.schemas import (
     DEFAULT_WEIGHTS,
     ForecastEventData,
@@ -65,7 +66,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
         "activity": _activity(progress),
         "elapsed": formatting.duration(timing.elapsed_ms),
-        "remaining": _remaining(snapshot.forecast(now)) if is_moving else "",
+        "remaining": remaining_text(snapshot.forecast(now)) if is_moving else "",
         "error_note": formatting.error_note(job.error_count),
         "stages": _stages(snapshot, progress),
         "workers": [_worker(worker) for worker in pool.workers],
@@ -82,8 +83,8 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
     }
 
 
-def _remaining(forecast: ForecastEventData | None) -> str:
-    """The time with its range, or why it is unknown."""
+def remaining_text(forecast: ForecastEventData | BatchForecastSchema | None) -> str:
+    """The time with its range, or why it is unknown; empty after the end."""
     if forecast is None:
         return ""
     left = formatting.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms)

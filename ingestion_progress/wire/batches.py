@@ -1,17 +1,23 @@
-"""The progress of batches, from the rows of their jobs."""
+"""The progress and the forecast of batches, from the rows of their jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
 from django.db.models import Avg, Count, Max, Min, Q, Sum
 from pydantic import BaseModel, Field
 
+from ingestion_progress.models import Batch
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.stages import percent_before_success, shown_percent
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.wire.batch_forecasts import (
+    ActiveCounts,
+    BatchForecastSchema,
+    batch_forecasts,
+)
 
 SUCCEEDED = Q(status=JobStatus.SUCCEEDED)
 COUNTED = {status.value: Q(status=status) for status in JobStatus} | {
@@ -52,6 +58,9 @@ class BatchProgressSchema(BaseModel):
     finished_at: datetime | None = Field(
         default=None, description="Of the last job; null while jobs are queued or running."
     )
+    forecast: BatchForecastSchema | None = Field(
+        default=None, description="Of the end of the last job; null if none is queued or running."
+    )
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Self:
@@ -69,11 +78,28 @@ class BatchProgressSchema(BaseModel):
         )
 
 
-def batch_progress(jobs: JobQuerySet) -> dict[str, BatchProgressSchema]:
-    """The progress of each batch of these jobs, by its id. One query."""
-    rows = (
-        jobs.exclude(batch="")
-        .order_by()
+def batch_progress(jobs: JobQuerySet, batches: Iterable[Batch]) -> dict[str, BatchProgressSchema]:
+    """The progress of each of the batches, of those of its jobs that are among `jobs`, by its id.
+
+    One query, and another one if some of these jobs are queued or running.
+    """
+    listed = {batch.pk: batch for batch in batches}
+    of_batches = jobs.filter(batch__in=list(listed)).exclude(batch="")
+    found = {row["batch"]: BatchProgressSchema.of(row) for row in _counted(of_batches)}
+    active = {
+        batch: ActiveCounts(counts.queued, counts.running, listed[batch].max_running)
+        for batch, progress in found.items()
+        if (counts := progress.counts).active
+    }
+    for batch, forecast in batch_forecasts(of_batches, active).items():
+        found[batch].forecast = forecast
+    return {batch: found.get(batch) or BatchProgressSchema() for batch in listed}
+
+
+def _counted(jobs: JobQuerySet) -> Iterable[Mapping[str, Any]]:
+    """A row for each batch."""
+    return (
+        jobs.order_by()
         .values("batch")
         .annotate(
             jobs=Count("pk"),
@@ -85,4 +111,3 @@ def batch_progress(jobs: JobQuerySet) -> dict[str, BatchProgressSchema]:
             last_end=Max("finished_at"),
         )
     )
-    return {row["batch"]: BatchProgressSchema.of(row) for row in rows}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html import unescape
 
 import pytest
@@ -15,6 +16,7 @@ from django.urls import reverse
 
 from ingestion_progress.auth import tokens
 from ingestion_progress.models import Batch, Job
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker import create_batch, fail_job, queue_job
 from tests.support.api import refusal
@@ -57,6 +59,34 @@ class TestApi:
                 assert client.get(link).status_code == 200
         jobs = client.get(batch["links"]["jobs"]).json()
         assert jobs["total"] == 2
+
+    def test_a_batch_has_a_forecast_while_jobs_are_left(self, client, admin_client):
+        jobs_of("import", 2)
+        forecast = client.get(f"{BATCHES}/import").json()["progress"]["forecast"]
+        assert forecast == {
+            "likely_ms": 0, "low_ms": 0, "high_ms": 0, "at_once": 0, "reason": "queued"
+        }  # fmt: skip
+        assert "Waiting for a worker</span>" in text_of(client, f"{LIST}?batch=import")
+        fail_job("import-0", "No text.")
+        now = database_now()
+        Job.objects.filter(pk="import-1").update(
+            status=JobStatus.RUNNING,
+            **dict.fromkeys(["started_at", "updated_at", "heartbeat_at"], now),
+            earliest_end_at=now + timedelta(minutes=2),
+            likely_end_at=now + timedelta(minutes=3),
+            latest_end_at=now + timedelta(minutes=5),
+            former_jobs=1,
+        )
+        forecast = client.get(f"{BATCHES}/import").json()["progress"]["forecast"]
+        assert 2 * 60_000 < forecast["likely_ms"] <= 3 * 60_000
+        assert (forecast["at_once"], forecast["reason"]) == (1, None)
+        page = reverse("admin:ingestion_progress_batch_change", args=["import"])
+        for shown_by, address in (
+            (client, f"{LIST}?batch=import"), (admin_client, ADMIN), (admin_client, page)
+        ):  # fmt: skip
+            assert "about 3\u00a0min left (1–5\u00a0min)" in text_of(shown_by, address)
+        fail_job("import-1", "No text.")
+        assert client.get(f"{BATCHES}/import").json()["progress"]["forecast"] is None
 
     def test_the_creator_owns_the_batch(self, client):
         anna = User.objects.create_user("anna")

@@ -239,9 +239,10 @@ class TestProgress:
         Job.objects.filter(pk="import-0").update(reached_percent=50)
         with track("a", job_id="import-1") as job, job.stage("parsing", total=2) as stage:
             stage.record_error("No text.")
+        batches = list(Batch.objects.all())
         with track("b", job_id="import-2"):
-            with django_assert_num_queries(1):
-                progress = batch_progress(Job.objects.all())
+            with django_assert_num_queries(2):
+                progress = batch_progress(Job.objects.all(), batches)
         assert set(progress) == {"import", "other"}
         found = progress["import"]
         assert found.jobs == 4
@@ -258,11 +259,11 @@ class TestProgress:
             pass
         for reached in (99.99, 100):
             Job.objects.filter(pk="import-1").update(reached_percent=reached)
-            found = batch_progress(Job.objects.all())["import"]
+            found = batch_progress(Job.objects.all(), Batch.objects.all())["import"]
             assert found.overall_progress_percent == 99.9
         with track("a", job_id="import-1"):
             pass
-        found = batch_progress(Job.objects.all())["import"]
+        found = batch_progress(Job.objects.all(), Batch.objects.all())["import"]
         assert found.overall_progress_percent == 100
         assert found.finished_at == Job.objects.get(pk="import-1").finished_at
 
@@ -270,4 +271,9 @@ class TestProgress:
         jobs_of("import", 1)
         fail_job("import-0", "No text.")
         Job.objects.update(reached_percent=100)
-        assert batch_progress(Job.objects.all())["import"].overall_progress_percent == 99.9
+        assert (
+            batch_progress(Job.objects.all(), Batch.objects.all())[
+                "import"
+            ].overall_progress_percent
+            == 99.9
+        )

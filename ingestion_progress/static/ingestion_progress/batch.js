@@ -3,12 +3,21 @@
 
 import { fill, setBar } from "./dom.js";
 import * as format from "./format.js";
+import { FORECAST_LABELS } from "./labels.js";
 
 /**
  * @typedef {object} Batch
  * @property {string} batch_id
  * @property {string} name
- * @property {{jobs: number, counts: Record<string, number>, overall_progress_percent: number}} progress
+ * @property {Progress} progress
+ *
+ * @typedef {object} Progress
+ * @property {Record<string, number>} counts
+ * @property {number} overall_progress_percent
+ * @property {Forecast | null} forecast
+ *
+ * @typedef {Pick<import("./progress-events.d.ts").ForecastData,
+ *   "likely_ms" | "low_ms" | "high_ms" | "reason">} Forecast
  */
 
 const POLL_MS = 2_000;
@@ -44,9 +53,20 @@ function render({ batch_id, name, progress }) {
   fill(head, {
     "batch.name": name || batch_id,
     "batch.percent": percent,
+    "batch.remaining": remaining(progress.forecast),
     "batch.counts": counts.map(([key, number]) => `${number} ${key}`).join(" · ") || "No jobs",
   });
   setBar(head.querySelector("progress"), progress.overall_progress_percent, percent);
+}
+
+/**
+ * The time with its range, or why it is unknown; empty after the end.
+ * @param {Forecast | null} forecast
+ */
+function remaining(forecast) {
+  if (!forecast) return "";
+  const left = format.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms);
+  return left || (forecast.reason ? FORECAST_LABELS[forecast.reason] : "");
 }
 
 /** @param {boolean} isStale */
