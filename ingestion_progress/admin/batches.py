@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,15 @@ from ingestion_progress.auth import permissions
 from ingestion_progress.auth.batches import batches_for, is_whole
 from ingestion_progress.exceptions import BatchActive
 from ingestion_progress.models import Batch
-from ingestion_progress.recovery import BatchResult, cancel_batch, delete_batch, retry_batch
+from ingestion_progress.recovery import (
+    DELETE_SECONDS,
+    BatchResult,
+    cancel_batch,
+    delete_batch,
+    retry_batch,
+)
 from ingestion_progress.web import formatting
+from ingestion_progress.web.batches import deletion_text
 from ingestion_progress.web.presenters import remaining_text
 from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
 
@@ -99,19 +107,28 @@ class BatchAdmin(BatchModelAdmin):
 
     @admin.action(description="Delete selected batches with their jobs", permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        """In place of Django's action of this name, which would leave the jobs."""
+        """In place of Django's action of this name, which would leave the jobs. Stops after 5 s."""
+        ends_at = time.monotonic() + DELETE_SECONDS
         for batch in queryset:
             if not is_whole(request, batch, by_token=False):
                 text = f"Not deleted: {batch} has jobs that you cannot see."
                 self.message_user(request, text, messages.WARNING)
                 continue
             try:
-                deleted = delete_batch(batch.pk)
+                done = delete_batch(batch.pk, seconds=ends_at - time.monotonic())
             except BatchActive as active:
                 self.message_user(request, str(active), messages.WARNING)
+                continue
+            if done.left:
+                text = f"Not yet deleted: {batch}. {deletion_text(done)}"
+                self.message_user(request, text, messages.WARNING)
             else:
-                text = f"Deleted: {batch} with {formatting.jobs(deleted)}."
+                text = f"Deleted: {batch} with {formatting.jobs(done.deleted)}."
                 self.message_user(request, text, messages.SUCCESS)
+            if time.monotonic() >= ends_at:
+                text = "Stopped after some seconds. Select the batches that are left again."
+                self.message_user(request, text, messages.WARNING)
+                break
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

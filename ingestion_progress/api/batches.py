@@ -113,6 +113,11 @@ class BatchActionSchema(BaseModel):
     batch: BatchSchema
 
 
+class BatchDeletionSchema(BaseModel):
+    deleted: int = Field(ge=0, description="Number of jobs that were deleted.")
+    left: int = Field(ge=1, description="Number of jobs that the next request continues with.")
+
+
 @router.get(
     BATCHES,
     response={200: BatchListSchema, **error_responses(ErrorCode.INVALID_REQUEST)},
@@ -234,16 +239,26 @@ def retry_jobs_of_batch(
 
 @router.delete(
     BATCH,
-    response={204: None, **error_responses(ErrorCode.NOT_FOUND, ErrorCode.BATCH_ACTIVE)},
+    response={
+        202: BatchDeletionSchema,
+        204: None,
+        **error_responses(ErrorCode.NOT_FOUND, ErrorCode.BATCH_ACTIVE),
+    },
     summary="Delete a batch with its jobs",
     url_name="batch",
     tags=["Batches"],
     auth=MayStartInBatches(),
 )
-def remove_batch(request: HttpRequest, batch_id: str) -> Status[None]:
-    """Deletes the batch, and the records and logs of its jobs, for good. Cancel them first."""
+def remove_batch(request: HttpRequest, batch_id: str) -> Status[None] | Status[BatchDeletionSchema]:
+    """Deletes the batch, and the records and logs of its jobs, for good. Cancel them first.
+
+    After 5 seconds the answer is 202 with the number of jobs that are left. Send the request again
+    until it is 204.
+    """
     _check_is_whole(request, batch_id)
-    recovery.delete_batch(batch_id)
+    done = recovery.delete_batch(batch_id, seconds=recovery.DELETE_SECONDS)
+    if done.left:
+        return Status(202, BatchDeletionSchema(deleted=done.deleted, left=done.left))
     return Status(204, None)
 
 

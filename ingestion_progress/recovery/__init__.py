@@ -1,6 +1,8 @@
 """How jobs get another attempt: retries by people, and the rescue of jobs whose process died."""
 
 from ingestion_progress.recovery.batches import (
+    DELETE_SECONDS,
+    BatchDeletion,
     BatchResult,
     cancel_batch,
     continue_batch,
@@ -11,6 +13,7 @@ from ingestion_progress.recovery.rescue import RescueCounts, rescue_pass
 from ingestion_progress.recovery.retries import RetryScope, retry_job, retry_jobs
 
 __all__ = [
-    "BatchResult", "RescueCounts", "RetryScope", "cancel_batch", "continue_batch", "delete_batch",
-    "rescue_pass", "retry_batch", "retry_job", "retry_jobs",
+    "DELETE_SECONDS", "BatchDeletion", "BatchResult", "RescueCounts", "RetryScope",
+    "cancel_batch", "continue_batch", "delete_batch", "rescue_pass", "retry_batch", "retry_job",
+    "retry_jobs",
 ]  # fmt: skip

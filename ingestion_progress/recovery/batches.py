@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +24,8 @@ from ingestion_progress.tracker.database import jobs, progress_transaction, rows
 
 # Of one call; the next one does the rest.
 MAX_JOBS = 10_000
+# Of one request that deletes batches.
+DELETE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,14 @@ class BatchResult:
     changed: int = 0
     refused: Mapping[str, IngestionProgressError] = field(default_factory=dict)
     """Why other jobs were not changed, by id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchDeletion:
+    deleted: int
+    """Number of jobs that were deleted."""
+    left: int
+    """Number of jobs that were not; 0: the batch is deleted as well."""
 
 
 def cancel_batch(found: JobQuerySet, *, by: str = "") -> BatchResult:
@@ -50,19 +62,27 @@ def retry_batch(
     return _on_each(again, lambda job_ids: retry_jobs(job_ids, only=only, by=by))
 
 
-def delete_batch(batch_id: str) -> int:
-    """Deletes a batch with its jobs, and returns their number. Raises BatchActive before they have
-    all ended.
+def delete_batch(
+    batch_id: str, *, seconds: float = math.inf, clock: Callable[[], float] = time.monotonic
+) -> BatchDeletion:
+    """Deletes the jobs of a batch in small transactions, and then the batch. After so many seconds
+    it stops, and the next call continues. Raises BatchActive before all jobs have ended.
     """
     of_batch = jobs().of_batch(batch_id)
     if of_batch.active().exists():
         raise BatchActive(batch_id)
-    deleted = sum(prune_jobs(of_batch.finished()))
+    deleted, ends_at = 0, clock() + seconds
+    for number in prune_jobs(of_batch.finished()):
+        deleted += number
+        if clock() >= ends_at:
+            break
     with progress_transaction():
-        if of_batch.exists():  # started or added meanwhile
+        left = of_batch.count()
+        if left and of_batch.active().exists():  # started or added meanwhile
             raise BatchActive(batch_id)
-        rows(Batch).filter(pk=batch_id).delete()
-    return deleted
+        if not left:
+            rows(Batch).filter(pk=batch_id).delete()
+    return BatchDeletion(deleted=deleted, left=left)
 
 
 def continue_batch(job_id: str) -> None:

@@ -17,7 +17,14 @@ from ingestion_progress.auth.batches import batch_for, is_whole
 from ingestion_progress.exceptions import BatchActive, BatchNotFound, InvalidCount
 from ingestion_progress.models import Batch
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.recovery import BatchResult, cancel_batch, delete_batch, retry_batch
+from ingestion_progress.recovery import (
+    DELETE_SECONDS,
+    BatchDeletion,
+    BatchResult,
+    cancel_batch,
+    delete_batch,
+    retry_batch,
+)
 from ingestion_progress.tracker.batches import change_batch
 from ingestion_progress.web import formatting
 from ingestion_progress.web.presenters import Context, remaining_text
@@ -75,12 +82,22 @@ def batch_change(request: HttpRequest, batch_id: str) -> HttpResponse:
 def batch_deletion(request: HttpRequest, batch_id: str) -> HttpResponse:
     batch = _whole(request, batch_id)
     try:
-        deleted = delete_batch(batch.pk)
+        done = delete_batch(batch.pk, seconds=DELETE_SECONDS)
     except BatchActive as active:
         messages.warning(request, str(active), fail_silently=True)
         return _page_of(batch.pk)
-    messages.success(request, f"Deleted: {batch}, {formatting.jobs(deleted)}.", fail_silently=True)
+    if done.left:
+        messages.warning(request, deletion_text(done), fail_silently=True)
+        return _page_of(batch.pk)
+    text = f"Deleted: {batch}, {formatting.jobs(done.deleted)}."
+    messages.success(request, text, fail_silently=True)
     return redirect("ingestion_progress:job_list")
+
+
+def deletion_text(done: BatchDeletion) -> str:
+    """After a deletion that has to be continued."""
+    deleted, left = formatting.jobs(done.deleted), formatting.jobs(done.left)
+    return f"Deleted so far: {deleted}. To delete the other {left}, delete the batch again."
 
 
 def _act(

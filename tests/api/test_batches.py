@@ -14,11 +14,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from ingestion_progress import recovery
+from ingestion_progress.admin import batches as admin_batches
 from ingestion_progress.auth import tokens
 from ingestion_progress.models import Batch, Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.recovery import retention
 from ingestion_progress.tracker import create_batch, fail_job, queue_job
+from ingestion_progress.web import batches as web_batches
 from tests.support.api import refusal
 from tests.support.page_jobs import text_of
 
@@ -42,6 +46,17 @@ def send(client: Client, method: str, path: str, data: object = None):
 def listed(client: Client, **query: object) -> list[str]:
     body = client.get(BATCHES, query).json()
     return [item["batch_id"] for item in body["items"]]
+
+
+@pytest.fixture
+def many_jobs(monkeypatch) -> None:
+    """More jobs of a batch than a request deletes."""
+    monkeypatch.setattr(recovery, "DELETE_SECONDS", -1)
+    for module in (admin_batches, web_batches):
+        monkeypatch.setattr(module, "DELETE_SECONDS", -1)
+    monkeypatch.setattr(retention, "CHUNK", 2)
+    jobs_of("import", 7)
+    Job.objects.update(status=JobStatus.FAILED, finished_at=database_now())
 
 
 class TestApi:
@@ -168,6 +183,17 @@ class TestApi:
         send(client, "post", "/import/cancellation")
         assert send(client, "delete", "/import").status_code == 204
         assert not Job.objects.exists()
+        assert listed(client) == []
+
+    def test_a_large_batch_is_deleted_by_several_requests(self, client, admin_client, many_jobs):
+        assert send(client, "delete", "/import").json() == {"deleted": 2, "left": 5}
+        page = reverse("ingestion_progress:batch_deletion", args=["import"])
+        html = client.post(page, follow=True).content.decode()
+        assert "Deleted so far: 2 jobs. To delete the other 3 jobs, delete the batch again." in html
+        data = {"action": "delete_selected", "_selected_action": ["import"]}
+        html = admin_client.post(ADMIN, data, follow=True).content.decode()
+        assert "Not yet deleted: import. Deleted so far: 2 jobs. To delete the other 1 job," in html
+        assert send(client, "delete", "/import").status_code == 204
         assert listed(client) == []
 
     def test_a_reader_may_look_only(self, client, settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -20,13 +21,14 @@ from ingestion_progress.exceptions import (
 from ingestion_progress.models import Batch, Job
 from ingestion_progress.models.statuses import JobStatus, Liveness
 from ingestion_progress.recovery import (
+    BatchDeletion,
     cancel_batch,
     continue_batch,
     delete_batch,
     rescue_pass,
     retry_batch,
 )
-from ingestion_progress.recovery.retention import Pruner
+from ingestion_progress.recovery.retention import CHUNK, Pruner
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import create_batch, fail_job, queue_job, request_cancellation
 from ingestion_progress.tracker.batches import change_batch, start_waiting_jobs
@@ -225,9 +227,24 @@ class TestActions:
         with pytest.raises(BatchActive):
             delete_batch("import")
         fail_job("import-1", "No text.")
-        assert delete_batch("import") == 2
+        assert delete_batch("import") == BatchDeletion(deleted=2, left=0)
         assert list(Batch.objects.values_list("pk", flat=True)) == ["other"]
         assert list(Job.objects.values_list("pk", flat=True)) == ["other-0"]
+
+    def test_a_deletion_that_takes_too_long_is_continued_by_the_next_call(self):
+        Batch.objects.create(pk="import")
+        fields = {"status": JobStatus.FAILED, "finished_at": timezone.now()}
+        Job.objects.bulk_create(Job(batch="import", **fields) for _ in range(5 * CHUNK))
+        times = itertools.count()
+
+        def deleted() -> BatchDeletion:
+            return delete_batch("import", seconds=2, clock=lambda: next(times))
+
+        assert deleted() == BatchDeletion(deleted=2 * CHUNK, left=3 * CHUNK)
+        assert Batch.objects.exists()
+        assert deleted() == BatchDeletion(deleted=2 * CHUNK, left=CHUNK)
+        assert deleted() == BatchDeletion(deleted=CHUNK, left=0)
+        assert not Batch.objects.exists()
 
 
 class TestProgress:
