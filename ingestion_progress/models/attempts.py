@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from ingestion_progress.models.cascades import CascadingForeignKey
 from ingestion_progress.models.fields import text_field
 from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
@@ -16,7 +17,7 @@ from ingestion_progress.models.statuses import AttemptStatus
 class JobAttempt(models.Model):
     """An attempt that has ended. The current attempt has no row: its data are in the job's."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
+    job = CascadingForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
     number = models.PositiveIntegerField(help_text="From 1.")
     epoch = models.CharField(max_length=16)
     status = models.CharField(max_length=16, choices=AttemptStatus.choices)
@@ -43,7 +44,7 @@ class JobAttempt(models.Model):
 class Checkpoint(models.Model):
     """The keys of a stage's items that count as processed, for the current document version."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="checkpoints")
+    job = CascadingForeignKey(Job, on_delete=models.CASCADE, related_name="checkpoints")
     stage = models.CharField(max_length=MAX_STAGE_NAME_LENGTH)
     ranges = models.JSONField(
         default=list, help_text="Integer keys that are done: sorted pairs of first and last."

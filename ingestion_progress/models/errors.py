@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
+from ingestion_progress.models.cascades import CascadingForeignKey
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
@@ -22,7 +23,7 @@ class JobErrorQuerySet(models.QuerySet["JobError"]):
 class JobError(models.Model):
     """A group of errors of one stage. The number of groups per job is limited."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="errors")
+    job = CascadingForeignKey(Job, on_delete=models.CASCADE, related_name="errors")
     digest = models.CharField(max_length=32, help_text="Of stage, kind and message.")
     stage = models.CharField(
         max_length=MAX_STAGE_NAME_LENGTH, blank=True, help_text="Empty: the job itself failed."

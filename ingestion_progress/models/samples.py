@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models import Q
 
+from ingestion_progress.models.cascades import CascadingForeignKey
 from ingestion_progress.models.jobs import Job
 
 MAX_SAMPLES = 200
@@ -18,7 +19,7 @@ class JobSamples(models.Model):
     (likely, low, high), or null.
     """
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="samples")
+    job = CascadingForeignKey(Job, on_delete=models.CASCADE, related_name="samples")
     attempt = models.PositiveIntegerField()
     stages = models.JSONField(default=list, help_text="Names of the stages, in order.")
     samples = models.JSONField(default=list)

@@ -5,6 +5,7 @@ import uuid
 from django.db import models
 from django.db.models import F, Q
 
+from ingestion_progress.models.cascades import CascadingForeignKey
 from ingestion_progress.pipeline.uploads.names import MAX_NAME_LENGTH, extension
 
 MAX_KEY_LENGTH = 200
@@ -67,7 +68,7 @@ class Document(models.Model):
 class Edition(models.Model):
     """What one attempt has written of a document. It is hidden unless the document names it."""
 
-    document = models.ForeignKey(Document, on_delete=models.CASCADE, related_name="editions")
+    document = CascadingForeignKey(Document, on_delete=models.CASCADE, related_name="editions")
     epoch = epoch_field("The attempt that writes it.")
     job_id = models.CharField(
         max_length=MAX_NAME_LENGTH, blank=True, help_text="Empty: no attempt continues it."

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.migrations import AddField, CreateModel, Migration
 from django.db.migrations.loader import MigrationLoader
+from django.db.models import ForeignKey, Model
 
+from ingestion_progress.models import Job, JobAttempt, JobSamples
 from tests.support.live import LiveProject, environment_of
 from tests.support.servers import postgresql
 
-# With the models of an older version: as an old process creates, advances and ends jobs.
-OLD_PROCESS = """
+# The models of an older version, which it keeps while the database is migrated.
+OLD_MODELS = """
     import pathlib, sys, time
     from django.db import connection
     from django.db.migrations.loader import MigrationLoader
     from django.db.models import F
     from django.utils import timezone
 
-    old = MigrationLoader(connection).project_state(("ingestion_progress", sys.argv[1])).apps
+    folder, *versions = sys.argv[1:]
+    folder = pathlib.Path(folder)
+    apps = ("ingestion_progress", "ingestion_pipeline")
+    old = MigrationLoader(connection).project_state(list(zip(apps, versions))).apps
     Job, Stage, JobEvent = (
         old.get_model("ingestion_progress", name) for name in ("Job", "Stage", "JobEvent")
     )
 
+    def wait_for_migration():
+        (folder / "started").touch()
+        while not (folder / "migrated").exists():
+            time.sleep(0.05)
+"""
+OLD_PROCESS = """
     def start(job_id):
         now = timezone.now()
         job = Job.objects.create(id=job_id, status="running", started_at=now, heartbeat_at=now)
@@ -39,11 +51,8 @@ OLD_PROCESS = """
         job.status, job.finished_at = "succeeded", timezone.now()
         job.save()
 
-    folder = pathlib.Path(sys.argv[2])
     start("before")
-    (folder / "started").touch()
-    while not (folder / "migrated").exists():
-        time.sleep(0.05)
+    wait_for_migration()
     advance_and_end("before")
     start("after")
     advance_and_end("after")
@@ -64,6 +73,71 @@ RESULTS = """
 """
 
 
+# Deletes as `prune_jobs`, the API and the admin do: rows by a filter, and an object.
+OLD_DELETION = """
+    Document = old.get_model("ingestion_pipeline", "Document")
+    wait_for_migration()
+    Job.objects.filter(pk="pruned").delete()
+    Job.objects.get(pk="deleted").delete()
+    Document.objects.get(pk="deleted").delete()
+"""
+NEW_ROWS = """
+    import json
+    from django.utils import timezone
+    from ingestion_progress.pipeline.models import Document, Edition
+    from ingestion_progress.testing import synchronous_tracking
+    from ingestion_progress.tracker import track
+
+    options = {"stages": ["one"], "workers": 2, "restart": True}
+    for job_id in ("pruned", "deleted", "kept"):
+        for attempt in (1, 2):
+            with synchronous_tracking(), track("a", job_id=job_id, **options) as job:
+                with job.stage("one", total=2) as stage:
+                    stage.advance(1, key=attempt)
+                    stage.record_error("torn", item="2")
+        document = Document.objects.create(id=job_id, name=job_id, size_bytes=1)
+        Edition.objects.create(document=document, epoch=job.epoch, job_id=job_id)
+    print(json.dumps(None))
+"""
+LEFT = """
+    import json
+    from django.apps import apps
+    from ingestion_progress.models import Job
+    from ingestion_progress.pipeline.models import Document
+    children = [
+        (relation.related_model, relation.field.attname)
+        for model in (Job, Document) for relation in model._meta.related_objects
+    ]
+    print(json.dumps({
+        model._meta.model_name: sorted(set(model.objects.values_list(name, flat=True)))
+        for model, name in [(Job, "id"), (Document, "id"), *children]
+    }))
+"""
+
+
+def in_old_process(folder: Path, vendor: str, source: str, new: str, *versions: str) -> LiveProject:
+    """Runs `source` in a process of an older version. While it waits for the migration, the
+    database is migrated and `new` runs in a process of this version.
+    """
+    is_sqlite = vendor == "sqlite"
+    url = f"sqlite:///{folder / 'a.sqlite3'}" if is_sqlite else postgresql().create_database()
+    project = LiveProject(folder=folder, env=environment_of(folder, url))
+    for app, version in zip(("ingestion_progress", "ingestion_pipeline"), versions, strict=False):
+        project.manage("migrate", app, version, "--verbosity", "0")
+    process = project.python(dedent(OLD_MODELS) + dedent(source), str(folder), *versions)
+    deadline = time.monotonic() + 60
+    while not (folder / "started").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, project.log.read_text()
+        time.sleep(0.05)
+    project.manage("migrate", "--verbosity", "0")
+    if new:
+        project.output_of(new)
+    (folder / "migrated").touch()
+    assert process.wait(60) == 0, project.log.read_text()
+    return project
+
+
 @pytest.mark.once
 @pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
@@ -72,21 +146,34 @@ RESULTS = """
 def test_an_old_process_creates_advances_and_ends_jobs_after_a_migration(
     tmp_path: Path, vendor: str, version: str
 ):
-    is_sqlite = vendor == "sqlite"
-    url = f"sqlite:///{tmp_path / 'a.sqlite3'}" if is_sqlite else postgresql().create_database()
-    project = LiveProject(folder=tmp_path, env=environment_of(tmp_path, url))
-    project.manage("migrate", "ingestion_progress", version, "--verbosity", "0")
-    process = project.python(OLD_PROCESS, version, str(tmp_path))
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "started").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, project.log.read_text()
-        time.sleep(0.05)
-    project.manage("migrate", "--verbosity", "0")
-    (tmp_path / "migrated").touch()
-    assert process.wait(60) == 0, project.log.read_text()
+    project = in_old_process(tmp_path, vendor, OLD_PROCESS, "", version)
     ended = ["succeeded", "", 5]
     assert project.output_of(RESULTS) == {"before": ended, "after": ended}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
+@pytest.mark.parametrize(
+    "versions",
+    [
+        pytest.param(
+            ("0004_permission_to_start_and_cancel", "0003_a_document_keeps_what_may_come_back"),
+            id="without attempts and editions",
+        ),
+        pytest.param(
+            ("0010_owners_and_metadata", "0006_defaults_in_the_database"), id="without samples"
+        ),
+    ],
+)
+def test_an_old_process_deletes_what_a_new_one_has_written(
+    tmp_path: Path, vendor: str, versions: tuple[str, str]
+):
+    project = in_old_process(tmp_path, vendor, OLD_DELETION, NEW_ROWS, *versions)
+    left = project.output_of(LEFT)
+    of_documents = {"entity": [], "relation": [], "document": ["kept", "pruned"]}
+    of_documents["edition"] = of_documents["document"]
+    assert left == {name: of_documents.get(name, ["kept"]) for name in left}
+    assert {"checkpoint", "jobattempt", "joberror", "jobsamples", "edition"} <= set(left)
 
 
 def added_fields(migration: Migration) -> list[AddField]:
@@ -116,3 +203,76 @@ def test_an_added_column_has_a_default_in_the_database_or_may_be_null():
                 refused.append(f"{model._meta.db_table}.{column}")
     assert checked > 10
     assert refused == []
+
+
+def on_delete(model: type[Model], column: str) -> list[str]:
+    """What the database does with the rows if the row is deleted to which they refer."""
+    table = model._meta.db_table
+    if connection.vendor == "sqlite":
+        query = 'SELECT on_delete FROM pragma_foreign_key_list(%s) WHERE "from" = %s'
+    else:
+        query = """
+            SELECT CASE confdeltype WHEN 'c' THEN 'CASCADE' ELSE confdeltype::text END
+            FROM pg_constraint
+            JOIN pg_attribute ON attrelid = conrelid AND attnum = ANY (conkey)
+            WHERE contype = 'f' AND conrelid = %s::regclass AND attname = %s
+        """
+    with connection.cursor() as cursor:
+        cursor.execute(query, [table, column])
+        return [str(action) for (action,) in cursor.fetchall()]
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+@pytest.mark.parametrize("label", ["ingestion_progress", "ingestion_pipeline"])
+def test_the_database_deletes_rows_of_tables_that_older_versions_do_not_know(label: str):
+    loader = MigrationLoader(None)
+    (first,) = loader.graph.root_nodes(label)
+    oldest = loader.project_state(first).models
+    found = {
+        f"{model.__name__}.{field.name}": on_delete(model, field.column)
+        for model in apps.get_app_config(label).get_models()
+        for field in model._meta.get_fields()
+        if isinstance(field, ForeignKey)
+        and field.related_model._meta.app_label == label
+        and (label, model._meta.model_name) not in oldest
+    }
+    assert found
+    assert found == {name: ["CASCADE"] for name in found}
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+@pytest.mark.parametrize("is_one_object", [True, False])
+def test_this_version_deletes_a_job_and_leaves_no_row_of_it(is_one_object: bool):
+    job = Job.objects.create()
+    JobAttempt.objects.create(
+        job=job, number=1, epoch=job.epoch, status="lost", finished_at=job.created_at
+    )
+    if is_one_object:
+        job.delete()
+    else:
+        Job.objects.all().delete()
+    connection.check_constraints()
+    assert not JobAttempt.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_row_without_its_job_is_refused():
+    with pytest.raises(IntegrityError), transaction.atomic():
+        JobSamples.objects.create(job_id="missing", attempt=1)
+        connection.check_constraints()
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
+def test_migrations_go_back_to_constraints_that_refuse(tmp_path: Path, vendor: str):
+    is_sqlite = vendor == "sqlite"
+    url = f"sqlite:///{tmp_path / 'a.sqlite3'}" if is_sqlite else postgresql().create_database()
+    project = LiveProject(folder=tmp_path, env=environment_of(tmp_path, url))
+    project.manage("migrate", "--verbosity", "0")
+    for app, version in (("ingestion_progress", "0016"), ("ingestion_pipeline", "0007")):
+        project.manage("migrate", app, version, "--verbosity", "0")
+    project.manage("migrate", "--verbosity", "0")
+    project.output_of(NEW_ROWS)
