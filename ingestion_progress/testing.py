@@ -67,5 +67,5 @@ class InlineWriter:
     async def acall(self, write: Callable[[], Result]) -> Result:
         return self.call(write)
 
-    def postpone(self, write: Callable[[], object]) -> None:
+    def postpone(self, job_id: str, write: Callable[[], object]) -> None:
         self.call(write)

@@ -44,8 +44,8 @@ class Writer(Protocol):
     async def acall(self, write: Callable[[], Result]) -> Result:
         """`call` for async code, without blocking the loop."""
 
-    def postpone(self, write: Callable[[], object]) -> None:
-        """Writes as soon as the database permits it. Does not wait."""
+    def postpone(self, job_id: str, write: Callable[[], object]) -> None:
+        """Writes the job's end as soon as the database permits it. Does not wait."""
 
 
 class Buffer:

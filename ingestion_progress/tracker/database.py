@@ -157,6 +157,8 @@ class Call(Generic[Result]):
     write: Callable[[], Result]
     deadline: float
     """Clock time."""
+    job_id: str = ""
+    """Whose end it writes; empty if somebody waits for it."""
     future: Future[Result] = field(default_factory=Future)
 
     def perform(self, clock: Callable[[], float]) -> None:

@@ -238,7 +238,7 @@ def _sooner_or_later(job: JobTracker, ending: Ending) -> Iterator[Callable[[], N
     except ProgressUnavailable:
         if not job.has_ended:
             job.has_ended = True
-            job.buffer.writer.postpone(partial(_write_late_end, job, write))
+            job.buffer.writer.postpone(job.job_id, partial(_write_late_end, job, write))
         raise
 
 

@@ -125,8 +125,8 @@ class BackgroundWriter(ProcessThread):
         async with asyncio.timeout(conf.write_timeout_seconds + 1):
             return await asyncio.wrap_future(self._submit(write))
 
-    def postpone(self, write: Callable[[], object]) -> None:
-        self._postponed.append(Call(write=write, deadline=math.inf))
+    def postpone(self, job_id: str, write: Callable[[], object]) -> None:
+        self._postponed.append(Call(write=write, deadline=math.inf, job_id=job_id))
         self._put(None)
 
     def _submit(self, write: Callable[[], Result]) -> Future[Result]:
@@ -161,8 +161,8 @@ class BackgroundWriter(ProcessThread):
             return True
         if time.monotonic() < self.stopping_since + EXIT_SECONDS:
             return False
-        jobs = [buffer.attempt.job_id for buffer in self._dirty.all()]
-        lost = {"job_ids": jobs, "ends": len(self._postponed)}
+        jobs = sorted(buffer.attempt.job_id for buffer in self._dirty.all())
+        lost = {"job_ids": jobs, "unrecorded_ends": [call.job_id for call in self._postponed]}
         logger.error("tracker_changes_lost_at_exit", extra=lost)
         return True
 
