@@ -1,5 +1,8 @@
 """Runs the suite on each supported database and Python, then prints one result per run.
 
+Tests of real processes may fail on a busy machine. What failed therefore runs once more, alone and
+in order. If it passes then, the run passes, and its result names these unstable tests.
+
 Usage: python scripts/test_everything.py [OTHER_PYTHON]
 """
 
@@ -9,39 +12,73 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 
+import pytest
+
 MIN_COVERAGE_PERCENT = 95
+MAX_UNSTABLE = 10  # more failures than these are no accident
+FAILED_LINE = re.compile(r"(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?")
 CLOSING_LINE = re.compile(r"=* ?(no tests ran|\d+ \w+).* in [\d.]+s.*")
 
 
 @dataclass
 class Run:
-    """One call of pytest; `closing_line` is the last line of its output."""
+    """Calls of pytest: `options` for all tests, `coverage` where it is measured, and once more for
+    those that failed. `closing_line` is the last line of the first output.
+    """
 
     title: str
-    args: list[str]
+    options: list[str]
     python: str = sys.executable
     env: dict[str, str] = field(default_factory=dict)
+    coverage: list[str] = field(default_factory=list)
     closing_line: str = ""
     exit_code: int = 0
+    unstable: list[str] = field(default_factory=list)
 
     def start(self) -> None:
-        print(f"\n── {self.title}", flush=True)
-        process = subprocess.Popen(
-            [self.python, "-m", "pytest", *self.args],
+        with tempfile.TemporaryDirectory() as cache:
+            remembered = ["-o", f"cache_dir={cache}"]
+            self.exit_code, lines = self._pytest(
+                f"\n── {self.title}", [*self.options, *self.coverage, *remembered]
+            )
+            closing = [line for line in lines if CLOSING_LINE.fullmatch(line)]
+            self.closing_line = closing[-1] if closing else ""
+            failed = [found[1] for line in lines if (found := FAILED_LINE.fullmatch(line))]
+            if self.exit_code != pytest.ExitCode.TESTS_FAILED or len(failed) > MAX_UNSTABLE:
+                return
+            again = ["-q", "--last-failed", "--last-failed-no-failures=none", *remembered]
+            if self.coverage:
+                again += [*self.coverage, "--cov-append"]
+            self.exit_code, _ = self._pytest("\n── once more, alone, what failed", again)
+            if not self.exit_code:
+                self.unstable = failed
+
+    def result(self) -> str:
+        """What the run ended with, and the tests that passed in their second run only."""
+        unstable = [f"\n  unstable, passed alone: {test}" for test in self.unstable]
+        ending = self.closing_line or f"ended with exit code {self.exit_code}"
+        return f"{self.title}:\n{ending}{''.join(unstable)}"
+
+    def _pytest(self, title: str, args: list[str]) -> tuple[int, list[str]]:
+        """The exit code and the lines of its output, which is printed as it comes."""
+        print(title, flush=True)
+        lines = []
+        with subprocess.Popen(
+            [self.python, "-m", "pytest", *args],
             env=os.environ | self.env,
             stdout=subprocess.PIPE,
             text=True,
             errors="replace",
-        )
-        assert process.stdout
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if CLOSING_LINE.fullmatch(line.strip()):
-                self.closing_line = line.strip()
-        self.exit_code = process.wait()
+        ) as process:
+            assert process.stdout
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                lines.append(line.strip())
+        return process.returncode, lines
 
 
 def runs(other_python: str | None) -> list[Run]:
@@ -52,9 +89,13 @@ def runs(other_python: str | None) -> list[Run]:
     parallel = ["-q", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
     main = Run(
         "everything, on SQLite, with coverage",
-        [*parallel, "--cov", "--cov-report=term:skip-covered",
-         f"--cov-fail-under={MIN_COVERAGE_PERCENT}"],
-    )  # fmt: skip
+        parallel,
+        coverage=[
+            "--cov",
+            "--cov-report=term:skip-covered",
+            f"--cov-fail-under={MIN_COVERAGE_PERCENT}",
+        ],
+    )
     postgresql = Run(
         "what depends on the database, on PostgreSQL",
         [*parallel, "-m", "database"],
@@ -82,7 +123,7 @@ def main() -> int:
     print(f"\n── {time.monotonic() - started:.0f} s in all")
     # A failure comes last, then the run that covers most.
     for run in sorted(planned, key=lambda run: run.exit_code != 0):
-        print(f"{run.title}:\n{run.closing_line or f'ended with exit code {run.exit_code}'}")
+        print(run.result())
     return int(any(run.exit_code for run in planned))
 
 

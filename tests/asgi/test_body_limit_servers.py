@@ -30,10 +30,10 @@ pytestmark = [
 def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Iterator[LiveServer]:
     env = {"PUBLIC": "false", "MAX_UPLOAD_BYTES": str(UPLOAD_LIMIT), "LOG_FORMAT": "json"}
     live = sqlite_project.serve(request.param, **env)
-    httpx.get(live.url + JOBS, timeout=10)
+    httpx.get(live.url + JOBS, timeout=60)
     yield live
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +128,7 @@ def test_uploads_of_the_project_may_be_larger_than_those_of_the_pipeline(name, s
     taken = httpx.post(live.url + "/count", content=b"x" * 4 * MEBIBYTE, timeout=30)
     refused = httpx.post(live.url + "/count", content=b"x" * 9 * MEBIBYTE, timeout=30)
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
     assert (taken.status_code, taken.text) == (200, str(4 * MEBIBYTE))
     assert refused.status_code == 413

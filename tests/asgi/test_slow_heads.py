@@ -51,7 +51,7 @@ def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Itera
     live.wait_until_ready()
     yield live
     process.terminate()
-    process.wait(10)
+    process.wait(60)
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ class Waiting(ProcessThread):
 
     def _run(self) -> None:
         self.runs += 1
-        assert self.woken.wait(10)
+        assert self.woken.wait(60)
         self.woken.clear()
 
     def _wake(self) -> None:

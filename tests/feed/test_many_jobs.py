@@ -62,7 +62,7 @@ def watch_named(feed: Feed, *names: str, **fields: Any) -> Subscription:
 
 
 async def ready(subscriber: Subscription) -> Subscription:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await subscriber.ready
     if not subscriber.is_ending:
         subscriber.phase = Phase.STREAMING
@@ -72,7 +72,7 @@ async def ready(subscriber: Subscription) -> Subscription:
 async def following(subscriber: Subscription) -> list[tuple[str, str, dict]]:
     """The events of the next bytes that are no comment: name, id, data."""
     while True:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             body = await anext(subscriber)
         if body != KEEPALIVE:
             return events_of(body)
@@ -459,7 +459,7 @@ class TestUntilIdle:
         again = watch_named(feed, "nobody", "named", is_until_idle=True, last_event_id=idle_id)
         assert is_current(await ready(again))
         await write("named", status=JobStatus.RUNNING, finished_at=None, epoch="again")
-        async with asyncio.timeout(10):  # until a tick has read it
+        async with asyncio.timeout(60):  # until a tick has read it
             while is_current(await ready(again)):
                 await asyncio.sleep(0.01)
                 again = watch_named(

@@ -151,7 +151,7 @@ class TestWelcome:
         subscriber.put("job", frame(100, is_final=True))
 
         assert not is_current(subscriber)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             assert [body async for body in subscriber] == [frame(100, is_final=True).body]
 
 

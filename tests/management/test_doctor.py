@@ -123,7 +123,7 @@ def server(sqlite_project: LiveProject) -> Iterator[LiveServer]:
     live = sqlite_project.serve("daphne", **QUICK)
     yield live
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
 
 @pytest.fixture(scope="module")

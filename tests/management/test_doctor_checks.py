@@ -154,7 +154,7 @@ def test_reader_of_a_silent_response_can_be_stopped(version):
                 eventually(lambda: response.chunks)
                 assert reader._thread.is_alive()
                 reader.__exit__()
-                reader._thread.join(5)
+                reader._thread.join(30)
                 assert not reader._thread.is_alive()
     assert response.body == b"first"
     assert response.is_open  # we closed it

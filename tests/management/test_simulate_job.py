@@ -131,7 +131,7 @@ def test_interrupted_in_the_foreground_it_cancels_its_job(sqlite_project: LivePr
             if state["overall_progress_percent"] > 0:
                 break
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors == f"CommandError: Job {job_id} was cancelled.\n"
 

@@ -78,7 +78,7 @@ STATE = """
     from ingestion_progress.models.clock import database_now
     from ingestion_progress.wire.snapshots import load_snapshot
     from tests.support.rescuing import rescue_now
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (snapshot := load_snapshot(sys.argv[1])) is None or (
         snapshot.stages[0].processed < int(sys.argv[2])
     ):
@@ -105,7 +105,7 @@ def test_a_writer_on_a_host_with_a_wrong_clock_is_neither_lost_nor_alive_after_i
         writer = project.python(WRONG_CLOCK + WRITER, "job", WRONG_BY_HOURS=str(hours))
         alive = project.ask(STATE, "job", "10", "alive")
         os.kill(writer.pid, signal.SIGKILL)
-        writer.wait(10)
+        writer.wait(60)
         dead = project.ask(STATE, "job", "10", "dead")
     assert alive["liveness"] == "working"
     assert alive["lost"] == 0

@@ -73,8 +73,8 @@ def ingestion(
 
         own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
         expect(element).to_have_attribute("data-status", "succeeded", timeout=100_000)
-        assert curl.wait(10) == 0
-        assert follow.wait(10) == 0
+        assert curl.wait(60) == 0
+        assert follow.wait(60) == 0
         return Ingestion(
             recorded=page.evaluate("recorded"),
             streamed=list(events(event_stream(streamed.read_bytes()))),

@@ -53,6 +53,7 @@ class Hosts:
     project: LiveProject
     webs: list[LiveServer]
     workers: list[psutil.Popen]
+    clients: list[Client] = field(default_factory=list)
 
     def statuses(self) -> dict[str, Any]:
         return dict(self.project.ask(STATUSES))
@@ -77,7 +78,13 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
             folders = (tmp_path_factory.mktemp("host") for _ in itertools.count())
             webs = [project.serve("uvicorn", VAR_DIR=str(next(folders))) for _ in range(2)]
             workers = [started_worker(project, next(folders)) for _ in range(2)]
-            yield Hosts(project, webs, workers)
+            hosts = Hosts(project, webs, workers)
+            yield hosts
+            for client in hosts.clients:
+                client.is_stopped = True
+        for client in hosts.clients:
+            client.thread.join(60)
+            assert client.is_over
 
 
 def started_worker(project: LiveProject, folder: Path) -> psutil.Popen:
@@ -92,25 +99,37 @@ class Client:
     urls: list[str]
     seen: list[Event] = field(default_factory=list)
     connections: int = 0
-    is_over: bool = False
+    is_stopped: bool = False
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
 
     def run(self) -> None:
         cursor: dict[str, str] = {}
         for url in itertools.cycle(self.urls):
-            if self.is_over:
+            if self.is_stopped:
                 return
             try:
                 with open_stream(url, **cursor) as response:
                     response.raise_for_status()
-                    self.is_over = response.status_code == 204
                     self.connections += 1
-                    for event in events(response) if response.status_code == 200 else ():
+                    if response.status_code == 204:
+                        return
+                    for event in events(response):
                         self.seen.append(event)
                         cursor = {"Last-Event-ID": event.cursor} if event.cursor else cursor
                         if event.name == "complete" and "job_id" not in event.data:
-                            self.is_over = True
-            except httpx.TransportError:
+                            return
+                        if self.is_stopped:
+                            return
+            except (httpx.TransportError, httpx.HTTPStatusError):
                 time.sleep(0.05)
+
+    @property
+    def is_over(self) -> bool:
+        return not self.thread.is_alive()
 
     def ends(self) -> Counter[str]:
         return Counter(
@@ -138,7 +157,7 @@ def uploaded(hosts: Hosts, number: int) -> str:
 def watching(hosts: Hosts, job_id: str, number: int) -> Client:
     urls = [progress_url(web.url, job_id) if job_id else web.url + ALL for web in hosts.webs]
     client = Client(urls if number % 2 == 0 else urls[::-1])
-    threading.Thread(target=client.run, daemon=True).start()
+    hosts.clients.append(client)
     return client
 
 

@@ -143,7 +143,7 @@ def test_job_of_a_killed_worker_continues_with_another_worker(project):
     worker = started_worker(project)
     before = waited_for(project, job_id, is_parsing)
     worker.kill()
-    worker.wait(10)
+    worker.wait(60)
     started_worker(project)
     queued = waited_for(project, job_id, lambda state: state["attempt"] == 2)
     assert queued["parsed"] >= before["parsed"]

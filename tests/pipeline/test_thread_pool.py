@@ -38,7 +38,7 @@ def test_threads_are_numbered_and_end_with_the_block():
     barrier = threading.Barrier(3)
 
     def work(number, items):
-        barrier.wait(5)
+        barrier.wait(30)
         numbers.add(number)
 
     with ThreadPool(work, name="numbered", size=3, check=fine) as pool:
@@ -53,7 +53,7 @@ def test_queue_is_bounded_and_its_depth_is_reported():
     gate = threading.Event()
 
     def work(number, items):
-        gate.wait(5)
+        gate.wait(30)
 
     with ThreadPool(work, name="t", capacity=2, check=fine, on_depth=depths.append) as pool:
         for item in range(3):
@@ -63,7 +63,7 @@ def test_queue_is_bounded_and_its_depth_is_reported():
         late.join(0.05)
         assert late.is_alive()
         gate.set()
-        late.join(5)
+        late.join(30)
         assert not late.is_alive()
     assert max(depths) == 2
     assert depths[-1] == 0
@@ -74,7 +74,7 @@ def test_waiting_items_are_processed_as_a_batch():
     gate = threading.Event()
 
     def work(number, items):
-        gate.wait(5)
+        gate.wait(30)
         sizes.append(len(items))
 
     with ThreadPool(work, name="t", capacity=10, batch_size=4, check=fine) as pool:
@@ -105,17 +105,17 @@ def test_other_threads_stop_after_their_current_item():
     def work(number, items):
         (item,) = items
         if item < 2:
-            are_busy.wait(5)
+            are_busy.wait(30)
         if item == 0:
             raise ValueError("zero")
-        assert has_failed.wait(5)
+        assert has_failed.wait(30)
         done.append(item)
 
     def running() -> list[threading.Thread]:
         return [t for t in threading.enumerate() if t.name.startswith("pair")]
 
     def wait_for(count: int) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while len(running()) > count and time.monotonic() < deadline:
             time.sleep(0.005)
         assert len(running()) == count
@@ -124,7 +124,7 @@ def test_other_threads_stop_after_their_current_item():
     with pytest.raises(ValueError, match="zero"), pool:
         for item in range(8):
             pool.put(item)
-        are_busy.wait(5)
+        are_busy.wait(30)
         wait_for(1)
         has_failed.set()
         wait_for(0)
@@ -179,19 +179,19 @@ def test_pools_that_share_a_stop_end_together_and_raise_the_same_failure():
         raise ValueError("first")
 
     def work(number, items):
-        has_failed.wait(5)
+        has_failed.wait(30)
         time.sleep(0.02)
         done.extend(items)
 
     stop = Stop()
-    outer = ThreadPool(fail, name="shared-outer", check=fine, stop=stop)
-    inner = ThreadPool(work, name="shared-inner", capacity=50, check=fine, stop=stop)
+    outer = ThreadPool(fail, name="outer-pool", check=fine, stop=stop)
+    inner = ThreadPool(work, name="inner-pool", capacity=50, check=fine, stop=stop)
     with pytest.raises(ValueError, match="first"), outer, inner:
         for item in range(50):
             inner.put(item)
         outer.put(0)
     assert len(done) < 50
-    eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("shared")])
+    eventually(lambda: not [t for t in threading.enumerate() if "-pool-" in t.name])
 
 
 def test_pools_that_share_a_stop_wait_once_for_threads_that_hang():

@@ -255,7 +255,7 @@ def test_a_vector_store_that_hangs_does_not_hold_up_the_rescue(
     answers.set()
     for thread in threading.enumerate():
         if thread.name in {"recovery", "cleanup"}:
-            thread.join(5)
+            thread.join(30)
 
 
 @pytest.mark.usefixtures("handlers")

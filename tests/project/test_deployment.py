@@ -29,8 +29,8 @@ def test_documented_nginx_hands_on_each_event_at_once(sqlite_project: LiveProjec
     with nginx(tmp_path, live.url) as site:
         with open_stream(f"{progress_url(site, job_id)}?token=s3cret") as response:
             first = next(events(response))  # the job is queued, so the stream goes on
-        assert httpx.get(f"{site}/metrics", timeout=10).status_code == 403
-        assert httpx.get(f"{site}/readyz", timeout=10).status_code == 200
+        assert httpx.get(f"{site}/metrics", timeout=60).status_code == 403
+        assert httpx.get(f"{site}/readyz", timeout=60).status_code == 200
 
     assert first.name == "pipeline_progress"
     access_log = (tmp_path / "access.log").read_text()
@@ -65,11 +65,11 @@ def test_documented_nginx_finds_servers_again_right_after_a_restart(tmp_path):
     servers = "\n".join(documented.replace("8000", str(port)) for port in ports)
     with nginx(tmp_path, "http://127.0.0.1:8000", changes={documented: servers}) as site:
         for _ in ports:
-            assert httpx.get(site, timeout=10).status_code == 502
+            assert httpx.get(site, timeout=60).status_code == 502
         with contextlib.ExitStack() as running:
             for port in ports:
                 running.enter_context(serving(port))
-            statuses = [httpx.get(site, timeout=10).status_code for _ in range(4)]
+            statuses = [httpx.get(site, timeout=60).status_code for _ in range(4)]
 
     assert statuses == [200] * 4
 

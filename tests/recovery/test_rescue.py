@@ -273,13 +273,13 @@ def test_a_row_that_another_connection_holds_does_not_hold_up_the_others():
         with transaction.atomic():
             Job.objects.select_for_update().get(pk="held")
             is_held.set()
-            may_end.wait(10)
+            may_end.wait(60)
         connections.close_all()
 
     thread = threading.Thread(target=hold)
     thread.start()
     try:
-        is_held.wait(10)
+        is_held.wait(60)
         assert rescue_now().lost == 1
     finally:
         may_end.set()

@@ -66,7 +66,7 @@ async def make_job(status: JobStatus = JobStatus.RUNNING) -> None:
 
 
 async def until(condition: Any) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  (the database and Django have no event for it)
             await asyncio.sleep(0.005)
 
@@ -320,7 +320,7 @@ async def test_disconnect_before_the_first_state_is_cleaned_up(feed, monkeypatch
     frozen = threading.Event()
     from ingestion_progress.feed import poller
 
-    monkeypatch.setattr(poller, "read_changes", lambda *args: frozen.wait(5))
+    monkeypatch.setattr(poller, "read_changes", lambda *args: frozen.wait(30))
     exchange = get()
     answering = asyncio.create_task(exchange.through(streams_application()))
     await until(lambda: feed.subscriber_count)
@@ -392,13 +392,13 @@ async def test_cancellation_of_a_complete_stream_raises_no_error(monkeypatch):
 
     def close(response: Any) -> None:
         loop.call_soon_threadsafe(is_closing.set)
-        may_close.wait(5)
+        may_close.wait(30)
 
     monkeypatch.setattr(EventStreamResponse, "close", close)
     await make_job(JobStatus.SUCCEEDED)
     exchange = get()
     answering = asyncio.create_task(exchange.through(streams_application()))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await is_closing.wait()
     answering.cancel()
     loop.call_later(0.05, may_close.set)

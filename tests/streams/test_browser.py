@@ -54,7 +54,7 @@ def server(sqlite_project: LiveProject) -> Iterator[LiveServer]:
     )
     yield live
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_stream_that_is_ended_for_its_age_is_resumed_by_its_retry_without_an_emp
     seen = page.evaluate("events")
     page.evaluate("stream.close()")
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
     assert [name for name, _ in seen] == ["open", "error", "open", "error", "open"]
     waited = [after[1] - before[1] for before, after in zip(seen[1::2], seen[2::2], strict=True)]

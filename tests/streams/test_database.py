@@ -74,7 +74,7 @@ def server(request: pytest.FixtureRequest, project: LiveProject) -> Iterator[Liv
     live = project.serve(request.param, **QUICK)
     yield live
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
 
 def logged(project: LiveProject, event: str) -> int:
@@ -116,7 +116,7 @@ def test_streams_outlive_a_restart_of_the_database(server, project, database, jo
         with database.stopped():
             for _ in range(3):
                 read_until(connection, b": keepalive\n\n")
-            health = httpx.get(f"{server.url}/readyz", timeout=5)
+            health = httpx.get(f"{server.url}/readyz", timeout=30)
         assert_moves_on(connection)
 
     problems = {problem["code"] for problem in health.json()["problems"]}
@@ -155,7 +155,7 @@ def test_streams_outlive_a_full_database(server, project, database, job_id):
         with database.full():
             for _ in range(4):
                 read_until(connection, b": keepalive\n\n")
-            health = httpx.get(f"{server.url}/readyz", timeout=5)
+            health = httpx.get(f"{server.url}/readyz", timeout=30)
         assert_moves_on(connection)
 
     problems = {problem["code"] for problem in health.json()["problems"]}
@@ -171,9 +171,9 @@ def test_streams_outlive_a_database_that_does_not_answer(server, project, databa
         with database.frozen():
             for _ in range(3):
                 read_until(connection, b": keepalive\n\n")
-            health = httpx.get(f"{server.url}/readyz", timeout=5)
+            health = httpx.get(f"{server.url}/readyz", timeout=30)
             started = time.monotonic()
-            assert httpx.get(f"{server.url}/healthz", timeout=5).status_code == 200
+            assert httpx.get(f"{server.url}/healthz", timeout=30).status_code == 200
             answered_in = time.monotonic() - started
             with raw_stream(progress_url(server.url, job_id)) as newcomer:
                 newcomer.settimeout(15)

@@ -112,7 +112,7 @@ async def end_with_viewers(server: LiveServer, job_id: str) -> tuple[list[Viewer
     server.process.terminate()
     await asyncio.to_thread(server.process.wait, 15)
     seconds = time.monotonic() - started
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await reading
     return viewers, seconds
 

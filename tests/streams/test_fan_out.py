@@ -179,7 +179,7 @@ async def test_200_signed_in_viewers_hold_no_connection_and_no_thread(
     finally:
         await viewers.leave()
         live.process.terminate()
-        live.process.wait(5)
+        live.process.wait(30)
 
 
 async def test_queries_per_tick_do_not_depend_on_viewers(postgresql_project, database, job_id):
@@ -203,7 +203,7 @@ async def test_queries_per_tick_do_not_depend_on_viewers(postgresql_project, dat
     finally:
         await viewers.leave()
         live.process.terminate()
-        live.process.wait(5)
+        live.process.wait(30)
 
     # One, give or take what PostgreSQL tells late; with a query per viewer it would be 200.
     assert with_one < 2
@@ -249,7 +249,7 @@ async def test_every_viewer_gets_the_same_states(postgresql_project, job_id):
         await viewers.leave()
         os.killpg(writer.pid, signal.SIGKILL)
         live.process.terminate()
-        live.process.wait(5)
+        live.process.wait(30)
 
     counts = [received.count(b"event: pipeline_progress") for received in viewers.received]
     assert min(counts) >= 3
@@ -276,6 +276,6 @@ def test_killed_writer_is_seen_as_lost_and_then_ends_the_stream(project, job_id)
         project.python("from tests.support.rescuing import rescue_now\nrescue_now()", **quick)
         last = list(stream)[-1]
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
     assert (last.name, last.data["code"]) == ("error", "lost")

@@ -190,7 +190,7 @@ def until_only_the_reader_watches(sieges: list[Siege]) -> None:
 
 
 def until_descriptors_are_back(sieges: list[Siege]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     for siege in sieges:
         siege.descriptors_after = siege.descriptors()
         while siege.descriptors_after > siege.descriptors_before + SPARE_DESCRIPTORS:

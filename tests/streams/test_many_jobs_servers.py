@@ -40,7 +40,7 @@ def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Itera
     live = sqlite_project.serve(request.param, LOG_FORMAT="json")
     yield live
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
 
 def run(live: LiveServer, source: str, *args: str) -> None:
@@ -104,7 +104,7 @@ def test_client_of_a_process_that_stops_misses_no_end_in_another(sqlite_project)
             event = next(seen)
             last[event.name] = event.data["job_id"]
     staying.process.terminate()
-    staying.process.wait(5)
+    staying.process.wait(30)
 
     assert re.search(rb"\n\nretry: \d+\n\Z", body)
     assert last["error"] == ends

@@ -37,7 +37,7 @@ def server(request, sqlite_project):
         live = sqlite_project.serve(request.param, PUBLIC="false", LOG_LEVEL="DEBUG")
     yield live
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
 
 def test_tokens_are_in_no_log_and_on_no_error_page(server, request):

@@ -71,7 +71,7 @@ async def body_of(response) -> bytes:
     """All bytes until the server ends the stream."""
     stream = aiter(response)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return b"".join([part async for part in stream])
     finally:
         await stream.aclose()
@@ -80,7 +80,7 @@ async def body_of(response) -> bytes:
 async def first_of(response) -> bytes:
     stream = aiter(response)
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await anext(stream)
     finally:
         await stream.aclose()
@@ -484,7 +484,7 @@ class TestLogs:
         self, client, feed, monkeypatch
     ):
         frozen = threading.Event()
-        monkeypatch.setattr(poller, "read_changes", lambda *args: frozen.wait(5) and Changes())
+        monkeypatch.setattr(poller, "read_changes", lambda *args: frozen.wait(30) and Changes())
         request = asyncio.create_task(client.get(url_of("job")))
         for _ in range(500):
             await asyncio.sleep(0 if feed.subscriber_count else 0.01)

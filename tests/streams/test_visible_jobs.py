@@ -57,7 +57,7 @@ class Reader:
         self.body = b""
 
     async def until(self, has_come: Callable[[bytes], object]) -> bytes:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not has_come(self.body):
                 self.body += await anext(self._stream)
         return self.body
@@ -209,7 +209,7 @@ async def test_a_tick_costs_the_same_queries_for_any_number_of_viewers(feed, mon
                 patched.setattr("ingestion_progress.feed.poller.read_changes", counted)
                 patched.setattr(VisibilityQuery, "ask", questions.append)
                 counts.clear()
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(60):
                     while len(counts) < 5:  # noqa: ASYNC110  (nothing says so)
                         await asyncio.sleep(0.01)
             assert questions == []

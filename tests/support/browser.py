@@ -34,7 +34,7 @@ def site(sqlite_project: LiveProject) -> Iterator[LiveServer]:
     live = sqlite_project.serve("daphne")
     yield live
     live.process.terminate()
-    live.process.wait(5)
+    live.process.wait(30)
 
 
 @pytest.fixture

@@ -56,4 +56,4 @@ class Console:
         return json.loads(output) if output else None
 
     def close(self) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=60)

@@ -25,14 +25,17 @@ def progress_url(server_url: str, job_id: str) -> str:
 
 @contextlib.contextmanager
 def open_stream(url: str, **headers: str) -> Iterator[httpx.Response]:
-    timeout = httpx.Timeout(20)
+    timeout = httpx.Timeout(60)
     with httpx.Client(timeout=timeout) as client, client.stream("GET", url, headers=headers) as r:
         yield r
 
 
 def events(response: httpx.Response) -> Iterator[Event]:
     """Reads until the server ends the stream."""
-    for event in httpx_sse.EventSource(response).iter_sse():
+    received = httpx_sse.EventSource(response).iter_sse()
+    # Otherwise the response is closed when the reader that a test does not keep is collected.
+    response.extensions["received"] = received
+    for event in received:
         # After the first id, httpx-sse returns an empty event for each comment.
         if event.data:
             yield Event(event.event, event.id, json.loads(event.data))

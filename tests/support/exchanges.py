@@ -53,7 +53,7 @@ class Exchange:
         self.sent.append(message)
 
     async def through(self, application: Any) -> Exchange:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await application(self.scope, self.receive, self.send)
         return self
 

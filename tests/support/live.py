@@ -109,7 +109,7 @@ class LiveProject:
         """
         return str(self.ask(source, job_id or uuid.uuid4().hex, *stages))
 
-    def wait_for_job(self, job_id: str, seconds: float = 30) -> None:
+    def wait_for_job(self, job_id: str, seconds: float = 60) -> None:
         """Waits until the job runs or has ended."""
         source = """
             import json, sys, time
@@ -167,7 +167,7 @@ class LiveProject:
             if process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         for process in self.processes:
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
@@ -185,13 +185,13 @@ class LiveServer:
     process: subprocess.Popen[bytes]
     project: LiveProject
 
-    def wait_until_ready(self, seconds: float = 30) -> None:
+    def wait_until_ready(self, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
             with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/admin/login/", timeout=5)
+                httpx.get(f"{self.url}/admin/login/", timeout=30)
                 return
             time.sleep(0.05)
         raise RuntimeError(f"the server did not start:\n{self.project.log.read_text()}")

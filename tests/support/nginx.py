@@ -88,7 +88,7 @@ def nginx(
         yield f"https://localhost:{port}" if certificate else f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 def _configuration(folder: Path, changes: Mapping[str, str]) -> Path:

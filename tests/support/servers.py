@@ -53,12 +53,14 @@ class PostgreSQL:
         postmaster = psutil.Process(self.server.get_pid())
         processes = [postmaster, *postmaster.children(recursive=True)]
         for process in processes:
-            process.suspend()
+            with contextlib.suppress(psutil.NoSuchProcess):  # its client has just left
+                process.suspend()
         try:
             yield
         finally:
             for process in processes:
-                process.resume()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     @contextmanager
     def full(self) -> Iterator[None]:
@@ -127,7 +129,7 @@ class Redis:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):
                 return

@@ -21,7 +21,7 @@ def quick_writer(settings):
     background_writer.stop()
 
 
-def eventually(claim, seconds=5.0):
+def eventually(claim, seconds=60.0):
     """Waits until another thread makes the condition true."""
     deadline = time.monotonic() + seconds
     while not claim():

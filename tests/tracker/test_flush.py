@@ -162,7 +162,7 @@ def held(job_id: str) -> Iterator[None]:
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert is_locked.wait(10)
+    assert is_locked.wait(60)
     try:
         yield
     finally:
@@ -206,5 +206,5 @@ class TestHeldRow:
                 eventually(lambda: Stage.objects.get(job="free").processed == 1)
                 free.flush()
                 assert ending.is_alive()
-            ending.join(10)
+            ending.join(60)
         assert set(Job.objects.values_list("status", flat=True)) == {JobStatus.SUCCEEDED}

@@ -40,7 +40,7 @@ def read(project: LiveProject, job_id: str) -> dict:
     return project.ask(READ, job_id)
 
 
-def finished(process, seconds: float = 30) -> int:
+def finished(process, seconds: float = 60) -> int:
     return process.wait(seconds)
 
 
@@ -382,7 +382,7 @@ def test_a_sqlite_file_of_its_own_shows_progress_inside_the_callers_transaction(
             str(tmp_path / "go"),
         )
         live.wait_for_job(job_id)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while read(live, job_id)["stages"]["one"] < 4:
             assert time.monotonic() < deadline
         (tmp_path / "go").touch()

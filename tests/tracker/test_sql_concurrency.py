@@ -52,7 +52,7 @@ def committed_before(first: Callable[[], object], second: Callable[[], object]) 
     with transaction.atomic():
         first()
         thread.start()
-        has_begun.wait(5)
+        has_begun.wait(30)
         if connection.vendor == "postgresql":
             eventually(is_someone_waiting_for_a_lock)
     thread.join()

@@ -105,13 +105,13 @@ def test_jobs_beyond_the_limit_make_a_notification_about_all(monkeypatch, count,
 
     def wait() -> None:
         is_sending.set()
-        assert are_published.wait(10)
+        assert are_published.wait(60)
 
     transport = FakeTransport(before_each=wait)
     job_ids = {str(number) for number in range(count)}
     with sending_by(monkeypatch, transport) as sender:
         sender.publish("first", is_end=False)
-        assert is_sending.wait(10)
+        assert is_sending.wait(60)
         for job_id in job_ids:
             sender.publish(job_id, is_end=True)
         are_published.set()
@@ -137,13 +137,13 @@ def test_notification_that_comes_while_an_idle_thread_ends_is_sent_by_another(mo
 
     def wait() -> None:
         is_closing.set()
-        assert may_close.wait(10)
+        assert may_close.wait(60)
 
     idle, fresh = FakeTransport(before_close=wait), FakeTransport()
     monkeypatch.setattr(sender_module, "IDLE_SECONDS", 0.01)
     with sending_by(monkeypatch, idle, fresh) as sender:
         sender.publish("first", is_end=False)
-        assert is_closing.wait(10)
+        assert is_closing.wait(60)
         monkeypatch.setattr(sender_module, "IDLE_SECONDS", 10)
         sender.publish("second", is_end=False)
         may_close.set()
@@ -162,7 +162,7 @@ def test_transport_that_failed_is_closed_and_replaced(monkeypatch, caplog):
     monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.01)
     with sending_by(monkeypatch, broken, fresh) as sender:
         sender.publish("lost", is_end=False)
-        assert has_failed.wait(10)
+        assert has_failed.wait(60)
         sender.publish("sent", is_end=True)
     assert broken.is_closed
     assert [(each.job_ids, each.ended) for each in fresh.sent] == [(("sent",), ("sent",))]
@@ -233,7 +233,7 @@ async def test_listener_delivers_what_others_send_and_replaces_what_failed(monke
     monkeypatch.setattr(wakeups, "new_transport", lambda name: next(given))
     listening = asyncio.create_task(wakeups.listen(deliver, received))
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await listening
     assert delivered == [(("a", "b"), ("b",)), ((), ())]
     assert received == {"fake": 2}

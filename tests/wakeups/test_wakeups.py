@@ -349,7 +349,7 @@ async def heard(monkeypatch, settings):
     task = asyncio.create_task(
         wakeups.listen(lambda *about: delivered.append(tuple(map(tuple, about))), received)
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while FakeTransport.opened < 2:  # noqa: ASYNC110  (nothing says so)
             await asyncio.sleep(0.005)
     yield delivered, received

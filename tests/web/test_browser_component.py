@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -126,7 +127,11 @@ def test_element_creates_the_markup_that_the_server_renders(open_page: OpenPage,
     alone = open_empty(open_page, f"same-{status}")
     expect(alone.locator("pipeline-progress")).to_have_attribute("data-status", status)
     served = open_page(f"/jobs/same-{status}/", java_script_enabled=False)
-    assert alone.evaluate(MARKUP) == served.evaluate(MARKUP)
+    expected = served.evaluate(MARKUP)
+    deadline = time.monotonic() + 30  # the forecast is a later event than the state
+    while (markup := alone.evaluate(MARKUP)) != expected and time.monotonic() < deadline:
+        alone.wait_for_timeout(50)
+    assert markup == expected
 
 
 def test_element_with_a_new_src_shows_the_other_job(open_page: OpenPage):

@@ -114,7 +114,7 @@ def watched(browser: Browser, site: LiveServer, sqlite_project: LiveProject) -> 
 def wait_for_job(site: LiveServer, job_id: str) -> None:
     address = f"{site.url}/api/v1/admin/ingestion/jobs/{job_id}"
     for _ in range(300):
-        if httpx.get(address, timeout=10).status_code == 200:
+        if httpx.get(address, timeout=60).status_code == 200:
             return
     raise AssertionError(f"job {job_id} does not appear")
 
