@@ -113,7 +113,8 @@ def _take(key: str, limit: int, now: float) -> bool:
     below = _counts().filter(pk=key, count__lt=limit)
     if below.update(count=F("count") + 1):
         return True
-    if _counts().filter(pk=key).exists():
+    # Without the limit, another request that has just counted the first one would be refused.
+    if _counts().filter(pk=key, count__gte=limit).exists():
         return False
     _prune()
     expires_at = datetime.fromtimestamp(_window_end(now), UTC)

@@ -138,6 +138,21 @@ class TestCounting:
         quotas.count(request_from(), quotas.UPLOADS)
         assert [row.count for row in QuotaCount.objects.all()] == [1]
 
+    def test_the_first_two_of_an_hour_at_once_are_both_counted(
+        self, request_from, per_address, monkeypatch
+    ):
+        counts, calls = quotas._counts, []
+
+        def counted_by_another_request_before_the_second_query():
+            calls.append(1)
+            if len(calls) == 2:
+                quotas.count(request_from(), quotas.UPLOADS)
+            return counts()
+
+        monkeypatch.setattr(quotas, "_counts", counted_by_another_request_before_the_second_query)
+        quotas.count(request_from(), quotas.UPLOADS)
+        assert set(QuotaCount.objects.values_list("count", flat=True)) == {2}
+
     def test_user_names_are_not_stored(self, request_from):
         quotas.count(request_from(), quotas.FAILED_LOGINS, "a-password")
         assert "a-password" not in str(QuotaCount.objects.values())
