@@ -5,6 +5,7 @@ IngestionProgressError
 ├── InvalidBatch        not a valid id of a batch (also a ValueError)
 ├── InvalidMetadata     metadata that is too large, or not a JSON object (also a ValueError)
 ├── BatchNotFound       no batch has this id (also a LookupError)
+├── BatchRefused        the batch exists, but not for this user
 ├── BatchExists         the id of the batch is taken
 ├── BatchActive         the batch has queued or running jobs
 ├── BatchFull           the job waits, because enough jobs of its batch run
@@ -129,6 +130,15 @@ class BatchNotFound(IngestionProgressError, LookupError):
 
     def __init__(self, batch_id: str) -> None:
         super().__init__(f"Batch not found: {batch_id}")
+
+
+class BatchRefused(IngestionProgressError):
+    """An upload may not join it. The text does not say that it exists."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+    def __init__(self) -> None:
+        super().__init__("batch: this name cannot be used.")
 
 
 class BatchExists(IngestionProgressError):

@@ -41,12 +41,20 @@ def is_whole(request: HttpRequest, batch: Batch, *, by_token: bool = True) -> bo
     return not hidden.exists()
 
 
-def is_hidden(request: HttpRequest, batch_id: str) -> bool:
-    """Is there such a batch, but not for the user who is logged in? `batch_id` must be valid."""
+def may_join(request: HttpRequest, batch_id: str) -> bool:
+    """May the user who is logged in add a job to this batch? `batch_id` must be valid.
+
+    Yes if there is no such batch, or if it exists for the user. Visitors who are not logged in
+    cannot be told apart: they may also join a batch that belongs to nobody, nor do its jobs.
+    """
     if permissions.visible_jobs(request, by_token=False) is None:
-        return False
+        return True
     batch = Batch.find(batch_id)
-    return batch is not None and _is_hidden(request, batch, by_token=False)
+    if batch is None or not _is_hidden(request, batch, by_token=False):
+        return True
+    if permissions.is_logged_in(request) or batch.owner_id is not None:
+        return False
+    return not Job.objects.of_batch(batch.pk).filter(owner__isnull=False).exists()
 
 
 def _is_hidden(request: HttpRequest, batch: Batch, *, by_token: bool) -> bool:

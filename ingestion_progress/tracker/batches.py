@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ingestion_progress.exceptions import BatchExists, BatchNotFound
+from ingestion_progress.exceptions import BatchExists, BatchNotFound, BatchRefused
 from ingestion_progress.models import Batch, Job, clean_batch, new_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
@@ -89,6 +91,27 @@ def ensure_batch(plan: JobPlan) -> None:
             created_at=now,
         )
         rows(Batch).bulk_create([batch], ignore_conflicts=True)
+
+
+def join_batch(batch_id: str, *, name: str, owner: object, may_join: Callable[[str], bool]) -> None:
+    """Creates the record of a batch for its first job, or asks `may_join` if there is one already.
+
+    To be called in the transaction that creates the job: of two first jobs at the same time, the
+    second one waits until the first is committed. Raises BatchRefused.
+    """
+    user = Owner.of(owner)
+    defaults = {
+        "name": clean_text(name, MAX_NAME_LENGTH),
+        "owner_id": user.id,
+        "owner_name": user.name,
+        "created_at": database_now(),
+    }
+    with progress_transaction():
+        if not may_join(batch_id):  # a batch of an older version may have no record
+            raise BatchRefused
+        _, is_new = rows(Batch).get_or_create(pk=batch_id, defaults=defaults)
+        if not is_new and not may_join(batch_id):
+            raise BatchRefused
 
 
 def wait_if_full(job: Job, plan: JobPlan) -> bool:

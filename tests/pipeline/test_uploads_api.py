@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import io
 import tempfile
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from django.core.files import File
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.db import connection
 from django.test import Client
 from pypdf import PdfWriter
 
@@ -26,6 +29,8 @@ from tests.support.api import JOBS, refusal
 from tests.support.documents import pdf, written
 
 TEXT = b"Grace Hopper wrote the first compiler. Ada Lovelace wrote the first program.\n"
+
+OWN_JOBS = "ingestion_progress.auth.visibility.own_jobs"
 
 pytestmark = pytest.mark.django_db
 
@@ -50,6 +55,55 @@ def assert_refused(response, status, code):
     assert not Document.objects.exists()
     assert stored_files() == []
     return error
+
+
+def uploaded_at_once(batch: str, users: list[User]) -> list[int]:
+    """The statuses of first uploads into a batch, after all of them have looked for it."""
+    find, have_looked = Batch.find, threading.Barrier(len(users))
+    first_look, statuses = threading.local(), []
+
+    def find_together(*args, **kwargs):
+        found = find(*args, **kwargs)
+        if not hasattr(first_look, "is_over"):
+            first_look.is_over = True
+            with suppress(threading.BrokenBarrierError):  # SQLite lets one of them look at a time
+                have_looked.wait(timeout=0.5)
+        return found
+
+    def upload(number: int, user: User) -> None:
+        client = Client()
+        client.force_login(user)
+        sent = {"file": document(f"{number}.txt"), "batch": batch}
+        statuses.append(client.post(JOBS, sent).status_code)
+        connection.close()
+
+    threads = [threading.Thread(target=upload, args=each) for each in enumerate(users)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batch, "find", find_together)
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return sorted(statuses)
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+class TestAtOnce:
+    @pytest.fixture(autouse=True)
+    def users(self, settings):
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+        self.anna, self.bert = (User.objects.create_user(name) for name in ("anna", "bert"))
+
+    def test_first_uploads_of_one_user_share_one_batch(self):
+        assert uploaded_at_once("import", [self.anna] * 2) == [201, 201]
+        assert list(Batch.objects.values_list("pk", "owner_name")) == [("import", "anna")]
+        assert Job.objects.of_batch("import").count() == 2
+
+    def test_first_uploads_of_two_users_do_not_share_a_batch(self):
+        assert uploaded_at_once("import", [self.anna, self.bert]) == [201, 422]
+        assert Batch.objects.get().owner_id == Job.objects.get().owner_id
+        assert Document.objects.count() == len(stored_files()) == 1
 
 
 @pytest.mark.database
@@ -88,7 +142,7 @@ class TestAccepted:
         )
 
     def test_batch_that_is_hidden_from_the_user_cannot_be_joined(self, client, settings):
-        settings.INGESTION_PROGRESS_VISIBLE_JOBS = "ingestion_progress.auth.visibility.own_jobs"
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
         anna, bert = (User.objects.create_user(name) for name in ("anna", "bert"))
         create_batch(batch_id="empty", owner=anna)
         queue_job("a.txt", job_id="a", batch="annas", owner=anna)
@@ -103,6 +157,22 @@ class TestAccepted:
             assert client.post(JOBS, sent).status_code == 201
         client.force_login(anna)
         assert client.post(JOBS, {"file": document(), "batch": "annas"}).status_code == 201
+
+    def test_visitors_share_a_batch_that_belongs_to_nobody(self, client, settings):
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+        for _ in range(2):
+            sent = {"file": document(), "batch": "import"}
+            assert client.post(JOBS, sent).status_code == 201
+        anna = User.objects.create_user("anna")
+        create_batch(batch_id="annas", owner=anna)
+        queue_job("a.txt", job_id="a", batch="mixed", owner=anna)
+        Batch.objects.filter(pk="mixed").update(owner=None)
+        for batch in ("annas", "mixed"):
+            sent = {"file": document(), "batch": batch}
+            refusal(client.post(JOBS, sent), 422, "invalid_request")
+        client.force_login(anna)
+        sent = {"file": document(), "batch": "import"}
+        refusal(client.post(JOBS, sent), 422, "invalid_request")
 
     def test_caller_chooses_both_ids(self, client):
         response = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "doc 1"})

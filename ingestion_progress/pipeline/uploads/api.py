@@ -1,7 +1,7 @@
 """The API operation that uploads a document and starts its job."""
 
-import functools
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -22,7 +22,7 @@ from ingestion_progress.api.schemas import (
     describe_created_job,
 )
 from ingestion_progress.auth import permissions, quotas
-from ingestion_progress.auth.batches import is_hidden
+from ingestion_progress.auth.batches import may_join
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -60,7 +60,7 @@ class UploadForm(BaseModel):
 def limit_body(run: View) -> View:
     """Refuses a body by its declared length, for servers without `BodyLimit`."""
 
-    @functools.wraps(run)
+    @wraps(run)
     def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         error = length_error(
             request.META.get("CONTENT_LENGTH") or "",
@@ -105,8 +105,6 @@ def create_job(
     if len(request.FILES.getlist("file")) > 1:
         raise ApiError(ErrorCode.INVALID_REQUEST, "file: send one document per request.")
     quotas.count(request, quotas.UPLOADS)
-    if form.batch and is_hidden(request, form.batch):
-        raise ApiError(ErrorCode.INVALID_REQUEST, "batch: this name cannot be used.")
     try:
         job = receive(
             file,
@@ -117,6 +115,7 @@ def create_job(
             batch_name=form.batch_name,
             priority=form.priority,
             owner=permissions.user_of(request),
+            may_join=partial(may_join, request),
         )
     except UploadTooLarge as refused:  # this response has the limit as a number too
         raise too_large() from refused

@@ -28,6 +28,7 @@ from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.recovery.tasks import queue_task
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
+from ingestion_progress.tracker.batches import join_batch
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
@@ -47,18 +48,19 @@ def receive(
     owner: object = None,
     metadata: Mapping[str, Any] | None = None,
     priority: int = 0,
+    may_join: Callable[[str], bool] | None = None,
     is_enqueued: bool = True,
 ) -> Job:
     """Stores a document and queues its ingestion, which starts once the transaction is committed.
 
     `file`: any object with `read`. `name`: the user's file name; default: the file's own name.
     `document_id`: the document to replace; by default the one of the same name. `batch`: the id
-    of a batch. `batch_name`, `owner`, `metadata`, `priority`: as in `queue_job`.
-    `is_enqueued=False`: the caller runs the job.
+    of a batch. `batch_name`, `owner`, `metadata`, `priority`: as in `queue_job`. `may_join`: says
+    whether it may join a batch that exists. `is_enqueued=False`: the caller runs the job.
 
     Raises UnreadableDocument, DocumentNotStored, JobExists, InvalidJobId, InvalidBatch,
-    InvalidMetadata or TaskNotQueued; then no job is left and a document to be replaced stays as it
-    was. Inside a transaction of the caller, its commit may raise TaskNotQueued.
+    BatchRefused, InvalidMetadata or TaskNotQueued; then no job is left, and a former document
+    remains. Inside a transaction of the caller, its commit may raise TaskNotQueued.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
     key = clean_job_id(document_id) if document_id is not None else stable_id(cleaned)
@@ -75,10 +77,16 @@ def receive(
         metadata=metadata,
         priority=priority,
     )
+
+    def queue_in_batch(*args: Any, **options: Any) -> Job:
+        if batch is not None and may_join is not None:
+            join_batch(batch, name=batch_name, owner=owner, may_join=may_join)
+        return queue(*args, **options)
+
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
         document = Document(id=key, name=cleaned)
         _read(file, document, cast("IO[bytes]", spool))
-        return _store(document, queue, is_enqueued=is_enqueued)
+        return _store(document, queue_in_batch, is_enqueued=is_enqueued)
 
 
 def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
