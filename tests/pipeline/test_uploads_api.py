@@ -174,6 +174,14 @@ class TestAccepted:
         sent = {"file": document(), "batch": "import"}
         refusal(client.post(JOBS, sent), 422, "invalid_request")
 
+    def test_an_id_that_is_taken_does_not_show_the_state_of_a_hidden_job(self, client, settings):
+        queue_job("a.txt", job_id="a", owner=User.objects.create_user("anna"))
+        sent = {"file": document(), "job_id": "a"}
+        assert "queued" in refusal(client.post(JOBS, sent), 409, "job_exists").message
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+        sent = {"file": document(), "job_id": "a"}
+        assert "queued" not in refusal(client.post(JOBS, sent), 409, "job_exists").message
+
     def test_caller_chooses_both_ids(self, client):
         response = client.post(JOBS, {"file": document(), "job_id": "mine", "document_id": "doc 1"})
         assert response.json()["job_id"] == "mine"

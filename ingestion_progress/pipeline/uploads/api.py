@@ -23,7 +23,7 @@ from ingestion_progress.api.schemas import (
 )
 from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.auth.batches import may_join
-from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.exceptions import ErrorCode, JobExists
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
@@ -117,6 +117,11 @@ def create_job(
             owner=permissions.user_of(request),
             may_join=partial(may_join, request),
         )
+    except JobExists:
+        if permissions.is_hidden(request, form.job_id or "", by_token=False):
+            text = "This id of a job is taken. Choose another id, or leave it out to get one."
+            raise ApiError(ErrorCode.JOB_EXISTS, text) from None
+        raise
     except UploadTooLarge as refused:  # this response has the limit as a number too
         raise too_large() from refused
     created = describe_created_job(job)
