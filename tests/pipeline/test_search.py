@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import importlib
 import io
 import re
+from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.ingestion import ingest
@@ -79,6 +83,33 @@ def test_hits_are_limited_to_what_jobs_have_written(monkeypatch, limit):
     Edition.objects.update(job_id="")  # of before there were editions
     assert search("honey", jobs=Job.objects.all()) == []
     assert len(search("honey")) == 2
+
+
+@pytest.mark.database
+def test_documents_of_before_there_were_editions_are_those_of_their_last_job():
+    for name in ("mine.txt", "other.txt"):
+        ingested(b"Bees make honey.", name)
+    for edition in Edition.objects.all():
+        vectors.QdrantStore().adopt(edition.document_id, "", [edition.epoch], lambda chunk: True)
+    Document.objects.update(published_epoch="", writer_epoch="")
+    Edition.objects.all().delete()
+    mine = Job.objects.filter(document_name="mine.txt")
+    assert search("honey", jobs=mine) == []
+    migration = importlib.import_module(
+        "ingestion_progress.pipeline.migrations.0009_editions_of_older_documents"
+    )
+    for _ in range(2):
+        migration.create_editions(apps, SimpleNamespace(connection=connection))
+    assert [hit.document_name for hit in search("honey", jobs=mine)] == ["mine.txt"]
+    new = receive(io.BytesIO(b"Wasps make paper."), name="mine.txt", is_enqueued=False)
+    assert len(search("honey", jobs=mine.exclude(pk=new.pk))) == 1
+    ingest(new.pk)
+    assert search("honey", jobs=mine) == []
+    assert len(search("paper", jobs=mine)) == 1
+    assert set(Edition.objects.values_list("document__name", "epoch")) == {
+        ("other.txt", ""),
+        ("mine.txt", Document.objects.get(name="mine.txt").published_epoch),
+    }
 
 
 @pytest.mark.database
