@@ -34,7 +34,7 @@ class BatchFilter(admin.SimpleListFilter):
         if not batch:
             return queryset
         try:
-            return queryset.filter(batch=clean_batch(batch))
+            return cast("JobQuerySet", queryset).of_batch(clean_batch(batch))
         except InvalidBatch:  # PostgreSQL rejects NUL characters
             return queryset.none()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions
@@ -16,9 +16,10 @@ def batches_for(request: HttpRequest, *, by_token: bool = True) -> QuerySet[Batc
     visible = permissions.visible_jobs(request, by_token=by_token)
     if visible is None:
         return batches
-    has_job = Exists(visible.filter(batch=OuterRef("pk")).exclude(batch=""))
+    # One subquery for all batches. As EXISTS, SQLite would run it for each of them.
+    has_job = Q(pk__in=visible.exclude(batch="").values("batch"))
     owner_id = permissions.chosen_user_id(request, permissions.OWN, by_token=by_token)
-    return batches.filter(has_job if owner_id is None else Q(has_job) | Q(owner_id=owner_id))
+    return batches.filter(has_job if owner_id is None else has_job | Q(owner_id=owner_id))
 
 
 def batch_for(request: HttpRequest, batch_id: str, *, by_token: bool = True) -> Batch:

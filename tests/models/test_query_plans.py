@@ -1,0 +1,180 @@
+"""Lists and filters cost the same however many jobs there are: the number of statements, and which
+part of the table of jobs they read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from ingestion_progress.admin import search
+from ingestion_progress.models import Batch, Job, JobSamples, Stage
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+OWN_JOBS = "ingestion_progress.auth.visibility.own_jobs"
+API = "/api/v1/admin/ingestion"
+ADMIN = "/admin/ingestion_progress/job/"
+FILTERED = [
+    "/?status=running",
+    "/?result=partial",
+    "/?batch=batch-7",
+    "/?owner=me",
+    f"{API}/jobs?status=running",
+    f"{API}/jobs?status=queued&status=running",
+    f"{API}/jobs?result=partial",
+    f"{API}/jobs?batch=batch-7",
+    f"{API}/jobs?batch=batch-7&status=succeeded",
+    f"{API}/jobs?owner=me",
+    f"{API}/jobs?owner=me&status=running",
+    f"{API}/batches?limit=2",
+    f"{API}/batches/batch-7",
+    f"{API}/jobs/job-7",
+    f"{ADMIN}?status__exact=running",
+    f"{ADMIN}?result=partial",
+    f"{ADMIN}?batch=batch-7",
+    f"{ADMIN}?owned_by=me",
+    f"{ADMIN}?q=job-7",
+    f"{ADMIN}?q=eport+7",
+]
+# With VISIBLE_JOBS these, too, read the jobs of one user only.
+UNFILTERED = ["/", f"{API}/jobs", f"{API}/batches", ADMIN]
+TABLE = "ingestion_progress_job"
+
+
+@pytest.fixture(autouse=True)
+def newest_jobs_of_the_admin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are a small part of the jobs here, too."""
+    monkeypatch.setattr(search, "MAX_SEARCHED", 100)
+    monkeypatch.setattr(search, "MAX_COUNTED", 100)
+
+
+@pytest.fixture
+def user(django_user_model: Any) -> Any:
+    user = django_user_model.objects.create(username="ann", is_staff=True)
+    in_apps = Permission.objects.filter(content_type__app_label="ingestion_progress")
+    user.user_permissions.set(in_apps)
+    return user
+
+
+@pytest.fixture
+def viewer(user: Any, client: Client) -> Client:
+    client.force_login(user)
+    return client
+
+
+def store_jobs(count: int, owner: Any, *, owned: int = 100) -> None:
+    """One of `owned` belongs to the owner; batches have five jobs."""
+    now = timezone.now()
+    Batch.objects.bulk_create(Batch(id=f"batch-{n}") for n in range(count // 5))
+    jobs = Job.objects.bulk_create(
+        _job(n, now, owner if n % owned == 0 else None) for n in range(count)
+    )
+    Stage.objects.bulk_create(Stage(job=job, name="one", position=0, weight=1) for job in jobs)
+    JobSamples.objects.bulk_create(JobSamples(job=job, attempt=1) for job in jobs)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def _job(n: int, now: Any, owner: Any) -> Job:
+    at = now - timedelta(minutes=n)
+    is_running = n % 100 == 50
+    return Job(
+        id=f"job-{n}",
+        document_id=f"doc-{n}",
+        document_name=f"Report {n}.pdf",
+        batch=f"batch-{n // 5}",
+        owner=owner,
+        status="running" if is_running else "succeeded",
+        failed_items=n % 100 == 7,
+        created_at=at,
+        started_at=at,
+        updated_at=at,
+        heartbeat_at=now,
+        finished_at=None if is_running else at,
+    )
+
+
+def queries_of(client: Client, url: str) -> list[str]:
+    with CaptureQueriesContext(connection) as queries:
+        assert client.get(url).status_code == 200, url
+    return [query["sql"] for query in queries]
+
+
+def full_scans(statement: str) -> list[str]:
+    """The parts of the plan that read all jobs."""
+    explain = (
+        "EXPLAIN (FORMAT JSON) " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN "
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(explain + statement.replace("%", "%%"))
+        rows = cursor.fetchall()
+    if connection.vendor == "sqlite":
+        return [row[3] for row in rows if re.fullmatch(rf"SCAN ({TABLE}|U0)", row[3])]
+    plan = rows[0][0]
+    nodes = _nodes((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+    return [
+        f"{node['Node Type']} {node.get('Filter', '')}"
+        for node in nodes
+        if node["Node Type"] == "Seq Scan" and node["Relation Name"] == TABLE
+    ]
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from _nodes(child)
+
+
+def scans_of(client: Client, urls: list[str]) -> dict[str, list[str]]:
+    found = {}
+    for url in urls:
+        selects = [sql for sql in queries_of(client, url) if TABLE in sql]
+        assert selects, url
+        if scans := [scan for sql in selects for scan in full_scans(sql)]:
+            found[url] = scans
+    return found
+
+
+def test_no_filter_reads_all_jobs(viewer, user):
+    store_jobs(4000, user)
+    assert scans_of(viewer, FILTERED) == {}
+
+
+@pytest.mark.parametrize("owned", [100, 5000], ids=["one percent", "none"])
+def test_with_visible_jobs_no_page_reads_the_jobs_of_others(
+    viewer, user, django_user_model, settings, owned
+):
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+    others = django_user_model.objects.create(username="ben")
+    store_jobs(4000, user, owned=owned)
+    if owned == 5000:
+        Job.objects.filter(owner=user).update(owner=others)
+    Job.objects.filter(owner=None).update(owner=others)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    of_one_job = [f"{API}/jobs/job-7", f"{API}/batches/batch-7"]  # 404
+    urls = [url for url in FILTERED if url not in of_one_job]
+    assert scans_of(viewer, UNFILTERED + urls) == {}
+
+
+def test_number_of_statements_does_not_depend_on_the_number_of_jobs(viewer, user, settings):
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+    store_jobs(200, user, owned=1)
+    urls = UNFILTERED + FILTERED
+    few = {url: len(queries_of(viewer, url)) for url in urls}
+    Job.objects.all().delete()
+    Batch.objects.all().delete()
+    store_jobs(1000, user, owned=1)
+    assert {url: len(queries_of(viewer, url)) for url in urls} == few
+    assert max(few.values()) <= 12
