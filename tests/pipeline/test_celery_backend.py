@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
+from datetime import datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
-from ingestion_progress.pipeline.celery.backend import CeleryBackend, broker_priority
+from ingestion_progress.pipeline.celery.backend import RUN_TASK, CeleryBackend, broker_priority
 from ingestion_progress.pipeline.checks import check_hosts, check_task_queue
 from ingestion_progress.pipeline.tasks import ingest_document
 from tests.support.live import ROOT
@@ -75,6 +78,70 @@ def test_deploy_checks_connect_to_the_broker_and_hide_its_password(app):
 def test_queue_in_the_database_passes_the_checks():
     assert not list(check_task_queue())
     assert not list(check_hosts())
+
+
+@pytest.fixture
+def backend(app) -> CeleryBackend:
+    """Its messages stay in memory."""
+    app.conf.update(
+        broker_url="memory://",
+        task_default_queue=f"deferred-{uuid.uuid4()}",
+        broker_transport_options={"visibility_timeout": 120},
+    )
+    pytest.importorskip("ingestion_progress.pipeline.celery.tasks")
+    return CeleryBackend("default", {"OPTIONS": {"app": f"{__name__}.app_"}})
+
+
+def sent_by(app):
+    """The next message, and the seconds after which it is delivered."""
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue(app.conf.task_default_queue).get(block=False)
+        message.ack()
+    eta = datetime.fromisoformat(message.headers["eta"])
+    return message, (eta - timezone.now()).total_seconds()
+
+
+def test_a_deferred_task_is_held_for_less_than_the_time_after_which_it_is_delivered_again(
+    app, backend
+):
+    soon, later = (timezone.now() + timedelta(seconds=seconds) for seconds in (20, 3600))
+    backend.enqueue(ingest_document.using(run_after=soon, priority=100), ["job-1"], {})
+    assert 10 < sent_by(app)[1] <= 20
+    backend.enqueue(ingest_document.using(run_after=later, priority=100), ["job-1"], {})
+    message, seconds = sent_by(app)
+    assert 50 < seconds <= 60
+    assert message.payload[0][3] == later.timestamp()
+    app.conf.broker_transport_options = {}
+    backend.enqueue(ingest_document.using(run_after=later), ["job-1"], {})
+    assert 800 < sent_by(app)[1] <= 900
+
+
+def test_a_task_that_is_delivered_before_its_time_is_sent_again_and_does_not_run(
+    app, backend, monkeypatch
+):
+    ran = []
+    monkeypatch.setattr(type(ingest_document), "call", lambda self, *args: ran.append(args))
+    later = timezone.now() + timedelta(hours=1)
+    backend.enqueue(ingest_document.using(run_after=later, priority=100), ["job-1"], {})
+    message, _ = sent_by(app)
+    task = app.tasks[RUN_TASK]
+    info = {"routing_key": app.conf.task_default_queue, "priority": 0}
+    for number in (0, 5, 50):
+        task.push_request(
+            id="a", args=message.payload[0], kwargs={}, delivery_info=info, retries=number,
+            called_directly=False,
+        )  # fmt: skip
+        try:
+            task.run(*message.payload[0])
+        finally:
+            task.pop_request()
+        again, seconds = sent_by(app)
+        assert again.payload[0] == message.payload[0]
+        assert again.properties["priority"] == 0
+        assert 50 < seconds <= 60
+    assert ran == []
+    task.run(*message.payload[0][:3], timezone.now().timestamp())
+    assert ran == [("job-1",)]
 
 
 def test_message_names_the_task_and_has_its_priority(app, settings):

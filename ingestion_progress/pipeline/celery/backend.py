@@ -14,6 +14,7 @@ missing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from importlib.util import find_spec
 from typing import Any
 
@@ -36,6 +37,8 @@ HIGHEST_PRIORITY = 9
 INSTALL_HINT = "Install it: pip install 'django-ingestion-progress[celery]'"
 # An upload waits for an answer of the broker.
 CONNECT_SECONDS = 3.0
+# RabbitMQ waits so long for an acknowledgement; Redis for its `visibility_timeout`.
+HELD_SECONDS = 1800
 RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 
 
@@ -62,10 +65,10 @@ class CeleryBackend(BaseTaskBackend):
         is_default = task.queue_name == DEFAULT_TASK_QUEUE_NAME
         sent = app.send_task(
             RUN_TASK,
-            args=[task.module_path, list(args), dict(kwargs)],
+            args=[task.module_path, list(args), dict(kwargs), *due_at(task.run_after)],
             queue=None if is_default else task.queue_name,
             priority=broker_priority(task.priority, app.conf.broker_url or ""),
-            eta=task.run_after,
+            eta=next_delivery(task.run_after, app),
             retry_policy=RETRY_POLICY,
             ignore_result=True,
         )
@@ -109,6 +112,24 @@ class CeleryBackend(BaseTaskBackend):
             except Exception as error:  # noqa: BLE001  (each transport has errors of its own)
                 return f"The broker {connection.as_uri()} does not answer: {error}"
         return ""
+
+
+def due_at(run_after: datetime | None) -> list[float]:
+    """As the last argument of the Celery task: Unix seconds, if the task is deferred."""
+    return [] if run_after is None else [run_after.timestamp()]
+
+
+def next_delivery(run_after: datetime | None, app: Any) -> datetime | None:
+    """When a worker is to look at a deferred task: at its time, or before that and then again.
+
+    A worker holds a message until its time without acknowledging it. A broker delivers such a
+    message again after a time-out, to several workers in the end.
+    """
+    if run_after is None:
+        return None
+    options = app.conf.broker_transport_options or {}
+    seconds = min(options.get("visibility_timeout", HELD_SECONDS), HELD_SECONDS) / 2
+    return min(run_after, timezone.now() + timedelta(seconds=seconds))
 
 
 def _error(problem: str, hint: str, number: int) -> checks.CheckMessage:

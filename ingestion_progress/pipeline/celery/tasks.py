@@ -2,8 +2,10 @@
 
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
 
@@ -13,7 +15,7 @@ from django.utils.module_loading import import_string
 from django_tasks_db.compat import Task
 
 from ingestion_progress.pipeline.celery import worker  # noqa: F401  (connects its signals)
-from ingestion_progress.pipeline.celery.backend import RUN_TASK
+from ingestion_progress.pipeline.celery.backend import RUN_TASK, next_delivery
 from ingestion_progress.recovery.rescue import queue_due_tasks
 
 STOPPED = "The worker was stopped."
@@ -26,14 +28,25 @@ class TimeLimitExceeded(SoftTimeLimitExceeded):  # type: ignore[misc]
 
 @shared_task(  # type: ignore[untyped-decorator]
     name=RUN_TASK,
+    bind=True,
+    max_retries=None,  # of a deferred task, which is sent again until it is due
     ignore_result=True,
     # The message is acknowledged at the end, and delivered again if the process dies before it.
     acks_late=True,
     reject_on_worker_lost=True,
     Request="ingestion_progress.pipeline.celery.requests:JobRequest",
 )
-def run_task(path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Calls the Django Task at a dotted path. Raises what it raises, or TypeError."""
+def run_task(
+    self: Any, path: str, args: Sequence[Any], kwargs: Mapping[str, Any], due_at: float = 0
+) -> None:
+    """Calls the Django Task at a dotted path. Raises what it raises, or TypeError.
+
+    `due_at`: Unix seconds before which the message is sent again instead.
+    """
+    if due_at > time.time():
+        due = datetime.fromtimestamp(due_at, UTC)
+        self.retry(eta=next_delivery(due, self.app), throw=False)
+        return
     task = import_string(path)
     if not isinstance(task, Task):
         raise TypeError(f"{path} is not a Django Task.")
