@@ -67,7 +67,7 @@ class SharedChunkStream(ChunkStream):
 
     def _look(self) -> None:
         """Learns what is done, and shows how much is stored."""
-        self._extraction.reload_keys()
+        patiently(self._job, self._extraction.reload_keys)
         stored = patiently(self._job, self._components.graph.count)
         self._job.set_metrics(
             entities_total=stored.entities,
@@ -92,6 +92,7 @@ class Batches:
         self._looked_at = 0.0
         self._waiting: list[Sequence[Chunk]] = []
         self._lock = threading.Lock()
+        self._looking = threading.Lock()
 
     def add(self, chunks: Sequence[Chunk]) -> None:
         with self._lock:
@@ -99,16 +100,25 @@ class Batches:
 
     def take(self) -> Sequence[Chunk]:
         """What is to be done of the newest batch; empty if all are done."""
-        with self._lock:
-            if time.monotonic() > self._looked_at + LOOK_SECONDS or len(self._waiting) < 2:
+        self._look_if_due()
+        while chunks := self._pop():
+            if left := [chunk for chunk in chunks if not self._is_done(chunk)]:
+                return left
+        return ()
+
+    def _look_if_due(self) -> None:
+        """One thread looks; while the database does not answer, the others extract."""
+        is_due = time.monotonic() > self._looked_at + LOOK_SECONDS or len(self._waiting) < 2
+        if is_due and self._looking.acquire(blocking=False):
+            try:
                 self._look()
                 self._looked_at = time.monotonic()
-            while self._waiting:
-                chunks = self._waiting.pop()
-                left = [chunk for chunk in chunks if not self._is_done(chunk)]
-                if left:
-                    return left
-        return ()
+            finally:
+                self._looking.release()
+
+    def _pop(self) -> Sequence[Chunk]:
+        with self._lock:
+            return self._waiting.pop() if self._waiting else ()
 
 
 class SharedPool:

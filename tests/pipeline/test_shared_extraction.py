@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.pipeline import shared_extraction
 from ingestion_progress.pipeline.ingestion import ingest
@@ -19,6 +21,7 @@ from ingestion_progress.pipeline.models import Entity, Relation
 from ingestion_progress.pipeline.shared_extraction import Batches, extract_part
 from ingestion_progress.pipeline.stages import Chunk
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
+from ingestion_progress.tracker.stages import StageTracker
 from tests.pipeline.test_ingestion import assert_counts_are_what_is_stored, queued
 from tests.pipeline.test_processes import QUEUE, STATE
 from tests.support.documents import pdf, storage  # noqa: F401
@@ -68,6 +71,45 @@ def test_newest_batch_that_is_not_done_is_taken_first():
     done |= {"c-3", "c-4", "c-1"}
     assert batches.take() == chunks(2)
     assert batches.take() == ()
+
+
+def test_a_thread_that_waits_for_the_database_does_not_keep_others_from_extracting():
+    answers, is_looking = threading.Event(), threading.Event()
+
+    def look() -> None:
+        is_looking.set()
+        assert answers.wait(30)
+
+    batches = Batches(lambda chunk: False, look)
+    for numbers in ((1, 2), (3, 4)):
+        batches.add(chunks(*numbers))
+    taken: list[object] = []
+    threads = [threading.Thread(target=lambda: taken.append(batches.take())) for _ in range(2)]
+    threads[0].start()
+    assert is_looking.wait(30)
+    threads[1].start()
+    threads[1].join(30)
+    assert taken == [chunks(3, 4)]
+    answers.set()
+    threads[0].join(30)
+    assert taken == [chunks(3, 4), chunks(1, 2)]
+
+
+@in_process
+def test_an_outage_of_the_database_during_a_look_is_waited_for(monkeypatch, sent):
+    reload_keys, failures = StageTracker.reload_keys, iter(range(2))
+
+    def fail_twice(stage) -> None:
+        if next(failures, None) is not None:
+            raise ProgressUnavailable("job", "reading")
+        reload_keys(stage)
+
+    monkeypatch.setattr(StageTracker, "reload_keys", fail_twice)
+    job = queued(pdf(PAGES), "a.pdf")
+    ingest(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.attempt) == ("succeeded", 1)
+    assert next(failures, None) is None
 
 
 @in_process
