@@ -144,6 +144,19 @@ def test_a_task_that_is_delivered_before_its_time_is_sent_again_and_does_not_run
     assert ran == [("job-1",)]
 
 
+def test_requests_that_change_meanwhile_are_looked_at_again(app, monkeypatch):
+    worker = pytest.importorskip("ingestion_progress.pipeline.celery.worker")
+
+    def changed_meanwhile():
+        yield "a"
+        raise RuntimeError("Set changed size during iteration")
+
+    monkeypatch.setattr(worker.state, "active_requests", changed_meanwhile())
+    assert worker._active_requests() == ()
+    monkeypatch.setattr(worker.state, "active_requests", {"a"})
+    assert worker._active_requests() == ("a",)
+
+
 def test_message_names_the_task_and_has_its_priority(app, settings):
     app.conf.broker_url = "memory://"
     app.conf.task_default_queue = "documents"

@@ -54,7 +54,15 @@ def _hand_back() -> None:
 
     time.sleep(current_app.conf.get(GRACE_OPTION, GRACE_SECONDS))
     while True:  # until the process ends, which waits for the tasks
-        for request in tuple(state.active_requests):
+        for request in _active_requests():
             if isinstance(request, JobRequest) and request.name == RUN_TASK:
                 request.interrupt()
         time.sleep(0.2)
+
+
+def _active_requests() -> tuple[Any, ...]:
+    """Empty if the main thread has changed them meanwhile: the next look sees them."""
+    try:
+        return tuple(state.active_requests)
+    except RuntimeError:
+        return ()
