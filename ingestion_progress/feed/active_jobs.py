@@ -170,8 +170,8 @@ class ActiveJobs:
                 is_known = since is not None and not missed
                 subscription.end_idle(cursor_at(scan.now), is_known=is_known)
             subscription.set_ready()
-        if not self.joining:  # they may show ends that are no longer read
-            self.by_rule.found(states.keys() | self._sent.keys())
+        # Streams that still join may show ends that are no longer read.
+        self.by_rule.found(states.keys() | self._sent.keys(), are_all=not self.joining)
         for subscription in [*self.subscribers, *self.by_rule.subscribers()]:
             if _is_idle(subscription, states):
                 subscription.end_idle(cursor_at(scan.now), is_known=False)

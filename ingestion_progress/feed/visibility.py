@@ -123,17 +123,18 @@ class Visibility:
             del self._members[answer], self._subscribers[answer]
             if self._answers.get(answer.key) is answer:
                 del self._answers[answer.key]
-            for job_id in answer.ids:
-                self._by_job[job_id].discard(answer)
+            self._forget(answer, answer.ids)
 
-    def found(self, job_ids: Collection[str]) -> None:
-        """All jobs that are active or ended lately: asks about new ones, and forgets others."""
+    def found(self, job_ids: Collection[str], *, are_all: bool = True) -> None:
+        """Jobs that are active or ended lately: asks about new ones and, if these are all that
+        streams may show, forgets others.
+        """
         if not self._answers:
             self._found_at = {}
             return
         now = time.monotonic()
         new = set(job_ids) - self._found_at.keys()
-        gone = self._found_at.keys() - job_ids
+        gone = self._found_at.keys() - job_ids if are_all else set()
         self._found_at.update(dict.fromkeys(new, now))
         for job_id in gone:
             del self._found_at[job_id]
@@ -200,5 +201,10 @@ class Visibility:
 
     def _remove(self, answer: VisibleJobs, job_ids: set[str]) -> None:
         answer.ids -= job_ids
-        for job_id in job_ids:
+        self._forget(answer, job_ids)
+
+    def _forget(self, answer: VisibleJobs, job_ids: set[str]) -> None:
+        for job_id in job_ids & self._by_job.keys():
             self._by_job[job_id].discard(answer)
+            if not self._by_job[job_id]:
+                del self._by_job[job_id]

@@ -15,6 +15,7 @@ from ingestion_progress.feed import Selection, Subscription, poller
 from ingestion_progress.feed.active_jobs import ActiveJobs
 from ingestion_progress.feed.job_state import JobState, NoState, cursor_at
 from ingestion_progress.feed.selection import OVERLAP
+from ingestion_progress.feed.visible_jobs import VisibleJobs
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.wire.frames import missing_frame
@@ -151,6 +152,16 @@ class TestScans:
         active.complete(active.scan(NOW, 0.0), {}, not_before=0.5)
         stream.open()
         return stream
+
+    async def test_streams_that_join_all_the_time_do_not_keep_new_jobs_from_others(self, active):
+        visible = VisibleJobs(jobs=Job.objects.all(), key="", ids=set(), asked_at=0.0)
+        stream = Subscription(Selection.active(), asyncio.get_running_loop())
+        active.by_rule.enter(stream, visible)
+        active.by_rule.start(stream)
+        scan = active.scan(NOW, 0.0)
+        joining(active)
+        active.complete(scan, {"new": ended("new", NOW)}, not_before=0.5)
+        assert active.by_rule.query().job_ids == ["new"]
 
     async def test_scan_asks_for_the_ends_since_the_last_one_and_those_that_clients_missed(
         self, active, watching

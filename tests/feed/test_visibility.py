@@ -99,6 +99,25 @@ async def test_jobs_that_are_gone_are_forgotten(visibility):
     assert list(visibility.showing("a")) == []
 
 
+async def test_jobs_that_no_open_stream_shows_take_no_memory(visibility):
+    first = entered(visibility, answer("a", "b"))
+    second = entered(visibility, answer("b", "c", key="other"))
+    visibility.replace(second, answer("c", key="other"))
+    visibility.leave(first)
+    assert set(visibility._by_job) == {"c"}
+    visibility.leave(second)
+    assert not visibility._by_job
+
+
+async def test_new_jobs_are_asked_about_while_ends_may_be_missing(visibility):
+    stream = entered(visibility, answer("a"))
+    visibility.found({"a"})
+    visibility.learn(visibility.query(), [{"a"}])
+    visibility.found({"b"}, are_all=False)
+    assert visibility.query().job_ids == ["b"]
+    assert list(visibility.showing("a")) == [stream]
+
+
 async def test_an_answer_for_streams_that_have_ended_is_dropped(visibility):
     stream = entered(visibility, answer())
     visibility.found({"a"})
