@@ -88,7 +88,8 @@ def ingest_document(job: JobTracker, document: Document, former: list[str]) -> N
     components = Components(graph=graph)
     if former:
         _adopt(job, document, components, former)
-    content = read_document(job, document, partial(open_stored, document), components.describer)
+    opened = partial(open_stored, document, job.raise_if_cancelled)
+    content = read_document(job, document, opened, components.describer)
     stream = SharedChunkStream if is_shared else ChunkStream
     stream(job, document, components).run(content)
     patiently(job, lambda: publish(job, document))

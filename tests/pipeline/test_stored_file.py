@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage, storages
+from django.db import connection
 
+from ingestion_progress.exceptions import JobCancelled
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.checks import check_uploads
 from ingestion_progress.pipeline.deletion import delete_document
@@ -23,6 +26,7 @@ from ingestion_progress.pipeline.uploads import stored_file
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.stored_file import open_stored
 from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import request_cancellation
 from tests.support.documents import pdf, storage  # noqa: F401
 from tests.support.s3 import BUCKET, S3, s3_server
 
@@ -70,6 +74,38 @@ def test_local_file_is_read_where_it_is():
     with open_stored(document) as file:
         assert file.fileno() > 0
         assert Path(file.file.name) == Path(default_storage.path(document.file.name))
+
+
+def test_cancelling_does_not_wait_for_the_copy(s3, monkeypatch):
+    job = receive(io.BytesIO(b"Bees make honey."), name="a.txt", is_enqueued=False)
+    is_reading, may_return, copies = threading.Event(), threading.Event(), []
+
+    def before_read() -> None:
+        is_reading.set()
+        assert may_return.wait(60)
+
+    s3.before_read = before_read
+    copied = stored_file._copied
+    monkeypatch.setattr(
+        stored_file, "_copied", lambda document: copies.append(copied(document)) or copies[0]
+    )
+
+    def cancel() -> None:
+        assert is_reading.wait(60)
+        request_cancellation(job.pk)
+        connection.close()
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    with pytest.raises(JobCancelled):
+        ingest(job.pk)
+    canceller.join()
+    assert Job.objects.get(pk=job.pk).status == "cancelled"
+    (thread,) = [each for each in threading.enumerate() if each.name == "copy-upload"]
+    assert not may_return.is_set()
+    may_return.set()
+    thread.join(60)
+    assert copies[0].closed
 
 
 def test_copy_is_seekable_and_gone_when_it_is_closed(s3, monkeypatch, tmp_path):

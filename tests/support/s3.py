@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pytest_httpserver import HTTPServer
@@ -17,6 +17,7 @@ class S3:
         self.reads: list[str] = []
         self.url = server.url_for("").rstrip("/")
         self.is_failing = False
+        self.before_read: Callable[[], None] = lambda: None
 
     def answer(self, request: Request) -> Response:
         if self.is_failing:
@@ -32,6 +33,7 @@ class S3:
             return Response("<Error><Code>NoSuchKey</Code></Error>", status=404)
         if request.method == "GET":
             self.reads.append(key)
+            self.before_read()
         headers = {"ETag": '"1"', "Last-Modified": "Fri, 27 Nov 2026 00:00:00 GMT"}
         return Response(self.objects[key], headers=headers)
 

@@ -6,21 +6,26 @@ such as S3, are copied: parsers read back and forth, which would be a request ea
 
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
+from threading import Thread
 from typing import BinaryIO, cast
 
 from django.core.files.storage import Storage
 
 from ingestion_progress.pipeline.exceptions import StorageUnavailable, StoredFileMissing
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
 
-def open_stored(document: Document) -> BinaryIO:
+def open_stored(document: Document, check: Callable[[], None] = lambda: None) -> BinaryIO:
     """A seekable file. A copy is deleted when it is closed, or with its process.
 
+    `check` is called while the file is copied. What it raises is raised at once, and the thread
+    that copies deletes its copy later: a storage may not return before it has the whole file.
     Raises StoredFileMissing, or StorageUnavailable if the storage fails or the copy is incomplete.
     """
     if is_local(document.file.storage):
@@ -28,6 +33,31 @@ def open_stored(document: Document) -> BinaryIO:
             return cast("BinaryIO", document.file.open("rb"))
         except FileNotFoundError as error:
             raise StoredFileMissing(document.name) from error
+    copied: Future[BinaryIO] = Future()
+    thread = Thread(target=_resolve, args=(copied, document), name="copy-upload", daemon=True)
+    thread.start()
+    try:
+        while not wait([copied], timeout=CHECK_SECONDS).done:
+            check()
+    except BaseException:
+        copied.add_done_callback(_close)
+        raise
+    return copied.result()
+
+
+def _resolve(copied: "Future[BinaryIO]", document: Document) -> None:
+    try:
+        copied.set_result(_copied(document))
+    except BaseException as error:  # noqa: BLE001  (raised in the thread that waits)
+        copied.set_exception(error)
+
+
+def _close(copied: "Future[BinaryIO]") -> None:
+    if copied.exception() is None:
+        copied.result().close()
+
+
+def _copied(document: Document) -> BinaryIO:
     with ExitStack() as on_failure:
         copy = on_failure.enter_context(tempfile.TemporaryFile(prefix="ingestion-progress-"))
         with _storage_errors(document), document.file.open("rb") as file:
