@@ -8,6 +8,7 @@ from django.db import transaction
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "settings")
 app = Celery("queues", broker=settings.REDIS_URL, backend=settings.REDIS_URL)
 app.conf.update(worker_prefetch_multiplier=1, imports=["by_celery", "by_celery_chord"])
+app.conf.beat_schedule = {"rescue": {"task": "by_celery.rescue", "schedule": 2.0}}
 
 
 @app.task(acks_late=True, reject_on_worker_lost=True)
@@ -22,6 +23,13 @@ def ingest(job_id):
                     time.sleep(0.05)
     except (JobCancelled, JobExists):
         return  # cancelled by a user, or delivered twice
+
+
+@app.task(ignore_result=True, expires=2)
+def rescue():
+    from ingestion_progress.recovery import rescue_pass
+
+    rescue_pass()
 
 
 def start(name):

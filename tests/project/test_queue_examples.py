@@ -143,14 +143,19 @@ def test_celery_with_a_chord(project: Project):
     assert project.wait_for(job_id, "succeeded")[:4] == ["succeeded", 1, 20, 20]
 
 
-def test_celery_continues_after_its_worker_was_killed(project: Project):
+@pytest.mark.parametrize("rescuer", ["rescue_jobs", "beat"])
+def test_celery_continues_after_its_worker_was_killed(project: Project, rescuer: str):
     worker = celery_worker(project)
     job_id = project.start("by_celery")
     writer = project.wait_for(job_id, "running", processed=1)[4]
     os.killpg(worker.pid, signal.SIGKILL)
     project.python("manage.py", "rescue_jobs", "--died", writer)
     celery_worker(project)
-    project.spawn("manage.py", "rescue_jobs")
+    if rescuer == "beat":
+        schedule = str(project.database.with_name("schedule"))
+        project.spawn("-m", "celery", "--app", "by_celery", "beat", "--schedule", schedule)
+    else:
+        project.spawn("manage.py", "rescue_jobs")
     assert project.wait_for(job_id, "succeeded")[:4] == ["succeeded", 2, 40, 40]
 
 
