@@ -3,6 +3,7 @@
 Parsing and image description run first. Chunking, embedding and extraction then run concurrently.
 """
 
+import logging
 from functools import partial
 
 from ingestion_progress.exceptions import JobNotFound
@@ -50,6 +51,7 @@ def ingest(job_id: str, *, retry_on: tuple[type[BaseException], ...] = PASSING) 
         workers=conf.extraction_workers,
         document_version=version,
         retry_on=(EditionMissing, *retry_on),
+        capture_logs=logging.WARNING,  # what a parser says about the file
     )
     try:
         with tracker:

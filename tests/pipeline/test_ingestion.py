@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL import Image
 from pypdf import PdfWriter
 
 from ingestion_progress.exceptions import JobCancelled, JobExists
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
 from ingestion_progress.pipeline import chunk_stream, ingestion, retries
 from ingestion_progress.pipeline.chunk_stream import Components
@@ -35,6 +36,7 @@ from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
 from ingestion_progress.pipeline.stages.parsers.pdf import PdfPages
+from ingestion_progress.pipeline.stages.parsers.text import TextParser
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from ingestion_progress.pipeline.tasks import ingest_document
@@ -102,6 +104,22 @@ def test_metrics_of_an_example_equal_the_stored_rows(path: Path):
     assert job.relations_total > 10
     assert job.queue_depth == 0
     assert set(job.workers.values_list("status", flat=True)) == {WorkerStatus.IDLE}
+
+
+def test_warnings_of_a_parser_are_in_the_log_of_the_job(monkeypatch: pytest.MonkeyPatch):
+    opened = TextParser.open
+
+    def open_with_warning(self, file, name):
+        logging.getLogger("a_parser").warning("Not quite UTF-8.")
+        logging.getLogger("a_parser").info("Opened.")
+        return opened(self, file, name)
+
+    monkeypatch.setattr(TextParser, "open", open_with_warning)
+    job = ingested(b"Bees make honey.", "a.txt")
+    captured = JobEvent.objects.filter(job=job, message__contains="a_parser")
+    assert list(captured.values_list("level", "message")) == [
+        ("warning", "a_parser: Not quite UTF-8.")
+    ]
 
 
 def test_pages_and_images_are_counted():
