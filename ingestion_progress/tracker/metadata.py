@@ -36,6 +36,21 @@ def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     return copied
 
 
+def metadata_of(text: str) -> dict[str, Any] | None:
+    """Metadata that somebody has typed as JSON; None for no text. Raises InvalidMetadata."""
+    if not text.strip():
+        return None
+    if len(text) > 2 * MAX_METADATA_BYTES:
+        raise InvalidMetadata(f"it has {len(text)} characters; the limit is {MAX_METADATA_BYTES}")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidMetadata("it is not JSON") from None
+    if not isinstance(found, dict):
+        raise InvalidMetadata("it is not an object")
+    return clean_metadata(found)
+
+
 def _is_nested_at_most(value: object, levels: int) -> bool:
     """An object without members has one level."""
     if isinstance(value, Mapping):

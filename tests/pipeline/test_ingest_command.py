@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from django_tasks_db.models import DBTaskResult
@@ -102,6 +103,17 @@ class TestInThisProcess:
         run(folder / "a.md")
         names = sorted(Document.objects.values_list("name", flat=True))
         assert names == ["a.md", "a.md", "c.txt"]
+
+    def test_owner_and_metadata_can_be_given(self, folder: Path):
+        anna = User.objects.create_user("anna")
+        run(folder, "--owner", "anna", "--metadata", '{"team": "legal"}')
+        found = Job.objects.values_list("owner_id", "owner_name", "metadata")
+        assert list(found) == [(anna.pk, "anna", {"team": "legal"})] * 3
+        with pytest.raises(CommandError, match="There is no user bert"):
+            run(folder, "--owner", "bert")
+        with pytest.raises(CommandError, match="it is not an object"):
+            run(folder, "--metadata", "[]")
+        assert Job.objects.count() == 3
 
     def test_job_id_can_be_given_for_one_document(self, folder: Path):
         run(folder / "a.md", "--job-id", "mine")

@@ -18,6 +18,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.db import connection
 from django.test import Client
+from django.urls import reverse
 from pypdf import PdfWriter
 
 from ingestion_progress.models import Batch, Job
@@ -326,6 +327,29 @@ def test_full_disk_is_reported_and_leaves_nothing_behind(client, monkeypatch, pl
 
 
 @pytest.mark.django_db(transaction=True)
+def test_metadata_and_owner_are_stored(client):
+    anna = User.objects.create_user("anna")
+    client.force_login(anna)
+    sent = {"file": document(), "metadata": '{"team": "legal", "pages": [1, 2]}'}
+    assert client.post(JOBS, sent).status_code == 201
+    job = Job.objects.get()
+    assert job.metadata == {"team": "legal", "pages": [1, 2]}
+    assert job.owner_id == anna.pk
+    assert client.post(JOBS, {"file": document(), "metadata": " "}).status_code == 201
+    page = reverse("ingestion_progress:job_list")
+    client.post(page, {"file": document("page.txt"), "metadata": '{"team": "sales"}'})
+    assert Job.objects.get(document_name="page.txt").metadata == {"team": "sales"}
+    html = client.post(page, {"file": document(), "metadata": "{"}, follow=True).content.decode()
+    assert "it is not JSON" in html
+    assert Job.objects.count() == 3
+
+
+@pytest.mark.parametrize("metadata", ["{", "[]", '"a"', "1", "[" * 5000, '{"a": NaN}', "x" * 9000])
+def test_metadata_that_is_not_a_small_object_is_refused(client, metadata):
+    sent = {"file": document(), "metadata": metadata}
+    assert_refused(client.post(JOBS, sent), 422, "invalid_request")
+
+
 def test_priority_is_checked_and_stored(client):
     assert client.post(JOBS, {"file": document(), "priority": "-5"}).status_code == 201
     assert Job.objects.get().priority == -5

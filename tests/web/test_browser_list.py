@@ -141,8 +141,11 @@ def test_each_uploaded_document_has_a_result(open_page: OpenPage, documents: dic
 
 def test_documents_uploaded_together_are_a_batch(open_page: OpenPage, documents: dict[str, Path]):
     page = open_page("/", errors=NETWORK)
+    page.get_by_text("Metadata", exact=True).click()
+    page.get_by_label("A JSON object").fill('{"team": "legal"}')
     upload(page, *documents.values())
     page.get_by_role("link", name="Watch").nth(1).click()
+    expect(page.get_by_text("legal")).to_be_visible()
     page.get_by_role("link", name="Batch").click()
     expect(page.locator(".job-name")).to_have_count(2)
     assert sorted(page.locator(".job-name").all_inner_texts()) == ["one.txt", "two.md"]

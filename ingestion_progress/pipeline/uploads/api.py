@@ -27,6 +27,7 @@ from ingestion_progress.exceptions import ErrorCode, JobExists
 from ingestion_progress.pipeline.exceptions import UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
+from ingestion_progress.tracker.metadata import metadata_of
 
 LOCATION = {"description": "URL of the job.", "schema": {"type": "string"}}
 CURL = f"curl -F file=@report.pdf http://localhost:8000/api/v1{JOBS}"
@@ -54,6 +55,10 @@ class UploadForm(BaseModel):
     )
     batch_name: str = Field(
         default="", max_length=255, description="The name of the batch, with its first upload."
+    )
+    metadata: str = Field(
+        default="",
+        description="The project's own data about the job: a JSON object of at most 4 KB.",
     )
 
 
@@ -100,7 +105,7 @@ def create_job(
     A document is refused if it is empty, has no parser, does not match its extension, or is a Word
     document that cannot be unpacked. Other problems, such as a password or 0 pages in a PDF, appear
     when the document is read: the job fails, and its `error` has the reason. The size limit is the
-    setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`.
+    setting `INGESTION_PROGRESS_MAX_UPLOAD_BYTES`. The job belongs to the user who is logged in.
     """
     if len(request.FILES.getlist("file")) > 1:
         raise ApiError(ErrorCode.INVALID_REQUEST, "file: send one document per request.")
@@ -114,6 +119,7 @@ def create_job(
             batch=form.batch,
             batch_name=form.batch_name,
             priority=form.priority,
+            metadata=metadata_of(form.metadata),
             owner=permissions.user_of(request),
             may_join=partial(may_join, request),
         )

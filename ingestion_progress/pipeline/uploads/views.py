@@ -12,6 +12,7 @@ from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import rules
+from ingestion_progress.tracker.metadata import metadata_of
 from ingestion_progress.web import formatting, views
 
 
@@ -42,7 +43,13 @@ def upload(request: HttpRequest) -> HttpResponse:
     for file in files:
         try:
             quotas.count(request, quotas.UPLOADS)
-            job = receive(file, batch=batch, batch_name=name, owner=permissions.user_of(request))
+            job = receive(
+                file,
+                batch=batch,
+                batch_name=name,
+                owner=permissions.user_of(request),
+                metadata=metadata_of(request.POST.get("metadata", "")),
+            )
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
         else:

@@ -8,10 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 
-from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, IngestionProgressError, JobCancelled
+from ingestion_progress.exceptions import (
+    DATABASE_UNAVAILABLE,
+    IngestionProgressError,
+    InvalidMetadata,
+    JobCancelled,
+)
 from ingestion_progress.feed import Selection
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.following import follow, shown
@@ -26,6 +33,7 @@ from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import reason_of, request_cancellation
+from ingestion_progress.tracker.metadata import metadata_of
 
 # As of `follow`.
 PARTIALLY_SUCCESSFUL = 3
@@ -64,18 +72,29 @@ class Command(TerminalCommand):
             help="-100 to 100: jobs with a higher one are run first (default: 0).",
         )
 
+        parser.add_argument("--owner", metavar="USER", help="The user to whom the jobs belong.")
+        parser.add_argument(
+            "--metadata", metavar="JSON", default="", help="A JSON object that the jobs have."
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         found = [entry for path in options["paths"] for entry in _found(path)]
         if options["job_id"] and len(found) != 1:
             raise CommandError(f"--job-id is for one document, not for {len(found)}.")
         batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
         is_enqueued = options["detach"] or options["wait"]
+        try:
+            metadata = metadata_of(options["metadata"])
+        except InvalidMetadata as invalid:
+            raise CommandError(str(invalid)) from invalid
         self.console = console_for(self.stdout)
         jobs = self._received(
             found,
             job_id=options["job_id"],
             batch=batch,
             priority=options["priority"],
+            owner=_owner(options["owner"]),
+            metadata=metadata,
             is_enqueued=is_enqueued,
         )
         if options["wait"]:
@@ -109,6 +128,16 @@ class Command(TerminalCommand):
             self.console.print(
                 printable(f"{_decodable(path)}: {reason}"), style="red", markup=False
             )
+
+
+def _owner(name: str | None) -> Any:
+    if name is None:
+        return None
+    users: Any = get_user_model()._default_manager
+    try:
+        return users.get_by_natural_key(name)
+    except ObjectDoesNotExist:
+        raise CommandError(f"There is no user {name}.") from None
 
 
 def _found(path: Path) -> list[tuple[Path, str]]:

@@ -17,7 +17,16 @@ const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const input = /** @type {HTMLInputElement} */ (document.getElementById("upload-files"));
 const list = /** @type {HTMLElement} */ (form.querySelector(".upload-list"));
 
-/** @type {{file: File, item: HTMLElement, batch: string, batchName: string}[]} */
+/**
+ * @typedef {object} Upload
+ * @property {File} file
+ * @property {HTMLElement} item
+ * @property {string} batch
+ * @property {string} batchName
+ * @property {string} metadata
+ */
+
+/** @type {Upload[]} */
 const waiting = [];
 let runningCount = 0;
 
@@ -42,6 +51,7 @@ addEventListener("beforeunload", (event) => {
 function add(files) {
   const batch = files && files.length > 1 ? newBatch() : "";
   const batchName = `${files?.length} documents`;
+  const metadata = String(new FormData(form).get("metadata") ?? "");
   for (const file of files ?? []) {
     const item = element(ITEM);
     fill(item, { "upload.name": file.name });
@@ -50,7 +60,7 @@ function add(files) {
     const limit = Number(form.dataset.maxBytes);
     if (file.size > limit) {
       end(item, "failed", `Not sent: ${fileSize(file.size)} exceeds the limit of ${fileSize(limit)}.`);
-    } else waiting.push({ file, item, batch, batchName });
+    } else waiting.push({ file, item, batch, batchName, metadata });
   }
   next();
 }
@@ -74,10 +84,10 @@ function newBatch() {
 
 /**
  * With XMLHttpRequest: fetch() does not report the progress of an upload.
- * @param {{file: File, item: HTMLElement, batch: string, batchName: string}} upload
+ * @param {Upload} upload
  * @returns {Promise<void>}
  */
-function send({ file, item, batch, batchName }) {
+function send({ file, item, batch, batchName, metadata }) {
   const request = new XMLHttpRequest();
   item.dataset.status = "running";
   request.upload.addEventListener("progress", ({ loaded, total }) => {
@@ -95,6 +105,7 @@ function send({ file, item, batch, batchName }) {
     body.append("batch", batch);
     body.append("batch_name", batchName);
   }
+  if (metadata) body.append("metadata", metadata);
   return new Promise((resolve) => {
     request.addEventListener("loadend", () => {
       finish(request, item);
