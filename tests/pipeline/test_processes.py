@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import signal
+import sqlite3
 import sys
 import time
 import uuid
+from contextlib import closing
 
 import pytest
 
@@ -152,12 +154,31 @@ def test_job_of_a_killed_worker_continues_with_another_worker(project):
     assert_only_the_whole_document_is_stored(state)
 
 
+def stop_between_transactions(project, worker):
+    """A process that is stopped within one holds the lock of a SQLite file."""
+    url = project.env["DATABASE_URL"]
+    worker.send_signal(signal.SIGSTOP)
+    while url.startswith("sqlite") and is_locked(url.removeprefix("sqlite:///")):
+        worker.send_signal(signal.SIGCONT)
+        time.sleep(0.05)
+        worker.send_signal(signal.SIGSTOP)
+
+
+def is_locked(path):
+    with closing(sqlite3.connect(path, timeout=0.1, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+    return False
+
+
 def test_worker_that_was_stopped_beyond_its_lease_leaves_nothing_behind(project):
     job_id = uuid.uuid4().hex
     project.ask(QUEUE, str(GUIDE), f"{job_id}.pdf", job_id)
     worker = started_worker(project)
     waited_for(project, job_id, is_parsing)
-    worker.send_signal(signal.SIGSTOP)
+    stop_between_transactions(project, worker)
     started_worker(project)
     waited_for(
         project, job_id, lambda state: state["attempt"] == 2 and state["status"] == "running"

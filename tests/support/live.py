@@ -253,6 +253,7 @@ def none_outlives() -> Iterator[None]:
         process = _spawned.pop()
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
+            os.killpg(process.pid, signal.SIGCONT)  # if the test has stopped it
 
 
 def unmeasured(env: dict[str, str]) -> dict[str, str]:

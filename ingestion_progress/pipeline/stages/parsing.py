@@ -1,7 +1,7 @@
 """The first two stages: parses a file into pages, and describes its pictures."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import BinaryIO, Generic
@@ -45,7 +45,10 @@ def read_document(
 
         def opened() -> Pages:
             file = files.enter_context(closing(patiently(job, open_file)))
-            return parser_for(document.media_type).open(file, document.name)
+            pages = parser_for(document.media_type).open(file, document.name)
+            if isinstance(pages, AbstractContextManager):
+                files.enter_context(pages)
+            return pages
 
         pages = _read_pages(job, document, opened)
     pictures = [picture for page in pages for picture in page.pictures]

@@ -1,87 +1,105 @@
-"""Parses PDF page by page. Reads only the headers of pictures."""
+"""Parses PDF page by page with PDFium. Reads only the headers of pictures."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, BinaryIO
+import threading
+from contextlib import closing
+from functools import cached_property
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from pypdf import PdfReader
-from pypdf.errors import DependencyError, PyPdfError
+import pypdfium2
+from pypdfium2 import PdfiumError, raw
 
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     EmptyDocument,
-    ProtectedDocument,
     UnreadablePage,
 )
-from ingestion_progress.pipeline.stages import Page, Picture
+from ingestion_progress.pipeline.stages import Page, Pages, Picture
+from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
+    REACH,
+    without_headers_and_footers,
+)
+from ingestion_progress.pipeline.stages.parsers.pdf_notes import notes_of
 from ingestion_progress.pipeline.stages.parsers.pictures import MAX_PICTURES, MIN_PIXELS
+from ingestion_progress.pipeline.stages.parsers.pypdf_pages import PypdfPages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-# Readers search for the end mark in the last kilobyte; mail servers append some bytes.
-TAIL_BYTES = 2048
-MAX_FORM_DEPTH = 3
+MAX_FORM_DEPTH = 4
+# Of each page, evenly spread: asking PDFium for all of them would take longer than its text.
+SAMPLED_LETTERS = 64
 CAPTION = re.compile(
     r"^[^\S\n]*((?:Figure|Fig\.|Image|Picture|Abbildung)\s+\d[^\n]{0,200})", re.MULTILINE
 )
 FORMATS = {
-    "/DCTDecode": "JPEG",
-    "/JPXDecode": "JPEG 2000",
-    "/CCITTFaxDecode": "fax",
-    "/JBIG2Decode": "JBIG2",
+    "DCTDecode": "JPEG",
+    "JPXDecode": "JPEG 2000",
+    "CCITTFaxDecode": "fax",
+    "JBIG2Decode": "JBIG2",
 }
-# What pypdf raises for broken files. RuntimeError includes RecursionError.
-BROKEN: tuple[type[Exception], ...] = (PyPdfError, ArithmeticError, AssertionError, AttributeError)
-BROKEN += (LookupError, OSError, RuntimeError, TypeError, ValueError)
+# PDFium's mark for a hyphen at the end of a line, which it removes with the end of the line.
+END_HYPHEN = re.compile("\ufffe(.?)", re.DOTALL)
+
+# PDFium is not thread-safe, whatever its documents are.
+_pdfium = threading.RLock()
 
 
 class PdfParser:
-    def open(self, file: BinaryIO, name: str) -> PdfPages:
-        _check_end(file, name)
-        try:
-            reader = PdfReader(file, strict=False)
-            if reader.is_encrypted and not reader.decrypt(""):
-                raise ProtectedDocument(
-                    f"“{name}” is protected by a password. Save it without one and try again."
-                )
-            page_count = len(reader.pages)
-        except DependencyError as error:
-            raise ProtectedDocument(f"“{name}” is encrypted in a way that is not known.") from error
-        except BROKEN as error:
-            raise DamagedDocument(
-                f"“{name}” is damaged: its pages cannot be found. Export or download it again."
-            ) from error
+    def open(self, file: BinaryIO, name: str) -> Pages:
+        file.seek(0)
+        data = file.read()
+        _check_end(data, name)
+        with _pdfium:
+            try:
+                document = pypdfium2.PdfDocument(data)
+                page_count = len(document)
+            except PdfiumError:  # whose code may be that of an earlier document
+                return PypdfPages(data, name)
         if not page_count:
             raise EmptyDocument(f"“{name}” has 0 pages.")
-        return PdfPages(reader, page_count)
+        return PdfPages(document, data, name)
 
 
 class PdfPages:
-    def __init__(self, reader: PdfReader, page_count: int) -> None:
-        self._reader = reader
-        self._count = page_count
-        self._headings = _outline(reader)
-        self._seen: set[tuple[int, int]] = set()
+    """Also a context manager that closes the document."""
+
+    def __init__(self, document: pypdfium2.PdfDocument, data: bytes, name: str) -> None:
+        self._document = document
+        self._data, self._name = data, name
+        self._count = len(document)
+        self._form = None
+        with _pdfium:
+            if document.get_formtype() not in (raw.FORMTYPE_NONE, -1):
+                document.init_forms()
+                self._form = document.formenv
+            self._headings = _outline(document)
+        self._texts: dict[int, str] = {}
+        self._seen: set[bytes] = set()
         self._pictures = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        with _pdfium:
+            self._document.close()
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int, /) -> Page:
         number = index + 1
-        try:
-            page = self._reader.pages[index]
-            text = page.extract_text()
-        except BROKEN as error:
-            raise UnreadablePage(f"Page {number} is damaged and was left out.") from error
-        # Lone surrogates, which broken font maps produce, can be neither stored nor sent.
-        text = text.replace("\0", "").encode("utf-8", "replace").decode()
-        pictures, warnings = self._pictures_of(page, number, text)
-        if pictures and not text.strip():
-            warnings.append(f"Page {number} has no text layer: words in its pictures are not read.")
+        with _pdfium:
+            try:
+                page = self._document[index]
+            except PdfiumError as error:
+                raise _damaged(number) from error
+            with closing(page):
+                text, pictures, warnings = self._content(page, index)
         return Page(
             number=number,
             text=text,
@@ -90,12 +108,69 @@ class PdfPages:
             warnings=tuple(warnings),
         )
 
-    def _pictures_of(self, page: Any, number: int, text: str) -> tuple[list[Picture], list[str]]:
+    def _content(self, page: pypdfium2.PdfPage, index: int) -> tuple[str, list[Picture], list[str]]:
+        number = index + 1
+        if not raw.FPDFPage_CountObjects(page) and not raw.FPDFPage_GetAnnotCount(page):
+            # A page of which PDFium can decode nothing looks like an empty one.
+            return self._by_pypdf[index].text, [], []
+        warnings = []
+        if self._has_unknown_letters(page):
+            text = ""
+            warnings.append(
+                f"The fonts of page {number} do not say which letters they show: "
+                "its text was left out."
+            )
+        else:
+            near = {
+                at: self._text_at(at)
+                for at in range(max(0, index - REACH), min(self._count, index + REACH + 1))
+            }
+            self._texts = near
+            text = without_headers_and_footers(near, index)
+        text = "\n".join(filter(None, [text, *notes_of(page, self._form)]))
+        pictures, more = self._pictures_of(page, number, text)
+        return text, pictures, warnings + more
+
+    @cached_property
+    def _by_pypdf(self) -> PypdfPages:
+        return PypdfPages(self._data, self._name)
+
+    def _text_at(self, index: int) -> str:
+        """Empty if the page is damaged. Kept while pages that are near are read."""
+        if index in self._texts:
+            return self._texts[index]
+        try:
+            with closing(self._document[index]) as page, closing(page.get_textpage()) as text_page:
+                text = text_page.get_text_range()
+        except PdfiumError:
+            return ""
+        text = END_HYPHEN.sub(_joined, text)
+        # Lone surrogates, which broken font maps produce, can be neither stored nor sent.
+        text = text.replace("\0", "").encode("utf-8", "replace").decode()
+        return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def _has_unknown_letters(self, page: pypdfium2.PdfPage) -> bool:
+        """Does the file map most letters of the page to nothing that can be read?"""
+        with closing(page.get_textpage()) as text_page:
+            count = text_page.count_chars()
+            sampled = range(0, count, max(1, count // SAMPLED_LETTERS))
+            unknown = sum(raw.FPDFText_HasUnicodeMapError(text_page, at) == 1 for at in sampled)
+        return bool(unknown * 2 > len(sampled))
+
+    def _pictures_of(
+        self, page: pypdfium2.PdfPage, number: int, text: str
+    ) -> tuple[list[Picture], list[str]]:
         captions = iter(CAPTION.findall(text))
         pictures: list[Picture] = []
+        warnings = []
         try:
-            for image in _images(page, MAX_FORM_DEPTH):
-                if not self._is_new(image) or self._pictures >= MAX_PICTURES:
+            for image in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=MAX_FORM_DEPTH):
+                width, height = image.get_px_size()
+                if min(width, height) >= MIN_PIXELS and not text.strip():
+                    warnings = [
+                        f"Page {number} has no text layer: words in its pictures are not read."
+                    ]
+                if not self._is_new(image, width, height) or self._pictures >= MAX_PICTURES:
                     continue
                 self._pictures += 1
                 pictures.append(
@@ -103,22 +178,21 @@ class PdfPages:
                         number=self._pictures,
                         page=number,
                         format=_format(image),
-                        width=_pixels(image, "/Width"),
-                        height=_pixels(image, "/Height"),
+                        width=width,
+                        height=height,
                         caption=next(captions, "").strip(),
                         heading=self._heading_at(number - 1),
                     )
                 )
-        except BROKEN:
-            return pictures, [f"The pictures of page {number} could not all be read."]
-        return pictures, []
+        except PdfiumError:
+            warnings.append(f"The pictures of page {number} could not all be read.")
+        return pictures, warnings
 
-    def _is_new(self, image: Any) -> bool:
+    def _is_new(self, image: Any, width: int, height: int) -> bool:
         """False for thin lines, and for a picture that an earlier page has, such as a logo."""
-        if any(0 < _pixels(image, side) < MIN_PIXELS for side in ("/Width", "/Height")):
+        if 0 < width < MIN_PIXELS or 0 < height < MIN_PIXELS:
             return False
-        reference = image.indirect_reference
-        key = (reference.idnum, reference.generation) if reference else (0, id(image))
+        key = blake2b(bytes(image.get_data()), digest_size=16).digest()
         is_new = key not in self._seen
         self._seen.add(key)
         return is_new
@@ -129,54 +203,42 @@ class PdfPages:
         return self._headings[max(earlier)] if earlier else ""
 
 
-def _check_end(file: BinaryIO, name: str) -> None:
-    """pypdf reads a truncated file without an error, but with fewer pages."""
-    file.seek(0, 2)
-    file.seek(max(0, file.tell() - TAIL_BYTES))
-    if b"%%EOF" not in file.read():
+def _check_end(data: bytes, name: str) -> None:
+    """PDFium reads a truncated file without an error, but with fewer pages.
+
+    Programs append all kinds of bytes to a whole file. Its end is the last `startxref`, which
+    follows the last object.
+    """
+    if data.rfind(b"startxref") < data.rfind(b"endobj"):
         raise DamagedDocument(f"“{name}” is cut off: its end is missing. Download it again.")
-    file.seek(0)
 
 
-def _outline(reader: PdfReader) -> dict[int, str]:
+def _joined(divided: re.Match[str]) -> str:
+    """Before a capital it was a compound: "Anglo-Saxon"."""
+    return f"-{divided[1]}" if divided[1].isupper() else divided[1]
+
+
+def _damaged(number: int) -> UnreadablePage:
+    return UnreadablePage(f"Page {number} is damaged and was left out.")
+
+
+def _outline(document: pypdfium2.PdfDocument) -> dict[int, str]:
     """The first section title by page index; empty if the outline is broken."""
     headings: dict[int, str] = {}
     try:
-        _collect_titles(reader, reader.outline, headings)
-    except BROKEN:
+        for title, index in _titles(document):
+            if index is not None and index >= 0:
+                headings.setdefault(index, title.strip())
+    except PdfiumError:
         return {}
     return headings
 
 
-def _collect_titles(reader: PdfReader, entries: list[Any], headings: dict[int, str]) -> None:
-    for entry in entries:
-        if isinstance(entry, list):
-            _collect_titles(reader, entry, headings)
-        else:
-            page = reader.get_destination_page_number(entry)
-            if page is not None and page >= 0:
-                headings.setdefault(page, str(entry.title or "").strip())
-
-
-def _images(container: Any, depth: int) -> Iterator[Any]:
-    """The image objects of a page, including those in its form objects."""
-    resources = container.get("/Resources")
-    objects = resources.get_object().get("/XObject") if resources is not None else None
-    for value in (objects.get_object() if objects is not None else {}).values():
-        inner = value.get_object()
-        if inner.get("/Subtype") == "/Image":
-            yield inner
-        elif inner.get("/Subtype") == "/Form" and depth:
-            yield from _images(inner, depth - 1)
+def _titles(document: pypdfium2.PdfDocument) -> Iterator[tuple[str, int | None]]:
+    for entry in document.get_toc():
+        target = entry.get_dest()
+        yield entry.get_title(), target.get_index() if target else None
 
 
 def _format(image: Any) -> str:
-    filters = image.get("/Filter", [])
-    names = [str(name) for name in (filters if isinstance(filters, list) else [filters])]
-    return next((FORMATS[name] for name in names if name in FORMATS), "bitmap")
-
-
-def _pixels(image: Any, side: str) -> int:
-    value = image.get(side, 0)
-    value = value.get_object() if hasattr(value, "get_object") else value
-    return int(value) if isinstance(value, int) and value > 0 else 0
+    return next((FORMATS[name] for name in image.get_filters() if name in FORMATS), "bitmap")

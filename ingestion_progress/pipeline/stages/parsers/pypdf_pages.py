@@ -1,0 +1,53 @@
+"""Parses what PDFium cannot open, or shows as empty: text only."""
+
+from __future__ import annotations
+
+import io
+
+from pypdf import PdfReader
+from pypdf.errors import DependencyError, PyPdfError
+
+from ingestion_progress.pipeline.exceptions import (
+    DamagedDocument,
+    EmptyDocument,
+    ProtectedDocument,
+    UnreadablePage,
+)
+from ingestion_progress.pipeline.stages import Page
+
+# What pypdf raises for broken files. RuntimeError includes RecursionError.
+BROKEN: tuple[type[Exception], ...] = (PyPdfError, ArithmeticError, AssertionError, AttributeError)
+BROKEN += (LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+
+class PypdfPages:
+    """Raises UnreadableDocument if it cannot find the pages either."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        try:
+            self._reader = PdfReader(io.BytesIO(data), strict=False)
+            if self._reader.is_encrypted and not self._reader.decrypt(""):
+                raise ProtectedDocument(
+                    f"“{name}” is protected by a password. Save it without one and try again."
+                )
+            self._count = len(self._reader.pages)
+        except DependencyError as error:
+            raise ProtectedDocument(f"“{name}” is encrypted in a way that is not known.") from error
+        except BROKEN as error:
+            raise DamagedDocument(
+                f"“{name}” is damaged: its pages cannot be found. Export or download it again."
+            ) from error
+        if not self._count:
+            raise EmptyDocument(f"“{name}” has 0 pages.")
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int, /) -> Page:
+        number = index + 1
+        try:
+            text = self._reader.pages[index].extract_text()
+        except BROKEN as error:
+            raise UnreadablePage(f"Page {number} is damaged and was left out.") from error
+        text = text.replace("\0", "").encode("utf-8", "replace").decode()
+        return Page(number=number, text=text)
