@@ -9,6 +9,8 @@ from ingestion_progress.models.cascades import CascadingForeignKey
 from ingestion_progress.models.jobs import Job
 
 MAX_SAMPLES = 200
+# Of one job: when another attempt begins, the samples of the oldest are deleted.
+MAX_SAMPLED_ATTEMPTS = 20
 
 
 class JobSamples(models.Model):

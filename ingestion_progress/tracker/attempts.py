@@ -7,12 +7,21 @@ import socket
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Count
+from django.db.models import Count, F
 
-from ingestion_progress.models import Checkpoint, Job, JobEvent, Stage, Worker, new_epoch
+from ingestion_progress.models import (
+    Checkpoint,
+    Job,
+    JobEvent,
+    JobSamples,
+    Stage,
+    Worker,
+    new_epoch,
+)
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
+from ingestion_progress.models.samples import MAX_SAMPLED_ATTEMPTS
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker.database import progress_alias, rows, rows_of
 from ingestion_progress.tracker.plan import clean_text
@@ -58,6 +67,16 @@ def begin_attempts(again: Sequence[Job], *, keep_checkpoints: bool) -> None:
     checkpoints.update(failed=[])
     _replace_stages(again, list(rows(Stage).filter(job__in=again)))
     write_workers(again)  # the last attempt may still be running
+    _delete_old_samples(again)
+
+
+def _delete_old_samples(again: Sequence[Job]) -> None:
+    """One statement, or none: few jobs have so many attempts."""
+    many = [job.pk for job in again if job.attempt > MAX_SAMPLED_ATTEMPTS]
+    if many:
+        newest = F("job__attempt") + 1  # of the rows, which the caller has not saved yet
+        old = rows(JobSamples).filter(job__in=many, attempt__lte=newest - MAX_SAMPLED_ATTEMPTS)
+        old.delete()
 
 
 def queue_attempts(

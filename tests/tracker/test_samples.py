@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ingestion_progress import track
 from ingestion_progress.models import Job, JobSamples
-from ingestion_progress.models.samples import MAX_SAMPLES
+from ingestion_progress.models.samples import MAX_SAMPLED_ATTEMPTS, MAX_SAMPLES
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job, samples
 from ingestion_progress.tracker.changes import JobChanges
@@ -141,6 +141,16 @@ class TestWrites:
         assert list(JobSamples.objects.values_list("attempt", flat=True)) == [1, 2]
         Job.objects.all().delete()
         assert not JobSamples.objects.exists()
+
+    def test_samples_of_the_newest_attempts_are_kept(self):
+        with synchronous_tracking():
+            for job_id, attempts in (("other", 2), ("job", MAX_SAMPLED_ATTEMPTS + 3)):
+                for _ in range(attempts):
+                    with track("a.pdf", job_id=job_id, stages=["one"], restart=True):
+                        pass
+        kept = JobSamples.objects.filter(job="job").values_list("attempt", flat=True)
+        assert list(kept) == list(range(4, MAX_SAMPLED_ATTEMPTS + 4))
+        assert JobSamples.objects.filter(job="other").count() == 2
 
     def test_a_job_that_an_older_version_started_gets_samples_too(self):
         attempt = start()
