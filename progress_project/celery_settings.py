@@ -6,6 +6,8 @@ delivery, so a message may be delivered again early rather than late.
 
 from typing import Any
 
+from ingestion_progress.pipeline.celery import HIGHEST_PRIORITY
+
 TASK_QUEUES = {
     "database": "django_tasks_db.DatabaseBackend",
     "celery": "ingestion_progress.pipeline.celery.backend.CeleryBackend",
@@ -14,7 +16,6 @@ TASK_QUEUES = {
 REDELIVER_AFTER_SECONDS = 120
 # After the time limit of a task that hangs in C code, its process is killed.
 KILL_AFTER_SECONDS = 30
-HIGHEST_PRIORITY = 9
 
 
 def celery_settings(broker_url: str, *, redis_url: str, time_limit: int) -> dict[str, Any]:

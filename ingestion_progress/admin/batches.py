@@ -77,7 +77,7 @@ class BatchAdmin(BatchModelAdmin):
 
     @admin.display(description="owner", ordering="owner_name")
     def owned_by(self, batch: Batch) -> str:
-        return batch.owner_name or str(batch.owner_id or EMPTY)
+        return display.owner(batch)
 
     @admin.display(description="progress")
     def progress(self, batch: Batch) -> SafeString:

@@ -9,13 +9,18 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from ingestion_progress.models import Job, Stage
+from ingestion_progress.models import Batch, Job, Stage
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.snapshots import Snapshot
 
 # What the admin shows for an empty field.
 EMPTY = "-"
+
+
+def owner(record: Job | Batch) -> str:
+    """The name when the record was created, or else the primary key."""
+    return record.owner_name or str(record.owner_id or EMPTY)
 
 
 def mark(choice: Choices, text: str = "") -> SafeString:

@@ -135,7 +135,7 @@ class JobAdmin(JobModelAdmin):
 
     @admin.display(description="owner", ordering="owner_name")
     def owned_by(self, job: Job) -> str:
-        return job.owner_name or str(job.owner_id or EMPTY)
+        return display.owner(job)
 
     @admin.display(description="status", ordering="status")
     def shown_status(self, job: Job) -> SafeString:

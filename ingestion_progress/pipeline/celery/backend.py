@@ -32,8 +32,9 @@ from django_tasks_db.compat import (
     task_enqueued,
 )
 
+from ingestion_progress.pipeline.celery import HIGHEST_PRIORITY
+
 RUN_TASK = "ingestion_progress.run_task"
-HIGHEST_PRIORITY = 9
 INSTALL_HINT = "Install it: pip install 'django-ingestion-progress[celery]'"
 # An upload waits for an answer of the broker.
 CONNECT_SECONDS = 3.0
