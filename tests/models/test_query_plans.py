@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from ingestion_progress.admin import search
 from ingestion_progress.models import Batch, Job, JobSamples, Stage
+from ingestion_progress.monitoring.metrics import count_jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -166,6 +167,17 @@ def test_with_visible_jobs_no_page_reads_the_jobs_of_others(
     of_one_job = [f"{API}/jobs/job-7", f"{API}/batches/batch-7"]  # 404
     urls = [url for url in FILTERED if url not in of_one_job]
     assert scans_of(viewer, UNFILTERED + urls) == {}
+
+
+def test_metrics_read_an_index_of_sqlite_only():
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL decides by the size of the table")
+    with CaptureQueriesContext(connection) as queries:
+        count_jobs()
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {queries[0]['sql']}")
+        (plan,) = [row[3] for row in cursor.fetchall()]
+    assert "USING COVERING INDEX" in plan
 
 
 def test_number_of_statements_does_not_depend_on_the_number_of_jobs(viewer, user, settings):
