@@ -160,11 +160,11 @@ class Replay:
                 last.processed, last.totals, last.ended_at,
             ):  # fmt: skip
                 self._write(moment)
-                counts.append([0, 0.0, moment.processed, moment.totals, None])
+                counts.append([round(moment.at * 1000), 0.0, moment.processed, moment.totals, None])
                 last = moment
             self._compare_bars(moment)
         first = [0, 0.0, [0] * len(STAGES), [0] * len(STAGES), None]
-        self.times = stage_times([first, *counts], self._stages)
+        self.times = stage_times([first, *counts], self._stages, self._job.updated_at)
 
     def _write(self, moment: Moment) -> None:
         now, before = START + timedelta(seconds=moment.at), self._job.updated_at

@@ -19,5 +19,11 @@ class JobForecast(models.Model):
         null=True, blank=True, help_text="80 of 100 jobs end between the earliest and this time."
     )
 
+    is_forecast_by_weights = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Earlier jobs do not show how long a stage takes that runs, or there are none.",
+    )
+
     class Meta:
         abstract = True

@@ -34,6 +34,7 @@ RESET_COLUMNS = (
     *("started_at", "heartbeat_at", "finished_at", "retry_at", "writer", "error"),
     "started_by",
     "waits_for_batch",
+    "is_forecast_by_weights",
     *("cancel_requested_at", "cancel_requested_by", "cancel_acknowledged_at"),
 )
 

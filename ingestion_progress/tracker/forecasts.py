@@ -14,7 +14,7 @@ from ingestion_progress.wire.forecast import (
     History,
     Remaining,
     StageCounts,
-    linear,
+    by_weights,
     remaining,
     time_percent,
 )
@@ -84,26 +84,36 @@ def update_forecast(
     job: Job, stages: Sequence[Stage], history: History, *, before: datetime
 ) -> None:
     """Sets when the job is likely to end and, with history, its percentage. Where the history does
-    not help, the linear formula does.
+    not help, the weights and the speed so far do.
 
     Only after a change of its counts: until the next one, the time that is left becomes less.
     """
     now = job.updated_at
     planned = plan_percent(stages)
+    elapsed = (now - (job.started_at or now)).total_seconds()
     left = forecast_at(job, stages, history)
+    job.is_forecast_by_weights = left is None
     if left is None:
-        elapsed = (now - (job.started_at or now)).total_seconds()
-        # With history, what is reached is a share of the time that was expected.
-        percent = planned if job.former_jobs else job.reached_percent
-        left = linear(elapsed, percent, history.start_percent)
+        counts = [counts_of(stage, now) for stage in stages]
+        left = by_weights(counts, _weights(stages), elapsed, planned, history.start_percent)
     if job.former_jobs:
         passed = max(0.0, (now - before).total_seconds())
         job.reached_percent = (
             max(job.reached_percent, planned)
             if left is None
-            else time_percent(job.reached_percent, passed, left.likely)
+            else time_percent(
+                job.reached_percent,
+                passed,
+                left.likely,
+                elapsed=elapsed,
+                start=history.start_percent,
+            )
         )
     set_ends(job, left, now)
+
+
+def _weights(stages: Sequence[Stage]) -> list[float]:
+    return [0.0 if each.stage_status is StageStatus.SKIPPED else each.weight for each in stages]
 
 
 def forecast_at(job: Job, stages: Sequence[Stage], history: History) -> Remaining | None:

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import astuple, replace
+from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
@@ -18,12 +19,13 @@ from ingestion_progress.tracker.database import progress_alias, rows, rows_of
 from ingestion_progress.tracker.forecasts import forecast_at, running_seconds, set_ends
 from ingestion_progress.tracker.samples import sample_of
 from ingestion_progress.wire.forecast import History, StageTime, learn
+from ingestion_progress.wire.forecast.item_variance import item_variance
 from ingestion_progress.wire.forecast.remaining import RANGE_DEVIATIONS
 
 # Shorter attempts say more about start-up than about stages.
 LEAST_MS = 1000
 # Of what is stored of a stage: history of another format is not read.
-FORMAT = 1
+FORMAT = 2
 SCORED_PERCENTS = (10, 25, 50, 75)
 FORECAST_COLUMNS = (
     "former_jobs",
@@ -31,6 +33,7 @@ FORECAST_COLUMNS = (
     "likely_end_at",
     "earliest_end_at",
     "latest_end_at",
+    "is_forecast_by_weights",
 )
 
 
@@ -50,7 +53,9 @@ def begin_forecast(job: Job, stages: Sequence[Stage]) -> None:
     job.former_jobs = history.former_jobs
     if history.former_jobs:
         job.reached_percent = max(job.reached_percent, reached)
-    set_ends(job, forecast_at(job, stages, history), job.updated_at)
+    left = forecast_at(job, stages, history)
+    job.is_forecast_by_weights = left is None
+    set_ends(job, left, job.updated_at)
     job.save(update_fields=FORECAST_COLUMNS, using=progress_alias())
     rows_of(JobSamples, job).filter(attempt=job.attempt).delete()
     rows(JobSamples).create(
@@ -87,35 +92,41 @@ def record_times(job: Job, stages: Sequence[Stage]) -> None:
     whole_ms = round((job.finished_at - job.started_at).total_seconds() * 1000)
     if whole_ms < LEAST_MS or len(stored.samples[-1][2]) != len(stages):
         return
-    stored.times = [astuple(time) for time in stage_times(stored.samples, stages)]
+    stored.times = [astuple(time) for time in stage_times(stored.samples, stages, job.finished_at)]
     stored.scores = scores(job, stages, stored.samples, whole_ms)
     stored.error = squared_error(stored.scores, History.from_json(stored.history or {}))
     stored.succeeded_at = job.finished_at
     stored.save(update_fields=["times", "scores", "error", "succeeded_at"], using=progress_alias())
 
 
-def stage_times(samples: Sequence[list[Any]], stages: Sequence[Stage]) -> list[StageTime]:
-    """What each stage did in this attempt, by its row and the samples."""
+def stage_times(
+    samples: Sequence[list[Any]], stages: Sequence[Stage], ended_at: datetime
+) -> list[StageTime]:
+    """What each stage did in an attempt until its end, by its row and the samples."""
     overlaps = [0.0, *(_overlap(before, stage) for before, stage in pairwise(stages))]
     return [
-        _stage_time(stage, [sample[2:4] for sample in samples], index, overlaps[index])
+        replace(
+            _stage_time(stage, samples, index),
+            overlap=overlaps[index],
+            gap_seconds=_gap_seconds(stage, stages, ended_at),
+        )
         for index, stage in enumerate(stages)
     ]
 
 
-def _stage_time(
-    stage: Stage, counts: Sequence[list[list[int]]], index: int, overlap: float
-) -> StageTime:
+def _stage_time(stage: Stage, samples: Sequence[list[Any]], index: int) -> StageTime:
     has_run = stage.stage_status is StageStatus.COMPLETED and stage.finished_at is not None
     seconds = running_seconds(stage, stage.finished_at) if has_run and stage.finished_at else 0.0
-    first_total = next((totals[index] for _, totals in counts if totals[index]), 0)
-    counted = stage.processed - counts[0][0][index]
+    counts = [(elapsed_ms, processed[index]) for elapsed_ms, _, processed, *_ in samples]
+    first_total = next((totals[index] for *_, totals, _ in samples if totals[index]), 0)
+    counted = stage.processed - counts[0][1]
     return StageTime(
         items=max(1, counted) if seconds else 0,
         total=max(stage.total, stage.processed),
         seconds=seconds or 0.0,
-        overlap=overlap,
+        overlap=0.0,
         has_grown=first_total < 0.95 * stage.total,
+        item_variance=item_variance(counts),
     )
 
 
@@ -126,6 +137,18 @@ def _overlap(before: Stage, stage: Stage) -> float:
     shorter = min((end - start).total_seconds() for start, end in zip(starts, ends, strict=True))  # type: ignore[operator]
     both = (min(ends) - max(starts)).total_seconds()  # type: ignore[type-var, operator]
     return max(0.0, both / shorter) if shorter > 0 else 0.0
+
+
+def _gap_seconds(stage: Stage, stages: Sequence[Stage], ended_at: datetime) -> float:
+    """Between the end of the stage and the next start of one, or the end of the attempt."""
+    end = stage.finished_at
+    if end is None or stage.stage_status is not StageStatus.COMPLETED:
+        return 0.0
+    ran = [each for each in stages if each.started_at and each.finished_at and each is not stage]
+    if any(each.started_at <= end < each.finished_at for each in ran):  # type: ignore[operator]
+        return 0.0
+    starts = [each.started_at for each in ran if each.started_at and each.started_at >= end]
+    return max(0.0, (min([*starts, ended_at]) - end).total_seconds())
 
 
 def scores(

@@ -18,7 +18,8 @@ from ingestion_progress.models.samples import MAX_SAMPLES
 from ingestion_progress.models.stages import percent_before_success
 from ingestion_progress.tracker.database import rows, upsert
 
-FIRST_INTERVAL_MS = 500
+# Half of the interval of flushes, so that the samples of a job of seconds have all its counts.
+FIRST_INTERVAL_MS = 125
 # Of one attempt: with many stages there are fewer samples.
 MAX_NUMBERS = 8000
 

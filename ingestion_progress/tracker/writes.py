@@ -38,7 +38,7 @@ KEYS_FORGOTTEN = (
 JOB_COLUMNS = (
     *("revision", "updated_at", "heartbeat_at", "reached_percent", "counters"),
     *("event_count", "error_count", "failed_items", "cancel_acknowledged_at"),
-    *("likely_end_at", "earliest_end_at", "latest_end_at"),
+    *("likely_end_at", "earliest_end_at", "latest_end_at", "is_forecast_by_weights"),
     *("total_chunks", "total_images", "pool_size", "queue_depth"),
     *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes"),
 )

@@ -18,12 +18,9 @@ from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import ForecastReason, JobStatus, Liveness
 from ingestion_progress.wire.forecast import Remaining
+from ingestion_progress.wire.forecast.estimates import LEAST_SHARE_LEFT
 from ingestion_progress.wire.forecast.history import LEAST_SECONDS, USUAL_DEVIATION, USUAL_JOBS
-from ingestion_progress.wire.forecast.remaining import (
-    LEAST_SHARE_LEFT,
-    LEAST_VARIANCE,
-    RANGE_DEVIATIONS,
-)
+from ingestion_progress.wire.forecast.remaining import LEAST_VARIANCE, RANGE_DEVIATIONS
 
 # Of one batch and status, the newest jobs that are read.
 MAX_JOBS = 100

@@ -20,6 +20,7 @@ from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import write_changes
 from ingestion_progress.wire.forecast import History, StageTime
+from ingestion_progress.wire.forecast.event import forecast_event
 from ingestion_progress.wire.forecast.history import StageHistory
 from ingestion_progress.wire.snapshots import load_snapshot
 
@@ -283,6 +284,51 @@ def test_a_stage_that_no_earlier_job_has_run_moves_the_bar_and_has_a_time(clock)
         assert task.left > 0
     assert bar == sorted(set(bar))
     assert bar[-1] < 99.9
+
+
+def test_a_forecast_that_former_jobs_do_not_help_is_marked(clock):
+    for n in range(3):
+        task = Task(clock, f"former {n}")
+        task.run("a", items=10, seconds=1.0)
+        task.end()
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=1.0, upto=8)
+    assert not task.job.is_forecast_by_weights
+    task.write("a", n=2, status="completed")
+    task.write("b", status="in_progress")  # which none of them has run
+    assert task.job.is_forecast_by_weights
+    assert forecast_event(task.job, task.percent, clock.now).reason == "no_history"
+    hand_back_attempt(task.attempt, JobChanges(), AttemptStatus.INTERRUPTED, "Stopped.")
+    assert not Job.objects.get(pk="job").is_forecast_by_weights
+
+
+def test_a_last_stage_with_more_items_than_usual_is_neither_at_its_end_nor_overdue(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.run("a", items=10, seconds=1.0)
+    task.write("b", status="in_progress")  # its total is unknown, usually 20
+    for _ in range(40):
+        clock.sleep(1)
+        task.write("b", n=1)
+        assert task.left > 1
+    assert 90 < task.percent < 99.9
+
+
+def test_the_time_after_the_last_stage_is_part_of_the_forecast(clock):
+    for n in range(3):
+        task = Task(clock, f"former {n}")
+        task.run("a", items=10, seconds=1.0)
+        clock.sleep(3)
+        task.run("b", items=20, seconds=1.0)
+        clock.sleep(7)
+        task.end()
+    task = Task(clock, "job")
+    assert task.left == pytest.approx(40)
+    task.run("a", items=10, seconds=1.0)
+    assert task.left == pytest.approx(30, rel=0.05)
+    task.run("b", items=20, seconds=1.0)
+    assert task.left == pytest.approx(7)
+    assert task.percent < 90
 
 
 def test_an_error_of_the_forecast_is_logged_once_and_no_count_is_lost(clock, caplog):

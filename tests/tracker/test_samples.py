@@ -19,7 +19,7 @@ from ingestion_progress.tracker import queue_job, samples
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
-from ingestion_progress.tracker.samples import FIRST_INTERVAL_MS, MAX_NUMBERS, is_due, thinned
+from ingestion_progress.tracker.samples import MAX_NUMBERS, is_due, thinned
 from ingestion_progress.tracker.sql import write_changes, write_several
 
 steps = st.lists(st.integers(1, 10**7), min_size=1, max_size=400)
@@ -51,6 +51,15 @@ def test_samples_of_a_long_attempt_cover_all_of_it():
     assert widest <= 2 * 3_600_000 / (MAX_SAMPLES / 2)
 
 
+# In which no interval ends unless a test lets time pass.
+LONG_INTERVAL_MS = 600_000
+
+
+@pytest.fixture
+def long_intervals(monkeypatch):
+    monkeypatch.setattr(samples, "FIRST_INTERVAL_MS", LONG_INTERVAL_MS)
+
+
 def counted(n: int) -> JobChanges:
     changes = JobChanges()
     changes.stages["one"].counters["processed"].delta = n
@@ -71,6 +80,7 @@ def let_pass(seconds: float) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.database
+@pytest.mark.usefixtures("long_intervals")
 class TestWrites:
     def test_a_flush_writes_a_sample_only_if_an_interval_has_ended(self):
         attempt = start()
@@ -78,7 +88,7 @@ class TestWrites:
         write_changes(attempt, counted(1))
         assert len(JobSamples.objects.get().samples) == 1
 
-        let_pass(FIRST_INTERVAL_MS / 1000)
+        let_pass(LONG_INTERVAL_MS / 1000)
         write_changes(attempt, counted(2))
 
         stored = JobSamples.objects.get()
@@ -96,16 +106,16 @@ class TestWrites:
 
         let_pass(0)
         without = statements(5)
-        let_pass(FIRST_INTERVAL_MS / 1000)
+        let_pass(LONG_INTERVAL_MS / 1000)
         one = statements(1)
-        let_pass(FIRST_INTERVAL_MS / 1000)
+        let_pass(LONG_INTERVAL_MS / 1000)
         assert (one, statements(5)) == (without + 2, without + 2)
 
     def test_only_samples_of_the_present_attempt_are_read(self):
         attempt = start()
         for other in (7, 8):
             JobSamples.objects.create(job_id="job", attempt=other, samples=[[0, 7.7, [], [], None]])
-        let_pass(FIRST_INTERVAL_MS / 1000)
+        let_pass(LONG_INTERVAL_MS / 1000)
         with CaptureQueriesContext(connection) as queries:
             write_changes(attempt, counted(1))
         (query,) = [
@@ -128,7 +138,7 @@ class TestWrites:
         attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
         changes = counted(4)
         changes.stages["one"].counters["total"].set(4)
-        let_pass(FIRST_INTERVAL_MS / 1000)
+        let_pass(LONG_INTERVAL_MS / 1000)
         write_changes(attempt, changes)
         assert Job.objects.get().reached_percent == 100
         assert JobSamples.objects.get().samples[-1][1:4] == [99.9, [4], [4]]
@@ -155,7 +165,7 @@ class TestWrites:
     def test_a_job_that_an_older_version_started_gets_samples_too(self):
         attempt = start()
         JobSamples.objects.all().delete()
-        let_pass(FIRST_INTERVAL_MS / 1000)
+        let_pass(LONG_INTERVAL_MS / 1000)
         write_changes(attempt, counted(1))
         assert len(JobSamples.objects.get().samples) == 1
 

@@ -75,8 +75,10 @@ def test_a_job_that_does_not_move_has_no_forecast_however_long_it_lasts(fields, 
         assert (times(event), event.reason) == ((0, 0, 0), reason)
 
 
-def test_without_former_jobs_the_reason_says_so():
-    assert shown(running(former_jobs=0), at(10)).reason == "no_history"
+def test_where_former_jobs_do_not_help_the_reason_says_so():
+    for job in (running(former_jobs=0), running(is_forecast_by_weights=True)):
+        event = shown(job, at(10))
+        assert (event.likely_ms, event.reason) == (60_000, "no_history")
 
 
 def test_shortly_after_the_start_it_is_unknown():

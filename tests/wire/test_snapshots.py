@@ -208,7 +208,7 @@ def test_every_field_is_that_of_its_column():
         "counters": {"pages": 11},
     }  # fmt: skip
     assert taken.forecast(ended_at).model_dump() == {
-        "job_id": "job", "likely_ms": 1822, "low_ms": 456, "high_ms": 7290, "former_jobs": 0,
+        "job_id": "job", "likely_ms": 1822, "low_ms": 521, "high_ms": 6378, "former_jobs": 0,
         "reason": "no_history",
     }  # fmt: skip
 

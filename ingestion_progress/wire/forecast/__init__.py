@@ -3,16 +3,12 @@
 Nothing here reads the database or a clock.
 """
 
+from ingestion_progress.wire.forecast.estimates import Remaining, StageCounts
 from ingestion_progress.wire.forecast.history import History, StageHistory, StageTime, learn
-from ingestion_progress.wire.forecast.remaining import (
-    Remaining,
-    StageCounts,
-    linear,
-    remaining,
-    time_percent,
-)
+from ingestion_progress.wire.forecast.mean_speed import by_weights, linear
+from ingestion_progress.wire.forecast.remaining import remaining, time_percent
 
 __all__ = [
     "History", "Remaining", "StageCounts", "StageHistory", "StageTime",
-    "learn", "linear", "remaining", "time_percent",
+    "by_weights", "learn", "linear", "remaining", "time_percent",
 ]  # fmt: skip

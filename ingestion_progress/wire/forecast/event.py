@@ -6,7 +6,8 @@ from datetime import datetime
 
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import ForecastReason, Liveness
-from ingestion_progress.wire.forecast.remaining import Remaining, linear
+from ingestion_progress.wire.forecast.estimates import Remaining
+from ingestion_progress.wire.forecast.mean_speed import linear
 from ingestion_progress.wire.schemas import ForecastEventData
 
 UNKNOWN = Remaining(0.0, 0.0, 0.0)
@@ -43,7 +44,8 @@ def _forecast(job: Job, percent: float, now: datetime) -> tuple[Remaining, Forec
         return UNKNOWN, ForecastReason.STARTING
     if left.likely <= 0:
         return UNKNOWN, ForecastReason.OVERDUE
-    return left, None if job.former_jobs else ForecastReason.NO_HISTORY
+    is_guess = job.is_forecast_by_weights or not job.former_jobs
+    return left, ForecastReason.NO_HISTORY if is_guess else None
 
 
 def _stored(job: Job, now: datetime) -> Remaining | None:

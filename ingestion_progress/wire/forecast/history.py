@@ -16,6 +16,10 @@ from typing import Any, Self
 # deviation of its logarithm, which counts as much as so many jobs.
 USUAL_DEVIATION = 0.4
 USUAL_JOBS = 4
+# The same of one item within a job: items vary, come in batches, and the host has other work.
+ITEM_VARIANCE = 0.5
+# A stage is never known to be more even than this.
+LEAST_ITEM_VARIANCE = 0.1
 # An error of a forecast in standard deviations, above which it says no more than that it was wrong.
 MAX_ERROR = 3.0
 # The resolution of clocks: less is no time.
@@ -38,6 +42,11 @@ class StageTime:
     """How much of it ran together with the stage before it, as a share of the shorter of both."""
     has_grown: bool
     """Its total was found step by step."""
+    item_variance: float | None = None
+    """Of the logarithm of the time per item, for one item, as if it changed with each; None if
+    there were too few items."""
+    gap_seconds: float = 0.0
+    """After its end, in which no stage ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +60,10 @@ class StageHistory:
     """It runs at the same time as the stage before it."""
     grows: bool = False
     """Its total is complete only when the stage before it has ended."""
+    item_variance: float = ITEM_VARIANCE
+    """Of the logarithm of the time of one item within a job."""
+    gap_seconds: float = 0.0
+    """After its end, in which no stage runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +117,32 @@ def _stage_history(times: Sequence[StageTime]) -> StageHistory:
     items = median(max(each.total, min(1, each.items)) for each in times)
     if not logs:
         return StageHistory(items=items)
-    middle = median(logs)
+    middle = _middle(logs)
     squares = sum((log - middle) ** 2 for log in logs) + USUAL_JOBS * USUAL_DEVIATION**2
     variance = squares / (len(logs) + USUAL_JOBS)
     return StageHistory(
         log_seconds=middle,
-        variance=variance * (1 + 1.5 / len(logs)),  # 1.5: a median is less certain than a mean
+        variance=variance * (1 + 1.1 / len(logs)),  # 1.1: of the middle, which is less certain
         items=items,
         overlaps=median(each.overlap for each in times) > 1 / 3,
         grows=mean(each.has_grown for each in times) > 1 / 2,
+        item_variance=_item_variance(times),
+        gap_seconds=median(each.gap_seconds for each in times),
     )
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The median of the means of all pairs (Hodges and Lehmann): robust to outliers as a median,
+    and of few values nearly as certain as a mean.
+    """
+    return median((a + b) / 2 for index, a in enumerate(values) for b in values[index:])
+
+
+def _item_variance(times: Sequence[StageTime]) -> float:
+    found = [
+        math.log(max(LEAST_ITEM_VARIANCE, each.item_variance))
+        for each in times
+        if each.item_variance is not None
+    ]
+    usual = USUAL_JOBS * math.log(ITEM_VARIANCE)
+    return math.exp((usual + sum(found)) / (USUAL_JOBS + len(found)))
