@@ -23,7 +23,8 @@ pytestmark = pytest.mark.once
 OPTIONAL = (
     "daphne", "channels", "structlog", "environ", "corsheaders", "servestatic", "django_tasks",
     "django_tasks_db", "qdrant_client", "pypdf", "mammoth", "bs4", "markdown_it", "tenacity",
-    "semantic_text_splitter", "snowballstemmer", "mmh3", "yake", "PIL", "psycopg", "cryptography",
+    "semantic_text_splitter", "qdrant_edge", "yake_rust", "pypdfium2", "PIL",
+    "psycopg", "cryptography",
 )  # fmt: skip
 
 # What a user adds to a new project.

@@ -4,7 +4,7 @@ import re
 from itertools import combinations
 from typing import Protocol
 
-import yake
+from yake_rust import Yake
 
 from ingestion_progress.pipeline.models import MAX_KEY_LENGTH
 from ingestion_progress.pipeline.stages import Extraction
@@ -22,17 +22,15 @@ class Extractor(Protocol):
 
 
 class KeyphraseExtractor:
-    """YAKE's keyphrases are the entities. Not thread-safe."""
+    """YAKE's keyphrases are the entities."""
 
     def __init__(self) -> None:
-        # Twice as many as are kept, because phrases that overlap are dropped.
-        self._yake = yake.KeywordExtractor(
-            lan="en", n=MAX_WORDS, dedup_lim=0.8, top=2 * MAX_ENTITIES_PER_CHUNK
-        )
+        self._yake = Yake(language="en", ngrams=MAX_WORDS, deduplication_threshold=0.8)
 
     def extract(self, text: str) -> Extraction:
         entities: dict[str, str] = {}
-        for phrase, _score in self._yake.extract_keywords(text):
+        # Twice as many as are kept, because phrases that overlap are dropped.
+        for phrase, _score in self._yake.get_n_best(text, n=2 * MAX_ENTITIES_PER_CHUNK):
             key = entity_key(phrase)
             if _is_relevant(key) and not any(_overlaps(key, other) for other in entities):
                 entities[key] = SPACE.sub(" ", phrase).strip()
