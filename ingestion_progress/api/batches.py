@@ -126,7 +126,7 @@ class BatchDeletionSchema(BaseModel):
     tags=["Batches"],
 )
 def list_batches(request: HttpRequest, query: Query[BatchListQuery]) -> BatchListSchema:
-    """One page of batches with their progress and their forecasts, in four queries."""
+    """One page of batches with their progress and their forecasts."""
     batches = batches_for(request)
     if query.owner:
         owner_id = permissions.chosen_user_id(request, query.owner)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import mean
 
-from django.db.models import Window
-from django.db.models.functions import Coalesce, RowNumber
+from django.db.models import QuerySet
 from pydantic import BaseModel, Field
 
 from ingestion_progress.models import Job
@@ -22,11 +21,13 @@ from ingestion_progress.wire.forecast.estimates import LEAST_SHARE_LEFT
 from ingestion_progress.wire.forecast.history import LEAST_SECONDS, USUAL_DEVIATION, USUAL_JOBS
 from ingestion_progress.wire.forecast.remaining import LEAST_VARIANCE, RANGE_DEVIATIONS
 
-# Of one batch and status, the newest jobs that are read.
+# Of one batch, the newest jobs that are read: so many that run, and so many that have ended.
 MAX_JOBS = 100
 # Within this time after a job a worker begins its next one: the poll of the queue in the database,
 # or the rescue pass that starts a job which waits for its batch.
 GAP = timedelta(seconds=5)
+# SQLite allows 500 SELECTs in one UNION, and a batch needs two.
+BATCHES_PER_QUERY = 100
 # Of the search for an end, which halves the range each time.
 STEPS = 30
 COLUMNS = (
@@ -61,25 +62,31 @@ def batch_forecasts(
     jobs: JobQuerySet, active: Mapping[str, ActiveCounts]
 ) -> dict[str, BatchForecastSchema]:
     """The forecast of each of these batches, which have jobs that are queued or running, by the
-    jobs that the viewer sees. One query, or none without batches.
+    jobs that the viewer sees. One query for each 100 batches.
     """
     found: defaultdict[str, list[Job]] = defaultdict(list)
-    for job in _newest(jobs.filter(batch__in=list(active))) if active else ():
-        found[job.batch].append(job)
+    batches = list(active)
+    for start in range(0, len(batches), BATCHES_PER_QUERY):
+        for job in _newest(jobs, batches[start : start + BATCHES_PER_QUERY]):
+            found[job.batch].append(job)
     now = database_now()
     return {batch: batch_forecast(found[batch], counts, now) for batch, counts in active.items()}
 
 
-def _newest(jobs: JobQuerySet) -> JobQuerySet:
-    """The newest jobs of each batch that run, or that have run until they succeeded or failed."""
-    statuses = [JobStatus.RUNNING, JobStatus.SUCCEEDED, JobStatus.FAILED]
-    rank = Window(
-        RowNumber(),
-        partition_by=["batch", "status"],
-        order_by=Coalesce("finished_at", "started_at").desc(),
-    )
-    have_run = jobs.filter(status__in=statuses, started_at__isnull=False).order_by()
-    return have_run.annotate(rank=rank).filter(rank__lte=MAX_JOBS).only(*COLUMNS)
+def _newest(jobs: JobQuerySet, batches: Iterable[str]) -> QuerySet[Job]:
+    """The newest jobs of each batch that run, and that have run until they succeeded or failed."""
+    have_run = jobs.filter(started_at__isnull=False)
+    chosen = []
+    for batch in batches:
+        of_batch = have_run.of_batch(batch)
+        ended = of_batch.filter(status__in=[JobStatus.SUCCEEDED, JobStatus.FAILED])
+        chosen += [of_batch.running().order_by("-started_at"), ended.order_by("-finished_at")]
+    # SQLite permits the limit in an inner query only.
+    arms = [
+        Job.objects.filter(pk__in=each.values("pk")[:MAX_JOBS]).order_by().only(*COLUMNS)
+        for each in chosen
+    ]
+    return arms[0].union(*arms[1:], all=True)
 
 
 def batch_forecast(jobs: Iterable[Job], counts: ActiveCounts, now: datetime) -> BatchForecastSchema:
@@ -88,27 +95,27 @@ def batch_forecast(jobs: Iterable[Job], counts: ActiveCounts, now: datetime) -> 
     running = [job for job in listed if job.job_status is JobStatus.RUNNING]
     ended = [job for job in listed if job.finished_at]
     working = [job for job in running if job.liveness(now) is Liveness.WORKING]
+    # If not all running jobs were read, they do their share of the rest.
+    share = min(1.0, len(running) / counts.running) if running and counts.running else 1.0
     places = max(len(working), _running_before_last_end(listed, now))
-    places = min(places, counts.max_running or places)
+    places = min(places, math.ceil(counts.max_running * share) or places)
     if not places:
         return BatchForecastSchema(reason=_reason_of_rest(running, now))
+    at_once = round(places / share)
     took = [seconds for job in (*ended, *working) if (seconds := _seconds(job)) > 0]
     if not took:
-        return BatchForecastSchema(at_once=places, reason=ForecastReason.STARTING)
+        return BatchForecastSchema(at_once=at_once, reason=ForecastReason.STARTING)
     # One without progress is expected to be done again, and occupies no worker.
-    queued = counts.queued + len(running) - len(working)
-    # If not all running jobs were read, the others do their share of the queue.
-    if counts.running > len(running) > 0:
-        queued = math.ceil(queued * len(running) / counts.running)
+    queued = math.ceil(counts.queued * share) + len(running) - len(working)
     left = batch_remaining([_left(job, took, now) for job in working], took, queued, places)
     if left.likely <= 0:
-        return BatchForecastSchema(at_once=places, reason=ForecastReason.OVERDUE)
+        return BatchForecastSchema(at_once=at_once, reason=ForecastReason.OVERDUE)
     is_guess = not ended and not any(job.former_jobs for job in working)
     return BatchForecastSchema(
         likely_ms=round(left.likely * 1000),
         low_ms=round(left.low * 1000),
         high_ms=round(left.high * 1000),
-        at_once=places,
+        at_once=at_once,
         reason=ForecastReason.NO_HISTORY if is_guess else None,
     )
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ingestion_progress.models import Batch, Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import ForecastReason, JobStatus
+from ingestion_progress.wire import batch_forecasts
 from ingestion_progress.wire.batch_forecasts import (
     MAX_JOBS,
     ActiveCounts,
@@ -98,7 +99,8 @@ class TestForecast:
     def test_of_more_running_jobs_than_are_read_each_does_its_share(self):
         jobs = [running(20, 20) for _ in range(MAX_JOBS)]
         load = ActiveCounts(queued=4 * MAX_JOBS, running=4 * MAX_JOBS, max_running=0)
-        assert batch_forecast(jobs, load, NOW).likely_ms == 60_000
+        found = batch_forecast(jobs, load, NOW)
+        assert (found.likely_ms, found.at_once) == (60_000, 4 * MAX_JOBS)
 
     @pytest.mark.parametrize(
         ("jobs", "queued", "reason"),
@@ -188,6 +190,18 @@ class TestProgress:
         assert likely["d"] is None
         assert likely["b"] == pytest.approx(60_000, abs=30_000)
         assert likely["a"] == pytest.approx(60_000 + 80_000, abs=30_000)
+
+    def test_each_100_batches_cost_a_query(self, django_assert_num_queries, monkeypatch):
+        monkeypatch.setattr(batch_forecasts, "BATCHES_PER_QUERY", 2)
+        now = database_now()
+        batches = [Batch.objects.create(pk=str(number)) for number in range(5)]
+        for batch in batches:
+            job = running(20, 20, now=now)
+            job.batch = batch.pk
+            job.save()
+        with django_assert_num_queries(1 + 3):
+            found = batch_progress(Job.objects.all(), batches)
+        assert all(each.forecast.at_once == 1 for each in found.values())
 
     def test_a_batch_that_has_ended_costs_one_query_and_has_none(self, django_assert_num_queries):
         batch = Batch.objects.create(pk="a")
