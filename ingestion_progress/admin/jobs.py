@@ -26,6 +26,7 @@ from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.web import formatting
+from ingestion_progress.web.presenters import remaining_text
 
 if TYPE_CHECKING:
     JobModelAdmin = admin.ModelAdmin[Job]
@@ -168,8 +169,7 @@ class JobAdmin(JobModelAdmin):
 
     @admin.display(description="remaining")
     def remaining(self, job: Job) -> str:
-        left_ms = display.snapshot(job).progress(database_now()).timing.estimated_remaining_ms
-        return formatting.remaining(left_ms) or EMPTY
+        return remaining_text(display.snapshot(job).forecast(database_now())) or EMPTY
 
     @admin.display(description="liveness")
     def shown_liveness(self, job: Job) -> str:

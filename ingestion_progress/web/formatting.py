@@ -83,6 +83,11 @@ def remaining(milliseconds: int, low_ms: int = 0, high_ms: int = 0) -> str:
     return f"about {duration(milliseconds)} left{shown_range}"
 
 
+def with_reason(left: str, reason: str) -> str:
+    """A remaining time with the reason why it is a guess, or the reason why there is none."""
+    return f"{left} · {reason}" if left and reason else left or reason
+
+
 def time_range(low_ms: int, high_ms: int) -> str:
     """In the unit of its end, rounded outwards; empty if there is none."""
     if high_ms <= 0:

@@ -84,11 +84,12 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
 
 
 def remaining_text(forecast: ForecastEventData | BatchForecastSchema | None) -> str:
-    """The time with its range, or why it is unknown; empty after the end."""
+    """The time with its range, and why it is unknown or a guess; empty after the end."""
     if forecast is None:
         return ""
     left = formatting.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms)
-    return left or (ForecastReason(forecast.reason).label if forecast.reason else "")
+    reason = ForecastReason(forecast.reason).label if forecast.reason else ""
+    return formatting.with_reason(left, reason)
 
 
 def job_row(snapshot: Snapshot, now: datetime) -> Context:

@@ -211,6 +211,14 @@ def test_silent_job_is_shown_as_lost_with_its_meaning(admin_client: Client) -> N
 # The page of one job
 
 
+def test_page_shows_the_range_of_the_forecast(admin_client: Client) -> None:
+    now = timezone.now()
+    minutes = {"earliest_end_at": 80, "likely_end_at": 110, "latest_end_at": 170}
+    ends = {name: now + timedelta(minutes=number) for name, number in minutes.items()}
+    html = admin_client.get(page(make_job(former_jobs=3, **ends))).content.decode()
+    assert re.search(r"about\s1\sh\s\d\d\smin left \(1–3\sh\)", html)
+
+
 def test_page_shows_stages_workers_and_why_it_failed(admin_client: Client) -> None:
     job = make_job(status=JobStatus.FAILED, error="The file is <truncated>.")
     Worker.objects.create(

@@ -65,6 +65,12 @@ CASES = {
         ([3 * MIN, MIN - 1, 61 * MIN], "about 3 min left (up to 2 h)"),
         ([2 * H, H, 5 * H], "about 2 h 00 min left (1–5 h)"),
     ],
+    ("with_reason", "withReason"): [
+        (["", ""], ""),
+        (["", "Later than expected"], "Later than expected"),
+        (["about 3 min left", ""], "about 3 min left"),
+        (["about 3 min left", "No history yet"], "about 3 min left · No history yet"),
+    ],
     ("error_note", "errorNote"): [([0], ""), ([1200], "Errors during ingestion: 1,200")],
     ("attempt_note", "attemptNote"): [([1], ""), ([2], "Attempt 2"), ([1200], "Attempt 1,200")],
     ("next_attempt", "nextAttempt"): [

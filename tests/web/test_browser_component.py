@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -39,6 +40,12 @@ for status in JobStatus:
     alive = {"heartbeat_at": timezone.now() + timedelta(hours=1)}
     shown = {"counters": {"tables": 4}, "error": error, "queue_depth": 7}
     job_with(status, job_id=f"same-{status}", **shown, **alive)
+now = timezone.now()
+forecast = {f"{name}_end_at": now + timedelta(minutes=minutes)
+            for name, minutes in (("earliest", 80), ("likely", 110), ("latest", 170))}
+for job_id, former in (("forecast", 5), ("guess", 0)):
+    later = {"heartbeat_at": now + timedelta(hours=1), "updated_at": now + timedelta(hours=1)}
+    job_with(JobStatus.RUNNING, job_id=f"same-{job_id}", former_jobs=former, **forecast, **later)
 Stage.objects.update(unit="")  # not on the wire
 Stage.objects.filter(job_id="same-running", status="in_progress").update(total=0)
 """
@@ -132,6 +139,17 @@ def test_element_creates_the_markup_that_the_server_renders(open_page: OpenPage,
     while (markup := alone.evaluate(MARKUP)) != expected and time.monotonic() < deadline:
         alone.wait_for_timeout(50)
     assert markup == expected
+
+
+@pytest.mark.parametrize(("job", "reason"), [("forecast", ""), ("guess", " · No history yet")])
+def test_element_and_page_show_the_same_range_and_why_it_is_a_guess(
+    open_page: OpenPage, job: str, reason: str
+):
+    text = re.compile(rf"^about\s1\sh\s\d\d\smin left \(1–3\sh\){reason}$")
+    alone = open_empty(open_page, f"same-{job}")
+    served = open_page(f"/jobs/same-{job}/", java_script_enabled=False)
+    for page in (alone, served):
+        expect(page.locator('[data-field="job.remaining"]')).to_have_text(text)
 
 
 def test_element_with_a_new_src_shows_the_other_job(open_page: OpenPage):

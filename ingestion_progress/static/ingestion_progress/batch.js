@@ -60,13 +60,13 @@ function render({ batch_id, name, progress }) {
 }
 
 /**
- * The time with its range, or why it is unknown; empty after the end.
+ * The time with its range, and why it is unknown or a guess; empty after the end.
  * @param {Forecast | null} forecast
  */
 function remaining(forecast) {
   if (!forecast) return "";
   const left = format.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms);
-  return left || (forecast.reason ? FORECAST_LABELS[forecast.reason] : "");
+  return format.withReason(left, forecast.reason ? FORECAST_LABELS[forecast.reason] : "");
 }
 
 /** @param {boolean} isStale */

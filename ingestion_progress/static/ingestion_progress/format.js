@@ -83,6 +83,15 @@ export function remaining(milliseconds, lowMs = 0, highMs = 0) {
 }
 
 /**
+ * A remaining time with the reason why it is a guess, or the reason why there is none.
+ * @param {string} left
+ * @param {string} reason
+ */
+export function withReason(left, reason) {
+  return left && reason ? `${left} · ${reason}` : left || reason;
+}
+
+/**
  * In the unit of its end, rounded outwards; empty if there is none.
  * @param {number} lowMs
  * @param {number} highMs

@@ -118,16 +118,17 @@ function noticeName(state, nextAttempt) {
 }
 
 /**
- * The estimate with its range; none for a job without progress.
+ * The estimate with its range, or why there is none; nothing for a job without progress.
  * @param {PipelineProgressData} progress
  * @param {JobStateData | null} state
  * @param {ForecastData | null} forecast
  */
 function remaining(progress, state, forecast) {
   if (state && state.liveness !== "working") return NOTHING;
-  const left = progress.timing.estimated_remaining_ms;
-  if (left) return format.remaining(left, forecast?.low_ms, forecast?.high_ms);
-  return forecast?.reason ? FORECAST_LABELS[forecast.reason] : NOTHING;
+  const leftMs = progress.timing.estimated_remaining_ms;
+  const left = format.remaining(leftMs, forecast?.low_ms, forecast?.high_ms);
+  const reason = forecast?.reason ? FORECAST_LABELS[forecast.reason] : "";
+  return format.withReason(left, reason) || NOTHING;
 }
 
 /** @param {PipelineProgressData} progress */
