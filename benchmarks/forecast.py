@@ -122,6 +122,7 @@ def write_documents(folder: Path, count: int) -> None:
 
 def main() -> None:
     options = arguments()
+    load_before = os.getloadavg()[0]
     result: dict[str, Any] = {
         "title": "Forecasts beside the linear formula",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -130,6 +131,8 @@ def main() -> None:
     }
     if options.documents:
         result["documents"] = of_documents(options.documents)
+    # Of the last minute, in processes that run: a busy machine makes the speed of jobs uneven.
+    result["machine"]["load"] = {"before": load_before, "after": os.getloadavg()[0]}
     options.out.mkdir(parents=True, exist_ok=True)
     file = options.out / f"{datetime.now(UTC):%Y-%m-%d}-forecast.json"
     file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
