@@ -333,6 +333,6 @@ def test_form_feeds_separate_pages():
 
 def test_binary_data_is_refused():
     with pytest.raises(MislabelledDocument):
-        read(MediaType.TEXT, b"text at first" + bytes(10), "a.txt")
+        read(MediaType.TEXT, b"text at first" + bytes(range(32)), "a.txt")
     with pytest.raises(EmptyDocument):
         read(MediaType.TEXT, b"\n \n", "a.txt")

@@ -1,9 +1,10 @@
 """Finds the media type of a file from its name and its content."""
 
-import codecs
+import re
 from enum import StrEnum
 from typing import BinaryIO
 
+from ingestion_progress.pipeline.encodings import is_binary
 from ingestion_progress.pipeline.exceptions import (
     EmptyDocument,
     MislabelledDocument,
@@ -14,12 +15,13 @@ from ingestion_progress.pipeline.uploads.zip_safety import open_archive
 
 HEAD_BYTES = 8192
 WORD_PART = "word/document.xml"
-TEXT_MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+PDF_OBJECT = re.compile(rb"^\s*\d+ \d+ obj\b", re.MULTILINE)
+GIF = b"GIF8"  # as a text may begin
 # Formats that are often uploaded under another name, by their first bytes.
 OTHER_FORMATS = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
-    b"GIF8": "a GIF picture",
+    GIF: "a GIF picture",
     b"PK\x03\x04": "a ZIP archive",
     b"PK\x05\x06": "an empty ZIP archive",
     b"\xd0\xcf\x11\xe0": "an old Office document",
@@ -66,6 +68,8 @@ def media_type_of(file: BinaryIO, name: str) -> MediaType:
         )
     file.seek(0)
     head = file.read(HEAD_BYTES)
+    while not head.strip() and (more := file.read(HEAD_BYTES)):
+        head = more
     if not head.strip():
         raise EmptyDocument(f"“{name}” is empty.")
     found = _sniff(head)
@@ -78,11 +82,10 @@ def media_type_of(file: BinaryIO, name: str) -> MediaType:
 
 def _sniff(head: bytes) -> MediaType | None:
     """PDF, HTML or text by content; None if it is none of them."""
-    if b"%PDF-" in head[:1024]:
+    # A text may speak of the first bytes of other formats.
+    if b"%PDF-" in head[:1024] and (is_binary(head) or PDF_OBJECT.search(head)):
         return MediaType.PDF
-    if head.startswith(TEXT_MARKS):
-        return MediaType.TEXT
-    if b"\0" in head or head.startswith(tuple(OTHER_FORMATS)):
+    if is_binary(head) or head.startswith(tuple(OTHER_FORMATS.keys() - {GIF})):
         return None
     start = head.lstrip()[:512].lower()
     is_html = start.startswith((b"<!doctype html", b"<html")) or b"<html" in start

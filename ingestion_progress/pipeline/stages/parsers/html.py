@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import BinaryIO
 
 from bs4 import BeautifulSoup
@@ -32,10 +33,11 @@ BLANK_LINES = re.compile(r"\n{2,}")
 
 class HtmlParser:
     def open(self, file: BinaryIO, name: str) -> list[Page]:
-        page = html_page(read_text(file, name), name)
+        source = read_text(file, name, is_markup=True)
+        page = html_page(source.text, name)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text that a reader would see.")
-        return [page]
+        return [replace(page, warnings=source.warnings)]
 
 
 def html_page(html: str, name: str, embedded: Mapping[str, bytes] | None = None) -> Page:

@@ -13,15 +13,21 @@ from ingestion_progress.pipeline.stages.parsers.text import read_text
 
 class MarkdownParser:
     def open(self, file: BinaryIO, name: str) -> list[Page]:
-        text = read_text(file, name)
+        source = read_text(file, name)
         pictures = PictureList()
         heading = ""
-        tokens = MarkdownIt("commonmark").enable("table").parse(text)
+        tokens = MarkdownIt("commonmark").enable("table").parse(source.text)
         for before, token in zip([None, *tokens], tokens, strict=False):
             if token.type == "inline" and before is not None and before.type == "heading_open":
                 heading = token.content
             _collect(token, heading, pictures)
-        page = Page(number=None, text=text, is_markdown=True, pictures=pictures.as_tuple())
+        page = Page(
+            number=None,
+            text=source.text,
+            is_markdown=True,
+            pictures=pictures.as_tuple(),
+            warnings=source.warnings,
+        )
         return [page]
 
 
