@@ -28,7 +28,7 @@ from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
-# Qdrant's local folder is locked once per batch: larger batches lock less often, but for longer.
+# Of chunks in one request to Qdrant: while the embedded one writes it, some 5 ms, searches wait.
 EMBEDDING_BATCH = 64
 EMBEDDING_CAPACITY = 64
 EXTRACTION_CAPACITY_PER_WORKER = 8

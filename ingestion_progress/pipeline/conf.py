@@ -30,7 +30,7 @@ class PipelineSettings:
     """Address of a Qdrant server. If empty, `qdrant_path` is used without a server."""
     qdrant_api_key = Setting(str, "")
     qdrant_path = Setting(Path, default_qdrant_path)
-    """Folder of the embedded Qdrant."""
+    """Folder of the embedded Qdrant (Edge)."""
     qdrant_collection = Setting(str, "chunks")
 
 

@@ -21,7 +21,7 @@ IngestionProgressError
     ├── NothingIngested         all pages or all chunks failed
     ├── TaskNotQueued           the task queue refused the job
     └── VectorStoreUnavailable  Qdrant refuses, or its folder is damaged
-        └── VectorStoreBusy         Qdrant does not answer, or its folder is locked: it may pass
+        └── VectorStoreBusy         Qdrant does not answer in time, or is locked: it may pass
 
 Every message is a sentence that may be shown to a user.
 """

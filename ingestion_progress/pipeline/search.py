@@ -71,7 +71,7 @@ def search(query: str, *, limit: int = 10, jobs: JobQuerySet | None = None) -> l
         hidden=hidden.values_list("document_id", "epoch"),
         documents=documents,
     )
-    payloads = _published([(match.payload or {}, match.score) for match in matches])
+    payloads = _published([(match.payload, match.score) for match in matches])
     if jobs is not None:
         payloads = _of_jobs(payloads, jobs)[:limit]
     entities = _entities((payload["document_id"], payload["chunk"]) for payload, _score in payloads)
@@ -185,8 +185,7 @@ class SearchResultSchema(BaseModel):
 def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchResultSchema:
     """The passages that match best, with document, page, text and the entities in them.
 
-    Empty if nothing matches. With the embedded vector store a search may have to wait for a
-    running ingestion, and is answered with 503 if it waits too long.
+    Empty if nothing matches. It is answered with 503 if the vector store does not answer in time.
     """
     return SearchResultSchema(
         query=query.q,

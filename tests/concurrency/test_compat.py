@@ -129,17 +129,6 @@ LOOKED_AT = {
         sources={"psycopg._connection_base": ("self.pgconn", "pgconn.notify_handler")},
         upgrade="AsyncConnection.notifies, and who calls notify_handler. tests/wakeups.",
     ),
-    "qdrant-client": LookedAt(
-        below="1.21",
-        names=("qdrant_client:QdrantClient",),
-        sources={
-            "qdrant_client.qdrant_client": ("self._client",),
-            "qdrant_client.local.qdrant_local": ("self.collections",),
-            "qdrant_client.local.local_collection": ("self.storage",),
-            "qdrant_client.local.persistence": ("self.storage",),
-        },
-        upgrade="CollectionPersistence: how it stores points. tests/pipeline/test_vectors.py.",
-    ),
     "django-tasks-db": LookedAt(
         below="0.14",
         names=(

@@ -50,7 +50,7 @@ STATE = """
     import json, sys
     from ingestion_progress.models import Job, Stage
     from ingestion_progress.pipeline.models import Edition, Entity
-    from ingestion_progress.pipeline.stores.vectors import QdrantStore
+    from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
     job = Job.objects.get(pk=sys.argv[1])
     stage = Stage.objects.get(job=job, name=sys.argv[2])
     took = job.is_finished and (job.finished_at - job.cancel_requested_at).total_seconds()
@@ -60,7 +60,7 @@ STATE = """
         "has_left_nothing": job.is_finished and not (
             Edition.objects.filter(job_id=job.pk).count()
             + Entity.objects.filter(document_id=job.document_id).count()
-            + QdrantStore().count(job.document_id)
+            + EmbeddedVectors().count(job.document_id)
         ),
     }))
 """

@@ -22,7 +22,8 @@ from ingestion_progress.pipeline.exceptions import (
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.search import search
-from ingestion_progress.pipeline.stores.vectors import QdrantStore
+from ingestion_progress.pipeline.stores.embedded.connections import close_all
+from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.testing import synchronous_tracking
 
@@ -35,6 +36,8 @@ TEXT = "Ada Lovelace met Charles Babbage in London. The Analytical Engine was ne
 def stores(settings, tmp_path):
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.INGESTION_PROGRESS_QDRANT_PATH = tmp_path / "qdrant"
+    yield
+    close_all()
 
 
 def ingested(name: str, job_id: str) -> Job:
@@ -54,7 +57,7 @@ def test_deleted_document_leaves_no_file_no_chunk_and_no_graph(settings):
     delete_document(gone)
     assert list(Document.objects.values_list("pk", flat=True)) == [kept]
     assert {hit.document_id for hit in search("Babbage")} == {kept}
-    assert QdrantStore().count(gone) == 0
+    assert EmbeddedVectors().count(gone) == 0
     assert not Entity.objects.exclude(document=kept).exists()
     assert not Relation.objects.exclude(document=kept).exists()
     assert len(files(settings.MEDIA_ROOT)) == 1
@@ -76,7 +79,7 @@ def test_document_stays_as_it_was_if_its_chunks_cannot_be_deleted(settings, monk
     def refuse(*_: object) -> None:
         raise VectorStoreUnavailable("in use")
 
-    monkeypatch.setattr(QdrantStore, "discard", refuse)
+    monkeypatch.setattr(EmbeddedVectors, "discard", refuse)
     with pytest.raises(VectorStoreUnavailable):
         delete_document(document_id)
     assert Document.objects.exists()

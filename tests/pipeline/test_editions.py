@@ -27,8 +27,8 @@ from ingestion_progress.pipeline.stages.image_description import MetadataDescrib
 from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsers import pdf as pdf_module
 from ingestion_progress.pipeline.stores import results as results_module
+from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
-from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import request_cancellation, track
@@ -92,7 +92,7 @@ def test_next_attempt_continues_and_stores_each_chunk_once(stopping: type[Stoppi
     job = queued(pdf(6, first=84))
     stopped(job)
     assert stages(job)["embedding"][1] == 10
-    assert QdrantStore().count(job.document_id) == 10
+    assert EmbeddedVectors().count(job.document_id) == 10
     stopping.limit = 15
     stopped(job)
     stopping.limit = 1000
@@ -246,7 +246,7 @@ def test_retry_of_a_failed_job_begins_again_because_its_edition_is_deleted(
         patch.setattr(Stopping, "embed", lambda self, text: 1 / 0)
         with pytest.raises(Exception, match="could be embedded"):
             ingest(job.pk)
-    assert QdrantStore().count(job.document_id) == Edition.objects.count() == 0
+    assert EmbeddedVectors().count(job.document_id) == Edition.objects.count() == 0
     stopping.limit = 1000
     retry_job(job.pk)
     finished(job)
@@ -301,9 +301,9 @@ def test_late_writer_leaves_nothing_behind():
             with pytest.raises(JobSuperseded):
                 graph.write(Chunk(key="c-1", text=""), Extraction({"bee": "Bee"}))
             chunk = Chunk(key="c-1", text="Bees")
-            QdrantStore().write(document, late.epoch, [(chunk, Bm25Embedder().embed("Bees"))])
+            EmbeddedVectors().write(document, late.epoch, [(chunk, Bm25Embedder().embed("Bees"))])
             editions.settle(document.pk, "late", late.epoch)
-            assert QdrantStore().count(document.pk) == 0
+            assert EmbeddedVectors().count(document.pk) == 0
             editions.publish(following, document)
         with pytest.raises(JobSuperseded):
             editions.publish(late, document)
@@ -332,11 +332,11 @@ def test_worker_discards_editions_of_jobs_that_are_not_tried_again(stopping: typ
     job = queued(pdf(3, first=84))
     stopped(job)
     editions.discard_abandoned()
-    assert QdrantStore().count(job.document_id) == 10  # the next attempt continues with them
+    assert EmbeddedVectors().count(job.document_id) == 10  # the next attempt continues with them
     request_cancellation(job.pk)
     editions.discard_abandoned()
     results_module.delete_results_of_ended_jobs()
-    assert QdrantStore().count(job.document_id) == Entity.objects.count() == 0
+    assert EmbeddedVectors().count(job.document_id) == Entity.objects.count() == 0
     assert (Edition.objects.count(), ParsedPage.objects.count()) == (0, 0)
 
 

@@ -37,8 +37,8 @@ from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
 from ingestion_progress.pipeline.stages.parsers.pdf import PdfPages
 from ingestion_progress.pipeline.stages.parsers.text import TextParser
+from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
-from ingestion_progress.pipeline.stores.vectors import QdrantStore
 from ingestion_progress.pipeline.tasks import ingest_document
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import delete_job, request_cancellation, track
@@ -78,7 +78,7 @@ def assert_counts_are_what_is_stored(job: Job) -> None:
     relations = Relation.objects.filter(document_id=job.document_id).count()
     assert (job.entities_total, job.relations_total) == (entities, relations)
     assert job.neo4j_writes == entities + relations
-    assert job.qdrant_writes == QdrantStore().count(job.document_id)
+    assert job.qdrant_writes == EmbeddedVectors().count(job.document_id)
 
 
 def with_components(monkeypatch: pytest.MonkeyPatch, **components: object) -> None:
@@ -189,7 +189,7 @@ def test_second_ingestion_replaces_the_first():
 def test_failed_attempt_leaves_the_former_text_and_nothing_else(monkeypatch: pytest.MonkeyPatch):
     former = ingested(pdf(6, first=84), "same.pdf")
 
-    class Crashing(QdrantStore):
+    class Crashing(EmbeddedVectors):
         def write(self, *args):
             super().write(*args)
             raise VectorStoreUnavailable("gone")
@@ -283,7 +283,7 @@ def test_failed_chunk_is_recorded_and_the_others_are_ingested(monkeypatch: pytes
         assert stages(job)[stage] == ("completed", job.total_chunks, job.total_chunks, 0)
 
 
-class FailingStore(QdrantStore):
+class FailingStore(EmbeddedVectors):
     """Fails after the first chunks."""
 
     def __init__(self) -> None:
@@ -420,7 +420,7 @@ def test_former_text_is_searchable_after_a_failed_replacement():
     new = queued(pdf(2)[:-3000], "same.pdf")
     with pytest.raises(DamagedDocument):
         ingest(new.pk)
-    assert QdrantStore().count(old.document_id) == old.qdrant_writes
+    assert EmbeddedVectors().count(old.document_id) == old.qdrant_writes
 
 
 @pytest.mark.database
@@ -512,7 +512,7 @@ def test_job_cancelled_in_the_queue_never_starts():
     with pytest.raises(JobCancelled):
         ingest(job.pk)
     ingest_document.call(job.pk)
-    assert QdrantStore().count(job.document_id) == 0
+    assert EmbeddedVectors().count(job.document_id) == 0
 
 
 @pytest.mark.database
@@ -544,7 +544,7 @@ def test_stopped_process_hands_its_job_back(monkeypatch, stop: BaseException):
 def test_cancelled_job_leaves_the_former_text_and_nothing_else(monkeypatch):
     former = ingested(b"Bees make honey.", "a.txt")
 
-    class Cancelling(QdrantStore):
+    class Cancelling(EmbeddedVectors):
         def write(self, *args):
             written = super().write(*args)
             request_cancellation(job.pk)
@@ -574,7 +574,7 @@ def test_results_of_a_failed_job_are_kept_on_request(monkeypatch, settings, is_k
 def test_text_of_a_running_job_is_not_found_before_its_end(monkeypatch):
     found: list[int] = []
 
-    class Searching(QdrantStore):
+    class Searching(EmbeddedVectors):
         def write(self, *args):
             written = super().write(*args)
             found.append(len(search("honey")))
@@ -589,7 +589,7 @@ def test_text_of_a_running_job_is_not_found_before_its_end(monkeypatch):
 def test_same_chunk_key_in_two_documents_has_two_ids():
     ingested(b"Bees make honey.", "a.txt")
     ingested(b"Bees make honey.", "b.txt")
-    hits = QdrantStore().search(Bm25Embedder().embed_query("honey"), 10)
+    hits = EmbeddedVectors().search(Bm25Embedder().embed_query("honey"), 10)
     assert len(hits) == 2
     assert {hit.payload["chunk"] for hit in hits} == {Chunk(key="c-1", text="").key}
 
@@ -646,4 +646,4 @@ def test_cancelled_job_begins_no_further_items(monkeypatch, settings, stage: str
     assert len(begun) < 40
     assert stages(job)[stage][0] == "error"
     assert Job.objects.get().status == "cancelled"
-    assert Edition.objects.count() == QdrantStore().count(job.document_id) == 0
+    assert Edition.objects.count() == EmbeddedVectors().count(job.document_id) == 0

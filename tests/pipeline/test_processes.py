@@ -89,7 +89,7 @@ STATE = """
     import json, sys
     from ingestion_progress.models import Job, Stage
     from ingestion_progress.pipeline.models import Edition, Entity, ParsedPage, Relation
-    from ingestion_progress.pipeline.stores.vectors import QdrantStore
+    from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
     job = Job.objects.get(pk=sys.argv[1])
     of_document = {"document_id": job.document_id}
     is_over = job.is_finished
@@ -99,7 +99,7 @@ STATE = """
         "attempts": list(job.attempts.order_by("number").values_list("status", flat=True)),
         "counts": [job.qdrant_writes, job.entities_total, job.relations_total],
         "stored": is_over and [
-            QdrantStore().count(job.document_id),
+            EmbeddedVectors().count(job.document_id),
             Entity.objects.filter(**of_document).count(),
             Relation.objects.filter(**of_document).count(),
         ],

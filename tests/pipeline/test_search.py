@@ -15,7 +15,7 @@ from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.management.commands.search import snippet
 from ingestion_progress.pipeline.models import Document, Edition, Entity
 from ingestion_progress.pipeline.search import SearchHit, search
-from ingestion_progress.pipeline.stores import vectors
+from ingestion_progress.pipeline.stores.embedded import vectors
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import request_cancellation
 from tests.support.api import refusal
@@ -90,7 +90,9 @@ def test_documents_of_before_there_were_editions_are_those_of_their_last_job():
     for name in ("mine.txt", "other.txt"):
         ingested(b"Bees make honey.", name)
     for edition in Edition.objects.all():
-        vectors.QdrantStore().adopt(edition.document_id, "", [edition.epoch], lambda chunk: True)
+        vectors.EmbeddedVectors().adopt(
+            edition.document_id, "", [edition.epoch], lambda chunk: True
+        )
     Document.objects.update(published_epoch="", writer_epoch="")
     Edition.objects.all().delete()
     mine = Job.objects.filter(document_name="mine.txt")
@@ -188,17 +190,16 @@ def test_command_refuses_an_invalid_limit():
         run("x", "--limit", 0)
 
 
-def test_command_reports_an_index_in_use(storage, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(vectors, "READ_TIMEOUT_SECONDS", 0.1)
-    with vectors._local_client(storage / "qdrant", 1):
-        with pytest.raises(CommandError, match="in use by another process"):
-            run("honey")
+def test_command_reports_an_index_in_use(monkeypatch):
+    monkeypatch.setattr(vectors, "READ_TIMEOUT_SECONDS", 0)
+    with pytest.raises(CommandError, match="in use by another process"):
+        run("honey")
 
 
 def test_command_reports_a_damaged_index(storage):  # noqa: F811
-    ingested(b"Bees make honey.", "bees.md")
-    (path,) = (storage / "qdrant").rglob("storage.sqlite")
-    path.write_bytes(b"no database" * 1000)
+    shard = storage / "qdrant" / "shards" / "chunks"
+    shard.mkdir(parents=True)
+    (shard / "edge_config.json").write_bytes(b"no configuration" * 1000)
     with pytest.raises(CommandError, match=r"^The search index cannot be used\. Its files may"):
         run("honey")
 

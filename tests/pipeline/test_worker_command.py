@@ -131,8 +131,8 @@ def points(project: LiveProject, path: Path) -> int:
     """The number of stored chunks of a document, counted by another process."""
     source = """
         import sys
-        from ingestion_progress.pipeline.stores.vectors import QdrantStore
-        print(QdrantStore().count(sys.argv[1]))
+        from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
+        print(EmbeddedVectors().count(sys.argv[1]))
     """
     return int(project.ask(source, stable_id(path.name)))
 

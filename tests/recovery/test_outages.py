@@ -324,7 +324,7 @@ INGESTION = """
     from django_tasks_db.models import DBTaskResult
     from ingestion_progress.models import Job
     from ingestion_progress.pipeline.models import Entity, Relation
-    from ingestion_progress.pipeline.stores.vectors import QdrantStore
+    from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
     job = Job.objects.get(pk=sys.argv[1])
     stage = job.stages.get(name="extraction")
     of_document = {"document_id": job.document_id}
@@ -338,7 +338,7 @@ INGESTION = """
         "errors": [job.failed_items, job.error_count, stage.failed],
         "counts": [job.qdrant_writes, job.entities_total, job.relations_total],
         "stored": job.is_finished and [
-            QdrantStore().count(job.document_id),
+            EmbeddedVectors().count(job.document_id),
             Entity.objects.filter(**of_document).count(),
             Relation.objects.filter(**of_document).count(),
         ],

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pypdf import PdfReader, PdfWriter
 
+from ingestion_progress.pipeline.stores.embedded.connections import close_all
 from tests.support.live import ROOT
 
 EXAMPLES = ROOT / "examples" / "documents"
@@ -16,12 +18,13 @@ GUIDE = EXAMPLES / "reportlab-userguide.pdf"
 
 
 @pytest.fixture
-def storage(settings, tmp_path: Path) -> Path:
-    """Uploads and vectors of this test only."""
+def storage(settings, tmp_path: Path) -> Iterator[Path]:
+    """Uploads and vectors of this test only. The process of the vectors ends after it."""
     settings.MEDIA_ROOT = tmp_path / "media"
     settings.INGESTION_PROGRESS_QDRANT_PATH = tmp_path / "qdrant"
     settings.INGESTION_PROGRESS_QDRANT_URL = ""
-    return tmp_path
+    yield tmp_path
+    close_all()
 
 
 def stored_files(storage: Path) -> list[Path]:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ingestion_progress.pipeline.stores.vectors import QdrantStore
+    from ingestion_progress.pipeline.stores.vectors import VectorStore
 
 
-def vector_store() -> QdrantStore:
-    """The only way to it: importing Qdrant's client takes longer than the rest of a process."""
-    from ingestion_progress.pipeline.stores.vectors import QdrantStore
+def vector_store() -> VectorStore:
+    """A Qdrant server if `QDRANT_URL` is set, or else the embedded store.
 
-    return QdrantStore()
+    The only way to them: importing Qdrant's client takes longer than the rest of a process. (And
+    the process of the embedded store imports this package without Django.)
+    """
+    from ingestion_progress.pipeline.conf import conf
+
+    if conf.qdrant_url:
+        from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
+
+        return ServerVectors()
+    from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
+
+    return EmbeddedVectors()

@@ -1,0 +1,198 @@
+"""A collection in Qdrant Edge. Arguments and results are values of JSON.
+
+Edge has written an operation to its log when it returns, and repeats it after a crash of the
+process. As in a Qdrant server, a crash of the machine may undo what was written since `flush`.
+Its functions keep Python's global lock, so other threads wait for them: a search of 100,000 chunks
+takes a millisecond, a write of 64 chunks some 5, a flush as long as 20 to 30 waits for the disk,
+and merging segments seconds.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import qdrant_edge as edge
+
+from ingestion_progress.pipeline.stores.chunk_id import point_id
+
+VECTOR = "bm25"
+INDEXED = ("document_id", "epoch")
+# Raised when the folder changes so that older versions cannot read it.
+FORMAT = 1
+FORMAT_NAME = "format.json"
+PAGE = 256
+
+
+class UnknownFormat(Exception):
+    """The folder was written by a newer version."""
+
+
+class Shard:
+    """Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens the folder, or creates it. Raises OSError, UnknownFormat, and what Edge raises."""
+        self._path = path
+        self._is_flushed = True
+        if not path.exists():
+            _create(path)
+        if _format_of(path) > FORMAT:
+            raise UnknownFormat
+        self._edge = edge.EdgeShard.load(str(path))
+        self._inode = path.stat().st_ino
+
+    def is_gone(self) -> bool:
+        """Was the folder deleted or replaced?"""
+        try:
+            return self._path.stat().st_ino != self._inode
+        except FileNotFoundError:
+            return True
+
+    def write(self, points: Sequence[Sequence[Any]]) -> None:
+        """Points: id, ids of words, their weights, payload. Overwrites points with these ids."""
+        self._upsert([_point(*point) for point in points])
+
+    def replace_vectors(self, points: Sequence[Sequence[Any]]) -> None:
+        """Points: id, ids of words, their weights. Skips those that do not exist."""
+        found = self._edge.retrieve([key for key, *_ in points], True, False)  # noqa: FBT003 (payload, vector)
+        payloads = {str(record.id): record.payload for record in found}
+        changed = [
+            _point(key, indices, values, payloads[key])
+            for key, indices, values in points
+            if key in payloads
+        ]
+        self._upsert(changed, edge.UpdateMode.UpdateOnly)
+
+    def discard(self, document_id: str, epoch: str | None) -> None:
+        chunks = _of_edition(document_id, epoch)
+        self._update(edge.UpdateOperation.delete_points_by_filter(chunks))
+
+    def chunks(self, document_id: str, epoch: str) -> list[str]:
+        """The keys of the chunks of an edition."""
+        pages = self._pages(_of_edition(document_id, epoch), with_payload=["chunk"])
+        return [record.payload["chunk"] for page in pages for record in page]
+
+    def copy(self, document_id: str, former: str, epoch: str, chunks: Sequence[str]) -> None:
+        """Copies these chunks of an edition into another one."""
+        wanted = set(chunks)
+        for page in self._pages(_of_edition(document_id, former), with_vector=True):
+            payloads = [(record, record.payload) for record in page]
+            self._upsert(
+                [
+                    edge.Point(
+                        point_id(document_id, epoch, payload["chunk"]),
+                        record.vector,
+                        payload | {"epoch": epoch},
+                    )
+                    for record, payload in payloads
+                    if payload["chunk"] in wanted
+                ]
+            )
+
+    def search(
+        self,
+        indices: Sequence[int],
+        values: Sequence[float],
+        limit: int,
+        hidden: Sequence[Sequence[str]],
+        documents: Sequence[str] | None,
+    ) -> list[tuple[dict[str, Any], float]]:
+        """Payloads and scores, best first."""
+        must: list[Any] = [] if documents is None else [_any_of("document_id", documents)]
+        must_not: list[Any] = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
+        query = edge.Query.Nearest(edge.SparseVector(list(indices), list(values)), using=VECTOR)
+        request = edge.QueryRequest(
+            limit=limit,
+            query=query,
+            filter=edge.Filter(must=must, must_not=must_not) if must or must_not else None,
+            with_payload=True,
+        )
+        return [(point.payload or {}, point.score) for point in self._edge.query(request)]
+
+    def count(self, document_id: str, epoch: str | None) -> int:
+        return self._edge.count(edge.CountRequest(filter=_of_edition(document_id, epoch)))
+
+    def page(self, offset: str | None) -> tuple[list[tuple[str, Any]], str | None]:
+        """Ids and payloads of some points, and the offset of the next page."""
+        records, following = self._edge.scroll(
+            edge.ScrollRequest(offset=offset, limit=PAGE, with_payload=True)
+        )
+        points = [(str(record.id), record.payload) for record in records]
+        return points, None if following is None else str(following)
+
+    def flush(self) -> None:
+        """Waits until what was written is on the disk."""
+        if not self._is_flushed:
+            self._is_flushed = True  # before, because others write meanwhile
+            self._edge.flush()
+
+    def optimize(self) -> None:
+        """Merges segments, frees the space of deleted points, and indexes."""
+        self._edge.optimize()
+
+    def close(self) -> None:
+        self._edge.close()
+
+    def _pages(self, chunks: edge.Filter, **options: Any) -> Any:
+        offset, options = None, {"with_payload": True} | options
+        while True:
+            request = edge.ScrollRequest(offset=offset, limit=PAGE, filter=chunks, **options)
+            records, offset = self._edge.scroll(request)
+            yield records
+            if offset is None:
+                return
+
+    def _upsert(
+        self, points: list[edge.Point], mode: edge.UpdateMode = edge.UpdateMode.Upsert
+    ) -> None:
+        if points:
+            self._update(edge.UpdateOperation.upsert_points(points, update_mode=mode))
+
+    def _update(self, operation: edge.UpdateOperation) -> None:
+        self._edge.update(operation)
+        self._is_flushed = False
+
+
+def _create(path: Path) -> None:
+    """In another folder first: a process that is killed meanwhile leaves no half of a shard."""
+    unfinished = path.with_name(f"{path.name}.new")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    vectors = {VECTOR: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)}
+    shard = edge.EdgeShard.create(str(unfinished), edge.EdgeConfig(sparse_vectors=vectors))
+    try:
+        for name in INDEXED:
+            kind = edge.PayloadSchemaType.Keyword
+            shard.update(edge.UpdateOperation.create_field_index(name, kind))
+    finally:
+        shard.close()
+    (unfinished / FORMAT_NAME).write_text(json.dumps({"format": FORMAT}))
+    unfinished.rename(path)
+
+
+def _format_of(path: Path) -> int:
+    """0 if that cannot be read: then Edge says what is wrong."""
+    try:
+        return int(json.loads((path / FORMAT_NAME).read_text())["format"])
+    except (FileNotFoundError, ValueError, LookupError, TypeError):
+        return 0
+
+
+def _point(key: str, indices: Sequence[int], values: Sequence[float], payload: Any) -> edge.Point:
+    return edge.Point(key, {VECTOR: edge.SparseVector(list(indices), list(values))}, payload)
+
+
+def _of_edition(document_id: str, epoch: str | None) -> edge.Filter:
+    """Chunks of a document, or of one edition. Those without an epoch have the epoch ""."""
+    must: list[Any] = [edge.FieldCondition("document_id", match=edge.MatchValue(document_id))]
+    if epoch == "":
+        must.append(edge.IsEmptyCondition("epoch"))
+    elif epoch is not None:
+        must.append(edge.FieldCondition("epoch", match=edge.MatchValue(epoch)))
+    return edge.Filter(must=must)
+
+
+def _any_of(key: str, values: Sequence[str]) -> edge.FieldCondition:
+    return edge.FieldCondition(key, match=edge.MatchAny(list(values)))

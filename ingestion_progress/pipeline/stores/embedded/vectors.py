@@ -1,0 +1,177 @@
+"""The store of vectors in a local folder."""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages import SparseVector
+from ingestion_progress.pipeline.stores.chunk_id import point_id
+from ingestion_progress.pipeline.stores.embedded.connections import ProcessUnavailable, connections
+from ingestion_progress.pipeline.stores.vectors import (
+    EmbeddedChunk,
+    Match,
+    StoredChunk,
+    payload_of,
+)
+from ingestion_progress.tracker import reason_of
+from ingestion_progress.tracker.reasons import UNEXPECTED
+
+logger = logging.getLogger("ingestion_progress.pipeline")
+
+# A batch takes well below a second. Users wait for a read.
+WRITE_TIMEOUT_SECONDS = 60.0
+READ_TIMEOUT_SECONDS = 10.0
+OPTIMIZE_TIMEOUT_SECONDS = 600.0
+COPY_BATCH = 1000
+
+UNUSABLE = "The search index cannot be used."
+BUSY = (
+    "The search index is in use by another process. Try again in a moment, or set QDRANT_URL to a "
+    "Qdrant server."
+)
+CRASHING = (
+    "The process of the search index was ended several times: is there enough memory, and free "
+    "space on the disk?"
+)
+SENTENCES = {
+    "former": "Its format is that of an older version: convert it with `manage.py "
+    "rebuild_search_index`.",
+    "newer": "A newer version has written it: update this one, or delete its folder and ingest the "
+    "documents again.",
+    "long": "The path of its folder is too long: choose a shorter QDRANT_PATH.",
+    "not_started": "Its process does not start: is the package qdrant-edge-py installed?",
+    "damaged": "Its files may be damaged: delete its folder and ingest the documents again.",
+}
+
+
+class EmbeddedVectors:
+    """A VectorStore. Its folder is served by one process of the host (see the package)."""
+
+    def __init__(self, collection: str = "") -> None:
+        self._collection = collection or conf.qdrant_collection
+
+    def write(self, document: Document, epoch: str, chunks: Sequence[EmbeddedChunk]) -> int:
+        points = [
+            (
+                point_id(document.pk, epoch, chunk.key),
+                *_numbers(vector),
+                payload_of(document, epoch, chunk),
+            )
+            for chunk, vector in chunks
+        ]
+        self.write_points(points)
+        return len(points)
+
+    def write_points(self, points: Sequence[Sequence[Any]]) -> None:
+        """Points: id, ids of words, their weights, payload."""
+        if points:
+            self._ask("write", WRITE_TIMEOUT_SECONDS, points=points)
+
+    def adopt(
+        self,
+        document_id: str,
+        epoch: str,
+        former: Sequence[str],
+        is_done: Callable[[str], bool] = lambda key: True,
+    ) -> int:
+        for each in former:
+            keys = self._ask("chunks", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=each)
+            done = list(filter(is_done, keys))
+            for start in range(0, len(done), COPY_BATCH):
+                self._ask(
+                    "copy",
+                    WRITE_TIMEOUT_SECONDS,
+                    document_id=document_id,
+                    former=each,
+                    epoch=epoch,
+                    chunks=done[start : start + COPY_BATCH],
+                )
+        return self.count(document_id, epoch) if former else 0
+
+    def discard(self, document_id: str, epoch: str | None = None) -> None:
+        self._ask("discard", WRITE_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch)
+
+    def search(
+        self,
+        vector: SparseVector,
+        limit: int,
+        *,
+        hidden: Iterable[tuple[str, str]] = (),
+        documents: Sequence[str] | None = None,
+    ) -> list[Match]:
+        if not vector.indices:
+            return []
+        indices, values = _numbers(vector)
+        found = self._ask(
+            "search",
+            READ_TIMEOUT_SECONDS,
+            indices=indices,
+            values=values,
+            limit=limit,
+            hidden=list(hidden),
+            documents=None if documents is None else list(documents),
+        )
+        return [Match(payload=payload, score=score) for payload, score in found]
+
+    def count(self, document_id: str, epoch: str | None = None) -> int:
+        found: int = self._ask("count", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch)
+        return found
+
+    def stored(self) -> Iterator[Sequence[StoredChunk]]:
+        offset = None
+        while True:
+            points, offset = self._ask("page", READ_TIMEOUT_SECONDS, offset=offset)
+            yield [(key, payload) for key, payload in points]
+            if offset is None:
+                return
+
+    def replace_vectors(self, vectors: Sequence[tuple[str, SparseVector]]) -> None:
+        points = [(key, *_numbers(vector)) for key, vector in vectors]
+        self._ask("replace_vectors", WRITE_TIMEOUT_SECONDS, points=points)
+
+    def optimize(self) -> None:
+        """Merges segments and frees space. Takes seconds, for which all others wait."""
+        self._ask("optimize", OPTIMIZE_TIMEOUT_SECONDS)
+
+    def rename(self, to: str) -> None:
+        """Gives the collection another name, which must be unused."""
+        self._ask("rename", WRITE_TIMEOUT_SECONDS, to=to)
+
+    def _ask(self, name: str, timeout_seconds: float, **arguments: Any) -> Any:
+        request = {"name": name, "collection": self._collection, "arguments": arguments}
+        try:
+            answer = connections(conf.qdrant_path).ask(request, timeout_seconds)
+        except TimeoutError:
+            raise VectorStoreBusy(BUSY) from None
+        except ProcessUnavailable as refusal:
+            answer = {"error": refusal.error}
+        except ConnectionError:
+            answer = {"error": {"kind": "crashing"}}
+        except OSError as error:  # its socket is another user's
+            answer = {"error": {"errno": error.errno, "text": str(error)}}
+        if found := answer.get("error"):
+            raise _refusal(found)
+        return answer["result"]
+
+
+def _refusal(error: dict[str, Any]) -> VectorStoreUnavailable:
+    """Logs an error of an answer, and makes a sentence of it."""
+    kind, number = error.get("kind"), error.get("errno")
+    if kind == "taken":
+        return VectorStoreBusy(BUSY)
+    if kind == "crashing":
+        return VectorStoreBusy(CRASHING)
+    folder = str(conf.qdrant_path)
+    logger.error("search_index_broken", extra={"folder": folder, "reason": error.get("text")})
+    sentence = SENTENCES.get(kind or "", UNEXPECTED)
+    if number is not None:
+        sentence = reason_of(OSError(number, os.strerror(number)))
+    return VectorStoreUnavailable(f"{UNUSABLE} {sentence}")
+
+
+def _numbers(vector: SparseVector) -> tuple[list[int], list[float]]:
+    return list(vector.indices), list(vector.values)

@@ -1,0 +1,222 @@
+"""The store of vectors in a Qdrant server."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from qdrant_client import QdrantClient
+from qdrant_client import models as qdrant
+from qdrant_client.http.exceptions import ApiException, ResponseHandlingException
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages import SparseVector
+from ingestion_progress.pipeline.stores.chunk_id import point_id
+from ingestion_progress.pipeline.stores.vectors import (
+    EmbeddedChunk,
+    Match,
+    StoredChunk,
+    payload_of,
+)
+
+logger = logging.getLogger("ingestion_progress.pipeline")
+
+Result = TypeVar("Result")
+
+VECTOR = "bm25"
+TIMEOUT_SECONDS = 10
+ATTEMPTS = 4
+PAGE = 256
+
+
+class ServerVectors:
+    """A VectorStore."""
+
+    def __init__(self) -> None:
+        self._collection = conf.qdrant_collection
+
+    def write(self, document: Document, epoch: str, chunks: Sequence[EmbeddedChunk]) -> int:
+        points = [
+            qdrant.PointStruct(
+                id=point_id(document.pk, epoch, chunk.key),
+                vector={VECTOR: _sparse(vector)},
+                payload=payload_of(document, epoch, chunk),
+            )
+            for chunk, vector in chunks
+        ]
+        if points:
+            self._call(lambda client: client.upsert(self._collection, points, wait=True))
+        return len(points)
+
+    def adopt(
+        self,
+        document_id: str,
+        epoch: str,
+        former: Sequence[str],
+        is_done: Callable[[str], bool] = lambda key: True,
+    ) -> int:
+        for each in former:
+            self._call(partial(self._copy, document_id, each, epoch, is_done))
+        return self.count(document_id, epoch) if former else 0
+
+    def discard(self, document_id: str, epoch: str | None = None) -> None:
+        selector = qdrant.FilterSelector(filter=_of_edition(document_id, epoch))
+        self._call(lambda client: client.delete(self._collection, selector, wait=True))
+
+    def search(
+        self,
+        vector: SparseVector,
+        limit: int,
+        *,
+        hidden: Iterable[tuple[str, str]] = (),
+        documents: Sequence[str] | None = None,
+    ) -> list[Match]:
+        if not vector.indices:
+            return []
+        left_out = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
+        only = [] if documents is None else [_of_documents(documents)]
+        found = self._call(
+            lambda client: (
+                client.query_points(
+                    self._collection,
+                    _sparse(vector),
+                    using=VECTOR,
+                    limit=limit,
+                    query_filter=qdrant.Filter(must=only, must_not=left_out)
+                    if left_out or only
+                    else None,
+                    with_payload=True,
+                ).points
+            )
+        )
+        return [Match(payload=point.payload or {}, score=point.score) for point in found]
+
+    def count(self, document_id: str, epoch: str | None = None) -> int:
+        condition = _of_edition(document_id, epoch)
+        return self._call(
+            lambda client: client.count(self._collection, condition, exact=True).count
+        )
+
+    def stored(self) -> Iterator[Sequence[StoredChunk]]:
+        offset: Any = None
+        while True:
+            scroll = partial(_scrolled, collection=self._collection, offset=offset)
+            records, offset = self._call(scroll)
+            yield [(str(record.id), record.payload or {}) for record in records]
+            if offset is None:
+                return
+
+    def replace_vectors(self, vectors: Sequence[tuple[str, SparseVector]]) -> None:
+        points = [
+            qdrant.PointVectors(id=key, vector={VECTOR: _sparse(vector)}) for key, vector in vectors
+        ]
+        self._call(lambda client: client.update_vectors(self._collection, points, wait=True))
+
+    def _copy(
+        self,
+        document_id: str,
+        former: str,
+        epoch: str,
+        is_done: Callable[[str], bool],
+        client: QdrantClient,
+    ) -> None:
+        offset = None
+        while True:
+            records, offset = client.scroll(
+                self._collection,
+                _of_edition(document_id, former),
+                limit=PAGE,
+                offset=offset,
+                with_vectors=True,
+            )
+            done = [record for record in records if is_done((record.payload or {})["chunk"])]
+            if points := [_copied(record, document_id, epoch) for record in done]:
+                client.upsert(self._collection, points, wait=True)
+            if offset is None:
+                return
+
+    def _call(self, use: Callable[[QdrantClient], Result]) -> Result:
+        attempts = Retrying(
+            retry=retry_if_exception_type(ResponseHandlingException),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_exponential(multiplier=0.25, max=2),
+            reraise=True,
+        )
+        try:
+            result: Result = attempts(self._ask_server, use)
+        except (ApiException, ResponseHandlingException) as error:
+            logger.exception("qdrant_failed", extra={"url": conf.qdrant_url})
+            status = getattr(error, "status_code", None)
+            is_passing = status is None or status >= 500
+            raise (VectorStoreBusy if is_passing else VectorStoreUnavailable)(
+                f"Qdrant does not answer as expected{f' (HTTP {status})' if status else ''}. "
+                "Does it run at the address in QDRANT_URL, and accept QDRANT_API_KEY?"
+            ) from error
+        return result
+
+    def _ask_server(self, use: Callable[[QdrantClient], Result]) -> Result:
+        client = QdrantClient(
+            url=conf.qdrant_url,
+            api_key=conf.qdrant_api_key or None,
+            timeout=TIMEOUT_SECONDS,
+            check_compatibility=False,  # an extra request that only warns
+        )
+        try:
+            if self._prepare(client):
+                for name in ("document_id", "epoch"):
+                    client.create_payload_index(
+                        self._collection, name, qdrant.PayloadSchemaType.KEYWORD
+                    )
+            return use(client)
+        finally:
+            client.close()
+
+    def _prepare(self, client: QdrantClient) -> bool:
+        """Creates the collection if it does not exist. Returns whether it did."""
+        if client.collection_exists(self._collection):
+            return False
+        idf = qdrant.SparseVectorParams(modifier=qdrant.Modifier.IDF)
+        client.create_collection(
+            self._collection, vectors_config={}, sparse_vectors_config={VECTOR: idf}
+        )
+        return True
+
+
+def _copied(record: qdrant.Record, document_id: str, epoch: str) -> qdrant.PointStruct:
+    payload = (record.payload or {}) | {"epoch": epoch}
+    return qdrant.PointStruct(
+        id=point_id(document_id, epoch, payload["chunk"]),
+        vector=cast("Any", record.vector),
+        payload=payload,
+    )
+
+
+def _sparse(vector: SparseVector) -> qdrant.SparseVector:
+    return qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
+
+
+def _of_edition(document_id: str, epoch: str | None = None) -> qdrant.Filter:
+    """Chunks of a document, or of one edition. Those without an epoch have the epoch ""."""
+    must: list[qdrant.Condition] = [_is("document_id", document_id)]
+    if epoch == "":
+        must.append(qdrant.IsEmptyCondition(is_empty=qdrant.PayloadField(key="epoch")))
+    elif epoch is not None:
+        must.append(_is("epoch", epoch))
+    return qdrant.Filter(must=must)
+
+
+def _is(key: str, value: str) -> qdrant.FieldCondition:
+    return qdrant.FieldCondition(key=key, match=qdrant.MatchValue(value=value))
+
+
+def _of_documents(document_ids: Sequence[str]) -> qdrant.FieldCondition:
+    return qdrant.FieldCondition(key="document_id", match=qdrant.MatchAny(any=list(document_ids)))
+
+
+def _scrolled(
+    client: QdrantClient, collection: str, offset: Any
+) -> tuple[list[qdrant.Record], Any]:
+    return client.scroll(collection, limit=PAGE, offset=offset, with_payload=True)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from pytest_httpserver import HTTPServer
+
+from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages import Chunk, SparseVector
+from ingestion_progress.pipeline.stores.chunk_id import point_id
+from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
+from tests.support.documents import storage  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("storage")
+
+
+def test_server_is_used_if_configured(settings, httpserver: HTTPServer):
+    settings.INGESTION_PROGRESS_QDRANT_URL = httpserver.url_for("")
+    settings.INGESTION_PROGRESS_QDRANT_API_KEY = "key"
+    ok = {"status": "ok", "time": 0}
+    httpserver.expect_request("/collections/chunks/exists").respond_with_json(
+        ok | {"result": {"exists": False}}
+    )
+    httpserver.expect_request("/collections/chunks", method="PUT").respond_with_json(
+        ok | {"result": True}
+    )
+    done = ok | {"result": {"operation_id": 1, "status": "completed"}}
+    httpserver.expect_request("/collections/chunks/index", method="PUT").respond_with_json(done)
+    httpserver.expect_request("/collections/chunks/points", method="PUT").respond_with_json(done)
+    text = "Bees make honey"
+    bees = (Chunk(key="c-1", text=text, page=1), SparseVector(indices=(1,), values=(1.0,)))
+    with pytest.warns(UserWarning, match="Api key is used with an insecure connection"):
+        assert ServerVectors().write(Document(id="d", name="bees.md"), "epoch", [bees]) == 1
+    calls = {request.path: request.get_json(silent=True) for request, _ in httpserver.log}
+    sparse = calls["/collections/chunks"]["sparse_vectors"]["bm25"]
+    assert sparse["modifier"] == "idf"
+    (point,) = calls["/collections/chunks/points"]["points"]
+    assert point["payload"]["text"] == "Bees make honey"
+    assert point["id"] == point_id("d", "epoch", "c-1")
+
+
+def test_unreachable_server_is_retried_and_then_a_clear_error(settings):
+    settings.INGESTION_PROGRESS_QDRANT_URL = "http://127.0.0.1:9"
+    started = time.monotonic()
+    with pytest.raises(VectorStoreUnavailable, match="does not answer as expected"):
+        ServerVectors().count("d")
+    assert time.monotonic() - started > 0.5
+
+
+def test_refusing_server_is_a_clear_error(settings, httpserver: HTTPServer):
+    settings.INGESTION_PROGRESS_QDRANT_URL = httpserver.url_for("")
+    httpserver.expect_request("/collections/chunks/exists").respond_with_data("no", status=403)
+    with pytest.raises(VectorStoreUnavailable, match="403"):
+        ServerVectors().count("d")
