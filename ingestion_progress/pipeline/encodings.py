@@ -36,7 +36,7 @@ NOT_ASCII = re.compile("[^\\x00-\\x7f\ufffd]+")
 ISO_2022 = re.compile(rb"\x1b\$[@B]|\x1b\(J")
 SAMPLE_BYTES = 64 * 1024
 CONTROLS = bytes(sorted({*range(32), 127} - set(b"\b\t\n\f\r\x1b")))
-MAX_CONTROLS = 0.02
+MAX_CONTROLS = 0.08  # compressed data have a tenth
 MIN_ZEROS = 0.3
 MAX_BROKEN = 0.1
 

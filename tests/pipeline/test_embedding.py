@@ -75,3 +75,7 @@ def test_every_spelling_of_a_word_is_found(query: str, text: str):
 def test_words_of_scripts_without_spaces_are_found(queries: str, text: str):
     assert [query for query in queries.split() if not is_found(query, text)] == []
     assert not is_found("鯨", text)
+
+
+def test_lone_surrogate_costs_itself():
+    assert is_found("honey", "honey \ud800")

@@ -87,6 +87,11 @@ def test_few_letters_are_western():
     assert decode("Müller’s Café".encode("cp1252")).text == "Müller’s Café"
 
 
+def test_some_control_characters_make_no_text_binary():
+    assert not is_binary(b"Bees \x1b]0;owned\x07 make honey.")
+    assert is_binary(bytes(range(256)) * 4)
+
+
 def test_zeros_in_a_log_are_left_out():
     assert decode(b"started\n" + bytes(500) + b"ended\n").text == "started\nended\n"
 

@@ -53,7 +53,8 @@ class Bm25Embedder:
 
 def plain(text: str) -> str:
     """One spelling: composed, without ligatures, full width, soft hyphens and capitals."""
-    return UNSEEN.sub("", unicodedata.normalize("NFKC", text).casefold())
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return UNSEEN.sub("", text).encode("utf-8", "replace").decode()  # no lone surrogates
 
 
 def _pairs(clause: re.Match[str]) -> str:
