@@ -165,7 +165,10 @@ def test_revoking_the_task_of_a_running_job_cancels_the_job(project):
 
 
 def test_task_that_takes_longer_than_the_limit_fails_its_job(project):
-    job_id = queued_document(project)
+    path = project.folder / "long.txt"
+    path.write_text("\n\n".join(f"Bees of hive {n} make honey. " * 30 for n in range(5000)))
+    job_id = uuid.uuid4().hex
+    project.ask(QUEUE, str(path), "long.txt", job_id)
     started_worker(project, TASK_TIME_LIMIT_SECONDS="1")
     state = waited_for(project, job_id, is_over)
     assert state["status"] == "failed"

@@ -29,7 +29,7 @@ from tests.support.simulated import following
 pytest_plugins = ["tests.support.browser"]
 pytestmark = [pytest.mark.once, pytest.mark.browser, needs_curl]
 
-PAGES = 60
+PAGES = 134
 QUERY, SENTENCE, SENTENCES_PAGE = "melt away", "the current page will appear to melt away", 57
 
 

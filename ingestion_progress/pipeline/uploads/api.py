@@ -59,6 +59,7 @@ class UploadForm(BaseModel):
     metadata: str = Field(
         default="",
         description="The project's own data about the job: a JSON object of at most 4 KB.",
+        json_schema_extra={"format": "json", "contentMediaType": "application/json"},
     )
 
 

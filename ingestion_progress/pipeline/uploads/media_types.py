@@ -83,7 +83,8 @@ def media_type_of(file: BinaryIO, name: str) -> MediaType:
 def _sniff(head: bytes) -> MediaType | None:
     """PDF, HTML or text by content; None if it is none of them."""
     # A text may speak of the first bytes of other formats.
-    if b"%PDF-" in head[:1024] and (is_binary(head) or PDF_OBJECT.search(head)):
+    is_pdf = is_binary(head) or PDF_OBJECT.search(head) or head.startswith(b"%PDF-")
+    if is_pdf and b"%PDF-" in head[:1024]:
         return MediaType.PDF
     if is_binary(head) or head.startswith(tuple(OTHER_FORMATS.keys() - {GIF})):
         return None
