@@ -52,9 +52,29 @@ def test_heading_is_without_its_closing_marks():
     text = "## Closed ##  \n\nOne.\n\n# #\n\nTwo.\n\nUnderlined\n===\n\nThree." + " word" * 300
     assert [title for _, title in _headings(Page(number=None, text=text, is_markdown=True))] == [
         "Closed",
-        "#",
+        "",
         "Underlined",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "headings"),
+    [
+        ("---\ntitle: Lantern\ntags: [a]\n---\n\nText.\n\n## After", ["After"]),
+        ("---\n\n# First\n\n---\n", ["First"]),
+        ("# Guide\n\n````md\n```sh\n# no heading\n```\n````\n", ["Guide"]),
+        ("# First\n\n```ls``` lists files.\n\n## Second\n", ["First", "Second"]),
+        ("   ## Indented\n\n##\tTabbed\n", ["Indented", "Tabbed"]),
+        ("Over two\nlines\n===\n\ntext", ["Over two lines"]),
+        ("- item\n---\n\n> quote\n---\n\n- # in a list\n\n> # in a quotation\n", []),
+        ("<!--\n# in a comment\n-->\n\n\\# escaped\n\n    # code\n", []),
+    ],
+)
+def test_headings_are_those_of_commonmark(text: str, headings: list[str]):
+    found = _headings(Page(number=None, text=text, is_markdown=True))
+    assert [title for _, title in found] == headings
+    for start, title in found:
+        assert title.split()[0] in text[start:].split("\n", maxsplit=1)[0]
 
 
 def test_long_heading_is_truncated():

@@ -216,9 +216,7 @@ def test_entities_of_hostile_xml_are_not_expanded(tmp_path):
 
 
 def html(body: str) -> Page:
-    (page,) = read(
-        MediaType.HTML, f"<html><head><title>t</title></head><body>{body}".encode(), "a.html"
-    )
+    (page,) = read(MediaType.HTML, f"<html><head></head><body>{body}".encode(), "a.html")
     return page
 
 
@@ -230,7 +228,7 @@ def test_html_structure_becomes_markdown_marks():
     )
     assert page.is_markdown
     assert page.text == (
-        "# Bees & honey\n\nOne line\ntwo\n\n- a\n- b\n\nk | v\n1 | 2\n\nif x:\n    y"
+        "# Bees & honey\n\nOne line\ntwo\n\n- a\n- b\n\nk | v\n1 | 2\n\n```\nif x:\n    y\n```"
     )
 
 
@@ -243,7 +241,7 @@ def test_html_omits_invisible_elements():
 
 
 def test_only_the_main_element_of_html_is_read():
-    assert html("<p>menu</p><main><p>text</p></main><p>imprint</p>").text == "text"
+    assert html("<p>menu</p><main><p>a long text</p></main><p>imprint</p>").text == "a long text"
 
 
 def test_html_pictures_are_described_by_their_surroundings_and_never_fetched():

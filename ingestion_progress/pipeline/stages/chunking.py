@@ -4,8 +4,10 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import pairwise
 from typing import Protocol
 
+from markdown_it import MarkdownIt
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from ingestion_progress.pipeline.stages import Chunk, Page
@@ -20,9 +22,12 @@ MAX_HEADING_LENGTH = 200
 MAX_CUT_AT_ONCE = 100_000
 # A longer text is divided at one of these first, the best first.
 DIVISIONS = ("\n\n", "\n", " ")
-# After `#` or above an underline.
-HEADING = re.compile(r"^#{1,6} +(\S.*)$|^(\S.*)\n(?:=+|-{3,}) *$", re.MULTILINE)
-FENCE = re.compile(r"^(```|~~~).*?(?:^\1|\Z)", re.MULTILINE | re.DOTALL)
+LINE_END = re.compile("\n")
+SPACE = re.compile(r"\s+")
+# Between lines of three hyphens at the beginning of the file: metadata, in YAML.
+FRONT_MATTER = re.compile(
+    r"---[ \t]*\n(?=[^\s#]).*?^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL
+)
 
 
 class Chunker(Protocol):
@@ -88,23 +93,17 @@ def _parts(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _headings(page: Page) -> list[tuple[int, str]]:
-    """Offset and text of each heading; a `#` in a block of code does not count."""
+    """Offset and text of each heading, without those in lists and quotations."""
     if not page.is_markdown:
         return []
-    fences = [match.span() for match in FENCE.finditer(page.text)]
-    found = ((match.start(), _title(match)) for match in HEADING.finditer(page.text))
-    return [(start, title) for start, title in found if not _is_inside(start, fences)]
-
-
-def _title(match: re.Match[str]) -> str:
-    marked, underlined = match.groups()
-    return (marked.rstrip(" ").rstrip("#").rstrip(" ") or marked) if marked else underlined
-
-
-def _is_inside(offset: int, spans: list[tuple[int, int]]) -> bool:
-    """`spans`: in order, without overlap."""
-    index = bisect_right(spans, offset, key=lambda span: span[0])
-    return index > 0 and offset < spans[index - 1][1]
+    front_matter = FRONT_MATTER.match(page.text)
+    start = front_matter.end() if front_matter else 0
+    lines = [start, *(match.end() for match in LINE_END.finditer(page.text, start))]
+    headings = []
+    for token, content in pairwise(MarkdownIt("commonmark").parse(page.text[start:])):
+        if token.type == "heading_open" and token.level == 0 and token.map:
+            headings.append((lines[token.map[0]], SPACE.sub(" ", content.content)))
+    return headings
 
 
 def _heading_at(headings: list[tuple[int, str]], offset: int) -> str:

@@ -25,7 +25,7 @@ class DocxParser:
             raise DamagedDocument(
                 f"“{name}” is damaged: its parts cannot be read. Save or download it again."
             ) from error
-        page = html_page(html, name, embedded)
+        page = html_page(html, embedded)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text.")
         return [page]

@@ -1,120 +1,220 @@
 """Converts HTML to Markdown-like text without fetching or executing anything."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
-from bs4 import BeautifulSoup
-from bs4.element import NavigableString, Tag
+from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
+from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
 
-UNSEEN = ["script", "style", "noscript", "template", "head", "svg", "iframe", "object", "nav"]
+UNSEEN = {"script", "style", "noscript", "template", "head", "svg", "iframe", "object", "nav"}
+HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
 LINK_MARKS = {"¶", "#", "§"}
-CELLS = ["td", "th"]
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 BLOCKS = frozenset(
-    {"address", "article", "aside", "blockquote", "body", "caption", "dd", "div", "dl", "dt"}
-    | {"fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "main"}
-    | {"ol", "p", "pre", "section", "table", "ul"}
+    {"address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details"}
+    | {"dialog", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "header"}
+    | {"hr", "legend", "main", "ol", "option", "p", "section", "summary", "table", "ul"}
 )
 # What is inserted before and after the content of a tag.
 MARKS = dict.fromkeys(BLOCKS, ("\n\n", "\n\n"))
 MARKS |= {tag: (f"\n\n{'#' * level} ", "\n\n") for tag, level in HEADINGS.items()}
-MARKS |= {"li": ("\n- ", ""), "tr": ("\n", ""), "br": ("", "\n")}
+MARKS |= {"li": ("\n- ", ""), "tr": ("\n", ""), "br": ("", "\n"), "pre": ("\n\n```\n", "\n```\n\n")}
+CELLS = {"td", "th"}
 SPACE = re.compile(r"\s+")
 SINGLE_INDENT = re.compile(r"^ (?! )|(?<=# ) +")
 BLANK_LINES = re.compile(r"\n{2,}")
+# A line of text that Markdown would take for a heading.
+LIKE_HEADING = re.compile(r"^(\s*)(?=#{1,6}\s)")
+MIN_SHARE_OF_MAIN = 0.5
 
 
 class HtmlParser:
     def open(self, file: BinaryIO, name: str) -> list[Page]:
         source = read_text(file, name, is_markup=True)
-        page = html_page(source.text, name)
+        page = html_page(source.text)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text that a reader would see.")
         return [replace(page, warnings=source.warnings)]
 
 
-def html_page(html: str, name: str, embedded: Mapping[str, bytes] | None = None) -> Page:
-    """One page of Markdown-like text. `embedded`: the bytes of pictures by their `src`."""
-    try:
-        root = _readable(BeautifulSoup(html, "html.parser"))
-        pictures = PictureList()
-        collect_pictures(root, pictures, embedded or {})
-        _mark_structure(root)
-        text = root.get_text()
-    except RecursionError:
-        raise DamagedDocument(
-            f"“{name}” is nested too deeply to be read. Export it again as plain text."
-        ) from None
-    return Page(number=None, text=_tidy(text), is_markdown=True, pictures=pictures.as_tuple())
+def html_page(html: str, embedded: Mapping[str, bytes] | None = None) -> Page:
+    """One page of Markdown-like text. `embedded`: the bytes of pictures by their `src`.
 
-
-def _readable(soup: BeautifulSoup) -> Tag:
-    """The main content, without scripts, navigation and the link marks of headings."""
-    for tag in [*soup(UNSEEN), *soup(role="navigation")]:
-        tag.decompose()
-    for link in soup("a"):
-        if link.get_text(strip=True) in LINK_MARKS:
-            link.decompose()
-    return soup.find("main") or soup.find(role="main") or soup
+    If most text is in `main` elements, only these are read. The title is put before a text that
+    does not have it.
+    """
+    tree = LexborHTMLParser(html)
+    roots = _main_elements(tree)
+    reader = _Reader(embedded or {}, PictureList())
+    for root in roots:
+        reader.read(root)
+    text = _tidy("".join(reader.pieces))
+    title = SPACE.sub(" ", _title(tree)).strip()
+    if text and title and title not in SPACE.sub(" ", text):
+        text = f"{title}\n\n{text}"
+    return Page(number=None, text=text, is_markdown=True, pictures=reader.pictures.as_tuple())
 
 
 def html_pictures(html: str, heading: str, pictures: PictureList) -> None:
     """Collects the pictures of an HTML fragment in Markdown."""
-    collect_pictures(BeautifulSoup(html, "html.parser"), pictures, {}, heading)
+    _Reader({}, pictures, heading).read(LexborHTMLParser(html).root)
 
 
-def collect_pictures(
-    root: Tag, pictures: PictureList, embedded: Mapping[str, bytes], heading: str = ""
-) -> None:
-    for tag in root.find_all([*HEADINGS, "img"]):
-        if tag.name in HEADINGS:
-            heading = SPACE.sub(" ", tag.get_text()).strip()
-            continue
-        source = str(tag.get("src") or "")
-        text = {"alt": _alt(tag, source), "caption": _caption(tag), "heading": heading}
-        if source in embedded:
-            pictures.add_bytes(embedded[source], **text)
+class _Reader:
+    """Collects the text and the pictures below elements, in one pass over the tree."""
+
+    def __init__(
+        self, embedded: Mapping[str, bytes], pictures: PictureList, heading: str = ""
+    ) -> None:
+        self.pieces: list[str] = []
+        self.pictures = pictures
+        self._embedded = embedded
+        self._heading = heading
+        self._preformatted = 0
+
+    def read(self, root: LexborNode | None) -> None:
+        for node, is_end in _walk(root):
+            tag = str(node.tag)
+            if tag == "-text":
+                self._add_text(node.text_content or "")
+            elif is_end:
+                self._leave(node, tag)
+            else:
+                self._enter(node, tag)
+
+    def _enter(self, node: LexborNode, tag: str) -> None:
+        self.pieces.append(MARKS.get(tag, ("", ""))[0])
+        if tag == "pre":
+            self._preformatted += 1
+        elif tag in HEADINGS:
+            self._heading = _text_of(node)
+        elif tag == "img":
+            self._add_picture(node)
+
+    def _leave(self, node: LexborNode, tag: str) -> None:
+        if tag == "pre":
+            self._preformatted -= 1
+        is_before_a_cell = tag in CELLS and _next_element(node) in CELLS
+        self.pieces.append(" | " if is_before_a_cell else MARKS.get(tag, ("", ""))[1])
+
+    def _add_text(self, text: str) -> None:
+        if self._preformatted:
+            self.pieces.append(text)
+            return
+        text = SPACE.sub(" ", text)
+        last = next((piece for piece in reversed(self.pieces) if piece), "\n")
+        self.pieces.append(LIKE_HEADING.sub(r"\1\\", text) if last.endswith("\n") else text)
+
+    def _add_picture(self, node: LexborNode) -> None:
+        attributes = node.attributes
+        source = str(attributes.get("src") or "")
+        text = {
+            "alt": _alt(attributes, source),
+            "caption": _caption(node, attributes),
+            "heading": self._heading,
+        }
+        if source in self._embedded:
+            self.pictures.add_bytes(self._embedded[source], **text)
         elif source:
-            pictures.add(source, width=_pixels(tag, "width"), height=_pixels(tag, "height"), **text)
+            width, height = (_pixels(attributes, side) for side in ("width", "height"))
+            self.pictures.add(source, width=width, height=height, **text)
 
 
-def _caption(image: Tag) -> str:
-    figure = image.find_parent("figure")
-    caption = figure.find("figcaption") if figure else None
-    text = caption.get_text() if caption else str(image.get("title") or "")
+def _walk(root: LexborNode | None) -> Iterator[tuple[LexborNode, bool]]:
+    """What a reader sees below `root`, in its order; each element a second time at its end."""
+    if root is None:
+        return
+    root_id = root.mem_id  # comparing nodes would compare all that is below them
+    waiting = [(root, False)]
+    while waiting:
+        node, is_end = waiting.pop()
+        if is_end:
+            yield node, True
+            continue
+        if node.next is not None and node.mem_id != root_id:
+            waiting.append((node.next, False))
+        if not _is_seen(node):
+            continue
+        yield node, False
+        if str(node.tag) != "-text":
+            waiting.append((node, True))
+            if node.child is not None:
+                waiting.append((node.child, False))
+
+
+def _is_seen(node: LexborNode) -> bool:
+    tag = str(node.tag)
+    if tag.startswith(("-", "!")):
+        return tag == "-text"  # not comments and declarations
+    if tag in UNSEEN:
+        return False
+    attributes = node.attributes
+    if "hidden" in attributes or attributes.get("role") == "navigation":
+        return False
+    if HIDDEN_STYLE.search(str(attributes.get("style") or "")):
+        return False
+    return not (tag == "a" and str(node.text() or "").strip() in LINK_MARKS)
+
+
+def _main_elements(tree: LexborHTMLParser) -> list[LexborNode]:
+    body = tree.body
+    found = [node for node in tree.css("main, [role=main]") if not _is_inside_main(node)]
+    if body is None or not found:
+        return [body] if body is not None else []
+    length = sum(len(_text_of(node)) for node in found)
+    return found if length >= MIN_SHARE_OF_MAIN * len(_text_of(body)) else [body]
+
+
+def _is_inside_main(node: LexborNode) -> bool:
+    parent = node.parent
+    while parent is not None and parent.tag != "main" and parent.attributes.get("role") != "main":
+        parent = parent.parent
+    return parent is not None
+
+
+def _text_of(root: LexborNode) -> str:
+    texts = (node.text_content or "" for node, _ in _walk(root) if str(node.tag) == "-text")
+    return SPACE.sub(" ", "".join(texts)).strip()
+
+
+def _title(tree: LexborHTMLParser) -> str:
+    title = tree.css_first("head > title")
+    return str(title.text() or "") if title is not None else ""
+
+
+def _next_element(node: LexborNode) -> str:
+    following = node.next
+    while following is not None and str(following.tag).startswith("-"):
+        following = following.next
+    return str(following.tag) if following is not None else ""
+
+
+def _caption(image: LexborNode, attributes: Mapping[str, str | None]) -> str:
+    parent = image.parent
+    while parent is not None and parent.tag != "figure":
+        parent = parent.parent
+    caption = parent.css_first("figcaption") if parent is not None else None
+    text = _text_of(caption) if caption is not None else str(attributes.get("title") or "")
     return SPACE.sub(" ", text).strip()
 
 
-def _alt(image: Tag, source: str) -> str:
+def _alt(attributes: Mapping[str, str | None], source: str) -> str:
     """The alternative text; empty if it only repeats the address, as some generators do."""
-    alt = SPACE.sub(" ", str(image.get("alt") or "")).strip()
+    alt = SPACE.sub(" ", str(attributes.get("alt") or "")).strip()
     return "" if alt == source else alt
 
 
-def _pixels(tag: Tag, attribute: str) -> int:
-    value = str(tag.get(attribute) or "").removesuffix("px")
+def _pixels(attributes: Mapping[str, str | None], side: str) -> int:
+    value = str(attributes.get(side) or "").removesuffix("px")
     return int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0
-
-
-def _mark_structure(root: Tag) -> None:
-    """Inserts Markdown marks for headings, blocks, lists and tables."""
-    for text in root.find_all(string=True):
-        # Not comments and declarations, whose types are subclasses.
-        if type(text) is NavigableString and text.find_parent("pre") is None:
-            text.replace_with(NavigableString(SPACE.sub(" ", text)))
-    for tag in root.find_all([*MARKS, *CELLS]):
-        before, after = MARKS.get(tag.name, ("", ""))
-        if tag.name in CELLS and tag.find_next_sibling(CELLS) is not None:
-            after = " | "
-        tag.insert_before(before)
-        tag.insert_after(after)
 
 
 def _tidy(text: str) -> str:

@@ -1,0 +1,59 @@
+"""HTML by the rules of HTML: what a reader sees is read, in linear time."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ingestion_progress.pipeline.stages.chunking import SemanticChunker
+from ingestion_progress.pipeline.stages.parsers.html import html_page
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("<head><meta charset=utf-8><body><h1>Rules</h1><p>one<p>two", "# Rules\n\none\n\ntwo"),
+        (
+            "<table><tr><td>Row 0<td>quay<tr><td>Row 1<td>berth</table>",
+            "Row 0 | quay\nRow 1 | berth",
+        ),
+        ("<details><summary>Mooring</summary>Forbidden</details>", "Mooring\n\nForbidden"),
+        ("<fieldset><legend>Owner</legend>Harbour</fieldset>", "Owner\n\nHarbour"),
+        ("<center>Notice</center>Board", "Notice\n\nBoard"),
+        ("<select><option>Oak<option>Elm</select>", "Oak\n\nElm"),
+        ('<p>seen<p hidden>no<p style="color: red; display:none">no<p>too', "seen\n\ntoo"),
+        ("<title>The ordinance</title><p>Article one.", "The ordinance\n\nArticle one."),
+        ("<title>Rules</title><h1>Rules</h1><p>one", "# Rules\n\none"),
+        ("<main><h1>Hi</h1></main><div>The samphire clause.</div>", "# Hi\n\nThe samphire clause."),
+        (
+            "<main>A first part</main><p>x</p><main>and a second</main>",
+            "A first part\n\nand a second",
+        ),
+        ("<p># 12 is open<p>#hashtag", "\\# 12 is open\n\n#hashtag"),
+        ("a<!-- b --><![CDATA[c]]>d", "ad"),
+        ("<frameset><frame src=a.html></frameset>", ""),
+    ],
+)
+def test_what_a_reader_sees_is_read(html: str, text: str):
+    assert html_page(html).text == text
+
+
+def test_code_has_no_headings():
+    page = html_page("<h1>Lantern</h1><pre># apt install\n# start</pre><p># 9 is its port.</p>")
+    chunks = list(SemanticChunker().chunks(page, 1))
+    assert {chunk.heading for chunk in chunks} == {"Lantern"}
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["<p>Entry of the list.</p>\n", "line<br>", "<tr><td>a<td>b", "<script></script>", "<b>"],
+)
+def test_time_grows_with_the_size_and_not_with_its_square(piece: str):
+    def seconds(count: int) -> float:
+        began_at = time.process_time()
+        html_page(piece * count)
+        return time.process_time() - began_at
+
+    seconds(100)
+    assert seconds(40_000) < 12 * seconds(5_000) + 0.5
