@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from ingestion_progress.pipeline.exceptions import EmptyDocument
+from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
@@ -34,6 +34,11 @@ BLANK_LINES = re.compile(r"\n{2,}")
 # A line of text that Markdown would take for a heading.
 LIKE_HEADING = re.compile(r"^(\s*)(?=#{1,6}\s)")
 MIN_SHARE_OF_MAIN = 0.5
+# The parser takes quadratic time for blocks within blocks: 0.1 s for this depth.
+MAX_DEPTH = 10_000
+# Blocks that only their own end tag ends.
+NESTING = "|".join(sorted(BLOCKS - {"dd", "dt", "hr", "option", "p"}))
+NESTED = re.compile(rf"<(/?)(?:{NESTING})\b", re.IGNORECASE)
 
 
 class HtmlParser:
@@ -49,8 +54,12 @@ def html_page(html: str, embedded: Mapping[str, bytes] | None = None) -> Page:
     """One page of Markdown-like text. `embedded`: the bytes of pictures by their `src`.
 
     If most text is in `main` elements, only these are read. The title is put before a text that
-    does not have it.
+    does not have it. Raises DamagedDocument for a nesting that would take the parser minutes.
     """
+    if _depth(html) > MAX_DEPTH:
+        raise DamagedDocument(
+            "The document is nested too deeply to be read. Export it again as plain text."
+        )
     tree = LexborHTMLParser(html)
     roots = _main_elements(tree)
     reader = _Reader(embedded or {}, PictureList())
@@ -126,6 +135,15 @@ class _Reader:
         elif source:
             width, height = (_pixels(attributes, side) for side in ("width", "height"))
             self.pictures.add(source, width=width, height=height, **text)
+
+
+def _depth(html: str) -> int:
+    """The most blocks within each other, as far as their tags show it."""
+    depth = deepest = 0
+    for tag in NESTED.finditer(html):
+        depth = max(0, depth - 1) if tag[1] else depth + 1
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _walk(root: LexborNode | None) -> Iterator[tuple[LexborNode, bool]]:
