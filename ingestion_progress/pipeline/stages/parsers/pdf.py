@@ -78,6 +78,7 @@ class PdfPages:
                 self._form = document.formenv
             self._headings = _outline(document)
         self._texts: dict[int, str] = {}
+        self._unnamed: set[int] = set()
         self._seen: set[bytes] = set()
         self._pictures = 0
 
@@ -114,19 +115,14 @@ class PdfPages:
             # A page of which PDFium can decode nothing looks like an empty one.
             return self._by_pypdf[index].text, [], []
         warnings = []
-        if self._has_unknown_letters(page):
-            text = ""
+        near = range(max(0, index - REACH), min(self._count, index + REACH + 1))
+        self._texts = {at: self._text_at(at) for at in near}
+        if index in self._unnamed:
             warnings.append(
                 f"The fonts of page {number} do not say which letters they show: "
                 "its text was left out."
             )
-        else:
-            near = {
-                at: self._text_at(at)
-                for at in range(max(0, index - REACH), min(self._count, index + REACH + 1))
-            }
-            self._texts = near
-            text = without_headers_and_footers(near, index)
+        text = without_headers_and_footers(self._texts, index)
         text = "\n".join(filter(None, [text, *notes_of(page, self._form)]))
         pictures, more = self._pictures_of(page, number, text)
         return text, pictures, warnings + more
@@ -136,26 +132,21 @@ class PdfPages:
         return PypdfPages(self._data, self._name)
 
     def _text_at(self, index: int) -> str:
-        """Empty if the page is damaged. Kept while pages that are near are read."""
+        """Empty if the page is damaged, or `_unnamed`. Kept while pages that are near are read."""
         if index in self._texts:
             return self._texts[index]
         try:
             with closing(self._document[index]) as page, closing(page.get_textpage()) as text_page:
                 text = text_page.get_text_range()
+                if _has_unnamed_letters(text_page):
+                    self._unnamed.add(index)
+                    return ""
         except PdfiumError:
             return ""
         text = END_HYPHEN.sub(_joined, text)
         # Lone surrogates, which broken font maps produce, can be neither stored nor sent.
         text = text.replace("\0", "").encode("utf-8", "replace").decode()
         return text.replace("\r\n", "\n").replace("\r", "\n")
-
-    def _has_unknown_letters(self, page: pypdfium2.PdfPage) -> bool:
-        """Does the file map most letters of the page to nothing that can be read?"""
-        with closing(page.get_textpage()) as text_page:
-            count = text_page.count_chars()
-            sampled = range(0, count, max(1, count // SAMPLED_LETTERS))
-            unknown = sum(raw.FPDFText_HasUnicodeMapError(text_page, at) == 1 for at in sampled)
-        return bool(unknown * 2 > len(sampled))
 
     def _pictures_of(
         self, page: pypdfium2.PdfPage, number: int, text: str
@@ -211,6 +202,14 @@ def _check_end(data: bytes, name: str) -> None:
     """
     if data.rfind(b"startxref") < data.rfind(b"endobj"):
         raise DamagedDocument(f"“{name}” is cut off: its end is missing. Download it again.")
+
+
+def _has_unnamed_letters(text_page: pypdfium2.PdfTextPage) -> bool:
+    """Does the file map most letters of the page to nothing that can be read?"""
+    count = text_page.count_chars()
+    sampled = range(0, count, max(1, count // SAMPLED_LETTERS))
+    unnamed = sum(raw.FPDFText_HasUnicodeMapError(text_page, at) == 1 for at in sampled)
+    return bool(unnamed * 2 > len(sampled))
 
 
 def _joined(divided: re.Match[str]) -> str:
