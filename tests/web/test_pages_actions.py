@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from tests.support.page_jobs import cancellation_of, job_with, page_of, text_of, visible_notice
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -92,6 +93,11 @@ def test_rejected_document_is_named_with_the_reason(client, settings, tmp_path):
     ).content.decode()
     assert re.search(r'data-level="error"><bdi>[^<]*empty\.txt', html)
     assert not Job.objects.exists()
+
+
+def test_form_offers_every_extension_that_can_be_ingested(client):
+    page = client.get(LIST).content.decode()
+    assert f'accept="{",".join(EXTENSIONS)}"' in page
 
 
 def test_form_without_a_document_asks_for_one(client):
