@@ -22,7 +22,7 @@ pytestmark = pytest.mark.once
 # What only the project and the reference ingestion need.
 OPTIONAL = (
     "daphne", "channels", "structlog", "environ", "corsheaders", "servestatic", "django_tasks",
-    "django_tasks_db", "qdrant_client", "pypdf", "mammoth", "selectolax", "markdown_it", "tenacity",
+    "django_tasks_db", "qdrant_client", "pypdf", "selectolax", "markdown_it", "tenacity",
     "semantic_text_splitter", "qdrant_edge", "yake_rust", "pypdfium2", "PIL",
     "psycopg", "cryptography",
 )  # fmt: skip

@@ -76,4 +76,4 @@ def docx(**parts: bytes) -> bytes:
 
 def zip_bomb() -> bytes:
     """A Word document of some 60 KB that unpacks to 60 MB of zeros."""
-    return docx(**{"word/media/image1.png": bytes(60 * 1024 * 1024)})
+    return docx(**{"word/document.xml": bytes(60 * 1024 * 1024)})

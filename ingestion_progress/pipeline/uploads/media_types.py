@@ -8,13 +8,17 @@ from ingestion_progress.pipeline.encodings import is_binary
 from ingestion_progress.pipeline.exceptions import (
     EmptyDocument,
     MislabelledDocument,
+    ProtectedDocument,
     UnsupportedDocument,
 )
 from ingestion_progress.pipeline.uploads.names import extension
 from ingestion_progress.pipeline.uploads.zip_safety import open_archive
 
 HEAD_BYTES = 8192
-WORD_PART = "word/document.xml"
+WORD_FOLDER = "word/"
+OLD_OFFICE = b"\xd0\xcf\x11\xe0"
+# The stream of an Office document that is encrypted with a password.
+ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
 PDF_OBJECT = re.compile(rb"^\s*\d+ \d+ obj\b", re.MULTILINE)
 GIF = b"GIF8"  # as a text may begin
 # Formats that are often uploaded under another name, by their first bytes.
@@ -24,7 +28,7 @@ OTHER_FORMATS = {
     GIF: "a GIF picture",
     b"PK\x03\x04": "a ZIP archive",
     b"PK\x05\x06": "an empty ZIP archive",
-    b"\xd0\xcf\x11\xe0": "an old Office document",
+    OLD_OFFICE: "an old Office document",
     b"\x1f\x8b": "a gzip archive",
     b"{\\rtf": "an RTF document",
 }
@@ -58,8 +62,8 @@ EXTENSIONS |= dict.fromkeys((".txt", ".text", ".log"), MediaType.TEXT)
 def media_type_of(file: BinaryIO, name: str) -> MediaType:
     """The media type of the name's extension, if the content matches it.
 
-    Raises EmptyDocument, UnsupportedDocument, MislabelledDocument or, for a Word document,
-    the errors of `open_archive`.
+    Raises EmptyDocument, UnsupportedDocument, MislabelledDocument, ProtectedDocument or, for a
+    Word document, the errors of `open_archive`.
     """
     named = EXTENSIONS.get(extension(name).lower())
     if named is None:
@@ -72,6 +76,10 @@ def media_type_of(file: BinaryIO, name: str) -> MediaType:
         head = more
     if not head.strip():
         raise EmptyDocument(f"“{name}” is empty.")
+    if head.startswith(OLD_OFFICE) and ENCRYPTED in head + file.read():
+        raise ProtectedDocument(
+            f"“{name}” is protected by a password. Save it without one and try again."
+        )
     found = _sniff(head)
     if found is None and head.startswith(b"PK\x03\x04"):
         found = _word_document(file, name)
@@ -95,7 +103,8 @@ def _sniff(head: bytes) -> MediaType | None:
 
 def _word_document(file: BinaryIO, name: str) -> MediaType | None:
     with open_archive(file, name) as archive:
-        return MediaType.DOCX if WORD_PART in archive.namelist() else None
+        parts = (part.replace("\\", "/").lower() for part in archive.namelist())
+        return MediaType.DOCX if any(part.startswith(WORD_FOLDER) for part in parts) else None
 
 
 def _agree(named: MediaType, found: MediaType) -> bool:

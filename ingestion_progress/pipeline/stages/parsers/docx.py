@@ -1,44 +1,100 @@
-"""Parses Word documents: mammoth converts them to HTML."""
+"""Parses Word documents: converts their parts to HTML, and that to text."""
 
-from typing import Any, BinaryIO
+from __future__ import annotations
 
-import mammoth
+from dataclasses import replace
+from functools import partial
+from html import escape
+from typing import BinaryIO
 
-from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
+from ingestion_progress.pipeline.encodings import decode
+from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
-from ingestion_progress.pipeline.stages.parsers.html import html_page
-from ingestion_progress.pipeline.uploads.zip_safety import open_archive
+from ingestion_progress.pipeline.stages.parsers.docx_styles import Styles
+from ingestion_progress.pipeline.stages.parsers.docx_text import WordText
+from ingestion_progress.pipeline.stages.parsers.drawing_text import drawing_text
+from ingestion_progress.pipeline.stages.parsers.html import body_of, html_page
+from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
+from ingestion_progress.pipeline.stages.parsers.ooxml import Package, Relationship
+
+NOTES = {"footnotes", "endnotes", "comments"}
+DRAWINGS = {"chart", "diagramData"}
+HTML = (".htm", ".html", ".xhtml")
+# Of an embedded text.
+MAX_TEXT_BYTES = 20 * 1024 * 1024
 
 
 class DocxParser:
     def open(self, file: BinaryIO, name: str) -> list[Page]:
-        # First, because mammoth unpacks an archive of any size.
-        open_archive(file, name).close()
-        file.seek(0)
-        embedded: dict[str, bytes] = {}
-        try:
-            html = mammoth.convert_to_html(
-                file, convert_image=mammoth.images.img_element(_collector(embedded))
-            ).value
-        # mammoth does not wrap the errors of its XML and ZIP readers.
-        except Exception as error:
-            raise DamagedDocument(
-                f"“{name}” is damaged: its parts cannot be read. Save or download it again."
-            ) from error
-        page = html_page(html, embedded)
+        document = _WordDocument(Package(file, name))
+        page = html_page(document.html(), document.embedded)
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text.")
-        return [page]
+        return [replace(page, warnings=tuple(document.warnings))]
 
 
-def _collector(embedded: dict[str, bytes]) -> Any:
-    def collect(image: Any) -> dict[str, str]:
-        source = f"embedded:{len(embedded)}"
-        try:
-            with image.open() as content:
-                embedded[source] = content.read()
-        except (OSError, KeyError):  # it is linked, or its part is missing
-            embedded[source] = b""
-        return {"src": source}
+class _WordDocument:
+    def __init__(self, package: Package) -> None:
+        self.embedded: dict[str, bytes] = {}
+        """The beginnings of pictures by their `src`."""
+        self.warnings: list[str] = []
+        self._package = package
+        self._main = package.main_part()
+        self._styles = Styles()
+        self._notes: dict[tuple[str, str], tuple[str, str]] = {}
 
-    return collect
+    def html(self) -> str:
+        """Page headers, text and page footers, each once."""
+        related = self._package.relationships(self._main)
+        for relationship in related.values():
+            if relationship.kind == "styles":
+                self._package.read(relationship.target, self._styles)
+        for relationship in related.values():
+            if relationship.kind in NOTES:
+                self._html_of(relationship.target)
+        text = self._html_of(self._main, related)
+        headers, footers = (self._distinct(related, kind) for kind in ("header", "footer"))
+        return "".join([*headers, text, *footers])
+
+    def _distinct(self, related: dict[str, Relationship], kind: str) -> dict[str, None]:
+        """Without those that have only a number."""
+        parts = dict.fromkeys(each.target for each in related.values() if each.kind == kind)
+        found = dict.fromkeys(self._html_of(part) for part in parts)
+        return {html: None for html in found if any(map(str.isalpha, html_page(html).text))}
+
+    def _html_of(self, part: str, related: dict[str, Relationship] | None = None) -> str:
+        if related is None:
+            related = self._package.relationships(part)
+        reader = WordText(self._styles, partial(self._place, related), self._notes)
+        self._package.read(part, reader)
+        return reader.markup.html
+
+    def _place(
+        self, related: dict[str, Relationship], markup: MarkupBuilder, key: str, alt: str
+    ) -> None:
+        relationship = related.get(key)
+        if relationship is None:
+            return
+        if relationship.kind == "image" and relationship.is_external:
+            markup.add_picture(relationship.target, alt)
+        elif relationship.kind == "image":
+            source = f"embedded:{relationship.target}"
+            self.embedded[source] = self._package.head(relationship.target)
+            markup.add_picture(source, alt)
+        elif relationship.kind in DRAWINGS:
+            markup.begin_box()
+            markup.begin_paragraph()
+            markup.add_text(drawing_text(self._package, relationship.target))
+            markup.end_box()
+        elif relationship.kind == "aFChunk":
+            markup.add_html(self._embedded_text(relationship.target))
+
+    def _embedded_text(self, part: str) -> str:
+        data = self._package.head(part, MAX_TEXT_BYTES)
+        if part.lower().endswith(HTML):
+            return f"<div>{body_of(decode(data, is_markup=True).text)}</div>"
+        if part.lower().endswith(".txt"):
+            lines = escape(decode(data).text, quote=False).splitlines()
+            return "".join(f"<p>{line}</p>" for line in lines)
+        self.warnings.append("A document that is embedded in this one was left out.")
+        return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -28,6 +28,9 @@ MARKS = dict.fromkeys(BLOCKS, ("\n\n", "\n\n"))
 MARKS |= {tag: (f"\n\n{'#' * level} ", "\n\n") for tag, level in HEADINGS.items()}
 MARKS |= {"li": ("\n- ", ""), "tr": ("\n", ""), "br": ("", "\n"), "pre": ("\n\n```\n", "\n```\n\n")}
 CELLS = {"td", "th"}
+# A longer row is a layout, whose cells are pages rather than values.
+MAX_ROW = 1000
+LAYOUT = {*HEADINGS, "pre"}
 SPACE = re.compile(r"\s+")
 SINGLE_INDENT = re.compile(r"^ (?! )|(?<=# ) +")
 BLANK_LINES = re.compile(r"\n{2,}")
@@ -36,6 +39,7 @@ LIKE_HEADING = re.compile(r"^(\s*)(?=#{1,6}\s)")
 MIN_SHARE_OF_MAIN = 0.5
 # The parser takes quadratic time for blocks within blocks: 0.1 s for this depth.
 MAX_DEPTH = 10_000
+TOO_DEEP = "The document is nested too deeply to be read. Export it again as plain text."
 # Blocks that only their own end tag ends.
 NESTING = "|".join(sorted(BLOCKS - {"dd", "dt", "hr", "option", "p"}))
 NESTED = re.compile(rf"<(/?)(?:{NESTING})\b", re.IGNORECASE)
@@ -57,9 +61,7 @@ def html_page(html: str, embedded: Mapping[str, bytes] | None = None) -> Page:
     does not have it. Raises DamagedDocument for a nesting that would take the parser minutes.
     """
     if _depth(html) > MAX_DEPTH:
-        raise DamagedDocument(
-            "The document is nested too deeply to be read. Export it again as plain text."
-        )
+        raise DamagedDocument(TOO_DEEP)
     tree = LexborHTMLParser(html)
     roots = _main_elements(tree)
     reader = _Reader(embedded or {}, PictureList())
@@ -72,9 +74,27 @@ def html_page(html: str, embedded: Mapping[str, bytes] | None = None) -> Page:
     return Page(number=None, text=text, is_markdown=True, pictures=reader.pictures.as_tuple())
 
 
+def body_of(html: str) -> str:
+    """The content of its body, with all end tags. Raises DamagedDocument, as `html_page` does."""
+    if _depth(html) > MAX_DEPTH:
+        raise DamagedDocument(TOO_DEEP)
+    body = LexborHTMLParser(html).body
+    return (body.inner_html or "") if body is not None else ""
+
+
 def html_pictures(html: str, heading: str, pictures: PictureList) -> None:
     """Collects the pictures of an HTML fragment in Markdown."""
     _Reader({}, pictures, heading).read(LexborHTMLParser(html).root)
+
+
+@dataclass
+class _Row:
+    """A row of a table that is being read."""
+
+    start: int
+    has_cells: bool = False
+    """More than one."""
+    is_layout: bool = False
 
 
 class _Reader:
@@ -88,6 +108,7 @@ class _Reader:
         self._embedded = embedded
         self._heading = heading
         self._preformatted = 0
+        self._rows: list[_Row] = []
 
     def read(self, root: LexborNode | None) -> None:
         for node, is_end in _walk(root):
@@ -101,8 +122,12 @@ class _Reader:
 
     def _enter(self, node: LexborNode, tag: str) -> None:
         self.pieces.append(MARKS.get(tag, ("", ""))[0])
+        if self._rows and tag in LAYOUT:
+            self._rows[-1].is_layout = True
         if tag == "pre":
             self._preformatted += 1
+        elif tag == "tr":
+            self._rows.append(_Row(len(self.pieces)))
         elif tag in HEADINGS:
             self._heading = _text_of(node)
         elif tag == "img":
@@ -111,8 +136,24 @@ class _Reader:
     def _leave(self, node: LexborNode, tag: str) -> None:
         if tag == "pre":
             self._preformatted -= 1
-        is_before_a_cell = tag in CELLS and _next_element(node) in CELLS
-        self.pieces.append(" | " if is_before_a_cell else MARKS.get(tag, ("", ""))[1])
+        if tag in CELLS and _next_element(node) in CELLS:
+            self.pieces.append(" | ")
+            if self._rows:
+                self._rows[-1].has_cells = True
+            return
+        if tag == "tr" and self._rows:
+            self._end_row(self._rows.pop())
+        self.pieces.append(MARKS.get(tag, ("", ""))[1])
+
+    def _end_row(self, row: _Row) -> None:
+        """Writes a row in one line, whatever its cells are made of."""
+        pieces = self.pieces[row.start :]
+        if row.is_layout or sum(map(len, pieces)) > MAX_ROW:
+            if self._rows:
+                self._rows[-1].is_layout = True
+        elif row.has_cells:
+            line = SPACE.sub(" ", "".join(pieces)).strip()
+            self.pieces[row.start :] = [line] if line.strip("| ") else []
 
     def _add_text(self, text: str) -> None:
         if self._preformatted:
