@@ -79,6 +79,16 @@ def words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def _pair(text: str) -> tuple[str, str]:
+    name, value = text.split("=", 1)
+    return name.strip(), value.strip()
+
+
+pairs = cast(
+    lambda text: dict(map(_pair, words(text))), "NAME=VALUE pairs with commas between them"
+)
+
+
 def path(text: str) -> Path:
     """A relative path starts at the project's folder, not at the current one."""
     return BASE_DIR / Path(text).expanduser()
@@ -105,6 +115,16 @@ def _postgresql_options(own: dict[str, Any]) -> dict[str, Any]:
     options = " ".join(f"-c {name}={value}" for name, value in session.items())
     connection = {name: value for name, value in own.items() if name not in session}
     return POSTGRESQL_OPTIONS | {"options": options} | connection
+
+
+CASTS: dict[Any, Callable[[str], Any]] = {
+    bool: boolean,
+    int: integer,
+    float: number,
+    list[str]: words,
+    dict[str, str]: pairs,
+    Path: path,
+}
 
 
 class InvalidVariable(ImproperlyConfigured):
@@ -148,9 +168,8 @@ class Environment:
 
     def app_settings(self) -> dict[str, Any]:
         """The app's settings for which a variable is set."""
-        casts = {bool: boolean, int: integer, float: number, list[str]: words, Path: path}
         values = {
-            PREFIX + name: self(name, casts.get(kind, str), default=None)
+            PREFIX + name: self(name, CASTS.get(kind, str), default=None)
             for name, kind in app_variables().items()
         }
         return {name: value for name, value in values.items() if value is not None}

@@ -18,6 +18,14 @@ class PipelineSettings:
     """Dotted path of the Django Task that ingests an upload. Its argument is the job's id."""
     max_upload_bytes = Setting(int, 50 * 1024 * 1024)
     """Larger documents are refused with 413."""
+    parsers = Setting(dict[str, str], {})
+    """Dotted paths of Parser classes by media type, instead of the project's own."""
+    parser_memory_bytes = Setting(int, 1024 * 1024 * 1024)
+    """A document whose parser needs more is refused."""
+    parser_cpu_seconds = Setting(float, 60.0)
+    """A page that takes longer is left out; a document without pages, refused."""
+    parser_seconds = Setting(float, 300.0)
+    """The same in real time, also when the host is busy."""
     extraction_workers = Setting(int, 4)
     """Threads that extract entities and relations: the job's worker pool."""
     chunks_per_task = Setting(int, 0)

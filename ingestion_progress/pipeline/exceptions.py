@@ -4,7 +4,7 @@ IngestionProgressError
 └── PipelineError
     ├── UnreadableDocument      the document cannot be ingested
     │   ├── EmptyDocument           it has no bytes, no pages or no content
-    │   ├── DocumentTooLarge        it would unpack to too much
+    │   ├── DocumentTooLarge        it needs too much memory or time
     │   │   └── UploadTooLarge          it is above the limit for uploads
     │   ├── UnsupportedDocument     no parser reads this kind of document
     │   ├── MislabelledDocument     its extension does not match its content
@@ -15,6 +15,7 @@ IngestionProgressError
     ├── DocumentNotFound        no upload has this id (also a LookupError)
     ├── StoredFileMissing       the file of an upload is gone
     ├── StorageUnavailable      the file of an upload cannot be read now: it may pass
+    ├── ParserUnavailable       the process of the parsers has ended: it may pass
     ├── DocumentNotStored       the disk is full, or the storage is broken
     ├── DocumentBusy            another job is ingesting the document
     ├── EditionMissing        the editions of earlier attempts were deleted
@@ -83,6 +84,13 @@ class StorageUnavailable(PipelineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(f"The storage of uploads did not return all of “{name}”. Try again later.")
+
+
+class ParserUnavailable(PipelineError):
+    code = ErrorCode.UNAVAILABLE
+
+    def __init__(self) -> None:
+        super().__init__("The process that reads documents has ended. Try again later.")
 
 
 class DocumentNotStored(PipelineError):

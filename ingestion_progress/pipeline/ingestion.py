@@ -19,10 +19,8 @@ from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.shared_extraction import SharedChunkStream
 from ingestion_progress.pipeline.stages import chunk_number
-from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
-from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.pipeline.uploads.stored_file import open_stored
 from ingestion_progress.tracker import JobTracker, fail_job, track
 
@@ -62,12 +60,6 @@ def ingest(job_id: str, *, retry_on: tuple[type[BaseException], ...] = PASSING) 
     finally:
         if tracker.is_started:
             settle(document.pk, job_id, tracker.epoch)
-
-
-def load_parsers() -> None:
-    """Imports all parsers now instead of with the first document."""
-    for media_type in MediaType:
-        parser_for(media_type)
 
 
 def _version(job: Job, document: Document) -> tuple[str, bool]:

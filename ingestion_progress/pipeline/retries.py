@@ -14,7 +14,11 @@ from tenacity import (
 )
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
-from ingestion_progress.pipeline.exceptions import StorageUnavailable, VectorStoreBusy
+from ingestion_progress.pipeline.exceptions import (
+    ParserUnavailable,
+    StorageUnavailable,
+    VectorStoreBusy,
+)
 from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 from ingestion_progress.tracker import JobTracker
 
@@ -25,6 +29,7 @@ PASSING = (
     ProgressUnavailable,
     VectorStoreBusy,
     StorageUnavailable,
+    ParserUnavailable,
     ConnectionError,
 )
 # After this the attempt ends, and the next one continues.

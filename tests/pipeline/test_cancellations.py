@@ -12,20 +12,20 @@ from pathlib import Path
 import pytest
 
 from tests.pipeline.test_processes import QUEUE
-from tests.support.documents import GUIDE
 from tests.support.live import LiveProject
 
 pytestmark = pytest.mark.once
 
 LIMIT_SECONDS = 2.0
-# A worker whose items take a tenth of a second in the stage that the document names.
+# A worker whose items take a tenth of a second in the stage that the document names. A page that
+# says "loop" is parsed for a minute.
 SLOW_WORKER = """
     import time
+    from django.conf import settings
     from ingestion_progress.pipeline.stages.chunking import SemanticChunker
     from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
     from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
     from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
-    from ingestion_progress.pipeline.stages.parsers.pdf import PdfPages
     from ingestion_progress.pipeline.worker import IngestionWorker
     def slow(owner, name, is_slow):
         act = getattr(owner, name)
@@ -39,7 +39,7 @@ SLOW_WORKER = """
             if "chunking" in page.text:
                 time.sleep(0.1)
             yield chunk
-    slow(PdfPages, "__getitem__", lambda index: True)
+    settings.INGESTION_PROGRESS_PARSERS = {"text/markdown": "tests.support.parsers.ScriptedParser"}
     slow(MetadataDescriber, "describe", lambda picture: True)
     slow(Bm25Embedder, "embed", lambda text: "embedding" in text)
     slow(KeyphraseExtractor, "extract", lambda text: "extraction" in text)
@@ -100,7 +100,7 @@ class Lateness(threading.Thread):
 
 def content_of(stage: str) -> tuple[bytes, str]:
     if stage == "parsing":
-        return GUIDE.read_bytes(), "pdf"
+        return b"Bees make honey.\nloop", "md"
     if stage == "vlm":
         return f"<p>Bees make honey.</p>{PICTURES}".encode(), "html"
     return f"The {stage} of bees makes honey, and takes its time.\n\n".encode() * 5000, "txt"

@@ -11,9 +11,9 @@ from ingestion_progress.pipeline.stages.chunking import (
     SemanticChunker,
     _headings,
 )
-from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from tests.support.documents import EXAMPLES, GUIDE
+from tests.support.parsers import parser_for
 
 CHUNKER = SemanticChunker()
 

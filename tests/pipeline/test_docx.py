@@ -16,9 +16,9 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
-from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
 from tests.support.documents import WORD_PARTS, archive, docx
+from tests.support.parsers import parser_for
 
 OFFICE = "http://schemas.openxmlformats.org"
 NAMESPACES = {

@@ -21,15 +21,13 @@ from ingestion_progress.pipeline.models import (
     ImageDescription,
     ParsedPage,
 )
-from ingestion_progress.pipeline.stages import Chunk, Extraction, Parser
+from ingestion_progress.pipeline.parser_process.pages import ParsedPages
+from ingestion_progress.pipeline.stages import Chunk, Extraction
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
-from ingestion_progress.pipeline.stages.parsers import parser_for
-from ingestion_progress.pipeline.stages.parsers import pdf as pdf_module
 from ingestion_progress.pipeline.stores import results as results_module
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
-from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import request_cancellation, track
 from tests.pipeline.test_ingestion import (
@@ -110,7 +108,7 @@ def test_next_attempt_continues_and_stores_each_chunk_once(stopping: type[Stoppi
 def test_parsed_pages_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(results_module, "WRITE_SECONDS", 0.0)
     parsed: Counter[int] = Counter()
-    read = pdf_module.PdfPages.__getitem__
+    read = ParsedPages.__getitem__
 
     def stops(self, index: int):
         if parsed.total() == 2:
@@ -119,7 +117,7 @@ def test_parsed_pages_are_not_parsed_again(monkeypatch: pytest.MonkeyPatch):
         parsed[index] += 1
         return read(self, index)
 
-    monkeypatch.setattr(pdf_module.PdfPages, "__getitem__", stops)
+    monkeypatch.setattr(ParsedPages, "__getitem__", stops)
     scans = [Image.new("RGB", (300, 200), color) for color in ("red", "green", "blue", "white")]
     buffer = io.BytesIO()
     scans[0].save(buffer, "PDF", save_all=True, append_images=scans[1:])
@@ -159,18 +157,13 @@ def described(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often a parser has opened each document."""
     opened: Counter[str] = Counter()
+    open_document = ParsedPages.__init__
 
-    def count_calls(parser: type[Parser]) -> None:
-        open_document = parser.open
+    def counted(self, parser, file, name, check):
+        opened[name] += 1
+        open_document(self, parser, file, name, check)
 
-        def counted(self, file, name):
-            opened[name] += 1
-            return open_document(self, file, name)
-
-        monkeypatch.setattr(parser, "open", counted)
-
-    for media_type in MediaType:
-        count_calls(type(parser_for(media_type)))
+    monkeypatch.setattr(ParsedPages, "__init__", counted)
     return opened
 
 

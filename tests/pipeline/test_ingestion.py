@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import threading
 import time
 from pathlib import Path
@@ -29,21 +28,22 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
+from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.stages import Chunk
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
-from ingestion_progress.pipeline.stages.parsers.pdf import PdfPages
-from ingestion_progress.pipeline.stages.parsers.text import TextParser
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.tasks import ingest_document
+from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import delete_job, request_cancellation, track
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
 from tests.pipeline.test_parsers import broken_page_pdf
+from tests.support import parsers
 from tests.support.documents import EXAMPLES, docx, pdf, storage, written  # noqa: F401
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
@@ -106,16 +106,9 @@ def test_metrics_of_an_example_equal_the_stored_rows(path: Path):
     assert set(job.workers.values_list("status", flat=True)) == {WorkerStatus.IDLE}
 
 
-def test_warnings_of_a_parser_are_in_the_log_of_the_job(monkeypatch: pytest.MonkeyPatch):
-    opened = TextParser.open
-
-    def open_with_warning(self, file, name):
-        logging.getLogger("a_parser").warning("Not quite UTF-8.")
-        logging.getLogger("a_parser").info("Opened.")
-        return opened(self, file, name)
-
-    monkeypatch.setattr(TextParser, "open", open_with_warning)
-    job = ingested(b"Bees make honey.", "a.txt")
+def test_warnings_of_a_parser_are_in_the_log_of_the_job(settings):
+    settings.INGESTION_PROGRESS_PARSERS = {MediaType.TEXT: parsers.PATH}
+    job = ingested(b"opening: log Not quite UTF-8.\nBees make honey.", "a.txt")
     captured = JobEvent.objects.filter(job=job, message__contains="a_parser")
     assert list(captured.values_list("level", "message")) == [
         ("warning", "a_parser: Not quite UTF-8.")
@@ -610,7 +603,7 @@ class ChunkByChunk(SemanticChunker):
 
 
 ITEMS = {
-    "parsing": (PdfPages, "__getitem__"),
+    "parsing": (ParsedPages, "__getitem__"),
     "vlm": (MetadataDescriber, "describe"),
     "chunking": (ChunkByChunk, "chunk"),
     "embedding": (Bm25Embedder, "embed"),

@@ -22,9 +22,9 @@ from ingestion_progress.pipeline.exceptions import (
     UnreadablePage,
 )
 from ingestion_progress.pipeline.stages import Page
-from ingestion_progress.pipeline.stages.parsers import parser_for
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from tests.support.documents import EXAMPLES, GUIDE, docx, pdf, written
+from tests.support.parsers import parser_for
 
 
 def read(kind: MediaType, data: bytes, name: str = "a.pdf") -> list[Page]:

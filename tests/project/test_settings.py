@@ -105,6 +105,11 @@ def test_env_file_counts_unless_the_environment_has_the_variable(tmp_path):
     assert found["INGESTION_PROGRESS_KEEPALIVE_SECONDS"] == 3
 
 
+def test_pairs_are_read_from_a_variable(tmp_path):
+    found = deployed(tmp_path, PARSERS="text/plain=a.B, text/html = c.D")
+    assert found["INGESTION_PROGRESS_PARSERS"] == {"text/plain": "a.B", "text/html": "c.D"}
+
+
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
@@ -182,6 +187,7 @@ def test_secret_key_is_made_once_and_only_its_owner_reads_it(tmp_path):
         ("PORT", "70000", "must be between 1 and 65535, not 70000."),
         ("THROTTLE_SECONDS", "soon", "must be a number, not 'soon'."),
         ("THROTTLE_SECONDS", "1,5", "must be a number, not '1,5'."),
+        ("PARSERS", "text/plain", "must be NAME=VALUE pairs with commas between them, not"),
         ("TIME_ZONE", "Mars/Olympus", "must be a name like Europe/Berlin, not 'Mars/Olympus'."),
         ("TIME_ZONE", "../../etc", "must be a name like Europe/Berlin, not '../../etc'."),
         ("LOG_LEVEL", "loud", "must be one of DEBUG, INFO, WARNING, ERROR, CRITICAL, not 'loud'."),

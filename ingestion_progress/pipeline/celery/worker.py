@@ -15,6 +15,7 @@ from ingestion_progress.pipeline.celery.backend import RUN_TASK
 from ingestion_progress.pipeline.celery.requests import JobRequest, report
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.maintenance import start_maintenance
+from ingestion_progress.pipeline.parser_process.connection import parser_process
 from ingestion_progress.tracker import request_cancellation
 
 logger = logging.getLogger("ingestion_progress.worker")
@@ -26,6 +27,7 @@ GRACE_OPTION = "ingestion_grace_seconds"
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def start(**kwargs: Any) -> None:
     """In each process of the pool."""
+    parser_process()  # it loads the parsers before the first document
     start_maintenance(threading.Event())
 
 

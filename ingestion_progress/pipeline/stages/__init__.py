@@ -1,7 +1,7 @@
 """The data that the stages exchange: pages, pictures, chunks, vectors and entities."""
 
 from dataclasses import dataclass, field
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +46,12 @@ class Page:
     @property
     def label(self) -> str:
         return f"page {self.number}" if self.number else "document"
+
+    @classmethod
+    def from_fields(cls, fields: dict[str, Any]) -> Self:
+        """The inverse of `asdict`, after JSON."""
+        pictures = tuple(Picture(**picture) for picture in fields["pictures"])
+        return cls(**fields | {"pictures": pictures, "warnings": tuple(fields["warnings"])})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The first two stages: parses a file into pages, and describes its pictures."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import BinaryIO, Generic
@@ -13,10 +13,11 @@ from ingestion_progress.pipeline.exceptions import (
     UnreadablePage,
 )
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.retries import patiently
 from ingestion_progress.pipeline.stages import Chunk, Page, Pages, Picture
 from ingestion_progress.pipeline.stages.image_description import ImageDescriber
-from ingestion_progress.pipeline.stages.parsers import parser_for
+from ingestion_progress.pipeline.stages.parsers import parser_path
 from ingestion_progress.pipeline.stores.results import (
     DescriptionStore,
     PageStore,
@@ -45,10 +46,9 @@ def read_document(
 
         def opened() -> Pages:
             file = files.enter_context(closing(patiently(job, open_file)))
-            pages = parser_for(document.media_type).open(file, document.name)
-            if isinstance(pages, AbstractContextManager):
-                files.enter_context(pages)
-            return pages
+            parser = parser_path(document.media_type)
+            opening = partial(ParsedPages, parser, file, document.name, job.raise_if_cancelled)
+            return files.enter_context(patiently(job, opening))
 
         pages = _read_pages(job, document, opened)
     pictures = [picture for page in pages for picture in page.pictures]

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.models import ImageDescription, ParsedPage
-from ingestion_progress.pipeline.stages import Page, Picture
+from ingestion_progress.pipeline.stages import Page
 
 Result = TypeVar("Result")
 Model: TypeAlias = type[ParsedPage] | type[ImageDescription]
@@ -94,9 +94,7 @@ class PageStore(ResultStore[Page]):
         return json.dumps(asdict(result))
 
     def decoded(self, content: str) -> Page:
-        fields = json.loads(content)
-        pictures = tuple(Picture(**picture) for picture in fields.pop("pictures"))
-        return Page(pictures=pictures, warnings=tuple(fields.pop("warnings")), **fields)
+        return Page.from_fields(json.loads(content))
 
 
 class DescriptionStore(ResultStore[str]):

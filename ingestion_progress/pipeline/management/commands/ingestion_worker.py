@@ -3,6 +3,7 @@
 import gc
 import logging
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 from django.apps import apps
@@ -11,9 +12,9 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils.module_loading import import_string
 
 from ingestion_progress.management.terminal.command import TerminalCommand
-from ingestion_progress.pipeline import ingestion
 from ingestion_progress.pipeline.celery.backend import CeleryBackend
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.parser_process.connection import parser_process
 
 TASK_QUEUE = "django_tasks_db.DatabaseBackend"
 
@@ -51,9 +52,9 @@ class Command(TerminalCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         backend = _task().get_backend()
         run = _run_celery if isinstance(backend, CeleryBackend) else _run_embedded
-        # Their libraries take a second to load, which would delay the first document.
+        # Its libraries take a second to load, which would delay the first document.
         if not options["drain"]:
-            ingestion.load_parsers()
+            import_module("ingestion_progress.pipeline.ingestion")
         # Otherwise Python frees all loaded modules at exit, which takes 0.6 s.
         gc.freeze()
         run(backend, options)
@@ -78,6 +79,8 @@ def _run_celery(backend: CeleryBackend, options: dict[str, Any]) -> None:
 
 def _run_embedded(backend: object, options: dict[str, Any]) -> None:
     _require_queue()
+    if not options["drain"]:
+        parser_process()  # it loads the parsers meanwhile
     if options["concurrency"]:
         raise CommandError(
             "--concurrency is for Celery. This worker ingests one document at a time: start "

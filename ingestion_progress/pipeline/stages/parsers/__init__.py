@@ -2,7 +2,7 @@
 
 from django.utils.module_loading import import_string
 
-from ingestion_progress.pipeline.stages import Parser
+from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 
 PARSERS = {
@@ -14,7 +14,12 @@ PARSERS = {
 }
 
 
-def parser_for(media_type: str) -> Parser:
-    """Imports the parser on demand, because its libraries are large. Raises ValueError."""
-    parser: Parser = import_string(f"{__name__}.{PARSERS[MediaType(media_type)]}")()
-    return parser
+def parser_path(media_type: str) -> str:
+    """The dotted path of its class. Raises ValueError."""
+    return conf.parsers.get(media_type) or f"{__name__}.{PARSERS[MediaType(media_type)]}"
+
+
+def load_parsers() -> None:
+    """Imports all parsers, whose libraries are large, instead of each with its first document."""
+    for path in PARSERS.values():
+        import_string(f"{__name__}.{path}")

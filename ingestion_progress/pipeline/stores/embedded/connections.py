@@ -5,7 +5,6 @@ All requests can be repeated, so a request whose answer did not arrive is sent a
 
 import atexit
 import json
-import multiprocessing.spawn
 import os
 import select
 import socket
@@ -16,6 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ingestion_progress.concurrency.python_process import start_python
 from ingestion_progress.pipeline.stores.embedded.files import SOCKET_NAME
 
 PROCESS = "ingestion_progress.pipeline.stores.embedded.process"
@@ -169,15 +169,12 @@ def _start(folder: Path, until: float) -> None:
 
     Raises ProcessUnavailable and TimeoutError.
     """
-    paths = [str(Path(each).resolve()) for each in sys.path]
-    process = subprocess.Popen(  # noqa: S603 (a list of checked values, no shell)
-        [multiprocessing.spawn.get_executable(), "-m", PROCESS, str(folder)],
-        cwd="/",
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+    process = start_python(
+        PROCESS,
+        str(folder),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     with process:  # it ends at once, and leaves its child
         output = process.stdout
