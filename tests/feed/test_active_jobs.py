@@ -11,7 +11,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Selection, Subscription, poller
+from ingestion_progress.feed import EndReason, Selection, Subscription, poller
 from ingestion_progress.feed.active_jobs import ActiveJobs
 from ingestion_progress.feed.job_state import JobState, NoState, cursor_at
 from ingestion_progress.feed.selection import OVERLAP
@@ -162,6 +162,23 @@ class TestScans:
         joining(active)
         active.complete(scan, {"new": ended("new", NOW)}, not_before=0.5)
         assert active.by_rule.query().job_ids == ["new"]
+
+    async def test_stream_does_not_end_as_idle_before_its_rule_has_decided_about_new_jobs(
+        self, active
+    ):
+        visible = VisibleJobs(jobs=Job.objects.all(), key="", ids=set(), asked_at=0.0)
+        stream = Subscription(Selection.active(is_until_idle=True), asyncio.get_running_loop())
+        stream.open()
+        active.by_rule.enter(stream, visible)
+        active.by_rule.start(stream)
+        found = {"new": ended("new", NOW)}
+        active.complete(active.scan(NOW, 0.0), found, not_before=0.5)
+        assert not stream.is_ending
+
+        question = active.by_rule.query()
+        active.by_rule.learn(question, [set()])  # it hides the job
+        active.complete(active.scan(NOW, 1.0), found, not_before=1.5)
+        assert stream.end_reason is EndReason.IDLE
 
     async def test_scan_asks_for_the_ends_since_the_last_one_and_those_that_clients_missed(
         self, active, watching

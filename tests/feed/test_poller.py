@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Selection, poller
+from ingestion_progress.feed import Selection, poller, read_schedule
 from ingestion_progress.feed.job_state import cursor_at
 from ingestion_progress.models.statuses import JobStatus
 from tests.feed.test_feed import CountedReads, following, make_job, opened, write
@@ -116,6 +116,23 @@ async def test_end_that_nobody_notifies_of_waits_for_a_tick_and_not_for_the_thro
     await write(status=JobStatus.SUCCEEDED, finished_at=timezone.now())
 
     assert b"event: complete" in await following(subscriber)
+
+
+async def test_streams_of_all_jobs_that_open_soon_after_another_share_a_read(
+    feed, clock, monkeypatch
+):
+    monkeypatch.setattr(read_schedule, "SCAN_INTERVAL_SECONDS", 0.25)
+    await make_job()
+    await opened(feed.join(Selection.active()))
+    polls = feed.counts.polls
+    second = feed.join(Selection.active())
+    await asyncio.sleep(0.02)
+    assert not second.ready.done()
+    clock.now += 0.25
+    third = feed.join(Selection.active())
+    for stream in (second, third):
+        assert b"event: pipeline_progress" in await opened(stream)
+    assert feed.counts.polls == polls + 1
 
 
 async def test_reads_of_a_busy_job_do_not_postpone_the_tick_of_the_others(feed, clock):

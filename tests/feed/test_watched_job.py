@@ -279,6 +279,15 @@ async def test_state_goes_once_to_each_stream_that_shows_the_job():
     assert not any(each.done() for each in waiters[2:])  # `ActiveJobs` sends them ends
 
 
+async def test_first_state_of_a_job_does_not_wait_for_the_interval_of_a_stream_of_all_jobs():
+    everything = stream(Selection.active())
+    everything.not_before = 0.5  # it has just got the states of other jobs
+    job = WatchedJob("job", {everything})
+    waiter = everything.__anext__()
+    job.offer(state(1), 0.0)
+    assert waiter.done()
+
+
 async def test_state_is_stale_after_a_second_while_the_job_is_active(watch):
     watch.join(stream(Selection.one("job")), clock=0.0, now=NOW)
     watch.offer(state(1), 10.0)

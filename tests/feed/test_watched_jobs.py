@@ -118,6 +118,15 @@ async def test_job_that_no_remaining_stream_shows_is_forgotten(jobs):
     assert "job" not in jobs.by_id
 
 
+async def test_job_that_is_hidden_from_its_only_stream_is_forgotten(jobs):
+    first, second = (join(jobs, Selection.named(["job"])) for _ in range(2))
+    publish(jobs, state(1), 0.0)
+    jobs.hide(first, ["job"])
+    assert set(jobs.by_id) == {"job"}
+    jobs.hide(second, ["job"])
+    assert not jobs.by_id
+
+
 async def test_first_scan_encodes_for_streams_of_all_jobs(jobs):
     jobs.active.joining.add(Subscription(Selection.active(), asyncio.get_running_loop()))
     assert jobs.scope([], jobs.active.scan(NOW, 0.0)).multi is None

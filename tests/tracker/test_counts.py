@@ -31,6 +31,16 @@ def test_counts_below_zero_or_above_the_total_are_refused():
             job.count(tables=-2)
 
 
+def test_a_count_that_is_set_replaces_what_was_counted_before_it(flush_only):
+    with track("a.pdf", stages=["one"]) as job:
+        stage = job.stage("one")
+        stage.advance(5)
+        stage.set(processed=3)
+        stage.advance(2)
+        job.flush()
+        assert load_snapshot(job.job_id).stages[0].processed == 5
+
+
 def test_a_total_that_has_grown_bounds_what_may_be_set():
     with track("a.pdf", stages=["one"]) as job:
         stage = job.stage("one", total=5)

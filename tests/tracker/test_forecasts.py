@@ -170,6 +170,18 @@ def test_a_pause_is_not_taken_for_slowness(clock):
     assert task.left == pytest.approx(21, rel=0.1)
 
 
+def test_an_item_after_a_pause_has_the_age_that_it_would_have_without(clock):
+    ages = {}
+    for job_id, pause_seconds in (("steady", 0), ("paused", 300)):
+        task = Task(clock, job_id)
+        task.run("a", items=20, seconds=1.0, upto=10)
+        before = Stage.objects.get(job=job_id, name="a").item_ages
+        clock.sleep(pause_seconds + 1)
+        task.write("a", n=1)
+        ages[job_id] = Stage.objects.get(job=job_id, name="a").item_ages - before
+    assert ages["paused"] == pytest.approx(ages["steady"], rel=0.02)
+
+
 def test_an_outage_of_the_database_is_no_pause(clock):
     former(clock)
     task = Task(clock, "job")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from ingestion_progress import track
@@ -71,6 +71,26 @@ def test_trackers_of_tests_send_at_once(received):
     with synchronous_tracking(), track("a.pdf"):
         assert received.names == ["started"]
     assert received.threads == {threading.current_thread().name}
+
+
+def test_an_idle_thread_keeps_no_connection(monkeypatch):
+    # With it Django keeps connections, also those of a thread.
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 60)
+    monkeypatch.setattr("ingestion_progress.tracker.signal_sender.IDLE_SECONDS", 0.01)
+    used = []
+
+    def receive(**kwargs):
+        used.append(connections["default"])
+        Job.objects.count()
+
+    job_started.connect(receive)
+    try:
+        with track("a.pdf"):
+            eventually(lambda: used)
+    finally:
+        job_started.disconnect(receive)
+    assert used[0] is not connection
+    eventually(lambda: used[0].connection is None)
 
 
 class TestEndings:

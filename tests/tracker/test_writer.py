@@ -420,6 +420,21 @@ def test_stop_waits_for_a_call_that_has_to_be_tried_again(writer):
     assert written == ["written"]
 
 
+def test_stop_waits_for_a_postponed_end_that_has_to_be_tried_again(writer):
+    failures = [OperationalError("the database is down")]
+
+    def write() -> None:
+        if failures:
+            raise failures.pop()
+        written.append("written")
+
+    written = []
+    writer.postpone("job", write)
+    eventually(lambda: writer.counts.failures == 1)
+    writer.stop()
+    assert written == ["written"]
+
+
 def test_call_whose_caller_gave_up_is_not_written_later(writer, settings):
     settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = -0.99  # a hung thread gets a second more
     written = []
