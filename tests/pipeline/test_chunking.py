@@ -9,8 +9,8 @@ from ingestion_progress.pipeline.stages.chunking import (
     CHUNK_SIZE,
     MIN_CHUNK,
     SemanticChunker,
-    _headings,
 )
+from ingestion_progress.pipeline.stages.outline import Outline
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from tests.support.documents import EXAMPLES, GUIDE
 from tests.support.parsers import parser_for
@@ -20,6 +20,10 @@ CHUNKER = SemanticChunker()
 
 def chunks(text: str, **page):
     return list(CHUNKER.chunks(Page(number=page.pop("number", None), text=text, **page), 1))
+
+
+def headings_of(text: str) -> list[tuple[int, str]]:
+    return Outline(Page(number=None, text=text, is_markdown=True), 0).headings
 
 
 def test_chunks_have_their_page_and_offsets():
@@ -50,17 +54,14 @@ def test_hash_in_code_is_no_heading():
 
 def test_heading_is_without_its_closing_marks():
     text = "## Closed ##  \n\nOne.\n\n# #\n\nTwo.\n\nUnderlined\n===\n\nThree." + " word" * 300
-    assert [title for _, title in _headings(Page(number=None, text=text, is_markdown=True))] == [
-        "Closed",
-        "",
-        "Underlined",
-    ]
+    assert [title for _, title in headings_of(text)] == ["Closed", "", "Underlined"]
 
 
 @pytest.mark.parametrize(
     ("text", "headings"),
     [
         ("---\ntitle: Lantern\ntags: [a]\n---\n\nText.\n\n## After", ["After"]),
+        ("+++\ntitle = 1\n# of TOML\n+++\n\n# First", ["First"]),
         ("---\n\n# First\n\n---\n", ["First"]),
         ("# Guide\n\n````md\n```sh\n# no heading\n```\n````\n", ["Guide"]),
         ("# First\n\n```ls``` lists files.\n\n## Second\n", ["First", "Second"]),
@@ -71,10 +72,29 @@ def test_heading_is_without_its_closing_marks():
     ],
 )
 def test_headings_are_those_of_commonmark(text: str, headings: list[str]):
-    found = _headings(Page(number=None, text=text, is_markdown=True))
+    found = headings_of(text)
     assert [title for _, title in found] == headings
     for start, title in found:
         assert title.split()[0] in text[start:].split("\n", maxsplit=1)[0]
+
+
+TABLE = "| a | b |\n|---|---|\n" + "".join(f"| row {n} | value {n} |\n" for n in range(30))
+CODE = "```python\n" + "def f(x):\n    return x\n\n" * 30 + "```\n"
+
+
+@pytest.mark.parametrize("block", [TABLE, CODE, TABLE.replace("|---|---|\n", "").replace("| ", "")])
+@pytest.mark.parametrize("words", range(100, 1000, 75))
+def test_table_or_code_that_fits_is_in_one_chunk(block: str, words: int):
+    prose = "word " * (words // 5)
+    found = chunks(f"{prose}\n\n{block}\n{prose}\n\n{block}", is_markdown=True)
+    assert sum(block.rstrip() in chunk.text for chunk in found) == 2
+    assert max(len(chunk.text) for chunk in found) <= CHUNK_SIZE[1] + MIN_CHUNK + 2
+
+
+def test_long_table_is_divided_between_rows():
+    rows = [f"| row {n} | value {n} |" for n in range(200)]
+    found = chunks("\n".join(["| a | b |", "|---|---|", *rows]), is_markdown=True)
+    assert [line for chunk in found for line in chunk.text.split("\n")][2:] == rows
 
 
 def test_long_heading_is_truncated():

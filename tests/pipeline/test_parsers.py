@@ -258,7 +258,6 @@ def test_html_pictures_are_described_by_their_surroundings_and_never_fetched():
         ("JPEG", 80, "A bee", "Figure 1: a bee", "Hive", "bee.jpg"),
         ("PNG", 40, "Red", "", "Hive", ""),
         ("PNG", 0, "", "Wings", "Hive", "bee.png"),
-        ("", 0, "", "", "Hive", ""),
     ]
 
 
@@ -310,6 +309,34 @@ def test_markdown_is_unchanged_and_its_pictures_are_found():
         ("JPEG", "A pot", "", "Honey"),
         ("SVG", "", "", "Honey"),
     ]
+
+
+def test_comments_of_markdown_are_left_out_but_not_in_code():
+    text = (
+        "A<!-- x -->B `<!-- y -->`\n\n<!-- one\n\n# two\n-->\n\n```\n<!-- z -->\n```\n<!-- no end"
+    )
+    (page,) = read(MediaType.MARKDOWN, text.encode(), "a.md")
+    assert page.text.split() == ["AB", "`<!--", "y", "-->`", "```", "<!--", "z", "-->", "```"]
+
+
+def test_markdown_of_comments_only_is_empty():
+    with pytest.raises(EmptyDocument):
+        read(MediaType.MARKDOWN, b"<!-- nothing -->\n", "a.md")
+
+
+@pytest.mark.parametrize(
+    "form", ["![Plan]({})", "![Plan][1]\n\n[1]: <{}>", '<img src="{}" alt=Plan>']
+)
+def test_embedded_data_are_left_out_of_markdown_and_named_if_they_are_a_picture(form: str):
+    bee = base64.b64encode(png(90, 90)).decode()
+    for data, formats in [(bee, ["PNG"]), (bee[20:] * 99, [])]:
+        text = f"Minutes\n\n{form.format('data:image/png;base64,' + data)}\n\nThe end"
+        (page,) = read(MediaType.MARKDOWN, text.encode(), "a.md")
+        assert len(page.text) < 80
+        assert "The end" in page.text
+        assert [(each.format, each.alt) for each in page.pictures] == [
+            (each, "Plan") for each in formats
+        ]
 
 
 # Text

@@ -1,16 +1,16 @@
 """Divides pages into chunks at headings, paragraphs and sentences."""
 
-import re
-from bisect import bisect_right
+from __future__ import annotations
+
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import pairwise
 from typing import Protocol
 
-from markdown_it import MarkdownIt
 from semantic_text_splitter import MarkdownSplitter, TextSplitter
 
 from ingestion_progress.pipeline.stages import Chunk, Page
+from ingestion_progress.pipeline.stages.outline import Outline
 
 # Characters: one idea, and a search result that is quick to read.
 CHUNK_SIZE = (600, 1000)
@@ -22,12 +22,6 @@ MAX_HEADING_LENGTH = 200
 MAX_CUT_AT_ONCE = 100_000
 # A longer text is divided at one of these first, the best first.
 DIVISIONS = ("\n\n", "\n", " ")
-LINE_END = re.compile("\n")
-SPACE = re.compile(r"\s+")
-# Between lines of three hyphens at the beginning of the file: metadata, in YAML.
-FRONT_MATTER = re.compile(
-    r"---[ \t]*\n(?=[^\s#]).*?^(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.MULTILINE | re.DOTALL
-)
 
 
 class Chunker(Protocol):
@@ -55,27 +49,29 @@ class SemanticChunker:
         return -(-left // EXPECTED_CHUNK)
 
     def chunks(self, page: Page, first_number: int) -> Iterator[Chunk]:
-        headings = _headings(page)
-        for number, (start, end) in enumerate(self._spans(page), start=first_number):
+        outline = Outline(page, CHUNK_SIZE[1])
+        for number, (start, end) in enumerate(self._spans(page, outline), start=first_number):
             yield Chunk(
                 key=f"c-{number}",
                 text=page.text[start:end],
                 page=page.number,
                 start=start,
                 end=end,
-                heading=(_heading_at(headings, start) or page.heading)[:MAX_HEADING_LENGTH],
+                heading=(outline.heading_at(start) or page.heading)[:MAX_HEADING_LENGTH],
             )
 
-    def _spans(self, page: Page) -> Iterator[tuple[int, int]]:
+    def _spans(self, page: Page, outline: Outline) -> Iterator[tuple[int, int]]:
         splitter = self._markdown if page.is_markdown else self._text
         for first, last in _parts(page.text):
+            starts = [first + at for at, _ in splitter.chunk_indices(page.text[first:last])]
+            starts = outline.with_whole_tables(starts, last)
             spans: list[tuple[int, int]] = []
-            for offset, text in splitter.chunk_indices(page.text[first:last]):
-                start = first + offset
+            for start, following in pairwise([*starts, last]):
+                text = page.text[start:following].rstrip()
                 end = start + len(text)
                 if spans and len(text) < MIN_CHUNK:
                     spans[-1] = (spans[-1][0], end)
-                elif text.strip():
+                elif text:
                     spans.append((start, end))
             yield from spans
 
@@ -90,23 +86,3 @@ def _parts(text: str) -> Iterator[tuple[int, int]]:
         yield start, end
         start = end
     yield start, len(text)
-
-
-def _headings(page: Page) -> list[tuple[int, str]]:
-    """Offset and text of each heading, without those in lists and quotations."""
-    if not page.is_markdown:
-        return []
-    front_matter = FRONT_MATTER.match(page.text)
-    start = front_matter.end() if front_matter else 0
-    lines = [start, *(match.end() for match in LINE_END.finditer(page.text, start))]
-    headings = []
-    for token, content in pairwise(MarkdownIt("commonmark").parse(page.text[start:])):
-        if token.type == "heading_open" and token.level == 0 and token.map:
-            headings.append((lines[token.map[0]], SPACE.sub(" ", content.content)))
-    return headings
-
-
-def _heading_at(headings: list[tuple[int, str]], offset: int) -> str:
-    """The last heading that begins at `offset` or before."""
-    index = bisect_right(headings, offset, key=lambda heading: heading[0])
-    return headings[index - 1][1] if index else ""

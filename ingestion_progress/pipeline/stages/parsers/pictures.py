@@ -15,6 +15,7 @@ from ingestion_progress.pipeline.stages import Picture
 MAX_PICTURES = 2000
 # Smaller pictures are spacers, bullets or tracking pixels.
 MIN_PIXELS = 24
+SVG = "data:image/svg+xml"
 MAX_SOURCE_LENGTH = 200
 
 
@@ -29,12 +30,12 @@ class PictureList:
         return tuple(self._pictures)
 
     def add(self, source: str, *, width: int = 0, height: int = 0, **text: str) -> None:
-        """Adds a picture by its address; a `data:` address contains the picture."""
+        """Adds a picture by its address; a `data:` address contains it, or is left out."""
         if source in self._seen or len(self._pictures) >= MAX_PICTURES:
             return
         self._seen.add(source)
         if source.startswith("data:"):
-            self.add_bytes(_data_of(source), **text)
+            self._add_data(source, text)
             return
         path = _path_of(source)
         suffix = path.suffix.lstrip(".").upper()
@@ -45,6 +46,14 @@ class PictureList:
             source=path.name[:MAX_SOURCE_LENGTH],
             **text,
         )
+
+    def _add_data(self, address: str, text: dict[str, str]) -> None:
+        if address.startswith(SVG):  # of which Pillow knows nothing
+            self._append(format="SVG", width=0, height=0, **text)
+            return
+        image_format, width, height = image_header(_data_of(address))
+        if image_format:
+            self._append(format=image_format, width=width, height=height, **text)
 
     def add_bytes(self, data: bytes, **text: str) -> None:
         """Adds a picture by its content, of which only the header is decoded."""
