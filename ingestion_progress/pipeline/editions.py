@@ -1,8 +1,10 @@
 """Editions: what each attempt has written of a document. Search shows the published one.
 
-The attempt whose epoch is the document's `writer_epoch` is the only one that may write. Epochs are
-random and are never used again, so any process can discard an edition that is neither published nor
-to be continued, even if the process was stopped for hours.
+Several jobs may ingest versions of one document at the same time, each into its own edition, which
+only the newest attempt of the job may write. The newest complete version is published: an older one
+that is complete later is discarded. Epochs are random and are never used again, so any process can
+discard an edition that is neither published nor to be continued, even if the process was stopped
+for hours.
 """
 
 import logging
@@ -11,35 +13,35 @@ from contextlib import contextmanager
 from typing import Any
 
 from django.db import router, transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
+from django.utils import timezone
 
-from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobSuperseded
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.exceptions import DocumentBusy, VectorStoreUnavailable
+from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.results import delete_results_of_ended_jobs
+from ingestion_progress.pipeline.versions import NEWER_VERSION, has_version, make_current
 from ingestion_progress.tracker import JobTracker
+from ingestion_progress.tracker.cancellations import request_cancellations
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
 
 def claim(job: JobTracker, document: Document, version: str = "") -> list[str]:
-    """Makes the attempt the document's only writer.
+    """Makes the attempt the only writer of its job's edition.
 
     Returns the epochs of the job's earlier editions of this version, which it may adopt. Raises
-    DocumentBusy while another job that has a heartbeat ingests the document.
+    JobCancelled if the document is deleted meanwhile.
     """
     with _locked(document.pk) as rows:
-        # Queried inside the row lock: the status of the last writer's job is committed.
-        holder = rows.get().ingested_by
-        others = Job.objects.running().exclude(pk=job.job_id).filter(pk=holder)
-        if others.exclude(pk__in=Job.objects.silent().values("pk")).exists():
-            raise DocumentBusy(document.name, holder)
-        former = editions().filter(document=document, job_id=job.job_id, version=version)
-        epochs = list(former.values_list("epoch", flat=True))
-        rows.update(ingested_by=job.job_id, writer_epoch=job.epoch)
+        if not rows.exists():
+            raise _refusal(job.job_id, job.epoch)
+        former = editions().filter(document=document, job_id=job.job_id)
+        former.exclude(epoch=job.epoch).update(is_writable=False)
+        epochs = list(former.filter(version=version).values_list("epoch", flat=True))
         mine = {"job_id": job.job_id, "version": version}
         editions().get_or_create(document=document, epoch=job.epoch, defaults=mine)
     return epochs
@@ -47,17 +49,46 @@ def claim(job: JobTracker, document: Document, version: str = "") -> list[str]:
 
 @contextmanager
 def writing(document_id: str, job_id: str, epoch: str) -> Iterator[None]:
-    """A transaction in which no other attempt can become the writer. Raises JobSuperseded."""
-    with _locked(document_id) as rows:
-        if not rows.filter(writer_epoch=epoch).exists():
-            raise JobSuperseded(job_id)
+    """A transaction in which no other attempt of the job can become the writer.
+
+    Raises JobSuperseded if another one is, or if its edition was deleted, and JobCancelled if the
+    document was.
+    """
+    with _locked(document_id):
+        mine = editions().filter(document_id=document_id, epoch=epoch, job_id=job_id)
+        if not mine.filter(is_writable=True).exists():
+            raise _refusal(job_id, epoch)
         yield
 
 
+def _refusal(job_id: str, epoch: str) -> JobCancelled | JobSuperseded:
+    """The deletion of a document cancels its jobs, which may not know it yet."""
+    cancelled = Job.objects.filter(pk=job_id, epoch=epoch, cancel_requested_at__isnull=False)
+    return JobCancelled(job_id) if cancelled.exists() else JobSuperseded(job_id)
+
+
 def publish(job: JobTracker, document: Document) -> None:
-    """Search shows this edition from now on; the others are discarded. Raises JobSuperseded."""
-    _publish(document.pk, job.job_id, job.epoch)
-    _discard_quietly(editions().filter(document=document).exclude(epoch=job.epoch))
+    """Search shows this edition from now on, and older ones are discarded.
+
+    Raises JobSuperseded, or JobCancelled if a newer version of the document is published.
+    """
+    if not _publish(document.pk, job.job_id, job.epoch):
+        job.log(f"Cancelled by {NEWER_VERSION}, which search shows.", level="warning")
+        raise JobCancelled(job.job_id)
+    others = editions().filter(document=document).exclude(epoch=job.epoch)
+    _discard_quietly(_not_continued(others, by=job.job_id))
+    cancel_superseded(document.pk)
+
+
+def cancel_superseded(document_id: str) -> None:
+    """Asks the jobs to stop that ingest a version older than the published one."""
+    document = Document.objects.using(_using()).filter(pk=document_id).first()
+    if document is None:
+        return
+    active = Job.objects.active().filter(document_id=document_id)
+    versions = active.values_list("pk", "document_version")
+    if superseded := [pk for pk, version in versions if not has_version(document, version)]:
+        request_cancellations(superseded, by=NEWER_VERSION)
 
 
 def adopted(epochs: list[str]) -> None:
@@ -85,13 +116,18 @@ def discard_abandoned(found: QuerySet[Edition] | None = None) -> None:
 
     A newer attempt of the job discards those before its own.
     """
-    hidden = list(hidden_editions(found))
-    ids = [edition.job_id for edition in hidden]
-    active = set(Job.objects.active().filter(pk__in=ids).values_list("pk", flat=True))
-    ended = [edition for edition in hidden if edition.job_id not in active]
+    ended = _not_continued(hidden_editions(found))
     if conf.keep_partial_results:
         ended = [edition for edition in ended if not _is_published_now(edition)]
     _discard_quietly(ended)
+
+
+def _not_continued(found: Iterable[Edition], by: str = "") -> list[Edition]:
+    """Those whose job has ended, or is the one with this id."""
+    each = list(found)
+    ids = {edition.job_id for edition in each} - {by}
+    active = set(Job.objects.active().filter(pk__in=ids).values_list("pk", flat=True))
+    return [edition for edition in each if edition.job_id not in active]
 
 
 def _is_published_now(edition: Edition) -> bool:
@@ -99,20 +135,35 @@ def _is_published_now(edition: Edition) -> bool:
     if not vector_store().count(edition.document_id, edition.epoch):
         return False
     try:
-        _publish(edition.document_id, edition.job_id, edition.epoch)
+        return _publish(edition.document_id, edition.job_id, edition.epoch)
     except JobSuperseded:
         return False
+
+
+def _publish(document_id: str, job_id: str, epoch: str) -> bool:
+    """False if a newer version is published."""
+    with writing(document_id, job_id, epoch):
+        documents = Document.objects.using(_using()).filter(pk=document_id)
+        document = documents.get()
+        mine = editions().get(document_id=document_id, epoch=epoch)
+        changes = make_current(document, mine.version)
+        if changes is None:
+            return False
+        if not document.published_epoch:  # what was written before there were editions
+            editions().get_or_create(document_id=document_id, epoch="")
+        earlier = editions().filter(document_id=document_id).exclude(epoch=epoch)
+        of_former = Q(epoch=document.published_epoch, is_writable=True)
+        earlier.filter(Q(job_id=job_id) | of_former).update(job_id="")
+        documents.update(published_epoch=epoch, updated_at=timezone.now(), **changes)
     return True
 
 
-def _publish(document_id: str, job_id: str, epoch: str) -> None:
-    with writing(document_id, job_id, epoch):
-        documents = Document.objects.using(_using()).filter(pk=document_id)
-        if not documents.get().published_epoch:  # what was written before there were editions
-            editions().get_or_create(document_id=document_id, epoch="")
-        earlier = editions().filter(document_id=document_id, job_id=job_id).exclude(epoch=epoch)
-        earlier.update(job_id="")
-        documents.update(published_epoch=epoch)
+def discard_quietly(document_id: str, epoch: str) -> bool:
+    """Deletes the chunks of an edition without a row; returns whether that succeeded."""
+    with _left_for_later():
+        vector_store().discard(document_id, epoch)
+        return True
+    return False
 
 
 def editions() -> QuerySet[Edition]:
@@ -140,21 +191,25 @@ def _left_for_later() -> Iterator[None]:
 
 
 def _discard(edition: Edition) -> None:
-    with _locked(edition.document_id) as documents:
+    document_id, epoch = edition.document_id, edition.epoch
+    with _locked(document_id) as documents:
         document = documents.first()
-        if document is not None:
-            is_adopted_now = (
-                edition.job_id == document.ingested_by and edition.epoch != document.writer_epoch
-            )
-            if is_adopted_now or edition.epoch == document.published_epoch:
-                return
-        # First, so that no attempt adopts an incomplete edition.
+        if document is not None and (document.published_epoch == epoch or _is_adopted_now(edition)):
+            return
+        # First, so that no attempt adopts or writes an incomplete edition.
         editions().filter(pk=edition.pk).update(job_id="")
         for model in (Relation, Entity):
             rows: QuerySet[Any] = QuerySet(model, using=_using())
-            rows.filter(document_id=edition.document_id, epoch=edition.epoch).delete()
-    vector_store().discard(edition.document_id, edition.epoch)
+            rows.filter(document_id=document_id, epoch=epoch).delete()
+    vector_store().discard(document_id, epoch)
     editions().filter(pk=edition.pk).delete()  # last, because it hides the rest
+
+
+def _is_adopted_now(edition: Edition) -> bool:
+    """Has a newer attempt of the job claimed it, and not yet copied what is in it?"""
+    of_job = editions().filter(document_id=edition.document_id, job_id=edition.job_id or None)
+    is_claimed = of_job.filter(epoch=edition.epoch, is_writable=False).exists()
+    return is_claimed and of_job.filter(is_writable=True).exists()
 
 
 @contextmanager

@@ -69,8 +69,10 @@ class UnreadableImage(PipelineError): ...
 
 
 class DocumentNotFound(PipelineError, LookupError):
+    code = ErrorCode.NOT_FOUND
+
     def __init__(self, document_id: str) -> None:
-        super().__init__(f"There is no upload for document {document_id}. Upload it again.")
+        super().__init__(f"There is no document {document_id}. If it was deleted, upload it again.")
         self.document_id = document_id
 
 

@@ -6,8 +6,9 @@ Parsing and image description run first. Chunking, embedding and extraction then
 import logging
 from functools import partial
 
-from ingestion_progress.exceptions import JobNotFound
+from ingestion_progress.exceptions import JobCancelled, JobExists, JobNotFound
 from ingestion_progress.models import Job
+from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.chunk_stream import ChunkStream, Components
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.editions import adopted, claim, editions, publish, settle
@@ -22,10 +23,8 @@ from ingestion_progress.pipeline.stages import chunk_number
 from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.uploads.stored_file import open_stored
-from ingestion_progress.tracker import JobTracker, fail_job, track
-
-# A version has 64 characters: the beginning of the hash, and perhaps an epoch.
-SHA_LENGTH = 48
+from ingestion_progress.pipeline.versions import NEWER_VERSION, SHA_LENGTH, document_of
+from ingestion_progress.tracker import JobTracker, fail_job, request_cancellation, track
 
 
 def ingest(job_id: str, *, retry_on: tuple[type[BaseException], ...] = PASSING) -> None:
@@ -37,11 +36,9 @@ def ingest(job_id: str, *, retry_on: tuple[type[BaseException], ...] = PASSING) 
     job = Job.objects.filter(pk=job_id).first()
     if job is None:
         raise JobNotFound(job_id)
-    document = Document.objects.filter(pk=job.document_id).first()
+    document = document_of(job)
     if document is None:
-        missing = DocumentNotFound(job.document_id)
-        fail_job(job_id, str(missing))
-        raise missing
+        raise _without_document(job)
     version, continues = _version(job, document)
     tracker = track(
         document.name,
@@ -60,6 +57,22 @@ def ingest(job_id: str, *, retry_on: tuple[type[BaseException], ...] = PASSING) 
     finally:
         if tracker.is_started:
             settle(document.pk, job_id, tracker.epoch)
+
+
+def _without_document(job: Job) -> Exception:
+    """Ends a job that cannot start, and returns the error: its document was deleted, or a newer
+    version was complete before this one.
+    """
+    if job.job_status is JobStatus.CANCELLED:  # its task was queued before
+        return JobCancelled(job.pk)
+    if job.is_finished:
+        return JobExists(job.pk, job.status)
+    if Document.objects.filter(pk=job.document_id).exists():
+        request_cancellation(job.pk, by=NEWER_VERSION)
+        return JobCancelled(job.pk)
+    missing = DocumentNotFound(job.document_id)
+    fail_job(job.pk, str(missing))
+    return missing
 
 
 def _version(job: Job, document: Document) -> tuple[str, bool]:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.deletion import discard_deleted
 from ingestion_progress.pipeline.editions import discard_abandoned
-from ingestion_progress.pipeline.stores.results import delete_results_of_ended_jobs
 from ingestion_progress.recovery.rescue import report_death, rescue_pass
 from ingestion_progress.recovery.rescuer import passes
 from ingestion_progress.tracker.attempts import this_process
@@ -31,9 +31,11 @@ def _start_thread(name: str, act: Callable[..., None], *args: object) -> None:
 
 
 def clean_up() -> None:
-    """Discards unpublished editions of ended jobs, or publishes them (KEEP_PARTIAL_RESULTS)."""
+    """Discards unpublished editions of ended jobs, or publishes them (KEEP_PARTIAL_RESULTS), and
+    what they have written into deleted documents.
+    """
     discard_abandoned()
-    delete_results_of_ended_jobs()
+    discard_deleted()
 
 
 def _recover_regularly(is_stopped: threading.Event, recover: Callable[[], object]) -> None:

@@ -24,7 +24,10 @@ def stored_path(document: "Document", name: str) -> str:
 
 
 class Document(models.Model):
-    """A stored upload. Uploading the same document again replaces its file."""
+    """A stored upload. Its file is that of the version that search shows, or of its first one.
+
+    A later upload of the same document is a `PendingVersion` until it is ingested.
+    """
 
     id = models.CharField(primary_key=True, max_length=MAX_NAME_LENGTH)
     name = models.CharField(max_length=MAX_NAME_LENGTH)
@@ -32,22 +35,7 @@ class Document(models.Model):
     media_type = models.CharField(max_length=100)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
-    ingested_by = models.CharField(
-        max_length=MAX_NAME_LENGTH,
-        blank=True,
-        default="",
-        db_default="",
-        editable=False,
-        help_text="Id of the running job that may replace its vectors and graph.",
-    )
-    writer_epoch = epoch_field("The attempt that may write its vectors and graph.")
     published_epoch = epoch_field("The attempt whose vectors and graph search shows.")
-    replaced = models.JSONField(
-        default=list,
-        db_default=models.Value([], models.JSONField()),
-        editable=False,
-        help_text="Former versions, the newest last, until a task queue accepts the current one.",
-    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -65,6 +53,26 @@ class Document(models.Model):
         return self.name
 
 
+class PendingVersion(models.Model):
+    """The file of a newer version of a document, until search shows that version."""
+
+    document = CascadingForeignKey(
+        Document, on_delete=models.CASCADE, related_name="pending_versions"
+    )
+    name = models.CharField(max_length=MAX_NAME_LENGTH)
+    file = models.FileField(upload_to=stored_path, max_length=100)
+    media_type = models.CharField(max_length=100)
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]  # the order of the uploads
+
+    def __str__(self) -> str:
+        return f"{self.document_id} {self.sha256[:12]}"
+
+
 class Edition(models.Model):
     """What one attempt has written of a document. It is hidden unless the document names it."""
 
@@ -74,11 +82,25 @@ class Edition(models.Model):
         max_length=MAX_NAME_LENGTH, blank=True, help_text="Empty: no attempt continues it."
     )
     version = models.CharField(max_length=64, blank=True, help_text="The job's document version.")
+    is_writable = models.BooleanField(
+        default=True, db_default=True, help_text="False: a newer attempt of the job has claimed it."
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["document", "epoch"], name="pipeline_edition_once")
         ]
+
+    def __str__(self) -> str:
+        return f"{self.document_id} {self.epoch}"
+
+
+class DeletedEdition(models.Model):
+    """An edition of a deleted document, until its job has ended and its chunks are discarded."""
+
+    document_id = models.CharField(max_length=MAX_NAME_LENGTH)
+    epoch = epoch_field("The attempt that has written it.")
+    job_id = models.CharField(max_length=MAX_NAME_LENGTH)
 
     def __str__(self) -> str:
         return f"{self.document_id} {self.epoch}"

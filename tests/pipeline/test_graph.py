@@ -6,7 +6,7 @@ import pytest
 from django.db import IntegrityError, connections, transaction
 
 from ingestion_progress.exceptions import JobSuperseded
-from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.stages import Chunk, Extraction
 from ingestion_progress.pipeline.stores.graph import MAX_MENTIONS, DatabaseGraph
 
@@ -19,8 +19,9 @@ def document() -> Document:
 
 
 def graph_of(document_id: str, epoch: str = "epoch") -> DatabaseGraph:
-    """The graph of the attempt that may write the document now."""
-    Document.objects.filter(pk=document_id).update(writer_epoch=epoch)
+    """The graph of the attempt of the job that may write now."""
+    Edition.objects.filter(document_id=document_id).update(is_writable=False)
+    Edition.objects.create(document_id=document_id, epoch=epoch, job_id="job")
     return DatabaseGraph(document_id, "job", epoch)
 
 

@@ -15,10 +15,8 @@ from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
 from ingestion_progress.pipeline import chunk_stream, ingestion, retries
 from ingestion_progress.pipeline.chunk_stream import Components
-from ingestion_progress.pipeline.editions import claim
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
-    DocumentBusy,
     DocumentNotFound,
     EmptyDocument,
     NothingIngested,
@@ -40,7 +38,7 @@ from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.tasks import ingest_document
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.pipeline.uploads.receive import receive
-from ingestion_progress.tracker import delete_job, request_cancellation, track
+from ingestion_progress.tracker import delete_job, request_cancellation
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
 from tests.pipeline.test_parsers import broken_page_pdf
 from tests.support import parsers
@@ -420,7 +418,7 @@ def test_former_text_is_searchable_after_a_failed_replacement():
 def test_missing_document_fails_its_job():
     job = queued(b"text", "a.txt")
     Document.objects.all().delete()
-    with pytest.raises(DocumentNotFound, match="Upload it again"):
+    with pytest.raises(DocumentNotFound, match="There is no document"):
         ingest(job.pk)
     job.refresh_from_db()
     assert job.status == "failed"
@@ -434,41 +432,6 @@ def test_missing_file_fails_its_job_without_a_path():
     job.refresh_from_db()
     assert job.status == "failed"
     assert job.error == "The file of “a.txt” is gone from the server. Upload it again."
-
-
-@pytest.mark.database
-def test_only_one_job_at_a_time_ingests_a_document():
-    waiting = queued(b"text", "a.txt")
-    document = Document.objects.get(pk=waiting.document_id)
-    with track("a.txt", job_id="other", document_id=document.pk) as other:
-        claim(other, document)
-        with pytest.raises(DocumentBusy, match="by job other"):
-            ingest(waiting.pk)
-    assert Job.objects.get(pk="other").status == "succeeded"
-    assert ingested(b"text", "a.txt").status == "succeeded"
-
-
-@pytest.mark.database
-def test_document_belongs_to_the_first_claim_not_the_first_start():
-    """The start of a job may become visible after the query of another job."""
-    document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
-    with track("a.txt", job_id="earlier", document_id=document.pk) as earlier:
-        with track("a.txt", job_id="later", document_id=document.pk) as later:
-            claim(later, document)
-            with pytest.raises(DocumentBusy, match="by job later"):
-                claim(earlier, document)
-        claim(earlier, document)
-
-
-@pytest.mark.database
-def test_job_without_a_heartbeat_loses_its_claim(settings):
-    document = Document.objects.get(pk=queued(b"text", "a.txt").document_id)
-    Job.objects.filter(document_id=document.pk).delete()
-    with track("a.txt", job_id="killed", document_id=document.pk) as killed:
-        claim(killed, document)
-        settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = -1
-        with track("a.txt", job_id="next", document_id=document.pk) as following:
-            claim(following, document)
 
 
 def test_job_runs_once():

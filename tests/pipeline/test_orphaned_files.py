@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.core.management import call_command
 
-from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.models import Document, PendingVersion
 from ingestion_progress.pipeline.uploads.receive import receive
 from tests.support.documents import storage  # noqa: F401
 
@@ -48,7 +48,8 @@ def test_only_old_files_of_no_document_are_listed_and_deleted():
     for path in folder.iterdir():
         if path.name != "young.txt":
             os.utime(path, (old, old))
-    Document.objects.update(replaced=[{"file": "documents/restorable.txt"}])
+    fields = {"file": "documents/restorable.txt", "size_bytes": 1}
+    PendingVersion.objects.create(document=Document.objects.get(), **fields)
     everything = files()
 
     assert orphaned_uploads() == ["documents/orphan.txt"]

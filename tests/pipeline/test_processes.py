@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import json
+import random
 import signal
 import sqlite3
 import sys
@@ -16,54 +15,6 @@ import pytest
 from tests.support.documents import GUIDE
 
 pytestmark = pytest.mark.once
-
-STORE = """
-    import json, sys
-    from ingestion_progress.pipeline.models import Document
-    document = Document(id=sys.argv[1], name="a.txt", media_type="text/plain", size_bytes=1)
-    document.save()
-    print(json.dumps(document.pk))
-"""
-# Runs jobs of the same document one after the other, and prints when each had its claim.
-CLAIM = """
-    import json, sys, time
-    from ingestion_progress import track
-    from ingestion_progress.pipeline.exceptions import DocumentBusy
-    from ingestion_progress.pipeline.editions import claim
-    from ingestion_progress.pipeline.models import Document
-    document_id, name, path = sys.argv[1:]
-    document = Document.objects.get(pk=document_id)
-    had, refused = [], 0
-    for number in range(25):
-        job_id = f"{document_id}-{name}-{number}"
-        with track("a.txt", job_id=job_id, document_id=document_id, stages=["parsing"]) as job:
-            try:
-                claim(job, document)
-            except DocumentBusy:
-                refused += 1
-                continue
-            since = time.time()
-            time.sleep(0.03)
-            had.append([since, time.time()])
-    with open(path, "w") as file:
-        json.dump([had, refused], file)
-"""
-
-
-def test_only_one_job_at_a_time_claims_a_document(project, tmp_path):
-    document_id = uuid.uuid4().hex
-    project.output_of(STORE, document_id)
-    names = ["a", "b", "c"]
-    processes = [project.python(CLAIM, document_id, name, str(tmp_path / name)) for name in names]
-    assert [process.wait(60) for process in processes] == [0, 0, 0], project.log.read_text()[-3000:]
-
-    results = [json.loads((tmp_path / name).read_text()) for name in names]
-    had = sorted(itertools.chain.from_iterable(periods for periods, _ in results))
-    assert len(had) > 3
-    assert sum(refused for _, refused in results) > 0
-    for (_, until), (since, _) in itertools.pairwise(had):
-        assert until <= since
-
 
 # A worker that dies with each document that contains the word.
 POISONED = """
@@ -210,3 +161,85 @@ def test_document_that_kills_its_worker_is_buried_and_the_others_go_on(project, 
     assert "The job was lost or failed 2 times in a row: no further attempt." in state["error"]
     assert state["stored"] == [0, 0, 0]
     assert waited_for(project, good, is_over)["status"] == "succeeded"
+
+
+# The text, the stored file, and what else is left of a document.
+DOCUMENT = """
+    import json, sys
+    from ingestion_progress.models import Job
+    from ingestion_progress.pipeline.models import (
+        DeletedEdition, Document, Edition, Entity, PendingVersion,
+    )
+    from ingestion_progress.pipeline.search import search
+    from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
+    document_id, *words = sys.argv[1:]
+    document = Document.objects.filter(pk=document_id).first()
+    of_document = {"document_id": document_id}
+    rows = (DeletedEdition, Edition, Entity, PendingVersion)
+    hits = {word: search(word, limit=100) for word in words}
+    print(json.dumps({
+        "found": [word for word in words if any(h.document_id == document_id for h in hits[word])],
+        "stored": document and document.file.read().decode()[:5],
+        "rows": [model.objects.filter(**of_document).count() for model in rows],
+        "chunks": EmbeddedVectors().count(document_id),
+        "active": Job.objects.active().filter(document_id=document_id).count(),
+    }))
+"""
+
+
+def words(count):
+    """A text of so many words that is ingested for some seconds."""
+    letters = random.Random(count)
+    return " ".join("".join(letters.choices("aeioubcdfgklmnprst", k=6)) for _ in range(count))
+
+
+def uploaded(project, path, name, text):
+    job_id = uuid.uuid4().hex
+    path.write_text(text)
+    return job_id, project.ask(QUEUE, str(path), name, job_id)
+
+
+def is_writing(state):
+    return state["status"] == "running" and state["counts"][1] > 0
+
+
+def test_newer_version_is_ingested_while_the_older_one_runs_and_none_fails(project, tmp_path):
+    workers = [started_worker(project) for _ in range(2)]
+    name = f"{uuid.uuid4().hex}.txt"
+    older, document_id = uploaded(project, tmp_path / name, name, f"old gadwall {words(60_000)}")
+    waited_for(project, older, is_writing)
+    newer, same_id = uploaded(project, tmp_path / name, name, "new pintail")
+    assert same_id == document_id
+    assert waited_for(project, newer, is_over)["status"] == "succeeded"
+    assert waited_for(project, older, is_over)["status"] == "cancelled"
+    state = waited_for_document(project, document_id, lambda state: state["rows"][1] == 1)
+    assert (state["found"], state["stored"]) == (["pintail"], "new p")
+    assert (state["chunks"], state["rows"][3]) == (1, 0)
+    assert [worker.poll() for worker in workers] == [None, None]
+
+
+def waited_for_document(project, document_id, condition):
+    deadline = time.monotonic() + 60
+    while not condition(state := project.ask(DOCUMENT, document_id, "gadwall", "pintail")):
+        assert time.monotonic() < deadline, (state, project.log.read_text()[-3000:])
+        time.sleep(0.1)
+    return state
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_deleting_a_document_cancels_its_running_job_and_nothing_remains(
+    project, tmp_path, is_killed
+):
+    worker = started_worker(project)
+    name = f"{uuid.uuid4().hex}.txt"
+    job_id, document_id = uploaded(project, tmp_path / name, name, f"gadwall {words(60_000)}")
+    waited_for(project, job_id, is_writing)
+    project.manage("forget", "--name", name)
+    if is_killed:
+        worker.kill()
+        started_worker(project)
+    assert waited_for(project, job_id, is_over)["status"] == "cancelled"
+    state = waited_for_document(
+        project, document_id, lambda state: state["rows"] == [0, 0, 0, 0] and not state["chunks"]
+    )
+    assert (state["found"], state["stored"], state["active"]) == ([], None, 0)

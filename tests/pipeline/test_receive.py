@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ingestion_progress.pipeline.exceptions import (
     TaskNotQueued,
     UnsupportedDocument,
 )
+from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.names import stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -124,13 +126,17 @@ def test_hostile_name_is_stored_safely(storage):  # noqa: F811
     assert path.parent == storage / "media" / "documents"
 
 
-def test_same_name_replaces_the_file(storage):  # noqa: F811
+def test_same_name_is_a_newer_version_which_replaces_the_file_when_it_is_ingested(storage):  # noqa: F811
     first = receive(text("one"), name="a.txt")
     second = receive(text("two"), name="a.txt")
     assert first.document_id == second.document_id
+    document = Document.objects.get()
+    assert Path(document.file.path).read_text() == "one"
+    ingest(second.pk)
+    document.refresh_from_db()
     (path,) = stored_files(storage)
     assert path.read_text() == "two"
-    assert Document.objects.get().file.name == f"documents/{path.name}"
+    assert document.file.name == f"documents/{path.name}"
     assert Job.objects.count() == 2
 
 

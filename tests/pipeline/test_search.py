@@ -6,9 +6,9 @@ import re
 from types import SimpleNamespace
 
 import pytest
-from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.ingestion import ingest
@@ -23,6 +23,8 @@ from tests.support.documents import EXAMPLES, pdf, storage  # noqa: F401
 
 URL = "/api/v1/search"
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
+
+OLD_EDITIONS = "0009_editions_of_older_documents"
 
 
 def ingested(data: bytes, name: str) -> str:
@@ -93,15 +95,17 @@ def test_documents_of_before_there_were_editions_are_those_of_their_last_job():
         vectors.EmbeddedVectors().adopt(
             edition.document_id, "", [edition.epoch], lambda chunk: True
         )
-    Document.objects.update(published_epoch="", writer_epoch="")
+    Document.objects.update(published_epoch="")
     Edition.objects.all().delete()
+    state = MigrationLoader(None).project_state([("ingestion_pipeline", OLD_EDITIONS)]).apps
+    for job in Job.objects.all():
+        old_documents = state.get_model("ingestion_pipeline", "Document").objects
+        old_documents.filter(pk=job.document_id).update(ingested_by=job.pk)
     mine = Job.objects.filter(document_name="mine.txt")
     assert search("honey", jobs=mine) == []
-    migration = importlib.import_module(
-        "ingestion_progress.pipeline.migrations.0009_editions_of_older_documents"
-    )
+    migration = importlib.import_module(f"ingestion_progress.pipeline.migrations.{OLD_EDITIONS}")
     for _ in range(2):
-        migration.create_editions(apps, SimpleNamespace(connection=connection))
+        migration.create_editions(state, SimpleNamespace(connection=connection))
     assert [hit.document_name for hit in search("honey", jobs=mine)] == ["mine.txt"]
     new = receive(io.BytesIO(b"Wasps make paper."), name="mine.txt", is_enqueued=False)
     assert len(search("honey", jobs=mine.exclude(pk=new.pk))) == 1

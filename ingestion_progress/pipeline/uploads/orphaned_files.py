@@ -4,9 +4,10 @@ import posixpath
 from collections.abc import Iterator
 from datetime import timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from ingestion_progress.pipeline.models import Document, stored_path
+from ingestion_progress.pipeline.models import Document, PendingVersion, stored_path
 
 
 def orphaned_files(older_than: timedelta) -> Iterator[str]:
@@ -29,7 +30,6 @@ def delete(path: str) -> None:
 
 
 def _known_files() -> Iterator[str]:
-    """Those of all documents, and of the versions that may be restored."""
-    for path, replaced in Document.objects.values_list("file", "replaced").iterator():
-        yield path
-        yield from (version["file"] for version in replaced)
+    """Those of all documents and their pending versions."""
+    for model in (Document, PendingVersion):
+        yield from QuerySet(model).values_list("file", flat=True).iterator()

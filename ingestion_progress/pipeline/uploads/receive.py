@@ -23,9 +23,9 @@ from ingestion_progress.pipeline.exceptions import (
     UploadTooLarge,
 )
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.uploads.document_version import DocumentVersion
 from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
+from ingestion_progress.pipeline.uploads.uploaded_version import UploadedVersion
 from ingestion_progress.recovery.tasks import queue_task
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
 from ingestion_progress.tracker.batches import join_batch
@@ -134,10 +134,10 @@ def _delete_quietly(storage: Storage, path: str) -> None:
 
 def _store(document: Document, queue: Callable[..., Job], *, is_enqueued: bool) -> Job:
     using = router.db_for_write(Document)
-    version = DocumentVersion(document)
+    version = UploadedVersion(document)
     try:
         with transaction.atomic(using=using):
-            version.make_current()
+            version.save()
             job = queue(
                 document.name,
                 document_id=document.pk,
@@ -173,7 +173,7 @@ def _not_stored(name: str, error: Exception) -> DocumentNotStored:
     return DocumentNotStored(f"“{name}” could not be stored. {reason}")
 
 
-def _queue_task(job: Job, version: DocumentVersion, using: str) -> None:
+def _queue_task(job: Job, version: UploadedVersion, using: str) -> None:
     """Queues the task in the job's own transaction if the queue is in the same database.
 
     Then both are committed, or neither. Other queues are called after the commit, because their
@@ -205,7 +205,7 @@ def _enqueue(job: Job) -> None:
         ) from error
 
 
-def _enqueue_or_revert(job: Job, version: DocumentVersion) -> None:
+def _enqueue_or_revert(job: Job, version: UploadedVersion) -> None:
     """Deletes the committed job and restores the former document if the queue refuses the task."""
     try:
         _enqueue(job)

@@ -12,8 +12,10 @@ from django.db import connections, transaction
 from django_tasks_db.compat import BaseTaskBackend
 
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.models import Document, PendingVersion
 from ingestion_progress.pipeline.uploads.receive import receive
+from ingestion_progress.pipeline.versions import document_of
+from ingestion_progress.tracker import fail_job
 from tests.support.documents import storage, stored_files  # noqa: F401
 from tests.support.tracking import eventually
 
@@ -64,18 +66,21 @@ def upload_aside(threads: ThreadPoolExecutor, content: str, document_id: str) ->
     return threads.submit(run)
 
 
-def stored_text(document_id: str) -> str:
-    return Path(Document.objects.get(pk=document_id).file.path).read_text()
-
-
 def every_file_has_its_row(storage) -> bool:  # noqa: F811
-    names = [f"documents/{path.name}" for path in stored_files(storage)]
-    return sorted(names) == sorted(Document.objects.values_list("file", flat=True))
+    names = sorted(f"documents/{path.name}" for path in stored_files(storage))
+    found = [model.objects.values_list("file", flat=True) for model in (Document, PendingVersion)]
+    return names == sorted(itertools.chain.from_iterable(found))
+
+
+def texts(job_ids: list[str]) -> list[str]:
+    """What each job would ingest."""
+    documents = [document_of(Job.objects.get(pk=job_id)) for job_id in job_ids]
+    return [Path(each.file.path).read_text() if each else "" for each in documents]
 
 
 @pytest.mark.parametrize("has_earlier", [True, False])
 @pytest.mark.parametrize("taken", list(itertools.product([True, False], repeat=3)))
-def test_newest_accepted_of_concurrent_uploads_remains(
+def test_each_accepted_of_concurrent_uploads_is_a_version_and_refused_ones_leave_nothing(
     storage,  # noqa: F811
     asked,
     threads,
@@ -94,30 +99,28 @@ def test_newest_accepted_of_concurrent_uploads_remains(
         for number in order:
             answers[number].set_result(taken[number])
             wait([uploads[number]], timeout=20)
-        if any(taken):
-            newest = max(number for number in range(3) if taken[number])
-            assert stored_text(key) == str(newest), key
-        else:
+        accepted = [number for number in range(3) if taken[number]]
+        jobs = [uploads[number].result().pk for number in accepted]
+        assert texts(jobs) == [str(number) for number in accepted], key
+        if has_earlier or not accepted:
             assert Document.objects.filter(pk=key).values().first() == earlier, key
         assert every_file_has_its_row(storage), key
         assert Job.objects.filter(document_id=key).count() == sum(taken) + has_earlier, key
 
 
-def test_one_file_remains_of_two_concurrent_first_uploads(storage, threads):  # noqa: F811
+def test_two_concurrent_first_uploads_are_two_versions(storage, threads):  # noqa: F811
     with transaction.atomic():
-        upload("one", "d")
+        one = upload("one", "d")
         other = upload_aside(threads, "two", "d")
         eventually(lambda: len(stored_files(storage)) == 2)
-    other.result(20)
-    assert stored_text("d") == "two"
+    assert texts([one.pk, other.result(20).pk]) == ["one", "two"]
     assert every_file_has_its_row(storage)
 
 
-def test_next_upload_deletes_what_a_killed_process_replaced(storage, asked):  # noqa: F811
-    upload("one", "d", is_enqueued=False)
-    with transaction.atomic():
-        upload("two", "d")
-        transaction.get_connection().run_on_commit.clear()  # as when it is killed at the commit
-    assert len(stored_files(storage)) == 2
-    upload("three", "d", is_enqueued=False)
+def test_an_upload_drops_versions_whose_jobs_have_ended(storage):  # noqa: F811
+    kept, failed, waiting = (upload(text, "d", is_enqueued=False) for text in "abc")
+    fail_job(failed.pk, "It is damaged.")
+    newest = upload("e", "d", is_enqueued=False)
+    assert texts([kept.pk, waiting.pk, newest.pk]) == ["a", "c", "e"]
+    assert texts([failed.pk]) == [""]
     assert every_file_has_its_row(storage)
