@@ -223,7 +223,10 @@ def test_blank_bitmap_may_be_packed_to_a_thousandth():
 
 def test_password_has_a_sentence():
     encrypted = (
-        b"\xd0\xcf\x11\xe0" + bytes(9000) + "EncryptedPackage".encode("utf-16-le") + bytes(99)
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+        + bytes(9000)
+        + "EncryptedPackage".encode("utf-16-le")
+        + bytes(99)
     )
     with pytest.raises(ProtectedDocument, match=r"“a\.docx” is protected by a password"):
         media_type_of(io.BytesIO(encrypted), "a.docx")

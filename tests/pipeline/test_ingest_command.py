@@ -187,6 +187,7 @@ class TestInThisProcess:
         assert "caf\ufffd/\ufffdmpty.txt: “mpty.txt” is empty." in out.buffer.getvalue().decode()
 
     def test_file_of_another_kind_is_refused_with_its_name(self, folder: Path):
+        (folder / "image.png").write_bytes(b"\x89PNG\r\n\x1a\n")
         with pytest.raises(CommandError, match="1 of 1"):
             run(folder / "image.png")
 

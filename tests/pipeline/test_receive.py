@@ -151,7 +151,7 @@ def test_documents_with_different_ids_may_share_a_name(storage):  # noqa: F811
     ("name", "content", "arguments", "error"),
     [
         ("a.txt", b"", {}, EmptyDocument),
-        ("a.exe", b"MZ", {}, UnsupportedDocument),
+        ("a.exe", b"MZ\x90" + bytes(range(32)) * 4, {}, UnsupportedDocument),
         ("a.pdf", b"no pdf", {}, MislabelledDocument),
         ("a.docx", zip_bomb(), {}, DocumentTooLarge),
         ("a.txt", b"text", {"job_id": "a/b"}, InvalidJobId),
