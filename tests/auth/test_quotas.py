@@ -117,6 +117,13 @@ class TestCounting:
         with pytest.raises(QuotaExceeded):
             quotas.count(request_from("192.0.2.4"), quotas.FAILED_LOGINS, "ada")
 
+    def test_more_is_not_given_back_than_was_counted(self, request_from, per_address):
+        request = request_from()
+        quotas.count(request, quotas.UPLOADS)
+        for _ in range(2):  # what was counted in the hour before is given back too
+            quotas.give_back(request, quotas.UPLOADS)
+        assert QuotaCount.objects.get().count == 0
+
     def test_a_look_counts_nothing(self, request_from, per_address):
         quotas.count(request_from(), quotas.UPLOADS)
         for _ in range(3):

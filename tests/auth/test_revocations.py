@@ -16,6 +16,7 @@ from django.utils import timezone
 from ingestion_progress.auth import permissions, revocations, tokens
 from ingestion_progress.exceptions import AccessRefused, InvalidTokenRequest
 from ingestion_progress.models import TokenRevocation
+from ingestion_progress.models.clock import database_clock
 from ingestion_progress.tracker import queue_job
 from tests.support.api import JOBS, refusal
 from tests.support.clocks import host_ahead
@@ -67,6 +68,15 @@ def test_tokens_of_a_host_whose_clock_is_ahead_are_revoked(viewer, monkeypatch):
         token = tokens.issue(["a"], issuer_id=str(viewer.pk))[0]
     revocations.revoke_all_of(str(viewer.pk))
     refusal(read(token), 401, "token_revoked")
+
+
+def test_host_whose_clock_is_behind_refuses_what_was_revoked_as_long_as_it_has_not_expired(
+    monkeypatch,
+):
+    text, token = tokens.issue(["a"], minutes=0.5)
+    monkeypatch.setattr(database_clock, "_offset_seconds", 90.0)
+    revocations.revoke(text)
+    assert revocations.is_revoked(token)
 
 
 def test_host_whose_clock_is_ahead_keeps_and_reads_the_revocations_of_others(monkeypatch):

@@ -139,6 +139,22 @@ def test_writers_get_a_whole_lease_again_after_a_gap_between_passes():
     assert watched < timedelta(seconds=5)
 
 
+def test_a_job_is_not_lost_if_the_database_stands_still_within_a_pass(monkeypatch):
+    start()
+    silence()
+    take_turn = rescue._take_turn
+
+    def take_turn_and_stand_still() -> bool:
+        is_taken = take_turn()
+        RescueWatch.objects.update(last_pass_at=timezone.now() - timedelta(seconds=6))
+        return is_taken
+
+    monkeypatch.setattr(rescue, "_take_turn", take_turn_and_stand_still)
+    assert rescue_now() == rescue.RescueCounts()
+    monkeypatch.setattr(rescue, "_take_turn", take_turn)
+    assert rescue_now().lost == 1
+
+
 def test_two_passes_at_a_time_are_one():
     RescueWatch.objects.create(watching_since=timezone.now() - timedelta(days=1))
     start()
@@ -195,12 +211,13 @@ def test_tasks_of_starved_jobs_are_queued_again_on_request(monkeypatch):
     """A broker may lose its messages when it restarts."""
     queued = []
     monkeypatch.setattr(rescue, "queue_task", lambda job: queued.append(job.pk))
-    for name in ("starved", "young", "without-task", "due-later", "running"):
+    for name in ("starved", "young", "without-task", "due-later", "waits", "running"):
         queue_job("a.pdf", job_id=name, task="" if name == "without-task" else TASK)
     start("running")
     hour = timedelta(hours=1)
     Job.objects.exclude(pk="young").update(created_at=timezone.now() - hour)
     Job.objects.filter(pk="due-later").update(retry_at=timezone.now() + hour)
+    Job.objects.filter(pk="waits").update(waits_for_batch=True)
     assert rescue.queue_starved_tasks().queued == 1
     assert queued == ["starved"]
     assert Job.objects.get(pk="starved").retry_at is None

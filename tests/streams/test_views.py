@@ -27,6 +27,7 @@ from ingestion_progress.feed.queries import Changes
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.streams import parameters, views
+from ingestion_progress.streams.limits import get_connection_limits
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -481,7 +482,7 @@ class TestLogs:
         assert (record.job_id, record.client_ip) == ("job", "127.0.0.1")
 
     async def test_disconnect_before_the_first_state_removes_the_subscription(
-        self, client, feed, monkeypatch
+        self, client, feed, monkeypatch, records
     ):
         frozen = threading.Event()
         monkeypatch.setattr(poller, "read_changes", lambda *args: frozen.wait(30) and Changes())
@@ -495,6 +496,8 @@ class TestLogs:
         frozen.set()
 
         assert feed.subscriber_count == 0
+        assert not get_connection_limits()._connections  # it counts for no limit any longer
+        assert [record.getMessage() for record in records()] == ["sse_client_disconnected"]
 
 
 async def test_connections_are_closed_before_the_first_byte(client):
