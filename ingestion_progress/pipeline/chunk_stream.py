@@ -21,7 +21,7 @@ from ingestion_progress.pipeline.stages.extraction import Extractor, KeyphraseEx
 from ingestion_progress.pipeline.stages.image_description import ImageDescriber, MetadataDescriber
 from ingestion_progress.pipeline.stages.parsing import ParsedDocument
 from ingestion_progress.pipeline.stores import vector_store
-from ingestion_progress.pipeline.stores.graph import GraphStore, GraphWrites
+from ingestion_progress.pipeline.stores.graph import Extracted, GraphStore, GraphWrites
 from ingestion_progress.pipeline.stores.vectors import VectorStore
 from ingestion_progress.pipeline.thread_pool import Stop, ThreadPool
 from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
@@ -32,6 +32,11 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 EMBEDDING_BATCH = 64
 EMBEDDING_CAPACITY = 64
 EXTRACTION_CAPACITY_PER_WORKER = 8
+# Of chunks in one transaction, if they are extracted faster than they are written.
+GRAPH_BATCH = 64
+
+# A cancellation, or a database or store that is down.
+NOT_OF_A_CHUNK = (JobCancelled, JobSuperseded, VectorStoreUnavailable, *PASSING)
 
 Pools: TypeAlias = Sequence[tuple[StageTracker, "ChunkPool"]]
 
@@ -70,16 +75,28 @@ class ChunkStream:
         self._stop = Stop()
         self._embedded = ChunkResults("embedded")
         self._extracted = ChunkResults("read for entities")
+        self._graph_pool = ThreadPool(
+            self._write_graph,
+            name="graph",
+            capacity=GRAPH_BATCH,
+            batch_size=GRAPH_BATCH,
+            check=job.raise_if_cancelled,
+            stop=self._stop,
+        )
 
     def run(self, content: ParsedDocument) -> None:
         """Raises NothingIngested if no chunk could be embedded, or none extracted from."""
         with self._extraction:
-            with self._extraction_pool() as extraction, self._embedding:
+            with self._graph_pool, self._extraction_pool() as extraction, self._embedding:
                 with self._embedding_pool() as embedding:
                     pools = ((self._embedding, embedding), (self._extraction, extraction))
                     self._cut(content, pools)
                 self._embedded.raise_if_all_failed()
+            self._after_extraction()
             self._extracted.raise_if_all_failed()
+
+    def _after_extraction(self) -> None:
+        """When all chunks are extracted and written."""
 
     def _extraction_pool(self) -> ChunkPool:
         return ThreadPool(
@@ -163,9 +180,28 @@ class ChunkStream:
             ):
                 extraction = self._extractors[number].extract(chunk.text)
                 slot.progress(50)
-                write = partial(self._components.graph.write, chunk, extraction)
-                self._count(patiently(self._job, write))
-                self._extraction.advance(key=chunk.number)
+                self._graph_pool.put((chunk, extraction))
+
+    def _write_graph(self, _number: int, results: Sequence[Extracted]) -> None:
+        """Chunks that cannot be written with others are written one by one."""
+        if len(results) > 1:
+            try:
+                self._write_results(results)
+            except NOT_OF_A_CHUNK:
+                raise
+            except Exception:
+                logger.exception("chunks_not_written_together")
+            else:
+                return
+        for result in results:
+            with self._extracted.isolated(self._extraction, result[0]):
+                self._write_results([result])
+
+    def _write_results(self, results: Sequence[Extracted]) -> None:
+        with self._extraction.in_flight(len(results)):
+            self._count(patiently(self._job, partial(self._components.graph.write, results)))
+        for chunk, _ in results:
+            self._extraction.advance(key=chunk.number)
 
     def _count(self, writes: GraphWrites) -> None:
         self._job.count(
@@ -189,15 +225,21 @@ class ChunkResults:
 
     @contextmanager
     def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
-        """Records an exception inside the block as an error of this chunk.
-
-        Re-raises what the chunk did not cause: a cancellation, or a database or store that is down.
-        """
+        """The first step of a chunk in this stage."""
         with self._lock:
             self._attempted += 1
+        with self.isolated(stage, chunk):
+            yield
+
+    @contextmanager
+    def isolated(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
+        """Records an exception inside the block as an error of this chunk.
+
+        Re-raises NOT_OF_A_CHUNK.
+        """
         try:
             yield
-        except (JobCancelled, JobSuperseded, VectorStoreUnavailable, *PASSING):
+        except NOT_OF_A_CHUNK:
             raise
         except Exception as error:
             logger.exception("chunk_failed", extra={"stage": stage.name, "chunk": chunk.key})

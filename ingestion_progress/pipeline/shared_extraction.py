@@ -54,7 +54,10 @@ class SharedChunkStream(ChunkStream):
             stop=self._stop,
             on_depth=lambda depth: self._job.set_queue_depth(depth * conf.chunks_per_task),
         )
-        return SharedPool(local, batches, self._send, self._look)
+        return SharedPool(local, batches, self._send)
+
+    def _after_extraction(self) -> None:
+        self._look()
 
     def _count(self, writes: GraphWrites) -> None:
         """`_look` counts what all have written."""
@@ -129,12 +132,10 @@ class SharedPool:
         local: ThreadPool[int],
         batches: Batches,
         send: Callable[[Sequence[Chunk]], None],
-        look: Callable[[], None],
     ) -> None:
         self._local = local
         self._batches = batches
         self._send = send
-        self._look = look
         self._batch: list[Chunk] = []
         self._is_sending = True
 
@@ -166,8 +167,6 @@ class SharedPool:
             self._local.__exit__(type(error), error, error.__traceback__)
             raise
         self._local.__exit__(kind, *exc_info)
-        if kind is None:
-            self._look()
 
 
 def extract_part(
@@ -194,7 +193,7 @@ def _extract(job: JobTracker, document_id: str, chunks: Sequence[Chunk]) -> None
             job.raise_if_cancelled()
             if not stage.is_done(chunk.number):
                 extraction = extractor.extract(chunk.text)
-                patiently(job, partial(graph.write, chunk, extraction))
+                patiently(job, partial(graph.write, [(chunk, extraction)]))
                 stage.advance(key=chunk.number)
                 done += 1
     except (JobCancelled, JobSuperseded):

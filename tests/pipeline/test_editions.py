@@ -292,7 +292,7 @@ def test_late_writer_leaves_nothing_behind():
             assert former == [late.epoch]
             editions.adopted(former)
             with pytest.raises(JobSuperseded):
-                graph.write(Chunk(key="c-1", text=""), Extraction({"bee": "Bee"}))
+                graph.write([(Chunk(key="c-1", text=""), Extraction({"bee": "Bee"}))])
             chunk = Chunk(key="c-1", text="Bees")
             EmbeddedVectors().write(document, late.epoch, [(chunk, Bm25Embedder().embed("Bees"))])
             editions.settle(document.pk, "late", late.epoch)

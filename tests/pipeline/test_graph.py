@@ -35,8 +35,8 @@ WASPS = Extraction({"bee": "bees", "wasp": "Wasp"}, (("bee", "wasp"),))
 
 def test_new_rows_are_counted_and_known_rows_get_a_mention(document: Document):
     graph = graph_of("d")
-    first, second = graph.write(chunk(1), BEES), graph.write(chunk(2), WASPS)
-    again = graph.write(chunk(3), BEES)
+    first, second = graph.write([(chunk(1), BEES)]), graph.write([(chunk(2), WASPS)])
+    again = graph.write([(chunk(3), BEES)])
     assert [(w.entities, w.relations) for w in (first, second, again)] == [(2, 1), (1, 1), (0, 0)]
     bee = Entity.objects.get(key="bee")
     assert bee.name == "Bee"
@@ -48,32 +48,56 @@ def test_new_rows_are_counted_and_known_rows_get_a_mention(document: Document):
 
 def test_chunk_that_is_written_again_is_mentioned_once(document: Document):
     graph = graph_of("d")
-    graph.write(chunk(1), BEES)
-    assert graph.write(chunk(1), BEES).entities == 0
+    graph.write([(chunk(1), BEES)])
+    assert graph.write([(chunk(1), BEES)]).entities == 0
     assert [len(row.evidence) for row in Entity.objects.all()] == [1, 1]
+
+
+def rows() -> set[tuple[str, str, str]]:
+    found = [*Entity.objects.all(), *Relation.objects.select_related("source", "target")]
+    return {(type(row).__name__, str(row), str(row.evidence)) for row in found}
+
+
+def test_chunks_that_are_written_together_are_stored_as_one_by_one(
+    document: Document, django_assert_max_num_queries
+):
+    results = [(chunk(number), (BEES, WASPS)[number % 2]) for number in range(40)]
+    graph = graph_of("d")
+    for result in results:
+        graph.write([result])
+    apart = rows()
+    for model in (Relation, Entity):
+        model.objects.all().delete()
+    graph = graph_of("d", "next")
+    with django_assert_max_num_queries(12):
+        first = graph.write(results[:20])
+    second = graph.write(results[20:])
+    assert rows() == apart
+    assert (first.entities, first.relations) == (3, 2)
+    assert (second.entities, second.relations) == (0, 0)
 
 
 def test_attempt_that_is_not_the_writer_is_refused(document: Document):
     graph = graph_of("d")
-    graph.write(chunk(1), BEES)
+    graph.write([(chunk(1), BEES)])
     graph_of("d", "next")
     with pytest.raises(JobSuperseded):
-        graph.write(chunk(2), WASPS)
+        graph.write([(chunk(2), WASPS)])
     assert Entity.objects.count() == 2
 
 
 def test_next_attempt_continues_the_graph(document: Document):
-    graph_of("d").write(chunk(1), BEES)
+    graph_of("d").write([(chunk(1), BEES)])
     graph = graph_of("d", "next")
     adopted = graph.adopt(["epoch"])
     assert (adopted.entities, adopted.relations) == (2, 1)
-    assert graph.write(chunk(2), WASPS).entities == 1
+    assert graph.write([(chunk(2), WASPS)]).entities == 1
     assert {row.epoch for row in (*Entity.objects.all(), *Relation.objects.all())} == {"next"}
     assert len(Entity.objects.get(key="bee").evidence) == 2
 
 
 def test_published_graph_is_copied(document: Document):
-    graph_of("d").write(chunk(1), BEES)
+    graph_of("d").write([(chunk(1), BEES)])
     Document.objects.update(published_epoch="epoch")
     assert graph_of("d", "next").adopt(["epoch"]).relations == 1
     assert Entity.objects.filter(epoch="epoch").count() == 2
@@ -85,16 +109,19 @@ def test_rolled_back_rows_are_not_remembered(document: Document):
     graph = graph_of("d")
     impossible = Extraction({"bee": "Bee"}, (("bee", "bee"),))
     with pytest.raises(IntegrityError), transaction.atomic():
-        graph.write(chunk(1), impossible)
+        graph.write([(chunk(1), impossible)])
     assert Entity.objects.count() == 0
-    assert graph.write(chunk(1), BEES).entities == 2
+    assert graph.write([(chunk(1), BEES)]).entities == 2
 
 
 def test_mentions_of_an_entity_are_bounded(document: Document):
     graph = graph_of("d")
     for number in range(MAX_MENTIONS + 5):
-        graph.write(chunk(number), Extraction({"bee": "Bee"}))
-    assert len(Entity.objects.get().evidence) == MAX_MENTIONS
+        graph.write([(chunk(number), Extraction({"bee": "Bee"}))])
+    many = [(chunk(number), Extraction({"wasp": "Wasp"})) for number in range(MAX_MENTIONS + 5)]
+    graph.write(many)
+    assert {len(row.evidence) for row in Entity.objects.all()} == {MAX_MENTIONS}
+    assert Entity.objects.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -107,7 +134,7 @@ def test_threads_write_one_graph_without_duplicates():
         for number in range(first, first + 10):
             keys = [f"k{(number + step) % 7}" for step in range(3)]
             pairs = ((min(keys[:2]), max(keys[:2])),)
-            writes = graph.write(chunk(number), Extraction({key: key for key in keys}, pairs))
+            writes = graph.write([(chunk(number), Extraction({key: key for key in keys}, pairs))])
             written.append(writes.entities + writes.relations)
         connections.close_all()
 

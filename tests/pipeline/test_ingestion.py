@@ -28,7 +28,7 @@ from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.search import search
-from ingestion_progress.pipeline.stages import Chunk
+from ingestion_progress.pipeline.stages import Chunk, Extraction
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
@@ -145,7 +145,7 @@ def test_embedding_and_extraction_run_during_chunking(settings):
 @pytest.mark.database
 def test_state_is_consistent_and_never_decreases(settings):
     settings.INGESTION_PROGRESS_FLUSH_INTERVAL_SECONDS = 0.02
-    seen = watched(queued(pdf(40, first=40)))
+    seen = watched(queued(pdf(120, first=10)))
     percents = [snapshot.overall_percent for snapshot in seen]
     assert percents == sorted(percents)
     assert len(set(percents)) > 10
@@ -155,7 +155,8 @@ def test_state_is_consistent_and_never_decreases(settings):
     assert {worker.number for worker in busy} == {1, 2, 3, 4}
     depths = [snapshot.job.queue_depth for snapshot in seen]
     assert 0 < max(depths) <= 4 * chunk_stream.EXTRACTION_CAPACITY_PER_WORKER
-    for name, limit in (("embedding", chunk_stream.EMBEDDING_BATCH), ("extraction", 4)):
+    limits = {"embedding": chunk_stream.EMBEDDING_BATCH, "extraction": 4 + chunk_stream.GRAPH_BATCH}
+    for name, limit in limits.items():
         in_flight = [s.in_flight for snapshot in seen for s in snapshot.stages if s.name == name]
         assert 0 < max(in_flight) <= limit
 
@@ -274,6 +275,36 @@ def test_failed_chunk_is_recorded_and_the_others_are_ingested(monkeypatch: pytes
         assert stages(job)[stage] == ("completed", job.total_chunks, job.total_chunks, 0)
 
 
+class ExtractorWithLoop(KeyphraseExtractor):
+    """The database refuses a relation between an entity and itself."""
+
+    def extract(self, text):
+        if "wasps" in text:
+            return Extraction({"wasp": "Wasp"}, (("wasp", "wasp"),))
+        return super().extract(text)
+
+
+@pytest.mark.database
+def test_a_chunk_that_the_graph_refuses_costs_none_that_is_written_with_it(monkeypatch):
+    batches: list[int] = []
+    write = DatabaseGraph.write
+
+    def recorded(self, results):
+        batches.append(len(results))
+        return write(self, results)
+
+    monkeypatch.setattr(DatabaseGraph, "write", recorded)
+    with_components(monkeypatch, extractor=ExtractorWithLoop)
+    paragraphs = [f"The {n} bees of the garden make honey in summer. " * 12 for n in range(60)]
+    paragraphs[30] = "Many wasps. " * 60
+    job = ingested("\n\n".join(paragraphs).encode(), "a.txt")
+    assert max(batches) > 1
+    assert job.status == "succeeded"
+    assert [stage for stage, _ in errors(job)] == ["extraction"]
+    assert stages(job)["extraction"] == ("completed", job.total_chunks, job.total_chunks, 0)
+    assert_counts_are_what_is_stored(job)
+
+
 class FailingStore(EmbeddedVectors):
     """Fails after the first chunks."""
 
@@ -325,11 +356,11 @@ class GraphWithoutDatabase(DatabaseGraph):
 
     failures = 2
 
-    def write(self, chunk, extraction):
+    def write(self, results):
         if self.failures:
             self.failures -= 1
             raise OperationalError("database is locked")
-        return super().write(chunk, extraction)
+        return super().write(results)
 
 
 @pytest.mark.database

@@ -1,10 +1,11 @@
 """The graph of entities and relations, in two tables."""
 
 import threading
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from django.db import models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -18,6 +19,8 @@ from ingestion_progress.pipeline.stages import Chunk, Extraction
 
 Row = TypeVar("Row", Entity, Relation)
 Key = TypeVar("Key", str, tuple[str, str])
+Extracted: TypeAlias = tuple[Chunk, Extraction]
+Mention: TypeAlias = dict[str, str | int | None]
 
 # The most stored mentions of an entity or relation: more do not improve a search.
 MAX_MENTIONS = 200
@@ -31,12 +34,29 @@ class GraphWrites:
     relations: int
 
 
+class Found:
+    """What was extracted from some chunks, with the chunks that mention it."""
+
+    def __init__(self, results: Sequence[Extracted]) -> None:
+        self.names: dict[str, str] = {}
+        """Of the entities, by key."""
+        self.entities: defaultdict[str, list[Mention]] = defaultdict(list)
+        self.relations: defaultdict[tuple[str, str], list[Mention]] = defaultdict(list)
+        for chunk, extraction in results:
+            mention: Mention = {"chunk": chunk.key, "page": chunk.page}
+            self.names = extraction.entities | self.names
+            for key in extraction.entities:
+                self.entities[key].append(mention)
+            for pair in extraction.relations:
+                self.relations[pair].append(mention)
+
+
 class GraphStore(Protocol):
     def adopt(self, former: Sequence[str]) -> GraphWrites:
         """Adopts the rows of earlier editions, and returns their numbers."""
 
-    def write(self, chunk: Chunk, extraction: Extraction) -> GraphWrites:
-        """Adds the entities and relations of a chunk, all or none, and once. Thread-safe.
+    def write(self, results: Sequence[Extracted]) -> GraphWrites:
+        """Adds the entities and relations of chunks, all or none, and once. Thread-safe.
 
         Raises JobSuperseded if another attempt writes the document now.
         """
@@ -78,24 +98,29 @@ class DatabaseGraph:
             self._load()
         return GraphWrites(entities=len(self._entities), relations=len(self._relations))
 
-    def write(self, chunk: Chunk, extraction: Extraction) -> GraphWrites:
-        mention = {"chunk": chunk.key, "page": chunk.page}
-        names = {key: {"key": key, "name": name} for key, name in extraction.entities.items()}
+    def write(self, results: Sequence[Extracted]) -> GraphWrites:
+        found = Found(results)
         with self._lock:
             is_known, self._is_known = self._is_known, False
             with self._writing():
                 if self._is_shared:
                     self._raise_if_discarded()
-                    self._load(names)
+                    self._load(found.names)
                 elif not is_known:
                     self._load()
-                entities = self._add(Entity, self._entities, names, mention)
+                entities = self._add(
+                    Entity,
+                    self._entities,
+                    found.entities,
+                    lambda key: {"key": key, "name": found.names[key]},
+                )
                 known = self._entities | entities
-                pairs = {
-                    pair: {"source": known[pair[0]], "target": known[pair[1]]}
-                    for pair in extraction.relations
-                }
-                relations = self._add(Relation, self._relations, pairs, mention)
+                relations = self._add(
+                    Relation,
+                    self._relations,
+                    found.relations,
+                    lambda pair: {"source": known[pair[0]], "target": known[pair[1]]},
+                )
             self._entities |= entities
             self._relations |= relations
             self._is_known = True
@@ -148,28 +173,28 @@ class DatabaseGraph:
         self,
         model: type[Row],
         known: Mapping[Key, Row],
-        found: Mapping[Key, Mapping[str, Any]],
-        mention: Mapping[str, Any],
+        found: Mapping[Key, Sequence[Mention]],
+        fields: Callable[[Key], dict[str, Any]],
     ) -> dict[Key, Row]:
-        """Adds the mention to known rows and creates the others, which it returns."""
+        """Adds the mentions to known rows and creates the others, which it returns."""
         manager: models.Manager[Row] = model._default_manager
-        rows = [known[key] for key in found if key in known]
-        changed = [
-            row for row in rows if len(row.evidence) < MAX_MENTIONS and mention not in row.evidence
-        ]
-        for row in changed:
-            row.evidence.append(mention)
+        changed: list[Row] = []
+        for key in found.keys() & known.keys():
+            row = known[key]
+            new = [mention for mention in found[key] if mention not in row.evidence]
+            if new and len(row.evidence) < MAX_MENTIONS:
+                row.evidence = (row.evidence + new)[:MAX_MENTIONS]
+                changed.append(row)
         if changed:
             manager.using(self._using).bulk_update(changed, ["evidence"])
-        new = {
-            key: model(
-                document_id=self._document_id, epoch=self._epoch, evidence=[mention], **fields
-            )
-            for key, fields in found.items()
+        own = {"document_id": self._document_id, "epoch": self._epoch}
+        created = {
+            key: model(evidence=mentions[:MAX_MENTIONS], **own, **fields(key))
+            for key, mentions in found.items()
             if key not in known
         }
-        manager.using(self._using).bulk_create(new.values())
-        return new
+        manager.using(self._using).bulk_create(created.values())
+        return created
 
 
 class MentionedInAny(models.Func):
