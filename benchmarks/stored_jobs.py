@@ -1,6 +1,7 @@
 """What lists, filters, the admin, `/metrics` and streams cost with many stored jobs:
 `python -m benchmarks.stored_jobs fill JOBS` and `python -m benchmarks.stored_jobs measure`, with
-an empty database in `DATABASE_URL`.
+an empty database in `DATABASE_URL`. JSON goes to `var/bench/results/`, in one file for the
+databases that are measured on a day.
 
 A tenth of the jobs has failed, a tenth has failed items, and a hundredth is active. Half of them
 are in batches of a hundred. A hundred users own them, `one-percent` as many as every other. Each
@@ -10,6 +11,7 @@ all jobs, for two who see only their own, and a stream of all jobs.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import statistics
@@ -17,12 +19,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import cpu_seconds
+from benchmarks.processes import ROOT, cpu_seconds
 
 APP = "ingestion_progress"
 OWN_JOBS = "ingestion_progress.auth.visibility.own_jobs"
@@ -105,9 +107,11 @@ def job(n: int, number: int, owners: list[Any], now: datetime) -> Any:
     )
 
 
-def pages() -> Iterator[tuple[str, str]]:
+def pages(cursor: str) -> Iterator[tuple[str, str]]:
+    """Labels and URLs; the cursor is after half of the jobs."""
     yield "list", "/"
-    yield "list, last page", "/?page=last"
+    yield "list, last number", "/?page=400"
+    yield "list, by cursor", f"/?cursor={cursor}"
     yield "list, failed", "/?status=failed"
     yield "list, partial", "/?result=partial"
     yield "list, a batch", "/?batch=batch-3"
@@ -119,7 +123,10 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "API list, a batch", f"{API}/jobs?batch=batch-3"
     yield "API list, own", f"{API}/jobs?owner=me"
     yield "API list, own and failed", f"{API}/jobs?owner=me&status=failed"
-    yield "API list, offset 50,000", f"{API}/jobs?offset=50000"
+    yield "API list, last offset", f"{API}/jobs?offset=10000"
+    yield "API list, by cursor", f"{API}/jobs?cursor={cursor}"
+    yield "API list, failed by cursor", f"{API}/jobs?status=failed&cursor={cursor}"
+    yield "API list, two statuses", f"{API}/jobs?status=succeeded&status=failed"
     yield "API batches", f"{API}/batches"
     yield "API batch", f"{API}/batches/batch-3"
     yield "API job", f"{API}/jobs/job-501"
@@ -134,23 +141,49 @@ def pages() -> Iterator[tuple[str, str]]:
     yield "/metrics", "/metrics"
 
 
-def measure() -> None:
+def measure() -> tuple[str, dict[str, Any]]:
+    """A title, and what was measured of the pages."""
     from django.contrib.auth import get_user_model
     from django.db import connection
     from django.test import Client, override_settings
+    from django.test.utils import CaptureQueriesContext
+
+    from ingestion_progress.models import Job
+    from ingestion_progress.models.pagination import ListCursor
+    from ingestion_progress.monitoring.metrics import count_jobs
 
     logging.disable()
     print(f"{connection.vendor}, load {os.getloadavg()[0]:.1f}")
+    number = Job.objects.count()
+    cursor = str(ListCursor.after(Job.objects.get(pk=f"job-{number // 2}")))
+    measured: dict[str, Any] = {"load_average_before": round(os.getloadavg()[0], 1), "pages": {}}
     for name, rule in (("one-percent", ""), ("one-percent", OWN_JOBS), ("none", OWN_JOBS)):
         client = Client()
         client.force_login(get_user_model().objects.get(username=name))
         print(f"\n{name}{', only own jobs' if rule else ''}")
+        found = measured["pages"][f"{name}{', only own jobs' if rule else ''}"] = {}
         with override_settings(INGESTION_PROGRESS_VISIBLE_JOBS=rule, ALLOWED_HOSTS=["*"]):
-            for label, url in pages():
-                row(label, partial(client.get, url))
+            for label, url in pages(cursor):
+                found[label] = row(label, partial(client.get, url))
+    # `/metrics` runs them in a thread of its own.
+    with CaptureQueriesContext(connection) as queries:
+        count_jobs()
+        statements = [query["sql"] for query in queries]
+    measured["metrics"] = {"statements": len(statements), "pages": pages_read(statements)}
+    print(f"\n/metrics: {measured['metrics']}")
+    return f"{connection.vendor}, {number} jobs", measured
 
 
-def row(label: str, get: Callable[[], Any]) -> None:
+def store(title: str, measured: dict[str, Any]) -> None:
+    folder = ROOT / "var" / "bench" / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{datetime.now(UTC):%Y-%m-%d}-stored-jobs.json"
+    result = json.loads(path.read_text()) if path.exists() else {"kind": "stored-jobs"}
+    result[title] = measured
+    path.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def row(label: str, get: Callable[[], Any]) -> dict[str, Any]:
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
@@ -169,6 +202,14 @@ def row(label: str, get: Callable[[], Any]) -> None:
         f" {len(response.content) / 1000:7.1f} KB",
         flush=True,
     )
+    return {
+        "status": response.status_code,
+        "statements": len(statements),
+        "pages": pages_read(statements),
+        "least_ms": round(least, 1),
+        "median_ms": round(median, 1),
+        "bytes": len(response.content),
+    }
 
 
 def pages_read(statements: list[str]) -> int:
@@ -187,7 +228,7 @@ def pages_read(statements: list[str]) -> int:
     return found
 
 
-def stream() -> None:
+def stream() -> dict[str, float]:
     """The first states of all active jobs, and the server's CPU while nothing changes."""
     from tests.support.live import LiveProject
 
@@ -211,6 +252,11 @@ def stream() -> None:
                 f"stream of all: first state after {first:.2f} s, {size:.2f} MB, then "
                 f"{cpu / STEADY_SECONDS:.3f} cores, load {os.getloadavg()[0]:.1f}"
             )
+            return {
+                "first_state_seconds": round(first, 2),
+                "megabytes": round(size, 2),
+                "cores": round(cpu / STEADY_SECONDS, 3),
+            }
         finally:
             project.stop()
 
@@ -222,5 +268,5 @@ if __name__ == "__main__":
     if sys.argv[1] == "fill":
         fill(int(sys.argv[2]))
     else:
-        measure()
-        stream()
+        title, measured = measure()
+        store(title, {**measured, "stream": stream()})

@@ -9,7 +9,7 @@ from ninja import Router
 
 from ingestion_progress import extensions
 from ingestion_progress.api.api import build_api
-from ingestion_progress.api.jobs import JOBS
+from ingestion_progress.api.job_list import JOBS
 from ingestion_progress.asgi import BodyLimit
 from ingestion_progress.pipeline.apps import PipelineConfig
 from tests.support.exchanges import Exchange

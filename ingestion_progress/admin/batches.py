@@ -21,6 +21,7 @@ from ingestion_progress.auth import permissions
 from ingestion_progress.auth.batches import batches_for, is_whole
 from ingestion_progress.exceptions import BatchActive
 from ingestion_progress.models import Batch
+from ingestion_progress.models.pagination import FirstPages
 from ingestion_progress.recovery import (
     DELETE_SECONDS,
     BatchResult,
@@ -59,6 +60,7 @@ class BatchAdmin(BatchModelAdmin):
     actions = ("cancel_jobs", "retry_failed_jobs", "delete_selected")
     list_per_page = 50
     show_full_result_count = False
+    paginator = FirstPages
 
     class Media:
         css = {"all": ["ingestion_progress/admin.css"]}

@@ -1,27 +1,11 @@
-"""The search and the pages of the job list, at a cost that does not grow with the table."""
+"""The search of the job list, at a cost that does not grow with the table."""
 
-from typing import Any
-
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
-from django.utils.functional import cached_property
 
 from ingestion_progress.models import Job
 
 # Parts of names have no index, so only this many jobs are searched for them.
 MAX_SEARCHED = 10_000
-MAX_COUNTED = 10_000
-
-
-class FirstPages(Paginator):  # type: ignore[type-arg]
-    """Counts at most MAX_COUNTED rows. Filters and the search find older jobs."""
-
-    @cached_property
-    def count(self) -> int:
-        rows: Any = self.object_list
-        # Of one column, so that an index is enough.
-        counted: int = rows.order_by().values("pk")[:MAX_COUNTED].count()
-        return counted
 
 
 def found_jobs(jobs: QuerySet[Job], term: str) -> QuerySet[Job]:

@@ -15,7 +15,7 @@ from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation, PathView
 
 from ingestion_progress import extensions
-from ingestion_progress.api import batches, job_errors, job_samples, jobs, stream_tokens
+from ingestion_progress.api import batches, job_errors, job_list, job_samples, jobs, stream_tokens
 from ingestion_progress.api.auth import MayView
 from ingestion_progress.api.errors import ApiError, add_error_handlers
 from ingestion_progress.api.openapi import complete
@@ -59,6 +59,7 @@ def build_api() -> ProgressAPI:
     add_error_handlers(api)
     routers = (
         *extensions.api_routers(),
+        job_list.router,
         jobs.router,
         job_errors.router,
         job_samples.router,

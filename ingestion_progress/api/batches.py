@@ -13,7 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ingestion_progress import recovery
 from ingestion_progress.api.auth import MayStartInBatches
 from ingestion_progress.api.errors import ApiError, error_responses
-from ingestion_progress.api.schemas import BodyId, OwnerSchema, PageQuery
+from ingestion_progress.api.pages import ListQuery, ListSchema, read_page
+from ingestion_progress.api.schemas import BodyId, OwnerSchema
 from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.auth.batches import batch_for, batches_for, is_whole
 from ingestion_progress.exceptions import ErrorCode, InvalidBatch
@@ -31,7 +32,7 @@ MAX_REASONS = 50
 router = Router()
 
 
-class BatchListQuery(PageQuery):
+class BatchListQuery(ListQuery):
     owner: str = Field(
         default="",
         max_length=255,
@@ -58,11 +59,8 @@ class BatchSchema(BaseModel):
     links: BatchLinksSchema
 
 
-class BatchListSchema(BaseModel):
-    items: list[BatchSchema]
-    total: int = Field(ge=0, description="Number of matching batches on all pages.")
-    limit: int
-    offset: int
+class BatchListSchema(ListSchema[BatchSchema]):
+    """Batches, newest first."""
 
 
 class BatchChange(BaseModel):
@@ -126,19 +124,15 @@ class BatchDeletionSchema(BaseModel):
     tags=["Batches"],
 )
 def list_batches(request: HttpRequest, query: Query[BatchListQuery]) -> BatchListSchema:
-    """One page of batches with their progress and their forecasts."""
+    """One page of batches with their progress and their forecasts, as jobs are listed."""
     batches = batches_for(request)
     if query.owner:
         owner_id = permissions.chosen_user_id(request, query.owner)
         batches = batches.none() if owner_id is None else batches.filter(owner_id=owner_id)
-    page = list(batches[query.slice])
-    progress = batch_progress(permissions.jobs_for(request), page)
-    return BatchListSchema(
-        items=[_described(each, progress[each.pk]) for each in page],
-        total=batches.count(),
-        limit=query.limit,
-        offset=query.offset,
-    )
+    page, fields = read_page(query, batches)
+    progress = batch_progress(permissions.jobs_for(request), page.rows)
+    items = [_described(each, progress[each.pk]) for each in page.rows]
+    return BatchListSchema(items=items, **fields)
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""Operations on jobs: list, detail, snapshot, log, cancellation, retry, deletion."""
+"""Operations on one job: detail, snapshot, log, cancellation, retry, deletion."""
 
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response
@@ -9,61 +9,25 @@ from ingestion_progress import recovery, tracker
 from ingestion_progress.api.auth import MayStart
 from ingestion_progress.api.details import JobDetailSchema, describe_job_in_detail
 from ingestion_progress.api.errors import error_responses
+from ingestion_progress.api.job_list import JOBS
 from ingestion_progress.api.schemas import (
     JobEventListQuery,
     JobEventListSchema,
     JobEventSchema,
-    JobListQuery,
-    JobListSchema,
     JobSchema,
     describe_job,
 )
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode, InvalidJobId, JobNotFound
 from ingestion_progress.models import Job, JobEvent, clean_job_id
-from ingestion_progress.models.about import About
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.recovery import RetryScope
 from ingestion_progress.wire.schemas import PipelineProgressEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
-JOBS = "/admin/ingestion/jobs"
 JOB = JOBS + "/{job_id}"
 
 router = Router()
-
-
-@router.get(
-    JOBS,
-    response={200: JobListSchema, **error_responses(ErrorCode.INVALID_REQUEST)},
-    summary="List jobs, newest first",
-    url_name="jobs",
-    tags=["Jobs"],
-)
-def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
-    """One page of jobs with their progress, the newest first.
-
-    `total` counts all jobs that match `status`, `result`, `batch`, `owner` and `about`.
-    """
-    jobs = permissions.jobs_for(request).order_by("-created_at", "id")
-    if query.owner:
-        jobs = jobs.owned_by(permissions.chosen_user_id(request, query.owner))
-    if query.about:
-        jobs = jobs.filter(About.parse(query.about).condition)
-    if query.batch:
-        jobs = jobs.of_batch(query.batch)
-    if query.status:
-        jobs = jobs.filter(status__in=query.status)
-    if query.result:
-        jobs = jobs.with_result(*query.result)
-    now = database_now()
-    snapshots = load_snapshots(jobs[query.slice], with_workers=False)
-    return JobListSchema(
-        items=[describe_job(each, now) for each in snapshots.values()],
-        total=jobs.count(),
-        limit=query.limit,
-        offset=query.offset,
-    )
 
 
 @router.get(

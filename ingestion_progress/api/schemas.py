@@ -32,7 +32,7 @@ MAX_OFFSET = 1_000_000
 # beyond ASCII depend on Unicode categories, which JSON Schema and Python write differently.
 _END = r"[^\x00-\x20\x7f-\xa0/\\]"
 _INNER = r"[^\x00-\x1f\x7f-\xa0/\\]"
-_ID = rf"(?!\.\.?$){_END}(?:{_INNER}*{_END})?"
+ID_PATTERN = rf"(?!\.\.?$){_END}(?:{_INNER}*{_END})?"
 
 
 def valid_id(text: str) -> str:
@@ -51,10 +51,10 @@ def _id_schema(pattern: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "maxLength": 255})
 
 
-Id = Annotated[str, AfterValidator(valid_id), _id_schema(_ID)]
+Id = Annotated[str, AfterValidator(valid_id), _id_schema(ID_PATTERN)]
 # All may be empty. The operation checks a FormId or a BodyId, with an error code for it.
-FormId = Annotated[str | None, _id_schema(f"(?:{_ID})?")]
-BodyId = Annotated[str, _id_schema(f"(?:{_ID})?")]
+FormId = Annotated[str | None, _id_schema(f"(?:{ID_PATTERN})?")]
+BodyId = Annotated[str, _id_schema(f"(?:{ID_PATTERN})?")]
 OptionalId = Annotated[FormId, AfterValidator(valid_id_or_none)]
 
 
@@ -109,27 +109,6 @@ AboutText = Annotated[
     AfterValidator(valid_about),
     WithJsonSchema({"type": "string", "pattern": f"^(?:{ABOUT_PATTERN})?$", "maxLength": 510}),
 ]
-
-
-class JobListQuery(PageQuery):
-    status: Annotated[list[StatusName], BeforeValidator(split_commas)] = Field(
-        default=[], description="Only these statuses: repeated or comma-separated."
-    )
-    result: Annotated[list[ResultName], BeforeValidator(split_commas)] = Field(
-        default=[],
-        description="Only these results: repeated or comma-separated. `partial` is a success with "
-        "failed items, which `succeeded` leaves out.",
-    )
-    batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
-    about: AboutText = Field(
-        default="", description="Only the jobs about this object: `app.model:id`."
-    )
-    owner: str = Field(
-        default="",
-        max_length=255,
-        description="Only the jobs of this user: a primary key, or `me` for the user of the login "
-        "or of the token.",
-    )
 
 
 class JobEventListQuery(PageQuery):
@@ -190,13 +169,6 @@ class JobSchema(BaseModel):
     started_at: datetime | None
     finished_at: datetime | None
     links: JobLinksSchema
-
-
-class JobListSchema(BaseModel):
-    items: list[JobSchema]
-    total: int = Field(ge=0, description="Number of matching jobs on all pages.")
-    limit: int
-    offset: int
 
 
 class CreatedJobSchema(BaseModel):

@@ -7,7 +7,8 @@ from ingestion_progress.models.statuses import JobStatus
 
 INDEXES = [
     models.Index(fields=["-created_at", "id"], name="ingestion_job_newest"),
-    models.Index(fields=["status", "-created_at"], name="ingestion_job_status"),
+    # With the id, so that a page after a cursor is one range of it, in order.
+    models.Index(fields=["status", "-created_at", "id"], name="ingestion_job_status_newest"),
     models.Index(fields=["document_id"], name="ingestion_job_document"),
     models.Index(
         fields=["batch", "-created_at"], name="ingestion_job_batch", condition=~Q(batch="")
@@ -18,6 +19,11 @@ INDEXES = [
         condition=Q(owner__isnull=False),
     ),
     models.Index(
+        fields=["owner", "status", "-created_at", "id"],
+        name="ingestion_job_owner_status",
+        condition=Q(owner__isnull=False),
+    ),
+    models.Index(
         fields=["about_model", "about_id", "-created_at"],
         name="ingestion_job_about",
         condition=~Q(about_model=""),
@@ -25,6 +31,11 @@ INDEXES = [
     models.Index(
         fields=["finished_at"],
         name="ingestion_job_ended",
+        condition=Q(finished_at__isnull=False),
+    ),
+    models.Index(
+        fields=["status", "finished_at"],
+        name="ingestion_job_ended_status",
         condition=Q(finished_at__isnull=False),
     ),
     models.Index(

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from ingestion_progress.feed import Feed
+from ingestion_progress.models.pagination import MAX_COUNTED
 from ingestion_progress.tracker.writer import WriterCounts
 
 PREFIX = "ingestion_progress_"
@@ -20,14 +21,23 @@ INSTALL_HINT = (
 WAKEUP_TRANSPORTS = ("local", "channels", "notify")
 
 
+@dataclass(frozen=True, slots=True)
+class JobCounts:
+    """Numbers of jobs by status, zeros included, each counted up to MAX_COUNTED."""
+
+    active: Mapping[str, int]
+    ended: Mapping[str, int]
+    """Within the last hour."""
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class ProcessMetrics:
     """The state of a process at the moment of a scrape, as a collector."""
 
     feed: Feed
     writer: WriterCounts
-    jobs: Mapping[str, int] | None
-    """By status; None if the database did not answer in time."""
+    jobs: JobCounts | None
+    """None if the database did not answer in time."""
 
     def collect(self) -> Iterator[Any]:
         """Implements prometheus_client's Collector."""
@@ -53,9 +63,9 @@ class ProcessMetrics:
         for transport in WAKEUP_TRANSPORTS:
             wakeups.add_metric([transport], counts.wakeups[transport])
         yield wakeups
-        if self.jobs is not None:
-            jobs = GaugeMetricFamily(PREFIX + "jobs", "Jobs by status.", labels=["status"])
-            for status, count in self.jobs.items():
+        for name, text, by_status in self._job_gauges():
+            jobs = GaugeMetricFamily(PREFIX + name, text, labels=["status"])
+            for status, count in by_status.items():
                 jobs.add_metric([status], count)
             yield jobs
 
@@ -67,6 +77,14 @@ class ProcessMetrics:
         yield "poll_lag_seconds", "Time since the last successful poll.", feed.poll_lag_seconds
         is_answered = self.jobs is not None
         yield "database_answered", "1 if the database answered this scrape in time.", is_answered
+
+    def _job_gauges(self) -> Iterator[tuple[str, str, Mapping[str, int]]]:
+        if self.jobs is None:
+            return
+        limit = f"at most {MAX_COUNTED}"
+        yield "jobs", f"Jobs that wait or run; {limit}.", self.jobs.active
+        text = f"Jobs that ended within the last hour; {limit}."
+        yield "jobs_ended_last_hour", text, self.jobs.ended
 
     def _counters(self) -> Iterator[tuple[str, str, float]]:
         counts, writer = self.feed.counts, self.writer

@@ -10,7 +10,6 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
@@ -29,9 +28,11 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, clean_job_id
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
 from ingestion_progress.web.batches import batch_view
+from ingestion_progress.web.pagination import JobPage
 from ingestion_progress.web.presenters import (
     about_view,
     attempt_views,
@@ -42,7 +43,6 @@ from ingestion_progress.web.presenters import (
 )
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
-PAGE_SIZE = 25
 EVENTS_SHOWN = 50
 ATTEMPTS_SHOWN = 20
 
@@ -60,9 +60,10 @@ def job_list(
         filters = _filters(request.GET)
     except InvalidBatch:
         return not_found(request)
-    page = Paginator(_filtered(request, filters), PAGE_SIZE).get_page(request.GET.get("page"))
+    query = request.GET
+    page = JobPage.read(_filtered(request, filters), query.get("page"), query.get("cursor", ""))
     now = database_now()
-    snapshots = load_snapshots(page.object_list, with_workers=False)
+    snapshots = load_snapshots(page.jobs, with_workers=False)
     context = {
         "rows": [job_row(snapshot, now) for snapshot in snapshots.values()],
         "page": page,
@@ -75,7 +76,7 @@ def job_list(
         "owner": filters.get("owner"),
         "has_login": permissions.is_logged_in(request),
         "statuses": JobStatus.choices,
-        "poll_url": _poll_url(filters, page.number),
+        "poll_url": _poll_url(filters, page),
         "stream_url": _stream_url(filters),
         **(extra_context or {}),
     }
@@ -209,8 +210,8 @@ def _filter_label(filters: QueryDict) -> str:
     return f"is {filters['status']}" if "status" in filters else ""
 
 
-def _filtered(request: HttpRequest, filters: QueryDict) -> QuerySet[Job]:
-    jobs = permissions.jobs_for(request, by_token=False).order_by("-created_at", "id")
+def _filtered(request: HttpRequest, filters: QueryDict) -> JobQuerySet:
+    jobs = permissions.jobs_for(request, by_token=False)
     if "owner" in filters:
         jobs = jobs.owned_by(permissions.user_of(request))
     if batch := filters.get("batch"):
@@ -222,9 +223,9 @@ def _filtered(request: HttpRequest, filters: QueryDict) -> QuerySet[Job]:
     return jobs
 
 
-def _poll_url(filters: QueryDict, page_number: int) -> str:
-    page = {"limit": PAGE_SIZE, "offset": (page_number - 1) * PAGE_SIZE}
-    return f"{reverse('ingestion_progress:api:jobs')}?{urlencode(page | filters.dict())}"
+def _poll_url(filters: QueryDict, page: JobPage) -> str:
+    query = urlencode(page.api_query | filters.dict())
+    return f"{reverse('ingestion_progress:api:jobs')}?{query}"
 
 
 def _stream_url(filters: QueryDict) -> str:

@@ -13,6 +13,7 @@ from django.utils import timezone
 from ingestion_progress.admin import search
 from ingestion_progress.admin.search import found_jobs
 from ingestion_progress.models import Job
+from ingestion_progress.models.pagination import RowCount
 from tests.admin.test_admin import LIST, make_job
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -41,7 +42,7 @@ def test_parts_of_names_are_looked_for_in_the_newest_jobs(monkeypatch):
 
 
 def test_list_counts_no_further_than_it_shows_pages(admin_client: Client, monkeypatch):
-    monkeypatch.setattr(search, "MAX_COUNTED", 3)
+    monkeypatch.setattr(RowCount, "limit", 3)
     for n in range(5):
         make_job(f"job-{n}")
     with CaptureQueriesContext(connection) as queries:
@@ -50,7 +51,7 @@ def test_list_counts_no_further_than_it_shows_pages(admin_client: Client, monkey
     counts = [query["sql"] for query in queries if "COUNT(" in query["sql"].upper()]
     of_jobs = [sql for sql in counts if "ingestion_progress_job" in sql]
     assert of_jobs
-    assert all("LIMIT 3" in sql for sql in of_jobs)
+    assert all("LIMIT 4" in sql for sql in of_jobs)
 
 
 def test_exact_search_uses_an_index_for_each_column():

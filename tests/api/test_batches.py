@@ -144,6 +144,8 @@ class TestApi:
             jobs_of(name, 1)
         assert listed(client) == ["b", "a"]
         assert listed(client, limit=1, offset=1) == ["a"]
+        cursor = client.get(BATCHES, {"limit": 1}).json()["next_cursor"]
+        assert listed(client, cursor=cursor) == ["a"]
         before = queries()
         for number in range(10):
             jobs_of(f"batch-{number}", 2)

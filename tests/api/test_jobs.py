@@ -10,8 +10,10 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from ingestion_progress import track
+from ingestion_progress.api.pages import MAX_OFFSET
 from ingestion_progress.auth import tokens
 from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job
@@ -129,6 +131,27 @@ class TestList:
         assert sorted(ids) == [f"job-{number}" for number in range(5)]
         assert [page["total"] for page in pages] == [5, 5, 5]
 
+    def test_cursor_leads_to_jobs_of_any_age_and_total_is_a_lower_bound(self, client, monkeypatch):
+        monkeypatch.setattr(RowCount, "limit", 3)
+        for number in range(5):
+            queue_job("a.pdf", job_id=f"job-{number}", batch="b")
+        pages = [client.get(JOBS, {"limit": 2, "batch": "b"}).json()]
+        while cursor := pages[-1]["next_cursor"]:
+            query = {"limit": 2, "batch": "b", "cursor": cursor}
+            pages.append(client.get(JOBS, query).json())
+        ids = [item["job_id"] for page in pages for item in page["items"]]
+        assert sorted(ids) == [f"job-{number}" for number in range(5)]
+        assert {(page["total"], page["is_total_exact"]) for page in pages} == {(3, False)}
+        few = client.get(JOBS, {"batch": "other"}).json()
+        assert (few["total"], few["is_total_exact"], few["next_cursor"]) == (0, True, None)
+
+    def test_large_offset_is_refused_with_the_alternative(self, client):
+        assert client.get(JOBS, {"offset": MAX_OFFSET}).status_code == 200
+        error = refusal(client.get(JOBS, {"offset": MAX_OFFSET + 1}), 422, "invalid_request")
+        assert error.message == (
+            "offset: At most 10,000: send next_cursor of the last page as cursor to go on."
+        )
+
     def test_number_of_queries_does_not_depend_on_number_of_jobs(
         self, client, django_assert_num_queries
     ):
@@ -145,6 +168,8 @@ class TestList:
             ("limit=many", "limit"),
             ("offset=-1", "offset"),
             ("offset=99999999999999999999", "offset"),
+            ("cursor=job-1", "cursor"),
+            ("cursor=1-a%00b", "cursor"),
             ("status=done", "status.0"),
             ("result=running", "result.0"),
             ("status=", "status.0"),

@@ -1,12 +1,13 @@
-"""Lists and filters cost the same however many jobs there are: the number of statements, and which
-part of the table of jobs they read.
+"""Lists, filters and metrics cost the same however many jobs there are: the number of statements,
+which part of the table of jobs they read, and how much of it.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ingestion_progress.admin import search
+from ingestion_progress.admin.batches import BatchAdmin
+from ingestion_progress.admin.jobs import JobAdmin
 from ingestion_progress.models import Batch, Job, JobSamples, Stage
+from ingestion_progress.models.pagination import ListCursor, RowCount
 from ingestion_progress.monitoring.metrics import count_jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -48,6 +52,12 @@ FILTERED = [
     f"{ADMIN}?q=job-7",
     f"{ADMIN}?q=eport+7",
 ]
+LISTS = [url for url in FILTERED if url.startswith(f"{API}/jobs?")] + [
+    f"{API}/jobs",
+    f"{API}/jobs?status=failed",
+    f"{API}/jobs?result=failed,partial",
+    f"{API}/batches",
+]
 # With VISIBLE_JOBS these, too, read the jobs of one user only.
 UNFILTERED = ["/", f"{API}/jobs", f"{API}/batches", ADMIN]
 TABLE = "ingestion_progress_job"
@@ -57,7 +67,7 @@ TABLE = "ingestion_progress_job"
 def newest_jobs_of_the_admin(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are a small part of the jobs here, too."""
     monkeypatch.setattr(search, "MAX_SEARCHED", 100)
-    monkeypatch.setattr(search, "MAX_COUNTED", 100)
+    monkeypatch.setattr(RowCount, "limit", 100)
 
 
 @pytest.fixture
@@ -169,15 +179,76 @@ def test_with_visible_jobs_no_page_reads_the_jobs_of_others(
     assert scans_of(viewer, UNFILTERED + urls) == {}
 
 
-def test_metrics_read_an_index_of_sqlite_only():
-    if connection.vendor != "sqlite":
-        pytest.skip("PostgreSQL decides by the size of the table")
+@pytest.fixture
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them are reached with the smaller number of jobs."""
+    monkeypatch.setattr(RowCount, "limit", 20)
+    for admin in (JobAdmin, BatchAdmin):
+        monkeypatch.setattr(admin, "list_per_page", 10)
+
+
+def test_cost_does_not_grow_with_stored_jobs(viewer, user, small_limits):
+    """Not only the plan: a scan of an index may read all of it, too."""
+    assert _grown(viewer, user) == {}
+
+
+def test_cost_of_own_jobs_does_not_grow_with_those_of_others(viewer, user, settings, small_limits):
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+    grown = _grown(viewer, user, owned=26)
+    assert {url: cost for url, cost in grown.items() if "batches" not in url} == {}
+
+
+def _grown(viewer: Client, user: Any, **owned: int) -> dict[str, tuple[int, int]]:
+    """The cost with some thousand jobs and three times as many, where it differs."""
+    measured = []
+    for number in (2600, 7800):
+        Job.objects.all().delete()
+        Batch.objects.all().delete()
+        store_jobs(number, user, owned=number // owned["owned"] if owned else 100)
+        cursor = ListCursor.after(Job.objects.get(pk=f"job-{number // 2}"))
+        pages = [*UNFILTERED, *FILTERED, *LISTS]
+        urls = [_with(url, "limit=5") if url in LISTS else url for url in pages]
+        urls += [_with(url, f"limit=5&cursor={cursor}") for url in LISTS]
+        own = viewer.get(f"{API}/jobs?limit=1").json()["items"][0]["job_id"]
+        urls = [re.sub(r"job-7$", own, url) for url in urls]
+        costs = [cost_of(lambda url=url: viewer.get(url)) for url in urls]
+        measured.append([*costs, cost_of(count_jobs)])
+    names = [re.sub(r"cursor=.*", "cursor", url) for url in urls]
+    few_and_many = zip([*names, "/metrics"], *measured, strict=True)
+    return {url: (few, many) for url, few, many in few_and_many if many > few * 1.5 + 400}
+
+
+def _with(url: str, query: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{query}"
+
+
+def cost_of(run: Callable[[], object]) -> int:
+    """Instructions of SQLite's virtual machine in tens, or rows that PostgreSQL reads."""
+    with connection.cursor():
+        pass
+    if connection.vendor == "sqlite":
+        steps = itertools.count()
+        connection.connection.set_progress_handler(lambda: next(steps) and 0, 10)
+        try:
+            run()
+        finally:
+            connection.connection.set_progress_handler(None, 0)
+        return next(steps)
     with CaptureQueriesContext(connection) as queries:
-        count_jobs()
+        run()
+    return sum(_rows_read(query["sql"]) for query in queries if query["sql"].startswith("SELECT"))
+
+
+def _rows_read(statement: str) -> int:
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {queries[0]['sql']}")
-        (plan,) = [row[3] for row in cursor.fetchall()]
-    assert "USING COVERING INDEX" in plan
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement.replace('%', '%%')}")
+        plan = cursor.fetchone()[0]
+    nodes = _nodes((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+    return sum(
+        (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        for node in nodes
+        if "Scan" in node["Node Type"]
+    )
 
 
 def test_number_of_statements_does_not_depend_on_the_number_of_jobs(viewer, user, settings):

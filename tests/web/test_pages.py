@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from html import unescape
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, urlencode
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -13,9 +13,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker import create_batch, queue_job, request_cancellation
-from ingestion_progress.web.views import EVENTS_SHOWN, PAGE_SIZE
+from ingestion_progress.web.pagination import PAGE_SIZE
+from ingestion_progress.web.views import EVENTS_SHOWN
 from tests.support.page_jobs import cancellation_of, job_with, page_of, text_of, visible_notice
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -54,6 +56,34 @@ def test_list_is_paginated_and_links_to_the_older_jobs(client):
     assert first.count('class="job"') == PAGE_SIZE + 1  # one of them is the template
     assert 'href="?status=failed&amp;page=2"' in first
     assert second.count('class="job"') == 2
+
+
+def test_jobs_beyond_those_that_are_counted_are_reached_by_cursors(client, monkeypatch):
+    monkeypatch.setattr(RowCount, "limit", 2 * PAGE_SIZE)
+    now = timezone.now()
+    Job.objects.bulk_create(
+        Job(id=f"job-{n}", batch="b", created_at=now - timedelta(minutes=n)) for n in range(110)
+    )
+    url, shown, places = f"{LIST}?batch=b", [], []
+    while url:
+        html = text_of(client, url)
+        ids = re.findall(r'data-job="([\w-]+)"', html)
+        # The page updates itself from the same part of the API's list.
+        polled = client.get(unescape(re.search('id="jobs" data-poll="(.*?)"', html)[1])).json()
+        assert [item["job_id"] for item in polled["items"]] == ids
+        shown += ids
+        places += re.findall(r"<span>(Page .*?|Older jobs)</span>", html)
+        assert (f'rel="first" href="{LIST}?batch=b"' in html) == (places[-1] == "Older jobs")
+        older = re.search('rel="next" href="(.*?)"', html)
+        url = LIST + unescape(older[1]) if older else ""
+    assert shown == [f"job-{n}" for n in range(110)]
+    assert places == ["Page 1 of 2+", "Page 2 of 2+", *["Older jobs"] * 3]
+
+
+@pytest.mark.parametrize("cursor", ["job-1", "1-a/b", "\x00"])
+def test_invalid_cursor_shows_the_newest_jobs(client, cursor):
+    job_with()
+    assert 'data-job="job-1"' in text_of(client, f"{LIST}?{urlencode({'cursor': cursor})}")
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "99999999999999999999", "two", "\x00"])

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from ingestion_progress.api.auth import MayStart
 from ingestion_progress.api.body_length import length_error
 from ingestion_progress.api.errors import ApiError, error_responses
-from ingestion_progress.api.jobs import JOBS
+from ingestion_progress.api.job_list import JOBS
 from ingestion_progress.api.schemas import (
     CreatedJobSchema,
     FormId,

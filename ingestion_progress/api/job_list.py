@@ -1,0 +1,89 @@
+"""The list of jobs with its filters."""
+
+from typing import Annotated
+
+from django.http import HttpRequest
+from ninja import Query, Router
+from pydantic import BeforeValidator, Field
+
+from ingestion_progress.api.errors import error_responses
+from ingestion_progress.api.pages import ListQuery, ListSchema, read_page
+from ingestion_progress.api.schemas import (
+    AboutText,
+    JobSchema,
+    OptionalId,
+    ResultName,
+    StatusName,
+    describe_job,
+    split_commas,
+)
+from ingestion_progress.auth import permissions
+from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.models.about import About
+from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.wire.snapshots import load_snapshots
+
+JOBS = "/admin/ingestion/jobs"
+
+router = Router()
+
+
+class JobListQuery(ListQuery):
+    status: Annotated[list[StatusName], BeforeValidator(split_commas)] = Field(
+        default=[], description="Only these statuses: repeated or comma-separated."
+    )
+    result: Annotated[list[ResultName], BeforeValidator(split_commas)] = Field(
+        default=[],
+        description="Only these results: repeated or comma-separated. `partial` is a success with "
+        "failed items, which `succeeded` leaves out.",
+    )
+    batch: OptionalId = Field(default=None, description="Only the jobs of this batch.")
+    about: AboutText = Field(
+        default="", description="Only the jobs about this object: `app.model:id`."
+    )
+    owner: str = Field(
+        default="",
+        max_length=255,
+        description="Only the jobs of this user: a primary key, or `me` for the user of the login "
+        "or of the token.",
+    )
+
+
+class JobListSchema(ListSchema[JobSchema]):
+    """Jobs, newest first."""
+
+
+@router.get(
+    JOBS,
+    response={200: JobListSchema, **error_responses(ErrorCode.INVALID_REQUEST)},
+    summary="List jobs, newest first",
+    url_name="jobs",
+    tags=["Jobs"],
+)
+def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
+    """One page of jobs with their progress, the newest first.
+
+    `total` counts the jobs that match `status`, `result`, `batch`, `owner` and `about`, up to
+    10,000. `offset` leads as far; `cursor` leads to jobs of any age, at the same cost.
+    """
+    page, fields = read_page(query, *_matching(request, query))
+    now = database_now()
+    snapshots = load_snapshots(page.rows, with_workers=False)
+    items = [describe_job(each, now) for each in snapshots.values()]
+    return JobListSchema(items=items, **fields)
+
+
+def _matching(request: HttpRequest, query: JobListQuery) -> list[JobQuerySet]:
+    """A list for each status or result: each is a range of an index."""
+    jobs = permissions.jobs_for(request)
+    if query.owner:
+        jobs = jobs.owned_by(permissions.chosen_user_id(request, query.owner))
+    if query.about:
+        jobs = jobs.filter(About.parse(query.about).condition)
+    if query.batch:
+        jobs = jobs.of_batch(query.batch)
+    if query.result:
+        found = [jobs.with_result(result) for result in sorted(set(query.result))]
+        return [each.filter(status__in=query.status) if query.status else each for each in found]
+    return [jobs.filter(status=status) for status in sorted(set(query.status))] or [jobs]
