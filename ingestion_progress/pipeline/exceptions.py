@@ -17,7 +17,9 @@ IngestionProgressError
     ├── StorageUnavailable      the file of an upload cannot be read now: it may pass
     ├── ParserUnavailable       the process of the parsers has ended: it may pass
     ├── DocumentNotStored       the disk is full, or the storage is broken
-    ├── DocumentBusy            another job is ingesting the document
+    ├── DocumentBusy            a job is ingesting the document
+    ├── DocumentRefused         the id is that of a document that is hidden from the user
+    ├── AlreadyIngested         an upload has the content of a version that is ingested
     ├── EditionMissing        the editions of earlier attempts were deleted
     ├── NothingIngested         all pages or all chunks failed
     ├── TaskNotQueued           the task queue refused the job
@@ -27,7 +29,14 @@ IngestionProgressError
 Every message is a sentence that may be shown to a user.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from ingestion_progress.exceptions import ErrorCode, IngestionProgressError
+
+if TYPE_CHECKING:
+    from ingestion_progress.models import Job
 
 
 class PipelineError(IngestionProgressError):
@@ -100,11 +109,29 @@ class DocumentNotStored(PipelineError):
 
 
 class DocumentBusy(PipelineError):
+    code = ErrorCode.JOB_ACTIVE
+
     def __init__(self, name: str, job_id: str) -> None:
         super().__init__(
             f"“{name}” is being ingested by job {job_id}. Ingest it again when that has ended."
         )
         self.job_id = job_id
+
+
+class DocumentRefused(PipelineError):
+    """The text does not say that the document exists."""
+
+    code = ErrorCode.INVALID_REQUEST
+
+    def __init__(self) -> None:
+        super().__init__("document_id: this id cannot be used.")
+
+
+class AlreadyIngested(PipelineError):
+    def __init__(self, name: str, job: Job) -> None:
+        state = "is being ingested" if not job.is_finished else "is ingested already"
+        super().__init__(f"“{name}” {state}: job {job.pk}.")
+        self.job = job
 
 
 class EditionMissing(PipelineError):

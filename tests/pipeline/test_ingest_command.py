@@ -23,6 +23,7 @@ from ingestion_progress import track
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.management.commands import ingest as ingest_command
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.stages import Chunk, Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.uploads import receive as receive_module
@@ -205,7 +206,7 @@ class TestWithAWorker:
 
     def test_batch_can_be_named_and_a_single_document_has_none(self, folder: Path):
         run(folder, detach=True, batch="texts")
-        run(folder / "a.md", detach=True)
+        run(folder / "sub" / "a.md", detach=True)  # by its name alone a version of the other one
         assert Job.objects.of_batch("texts").count() == 3
         assert Job.objects.filter(batch="").count() == 1
 
@@ -215,6 +216,34 @@ class TestWithAWorker:
         IngestionWorker(interval_seconds=0.05, is_draining=True).run()
         assert Job.objects.filter(status="succeeded").count() == 3
         assert DBTaskResult.objects.successful().count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("storage")
+@pytest.mark.parametrize("how", [{}, {"detach": True}])
+def test_documents_that_are_ingested_already_are_named_and_cost_nothing(folder: Path, how):
+    run(folder)
+    names = sorted(Job.objects.values_list("pk", flat=True))
+    said = run(folder, **how)
+    assert said.count("is ingested already: job ") == 3
+    assert sorted(Job.objects.values_list("pk", flat=True)) == names
+    run(folder, force=True)
+    assert Job.objects.filter(status="succeeded").count() == 6
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("storage")
+def test_a_queued_job_of_the_same_content_is_run_at_once(folder: Path):
+    run(folder / "a.md", detach=True)
+    run(folder / "a.md")
+    assert Job.objects.get().status == "succeeded"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("storage")
+def test_two_documents_of_one_name_are_both_found(folder: Path):
+    run(folder / "a.md", folder / "sub" / "a.md")
+    assert len(search("honey")) == len(search("paper")) == 1
 
 
 def test_ctrl_c_stops_the_command_immediately_and_cancels_the_job(own_project: LiveProject):

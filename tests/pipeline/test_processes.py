@@ -243,3 +243,27 @@ def test_deleting_a_document_cancels_its_running_job_and_nothing_remains(
         project, document_id, lambda state: state["rows"] == [0, 0, 0, 0] and not state["chunks"]
     )
     assert (state["found"], state["stored"], state["active"]) == ([], None, 0)
+
+
+UPLOAD = """
+    import io, sys
+    from ingestion_progress.pipeline.exceptions import AlreadyIngested
+    from ingestion_progress.pipeline.uploads.receive import receive
+    name, path = sys.argv[1:]
+    try:
+        job = receive(io.BytesIO(b"Bees make honey."), name=name, skips_known=True)
+    except AlreadyIngested as known:
+        job = known.job
+    with open(path, "w") as file:
+        file.write(job.pk)
+"""
+
+
+def test_the_same_content_from_several_processes_is_ingested_once(project, tmp_path):
+    name = f"{uuid.uuid4().hex}.txt"
+    results = [tmp_path / str(number) for number in range(4)]
+    processes = [project.python(UPLOAD, name, str(path)) for path in results]
+    assert [process.wait(60) for process in processes] == [0] * 4, project.log.read_text()[-3000:]
+    (job_id,) = {path.read_text() for path in results}
+    started_worker(project)
+    assert waited_for(project, job_id, is_over)["status"] == "succeeded"

@@ -153,8 +153,8 @@ class TestAccepted:
             refusal(client.post(JOBS, sent), 422, "invalid_request")
         assert list(Job.objects.values_list("pk", flat=True)) == ["a"]
         assert not Document.objects.exists()
-        for _ in range(2):
-            sent = {"file": document(), "batch": "berts"}
+        for name in ("a.txt", "b.txt"):
+            sent = {"file": document(name), "batch": "berts"}
             assert client.post(JOBS, sent).status_code == 201
         client.force_login(anna)
         assert client.post(JOBS, {"file": document(), "batch": "annas"}).status_code == 201
@@ -335,7 +335,7 @@ def test_metadata_and_owner_are_stored(client):
     job = Job.objects.get()
     assert job.metadata == {"team": "legal", "pages": [1, 2]}
     assert job.owner_id == anna.pk
-    assert client.post(JOBS, {"file": document(), "metadata": " "}).status_code == 201
+    assert client.post(JOBS, {"file": document("b.txt"), "metadata": " "}).status_code == 201
     page = reverse("ingestion_progress:job_list")
     client.post(page, {"file": document("page.txt"), "metadata": '{"team": "sales"}'})
     assert Job.objects.get(document_name="page.txt").metadata == {"team": "sales"}

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from ninja import File, Form, Router, Status
+from ninja import File, Form, Query, Router, Status
 from ninja.decorators import decorate_view
 from ninja.files import UploadedFile
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from ingestion_progress.api.auth import MayStart
 from ingestion_progress.api.body_length import length_error
@@ -24,7 +24,8 @@ from ingestion_progress.api.schemas import (
 from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.auth.batches import may_join
 from ingestion_progress.exceptions import ErrorCode, JobExists
-from ingestion_progress.pipeline.exceptions import UploadTooLarge
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline.exceptions import AlreadyIngested, UploadTooLarge
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
 from ingestion_progress.tracker.metadata import metadata_of
@@ -43,7 +44,7 @@ class UploadForm(BaseModel):
     )
     document_id: OptionalId = Field(
         default=None,
-        description="The id of the document to replace. By default a document replaces the one "
+        description="The id of the document of which this is a version. By default it is the one "
         "of the same name.",
     )
     batch: OptionalId = Field(
@@ -60,6 +61,19 @@ class UploadForm(BaseModel):
         default="",
         description="The project's own data about the job: a JSON object of at most 4 KB.",
         json_schema_extra={"format": "json", "contentMediaType": "application/json"},
+    )
+
+
+class UploadQuery(BaseModel):
+    force: Annotated[bool, BeforeValidator(lambda text: text or True)] = Field(
+        default=False, description="Ingest the document also if the same content is ingested."
+    )
+
+
+class UploadedDocumentSchema(CreatedJobSchema):
+    is_known: bool = Field(
+        description="The same content was uploaded before, and this is the job that ingests it or "
+        "has ingested it."
     )
 
 
@@ -82,7 +96,8 @@ def limit_body(run: View) -> View:
 @router.post(
     JOBS,
     response={
-        201: CreatedJobSchema,
+        200: UploadedDocumentSchema,
+        201: UploadedDocumentSchema,
         **error_responses(ErrorCode.BAD_REQUEST, ErrorCode.INVALID_REQUEST),
         **error_responses(ErrorCode.JOB_EXISTS, ErrorCode.LENGTH_REQUIRED, ErrorCode.TOO_LARGE),
         **error_responses(ErrorCode.UNSUPPORTED_DOCUMENT, ErrorCode.TOO_MANY_REQUESTS),
@@ -99,9 +114,18 @@ def limit_body(run: View) -> View:
 )
 @decorate_view(limit_body)
 def create_job(
-    request: HttpRequest, response: HttpResponse, file: File[UploadedFile], form: Form[UploadForm]
-) -> Status[CreatedJobSchema]:
+    request: HttpRequest,
+    response: HttpResponse,
+    file: File[UploadedFile],
+    form: Form[UploadForm],
+    query: Query[UploadQuery],
+) -> Status[UploadedDocumentSchema]:
     """Stores the document and queues its job. The response has the URLs to watch it.
+
+    A document of the same name gets a new version, which search shows when it is complete. If the
+    same content is ingested already, nothing is stored: the response is a 200 with the job that did
+    it or does it, and `is_known` is true. `?force=true` and a `job_id` ingest it anyway. Uploads of
+    one batch that have one name and different contents are documents of their own.
 
     A document is refused if it is empty, has no parser, does not match its extension, or is a Word
     document that cannot be unpacked. Other problems, such as a password or 0 pages in a PDF, appear
@@ -123,7 +147,11 @@ def create_job(
             metadata=metadata_of(form.metadata),
             owner=permissions.user_of(request),
             may_join=partial(may_join, request),
+            visible=permissions.visible_jobs(request, by_token=False),
+            skips_known=not (query.force or form.job_id),
         )
+    except AlreadyIngested as known:
+        return Status(200, _described(known.job, response, is_known=True))
     except JobExists:
         if permissions.is_hidden(request, form.job_id or "", by_token=False):
             text = "This id of a job is taken. Choose another id, or leave it out to get one."
@@ -131,6 +159,12 @@ def create_job(
         raise
     except UploadTooLarge as refused:  # this response has the limit as a number too
         raise too_large() from refused
+    return Status(201, _described(job, response))
+
+
+def _described(
+    job: Job, response: HttpResponse, *, is_known: bool = False
+) -> UploadedDocumentSchema:
     created = describe_created_job(job)
     response["Location"] = created.links.job
-    return Status(201, created)
+    return UploadedDocumentSchema(**created.model_dump(), is_known=is_known)

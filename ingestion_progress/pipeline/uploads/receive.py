@@ -15,14 +15,17 @@ from django.db import router, transaction
 from django.utils.module_loading import import_string
 
 from ingestion_progress.models import Job, clean_batch, clean_job_id
+from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
+    AlreadyIngested,
     DocumentNotStored,
     EmptyDocument,
     TaskNotQueued,
     UploadTooLarge,
 )
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.uploads.identity import Uploader, choose_id, known_job
 from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.uploaded_version import UploadedVersion
@@ -49,21 +52,27 @@ def receive(
     metadata: Mapping[str, Any] | None = None,
     priority: int = 0,
     may_join: Callable[[str], bool] | None = None,
+    visible: JobQuerySet | None = None,
     is_enqueued: bool = True,
+    skips_known: bool = False,
 ) -> Job:
     """Stores a document and queues its ingestion, which starts once the transaction is committed.
 
     `file`: any object with `read`. `name`: the user's file name; default: the file's own name.
-    `document_id`: the document to replace; by default the one of the same name. `batch`: the id
-    of a batch. `batch_name`, `owner`, `metadata`, `priority`: as in `queue_job`. `may_join`: says
-    whether it may join a batch that exists. `is_enqueued=False`: the caller runs the job.
+    `document_id`: the document of which it is a version; by default the one of the same name,
+    unless the batch has another content of that name. `batch`: the id of a batch. `batch_name`,
+    `owner`, `metadata`, `priority`: as in `queue_job`. `may_join`: says whether it may join a batch
+    that exists. `visible`: the jobs that exist for the uploader; default: all.
+    `is_enqueued=False`: the caller runs the job. `skips_known`: raises AlreadyIngested, with the
+    job, if the same content is ingested already.
 
-    Raises UnreadableDocument, DocumentNotStored, JobExists, InvalidJobId, InvalidBatch,
-    BatchRefused, InvalidMetadata or TaskNotQueued; then no job is left, and a former document
-    remains. Inside a transaction of the caller, its commit may raise TaskNotQueued.
+    Raises UnreadableDocument, DocumentNotStored, DocumentRefused, JobExists, InvalidJobId,
+    InvalidBatch, BatchRefused, InvalidMetadata or TaskNotQueued; then no job is left, and a former
+    document remains. Inside a transaction of the caller, its commit may raise TaskNotQueued.
     """
     cleaned = clean_name(name or getattr(file, "name", "") or "")
     key = clean_job_id(document_id) if document_id is not None else stable_id(cleaned)
+    uploader = Uploader(owner=owner, visible=visible)
     if job_id is not None:
         clean_job_id(job_id)
     if batch is not None:
@@ -83,14 +92,27 @@ def receive(
             join_batch(batch, name=batch_name, owner=owner, may_join=may_join)
         return queue(*args, **options)
 
+    def identify(document: Document) -> None:
+        choose_id(document, uploader, batch, is_given=document_id is not None)
+        if skips_known:
+            _raise_if_known(document, uploader)
+
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
         document = Document(id=key, name=cleaned)
         _read(file, document, cast("IO[bytes]", spool))
-        return _store(document, queue_in_batch, is_enqueued=is_enqueued)
+        if skips_known:
+            _raise_if_known(document, uploader)  # before the file is stored
+        _save(document, cast("IO[bytes]", spool))
+        return _store(document, identify, queue_in_batch, is_enqueued=is_enqueued)
+
+
+def _raise_if_known(document: Document, uploader: Uploader) -> None:
+    if (job := known_job(document, uploader)) is not None:
+        raise AlreadyIngested(document.name, job)
 
 
 def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
-    """Checks the file and stores it; the document is not saved."""
+    """Copies the file to the spool, and checks it."""
     name = document.name
     digest = hashlib.sha256()
     if hasattr(file, "seekable") and file.seekable():
@@ -107,12 +129,11 @@ def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
         raise EmptyDocument(f"“{name}” is empty.")
     document.media_type = media_type_of(cast("BinaryIO", spool), name).value
     document.sha256 = digest.hexdigest()
-    spool.seek(0)
-    _save(document, spool)
 
 
 def _save(document: Document, spool: IO[bytes]) -> None:
     """Stores the file, or nothing: a storage may leave the part that it could write."""
+    spool.seek(0)
     storage = document.file.storage
     path = document.file.field.generate_filename(document, document.name)  # a random name
     try:
@@ -132,11 +153,18 @@ def _delete_quietly(storage: Storage, path: str) -> None:
         logger.exception("upload_left_behind", extra={"path": path})
 
 
-def _store(document: Document, queue: Callable[..., Job], *, is_enqueued: bool) -> Job:
+def _store(
+    document: Document,
+    identify: Callable[[Document], None],
+    queue: Callable[..., Job],
+    *,
+    is_enqueued: bool,
+) -> Job:
     using = router.db_for_write(Document)
     version = UploadedVersion(document)
     try:
         with transaction.atomic(using=using):
+            identify(document)
             version.save()
             job = queue(
                 document.name,

@@ -10,6 +10,7 @@ from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.exceptions import AlreadyIngested
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import rules
@@ -51,7 +52,11 @@ def upload(request: HttpRequest) -> HttpResponse:
                 batch_name=name,
                 owner=permissions.user_of(request),
                 metadata=metadata_of(request.POST.get("metadata", "")),
+                visible=permissions.visible_jobs(request, by_token=False),
+                skips_known=True,
             )
+        except AlreadyIngested as known:
+            messages.info(request, str(known), fail_silently=True)
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
         else:

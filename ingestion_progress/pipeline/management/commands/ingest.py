@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.user import command_user
 from ingestion_progress.management.terminal.views import JobView
 from ingestion_progress.models import Job, new_job_id
-from ingestion_progress.models.statuses import JobResult
+from ingestion_progress.models.statuses import JobResult, JobStatus
+from ingestion_progress.pipeline.exceptions import AlreadyIngested
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
@@ -72,13 +73,16 @@ class Command(TerminalCommand):
             help="-100 to 100: jobs with a higher one are run first (default: 0).",
         )
 
+        parser.add_argument(
+            "--force", action="store_true", help="Also documents that are ingested already."
+        )
         parser.add_argument("--owner", metavar="USER", help="The user to whom the jobs belong.")
         parser.add_argument(
             "--metadata", metavar="JSON", default="", help="A JSON object that the jobs have."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = [entry for path in options["paths"] for entry in _found(path)]
+        found = distinct([entry for path in options["paths"] for entry in _found(path)])
         if options["job_id"] and len(found) != 1:
             raise CommandError(f"--job-id is for one document, not for {len(found)}.")
         batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
@@ -96,6 +100,7 @@ class Command(TerminalCommand):
             owner=_owner(options["owner"]),
             metadata=metadata,
             is_enqueued=is_enqueued,
+            skips_known=not (options["force"] or options["job_id"]),
         )
         if options["wait"]:
             jobs = iter(list(jobs))  # all are queued before the first is waited for
@@ -115,6 +120,12 @@ class Command(TerminalCommand):
             try:
                 with path.open("rb") as file:
                     job = receive(file, name=path.name, document_id=document_id, **options)
+            except AlreadyIngested as known:
+                self.console.print(
+                    printable(f"{known} --force ingests it again."), style="dim", markup=False
+                )
+                yield known.job
+                continue
             except (IngestionProgressError, OSError) as error:
                 reason = str(error)
             except DATABASE_UNAVAILABLE:  # affects the documents that follow as well
@@ -151,6 +162,24 @@ def _found(path: Path) -> list[tuple[Path, str]]:
     return documents
 
 
+def distinct(found: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
+    """Each file once. Files with the same id of a document get one that depends on their path below
+    the folder that they share: none of them is a newer version of another one.
+    """
+    files: dict[str, tuple[Path, str]] = {}
+    for path, document_id in found:
+        files.setdefault(str(path.absolute()), (path, document_id))
+    shared = defaultdict[str, list[str]](list)
+    for file, (_, document_id) in files.items():
+        shared[document_id].append(file)
+    for same in (each for each in shared.values() if len(each) > 1):
+        folder = os.path.commonpath(same)
+        for file in same:
+            parts = map(clean_name, Path(file).relative_to(folder).parts)
+            files[file] = (files[file][0], stable_id("/".join(parts)))
+    return list(files.values())
+
+
 def _decodable(path: Path) -> str:
     """The path without bytes that are not UTF-8, which terminals refuse."""
     return os.fsencode(path).decode(errors="replace")
@@ -179,6 +208,8 @@ def _result_of(job: Job) -> JobResult | None:
 
 def _run(job: Job, console: Console) -> JobResult | None:
     """Ingests in this process. The bars show an error."""
+    if job.job_status is not JobStatus.QUEUED:  # the same content was ingested before
+        return _result_of(job) if job.is_finished else _wait(job, console)
     try:
         with shown(job.pk, JobView(console)):
             ingest(job.pk, retry_on=())  # perhaps no worker runs that could continue

@@ -121,7 +121,7 @@ function send({ file, item, batch, batchName, metadata }) {
  */
 function finish(request, item) {
   const body = parseJson(request.responseText);
-  if (request.status !== 201) {
+  if (request.status !== 201 && request.status !== 200) {
     end(item, "failed", body?.message ?? errorText(request.status));
     return;
   }
@@ -129,7 +129,8 @@ function finish(request, item) {
   const link = document.createElement("a");
   link.href = body?.links?.page ?? "";
   link.textContent = "Watch";
-  item.querySelector(".upload-state")?.replaceChildren("Uploaded · ", link);
+  const state = body?.is_known ? "Nothing to do: this content was uploaded before · " : "Uploaded · ";
+  item.querySelector(".upload-state")?.replaceChildren(state, link);
   document.dispatchEvent(new CustomEvent("uploaded"));
 }
 
@@ -155,7 +156,7 @@ function errorText(status) {
 
 /**
  * @param {string} text
- * @returns {{message?: string, links?: {page?: string}} | null}
+ * @returns {{message?: string, is_known?: boolean, links?: {page?: string}} | null}
  */
 function parseJson(text) {
   try {
