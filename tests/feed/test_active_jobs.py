@@ -254,9 +254,10 @@ class TestScans:
         self, active, watching
     ):
         active.job_unreadable("job", GONE, clock=10.0)
+        assert sent(watching) == [b'"job_id":"gone"']
         assert [set(active.broken(clock)) for clock in (69.9, 70.0)] == [{"job"}, set()]
         active.job_unreadable("job", GONE, clock=70.0)
-        assert sent(watching) == [b'"job_id":"gone"']
+        assert sent(watching) == []
         active.complete(active.scan(NOW, 129.9), {}, not_before=0.0)
         assert active.broken(129.9)
 

@@ -151,6 +151,17 @@ async def test_held_subscriber_gets_the_next_state_with_the_others(watch):
     assert not watch.is_waiting
 
 
+async def test_held_subscriber_gets_the_state_once_when_its_interval_is_over(watch):
+    watch.offer(state(1), 0.0)
+    late = Reader(watch, 0.4)
+    watch.offer(state(2), 0.5)
+    for clock in (0.9, 1.0, 1.1):
+        watch.release(clock)
+
+    assert late.revisions == [1, 2]
+    assert not watch.is_waiting
+
+
 async def test_client_that_resumed_with_the_current_state_waits_for_no_interval(watch):
     watch.offer(state(1), 0.0)
     resumed = Reader(watch, 0.4, cursor=state(1).version)

@@ -22,6 +22,7 @@ from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.sql import renew_heartbeats
 from ingestion_progress.tracker.stages import StageTracker
+from ingestion_progress.tracker.unwritten import UnwrittenBuffers
 from ingestion_progress.tracker.writer import background_writer
 from tests.support.tracking import eventually
 
@@ -185,6 +186,18 @@ class TestHeldRow:
             assert Job.objects.get(pk="free").entities_total == 1
         assert flush_all([locked, free]) == set()
         assert Job.objects.get(pk="locked").entities_total == 1
+
+    def test_writer_keeps_its_buffer_and_no_other(self):
+        locked, free = buffer_of("locked"), buffer_of("free")
+        fill(locked, 1)
+        fill(free, 1)
+        unwritten = UnwrittenBuffers()
+        unwritten.add([locked, free])
+        with held("locked"):
+            assert unwritten.flush() == 1
+        assert unwritten.all() == {locked}
+        assert unwritten.flush() == 1
+        assert not unwritten
 
     def test_heartbeats_reach_the_others(self):
         locked, free = buffer_of("locked"), buffer_of("free")

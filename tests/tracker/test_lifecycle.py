@@ -18,6 +18,7 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, Stage, Worker
 from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus
+from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import (
     delete_job,
     fail_job,
@@ -46,6 +47,26 @@ def restart(job_id="job", **plan):
 def silence(job_id):
     """As if its writers had been killed an hour ago."""
     Job.objects.filter(pk=job_id).update(heartbeat_at=timezone.now() - timedelta(hours=1))
+
+
+def test_each_write_of_a_job_moves_its_revision():
+    queue_job("a.pdf", job_id="job", task="project.tasks.ingest")
+    revisions = [Job.objects.get().revision]
+
+    def note() -> None:
+        revisions.append(Job.objects.get().revision)
+
+    attempt = start()
+    note()
+    write_changes(attempt, JobChanges())
+    note()
+    request_cancellation("job")
+    note()
+    finish_attempt(attempt, JobChanges(), JobStatus.CANCELLED)
+    note()
+    retry_job("job")
+    note()
+    assert revisions == sorted(set(revisions))
 
 
 def test_a_queued_job_has_the_default_stages_in_order_and_its_pool():
