@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_progress.api.schemas import JobSchema, job_fields
 from ingestion_progress.models import Job, JobAttempt
+from ingestion_progress.models.attempts import MAX_KEPT_ATTEMPTS
 from ingestion_progress.wire.schemas import (
     ForecastEventData,
     JobStateEventData,
@@ -16,9 +17,6 @@ from ingestion_progress.wire.schemas import (
     PipelineProgressEventData,
 )
 from ingestion_progress.wire.snapshots import Snapshot
-
-# A job that is retried for ever has more; the newest are sent.
-MAX_ATTEMPTS_SENT = 100
 
 AttemptStatusName = Literal["succeeded", "failed", "cancelled", "lost", "interrupted"]
 
@@ -78,7 +76,8 @@ class JobDetailSchema(JobSchema):
     progress: PipelineProgressEventData
     state: JobStateEventData
     attempts: list[AttemptSchema] = Field(
-        description=f"Those that have ended, oldest first; the newest {MAX_ATTEMPTS_SENT}."
+        description="Those that have ended, oldest first. Of more than "
+        f"{MAX_KEPT_ATTEMPTS}, the first and the newest others."
     )
     forecast: ForecastEventData | None = Field(
         description="The data of the event; null once the job has ended."
@@ -92,16 +91,16 @@ class JobDetailSchema(JobSchema):
 
 
 def describe_job_in_detail(snapshot: Snapshot, now: datetime) -> JobDetailSchema:
+    # A process of an older version may have stored more than are kept.
     attempts = JobAttempt.objects.filter(job=snapshot.job).order_by("-number")
+    newest = attempts[:MAX_KEPT_ATTEMPTS]
     return JobDetailSchema(
         **job_fields(snapshot, now),
         started_by=snapshot.job.started_by,
         waits_for_batch=snapshot.job.waits_for_batch,
         progress=snapshot.progress(now),
         state=snapshot.state(now),
-        attempts=[
-            AttemptSchema.model_validate(each) for each in reversed(attempts[:MAX_ATTEMPTS_SENT])
-        ],
+        attempts=[AttemptSchema.model_validate(each) for each in reversed(newest)],
         forecast=snapshot.forecast(now),
         next_attempt=snapshot.next_attempt(),
         cancellation=CancellationSchema.of(snapshot.job),

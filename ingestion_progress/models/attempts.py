@@ -13,9 +13,15 @@ from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
 from ingestion_progress.models.statuses import AttemptStatus
 
+# The first, and the newest others. A job that is queued again and again has more attempts.
+MAX_KEPT_ATTEMPTS = 100
+
 
 class JobAttempt(models.Model):
-    """An attempt that has ended. The current attempt has no row: its data are in the job's."""
+    """An attempt that has ended. The current attempt has no row: its data are in the job's.
+
+    A job keeps MAX_KEPT_ATTEMPTS. Its number of attempts is `Job.attempt`, not that of the rows.
+    """
 
     job = CascadingForeignKey(Job, on_delete=models.CASCADE, related_name="attempts")
     number = models.PositiveIntegerField(help_text="From 1.")

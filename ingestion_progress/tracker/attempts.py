@@ -12,12 +12,14 @@ from django.db.models import Count, F
 from ingestion_progress.models import (
     Checkpoint,
     Job,
+    JobAttempt,
     JobEvent,
     JobSamples,
     Stage,
     Worker,
     new_epoch,
 )
+from ingestion_progress.models.attempts import MAX_KEPT_ATTEMPTS
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
@@ -68,16 +70,19 @@ def begin_attempts(again: Sequence[Job], *, keep_checkpoints: bool) -> None:
     checkpoints.update(failed=[])
     _replace_stages(again, list(rows(Stage).filter(job__in=again)))
     write_workers(again)  # the last attempt may still be running
-    _delete_old_samples(again)
+    _delete_old_rows(again)
 
 
-def _delete_old_samples(again: Sequence[Job]) -> None:
-    """One statement, or none: few jobs have so many attempts."""
-    many = [job.pk for job in again if job.attempt > MAX_SAMPLED_ATTEMPTS]
-    if many:
-        newest = F("job__attempt") + 1  # of the rows, which the caller has not saved yet
+def _delete_old_rows(again: Sequence[Job]) -> None:
+    """Of samples and ended attempts: a statement for each, or none if no job has so many."""
+    newest = F("job__attempt") + 1  # of the rows, which the caller has not saved yet
+    if many := [job.pk for job in again if job.attempt > MAX_SAMPLED_ATTEMPTS]:
         old = rows(JobSamples).filter(job__in=many, attempt__lte=newest - MAX_SAMPLED_ATTEMPTS)
         old.delete()
+    if many := [job.pk for job in again if job.attempt > MAX_KEPT_ATTEMPTS]:
+        # The attempt that begins gets a row at its end, too.
+        middle = rows(JobAttempt).filter(job__in=many, number__lte=newest - MAX_KEPT_ATTEMPTS + 1)
+        middle.exclude(number=1).delete()
 
 
 def queue_attempts(

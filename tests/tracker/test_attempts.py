@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from ingestion_progress import track
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
-from ingestion_progress.models import Job
-from ingestion_progress.tracker import request_cancellation
+from ingestion_progress.models import Job, JobAttempt
+from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.tracker import attempts, request_cancellation
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from tests.support.tracking import eventually, quick_writer  # noqa: F401  (the fixture of all)
@@ -41,3 +42,16 @@ def test_attempt_after_a_cancelled_one_runs_to_its_end():
             second.flush()
     job = Job.objects.get()
     assert (job.status, job.attempt, job.cancel_requested_at) == ("succeeded", 2, None)
+
+
+def test_first_and_newest_attempts_are_kept(monkeypatch):
+    monkeypatch.setattr(attempts, "MAX_KEPT_ATTEMPTS", 4)
+    with synchronous_tracking():
+        for job_id, number in (("other", 2), ("job", 7)):
+            for _ in range(number):
+                with track("a.pdf", job_id=job_id, stages=["one"], restart=True):
+                    pass
+    kept = JobAttempt.objects.filter(job="job").values_list("number", flat=True)
+    assert list(kept) == [1, 5, 6, 7]
+    assert Job.objects.get(pk="job").attempt == 7
+    assert JobAttempt.objects.filter(job="other").count() == 2
