@@ -18,35 +18,8 @@ from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
 from tests.support.documents import WORD_PARTS, archive, docx
+from tests.support.office import relationships, xml
 from tests.support.parsers import parser_for
-
-OFFICE = "http://schemas.openxmlformats.org"
-NAMESPACES = {
-    "w": f"{OFFICE}/wordprocessingml/2006/main",
-    "r": f"{OFFICE}/officeDocument/2006/relationships",
-    "m": f"{OFFICE}/officeDocument/2006/math",
-    "mc": f"{OFFICE}/markup-compatibility/2006",
-    "wp": f"{OFFICE}/drawingml/2006/wordprocessingDrawing",
-    "a": f"{OFFICE}/drawingml/2006/main",
-    "c": f"{OFFICE}/drawingml/2006/chart",
-    "v": "urn:schemas-microsoft-com:vml",
-}
-
-
-def xml(root: str, content: str) -> bytes:
-    namespaces = " ".join(f'xmlns:{prefix}="{name}"' for prefix, name in NAMESPACES.items())
-    return f"<{root} {namespaces}>{content}</{root}>".encode()
-
-
-def relationships(**targets: str) -> bytes:
-    """By ids such as `image1`, which begin with the kind."""
-    rows = "".join(
-        f'<Relationship Id="{key}" Target="{target}" Type="{OFFICE}/officeDocument/2006/'
-        f'relationships/{key.rstrip("0123456789")}"/>'
-        for key, target in targets.items()
-    )
-    namespace = f"{OFFICE}/package/2006/relationships"
-    return f'<Relationships xmlns="{namespace}">{rows}</Relationships>'.encode()
 
 
 def word(body: str, parts: dict[str, bytes] | None = None, **related: str) -> bytes:

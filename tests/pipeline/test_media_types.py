@@ -17,6 +17,7 @@ from ingestion_progress.pipeline.exceptions import (
 from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS, MediaType, media_type_of
 from ingestion_progress.pipeline.uploads.zip_safety import END_OF_DIRECTORY, open_archive
 from tests.support.documents import EXAMPLES, archive, docx, pdf, zip_bomb
+from tests.support.live import ROOT
 
 BINARY = bytes(range(1, 32)) * 4
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(32)
@@ -96,6 +97,11 @@ def test_name_without_a_known_extension_has_the_media_type_of_its_content(name: 
     assert {media_type_of(io.BytesIO(data), name) for data in contents.values()} == set(contents)
     for media_type, data in contents.items():
         assert media_type_of(io.BytesIO(data), name) is media_type
+
+
+def test_documentation_names_every_extension():
+    page = (ROOT / "docs" / "formats.md").read_text()
+    assert [each for each in EXTENSIONS if f"`{each}`" not in page] == []
 
 
 def test_archive_with_millions_of_entries_is_refused_unread():

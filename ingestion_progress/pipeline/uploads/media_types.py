@@ -16,6 +16,7 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.uploads.names import extension
 from ingestion_progress.pipeline.uploads.unsupported_formats import (
+    BINARY_WORKBOOK,
     IWORK,
     OLD_OFFICE,
     ZIP,
@@ -35,6 +36,7 @@ PDF_OBJECT = re.compile(rb"^\s*\d+ \d+ obj\b", re.MULTILINE)
 class MediaType(StrEnum):
     PDF = "application/pdf"
     DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     HTML = "text/html"
     MARKDOWN = "text/markdown"
     TEXT = "text/plain"
@@ -50,13 +52,14 @@ class Kind(NamedTuple):
 KINDS = {
     MediaType.PDF: Kind("a PDF", (".pdf",)),
     MediaType.DOCX: Kind("a Word document", (".docx", ".docm")),
+    MediaType.XLSX: Kind("an Excel workbook", (".xlsx", ".xlsm")),
     MediaType.HTML: Kind("an HTML page", (".html", ".htm", ".xhtml"), is_text=True),
     MediaType.MARKDOWN: Kind("Markdown", (".md", ".markdown"), is_text=True),
     MediaType.TEXT: Kind("plain text", (".txt", ".text", ".log"), is_text=True),
 }
 EXTENSIONS = {each: kind for kind, (_, names, _) in KINDS.items() for each in names}
 # Office documents by a folder that they have.
-FOLDERS = {"word/": MediaType.DOCX}
+FOLDERS = {"word/": MediaType.DOCX, "xl/": MediaType.XLSX}
 
 
 def media_type_of(file: BinaryIO, name: str) -> MediaType:
@@ -106,6 +109,8 @@ def _old_office(name: str, data: bytes) -> Format:
 def _in_archive(file: BinaryIO, name: str) -> MediaType | Format:
     with open_archive(file, name) as archive:
         parts = [part.replace("\\", "/").lower() for part in archive.namelist()]
+    if "xl/workbook.bin" in parts:
+        return BINARY_WORKBOOK
     for folder, media_type in FOLDERS.items():
         if any(part.startswith(folder) for part in parts):
             return media_type

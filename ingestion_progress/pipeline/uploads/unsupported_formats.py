@@ -27,6 +27,7 @@ OLD_DOCUMENTS = {
     "__properties_version1.0": Format("an Outlook message", NEWER.format(".eml")),
 }
 OTHER_OLD_DOCUMENT = Format("an old Office document", "Save it in a newer format.")
+BINARY_WORKBOOK = Format("a binary Excel workbook", NEWER.format(".xlsx"))
 EMPTY_ZIP = Format("an empty ZIP archive")
 ZIP = Format("a ZIP archive", UNPACK)
 IWORK = Format("a document of Pages, Numbers or Keynote", "Export it as PDF and ingest that.")

@@ -43,20 +43,20 @@ class XmlHandler(Protocol):
 
 def read_xml(file: BinaryIO, handler: XmlHandler, name: str) -> None:
     """Raises DamagedDocument, which names the document."""
-    names: dict[str, str] = {}
-
-    def named(full: str) -> str:
-        if full not in names:
-            names[full] = _named(full)
-        return names[full]
+    names = _Names()
+    handle_start, handle_end = handler.start, handler.end
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        handler.start(named(tag), {named(key): value for key, value in attributes.items()})
+        for key in attributes:
+            if " " in key:
+                attributes = {names[key]: value for key, value in attributes.items()}
+                break
+        handle_start(names[tag], attributes)
 
     parser = expat.ParserCreate(namespace_separator=" ")
     parser.buffer_text = True
     parser.StartElementHandler = start
-    parser.EndElementHandler = lambda tag: handler.end(named(tag))
+    parser.EndElementHandler = lambda tag: handle_end(names[tag])
     parser.CharacterDataHandler = handler.text
     parser.EntityDeclHandler = _refuse
     try:
@@ -75,11 +75,14 @@ def _refuse(*declaration: object) -> None:
     raise ValueError("entities")
 
 
-def _named(full: str) -> str:
-    namespace, _, name = full.rpartition(" ")
-    if found := OPEN_DOCUMENT.fullmatch(namespace):
-        return f"{found[1]}:{name}"
-    found = OPEN_XML.fullmatch(namespace)
-    key = (found[1], found[2]) if found else ("", "")
-    prefix = PREFIXES.get(key) or OTHER_PREFIXES.get(namespace)
-    return f"{prefix}:{name}" if prefix else name
+class _Names(dict[str, str]):
+    """Names with prefixes by names with namespaces."""
+
+    def __missing__(self, full: str) -> str:
+        namespace, _, name = full.rpartition(" ")
+        found = OPEN_DOCUMENT.fullmatch(namespace)
+        prefix = found[1] if found else OTHER_PREFIXES.get(namespace)
+        if found := OPEN_XML.fullmatch(namespace):
+            prefix = PREFIXES.get((found[1], found[2]))
+        self[full] = f"{prefix}:{name}" if prefix else name
+        return self[full]
