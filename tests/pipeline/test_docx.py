@@ -17,7 +17,7 @@ from ingestion_progress.pipeline.exceptions import (
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
-from tests.support.documents import WORD_PARTS, archive, docx
+from tests.support.documents import WORD_PARTS, archive, docx, png
 from tests.support.office import relationships, xml
 from tests.support.parsers import parser_for
 
@@ -51,12 +51,6 @@ def read(data: bytes) -> Page:
 
 def text_of(body: str, parts: dict[str, bytes] | None = None, **related: str) -> str:
     return read(word(body, parts, **related)).text
-
-
-def png(mode: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), "red").save(buffer, mode)
-    return buffer.getvalue()
 
 
 def test_page_headers_and_footers_are_read_once():

@@ -23,19 +23,13 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.uploads.media_types import MediaType
-from tests.support.documents import EXAMPLES, GUIDE, docx, pdf, written
+from tests.support.documents import EXAMPLES, GUIDE, docx, pdf, png, written
 from tests.support.parsers import parser_for
 
 
 def read(kind: MediaType, data: bytes, name: str = "a.pdf") -> list[Page]:
     source = parser_for(kind).open(io.BytesIO(data), name)
     return [source[index] for index in range(len(source))]
-
-
-def png(width: int = 40, height: int = 30) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), "red").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 # PDF

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pypdf import PdfReader, PdfWriter
 
 from ingestion_progress.pipeline.stores.embedded.connections import close_all
@@ -72,6 +73,12 @@ WORD_PARTS = {
 def docx(**parts: bytes) -> bytes:
     """A minimal Word document, with further parts if they are given."""
     return archive(WORD_PARTS | parts)
+
+
+def png(width: int = 40, height: int = 30) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), "red").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def zip_bomb() -> bytes:

@@ -14,6 +14,7 @@ NAMESPACES = {
     "a": f"{OFFICE}/drawingml/2006/main",
     "s": f"{OFFICE}/spreadsheetml/2006/main",
     "p": f"{OFFICE}/presentationml/2006/main",
+    "dgm": f"{OFFICE}/drawingml/2006/diagram",
     "c": f"{OFFICE}/drawingml/2006/chart",
     "v": "urn:schemas-microsoft-com:vml",
 }
@@ -21,7 +22,7 @@ NAMESPACES = {
 
 def xml(root: str, content: str) -> bytes:
     namespaces = " ".join(f'xmlns:{prefix}="{name}"' for prefix, name in NAMESPACES.items())
-    return f"<{root} {namespaces}>{content}</{root}>".encode()
+    return f"<{root} {namespaces}>{content}</{root.split(maxsplit=1)[0]}>".encode()
 
 
 def relationships(**targets: str) -> bytes:

@@ -36,6 +36,7 @@ PDF_OBJECT = re.compile(rb"^\s*\d+ \d+ obj\b", re.MULTILINE)
 class MediaType(StrEnum):
     PDF = "application/pdf"
     DOCX = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    PPTX = "application/vnd.openxmlformats-officedocument.presentationml.presentation"
     XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     HTML = "text/html"
     MARKDOWN = "text/markdown"
@@ -52,6 +53,7 @@ class Kind(NamedTuple):
 KINDS = {
     MediaType.PDF: Kind("a PDF", (".pdf",)),
     MediaType.DOCX: Kind("a Word document", (".docx", ".docm")),
+    MediaType.PPTX: Kind("a PowerPoint presentation", (".pptx", ".pptm", ".ppsx")),
     MediaType.XLSX: Kind("an Excel workbook", (".xlsx", ".xlsm")),
     MediaType.HTML: Kind("an HTML page", (".html", ".htm", ".xhtml"), is_text=True),
     MediaType.MARKDOWN: Kind("Markdown", (".md", ".markdown"), is_text=True),
@@ -59,7 +61,7 @@ KINDS = {
 }
 EXTENSIONS = {each: kind for kind, (_, names, _) in KINDS.items() for each in names}
 # Office documents by a folder that they have.
-FOLDERS = {"word/": MediaType.DOCX, "xl/": MediaType.XLSX}
+FOLDERS = {"word/": MediaType.DOCX, "ppt/": MediaType.PPTX, "xl/": MediaType.XLSX}
 
 
 def media_type_of(file: BinaryIO, name: str) -> MediaType:

@@ -8,6 +8,7 @@ from ingestion_progress.pipeline.uploads.media_types import MediaType
 PARSERS = {
     MediaType.PDF: "pdf.PdfParser",
     MediaType.DOCX: "docx.DocxParser",
+    MediaType.PPTX: "pptx.PptxParser",
     MediaType.XLSX: "xlsx.XlsxParser",
     MediaType.HTML: "html.HtmlParser",
     MediaType.MARKDOWN: "markdown.MarkdownParser",

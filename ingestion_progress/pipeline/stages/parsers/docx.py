@@ -12,13 +12,12 @@ from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.docx_styles import Styles
 from ingestion_progress.pipeline.stages.parsers.docx_text import WordText
-from ingestion_progress.pipeline.stages.parsers.drawing_text import drawing_text
+from ingestion_progress.pipeline.stages.parsers.embedded_parts import EmbeddedParts
 from ingestion_progress.pipeline.stages.parsers.html import body_of, html_page
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
 from ingestion_progress.pipeline.stages.parsers.ooxml import Package, Relationship
 
 NOTES = {"footnotes", "endnotes", "comments"}
-DRAWINGS = {"chart", "diagramData"}
 HTML = (".htm", ".html", ".xhtml")
 # Of an embedded text.
 MAX_TEXT_BYTES = 20 * 1024 * 1024
@@ -27,7 +26,7 @@ MAX_TEXT_BYTES = 20 * 1024 * 1024
 class DocxParser:
     def open(self, file: BinaryIO, name: str) -> list[Page]:
         document = _WordDocument(Package(file, name))
-        page = html_page(document.html(), document.embedded)
+        page = document.page()
         if not page.text and not page.pictures:
             raise EmptyDocument(f"“{name}” has no text.")
         return [replace(page, warnings=tuple(document.warnings))]
@@ -35,15 +34,17 @@ class DocxParser:
 
 class _WordDocument:
     def __init__(self, package: Package) -> None:
-        self.embedded: dict[str, bytes] = {}
-        """The beginnings of pictures by their `src`."""
         self.warnings: list[str] = []
         self._package = package
+        self._parts = EmbeddedParts(package)
         self._main = package.main_part()
         self._styles = Styles()
         self._notes: dict[tuple[str, str], tuple[str, str]] = {}
 
-    def html(self) -> str:
+    def page(self) -> Page:
+        return html_page(self._html(), self._parts.pictures)
+
+    def _html(self) -> str:
         """Page headers, text and page footers, each once."""
         related = self._package.relationships(self._main)
         for relationship in related.values():
@@ -73,21 +74,10 @@ class _WordDocument:
         self, related: dict[str, Relationship], markup: MarkupBuilder, key: str, alt: str
     ) -> None:
         relationship = related.get(key)
-        if relationship is None:
-            return
-        if relationship.kind == "image" and relationship.is_external:
-            markup.add_picture(relationship.target, alt)
-        elif relationship.kind == "image":
-            source = f"embedded:{relationship.target}"
-            self.embedded[source] = self._package.head(relationship.target)
-            markup.add_picture(source, alt)
-        elif relationship.kind in DRAWINGS:
-            markup.begin_box()
-            markup.begin_paragraph()
-            markup.add_text(drawing_text(self._package, relationship.target))
-            markup.end_box()
-        elif relationship.kind == "aFChunk":
+        if relationship is not None and relationship.kind == "aFChunk":
             markup.add_html(self._embedded_text(relationship.target))
+        else:
+            self._parts.place(related, markup, key, alt)
 
     def _embedded_text(self, part: str) -> str:
         data = self._package.head(part, MAX_TEXT_BYTES)

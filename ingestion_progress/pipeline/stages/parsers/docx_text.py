@@ -11,21 +11,16 @@ from ingestion_progress.pipeline.stages.parsers.docx_styles import (
     heading_level,
     level_of,
 )
-from ingestion_progress.pipeline.stages.parsers.equations import Equation
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
+from ingestion_progress.pipeline.stages.parsers.office_text import OfficeText
 
 # Deleted or moved away, codes of fields, readings above words, and what stands for newer elements.
 SKIPPED = {"w:del", "w:moveFrom", "w:instrText", "w:delText", "w:delInstrText", "w:rt"}
 SKIPPED |= {"w:sdtPr", "mc:Fallback", "w:pPrChange", "w:rPrChange", "w:tblPrChange"}
 SKIPPED |= {"w:trPrChange", "w:tcPrChange", "w:sectPrChange", "w:numberingChange"}
-TABLE = {"w:tbl": "table", "w:tr": "tr", "w:tc": "td"}
 NOTES = {"w:footnote", "w:endnote", "w:comment"}
 REFERENCES = {f"{note}Reference": note for note in NOTES}
 LETTERS = {"w:tab": " ", "w:noBreakHyphen": "-", "w:softHyphen": ""}
-TEXTS = {"w:t", "m:t", "a:t"}
-# Where elements have the ids of relationships to parts that are shown in their place.
-PLACES = {"a:blip": ("r:embed", "r:link"), "v:imagedata": ("r:id",), "w:altChunk": ("r:id",)}
-PLACES |= {"c:chart": ("r:id",), "dgm:relIds": ("r:dm",)}
 
 
 @dataclass
@@ -37,13 +32,14 @@ class _Paragraph:
     """Its end is deleted."""
 
 
-class WordText:
+class WordText(OfficeText):
     """Writes the events of one part to `markup`.
 
-    `place` is called with the id of the relationship of a picture, chart or embedded text, and the
-    alternative text of a picture. `notes`: label and blocks by kind and id; those of this part are
-    added.
+    `notes`: label and blocks by kind and id; those of this part are added.
     """
+
+    skipped = frozenset(SKIPPED)
+    tables: Mapping[str, str] = {"w:tbl": "table", "w:tr": "tr", "w:tc": "td"}
 
     def __init__(
         self,
@@ -51,67 +47,45 @@ class WordText:
         place: Callable[[MarkupBuilder, str, str], None],
         notes: dict[tuple[str, str], tuple[str, str]],
     ) -> None:
-        self.markup = MarkupBuilder()
-        self._styles, self._place, self._notes = styles, place, notes
-        self._path: list[str] = []
-        self._skipped_from = 0
+        super().__init__(place)
+        self._styles, self._notes = styles, notes
         self._paragraphs: list[_Paragraph] = []
         self._is_hidden = False
-        self._equation: Equation | None = None
-        self._alt = ""
         self._deleted_rows: list[bool] = []
         self._note = ("", "")
         self._note_count = 0
 
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        parents, self._path = self._path[-2:], self._path
-        self._path.append(tag)
-        if self._skipped_from:
-            return
-        if tag in SKIPPED:
-            self._skipped_from = len(self._path)
+    @property
+    def _is_unseen(self) -> bool:
+        return self._is_hidden or bool(self._paragraphs and self._paragraphs[-1].is_hidden)
+
+    def _is_skipped(self, tag: str, attributes: Mapping[str, str], parents: list[str]) -> bool:
+        if tag == "w:del":
             self._delete(parents)
-        elif self._equation is not None:
-            self._equation.start(tag, attributes.get("m:val"))
-        elif tag == "w:p":
-            self._begin_paragraph()
-        elif tag in TABLE:
-            self._begin_table(tag)
+        return tag in self.skipped
+
+    def _begin(self, tag: str, attributes: Mapping[str, str], parents: list[str]) -> None:
+        if tag == "w:p":
+            self.markup.begin_paragraph()
+            self._paragraphs.append(_Paragraph())
         elif tag in NOTES or tag == "w:txbxContent":
             self._begin_box(tag, attributes)
         elif parents[-1:] == ["w:pPr"] or parents == ["w:pPr", "w:numPr"]:
             self._format_paragraph(tag, attributes.get("w:val", ""))
         elif parents == ["w:r", "w:rPr"]:
             self._format_run(tag, attributes.get("w:val", ""))
-        else:
-            self._start_inline(tag, attributes)
+        elif not self._is_unseen:
+            self._begin_inline(tag, attributes)
 
-    def end(self, tag: str) -> None:
-        depth = len(self._path)
-        self._path.pop()
-        if self._skipped_from:
-            if depth == self._skipped_from:
-                self._skipped_from = 0
-        elif tag == "m:oMath" and self._equation is not None:
-            self._end_equation(self._equation.result)
-        elif self._equation is not None:
-            self._equation.end(tag)
+    def _finish(self, tag: str) -> None:
+        if tag == "w:p":
+            self._end_paragraph()
         elif tag == "w:r":
             self._is_hidden = False
-        else:
-            self._end_block(tag)
-
-    def text(self, text: str) -> None:
-        if self._skipped_from or not self._path or self._path[-1] not in TEXTS:
-            return
-        if self._equation is not None:
-            self._equation.text(text)
-        elif not self._is_unseen:
-            self.markup.add_text(text)
-
-    @property
-    def _is_unseen(self) -> bool:
-        return self._is_hidden or bool(self._paragraphs and self._paragraphs[-1].is_hidden)
+        elif tag == "w:txbxContent":
+            self.markup.end_box()
+        elif tag in NOTES:
+            self._end_note(tag)
 
     def _delete(self, parents: list[str]) -> None:
         """An empty `w:del` deletes the row, or the end of the paragraph."""
@@ -119,10 +93,6 @@ class WordText:
             self._deleted_rows[-1] = True
         elif parents == ["w:pPr", "w:rPr"] and self._paragraphs:
             self._paragraphs[-1].is_joined = True
-
-    def _begin_paragraph(self) -> None:
-        self.markup.begin_paragraph()
-        self._paragraphs.append(_Paragraph())
 
     def _end_paragraph(self) -> None:
         paragraph = self._paragraphs.pop()
@@ -133,18 +103,6 @@ class WordText:
             self.markup.end_paragraph(f"h{paragraph.level}")
         else:
             self.markup.end_paragraph("li" if paragraph.is_list else "p")
-
-    def _end_block(self, tag: str) -> None:
-        if tag == "w:p":
-            self._end_paragraph()
-        elif tag == "w:tr":
-            self.markup.end_row(is_deleted=self._deleted_rows.pop())
-        elif tag in TABLE:
-            self.markup.end(TABLE[tag])
-        elif tag == "w:txbxContent":
-            self.markup.end_box()
-        elif tag in NOTES:
-            self._end_note(tag)
 
     def _format_paragraph(self, tag: str, value: str) -> None:
         if not self._paragraphs:
@@ -166,9 +124,15 @@ class WordText:
             self._is_hidden = True
 
     def _begin_table(self, tag: str) -> None:
-        self.markup.begin(TABLE[tag])
+        super()._begin_table(tag)
         if tag == "w:tr":
             self._deleted_rows.append(False)
+
+    def _end_table(self, tag: str) -> None:
+        if tag == "w:tr":
+            self.markup.end_row(is_deleted=self._deleted_rows.pop())
+        else:
+            super()._end_table(tag)
 
     def _begin_box(self, tag: str, attributes: Mapping[str, str]) -> None:
         self.markup.begin_box()
@@ -180,24 +144,13 @@ class WordText:
         label = f"[{author or 'Comment'}]" if tag == "w:comment" else ""
         self._notes[tag, note_id] = (label, self.markup.end_box(is_kept=False))
 
-    def _start_inline(self, tag: str, attributes: Mapping[str, str]) -> None:
-        if self._is_unseen:
-            return
+    def _begin_inline(self, tag: str, attributes: Mapping[str, str]) -> None:
         if tag in LETTERS:
             self.markup.add_text(LETTERS[tag])
         elif tag in {"w:br", "w:cr"}:
             self.markup.add_html("<br>")
         elif tag in REFERENCES:
             self._refer(REFERENCES[tag], attributes.get("w:id", ""))
-        elif tag == "wp:docPr":
-            self._alt = attributes.get("descr") or attributes.get("title", "")
-        elif tag == "m:oMath":
-            self._equation = Equation()
-        for name in PLACES.get(tag, ()):
-            if name in attributes:
-                alt = self._alt or attributes.get("title", "")
-                self._place(self.markup, attributes[name], alt)
-                break
 
     def _refer(self, kind: str, note_id: str) -> None:
         label, blocks = self._notes.pop((kind, note_id), ("", ""))
@@ -207,12 +160,3 @@ class WordText:
             self.markup.add_text(label)
         if blocks:
             self.markup.add_note(label, blocks)
-
-    def _end_equation(self, text: str) -> None:
-        self._equation = None
-        if self._paragraphs:
-            self.markup.add_text(text)
-        else:
-            self.markup.begin_paragraph()
-            self.markup.add_text(text)
-            self.markup.end_paragraph()

@@ -1,4 +1,4 @@
-"""Reads the words of a chart or a diagram in an Office document."""
+"""Reads the words of a chart, a diagram or comments in an Office document."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class _Words:
 
     def end(self, tag: str) -> None:
         self._path.pop()
-        if tag in {"a:p", "c:pt"}:
+        if tag in {"a:p", "c:pt", "p:text"}:
             if words := "".join(self._words).strip():
                 self.found[words] = None
             self._words = []
 
     def text(self, text: str) -> None:
         is_label = self._path[-3:-1] == ["c:strCache", "c:pt"]
-        if self._path[-1:] == ["a:t"] or (is_label and self._path[-1] == "c:v"):
+        if self._path[-1] in {"a:t", "p:text"} or (is_label and self._path[-1] == "c:v"):
             self._words.append(text)

@@ -36,6 +36,10 @@ class MarkupBuilder:
         """What has been added so far, without open paragraphs and boxes."""
         return "".join(self._boxes[0].blocks)
 
+    @property
+    def is_in_paragraph(self) -> bool:
+        return self._boxes[-1].paragraph is not None
+
     def add_text(self, text: str) -> None:
         self.add_html(escape(text, quote=False))
 
