@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.api.schemas import ID_PATTERN, PageQuery
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.pagination import (
     INVALID_CURSOR,
     MAX_COUNTED,
@@ -46,7 +47,11 @@ CursorText = Annotated[
     str,
     AfterValidator(valid_cursor),
     WithJsonSchema(
-        {"type": "string", "pattern": f"^(?:[0-9]{{1,16}}-{ID_PATTERN})?$", "maxLength": 272}
+        {
+            "type": "string",
+            "pattern": f"^(?:[0-9]{{16}}-{ID_PATTERN})?$",
+            "maxLength": 16 + 1 + MAX_NAME_LENGTH,
+        }
     ),
 ]
 

@@ -62,7 +62,7 @@ class ListCursor:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises ValueError for anything that `str` of a cursor cannot be."""
-        if not (found := re.fullmatch(r"([0-9]{1,16})-(.+)", text)):
+        if not (found := re.fullmatch(r"([0-9]{16})-(.+)", text)):
             raise ValueError(INVALID_CURSOR)
         try:
             return cls(EPOCH + int(found[1]) * MICROSECOND, clean_job_id(found[2]))
@@ -70,7 +70,7 @@ class ListCursor:
             raise ValueError(INVALID_CURSOR) from None
 
     def __str__(self) -> str:
-        return f"{(self.created_at - EPOCH) // MICROSECOND}-{self.pk}"
+        return f"{(self.created_at - EPOCH) // MICROSECOND:016}-{self.pk}"
 
     def rest(self, rows: QuerySet[Row]) -> QuerySet[Row]:
         """Those that come later in the list."""

@@ -19,6 +19,7 @@ from ingestion_progress.models.pagination import (
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
+AT = "0001764244800000"
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC) + timedelta(microseconds=1)
 
 
@@ -73,7 +74,22 @@ def test_a_cursor_is_text(pk):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "-a", "1-", "1-a/b", "1-\x00", "1- a", "x-a", "-1-a", f"{10**16}-a", "१-a"]
+    "text",
+    [
+        "",
+        "a",
+        "-a",
+        "1-a",
+        f"{AT}",
+        f"{AT}-",
+        f"{AT}-a/b",
+        f"{AT}-\x00",
+        f"{AT}- a",
+        f"-{AT}-a",
+        f"{AT}0-a",
+        f"{'१' * 16}-a",
+        f"{AT}-{'a' * 256}",
+    ],
 )
 def test_other_text_is_no_cursor(text):
     with pytest.raises(ValueError, match="next_cursor"):
