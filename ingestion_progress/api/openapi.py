@@ -39,6 +39,7 @@ TAGS = [
     {"name": "Progress", "description": "The progress of jobs, as a stream or as plain JSON."},
     {"name": "Jobs", "description": "One ingestion run of one document each."},
     {"name": "Batches", "description": "Jobs that belong together."},
+    {"name": "Documents", "description": "What is stored of uploads, and its deletion."},
     {"name": "Search", "description": "Search in the ingested documents."},
 ]
 

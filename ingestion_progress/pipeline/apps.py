@@ -13,6 +13,8 @@ class PipelineConfig(AppConfig):
     # See ingestion_progress/extensions.py
     progress_api_routers = (
         "ingestion_progress.pipeline.uploads.api.router",
+        "ingestion_progress.pipeline.documents.api.router",
+        "ingestion_progress.pipeline.documents.contents.router",
         "ingestion_progress.pipeline.search.router",
     )
     progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)

@@ -86,6 +86,8 @@ class DocumentNotFound(PipelineError, LookupError):
 
 
 class StoredFileMissing(PipelineError):
+    code = ErrorCode.NOT_FOUND
+
     def __init__(self, name: str) -> None:
         super().__init__(f"The file of “{name}” is gone from the server. Upload it again.")
 

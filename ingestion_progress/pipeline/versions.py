@@ -14,6 +14,7 @@ from django.db import router, transaction
 from django.db.models import QuerySet
 
 from ingestion_progress.models import Job
+from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.models import Document, PendingVersion
 
 logger = logging.getLogger("ingestion_progress.pipeline")
@@ -62,7 +63,7 @@ def document_of(job: Job) -> Document | None:
     return document
 
 
-def jobs_of_version(document_id: str, sha256: str) -> QuerySet[Job]:
+def jobs_of_version(document_id: str, sha256: str) -> JobQuerySet:
     return Job.objects.filter(
         document_id=document_id, document_version__startswith=sha256[:SHA_LENGTH]
     )

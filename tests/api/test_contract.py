@@ -26,6 +26,7 @@ pytestmark = pytest.mark.once
 
 CONFIG = ROOT / "tests" / "support" / "schemathesis.toml"
 SEED = """
+import io
 import json
 from datetime import UTC, datetime
 from django.contrib.auth.models import User
@@ -33,6 +34,7 @@ from django.test import Client
 from django.utils import timezone
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import create_batch
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from tests.support.page_jobs import job_with
@@ -52,6 +54,9 @@ for number in range(1, 6):
 for number in range(1, 4):
     group = error_group(f"{number:*<{number}}", at=timezone.now(), stage="parsing", item="page 1")
     write_errors(Job.objects.get(pk="failed"), [group])
+for name in ("report", *(f"deleted-{number}" for number in range(1, 6))):
+    receive(io.BytesIO(name.encode()), name="a.txt", document_id=name, is_enqueued=False)
+    Job.objects.filter(document_id=name).update(status="failed", finished_at=timezone.now())
 client = Client()
 client.force_login(User.objects.create_user("ada"))
 print(json.dumps(client.cookies["sessionid"].value))

@@ -106,6 +106,7 @@ class TestDocument:
             "DELETE /api/v1/admin/ingestion/jobs/{job_id}/errors/{error_id}/resolution",
             "DELETE /api/v1/admin/ingestion/stream-tokens",
             "DELETE /api/v1/admin/ingestion/stream-tokens/{token_id}",
+            "DELETE /api/v1/documents/{document_id}",
             "GET /api/v1/admin/ingestion/batches",
             "GET /api/v1/admin/ingestion/batches/{batch_id}",
             "GET /api/v1/admin/ingestion/jobs",
@@ -116,6 +117,13 @@ class TestDocument:
             "GET /api/v1/admin/ingestion/jobs/{job_id}/samples",
             "GET /api/v1/admin/ingestion/jobs/{job_id}/snapshot",
             "GET /api/v1/admin/ingestion/progress",
+            "GET /api/v1/documents",
+            "GET /api/v1/documents/{document_id}",
+            "GET /api/v1/documents/{document_id}/chunks",
+            "GET /api/v1/documents/{document_id}/entities",
+            "GET /api/v1/documents/{document_id}/file",
+            "GET /api/v1/documents/{document_id}/jobs",
+            "GET /api/v1/documents/{document_id}/relations",
             "GET /api/v1/search",
             "PATCH /api/v1/admin/ingestion/batches/{batch_id}",
             "POST /api/v1/admin/ingestion/batches",
@@ -126,6 +134,7 @@ class TestDocument:
             "POST /api/v1/admin/ingestion/jobs/{job_id}/errors/{error_id}/resolution",
             "POST /api/v1/admin/ingestion/jobs/{job_id}/retry",
             "POST /api/v1/admin/ingestion/stream-tokens",
+            "POST /api/v1/documents/{document_id}/jobs",
         ]
 
     def test_upload_is_a_form_with_a_file(self, document):

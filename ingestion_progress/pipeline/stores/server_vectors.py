@@ -30,6 +30,8 @@ VECTOR = "bm25"
 TIMEOUT_SECONDS = 10
 ATTEMPTS = 4
 PAGE = 256
+# Without vectors.
+READ_PAGE = 1000
 
 
 class ServerVectors:
@@ -99,6 +101,15 @@ class ServerVectors:
         return self._call(
             lambda client: client.count(self._collection, condition, exact=True).count
         )
+
+    def chunk_keys(self, document_id: str, epoch: str) -> list[str]:
+        read = partial(_scrolled_of, self._collection, _of_edition(document_id, epoch), ["chunk"])
+        return [payload["chunk"] for payload in self._call(read)]
+
+    def read(self, document_id: str, epoch: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+        chunks = qdrant.FieldCondition(key="chunk", match=qdrant.MatchAny(any=list(keys)))
+        found = qdrant.Filter(must=[_of_edition(document_id, epoch), chunks])
+        return self._call(partial(_scrolled_of, self._collection, found, None)) if keys else []
 
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         offset: Any = None
@@ -220,3 +231,18 @@ def _scrolled(
     client: QdrantClient, collection: str, offset: Any
 ) -> tuple[list[qdrant.Record], Any]:
     return client.scroll(collection, limit=PAGE, offset=offset, with_payload=True)
+
+
+def _scrolled_of(
+    collection: str, found: qdrant.Filter, names: list[str] | None, client: QdrantClient
+) -> list[dict[str, Any]]:
+    """The payloads of all these points, or of each only these fields."""
+    payloads: list[dict[str, Any]] = []
+    offset: Any = None
+    while True:
+        records, offset = client.scroll(
+            collection, found, limit=READ_PAGE, offset=offset, with_payload=names or True
+        )
+        payloads += [record.payload or {} for record in records]
+        if offset is None:
+            return payloads

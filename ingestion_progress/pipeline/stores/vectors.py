@@ -63,6 +63,12 @@ class VectorStore(Protocol):
     def count(self, document_id: str, epoch: str | None = None) -> int:
         """The number of stored chunks of a document or of one edition."""
 
+    def chunk_keys(self, document_id: str, epoch: str) -> list[str]:
+        """The keys of the chunks of an edition, in no order."""
+
+    def read(self, document_id: str, epoch: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """The payloads of these chunks of an edition, in no order; at most 1,000."""
+
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         """All stored chunks, some hundred at a time."""
 

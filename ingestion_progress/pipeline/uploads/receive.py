@@ -8,11 +8,9 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any, BinaryIO, cast
 
-from django.apps import apps
 from django.core.files import File
 from django.core.files.storage import Storage
 from django.db import router, transaction
-from django.utils.module_loading import import_string
 
 from ingestion_progress.models import Job, clean_batch, clean_job_id
 from ingestion_progress.models.jobs import JobQuerySet
@@ -21,15 +19,14 @@ from ingestion_progress.pipeline.exceptions import (
     AlreadyIngested,
     DocumentNotStored,
     EmptyDocument,
-    TaskNotQueued,
     UploadTooLarge,
 )
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.identity import Uploader, choose_id, known_job
 from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
+from ingestion_progress.pipeline.uploads.queue import queue_task_of
 from ingestion_progress.pipeline.uploads.uploaded_version import UploadedVersion
-from ingestion_progress.recovery.tasks import queue_task
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
 from ingestion_progress.tracker.batches import join_batch
 
@@ -174,7 +171,7 @@ def _store(
                 document_version=document.sha256,
             )
             if is_enqueued:
-                _queue_task(job, version, using)
+                queue_task_of(job, using, on_refusal=partial(_revert, job, version))
             # Does not run if the task could not be queued at the commit.
             transaction.on_commit(version.accept, using=using, robust=True)
     except BaseException:
@@ -201,43 +198,7 @@ def _not_stored(name: str, error: Exception) -> DocumentNotStored:
     return DocumentNotStored(f"“{name}” could not be stored. {reason}")
 
 
-def _queue_task(job: Job, version: UploadedVersion, using: str) -> None:
-    """Queues the task in the job's own transaction if the queue is in the same database.
-
-    Then both are committed, or neither. Other queues are called after the commit, because their
-    worker could otherwise look for the job before it is visible.
-    """
-    if _is_queue_in(using):
-        _enqueue(job)
-    else:
-        transaction.on_commit(partial(_enqueue_or_revert, job, version), using=using)
-
-
-def _is_queue_in(using: str) -> bool:
-    """Are the tables of the task queue and of the jobs in this database?"""
-    if not apps.is_installed("django_tasks_db"):
-        return False
-    from django_tasks_db import DatabaseBackend
-    from django_tasks_db.models import DBTaskResult
-
-    is_table = isinstance(import_string(conf.task).get_backend(), DatabaseBackend)
-    return is_table and {router.db_for_write(model) for model in (DBTaskResult, Job)} == {using}
-
-
-def _enqueue(job: Job) -> None:
-    try:
-        queue_task(job)
-    except Exception as error:
-        raise TaskNotQueued(
-            "The task queue did not accept the document. Is its database or broker reachable?"
-        ) from error
-
-
-def _enqueue_or_revert(job: Job, version: UploadedVersion) -> None:
-    """Deletes the committed job and restores the former document if the queue refuses the task."""
-    try:
-        _enqueue(job)
-    except TaskNotQueued:
-        delete_job(job.pk)
-        version.revert()
-        raise
+def _revert(job: Job, version: UploadedVersion) -> None:
+    """Deletes the committed job and its version, which the task queue has refused."""
+    delete_job(job.pk)
+    version.revert()

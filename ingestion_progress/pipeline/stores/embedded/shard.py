@@ -74,6 +74,11 @@ class Shard:
         pages = self._pages(_of_edition(document_id, epoch), with_payload=["chunk"])
         return [record.payload["chunk"] for page in pages for record in page]
 
+    def read(self, document_id: str, epoch: str, chunks: Sequence[str]) -> list[Any]:
+        """The payloads of these chunks of an edition."""
+        found = edge.Filter(must=[_of_edition(document_id, epoch), _any_of("chunk", chunks)])
+        return [record.payload for page in self._pages(found) for record in page]
+
     def copy(self, document_id: str, former: str, epoch: str, chunks: Sequence[str]) -> None:
         """Copies these chunks of an edition into another one."""
         wanted = set(chunks)

@@ -79,8 +79,7 @@ class EmbeddedVectors:
         is_done: Callable[[str], bool] = lambda key: True,
     ) -> int:
         for each in former:
-            keys = self._ask("chunks", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=each)
-            done = list(filter(is_done, keys))
+            done = list(filter(is_done, self.chunk_keys(document_id, each)))
             for start in range(0, len(done), COPY_BATCH):
                 self._ask(
                     "copy",
@@ -120,6 +119,18 @@ class EmbeddedVectors:
     def count(self, document_id: str, epoch: str | None = None) -> int:
         found: int = self._ask("count", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch)
         return found
+
+    def chunk_keys(self, document_id: str, epoch: str) -> list[str]:
+        keys: list[str] = self._ask(
+            "chunks", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch
+        )
+        return keys
+
+    def read(self, document_id: str, epoch: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+        payloads: list[dict[str, Any]] = self._ask(
+            "read", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch, chunks=list(keys)
+        )
+        return payloads
 
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         offset = None

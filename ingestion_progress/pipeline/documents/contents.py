@@ -1,0 +1,207 @@
+"""What is stored of a document: chunks, entities, relations, and the original file."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import IO, TypedDict
+
+from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from django.utils.http import content_disposition_header
+from ninja import Query, Router
+
+from ingestion_progress.api.errors import error_responses
+from ingestion_progress.api.schemas import PageQuery
+from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.pipeline.documents.access import document_for
+from ingestion_progress.pipeline.documents.schemas import (
+    ChunkListSchema,
+    ChunkSchema,
+    EntityListSchema,
+    EntitySchema,
+    RelationListSchema,
+    RelationSchema,
+)
+from ingestion_progress.pipeline.exceptions import (
+    StorageUnavailable,
+    StoredFileMissing,
+    VectorStoreUnavailable,
+)
+from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.stages import chunk_number
+from ingestion_progress.pipeline.stores import vector_store
+from ingestion_progress.pipeline.unknown_parameters import refuse_unknown
+
+READ_BYTES = 256 * 1024
+# A stored file is what somebody has uploaded: a browser is to save it, never to show or run it.
+FILE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "private, no-cache",
+}
+DOCUMENT = "/documents/{document_id}"
+TAGS = ["Documents"]
+COPIED = ("page", "heading", "start", "end", "text")
+ERRORS = error_responses(ErrorCode.NOT_FOUND, ErrorCode.INVALID_REQUEST)
+
+router = Router()
+
+
+class Counts(TypedDict):
+    chunks: int | None
+    entities: int
+    relations: int
+
+
+def counts(document: Document) -> Counts:
+    """Of what search shows."""
+    try:
+        chunks = vector_store().count(document.pk, document.published_epoch)
+    except VectorStoreUnavailable:
+        chunks = None
+    return {
+        "chunks": chunks,
+        "entities": published(Entity, document).count(),
+        "relations": published(Relation, document).count(),
+    }
+
+
+def published(
+    model: type[Entity] | type[Relation], document: Document
+) -> "QuerySet[Entity | Relation]":
+    rows: QuerySet[Entity | Relation] = QuerySet(model)
+    return rows.filter(document=document, epoch=document.published_epoch)
+
+
+@router.get(
+    DOCUMENT + "/chunks",
+    response={200: ChunkListSchema, **ERRORS, **error_responses(ErrorCode.UNAVAILABLE)},
+    summary="The chunks of a document",
+    url_name="document_chunks",
+    tags=TAGS,
+)
+def list_chunks(request: HttpRequest, document_id: str, query: Query[PageQuery]) -> ChunkListSchema:
+    """The texts that search shows: those of the pages, then the descriptions of pictures."""
+    refuse_unknown(request, PageQuery)
+    document = document_for(request, document_id)
+    store, epoch = vector_store(), document.published_epoch
+    keys = sorted(store.chunk_keys(document.pk, epoch), key=_position)
+    chosen = keys[query.slice]
+    payloads = {each["chunk"]: each for each in store.read(document.pk, epoch, chosen)}
+    return ChunkListSchema(
+        items=[
+            ChunkSchema(chunk_id=key, **{name: payloads[key][name] for name in COPIED})
+            for key in chosen
+            if key in payloads
+        ],
+        total=len(keys),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+def _position(key: str) -> tuple[bool, int]:
+    number = chunk_number(key)  # that of a picture is negative
+    return number < 0, abs(number)
+
+
+@router.get(
+    DOCUMENT + "/entities",
+    response={200: EntityListSchema, **ERRORS},
+    summary="The entities of a document",
+    url_name="document_entities",
+    tags=TAGS,
+)
+def list_entities(
+    request: HttpRequest, document_id: str, query: Query[PageQuery]
+) -> EntityListSchema:
+    """With the chunks and pages that mention them."""
+    refuse_unknown(request, PageQuery)
+    rows = published(Entity, document_for(request, document_id)).order_by("key")
+    return EntityListSchema(
+        items=[EntitySchema.of(row) for row in rows[query.slice] if isinstance(row, Entity)],
+        total=rows.count(),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+@router.get(
+    DOCUMENT + "/relations",
+    response={200: RelationListSchema, **ERRORS},
+    summary="The relations of a document",
+    url_name="document_relations",
+    tags=TAGS,
+)
+def list_relations(
+    request: HttpRequest, document_id: str, query: Query[PageQuery]
+) -> RelationListSchema:
+    """With the chunks and pages that mention both entities in one sentence."""
+    refuse_unknown(request, PageQuery)
+    rows = published(Relation, document_for(request, document_id))
+    page = rows.select_related("source", "target").order_by("source__key", "target__key")
+    return RelationListSchema(
+        items=[RelationSchema.of(row) for row in page[query.slice] if isinstance(row, Relation)],
+        total=rows.count(),
+        limit=query.limit,
+        offset=query.offset,
+    )
+
+
+@router.get(
+    DOCUMENT + "/file",
+    response={200: None, **error_responses(ErrorCode.NOT_FOUND, ErrorCode.UNAVAILABLE)},
+    summary="The original file",
+    url_name="document_file",
+    tags=TAGS,
+    openapi_extra={
+        "responses": {
+            200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
+        }
+    },
+)
+def download_file(request: HttpRequest, document_id: str) -> StreamingHttpResponse:
+    """The file of the version that search shows, as it was uploaded. Its name is in
+    `Content-Disposition`.
+    """
+    document = document_for(request, document_id)
+    return Download(_opened(document), document, is_async=isinstance(request, ASGIRequest))
+
+
+class Download(StreamingHttpResponse):
+    """Sends an open file, and closes it also if nobody reads it to its end."""
+
+    def __init__(self, file: IO[bytes], document: Document, *, is_async: bool) -> None:
+        self._file = file
+        disposition = content_disposition_header(as_attachment=True, filename=document.name)
+        super().__init__(
+            _chunks_async(file) if is_async else iter(partial(file.read, READ_BYTES), b""),
+            content_type="application/octet-stream",
+            headers={
+                **FILE_HEADERS,
+                "Content-Length": str(document.size_bytes),
+                "Content-Disposition": disposition or "attachment",
+                "ETag": f'"{document.sha256}"',
+            },
+        )
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _opened(document: Document) -> IO[bytes]:
+    try:
+        file: IO[bytes] = document.file.open("rb")
+    except FileNotFoundError as error:
+        raise StoredFileMissing(document.name) from error
+    except Exception as error:  # each storage has errors of its own
+        raise StorageUnavailable(document.name) from error
+    return file
+
+
+async def _chunks_async(file: IO[bytes]) -> AsyncIterator[bytes]:
+    while data := await sync_to_async(file.read)(READ_BYTES):
+        yield data
