@@ -41,6 +41,13 @@ class MediaType(StrEnum):
     HTML = "text/html"
     MARKDOWN = "text/markdown"
     TEXT = "text/plain"
+    RST = "text/x-rst"
+    RTF = "application/rtf"
+    CSV = "text/csv"
+    JSON = "application/json"
+    JSON_LINES = "application/jsonl"
+    NOTEBOOK = "application/x-ipynb+json"
+    XML = "application/xml"
 
 
 class Kind(NamedTuple):
@@ -58,8 +65,17 @@ KINDS = {
     MediaType.HTML: Kind("an HTML page", (".html", ".htm", ".xhtml"), is_text=True),
     MediaType.MARKDOWN: Kind("Markdown", (".md", ".markdown"), is_text=True),
     MediaType.TEXT: Kind("plain text", (".txt", ".text", ".log"), is_text=True),
+    MediaType.RST: Kind("reStructuredText", (".rst",), is_text=True),
+    MediaType.RTF: Kind("an RTF document", (".rtf",)),
+    MediaType.CSV: Kind("a table of text", (".csv", ".tsv"), is_text=True),
+    MediaType.JSON: Kind("JSON", (".json",), is_text=True),
+    MediaType.JSON_LINES: Kind("JSON Lines", (".jsonl", ".ndjson"), is_text=True),
+    MediaType.NOTEBOOK: Kind("a Jupyter notebook", (".ipynb",), is_text=True),
+    MediaType.XML: Kind("XML", (".xml",), is_text=True),
 }
 EXTENSIONS = {each: kind for kind, (_, names, _) in KINDS.items() for each in names}
+# What a text of the media type begins with.
+TEXT_MARKS = [(b"{\\rtf", MediaType.RTF), (b"<?xml", MediaType.XML)]
 # Office documents by a folder that they have.
 FOLDERS = {"word/": MediaType.DOCX, "ppt/": MediaType.PPTX, "xl/": MediaType.XLSX}
 
@@ -120,9 +136,10 @@ def _in_archive(file: BinaryIO, name: str) -> MediaType | Format:
 
 
 def _text(head: bytes) -> MediaType:
-    start = head.lstrip()[:512].lower()
-    is_html = start.startswith((b"<!doctype html", b"<html")) or b"<html" in start
-    return MediaType.HTML if is_html else MediaType.TEXT
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
+    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
+        return MediaType.HTML
+    return next((each for mark, each in TEXT_MARKS if start.startswith(mark)), MediaType.TEXT)
 
 
 def _agree(named: MediaType, found: MediaType) -> bool:

@@ -13,6 +13,13 @@ PARSERS = {
     MediaType.HTML: "html.HtmlParser",
     MediaType.MARKDOWN: "markdown.MarkdownParser",
     MediaType.TEXT: "text.TextParser",
+    MediaType.RST: "restructured.RestructuredParser",
+    MediaType.RTF: "rtf.RtfParser",
+    MediaType.CSV: "tabular.TabularParser",
+    MediaType.JSON: "json_text.JsonParser",
+    MediaType.JSON_LINES: "json_text.JsonLinesParser",
+    MediaType.NOTEBOOK: "json_text.NotebookParser",
+    MediaType.XML: "xml_text.XmlParser",
 }
 
 

@@ -31,6 +31,10 @@ OTHER_PREFIXES = {
 }
 
 
+class EntityDeclared(Exception):
+    """Names of texts that may contain each other, and so be of any length."""
+
+
 class XmlHandler(Protocol):
     """Names are `prefix:name` in the known vocabularies, and `name` in all others."""
 
@@ -43,6 +47,19 @@ class XmlHandler(Protocol):
 
 def read_xml(file: BinaryIO, handler: XmlHandler, name: str) -> None:
     """Raises DamagedDocument, which names the document."""
+    parser = _parser(handler)
+    try:
+        parser.ParseFile(file)
+    except EntityDeclared as error:
+        raise DamagedDocument(
+            f"“{name}” declares entities of XML, which may grow without a limit. Save it without "
+            "them."
+        ) from error
+    except (expat.ExpatError, ValueError, LookupError) as error:  # also an unknown encoding
+        raise damaged(name) from error
+
+
+def _parser(handler: XmlHandler) -> expat.XMLParserType:
     names = _Names()
     handle_start, handle_end = handler.start, handler.end
 
@@ -59,10 +76,7 @@ def read_xml(file: BinaryIO, handler: XmlHandler, name: str) -> None:
     parser.EndElementHandler = lambda tag: handle_end(names[tag])
     parser.CharacterDataHandler = handler.text
     parser.EntityDeclHandler = _refuse
-    try:
-        parser.ParseFile(file)
-    except (expat.ExpatError, ValueError, LookupError) as error:  # also an unknown encoding
-        raise damaged(name) from error
+    return parser
 
 
 def damaged(name: str) -> DamagedDocument:
@@ -72,7 +86,7 @@ def damaged(name: str) -> DamagedDocument:
 
 
 def _refuse(*declaration: object) -> None:
-    raise ValueError("entities")
+    raise EntityDeclared
 
 
 class _Names(dict[str, str]):
