@@ -126,6 +126,7 @@ def test_equations_are_written_in_one_line(omml: str, written: str):
             b"<h2>Hive</h2><script>x</script><p>open <b>bee",
             "# One\n\n## Hive\n\nopen bee",
         ),
+        ("a.mht", b"Content-Type: text/html\n\n<p>Saved", "# One\n\nSaved"),
         ("a.txt", "Grüße\n<b>".encode("utf-16"), "# One\n\nGrüße\n\n<b>"),
     ],
 )

@@ -68,3 +68,11 @@ def test_blocks_within_blocks_without_end_are_refused():
     with pytest.raises(DamagedDocument, match="nested too deeply"):
         html_page("</div>" * 200_000 + "<div>" * 200_000)
     assert html_page("<hr>" * 20_000 + "end").text == "end"
+
+
+@pytest.mark.parametrize(
+    "head", ['<?xml version="1.0"?><html>', '<html xmlns="http://www.w3.org/1999/xhtml">']
+)
+def test_elements_of_xhtml_may_end_in_their_first_tag(head: str):
+    page = html_page(f"{head}<head><title/><script src='a'/></head><p>One<a id='b'/></p><div/>Two")
+    assert page.text == "One\n\nTwo"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
@@ -24,12 +25,17 @@ from ingestion_progress.pipeline.uploads.unsupported_formats import (
     old_office_format,
     unsupported_format,
 )
-from ingestion_progress.pipeline.uploads.zip_safety import open_archive
+from ingestion_progress.pipeline.uploads.zip_safety import UNREADABLE, open_archive
 
 HEAD_BYTES = 8192
 ZIP_MARK = b"PK\x03\x04"
 # The stream of an Office document that is encrypted with a password.
 ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+MAX_MIMETYPE_BYTES = 200
+MAIL_HEADER = re.compile(
+    rb"(?:Return-Path|Delivered-To|Received|Message-ID|MIME-Version|From): ", re.IGNORECASE
+)
+MAIL_DATE = re.compile(rb"^Date: ", re.MULTILINE | re.IGNORECASE)
 PDF_OBJECT = re.compile(rb"^\s*\d+ \d+ obj\b", re.MULTILINE)
 
 
@@ -41,6 +47,8 @@ class MediaType(StrEnum):
     HTML = "text/html"
     MARKDOWN = "text/markdown"
     TEXT = "text/plain"
+    EPUB = "application/epub+zip"
+    MAIL = "message/rfc822"
     RST = "text/x-rst"
     RTF = "application/rtf"
     CSV = "text/csv"
@@ -65,6 +73,8 @@ KINDS = {
     MediaType.HTML: Kind("an HTML page", (".html", ".htm", ".xhtml"), is_text=True),
     MediaType.MARKDOWN: Kind("Markdown", (".md", ".markdown"), is_text=True),
     MediaType.TEXT: Kind("plain text", (".txt", ".text", ".log"), is_text=True),
+    MediaType.EPUB: Kind("an EPUB book", (".epub",)),
+    MediaType.MAIL: Kind("a message", (".eml", ".mht", ".mhtml"), is_text=True),
     MediaType.RST: Kind("reStructuredText", (".rst",), is_text=True),
     MediaType.RTF: Kind("an RTF document", (".rtf",)),
     MediaType.CSV: Kind("a table of text", (".csv", ".tsv"), is_text=True),
@@ -126,7 +136,10 @@ def _old_office(name: str, data: bytes) -> Format:
 
 def _in_archive(file: BinaryIO, name: str) -> MediaType | Format:
     with open_archive(file, name) as archive:
+        declared = _declared(archive)
         parts = [part.replace("\\", "/").lower() for part in archive.namelist()]
+    if declared:
+        return declared
     if "xl/workbook.bin" in parts:
         return BINARY_WORKBOOK
     for folder, media_type in FOLDERS.items():
@@ -135,10 +148,22 @@ def _in_archive(file: BinaryIO, name: str) -> MediaType | Format:
     return IWORK if any(part.endswith(".iwa") for part in parts) else ZIP
 
 
+def _declared(archive: zipfile.ZipFile) -> MediaType | None:
+    """What a part of this name says, which e-books and OpenDocument have."""
+    try:
+        with archive.open("mimetype") as part:
+            value = part.read(MAX_MIMETYPE_BYTES).decode("ascii", "replace")
+        return MediaType(value.strip().removesuffix("-template"))
+    except (KeyError, ValueError, *UNREADABLE):  # missing, unknown or damaged
+        return None
+
+
 def _text(head: bytes) -> MediaType:
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:512].lower()
     if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
         return MediaType.HTML
+    if MAIL_HEADER.match(head) and MAIL_DATE.search(head):
+        return MediaType.MAIL
     return next((each for mark, each in TEXT_MARKS if start.startswith(mark)), MediaType.TEXT)
 
 

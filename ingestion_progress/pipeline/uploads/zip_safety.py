@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+import zlib
 from typing import BinaryIO
 
 from ingestion_progress.pipeline.exceptions import DamagedDocument, DocumentTooLarge
@@ -12,6 +13,8 @@ MAX_UNPACKED_BYTES = 200 * 1024 * 1024
 # Deflate reaches 1032:1 on zeros; text and XML stay below 50:1.
 MAX_RATIO = 150
 RATIO_MATTERS_ABOVE_BYTES = 10 * 1024 * 1024
+# What `zipfile` raises for a damaged part.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
 PICTURES = (".bmp", ".dib", ".emf", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".wmf")
 
 END_OF_DIRECTORY = b"PK\x05\x06"

@@ -13,6 +13,8 @@ PARSERS = {
     MediaType.HTML: "html.HtmlParser",
     MediaType.MARKDOWN: "markdown.MarkdownParser",
     MediaType.TEXT: "text.TextParser",
+    MediaType.EPUB: "epub.EpubParser",
+    MediaType.MAIL: "mail.MailParser",
     MediaType.RST: "restructured.RestructuredParser",
     MediaType.RTF: "rtf.RtfParser",
     MediaType.CSV: "tabular.TabularParser",

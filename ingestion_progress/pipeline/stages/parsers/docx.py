@@ -14,10 +14,12 @@ from ingestion_progress.pipeline.stages.parsers.docx_styles import Styles
 from ingestion_progress.pipeline.stages.parsers.docx_text import WordText
 from ingestion_progress.pipeline.stages.parsers.embedded_parts import EmbeddedParts
 from ingestion_progress.pipeline.stages.parsers.html import body_of, html_page
+from ingestion_progress.pipeline.stages.parsers.mail import html_of
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
 from ingestion_progress.pipeline.stages.parsers.ooxml import Package, Relationship
 
 NOTES = {"footnotes", "endnotes", "comments"}
+WEB_ARCHIVES = (".mht", ".mhtml")
 HTML = (".htm", ".html", ".xhtml")
 # Of an embedded text.
 MAX_TEXT_BYTES = 20 * 1024 * 1024
@@ -86,5 +88,7 @@ class _WordDocument:
         if part.lower().endswith(".txt"):
             lines = escape(decode(data).text, quote=False).splitlines()
             return "".join(f"<p>{line}</p>" for line in lines)
+        if part.lower().endswith(WEB_ARCHIVES):
+            return html_of(data)
         self.warnings.append("A document that is embedded in this one was left out.")
         return ""

@@ -44,6 +44,15 @@ TOO_DEEP = "The document is nested too deeply to be read. Export it again as pla
 NESTING = "|".join(sorted(BLOCKS - {"dd", "dt", "hr", "option", "p"}))
 NESTED = re.compile(rf"<(/?)(?:{NESTING})\b", re.IGNORECASE)
 
+XHTML = re.compile(r"<\?xml|http://www\.w3\.org/1999/xhtml")
+XHTML_WITHIN = 1000
+# Elements that XML may end in their first tag, and HTML may not.
+SELF_CLOSED = re.compile(
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)\b)([a-z]\w*)"
+    r"(\s[^<>]*)?/>",
+    re.IGNORECASE,
+)
+
 
 class HtmlParser:
     def open(self, file: BinaryIO, name: str) -> list[Page]:
@@ -62,9 +71,11 @@ def html_page(html: str, embedded: Mapping[str, bytes] | None = None) -> Page:
     """
     if _depth(html) > MAX_DEPTH:
         raise DamagedDocument(TOO_DEEP)
+    if XHTML.search(html[:XHTML_WITHIN]):
+        html = SELF_CLOSED.sub(r"<\1\2></\1>", html)
     tree = LexborHTMLParser(html)
     roots = _main_elements(tree)
-    reader = _Reader(embedded or {}, PictureList())
+    reader = _Reader({} if embedded is None else embedded, PictureList())
     for root in roots:
         reader.read(root)
     text = _tidy("".join(reader.pieces))

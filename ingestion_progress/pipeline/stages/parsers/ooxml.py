@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import posixpath
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from ingestion_progress.pipeline.stages.parsers.xml_events import XmlHandler, damaged, read_xml
-from ingestion_progress.pipeline.uploads.zip_safety import open_archive
+from ingestion_progress.pipeline.uploads.zip_safety import UNREADABLE, open_archive
 
 # Enough for the headers of pictures, which are not decoded.
 PICTURE_BYTES = 1024 * 1024
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
 
 
 @dataclass(frozen=True, kw_only=True)
