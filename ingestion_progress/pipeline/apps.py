@@ -15,7 +15,7 @@ class PipelineConfig(AppConfig):
         "ingestion_progress.pipeline.uploads.api.router",
         "ingestion_progress.pipeline.documents.api.router",
         "ingestion_progress.pipeline.documents.contents.router",
-        "ingestion_progress.pipeline.search.router",
+        "ingestion_progress.pipeline.search_api.router",
     )
     progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)
     progress_document_deleters = ("ingestion_progress.pipeline.deletion.delete_unused_document",)

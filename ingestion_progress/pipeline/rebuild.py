@@ -24,8 +24,7 @@ def rebuild_search_index(on_count: Callable[[int], object] = lambda count: None)
         store.replace_vectors([(key, embedder.embed(payload["text"])) for key, payload in chunks])
         count += len(chunks)
         on_count(count)
-    if isinstance(store, EmbeddedVectors):  # a server does this when it is due
-        store.optimize()
+    store.optimize()
     return count
 
 

@@ -1,39 +1,49 @@
-"""Searches the ingested documents: text in Qdrant, entities in the graph."""
+"""Searches the ingested documents: text in Qdrant, entities and relations in the graph."""
 
-import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
-from typing import Annotated, Any
+from typing import Any, TypeAlias
 
 from django.db.models import F, Q, QuerySet
-from django.http import HttpRequest
-from ninja import Query, Router
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from ingestion_progress.api.errors import error_responses
-from ingestion_progress.auth import permissions
-from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.pipeline.models import Document, Edition, Entity
+from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
+from ingestion_progress.pipeline.search_filters import SearchFilters
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.graph import MentionedInAny
 
 MAX_LIMIT = 100
+MAX_OFFSET = 1000
 MAX_QUERY_LENGTH = 1000
-# More visible documents are not named in the query of the vector store.
+# More documents are not named in the query of the vector store: its best matches are filtered.
 MAX_DOCUMENTS = 1000
-MAX_API_QUERY_LENGTH = 200
-# No control characters, and not only spaces. Invisible characters that join or separate others are
-# allowed: Persian, Hindi and emoji need them.
-_CONTROLS = r"\x00-\x1f\x7f-\x9f"
-WORDS = rf"^[^{_CONTROLS}]*[^{_CONTROLS}\s][^{_CONTROLS}]*$"
+FILTERED_MATCHES = (1000, 10_000)
 
-COPIED = ("document_id", "document_name", "page", "heading", "text")
+COPIED = ("document_id", "document_name", "page", "heading", "start", "end", "text")
 
-router = Router()
+Found: TypeAlias = list[tuple[dict[str, Any], float]]
+"""Payloads and scores, best first."""
+Place: TypeAlias = tuple[str, str]
+"""Document and chunk."""
+
+
+class HighlightSchema(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    start: int = Field(ge=0, description="In characters (Unicode code points), into `text`.")
+    end: int = Field(ge=0)
+
+
+class RelatedSchema(BaseModel):
+    """Two entities that occur in one sentence of the chunk."""
+
+    model_config = ConfigDict(frozen=True)
+
+    source: str
+    target: str
 
 
 class SearchHit(BaseModel):
@@ -46,44 +56,100 @@ class SearchHit(BaseModel):
     chunk_id: str = Field(description="Unique within its document.")
     page: int | None = Field(description="From 1; null where the format has no pages.")
     heading: str = Field(description="The heading of its section; may be empty.")
+    start: int = Field(ge=0, description="Where it begins in the text of its page, in characters.")
+    end: int = Field(ge=0)
     text: str
+    html: str = Field(description="The text as HTML, escaped, with its matches in `<mark>`.")
+    highlights: list[HighlightSchema] = Field(description="The same matches, in order.")
     score: float = Field(description="BM25; higher is better, comparable within one response.")
     entities: list[str] = Field(description="The names of the entities in the chunk.")
+    relations: list[RelatedSchema] = Field(description="The relations in the chunk.")
 
 
-def search(query: str, *, limit: int = 10, jobs: JobQuerySet | None = None) -> list[SearchHit]:
-    """At most `limit` chunks (1 to 100), the best first. Raises VectorStoreUnavailable.
+def search(
+    query: str,
+    *,
+    limit: int = 10,
+    offset: int = 0,
+    filters: SearchFilters | None = None,
+    jobs: JobQuerySet | None = None,
+) -> list[SearchHit]:
+    """At most `limit` chunks (1 to 100), the best first, after skipping `offset` (0 to 1000).
 
-    `jobs`: only what they have written. If they have more than 1,000 documents, the best 1,000
-    matches are searched.
+    `jobs`: only what they have written. If they or the filters leave more than 1,000 documents,
+    the best 10,000 matches are searched. Raises VectorStoreUnavailable.
     """
-    # Its words and stemmers are loaded with the first search.
+    # Words and stemmers are loaded with the first search.
+    from ingestion_progress.pipeline.highlights import Highlighter, marked
+
+    limit, offset = max(1, min(limit, MAX_LIMIT)), max(0, min(offset, MAX_OFFSET))
+    text = query[:MAX_QUERY_LENGTH]
+    found = _found(text, limit + offset, filters or SearchFilters(), jobs)[offset : offset + limit]
+    places = [(payload["document_id"], payload["chunk"]) for payload, _score in found]
+    entities, relations = _entities(places), _relations(places)
+    highlighter, hits = Highlighter(text), []
+    for place, (payload, score) in zip(places, found, strict=True):
+        spans = highlighter.spans(payload["text"])
+        hits.append(
+            SearchHit(
+                **{name: payload[name] for name in COPIED},
+                chunk_id=payload["chunk"],
+                html=marked(payload["text"], spans),
+                highlights=[HighlightSchema(start=start, end=end) for start, end in spans],
+                score=round(score, 4),
+                entities=entities[place],
+                relations=relations[place],
+            )
+        )
+    return hits
+
+
+def _found(text: str, number: int, filters: SearchFilters, jobs: JobQuerySet | None) -> Found:
+    """At least the best `number` chunks, if there are so many."""
     from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 
-    vector = Bm25Embedder().embed_query(query[:MAX_QUERY_LENGTH])
+    vector = Bm25Embedder().embed_query(text)
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
-    limit = max(1, min(limit, MAX_LIMIT))
-    documents = None if jobs is None else _documents_of(jobs)
-    is_filtered_later = jobs is not None and documents is None
-    matches = vector_store().search(
-        vector,
-        MAX_DOCUMENTS if is_filtered_later else limit,
-        hidden=hidden.values_list("document_id", "epoch"),
-        documents=documents,
+    editions = list(hidden.values_list("document_id", "epoch"))
+    chosen = filters.chosen(jobs)
+    of_jobs = None if jobs is None else _documents_of(jobs)
+    of_filters = None if chosen is None else _ids(chosen)
+    is_filtered_later = (jobs is not None and of_jobs is None) or (
+        chosen is not None and of_filters is None
     )
-    payloads = _published([(match.payload, match.score) for match in matches])
-    if jobs is not None:
-        payloads = _of_jobs(payloads, jobs)[:limit]
-    entities = _entities((payload["document_id"], payload["chunk"]) for payload, _score in payloads)
-    return [
-        SearchHit(
-            **{name: payload[name] for name in COPIED},
-            chunk_id=payload["chunk"],
-            score=round(score, 4),
-            entities=entities[payload["document_id"], payload["chunk"]],
+    documents = _both(of_jobs, of_filters)
+    found: Found = []
+    for most in FILTERED_MATCHES if is_filtered_later else [number]:
+        matches = vector_store().search(
+            vector, most, hidden=editions, documents=documents, pages=filters.pages
         )
-        for payload, score in payloads
-    ]
+        found = _published([(match.payload, match.score) for match in matches])
+        if jobs is not None:
+            found = _of_jobs(found, jobs)
+        if chosen is not None:
+            found = _of_documents(found, chosen)
+        if len(found) >= number or len(matches) < most:
+            break
+    return found
+
+
+def _ids(chosen: QuerySet[Document]) -> list[str] | None:
+    """None if they are too many to be named."""
+    ids = list(chosen.values_list("pk", flat=True)[: MAX_DOCUMENTS + 1])
+    return None if len(ids) > MAX_DOCUMENTS else ids
+
+
+def _both(some: Sequence[str] | None, others: Sequence[str] | None) -> list[str] | None:
+    """What is in both; None is everything."""
+    if some is None or others is None:
+        return list(some or others or []) if (some, others) != (None, None) else None
+    return sorted(set(some) & set(others))
+
+
+def _of_documents(found: Found, chosen: QuerySet[Document]) -> Found:
+    ids = {payload["document_id"] for payload, _score in found}
+    kept = set(chosen.filter(pk__in=ids).values_list("pk", flat=True))
+    return [(payload, score) for payload, score in found if payload["document_id"] in kept]
 
 
 def _documents_of(jobs: JobQuerySet) -> list[str] | None:
@@ -95,9 +161,7 @@ def _documents_of(jobs: JobQuerySet) -> list[str] | None:
     return [document_id for document_id, _epoch in _written_by(jobs, published)]
 
 
-def _of_jobs(
-    found: list[tuple[dict[str, Any], float]], jobs: JobQuerySet
-) -> list[tuple[dict[str, Any], float]]:
+def _of_jobs(found: Found, jobs: JobQuerySet) -> Found:
     ids = {payload["document_id"] for payload, _score in found}
     epochs = {payload.get("epoch", "") for payload, _score in found}
     kept = _written_by(jobs, Edition.objects.filter(document__in=ids, epoch__in=epochs))
@@ -119,7 +183,7 @@ def _written_by(jobs: JobQuerySet, editions: QuerySet[Edition]) -> set[tuple[str
     return {(document_id, epoch) for document_id, epoch, job_id in rows if job_id in kept}
 
 
-def _published(found: list[tuple[dict[str, Any], float]]) -> list[tuple[dict[str, Any], float]]:
+def _published(found: Found) -> Found:
     """Leaves out chunks of deleted documents and of unpublished editions."""
     ids = {payload["document_id"] for payload, _score in found}
     documents = Document.objects.filter(pk__in=ids)
@@ -131,63 +195,37 @@ def _published(found: list[tuple[dict[str, Any], float]]) -> list[tuple[dict[str
     ]
 
 
-def _entities(places: Iterable[tuple[str, str]]) -> defaultdict[tuple[str, str], list[str]]:
+def _entities(places: Iterable[Place]) -> Mapping[Place, list[str]]:
     """The names of the entities by document and chunk, in the order of their creation."""
-    found = defaultdict[tuple[str, str], list[str]](list)
-    chunks = defaultdict[str, list[str]](list)
-    for document_id, chunk in places:
-        chunks[document_id].append(chunk)
-    if not chunks:
-        return found
-    # The cheap condition first: PostgreSQL evaluates conditions within an OR in their order.
-    of_each = (Q(document_id=key) & Q(MentionedInAny(keys)) for key, keys in chunks.items())
-    published = Entity.objects.filter(epoch=F("document__published_epoch"))
-    rows = published.filter(reduce(or_, of_each)).order_by("pk")
-    for document_id, name, evidence in rows.values_list("document_id", "name", "evidence"):
-        for place in evidence:
-            found[document_id, place["chunk"]].append(name)
+    found = defaultdict[Place, list[str]](list)
+    if (mentioned := _mentioned(places)) is not None:
+        rows = Entity.objects.filter(epoch=F("document__published_epoch"))
+        columns = (
+            rows.filter(mentioned).order_by("pk").values_list("document_id", "name", "evidence")
+        )
+        for document_id, name, evidence in columns:
+            for place in evidence:
+                found[document_id, place["chunk"]].append(name)
     return found
 
 
-def words(text: str) -> str:
-    """The query without surrounding spaces. Its error becomes an entry of a 422."""
-    if not re.fullmatch(WORDS, text):
-        raise PydanticCustomError("words", "1 or more characters, and no control characters")
-    return text.strip()
+def _relations(places: Iterable[Place]) -> Mapping[Place, list[RelatedSchema]]:
+    """The same of the relations."""
+    found = defaultdict[Place, list[RelatedSchema]](list)
+    if (mentioned := _mentioned(places)) is not None:
+        rows = Relation.objects.filter(epoch=F("document__published_epoch")).filter(mentioned)
+        for row in rows.select_related("source", "target").order_by("pk"):
+            related = RelatedSchema(source=row.source.name, target=row.target.name)
+            for place in row.evidence:
+                found[row.document_id, place["chunk"]].append(related)
+    return found
 
 
-class SearchQuery(BaseModel):
-    q: Annotated[str, AfterValidator(words)] = Field(
-        min_length=1,
-        max_length=MAX_API_QUERY_LENGTH,
-        description="The words to look for.",
-        json_schema_extra={"pattern": WORDS},
-    )
-    limit: int = Field(default=10, ge=1, le=MAX_LIMIT, description="At most this many.")
-
-
-class SearchResultSchema(BaseModel):
-    query: str
-    items: list[SearchHit] = Field(description="Best first.")
-
-
-@router.get(
-    "/search",
-    response={
-        200: SearchResultSchema,
-        **error_responses(ErrorCode.INVALID_REQUEST, ErrorCode.UNAVAILABLE),
-    },
-    summary="Search the ingested documents",
-    operation_id="search",
-    url_name="search",
-    tags=["Search"],
-)
-def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchResultSchema:
-    """The passages that match best, with document, page, text and the entities in them.
-
-    Empty if nothing matches. It is answered with 503 if the vector store does not answer in time.
-    """
-    return SearchResultSchema(
-        query=query.q,
-        items=search(query.q, limit=query.limit, jobs=permissions.visible_jobs(request)),
-    )
+def _mentioned(places: Iterable[Place]) -> Q | None:
+    """The rows that one of the chunks mentions; None without chunks."""
+    chunks = defaultdict[str, list[str]](list)
+    for document_id, chunk in places:
+        chunks[document_id].append(chunk)
+    # The cheap condition first: PostgreSQL evaluates conditions within an OR in their order.
+    of_each = [Q(document_id=key) & Q(MentionedInAny(keys)) for key, keys in chunks.items()]
+    return reduce(or_, of_each) if of_each else None

@@ -4,10 +4,12 @@ import time
 
 import pytest
 from pytest_httpserver import HTTPServer
+from qdrant_client import QdrantClient
 
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import Chunk, SparseVector
+from ingestion_progress.pipeline.stores import server_vectors
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
 from tests.support.documents import storage  # noqa: F401
@@ -53,3 +55,56 @@ def test_refusing_server_is_a_clear_error(settings, httpserver: HTTPServer):
     httpserver.expect_request("/collections/chunks/exists").respond_with_data("no", status=403)
     with pytest.raises(VectorStoreUnavailable, match="403"):
         ServerVectors().count("d")
+
+
+@pytest.fixture
+def local_qdrant(settings, monkeypatch) -> ServerVectors:
+    """Qdrant's client without a server, which knows the same filters."""
+    settings.INGESTION_PROGRESS_QDRANT_URL = "http://unused"
+    client = QdrantClient(":memory:")
+    monkeypatch.setattr(client, "close", lambda: None)
+    monkeypatch.setattr(client, "create_payload_index", lambda *_: None)  # it warns
+    monkeypatch.setattr(server_vectors, "QdrantClient", lambda **_: client)
+    return ServerVectors()
+
+
+def test_filters_pages_and_reads_chunks(local_qdrant: ServerVectors):
+    words = SparseVector(indices=(1,), values=(1.0,))
+    for document_id in ("d", "e"):
+        chunks = [
+            (Chunk(key=f"c-{number}", text=f"Bees {number}", page=number % 3), words)
+            for number in range(1, 7)
+        ]
+        local_qdrant.write(Document(id=document_id, name="bees.md"), "epoch", chunks)
+
+    def found(**filters):
+        matches = local_qdrant.search(words, 100, **filters)
+        return sorted((match.payload["document_id"], match.payload["page"]) for match in matches)
+
+    assert len(found()) == 12
+    assert found(documents=["d"], pages=[1]) == [("d", 1), ("d", 1)]
+    assert found(pages=[1, 2], hidden=[("e", "epoch")]) == [("d", 1), ("d", 1), ("d", 2), ("d", 2)]
+    assert found(documents=[]) == []
+    assert sorted(local_qdrant.chunk_keys("d", "epoch")) == [
+        f"c-{number}" for number in range(1, 7)
+    ]
+    read = local_qdrant.read("d", "epoch", ["c-2", "c-5", "c-9"])
+    assert sorted(payload["text"] for payload in read) == ["Bees 2", "Bees 5"]
+    local_qdrant.discard("d")
+    assert local_qdrant.chunk_keys("d", "epoch") == []
+
+
+def test_indexes_of_an_older_collection_are_completed(settings, httpserver: HTTPServer):
+    settings.INGESTION_PROGRESS_QDRANT_URL = httpserver.url_for("")
+    ok = {"status": "ok", "time": 0}
+    exists = ok | {"result": {"exists": True}}
+    httpserver.expect_request("/collections/chunks/exists").respond_with_json(exists)
+    done = ok | {"result": {"operation_id": 1, "status": "completed"}}
+    httpserver.expect_request("/collections/chunks/index", method="PUT").respond_with_json(done)
+    ServerVectors().optimize()
+    sent = [request.get_json(silent=True) for request, _ in httpserver.log]
+    assert [(each["field_name"], each["field_schema"]) for each in sent if each] == [
+        ("document_id", "keyword"),
+        ("epoch", "keyword"),
+        ("page", "integer"),
+    ]

@@ -27,6 +27,11 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 Result = TypeVar("Result")
 
 VECTOR = "bm25"
+INDEXED = {
+    "document_id": qdrant.PayloadSchemaType.KEYWORD,
+    "epoch": qdrant.PayloadSchemaType.KEYWORD,
+    "page": qdrant.PayloadSchemaType.INTEGER,
+}
 TIMEOUT_SECONDS = 10
 ATTEMPTS = 4
 PAGE = 256
@@ -75,11 +80,13 @@ class ServerVectors:
         *,
         hidden: Iterable[tuple[str, str]] = (),
         documents: Sequence[str] | None = None,
+        pages: Sequence[int] = (),
     ) -> list[Match]:
         if not vector.indices:
             return []
         left_out = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
-        only = [] if documents is None else [_of_documents(documents)]
+        only = [] if documents is None else [_any_of("document_id", list(documents))]
+        only += [_any_of("page", list(pages))] if pages else []
         found = self._call(
             lambda client: (
                 client.query_points(
@@ -107,7 +114,7 @@ class ServerVectors:
         return [payload["chunk"] for payload in self._call(read)]
 
     def read(self, document_id: str, epoch: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-        chunks = qdrant.FieldCondition(key="chunk", match=qdrant.MatchAny(any=list(keys)))
+        chunks = _any_of("chunk", list(keys))
         found = qdrant.Filter(must=[_of_edition(document_id, epoch), chunks])
         return self._call(partial(_scrolled_of, self._collection, found, None)) if keys else []
 
@@ -125,6 +132,14 @@ class ServerVectors:
             qdrant.PointVectors(id=key, vector={VECTOR: _sparse(vector)}) for key, vector in vectors
         ]
         self._call(lambda client: client.update_vectors(self._collection, points, wait=True))
+
+    def optimize(self) -> None:
+        """Creates the indexes that a collection of an older version lacks."""
+        self._call(self._create_indexes)
+
+    def _create_indexes(self, client: QdrantClient) -> None:
+        for name, kind in INDEXED.items():
+            client.create_payload_index(self._collection, name, kind)
 
     def _copy(
         self,
@@ -177,10 +192,7 @@ class ServerVectors:
         )
         try:
             if self._prepare(client):
-                for name in ("document_id", "epoch"):
-                    client.create_payload_index(
-                        self._collection, name, qdrant.PayloadSchemaType.KEYWORD
-                    )
+                self._create_indexes(client)
             return use(client)
         finally:
             client.close()
@@ -223,8 +235,8 @@ def _is(key: str, value: str) -> qdrant.FieldCondition:
     return qdrant.FieldCondition(key=key, match=qdrant.MatchValue(value=value))
 
 
-def _of_documents(document_ids: Sequence[str]) -> qdrant.FieldCondition:
-    return qdrant.FieldCondition(key="document_id", match=qdrant.MatchAny(any=list(document_ids)))
+def _any_of(key: str, values: list[str] | list[int]) -> qdrant.FieldCondition:
+    return qdrant.FieldCondition(key=key, match=qdrant.MatchAny(any=values))
 
 
 def _scrolled(

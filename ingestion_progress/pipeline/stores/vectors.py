@@ -54,10 +54,12 @@ class VectorStore(Protocol):
         *,
         hidden: Iterable[tuple[str, str]] = (),
         documents: Sequence[str] | None = None,
+        pages: Sequence[int] = (),
     ) -> list[Match]:
         """The best matches, best first.
 
         `hidden`: document and epoch of editions to leave out. `documents`: only chunks of these.
+        `pages`: only chunks of these pages, if there are any.
         """
 
     def count(self, document_id: str, epoch: str | None = None) -> int:
@@ -74,6 +76,9 @@ class VectorStore(Protocol):
 
     def replace_vectors(self, vectors: Sequence[tuple[str, SparseVector]]) -> None:
         """Gives points, by id, another vector. Points that were deleted meanwhile stay deleted."""
+
+    def optimize(self) -> None:
+        """Brings the index into its best form after many changes. May take seconds."""
 
 
 def payload_of(document: Document, epoch: str, chunk: Chunk) -> dict[str, Any]:

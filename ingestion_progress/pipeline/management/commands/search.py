@@ -1,6 +1,8 @@
 """`manage.py search`: searches the ingested documents."""
 
+import json
 import re
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -8,11 +10,14 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
 from ingestion_progress.management.terminal.command import TerminalCommand
-from ingestion_progress.management.terminal.output import printable
+from ingestion_progress.management.terminal.output import printable, printable_json
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.pipeline.exceptions import PipelineError
-from ingestion_progress.pipeline.search import MAX_LIMIT, SearchHit, search
+from ingestion_progress.pipeline.search import MAX_LIMIT, MAX_OFFSET, SearchHit, search
+from ingestion_progress.pipeline.search_filters import SearchFilters
+from ingestion_progress.tracker import reason_of
 
 SNIPPET_LENGTH = 300
 SPACE = re.compile(r"\s+")
@@ -26,20 +31,69 @@ class Command(TerminalCommand):
         parser.add_argument(
             "--limit", type=int, default=5, help=f"1 to {MAX_LIMIT} (default: %(default)s)."
         )
+        parser.add_argument(
+            "--offset", type=int, default=0, help="Skip this many first (default: 0)."
+        )
+        parser.add_argument(
+            "--document", action="append", default=[], metavar="ID", help="Only in this document."
+        )
+        parser.add_argument("--batch", default="", metavar="ID", help="Only in this batch.")
+        parser.add_argument(
+            "--type",
+            action="append",
+            default=[],
+            dest="media_types",
+            metavar="TYPE",
+            help="Only this media type, as application/pdf.",
+        )
+        parser.add_argument(
+            "--page", action="append", default=[], type=int, metavar="N", help="Only on this page."
+        )
+        parser.add_argument(
+            "--metadata",
+            action="append",
+            default=[],
+            type=_pair,
+            metavar="KEY:VALUE",
+            help="Only where the metadata of the job has this.",
+        )
+        parser.add_argument(
+            "--json", action="store_true", help="The matches as the API returns them."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["limit"] <= MAX_LIMIT:
             raise CommandError(f"--limit must be from 1 to {MAX_LIMIT}.")
+        if not 0 <= options["offset"] <= MAX_OFFSET:
+            raise CommandError(f"--offset must be from 0 to {MAX_OFFSET}.")
+        filters = SearchFilters(
+            documents=options["document"],
+            batch=options["batch"],
+            media_types=options["media_types"],
+            pages=options["page"],
+            metadata=options["metadata"],
+        )
         query = " ".join(options["words"])
         try:
-            hits = search(query, limit=options["limit"])
-        except PipelineError as error:
-            raise CommandError(str(error)) from None
+            hits = search(query, limit=options["limit"], offset=options["offset"], filters=filters)
+        except (PipelineError, *DATABASE_UNAVAILABLE) as error:
+            raise CommandError(reason_of(error)) from None
+        if options["json"]:
+            found = [hit.model_dump(mode="json") for hit in hits]
+            self.stdout.write(printable_json(json.dumps(found, ensure_ascii=False)))
+            return
         console = console_for(self.stdout)
         if not hits:
             console.print(printable(f"Nothing was found for “{query}”."), markup=False)
         for hit in hits:
             _show(hit, query, console)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition(":")
+    if not (key and separator):
+        raise ArgumentTypeError(f"{text} is not a key and a value, as team:legal.")
+    return key, value
 
 
 def _show(hit: SearchHit, query: str, console: Console) -> None:

@@ -18,7 +18,11 @@ import qdrant_edge as edge
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 
 VECTOR = "bm25"
-INDEXED = ("document_id", "epoch")
+INDEXED = {
+    "document_id": edge.PayloadSchemaType.Keyword,
+    "epoch": edge.PayloadSchemaType.Keyword,
+    "page": edge.PayloadSchemaType.Integer,
+}
 # Raised when the folder changes so that older versions cannot read it.
 FORMAT = 1
 FORMAT_NAME = "format.json"
@@ -102,10 +106,13 @@ class Shard:
         values: Sequence[float],
         limit: int,
         hidden: Sequence[Sequence[str]],
+        *,
         documents: Sequence[str] | None,
+        pages: Sequence[int] = (),
     ) -> list[tuple[dict[str, Any], float]]:
         """Payloads and scores, best first."""
         must: list[Any] = [] if documents is None else [_any_of("document_id", documents)]
+        must += [_any_of("page", pages)] if pages else []
         must_not: list[Any] = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
         query = edge.Query.Nearest(edge.SparseVector(list(indices), list(values)), using=VECTOR)
         request = edge.QueryRequest(
@@ -168,8 +175,7 @@ def _create(path: Path) -> None:
     vectors = {VECTOR: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)}
     shard = edge.EdgeShard.create(str(unfinished), edge.EdgeConfig(sparse_vectors=vectors))
     try:
-        for name in INDEXED:
-            kind = edge.PayloadSchemaType.Keyword
+        for name, kind in INDEXED.items():
             shard.update(edge.UpdateOperation.create_field_index(name, kind))
     finally:
         shard.close()
@@ -199,5 +205,5 @@ def _of_edition(document_id: str, epoch: str | None) -> edge.Filter:
     return edge.Filter(must=must)
 
 
-def _any_of(key: str, values: Sequence[str]) -> edge.FieldCondition:
+def _any_of(key: str, values: Sequence[Any]) -> edge.FieldCondition:
     return edge.FieldCondition(key, match=edge.MatchAny(list(values)))

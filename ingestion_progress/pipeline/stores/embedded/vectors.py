@@ -101,6 +101,7 @@ class EmbeddedVectors:
         *,
         hidden: Iterable[tuple[str, str]] = (),
         documents: Sequence[str] | None = None,
+        pages: Sequence[int] = (),
     ) -> list[Match]:
         if not vector.indices:
             return []
@@ -113,6 +114,7 @@ class EmbeddedVectors:
             limit=limit,
             hidden=list(hidden),
             documents=None if documents is None else list(documents),
+            pages=list(pages),
         )
         return [Match(payload=payload, score=score) for payload, score in found]
 
