@@ -189,6 +189,16 @@ class TestGrants:
         assert not permissions.may_view(request, "a")
         assert permissions.may_view(request, "a", by_token=False)
 
+    def test_me_is_the_user_of_the_token_where_tokens_are_accepted(
+        self, viewer, rf, django_user_model
+    ):
+        ben = django_user_model.objects.create_user("ben")
+        text, _ = tokens.issue(None, issuer_id=str(viewer.pk))
+        request = self.with_token(rf, text, ben)
+
+        assert permissions.chosen_user_id(request, "me") == viewer.pk
+        assert permissions.chosen_user_id(request, "me", by_token=False) == ben.pk
+
     def test_token_counts_only_where_tokens_are_accepted(self, visitor, rf):
         request = self.with_token(rf, tokens.issue(["a"])[0], AnonymousUser())
 

@@ -10,6 +10,14 @@ from ingestion_progress.auth import users
 pytestmark = pytest.mark.django_db
 
 
+def test_a_user_model_with_its_own_rule_decides_about_each_user(django_user_model, monkeypatch):
+    ada = django_user_model.objects.create_user("ada")
+    ada.user_permissions.add(Permission.objects.get(codename="view_job"))
+    assert users.may_view_jobs(users.read([str(ada.pk)])[str(ada.pk)])
+    monkeypatch.setattr(django_user_model, "has_perm", lambda self, permission, obj=None: False)
+    assert not users.may_view_jobs(users.read([str(ada.pk)])[str(ada.pk)])
+
+
 def test_users_of_every_batch_are_read_with_their_permission(
     django_user_model, monkeypatch, django_assert_num_queries
 ):

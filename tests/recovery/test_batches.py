@@ -231,6 +231,20 @@ class TestActions:
         assert list(Batch.objects.values_list("pk", flat=True)) == ["other"]
         assert list(Job.objects.values_list("pk", flat=True)) == ["other-0"]
 
+    def test_a_job_that_is_added_during_the_deletion_stays_with_its_batch(self):
+        jobs_of("import", 1)
+        fail_job("import-0", "No text.")
+
+        def clock() -> float:
+            if not Job.objects.exists():
+                queue_job("late.pdf", job_id="late", batch="import")
+            return 0.0
+
+        with pytest.raises(BatchActive):
+            delete_batch("import", clock=clock)
+        assert Job.objects.get().pk == "late"
+        assert Batch.objects.exists()
+
     def test_a_deletion_that_takes_too_long_is_continued_by_the_next_call(self):
         Batch.objects.create(pk="import")
         fields = {"status": JobStatus.FAILED, "finished_at": timezone.now()}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from unittest.mock import Mock
 
@@ -13,6 +14,7 @@ from ingestion_progress.models import Job, RescueWatch
 from ingestion_progress.pipeline.tasks import ingest_document
 from ingestion_progress.recovery import rescue, rescue_pass
 from ingestion_progress.recovery.rescue import queue_due_tasks, report_death
+from ingestion_progress.recovery.rescuer import passes
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job, request_cancellation, track
 from ingestion_progress.tracker.changes import JobChanges
@@ -66,13 +68,13 @@ def test_the_task_of_an_attempt_is_queued_once_when_it_is_due():
 
 def test_the_task_row_of_the_dead_worker_is_ended():
     ingest_document.enqueue("job")
-    ingest_document.enqueue("other")
+    ingest_document.enqueue("job-2")  # its arguments contain the other id
     DBTaskResult.objects.update(status="RUNNING", started_at=timezone.now())
     start()
     silence()
     rescue_now()
     statuses = {task.args_kwargs["args"][0]: task.status for task in DBTaskResult.objects.all()}
-    assert statuses == {"job": "FAILED", "other": "RUNNING"}
+    assert statuses == {"job": "FAILED", "job-2": "RUNNING"}
 
 
 def test_a_job_that_kills_its_worker_each_time_ends_after_the_last_attempt(settings):
@@ -189,6 +191,26 @@ def test_a_job_that_cannot_be_rescued_does_not_hold_up_the_others(monkeypatch, c
         "c": "queued",
     }
     assert "job_not_rescued" in caplog.text
+
+
+class NoPauses(threading.Event):
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_pass_after_an_outage_has_a_new_connection():
+    connected = []
+
+    def act() -> None:
+        connected.append(connection.connection is not None)
+        if len(connected) == 1:
+            connection.ensure_connection()
+            raise OperationalError("the database is down")
+
+    connection.close()
+    next(passes(NoPauses(), act))
+    assert connected == [False, False]
 
 
 def test_an_outage_ends_the_pass(monkeypatch):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from channels.layers import InMemoryChannelLayer
 
 from ingestion_progress import wakeups
 from ingestion_progress.checks import check_wakeups
@@ -22,6 +23,7 @@ from ingestion_progress.wakeups.transports import (
     LAST_PAUSE_SECONDS,
     MAX_BYTES,
     Notification,
+    channels,
     new_backoff,
     this_process,
     transport_name,
@@ -171,6 +173,24 @@ def test_transport_that_failed_is_closed_and_replaced(monkeypatch, caplog):
     assert labels == [("wakeups_down", "fake", "send"), ("wakeups_back", "fake", "send")]
 
 
+class HangingTransport(FakeTransport):
+    """Has a peer that accepts a connection and never answers."""
+
+    async def send(self, notification: Notification) -> None:
+        await asyncio.Event().wait()
+
+
+def test_transport_that_hangs_is_given_up_and_replaced(monkeypatch):
+    hanging, fresh = HangingTransport(), FakeTransport()
+    monkeypatch.setattr(sender_module, "SEND_SECONDS", 0.02)
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.01)
+    with sending_by(monkeypatch, hanging, fresh) as sender:
+        sender.publish("lost", is_end=False)
+        eventually(lambda: hanging.is_closed)
+        sender.publish("sent", is_end=False)
+    assert [each.job_ids for each in fresh.sent] == [("sent",)]
+
+
 def test_transport_that_cannot_be_closed_ends_nothing(monkeypatch):
     def fail() -> None:
         raise ConnectionError("reset by peer")
@@ -241,6 +261,29 @@ async def test_listener_delivers_what_others_send_and_replaces_what_failed(monke
     assert not wakeups._listeners
     labels = [(each.message, each.transport, each.direction) for each in caplog.records]
     assert labels[:2] == [("wakeups_down", "fake", "receive"), ("wakeups_back", "fake", "receive")]
+
+
+class DeafLayer(InMemoryChannelLayer):
+    """Delivers one message and no later ones, as after a lost subscription."""
+
+    has_delivered = False
+
+    async def send(self, channel: str, message: dict[str, object]) -> None:
+        if not self.has_delivered:
+            self.has_delivered = True
+            await super().send(channel, message)
+
+
+async def test_channel_layer_that_delivers_no_longer_is_noticed(monkeypatch):
+    monkeypatch.setattr(channels, "PROBE_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(channels, "PROBE_SECONDS", 0.05)
+    monkeypatch.setattr("channels.layers.get_channel_layer", DeafLayer)
+    ready = []
+    async with asyncio.timeout(60):
+        with pytest.raises(ExceptionGroup) as failure:
+            await channels.ChannelsTransport().receive(print, lambda: ready.append("ready"))
+    assert failure.value.subgroup(TimeoutError)
+    assert ready == ["ready"]
 
 
 @pytest.mark.parametrize(
