@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ingestion_progress import wakeups
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
+from ingestion_progress.feed.batch_reader import BatchReader
 from ingestion_progress.feed.counts import FeedCounts
 from ingestion_progress.feed.ending import AlreadyCurrent, EndReason
 from ingestion_progress.feed.poller import Poller
@@ -49,7 +50,7 @@ class Feed:
         self._clock = clock
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
-        self._visibility: VisibilityReader | None = None
+        self._readers: tuple[VisibilityReader | BatchReader, ...] = ()
         self._tasks: list[asyncio.Task[None]] = []
         self._jobs = WatchedJobs()
         self._subscriptions: set[Subscription] = set()
@@ -204,8 +205,9 @@ class Feed:
             self._sigterm.listen(loop)
             self._poller = Poller(self._jobs, clock=self._clock, counts=self.counts)
             listener = wakeups.listen(self._poller.on_notification, self.counts.wakeups)
-            self._visibility = VisibilityReader(self._jobs)
-            work = (self._poller.run(), self._keep_alive(), listener, self._visibility.run())
+            self._readers = (VisibilityReader(self._jobs), BatchReader(self._jobs))
+            readers = (each.run() for each in self._readers)
+            work = (self._poller.run(), self._keep_alive(), listener, *readers)
             self._tasks = [start_task(loop, each) for each in work]
         return self._poller
 
@@ -230,10 +232,9 @@ class Feed:
     def _forget(self) -> None:
         if self._poller is not None:
             self._poller.close()
-        if self._visibility is not None:
-            self._visibility.close()
-        self._poller = self._loop = self._visibility = None
-        self._tasks = []
+        for each in self._readers:
+            each.close()
+        self._poller, self._loop, self._readers, self._tasks = None, None, (), []
         self._jobs = WatchedJobs()
         self._subscriptions.clear()
         self._unopened.clear()

@@ -25,6 +25,8 @@ class WatchedJobs:
     def __init__(self) -> None:
         self.by_id: dict[str, WatchedJob] = {}
         self.active = ActiveJobs()
+        self.changed_batches: set[str] = set()
+        """Batches of jobs that were published while there are streams of active jobs."""
 
     @property
     def are_all_watched(self) -> bool:
@@ -152,6 +154,7 @@ class WatchedJobs:
                 del self.by_id[job_id]
         if not self.are_all_watched:
             return
+        self.changed_batches.add(state.batch)
         if is_broken and isinstance(state, NoState):
             active.job_unreadable(job_id, state, clock=clock)
         elif state.is_final:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
@@ -18,7 +19,10 @@ from ingestion_progress.wire.batch_forecasts import (
     BatchForecastSchema,
     batch_forecasts,
 )
+from ingestion_progress.wire.frames import Frame, encode_event
+from ingestion_progress.wire.schemas import WireModel
 
+BATCHES_PER_READ = 100
 SUCCEEDED = Q(status=JobStatus.SUCCEEDED)
 COUNTED = {status.value: Q(status=status) for status in JobStatus} | {
     "succeeded": SUCCEEDED & Q(failed_items=0),
@@ -43,6 +47,8 @@ class BatchCountsSchema(BaseModel):
 
 
 class BatchProgressSchema(BaseModel):
+    """How far the jobs of a batch are, together."""
+
     jobs: int = Field(default=0, ge=0)
     counts: BatchCountsSchema = BatchCountsSchema()
     overall_progress_percent: float = Field(
@@ -76,6 +82,47 @@ class BatchProgressSchema(BaseModel):
             started_at=row["first_start"],
             finished_at=None if counts.active else row["last_end"],
         )
+
+
+class BatchProgressEventData(WireModel):
+    """Sent on a stream of one batch, when it begins and when the progress changes."""
+
+    batch_id: str
+    progress: BatchProgressSchema = Field(description="Of the jobs that the viewer may see.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFrame(Frame):
+    """The progress of a batch as bytes. It does not change where a client resumes."""
+
+    data: BatchProgressEventData = field(compare=False)
+
+    @classmethod
+    def of(cls, data: BatchProgressEventData) -> Self:
+        return cls(
+            body=encode_event("batch_progress", data),
+            cursor="",
+            percent=data.progress.overall_progress_percent,
+            is_final=False,
+            data=data,
+        )
+
+
+def batch_frames(jobs: JobQuerySet, batch_ids: Collection[str]) -> dict[str, BatchFrame]:
+    """Of batches with these ids, by those of their jobs that are among `jobs`.
+
+    Three queries for each BATCHES_PER_READ of them, however many jobs they have.
+    """
+    found: dict[str, BatchFrame] = {}
+    listed = sorted(batch_ids)
+    for start in range(0, len(listed), BATCHES_PER_READ):
+        names = listed[start : start + BATCHES_PER_READ]
+        records = Batch.objects.in_bulk(names)
+        batches = [records.get(name) or Batch(id=name) for name in names]
+        for batch_id, progress in batch_progress(jobs, batches).items():
+            data = BatchProgressEventData(batch_id=batch_id, progress=progress)
+            found[batch_id] = BatchFrame.of(data)
+    return found
 
 
 def batch_progress(jobs: JobQuerySet, batches: Iterable[Batch]) -> dict[str, BatchProgressSchema]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import (
     CompleteEventData,
     ErrorEventData,
@@ -37,6 +38,13 @@ NEXT_ATTEMPT = StreamEvent(
     data=NextAttemptEventData,
     meaning="After `job_state` while the job is queued again, because its last attempt was lost, "
     "failed or handed back, or because a person retries it. No `error` is sent before.",
+)
+BATCH_PROGRESS = StreamEvent(
+    name="batch_progress",
+    data=BatchProgressEventData,
+    meaning="Only with `?batch=…`, after the first states and when the progress of the batch has "
+    "changed, at most every two seconds: counts, percentage and forecast of the whole batch. The "
+    "last one may be missing before `idle`.",
 )
 FORECAST = StreamEvent(
     name="forecast",
@@ -104,6 +112,7 @@ MANY_JOBS_EVENTS = (
         "stream stays open. Or, with an empty `job_id`: the viewer may no longer watch "
         "(`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it.",
     ),
+    BATCH_PROGRESS,
     StreamEvent(
         name="idle",
         data=IdleEventData,

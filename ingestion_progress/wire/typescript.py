@@ -2,6 +2,8 @@
 
 import types
 from collections.abc import Iterable, Iterator
+from datetime import datetime
+from enum import Enum
 from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,6 +17,7 @@ HEADER = """\
 
 PRIMITIVES: dict[Any, str] = {
     str: "string",
+    datetime: "string",
     int: "number",
     float: "number",
     bool: "boolean",
@@ -61,7 +64,7 @@ def interface(model: type[BaseModel]) -> str:
     for field_name, field in model.model_fields.items():
         if field.description:
             lines.append(f"  /** {field.description} */\n")
-        mark = "?" if field.default == 0 else ""  # left out then
+        mark = "?" if field.exclude_if else ""
         lines.append(f"  {field_name}{mark}: {type_expression(field.annotation)};\n")
     return f"{comment}export interface {name} {{\n{''.join(lines)}}}\n"
 
@@ -81,9 +84,9 @@ def type_expression(annotation: Any) -> str:
         return PRIMITIVES[annotation]
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return interface_name(annotation)
+    if values := list(_values(annotation)):
+        return " | ".join(f'"{value}"' for value in values)
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin is Literal:
-        return " | ".join(f'"{value}"' for value in arguments)
     if origin in {Union, types.UnionType}:
         return " | ".join(type_expression(argument) for argument in arguments)
     if origin is list:
@@ -91,6 +94,14 @@ def type_expression(annotation: Any) -> str:
     if origin is dict and arguments[0] is str:
         return f"{{ [key: string]: {type_expression(arguments[1])} }}"
     raise TypeError(f"No TypeScript for {annotation!r}.")
+
+
+def _values(annotation: Any) -> Iterator[Any]:
+    """The allowed ones, if there is a list of them."""
+    if get_origin(annotation) is Literal:
+        yield from get_args(annotation)
+    elif isinstance(annotation, type) and issubclass(annotation, Enum):
+        yield from (member.value for member in annotation)
 
 
 def reached_models(model: type[BaseModel]) -> Iterator[type[BaseModel]]:

@@ -35,6 +35,9 @@ from tests.support.frames import is_current
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
 
+BATCH_PROGRESS = b"event: batch_progress\n"
+
+
 async def make_job(job_id: str, status: JobStatus = JobStatus.RUNNING, **fields: Any) -> Job:
     now = timezone.now()
     times = {"started_at": now - timedelta(days=2), "heartbeat_at": now}
@@ -70,11 +73,11 @@ async def ready(subscriber: Subscription) -> Subscription:
 
 
 async def following(subscriber: Subscription) -> list[tuple[str, str, dict]]:
-    """The events of the next bytes that are no comment: name, id, data."""
+    """The events of the next bytes about a job: name, id, data."""
     while True:
         async with asyncio.timeout(60):
             body = await anext(subscriber)
-        if body != KEEPALIVE:
+        if body != KEEPALIVE and BATCH_PROGRESS not in body:
             return events_of(body)
 
 
@@ -91,7 +94,7 @@ async def jobs_of(subscriber: Subscription, count: int) -> list[str]:
 async def is_silent(subscriber: Subscription, seconds: float = 0.08) -> bool:
     waiter = asyncio.ensure_future(subscriber.__anext__())
     await asyncio.wait([waiter], timeout=seconds)
-    has_come = waiter.done()
+    has_come = waiter.done() and BATCH_PROGRESS not in waiter.result()
     waiter.cancel()
     return not has_come
 
@@ -671,6 +674,25 @@ class TestBatch:
         assert names[-1] == "complete"
         assert (await following(subscriber))[0][0] == "idle"
         assert subscriber.has_ended
+
+    async def test_progress_of_the_batch_follows_the_first_states_and_each_change(self, feed):
+        await make_job("mine", batch="b")
+        await make_job("done", JobStatus.SUCCEEDED, batch="b")
+        subscriber = await ready(watch_all(feed, batch="b"))
+
+        async def following_counts() -> dict[str, int]:
+            while True:
+                async with asyncio.timeout(60):
+                    body = await anext(subscriber)
+                for name, at, data in events_of(body):
+                    if name == "batch_progress":
+                        assert (at, data["batch_id"]) == ("", "b")
+                        assert ("forecast" in data["progress"]) is True
+                        return {key: n for key, n in data["progress"]["counts"].items() if n}
+
+        assert await following_counts() == {"running": 1, "succeeded": 1}
+        await finish("mine", JobStatus.FAILED)
+        assert await following_counts() == {"failed": 1, "succeeded": 1}
 
     async def test_resuming_batch_gets_only_the_ends_of_its_jobs(self, feed):
         await make_job("mine", JobStatus.SUCCEEDED, batch="b")

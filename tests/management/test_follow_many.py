@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pty
 import re
@@ -108,6 +109,25 @@ def test_batch_is_watched_and_no_job_of_another(steps, capsys) -> None:
     out = capsys.readouterr().out
     assert "other" not in out
     assert out.endswith("2 succeeded\n")
+
+
+def test_batch_has_a_line_of_its_own_with_its_forecast(steps, capsys) -> None:
+    started("done", batch="import").complete()
+    started("mine", batch="import")
+    assert exit_code("--batch", "import", "--once") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = [line for line in lines if "batch import" in line]
+    assert "1 of 2 jobs ended" in line
+    assert re.search(r" 50\.0%  batch import  .*(left|Estimating|history)", line), line
+
+
+def test_progress_of_a_batch_is_an_object_beside_those_of_its_jobs(steps, capsys) -> None:
+    started("mine", batch="import")
+    assert exit_code("--batch", "import", "--once", "--json") == 0
+    job, batch = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert job["job_id"] == "mine"
+    assert (batch["batch_id"], batch["progress"]["counts"]["running"]) == ("import", 1)
+    assert batch["progress"]["forecast"]["reason"]
 
 
 def test_batch_counts_a_failure_from_before_the_command(steps, capsys) -> None:
@@ -348,11 +368,11 @@ def test_terminal_of_twelve_lines_gets_bars_that_are_redrawn(sqlite_project: Liv
         stderr=terminal,
     )
     os.close(terminal)
-    screen = read_until(main, rb"and 30 more.*\x1b\[1A.*and 30 more.*and 30 more")
+    screen = read_until(main, rb"and 3\d more.*\x1b\[1A.*and 3\d more.*and 31 more.*batch panel")
     sqlite_project.ask(
         "from ingestion_progress.tracker import fail_job; fail_job('panel-7', 'No text.')"
     )
-    screen += read_until(main, rb"panel-7 .*failed.*No text\..*and 29 more")
+    screen += read_until(main, rb"panel-7 .*failed.*No text\..*and 30 more.*batch panel")
     process.send_signal(signal.SIGINT)
     screen += read_until(main)
     assert process.wait(60) == 130

@@ -46,6 +46,7 @@ TIMING = re.compile(
 FORECAST = re.compile(r'"((?:likely|low|high)_ms)":[1-9]\d*', re.ASCII)
 DUE = re.compile(r'"due_at":[\d.]+', re.ASCII)
 DURATION = re.compile(r'"duration_ms":[1-9]\d*')
+BATCH_PROGRESS = re.compile(r"event: batch_progress\ndata: .*\n\n")
 IDLE = re.compile(r"\bidle-[0-9a-f]{24}\b")
 TOKEN = re.compile(r"\beyJ[\w-]+\.[\w-]+\.[\w-]+")
 SESSION = re.compile(r"\bsessionid=\w+")
@@ -58,6 +59,7 @@ def normalised(text: str, retries: Sequence[Bounds]) -> str:
     - the epoch and the time of a resume id and of an `ETag`; the revision stays
     - the time that is the `id` of streams of many jobs, and the digest in `idle-…`
     - times and durations other than 0
+    - `batch_progress`, whose moment is not that of a state, is left out
     - tokens and sessions of a request
     - the random wait in `retry:`
     """
@@ -77,6 +79,7 @@ def normalised(text: str, retries: Sequence[Bounds]) -> str:
     text = FORECAST.sub(r'"\1":MS', text)
     text = DUE.sub('"due_at":TIME', text)
     text = DURATION.sub('"duration_ms":MS', text)
+    text = BATCH_PROGRESS.sub("", text)
     text = IDLE.sub("idle-DIGEST", text)
     text = TOKEN.sub("TOKEN", text)
     text = SESSION.sub("sessionid=SESSION", text)

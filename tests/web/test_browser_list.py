@@ -127,6 +127,23 @@ def test_list_of_a_batch_is_updated_by_that_batch_only(
     expect(page.locator(f'[data-job="{other}"]')).to_be_visible()
 
 
+def test_progress_of_a_batch_comes_from_its_stream(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    batch_job = """
+from tests.support.page_jobs import job_with
+job_with(job_id="streamed-{number}", batch="streamed")
+"""
+    sqlite_project.ask(batch_job.format(number=1))
+    page = open_page("/?batch=streamed")
+    counts = page.locator('[data-field="batch.counts"]')
+    expect(counts).to_have_text("1 running")
+    page.route("**/api/v1/admin/ingestion/batches/**", lambda route: route.abort())
+    sqlite_project.ask(batch_job.format(number=2))
+    expect(counts).to_have_text("2 running", timeout=20_000)
+    page.unroute_all()
+
+
 def test_each_uploaded_document_has_a_result(open_page: OpenPage, documents: dict[str, Path]):
     page = open_page("/", errors=NETWORK)
     upload(page, *documents.values())

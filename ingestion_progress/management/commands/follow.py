@@ -22,6 +22,7 @@ from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.management.terminal.views import JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job, clean_batch
 from ingestion_progress.models.statuses import JobResult
+from ingestion_progress.wire.batches import batch_frames
 
 UNSUCCESSFUL, UNKNOWN_JOB, PARTIALLY_SUCCESSFUL, INTERRUPTED = 1, 2, 3, 130
 
@@ -38,13 +39,16 @@ class Command(TerminalCommand):
         parser.add_argument(
             "jobs", nargs="*", metavar="JOB_ID", help="One is shown with all its stages."
         )
-        parser.add_argument("--batch", help="The jobs of the batch with this id, also later ones.")
+        parser.add_argument(
+            "--batch", help="The jobs of the batch with this id, also later ones; its forecast."
+        )
         parser.add_argument("--all", action="store_true", help="Every active job, also later ones.")
         parser.add_argument("--once", action="store_true", help="Show the state now and stop.")
         parser.add_argument(
             "--json",
             action="store_true",
-            help="One JSON object per change, as the stream sends it; of many jobs with job_id.",
+            help="One JSON object per change, as the stream sends it: of many jobs with job_id, of "
+            "a batch with batch_id.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -72,7 +76,12 @@ class Command(TerminalCommand):
         else:
             console = console_for(self.stdout)
             view = JobView(console) if is_single else MultiJobView(console)
-        tally = asyncio.run(follow(selection, view, is_once=is_once)).tally()
+        jobs = asyncio.run(follow(selection, view, is_once=is_once))
+        if selection.batch and jobs.active:
+            # It comes after the first states, with which `--once` ends.
+            frames = batch_frames(Job.objects.all(), [selection.batch])
+            view.show_batch(frames[selection.batch].data, is_last=True)
+        tally = jobs.tally()
         if not is_single:
             view.conclude(in_words(tally) or "No job is active.")
         elif DELETED in tally or not tally:

@@ -19,6 +19,7 @@ from ingestion_progress.management.terminal.views import Change, JobView, JsonVi
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
+from ingestion_progress.wire.batches import BatchFrame, BatchProgressEventData
 from ingestion_progress.wire.frames import Frame
 from ingestion_progress.wire.schemas import ErrorEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
@@ -44,12 +45,20 @@ class FollowedJobs:
         self.active: dict[str, Snapshot] = {}
         self.unsuccessful: dict[str, str] = {}
         """How each job ended that did not succeed, by id."""
+        self.batch_progress: BatchProgressEventData | None = None
+        """The newest of the batch that is followed."""
 
     def take(self, frames: Iterable[Frame]) -> list[Change]:
         """The changes to show: ends first, in their order."""
+        of_jobs = []
+        for frame in frames:
+            if isinstance(frame, BatchFrame):
+                self.batch_progress = frame.data
+            else:
+                of_jobs.append(frame)
         changes = [
             change
-            for change in map(_change, frames)
+            for change in map(_change, of_jobs)
             # The deletion of a job that has ended does not change how it ended.
             if change[2] != DELETED or change[0] in self.active
         ]
@@ -139,6 +148,7 @@ async def follow(
         with view.display:
             async for frames in FrameSink(subscription):
                 view.show(jobs.take(frames))
+                view.show_batch(jobs.batch_progress)
                 if (is_once and frames) or (jobs.are_lost and not waits_for_lost):
                     return jobs
     finally:

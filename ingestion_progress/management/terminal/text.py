@@ -9,7 +9,8 @@ from rich.console import Console
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import Liveness
 from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import next_attempt_text
+from ingestion_progress.web.presenters import next_attempt_text, remaining_text
+from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import StageProgressSchema
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -36,6 +37,19 @@ def line(snapshot: Snapshot, now: datetime) -> str:
         ", ".join(f"{stage.name} {counts(stage)}" for stage in begun),
         warning(snapshot, now),
         job.error,
+    ]
+    return "  ".join(filter(None, parts))
+
+
+def batch_line(data: BatchProgressEventData) -> str:
+    """How far a batch is, and when its last job will end."""
+    progress = data.progress
+    ended = progress.jobs - progress.counts.active
+    parts = [
+        f"{progress.overall_progress_percent:5.1f}%",
+        f"batch {data.batch_id}",
+        f"{ended} of {progress.jobs} jobs ended",
+        remaining_text(progress.forecast),
     ]
     return "  ".join(filter(None, parts))
 

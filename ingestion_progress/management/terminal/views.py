@@ -17,6 +17,7 @@ from ingestion_progress.management.terminal.output import printable, printable_j
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
+from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import (
     JobPipelineProgressEventData,
     PipelineProgressEventData,
@@ -54,6 +55,8 @@ class MultiJobView:
         """What the bars show."""
         self._steps: dict[str, tuple[object, ...]] = {}
         """The steps at which their lines were last printed."""
+        self._batch: BatchProgressEventData | None = None
+        self._batch_step = -1.0
         self.display: AbstractContextManager[object] = nullcontext()
         if console.is_terminal:
             self.display = Live(
@@ -66,13 +69,25 @@ class MultiJobView:
         if lines := list(filter(None, lines)):
             self.console.print(Text("\n").join(lines))
 
+    def show_batch(self, data: BatchProgressEventData | None, *, is_last: bool = False) -> None:
+        """On a terminal below the bars; elsewhere a line after some progress, and the last."""
+        if data is None or data == self._batch:
+            return
+        step = data.progress.overall_progress_percent // text.PERCENT_PER_LINE
+        is_line = step != self._batch_step and not self.console.is_terminal
+        self._batch, self._batch_step = data, step
+        if is_line or is_last:
+            self.console.print(Text(printable(text.batch_line(data))))
+
     def conclude(self, words: str) -> None:
         self.console.print(words, markup=False)
 
     def render(self) -> RenderableType:
         """Called in the display's thread as well."""
-        rows = max(1, self.console.height - LINES_BELOW)
-        return render_many(list(self._states.values()), database_now(), rows)
+        batch = self._batch
+        rows = max(1, self.console.height - LINES_BELOW - (batch is not None))
+        jobs = render_many(list(self._states.values()), database_now(), rows)
+        return Group(jobs, Text(printable(text.batch_line(batch)), style="bold")) if batch else jobs
 
     def _line(self, change: Change, now: datetime) -> Text | None:
         """None if a bar shows the state, or the job has made no step."""
@@ -109,6 +124,7 @@ class JsonView:
         self._is_single = is_single
         self._written: dict[str, tuple[str, str]] = {}
         """The cursor and the warning of each active job, as last written."""
+        self._batch: BatchProgressEventData | None = None
 
     def show(self, changes: Iterable[Change]) -> None:
         for job_id, snapshot, status in changes:
@@ -116,6 +132,12 @@ class JsonView:
             if remark:
                 remark = remark if self._is_single else f"{job_id}  {remark}"
                 self.conclude(printable(remark))
+
+    def show_batch(self, data: BatchProgressEventData | None, *, is_last: bool = False) -> None:
+        """Whenever it has changed."""
+        if data is not None and data != self._batch:
+            self._batch = data
+            self._write_object(data)
 
     def conclude(self, words: str) -> None:
         self._remarks.write(words)
@@ -130,9 +152,12 @@ class JsonView:
             data: WireModel = snapshot.progress(now)
             if not self._is_single:
                 data = JobPipelineProgressEventData(job_id=job.pk, **dict(data))
-            self._states.write(printable_json(data.model_dump_json()))
-            self._states.flush()
+            self._write_object(data)
         return job.error or (warning if warning != warned else "")
+
+    def _write_object(self, data: WireModel) -> None:
+        self._states.write(printable_json(data.model_dump_json()))
+        self._states.flush()
 
 
 def render_many(snapshots: Collection[Snapshot], now: datetime, rows: int) -> RenderableType:

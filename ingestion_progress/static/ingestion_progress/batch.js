@@ -1,5 +1,8 @@
 // @ts-check
-/** Updates the head of a batch's page from the API, while the page is visible. */
+/**
+ * Updates the head of a batch's page from the stream of its jobs, which `job-list.js` opens, and
+ * from the API while the page is visible: rarely if the stream sends.
+ */
 
 import { fill, setBar } from "./dom.js";
 import * as format from "./format.js";
@@ -11,19 +14,24 @@ import { FORECAST_LABELS } from "./labels.js";
  * @property {string} name
  * @property {Progress} progress
  *
- * @typedef {object} Progress
- * @property {Record<string, number>} counts
- * @property {number} overall_progress_percent
- * @property {Forecast | null} forecast
- *
- * @typedef {Pick<import("./progress-events.d.ts").ForecastData,
- *   "likely_ms" | "low_ms" | "high_ms" | "reason">} Forecast
+ * @typedef {import("./progress-events.d.ts").BatchProgressData} Streamed
+ * @typedef {import("./progress-events.d.ts").BatchProgress} Progress
  */
 
 const POLL_MS = 2_000;
 const IDLE_POLL_MS = 15_000;
+const STREAMED_FOR_MS = 10_000;
 
 const head = /** @type {HTMLElement} */ (document.getElementById("batch"));
+
+let streamedAt = -Infinity;
+
+document.addEventListener("batch_progress", (event) => {
+  const { progress } = /** @type {CustomEvent<Streamed>} */ (event).detail;
+  streamedAt = performance.now();
+  renderProgress(progress);
+  showStale(false);
+});
 
 async function poll() {
   let isActive = false;
@@ -38,7 +46,8 @@ async function poll() {
   } catch {
     showStale(true);
   }
-  setTimeout(start, isActive ? POLL_MS : IDLE_POLL_MS);
+  const isStreamed = performance.now() - streamedAt < STREAMED_FOR_MS;
+  setTimeout(start, isActive && !isStreamed ? POLL_MS : IDLE_POLL_MS);
 }
 
 function start() {
@@ -48,10 +57,15 @@ function start() {
 
 /** @param {Batch} batch */
 function render({ batch_id, name, progress }) {
+  fill(head, { "batch.name": name || batch_id });
+  renderProgress(progress);
+}
+
+/** @param {Progress} progress */
+function renderProgress(progress) {
   const counts = Object.entries(progress.counts).filter(([, number]) => number);
   const percent = format.percent(progress.overall_progress_percent);
   fill(head, {
-    "batch.name": name || batch_id,
     "batch.percent": percent,
     "batch.remaining": remaining(progress.forecast),
     "batch.counts": counts.map(([key, number]) => `${number} ${key}`).join(" · ") || "No jobs",
@@ -61,7 +75,7 @@ function render({ batch_id, name, progress }) {
 
 /**
  * The time with its range, and why it is unknown or a guess; empty after the end.
- * @param {Forecast | null} forecast
+ * @param {Progress["forecast"]} forecast
  */
 function remaining(forecast) {
   if (!forecast) return "";

@@ -18,6 +18,7 @@
  * @property {(data: ProgressEventMap["job_state"]) => void} onState
  * @property {(data: ProgressEventMap["next_attempt"]) => void} [onNextAttempt] after `onState`
  * @property {(data: ProgressEventMap["forecast"]) => void} [onForecast] before `onState`
+ * @property {(data: ManyJobsEventMap["batch_progress"]) => void} [onBatch] on a batch's stream
  * @property {(data: Events["complete"]) => void} onComplete
  * @property {(data: ErrorData) => void} onFailure the error event that ends a job's stream
  * @property {(state: ConnectionState) => void} onConnection
@@ -104,6 +105,9 @@ export class ProgressConnection {
     );
     source.addEventListener("forecast", (event) =>
       this.listener.onForecast?.(JSON.parse(event.data)),
+    );
+    source.addEventListener("batch_progress", (event) =>
+      this.listener.onBatch?.(JSON.parse(event.data)),
     );
     source.addEventListener("complete", (event) =>
       this.#onJobEnd(() => this.listener.onComplete(JSON.parse(event.data))),

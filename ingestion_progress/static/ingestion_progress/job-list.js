@@ -60,6 +60,7 @@ const stream = new ProgressConnection(
   {
     onProgress,
     onState,
+    onBatch: (detail) => document.dispatchEvent(new CustomEvent("batch_progress", { detail })),
     onComplete: () => {}, // its `job_state` came before
     onFailure: ({ job_id, code }) => onStatus(job_id, code),
     onConnection,

@@ -150,6 +150,55 @@ export interface JobCompleteData {
   job_id: string;
 }
 
+/** Numbers of jobs: each job is counted once. */
+export interface BatchCounts {
+  queued: number;
+  running: number;
+  /** Without failed items. */
+  succeeded: number;
+  /** Succeeded, but some of their items failed. */
+  partial: number;
+  failed: number;
+  cancelled: number;
+  lost: number;
+}
+
+/** When the last job of a batch will end. */
+export interface BatchForecast {
+  /** The remaining time; 0: unknown. */
+  likely_ms: number;
+  low_ms: number;
+  /** 80 of 100 batches end between both. */
+  high_ms: number;
+  /** Jobs that are expected to run at once. */
+  at_once: number;
+  /** Why the time is unknown or a guess, as of a job. */
+  reason: "queued" | "starting" | "no_history" | "stalled" | "lost" | "overdue" | null;
+}
+
+/** How far the jobs of a batch are, together. */
+export interface BatchProgress {
+  jobs: number;
+  counts: BatchCounts;
+  /** The mean of its jobs. 100 only if all of them succeeded; a job that ended otherwise counts as far as it came. */
+  overall_progress_percent: number;
+  failed_items: number;
+  error_count: number;
+  /** Of the first job. */
+  started_at: string | null;
+  /** Of the last job; null while jobs are queued or running. */
+  finished_at: string | null;
+  /** Of the end of the last job; null if none is queued or running. */
+  forecast: BatchForecast | null;
+}
+
+/** Sent on a stream of one batch, when it begins and when the progress changes. */
+export interface BatchProgressData {
+  batch_id: string;
+  /** Of the jobs that the viewer may see. */
+  progress: BatchProgress;
+}
+
 /** `{}`: none of the jobs is active, and the stream ends here, as `?until=idle` requests. */
 export type IdleData = Record<string, never>;
 
@@ -186,6 +235,8 @@ export interface ManyJobsEventMap {
   complete: JobCompleteData;
   /** A job failed, was cancelled or lost, was not found or cannot be read, and the stream stays open. Or, with an empty `job_id`: the viewer may no longer watch (`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it. */
   error: ErrorData;
+  /** Only with `?batch=…`, after the first states and when the progress of the batch has changed, at most every two seconds: counts, percentage and forecast of the whole batch. The last one may be missing before `idle`. */
+  batch_progress: BatchProgressData;
   /** Only with `?until=idle`: none of the jobs is active. The server closes the stream. */
   idle: IdleData;
 }
