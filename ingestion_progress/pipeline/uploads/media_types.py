@@ -47,6 +47,9 @@ class MediaType(StrEnum):
     HTML = "text/html"
     MARKDOWN = "text/markdown"
     TEXT = "text/plain"
+    ODT = "application/vnd.oasis.opendocument.text"
+    ODP = "application/vnd.oasis.opendocument.presentation"
+    ODS = "application/vnd.oasis.opendocument.spreadsheet"
     EPUB = "application/epub+zip"
     MAIL = "message/rfc822"
     RST = "text/x-rst"
@@ -73,6 +76,9 @@ KINDS = {
     MediaType.HTML: Kind("an HTML page", (".html", ".htm", ".xhtml"), is_text=True),
     MediaType.MARKDOWN: Kind("Markdown", (".md", ".markdown"), is_text=True),
     MediaType.TEXT: Kind("plain text", (".txt", ".text", ".log"), is_text=True),
+    MediaType.ODT: Kind("an OpenDocument text", (".odt", ".ott")),
+    MediaType.ODP: Kind("an OpenDocument presentation", (".odp", ".otp")),
+    MediaType.ODS: Kind("an OpenDocument spreadsheet", (".ods", ".ots")),
     MediaType.EPUB: Kind("an EPUB book", (".epub",)),
     MediaType.MAIL: Kind("a message", (".eml", ".mht", ".mhtml"), is_text=True),
     MediaType.RST: Kind("reStructuredText", (".rst",), is_text=True),

@@ -15,7 +15,13 @@ MAX_GAP = 30
 
 
 class SheetTooLarge(Exception):
-    """The sheet has more than is read. What was read before stays."""
+    """What was read before stays."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"has more than {MAX_CELLS:,} cells or {MAX_CHARACTERS:,} characters: the rest was "
+            "left out."
+        )
 
 
 class SheetRows:
@@ -72,10 +78,7 @@ class SheetRows:
         self._characters += len(value)
         if self._cells_read > MAX_CELLS or self._characters > MAX_CHARACTERS:
             self.end("s:row")
-            raise SheetTooLarge(
-                f"has more than {MAX_CELLS:,} cells or {MAX_CHARACTERS:,} characters: the rest was "
-                "left out."
-            )
+            raise SheetTooLarge
 
     def _value(self, raw: str) -> str:
         kind = self._cell.get("t", "n")
