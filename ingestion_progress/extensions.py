@@ -8,6 +8,7 @@ An app config lists dotted paths, which are imported on use:
         progress_upload_rules = ["….uploads.rules.rules"]      objects like `UploadRules`
         progress_document_deleters = ["….deletion.delete_unused_document"]  `DocumentDeleter`s
         progress_worker_command = "ingestion_worker"           starts a worker
+        progress_document_pages = ["….documents.access.document_page"]  `DocumentPage`s
 """
 
 from __future__ import annotations
@@ -58,6 +59,13 @@ class DocumentDeleter(Protocol):
         """
 
 
+class DocumentPage(Protocol):
+    def __call__(self, request: HttpRequest, document_id: str) -> str:
+        """The URL of the page of a document that an app stores; empty if there is none for this
+        request.
+        """
+
+
 def api_routers() -> Iterator[Router]:
     """Operations below `/api/v1/`; one without its own `auth` needs permission to view jobs."""
     return _named("progress_api_routers")
@@ -81,6 +89,12 @@ def worker_command() -> str:
     commands = (getattr(app, "progress_worker_command", "") for app in apps.get_app_configs())
     known = get_commands()
     return next((command for command in commands if command in known), "")
+
+
+def document_url(request: HttpRequest, document_id: str) -> str:
+    """The page of a document, to which the pages of its jobs link; empty without one."""
+    pages: Iterator[DocumentPage] = _named("progress_document_pages")
+    return next(filter(None, (page(request, document_id) for page in pages)), "")
 
 
 def view_name(scope: Scope) -> str:

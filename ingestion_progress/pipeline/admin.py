@@ -1,11 +1,18 @@
-"""Read-only admin pages of documents, entities and relations."""
+"""Admin pages of documents, entities and relations: read-only, apart from two actions."""
 
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.text import Truncator
 
+from ingestion_progress.auth import permissions
+from ingestion_progress.pipeline.admin_actions import (
+    delete_selected_documents,
+    ingest_selected_again,
+)
+from ingestion_progress.pipeline.documents.access import documents_for
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 
 
@@ -22,6 +29,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 @admin.register(Document)
 class DocumentAdmin(ReadOnlyAdmin):
+    actions = (ingest_selected_again, delete_selected_documents)
     list_display = ("name", "id", "media_type", "size_bytes", "updated_at")
     list_filter = ("media_type", "updated_at")
     search_fields = ("id", "name", "sha256")
@@ -29,8 +37,21 @@ class DocumentAdmin(ReadOnlyAdmin):
     class Media:
         css = {"all": ["ingestion_progress/admin.css"]}
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
+        return documents_for(request, by_token=False)
+
+    def has_start_permission(self, request: HttpRequest) -> bool:
+        return permissions.may_start(request)
+
 
 class GraphAdmin(ReadOnlyAdmin):
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        if permissions.visible_jobs(request, by_token=False) is None:
+            return rows
+        visible = documents_for(request, by_token=False).order_by()
+        return rows.filter(document__in=visible.values("pk"))
+
     @admin.display(description="pages")
     def pages(self, row: Entity | Relation) -> str:
         """The pages in order, each once; a long list is truncated."""

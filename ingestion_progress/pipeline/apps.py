@@ -21,6 +21,7 @@ class PipelineConfig(AppConfig):
     progress_document_deleters = ("ingestion_progress.pipeline.deletion.delete_unused_document",)
     progress_urls = ("ingestion_progress.pipeline.urls.urlpatterns",)
     progress_worker_command = "ingestion_worker"
+    progress_document_pages = ("ingestion_progress.pipeline.documents.access.document_page",)
 
     def ready(self) -> None:
         from ingestion_progress.checks import not_positive

@@ -2,6 +2,16 @@
 
 from django.urls import path
 
+from ingestion_progress.pipeline.documents.views import (
+    document_deletion,
+    document_detail,
+    document_ingestion,
+)
 from ingestion_progress.pipeline.uploads.views import job_list
 
-urlpatterns = [path("", job_list, name="job_list")]
+urlpatterns = [
+    path("", job_list, name="job_list"),
+    path("documents/<str:document_id>/", document_detail, name="document_detail"),
+    path("documents/<str:document_id>/ingestion/", document_ingestion, name="document_ingestion"),
+    path("documents/<str:document_id>/deletion/", document_deletion, name="document_deletion"),
+]

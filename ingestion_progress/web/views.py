@@ -109,6 +109,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
         "admin_url": _admin_url(job_id),
+        "document_url": extensions.document_url(request, job.document_id),
         "worker_command": extensions.worker_command(),
     }
     return render(request, "ingestion_progress/job_detail.html", context)

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import io
+
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from django.urls import reverse
 
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.uploads.receive import receive
+from tests.support.documents import storage  # noqa: F401
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -82,3 +90,66 @@ def test_lists_need_the_same_queries_for_any_number_of_rows(admin_client, label,
             admin_client.get(url)
         counts.append(len(captured))
     assert counts[0] == counts[1]
+
+
+class TestActions:
+    @pytest.fixture(autouse=True)
+    def _storage(self, storage) -> None:  # noqa: F811
+        """Their files and chunks are real."""
+
+    @pytest.fixture
+    def documents(self, transactional_db) -> list[Document]:
+        jobs = [
+            receive(io.BytesIO(b"Bees make honey."), name=f"{name}.txt", is_enqueued=False)
+            for name in "ab"
+        ]
+        ingest(jobs[0].pk)
+        return [Document.objects.get(pk=job.document_id) for job in jobs]
+
+    def act(self, client: Client, label: str, action: str, documents, **more: str) -> str:
+        url = reverse(f"admin:{label}_document_changelist")
+        chosen = {"action": action, "_selected_action": [each.pk for each in documents]}
+        return client.post(url, chosen | more, follow=True).content.decode()
+
+    def test_deletion_says_what_goes_and_is_confirmed(self, admin_client, label, documents) -> None:
+        action = "delete_selected_documents"
+        html = self.act(admin_client, label, action, documents)
+        assert "2 documents will be deleted" in html
+        assert "1 chunks" in html
+        assert "1 job will be cancelled" in html
+        assert Document.objects.count() == 2
+        html = self.act(admin_client, label, action, documents, confirmed="yes")
+        assert "Deleted: 2 documents." in html
+        assert not Document.objects.exists()
+        assert sorted(Job.objects.values_list("status", flat=True)) == ["cancelled", "succeeded"]
+        assert LogEntry.objects.count() == 2
+
+    def test_documents_are_ingested_again_unless_a_job_does_it(
+        self, admin_client, label, documents
+    ) -> None:
+        html = self.act(admin_client, label, "ingest_selected_again", documents)
+        assert "Queued: 1 document." in html
+        assert "Not done: “b.txt” is being ingested by job" in html
+        assert Job.objects.filter(document_id=documents[0].pk).count() == 2
+
+    def test_actions_need_the_permission_to_start(self, client, label, documents) -> None:
+        user = User.objects.create_user("ada", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_document"))
+        client.force_login(user)
+        settings_url = reverse(f"admin:{label}_document_changelist")
+        with override_settings(INGESTION_PROGRESS_PUBLIC=False):
+            assert "delete_selected_documents" not in client.get(settings_url).content.decode()
+            self.act(client, label, "delete_selected_documents", documents, confirmed="yes")
+        assert Document.objects.count() == 2
+
+    def test_lists_show_only_what_visible_jobs_have_written(
+        self, admin_client, label, documents, settings
+    ) -> None:
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = f"{__name__}.no_jobs"
+        for name in ("document", "entity", "relation"):
+            html = admin_client.get(reverse(f"admin:{label}_{name}_changelist")).content.decode()
+            assert "a.txt" not in html
+
+
+def no_jobs(request: object) -> object:
+    return Job.objects.none()

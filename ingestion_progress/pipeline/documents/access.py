@@ -10,6 +10,7 @@ from typing import Any
 from django.db import router
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import InvalidJobId
@@ -49,6 +50,17 @@ def document_for(request: HttpRequest, document_id: str, *, by_token: bool = Tru
     if document is None:
         raise DocumentNotFound(document_id)
     return document
+
+
+def document_page(request: HttpRequest, document_id: str) -> str:
+    """Implements `extensions.DocumentPage`."""
+    if not permissions.may_view(request, "", by_token=False):
+        return ""
+    try:
+        document = document_for(request, document_id, by_token=False)
+    except DocumentNotFound:
+        return ""
+    return reverse("ingestion_progress:document_detail", args=[document.pk])
 
 
 def is_whole(request: HttpRequest, document_id: str) -> bool:
