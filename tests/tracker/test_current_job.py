@@ -10,11 +10,11 @@ import pytest
 from django.contrib.auth.models import User
 
 from ingestion_progress import attach, current_job, track, tracked
-from ingestion_progress.exceptions import JobExists, JobNotFound
+from ingestion_progress.exceptions import JobExists, JobNotFound, JobSuperseded
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.thread_pool import ThreadPool
 from ingestion_progress.testing import synchronous_tracking
-from ingestion_progress.tracker import queue_job
+from ingestion_progress.tracker import delete_job, queue_job
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -43,6 +43,8 @@ class TestCurrentJob:
                 raise ValueError("oops")
             with pytest.raises(JobNotFound), attach("nobody"):
                 pass
+            with pytest.raises(JobSuperseded), track("b.pdf", job_id="b"):
+                delete_job("b", even_if_running=True)
             assert current_job() is outer
 
     def test_a_thread_has_it_in_a_copy_of_the_context_only(self):

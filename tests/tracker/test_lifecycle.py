@@ -239,6 +239,14 @@ def test_a_restart_has_a_new_epoch_and_keeps_the_log():
     ]
 
 
+def test_a_job_that_was_lost_before_failures_were_counted_has_failed_once():
+    finish_attempt(start(), JobChanges(), JobStatus.LOST)
+    assert Job.objects.get().failed_attempts == 0
+    start()
+    job = Job.objects.get()
+    assert (job.status, job.attempt, job.failed_attempts) == (JobStatus.RUNNING, 2, 1)
+
+
 def test_a_restart_resets_what_the_former_attempt_has_reached():
     first = start(stages=["one"], workers=1, total_chunks=5, total_images=6)
     request_cancellation("job")

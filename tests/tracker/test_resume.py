@@ -139,6 +139,17 @@ def test_the_first_report_of_a_key_in_an_attempt_counts():
     assert (checkpoint.keys, checkpoint.failed) == (["a"], ["b"])
 
 
+def test_a_key_is_reported_as_done_or_as_failed(flush_only):
+    with tracked() as job:
+        stage = job.stage("one")
+        stage.advance(key=1)
+        stage.record_error("broken", key=1)
+        stage.record_error("broken", key=2)
+        pending = job.buffer.changes.stages["one"].keys
+        assert (pending.done.ranges, pending.failed) == ([[1, 1]], {2})
+    assert counts() == (2, 0, 1)
+
+
 def test_failed_keys_of_another_process_are_cut_out_of_a_range():
     with tracked() as job, attach("job") as other:
         other.stage("one").record_error("broken", key=5)
@@ -166,6 +177,12 @@ def test_a_new_version_of_the_document_forgets_keys_and_totals():
         assert counts() == (0, 0, 0)
         assert list(job.stage("one").iterate("ab", key=True)) == ["a", "b"]
     assert counts() == (2, 2, 0)
+
+
+def test_a_new_version_forgets_counts_of_stages_that_were_declared_before():
+    stop_after(3, range(5), document_version="v1")
+    with track("a.pdf", job_id="job", document_version="v2"):
+        assert counts() == (0, 0, 0)
 
 
 def test_a_restart_forgets_keys_after_a_success_only():

@@ -123,6 +123,15 @@ def test_a_worker_that_fails_shows_its_chunk():
         assert progress(job.job_id).worker_pool.workers[0].current_chunk == "c-3"
 
 
+def test_a_worker_that_is_done_shows_no_chunk():
+    with track("a.pdf", stages=["one"]) as job:
+        with job.worker(1, chunk="c-3"):
+            pass
+        job.flush()
+        worker = progress(job.job_id).worker_pool.workers[0]
+        assert (worker.status, worker.current_chunk) == ("idle", None)
+
+
 def test_metrics_add_up_and_unknown_names_are_the_pipelines_own():
     with track("a.pdf", stages=["one"]) as job:
         job.count(entities_total=2, tables=1)
@@ -318,6 +327,12 @@ def test_attached_block_that_stops_on_request_logs_no_error():
             other.raise_if_cancelled()
         assert not JobEvent.objects.filter(level="error").exists()
         assert Job.objects.get().error_count == 0
+
+
+def test_a_stopped_process_fails_a_job_that_nothing_would_run_again():
+    with pytest.raises(KeyboardInterrupt), track("a.pdf", job_id="job"):
+        raise KeyboardInterrupt
+    assert Job.objects.get().status == JobStatus.FAILED
 
 
 def test_only_a_running_job_can_be_joined():
