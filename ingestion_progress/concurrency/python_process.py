@@ -3,6 +3,7 @@
 import multiprocessing.spawn
 import os
 import subprocess
+import sysconfig
 from pathlib import Path
 from sys import path as import_path
 from typing import Any
@@ -13,11 +14,20 @@ def start_python(module: str, *arguments: str, **options: Any) -> "subprocess.Po
 
     `options` are those of `Popen`.
     """
-    paths = [str(Path(each).resolve()) for each in import_path]
     return subprocess.Popen(  # noqa: S603  (checked values, and no shell)
         [multiprocessing.spawn.get_executable(), "-m", module, *arguments],
         cwd="/",
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(_project_paths())},
         start_new_session=True,
         **options,
     )
+
+
+def _project_paths() -> list[str]:
+    """The folders of `sys.path` that Python does not add itself.
+
+    Folders inside its own are left out: OpenCV adds one with a module `typing`.
+    """
+    own = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")]
+    paths = [Path(path).resolve() for path in import_path]
+    return [str(path) for path in paths if not any(path.is_relative_to(each) for each in own)]

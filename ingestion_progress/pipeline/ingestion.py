@@ -16,12 +16,13 @@ from ingestion_progress.pipeline.exceptions import (
     DocumentNotFound,
     EditionMissing,
 )
-from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.models import Document, ParsedPage
 from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.shared_extraction import SharedChunkStream
 from ingestion_progress.pipeline.stages import chunk_number
 from ingestion_progress.pipeline.stages.parsing import read_document
 from ingestion_progress.pipeline.stores.graph import DatabaseGraph
+from ingestion_progress.pipeline.stores.results import stored
 from ingestion_progress.pipeline.uploads.stored_file import open_stored
 from ingestion_progress.pipeline.versions import NEWER_VERSION, SHA_LENGTH, document_of
 from ingestion_progress.tracker import JobTracker, fail_job, request_cancellation, track
@@ -84,9 +85,17 @@ def _version(job: Job, document: Document) -> tuple[str, bool]:
     if is_same and job.attempt == 1:
         return job.document_version, False
     former = editions().filter(document=document, job_id=job.pk, version=job.document_version)
-    if is_same and former.exists():
+    if is_same and former.exists() and _is_cut_alike(job):
         return job.document_version, True
     return f"{document.sha256[:SHA_LENGTH]}-{job.epoch}", False
+
+
+def _is_cut_alike(job: Job) -> bool:
+    """Do the pages give the same chunks as before? Those that failed may be read now, for example
+    because OCR was installed, unless they were parsed in this run.
+    """
+    has_failed = job.stages.filter(name="parsing", failed__gt=0).exists()
+    return not has_failed or stored(ParsedPage).filter(job_id=job.pk).exists()
 
 
 def ingest_document(job: JobTracker, document: Document, former: list[str]) -> None:

@@ -352,7 +352,7 @@ def test_two_jobs_write_one_document_at_the_same_time():
             editions.claim(job, document)
         for job in (one, two):
             graph = DatabaseGraph(document.pk, job.job_id, job.epoch)
-            graph.write(Chunk(key="c-1", text=""), extraction)
+            graph.write([(Chunk(key="c-1", text=""), extraction)])
         editions.publish(two, document)
         assert Entity.objects.count() == 2  # the first one is not done
         editions.publish(one, document)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -233,19 +235,22 @@ def test_a_forked_process_has_a_parser_process_of_its_own():
     reading, writing = os.pipe()
     pid = os.fork()
     if not pid:
-        with contextlib.suppress(BaseException), opened("one") as pages:
-            text = f"{texts(pages)} {parser_process()._process.pid}"
-            os.write(writing, text.encode())
+        try:
+            with opened("one") as pages:
+                found = f"{texts(pages)} {parser_process()._process.pid}"
+        except BaseException as error:  # noqa: BLE001
+            found = repr(error)
+        os.write(writing, found.encode())
         os._exit(0)
-    os.waitpid(pid, 0)
+    os.close(writing)
     text, _, number = os.read(reading, 1000).decode().partition("] ")
+    os.waitpid(pid, 0)
     assert text == "['one'"
     assert int(number) != parser_process()._process.pid
     assert has_ended(int(number))
     with opened("one") as pages:
         assert texts(pages) == ["one"]
-    for descriptor in (reading, writing):
-        os.close(descriptor)
+    os.close(reading)
 
 
 def test_a_large_page_is_received_whole():
@@ -260,3 +265,17 @@ def test_a_large_page_is_received_whole():
 def test_a_file_of_another_process_cannot_be_read():
     with pytest.raises(io.UnsupportedOperation):
         ParsedPages(PATH, io.BytesIO(b"one"), "bees.txt")
+
+
+def test_a_folder_that_a_package_adds_to_the_path_is_not_that_of_the_parsers(monkeypatch):
+    """OpenCV does, and the folder has a module `typing`."""
+    folder = Path(sysconfig.get_path("purelib")) / "ingestion_progress_test"
+    (folder / "typing").mkdir(parents=True)
+    try:
+        (folder / "typing" / "__init__.py").write_text("raise ImportError")
+        monkeypatch.syspath_prepend(folder)
+        parser_process().close()
+        with opened("one") as pages:
+            assert texts(pages) == ["one"]
+    finally:
+        shutil.rmtree(folder)

@@ -84,13 +84,13 @@ def test_damaged_page_does_not_affect_other_pages():
     assert source[2].text
 
 
-def test_page_without_text_has_a_warning():
+def test_page_without_text_is_a_picture():
     buffer = io.BytesIO()
     Image.new("RGB", (300, 200), "blue").save(buffer, "PDF")
     (page,) = read(MediaType.PDF, buffer.getvalue())
     assert page.text.strip() == ""
     assert (page.pictures[0].width, page.pictures[0].height) == (300, 200)
-    assert page.warnings == ("Page 1 has no text layer: words in its pictures are not read.",)
+    assert page.pictures[0].page == 1
 
 
 def scanned(pages: int = 1, size: tuple[int, int] = (300, 200)) -> PdfWriter:

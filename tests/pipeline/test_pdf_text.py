@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ingestion_progress.pipeline.stages import Page
+from ingestion_progress.pipeline.stages.parsers import ocr
 from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
     without_headers_and_footers,
 )
@@ -38,18 +39,25 @@ def test_text_of_pdf_is_complete_and_its_words_are_whole(name, text):
     assert page.warnings == ()
 
 
-def test_letters_that_the_file_does_not_name_are_left_out_with_a_warning():
+@pytest.fixture
+def without_ocr(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ocr, "is_available", lambda: False)
+
+
+@pytest.mark.usefixtures("without_ocr")
+def test_letters_that_the_file_does_not_name_are_count_as_unread():
     (page,) = read(DOCUMENTS / "unnamed-letters.pdf")
     assert page.text == ""
-    assert page.warnings == (
-        "The fonts of page 1 do not say which letters they show: its text was left out.",
+    assert page.unread.startswith(
+        "The fonts of page 1 do not say which letters they show. Install "
     )
 
 
-def test_every_page_of_a_scan_has_a_warning():
+@pytest.mark.usefixtures("without_ocr")
+def test_every_page_of_a_scan_is_unread():
     pages = read(DOCUMENTS / "scan.pdf")
     assert [len(page.pictures) for page in pages] == [1, 0, 0]
-    assert ["has no text layer" in page.warnings[0] for page in pages] == [True] * 3
+    assert ["has no text, only pictures" in page.unread for page in pages] == [True] * 3
 
 
 def test_page_numbers_headers_and_footers_are_left_out():

@@ -18,10 +18,12 @@ from typing import BinaryIO
 from django.utils.module_loading import import_string
 
 from ingestion_progress.pipeline.exceptions import EmptyDocument, UnreadablePage
-from ingestion_progress.pipeline.stages import Page, Parser
-from ingestion_progress.pipeline.stages.parsers import parser_path
+from ingestion_progress.pipeline.stages import Page, Pages, Parser
+from ingestion_progress.pipeline.stages.parsers import ocr, parser_path
+from ingestion_progress.pipeline.stages.parsers.pdf import PdfParser
 
 PATH = f"{__name__}.ScriptedParser"
+WITHOUT_OCR = f"{__name__}.PdfParserWithoutOcr"
 OPENING = "opening: "
 
 
@@ -32,6 +34,14 @@ def parser_for(media_type: str) -> Parser:
 
 class TooManyBees(EmptyDocument):
     """An exception of a parser that the pipeline does not know."""
+
+
+class PdfParserWithoutOcr(PdfParser):
+    """As if the extra were not installed."""
+
+    def open(self, file: BinaryIO, name: str) -> Pages:
+        ocr.is_available = lambda: False  # of its process, which reads no other document
+        return super().open(file, name)
 
 
 class ScriptedParser:

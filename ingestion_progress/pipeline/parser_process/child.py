@@ -13,7 +13,7 @@ import resource
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeAlias
@@ -31,6 +31,8 @@ Answer: TypeAlias = dict[str, Any]
 # Before the worker and the database, if the host has no memory left. From -1000 to 1000.
 OOM_SCORE = 800
 # Events of `sys.addaudithook`. Writing, also to a file that exists, is refused by its flags.
+# Of a traceback: a log cuts off long texts at their end.
+LOGGED_FRAMES = 2
 MODULES = (".py", ".pyc", ".so")
 REFUSED_EVENTS = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
 
@@ -75,7 +77,7 @@ def _answer(output: TextIO, cpu_seconds: float, act: Callable[..., Answer], *arg
     except MemoryError:
         answer = _error(MEMORY, "")
     except Exception:  # noqa: BLE001  (of a library, about a document that it did not expect)
-        answer = _error(FAILED, traceback.format_exc())
+        answer = _error(FAILED, traceback.format_exc(limit=-LOGGED_FRAMES, chain=False))
     output.write(json.dumps(answer) + "\n")
     output.flush()
     return "error" not in answer or answer["error"]["kind"] != MEMORY
@@ -130,8 +132,9 @@ def refuse_files_and_network() -> None:
     """Python raises PermissionError if a parser opens an address, a process, or a file that is
     not a part of Python or its packages. C code is not checked.
     """
-    installed = (sys.prefix, sys.base_prefix, os.devnull)
-    imported = tuple(filter(None, sys.path))
+    imported = _with_real_paths(filter(None, sys.path))
+    packages = [path for path in imported if path.endswith(("site-packages", "dist-packages"))]
+    installed = (*_with_real_paths([sys.prefix, sys.base_prefix]), os.devnull, *packages)
 
     def check(event: str, args: tuple[Any, ...]) -> None:
         if event.startswith(REFUSED_EVENTS):
@@ -144,3 +147,8 @@ def refuse_files_and_network() -> None:
                 raise PermissionError("A parser may not open other files.")
 
     sys.addaudithook(check)
+
+
+def _with_real_paths(paths: Iterable[str]) -> tuple[str, ...]:
+    """Libraries resolve the links in the paths of their files, or not."""
+    return tuple({each for path in paths for each in (path, os.path.realpath(path))})

@@ -42,6 +42,8 @@ class Page:
     pictures: tuple[Picture, ...] = ()
     warnings: tuple[str, ...] = ()
     """Sentences for the job's log."""
+    unread: str = ""
+    """Why words of the page were not read, as a sentence: the page counts as failed."""
 
     @property
     def label(self) -> str:

@@ -56,9 +56,7 @@ def read_document(
         job.skip("vlm", "The document has no pictures.")
     picture_chunks = _describe(job, document, pictures, describer) if pictures else []
     if not picture_chunks and not any(page.text.strip() for page in pages):
-        raise EmptyDocument(
-            f"“{document.name}” has no text that can be read. Scanned pages need OCR first."
-        )
+        raise EmptyDocument(f"“{document.name}” has no text that can be read: its pages are empty.")
     return ParsedDocument(pages, picture_chunks)
 
 
@@ -140,6 +138,8 @@ def _parsed(job: JobTracker, source: Pages, index: int) -> Page | None:
     except UnreadablePage as error:
         stage.record_error(error, item=f"page {index + 1}", key=index)
         return None
+    if page.unread:
+        stage.record_error(page.unread, item=page.label, key=index)
     for warning in page.warnings:
         job.log(warning, level="warning", stage=stage.name, item=page.label)
     return page

@@ -25,11 +25,11 @@ from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
 from ingestion_progress.pipeline.stages.parsers.pdf_notes import notes_of
 from ingestion_progress.pipeline.stages.parsers.pictures import MAX_PICTURES, MIN_PIXELS
 from ingestion_progress.pipeline.stages.parsers.pypdf_pages import PypdfPages
+from ingestion_progress.pipeline.stages.parsers.scans import MAX_FORM_DEPTH, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MAX_FORM_DEPTH = 4
 # Of each page, evenly spread: asking PDFium for all of them would take longer than its text.
 SAMPLED_LETTERS = 64
 CAPTION = re.compile(
@@ -100,32 +100,30 @@ class PdfPages:
             except PdfiumError as error:
                 raise _damaged(number) from error
             with closing(page):
-                text, pictures, warnings = self._content(page, index)
+                return self._read(page, index)
+
+    def _read(self, page: pypdfium2.PdfPage, index: int) -> Page:
+        number = index + 1
+        if not raw.FPDFPage_CountObjects(page) and not raw.FPDFPage_GetAnnotCount(page):
+            # A page of which PDFium can decode nothing looks like an empty one.
+            return Page(
+                number=number, text=self._by_pypdf[index].text, heading=self._heading_at(index)
+            )
+        near = range(max(0, index - REACH), min(self._count, index + REACH + 1))
+        self._texts = {at: self._text_at(at) for at in near}
+        text, unread = without_headers_and_footers(self._texts, index), ""
+        text = "\n".join(filter(None, [text, *notes_of(page, self._form)]))
+        if not text.strip():
+            text, unread = words_of(page, number, has_letters=index in self._unnamed)
+        pictures, warnings = self._pictures_of(page, number, text)
         return Page(
             number=number,
             text=text,
             heading=self._heading_at(index),
             pictures=tuple(pictures),
             warnings=tuple(warnings),
+            unread=unread,
         )
-
-    def _content(self, page: pypdfium2.PdfPage, index: int) -> tuple[str, list[Picture], list[str]]:
-        number = index + 1
-        if not raw.FPDFPage_CountObjects(page) and not raw.FPDFPage_GetAnnotCount(page):
-            # A page of which PDFium can decode nothing looks like an empty one.
-            return self._by_pypdf[index].text, [], []
-        warnings = []
-        near = range(max(0, index - REACH), min(self._count, index + REACH + 1))
-        self._texts = {at: self._text_at(at) for at in near}
-        if index in self._unnamed:
-            warnings.append(
-                f"The fonts of page {number} do not say which letters they show: "
-                "its text was left out."
-            )
-        text = without_headers_and_footers(self._texts, index)
-        text = "\n".join(filter(None, [text, *notes_of(page, self._form)]))
-        pictures, more = self._pictures_of(page, number, text)
-        return text, pictures, warnings + more
 
     @cached_property
     def _by_pypdf(self) -> PypdfPages:
@@ -157,10 +155,6 @@ class PdfPages:
         try:
             for image in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=MAX_FORM_DEPTH):
                 width, height = image.get_px_size()
-                if min(width, height) >= MIN_PIXELS and not text.strip():
-                    warnings = [
-                        f"Page {number} has no text layer: words in its pictures are not read."
-                    ]
                 if not self._is_new(image, width, height) or self._pictures >= MAX_PICTURES:
                     continue
                 self._pictures += 1

@@ -1,0 +1,91 @@
+"""Scanned pages, with the extra `ocr` and without it."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from ingestion_progress.models.statuses import JobResult
+from ingestion_progress.pipeline.ingestion import ingest
+from ingestion_progress.pipeline.search import search
+from ingestion_progress.pipeline.stages import Page
+from ingestion_progress.pipeline.stages.parsers import ocr
+from ingestion_progress.pipeline.uploads.media_types import MediaType
+from ingestion_progress.recovery import retry_job
+from tests.pipeline.test_ingestion import (
+    assert_counts_are_what_is_stored,
+    errors,
+    ingested,
+    stages,
+)
+from tests.support.documents import storage  # noqa: F401
+from tests.support.parsers import WITHOUT_OCR, parser_for
+
+SENTENCE = (
+    "Page 2 has no text, only pictures, which may show words. "
+    "Install django-ingestion-progress[ocr] on the workers to read it."
+)
+
+
+def picture(words: str = "", size: tuple[int, int] = (900, 300)) -> Image.Image:
+    image = Image.new("RGB", size, "white")
+    font = ImageFont.load_default(size=44)
+    ImageDraw.Draw(image).multiline_text((30, 30), words, fill="black", font=font)
+    return image
+
+
+def scan(*words: str) -> bytes:
+    """A PDF with a picture of words on each page."""
+    first, *others = [picture(each) for each in words]
+    buffer = io.BytesIO()
+    first.save(buffer, "PDF", save_all=True, append_images=others, resolution=150)
+    return buffer.getvalue()
+
+
+def read(data: bytes) -> list[Page]:
+    source = parser_for(MediaType.PDF).open(io.BytesIO(data), "scan.pdf")
+    return [source[index] for index in range(len(source))]
+
+
+def test_words_of_a_scanned_page_are_read():
+    (page,) = read(scan("The nuthatch climbs\nheadfirst, like no other."))
+    assert page.text.split() == ["The", "nuthatch", "climbs", "headfirst,", "like", "no", "other."]
+    assert (page.unread, page.warnings) == ("", ())
+    assert len(page.pictures) == 1
+
+
+def test_a_picture_without_words_is_a_page_without_text():
+    (page,) = read(scan(""))
+    assert (page.text, page.unread) == ("", "")
+
+
+def test_a_page_of_any_size_is_rendered_within_the_limit(monkeypatch: pytest.MonkeyPatch):
+    sizes = []
+    monkeypatch.setattr(ocr, "text_of", lambda image: sizes.append(image.size) or "")
+    buffer = io.BytesIO()
+    picture(size=(14_000, 3000)).save(buffer, "PDF", resolution=72)
+    read(buffer.getvalue())
+    assert max(sizes[0]) <= ocr.MAX_SIDE_PIXELS + 1
+
+
+@pytest.mark.usefixtures("storage")
+@pytest.mark.django_db(transaction=True)
+def test_without_ocr_scanned_pages_count_as_failed_and_can_be_retried_with_it(settings):
+    settings.INGESTION_PROGRESS_PARSERS = {MediaType.PDF: WITHOUT_OCR}
+    job = ingested(scan("The nuthatch climbs headfirst.", "The wren sings.", ""), "scan.pdf")
+    assert (job.status, job.result, job.failed_items) == ("succeeded", JobResult.PARTIAL, 3)
+    assert errors(job) == [("parsing", f"page {number}") for number in (1, 2, 3)]
+    assert job.events.get(item="page 2").message == SENTENCE
+    assert [(group.count, group.stage) for group in job.errors.all()] == [(3, "parsing")]
+    assert search("nuthatch") == []
+
+    settings.INGESTION_PROGRESS_PARSERS = {}
+    retry_job(job.pk, only="failed")
+    ingest(job.pk)
+    job.refresh_from_db()
+    assert (job.status, job.result, job.failed_items) == ("succeeded", JobResult.SUCCEEDED, 0)
+    assert stages(job)["parsing"] == ("completed", 3, 3, 0)
+    assert len(search("nuthatch")) == len(search("wren")) == 1
+    assert_counts_are_what_is_stored(job)
