@@ -76,3 +76,8 @@ def test_blocks_within_blocks_without_end_are_refused():
 def test_elements_of_xhtml_may_end_in_their_first_tag(head: str):
     page = html_page(f"{head}<head><title/><script src='a'/></head><p>One<a id='b'/></p><div/>Two")
     assert page.text == "One\n\nTwo"
+
+
+def test_mark_of_a_list_item_is_before_its_paragraph():
+    page = html_page("<ul><li><p>One</p><p>more</p><li>Two<li><h2>Three</h2></ul>")
+    assert page.text == "- One\n\nmore\n\n- Two\n-\n\n## Three"

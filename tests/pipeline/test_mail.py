@@ -105,6 +105,11 @@ def test_malformed_headers_do_not_affect_the_text(headers: bytes):
     assert page.text.endswith("The bees")
 
 
+def test_message_that_has_not_the_parts_that_it_declares_is_a_text():
+    (page,) = read(b"From: a\nContent-Type: multipart/mixed\n\nThe bees")
+    assert page.text == "From: a\n\nThe bees"
+
+
 def test_hostile_nesting_is_read_or_refused():
     nested = b"".join(
         b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(2000)

@@ -101,6 +101,15 @@ def test_notebook_has_texts_code_and_results():
     assert page.is_markdown
 
 
+def test_notebook_of_an_older_version_is_read():
+    cells = [
+        {"cell_type": "heading", "source": "Hive"},
+        {"cell_type": "code", "input": ["1 + 1"], "outputs": [{"text": "2"}]},
+    ]
+    page = read("a.ipynb", json.dumps({"worksheets": [{"cells": cells}], "metadata": None}))
+    assert page.text == "# Hive\n\n```\n1 + 1\n```\n\n```\n2\n```"
+
+
 @pytest.mark.parametrize("data", ["{}", "[]", '{"cells": 1}', '{"cells": [1]}', "no JSON"])
 def test_what_is_no_notebook_has_a_sentence(data: str):
     with pytest.raises(DamagedDocument, match="is not a notebook"):

@@ -33,6 +33,8 @@ MAX_ROW = 1000
 LAYOUT = {*HEADINGS, "pre"}
 SPACE = re.compile(r"\s+")
 SINGLE_INDENT = re.compile(r"^ (?! )|(?<=# ) +")
+# A list item whose text is a paragraph.
+ITEM_GAP = re.compile(r"^-\n\n(?=[^\s`#-])", re.MULTILINE)
 BLANK_LINES = re.compile(r"\n{2,}")
 # A line of text that Markdown would take for a heading.
 LIKE_HEADING = re.compile(r"^(\s*)(?=#{1,6}\s)")
@@ -290,4 +292,4 @@ def _pixels(attributes: Mapping[str, str | None], side: str) -> int:
 def _tidy(text: str) -> str:
     """Removes the single spaces that tags leave at line ends; code keeps its indents."""
     lines = [SINGLE_INDENT.sub("", line.rstrip()) for line in text.split("\n")]
-    return BLANK_LINES.sub("\n\n", "\n".join(lines)).strip()
+    return ITEM_GAP.sub("- ", BLANK_LINES.sub("\n\n", "\n".join(lines))).strip()

@@ -58,7 +58,8 @@ class NotebookParser:
         source = read_text(file, name)
         try:
             notebook = _loaded(source.text)
-            cells = [_cell(cell, _language(notebook)) for cell in notebook["cells"]]
+            language = _language(notebook)
+            cells = [_cell(cell, language) for cell in _cells(notebook)]
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise DamagedDocument(
                 f"“{name}” is not a notebook, or damaged: its cells cannot be found."
@@ -110,12 +111,22 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    """Before version 4, cells were in worksheets. Raises LookupError if it is no notebook."""
+    if "worksheets" not in notebook:
+        return list(notebook["cells"])
+    return [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
+
+
 def _language(notebook: dict[str, Any]) -> str:
-    return str(notebook.get("metadata", {}).get("kernelspec", {}).get("language", ""))
+    metadata = notebook.get("metadata") or {}
+    return str((metadata.get("kernelspec") or {}).get("language", ""))
 
 
 def _cell(cell: dict[str, Any], language: str) -> str:
-    source = _joined(cell.get("source", "")).strip()
+    source = _joined(cell.get("source", cell.get("input", ""))).strip()
+    if cell.get("cell_type") == "heading":
+        return f"# {source}"
     if cell.get("cell_type") != "code":
         return source
     code = [_fenced(source, language)] if source else []

@@ -112,7 +112,8 @@ def _has_html(message: EmailMessage) -> bool:
 
 
 def _is_text(part: EmailMessage) -> bool:
-    return part.get_content_maintype() == "text" and part.get_content_subtype() != "calendar"
+    """Also what says that it has parts, and has none."""
+    return part.get_content_maintype() in {"text", "multipart"}
 
 
 def _headers(message: EmailMessage) -> str:
