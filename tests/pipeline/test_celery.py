@@ -144,6 +144,9 @@ def test_second_delivery_of_a_running_and_of_an_ended_job_changes_nothing(projec
     again = [record for record in project.records() if record["event"] == "task_delivered_again"]
     mine = [record["status"] for record in again if record["job_id"] == job_id]
     assert mine == ["running", "succeeded"]
+    ready = [record["event"] for record in project.records() if "@" in record["event"]]
+    names = [event.removesuffix(" ready.") for event in ready if event.endswith(" ready.")]
+    assert len(names) == len(set(names)) >= 2  # RabbitMQ refuses a second worker of a name
     assert project.ask(STATE, job_id) == state
     assert state["attempts"] == ["succeeded"]
     assert_stored_once(state)

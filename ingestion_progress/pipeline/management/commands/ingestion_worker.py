@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import secrets
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -71,6 +72,8 @@ def _run_celery(backend: CeleryBackend, options: dict[str, Any]) -> None:
     app = backend.app
     app.conf[GRACE_OPTION] = max(0.0, options["grace"])
     argv = ["worker", "--loglevel", logging.getLevelName(logging.getLogger().getEffectiveLevel())]
+    # RabbitMQ refuses a second worker of the same name, and containers may share pid and host.
+    argv += ["--hostname", f"ingestion-{secrets.token_hex(4)}@%h"]
     if options["concurrency"]:
         argv += ["--concurrency", str(max(1, options["concurrency"]))]
     with suppress(SystemExit):
