@@ -150,6 +150,12 @@ class JobStateEventData(WireModel):
         exclude_if=lambda failed_items: not failed_items,
         description="Items that failed in this attempt; left out if none did.",
     )
+    result: Literal["partial"] | None = Field(
+        default=None,
+        exclude_if=lambda result: result is None,
+        description="partial if the job succeeded with failed items. Left out for any other job, "
+        "whose result is its status.",
+    )
 
 
 class ForecastEventData(WireModel):

@@ -14,7 +14,7 @@ from django.db.models import QuerySet
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, Stage, Worker, rows_by
 from ingestion_progress.models.stages import percent_before_success, plan_percent, shown_percent
-from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import JobResult, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.wire.forecast.event import forecast_event
 from ingestion_progress.wire.schemas import (
     ForecastEventData,
@@ -98,6 +98,7 @@ class Snapshot:
                 "error": job.error or None,
                 "counters": job.counters,
                 "failed_items": job.failed_items,
+                "result": JobResult.PARTIAL if job.result is JobResult.PARTIAL else None,
             }
         )
 

@@ -90,6 +90,17 @@ def test_a_failed_job_keeps_what_it_had_reached():
     assert failed.state(NOW).liveness is None
 
 
+def test_only_a_success_with_failed_items_names_its_result():
+    for status, failed_items, named in (
+        (JobStatus.SUCCEEDED, 2, {"failed_items": 2, "result": "partial"}),
+        (JobStatus.SUCCEEDED, 0, {}),
+        (JobStatus.FAILED, 2, {"failed_items": 2}),
+        (JobStatus.RUNNING, 2, {"failed_items": 2}),
+    ):
+        sent = snapshot(status=status, failed_items=failed_items).state(NOW).model_dump()
+        assert {key: sent[key] for key in ("failed_items", "result") if key in sent} == named
+
+
 @pytest.mark.parametrize("status", sorted(JobStatus.final()))
 def test_a_job_that_has_ended_has_no_time_left(status):
     ended_at = NOW + timedelta(seconds=10)

@@ -103,6 +103,8 @@ export interface JobStateData {
   counters: { [key: string]: number };
   /** Items that failed in this attempt; left out if none did. */
   failed_items?: number;
+  /** partial if the job succeeded with failed items. Left out for any other job, whose result is its status. */
+  result?: "partial" | null;
 }
 
 /** Another attempt of the job is due. Sent after `job_state` while the job waits for it. */
