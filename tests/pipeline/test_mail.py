@@ -92,6 +92,12 @@ def test_charset_of_a_message_is_declared_or_found(content_type: bytes, data: by
     assert page.text == f"From: a\n\n{text}"
 
 
+def test_names_in_headers_of_any_age_are_read():
+    headers = "From: bo@example.com (Bo B.)\nSubject: Grüße\n =?iso-8859-1?q?=FCber?= Bienen\n\nHi"
+    (page,) = read(headers.encode())
+    assert page.text == "# Grüße über Bienen\n\nFrom: bo@example.com (Bo B.)\n\nHi"
+
+
 @pytest.mark.parametrize(
     "headers",
     [

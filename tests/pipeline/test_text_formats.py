@@ -86,6 +86,7 @@ def test_record_of_json_lines_is_a_paragraph():
 
 def test_notebook_has_texts_code_and_results():
     outputs = [{"text": ["1\n", "2\n"]}, {"data": {"text/plain": "3", "image/png": "x"}}]
+    outputs += [{"output_type": "error", "ename": "NameError", "evalue": "bee", "traceback": ["x"]}]
     notebook = {
         "metadata": {"kernelspec": {"language": "python"}},
         "cells": [
@@ -97,6 +98,7 @@ def test_notebook_has_texts_code_and_results():
     page = read("a.ipynb", json.dumps(notebook))
     assert page.text == (
         '# Hive\nBees.\n\n````python\nprint("```")\n````\n\n```\n1\n2\n```\n\n```\n3\n```'
+        "\n\n```\nNameError: bee\n```"
     )
     assert page.is_markdown
 

@@ -135,6 +135,8 @@ def _cell(cell: dict[str, Any], language: str) -> str:
 
 
 def _result(output: dict[str, Any]) -> str:
+    if output.get("output_type") == "error":
+        return f"{output.get('ename')}: {output.get('evalue')}"[:MAX_OUTPUT]
     text = output.get("text") or output.get("data", {}).get("text/plain", "")
     return _joined(text).strip()[:MAX_OUTPUT]
 

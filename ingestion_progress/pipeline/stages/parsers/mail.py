@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from email import policy
+from email.header import decode_header
 from email.message import EmailMessage
 from email.parser import BytesParser
 from html import escape
@@ -117,18 +118,32 @@ def _is_text(part: EmailMessage) -> bool:
 
 
 def _headers(message: EmailMessage) -> str:
-    subject = _header(message, "subject")
+    subject = _header(message, "Subject")
     heading = f"<h1>{escape(subject, quote=False)}</h1>" if subject else ""
     values = ((name, _header(message, name)) for name in HEADERS)
     return heading + "".join(_paragraph(f"{name}: {value}") for name, value in values if value)
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    """Empty if it is missing or malformed."""
+    """As it is written, with the comments that have the names of senders in old messages.
+
+    Empty if it is missing or malformed.
+    """
+    raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
+    # Bytes that should have been encoded are surrogates.
+    text = decode(str(raw).encode("ascii", "surrogateescape")).text
     try:
-        return _plain(message[name])
+        pieces = decode_header(" ".join(text.split()))
+        return _plain("".join(_decoded_piece(piece, charset) for piece, charset in pieces))
     except MALFORMED:
         return ""
+
+
+def _decoded_piece(piece: str | bytes, charset: str | None) -> str:
+    """`decode_header` returns what is not encoded in this encoding, if other pieces are encoded."""
+    if isinstance(piece, str):
+        return piece
+    return piece.decode(charset or "raw-unicode-escape", "replace")
 
 
 def _file_name(part: EmailMessage) -> str:
@@ -163,7 +178,7 @@ def _decoded(part: EmailMessage) -> str:
 def _picture(part: EmailMessage, name: str, pictures: dict[str, bytes]) -> str:
     """A picture that has an id is shown by the HTML."""
     data = part.get_payload(decode=True)
-    key = _header(part, "content-id").strip("<>")
+    key = _header(part, "Content-ID").strip("<>")
     source = f"cid:{key or len(pictures)}"
     pictures[source] = data if isinstance(data, bytes) else b""
     return "" if key else f'<img src="{escape(source)}" alt="{escape(name)}">'
