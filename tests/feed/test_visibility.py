@@ -7,18 +7,21 @@ import time
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from ingestion_progress.feed import Selection, Subscription
+from ingestion_progress.concurrency.backoff import Backoff
+from ingestion_progress.feed import Selection, Subscription, visibility_reader
 from ingestion_progress.feed.visibility import (
     ANSWERS_PER_QUERY,
     MAX_NAMED,
     Visibility,
     VisibilityQuery,
 )
+from ingestion_progress.feed.visibility_reader import VisibilityReader
 from ingestion_progress.feed.visible_jobs import VisibleJobs, query_key
+from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import Job
 
 
@@ -126,6 +129,33 @@ async def test_an_answer_for_streams_that_have_ended_is_dropped(visibility):
     assert visibility.learn(question, [{"a"}]) == []
     assert list(visibility.showing("a")) == []
     assert not visibility
+
+
+async def test_a_question_that_failed_is_asked_again(monkeypatch):
+    questions = []
+
+    def ask(question: VisibilityQuery) -> list[set[str]]:
+        questions.append(question)
+        if len(questions) == 1:
+            raise OperationalError("the database is down")
+        return [{"new"}]
+
+    monkeypatch.setattr(VisibilityQuery, "ask", ask)
+    monkeypatch.setattr(visibility_reader, "PAUSE_SECONDS", 0.01)
+    # The pauses between failures are those of `Backoff`.
+    monkeypatch.setattr(Backoff, "pause_seconds", 0.0)
+    jobs = WatchedJobs()
+    visible = answer(asked_at=0.0)
+    entered(jobs.active.by_rule, visible)
+    jobs.active.by_rule.found(["new"])
+    reader = VisibilityReader(jobs)
+    reading = asyncio.create_task(reader.run())
+    async with asyncio.timeout(60):
+        while not visible.ids:  # noqa: ASYNC110  (the thread of the reader has no event)
+            await asyncio.sleep(0.01)
+    reading.cancel()
+    reader.close()
+    assert len(questions) == 2
 
 
 async def test_a_newer_answer_shows_and_hides_jobs_of_all_its_streams(visibility):

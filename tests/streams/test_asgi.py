@@ -356,7 +356,7 @@ async def test_error_of_the_feed_reaches_the_server(feed, monkeypatch):
         await get().through(streams_application())
 
 
-async def test_body_is_read_and_an_incomplete_body_ends_the_request(feed):
+async def test_body_is_read_and_an_incomplete_body_ends_the_request(feed, finished):
     await make_job(JobStatus.SUCCEEDED)
     length = ("content-length", "4")
     brought = Exchange(url_of("job"), [b"no", b"pe"], [length], method="GET")
@@ -369,6 +369,7 @@ async def test_body_is_read_and_an_incomplete_body_ends_the_request(feed):
     assert brought.body == unasked.body
     assert b"event: complete" in brought.body
     assert gone.sent == []
+    assert len(finished) == 2  # nothing was queried for the one that is gone
 
 
 async def test_cancellation_by_the_server_is_passed_on(feed, finished):

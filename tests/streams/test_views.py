@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.contrib.auth.models import Permission
-from django.db import connections, transaction
+from django.contrib.auth.models import Permission, User
+from django.db import connection, connections, transaction
 from django.test import AsyncClient, Client
 from django.urls import reverse
 from django.utils import timezone
 
 from ingestion_progress.auth import tokens
 from ingestion_progress.concurrency.request_thread import release_connections
-from ingestion_progress.feed import poller
+from ingestion_progress.feed import Selection, poller
 from ingestion_progress.feed.queries import Changes
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
@@ -412,6 +412,14 @@ class TestAuthorising:
         await client.get(url_of("job"))
         assert FREE_SLOTS == [2]
         assert views.AUTHORISING._value == 3
+
+    def test_connection_is_closed_with_the_check(self, rf, settings):
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        request = rf.get("/")
+        request.user = User.objects.create_superuser("ada")
+        assert connection.connection is not None
+        views._grant(request, Selection.one("job"))
+        assert connection.connection is None
 
     def test_last_event_id_is_the_header_or_else_the_parameter(self, rf):
         for headers, expected in (({"Last-Event-ID": "h"}, "h"), ({}, "q")):

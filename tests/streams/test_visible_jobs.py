@@ -130,7 +130,8 @@ async def test_a_stream_that_resumes_gets_the_ends_of_own_jobs_only(feed):
     assert b'"job_id":"b"' not in body
 
 
-@pytest.mark.parametrize("job_id", ["b", "nobody"])
+@pytest.mark.database
+@pytest.mark.parametrize("job_id", ["b", "nobody", "x\0y"])
 async def test_the_job_of_another_does_not_exist(feed, job_id):
     anna = await user("anna")
     await make_job("a", owner=anna, status=JobStatus.SUCCEEDED)
