@@ -25,6 +25,7 @@ from ingestion_progress.models.statuses import (
 )
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job
+from ingestion_progress.wire.batches import batch_frames
 from ingestion_progress.wire.events import (
     ALL_EVENTS,
     MANY_JOBS_EVENTS,
@@ -260,7 +261,7 @@ class TestResponses:
         succeeded = self.ended("good")
         failed = self.ended("bad", OSError("The disk is full"))
         now = timezone.now()
-        queue_job("a.pdf", job_id="again")
+        queue_job("a.pdf", job_id="again", batch="import")
         Job.objects.filter(pk="again").update(attempt=2, retry_at=now)
         return [
             single_job_frame(load_snapshot("again"), now),
@@ -268,6 +269,7 @@ class TestResponses:
             single_job_frame(failed, now),
             missing_frame("nobody"),
             multi_job_frame(succeeded, now, "1"),
+            *batch_frames(Job.objects.all(), ["import"]).values(),
             Frame(body=idle_body("1"), cursor="", percent=0.0, is_final=True),
         ]
 
