@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
+import tracemalloc
 import zipfile
 from html import escape
 
@@ -328,6 +330,19 @@ def test_pictures_are_embedded_linked_or_missing():
         ("", 0, "?", "Hive"),
         ("PNG", 40, "?", "Hive"),
     ]
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures():
+    count = range(1, 31)
+    body = "".join(f'<w:p><w:r><a:blip r:embed="image{number}"/></w:r></w:p>' for number in count)
+    parts = {f"word/{number}.png": os.urandom(1024 * 1024) for number in count}
+    data = word(body, parts, **{f"image{number}": f"{number}.png" for number in count})
+    tracemalloc.start()
+    try:
+        assert len(read(data).pictures) == 30
+        assert tracemalloc.get_traced_memory()[1] < 10 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
 
 
 def test_words_of_charts_and_diagrams_are_read():

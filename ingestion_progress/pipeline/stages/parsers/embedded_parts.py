@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 from ingestion_progress.pipeline.stages.parsers.drawing_text import drawing_text
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
 from ingestion_progress.pipeline.stages.parsers.ooxml import Package, Relationship
 
 DRAWINGS = {"chart", "diagramData"}
+EMBEDDED = "embedded:"
+
+
+class Pictures(Mapping[str, bytes]):
+    """The beginnings of pictures by their `src`, which is `embedded:` and the name of a part.
+
+    They are read when they are asked for: hundreds of them would fill the memory.
+    """
+
+    def __init__(self, package: Package) -> None:
+        self._package = package
+
+    def __contains__(self, source: object) -> bool:
+        return str(source).startswith(EMBEDDED)
+
+    def __getitem__(self, source: str) -> bytes:
+        return self._package.head(source.removeprefix(EMBEDDED))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 class EmbeddedParts:
     def __init__(self, package: Package) -> None:
-        self.pictures: dict[str, bytes] = {}
-        """Their beginnings by their `src`."""
+        self.pictures = Pictures(package)
         self._package = package
 
     def place(
@@ -25,9 +49,7 @@ class EmbeddedParts:
         if relationship.kind == "image" and relationship.is_external:
             markup.add_picture(relationship.target, alt)
         elif relationship.kind == "image":
-            source = f"embedded:{relationship.target}"
-            self.pictures[source] = self._package.head(relationship.target)
-            markup.add_picture(source, alt)
+            markup.add_picture(f"{EMBEDDED}{relationship.target}", alt)
         elif relationship.kind in DRAWINGS:
             markup.begin_box()
             markup.begin_paragraph()

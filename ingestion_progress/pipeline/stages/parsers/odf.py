@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import BinaryIO
 
 from ingestion_progress.pipeline.exceptions import EmptyDocument, ProtectedDocument
 from ingestion_progress.pipeline.stages import Page
+from ingestion_progress.pipeline.stages.parsers.embedded_parts import Pictures
 from ingestion_progress.pipeline.stages.parsers.html import html_page
 from ingestion_progress.pipeline.stages.parsers.odf_sheets import OdfSheets
 from ingestion_progress.pipeline.stages.parsers.odf_text import OdfText
@@ -70,7 +70,7 @@ class _Document:
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self.package = Package(file, name)
-        self.pictures: Mapping[str, bytes] = {}
+        self.pictures = Pictures(self.package)
         manifest = _Manifest()
         self.package.read(MANIFEST, manifest)
         if manifest.is_encrypted:
@@ -81,8 +81,6 @@ class _Document:
     def read(self, part: str) -> OdfText:
         reader = OdfText(self._object_text)
         self.package.read(part, reader)
-        found = {source: self.package.head(source) for source in reader.pictures}
-        self.pictures = {**self.pictures, **found}
         return reader
 
     def _object_text(self, address: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
+from ingestion_progress.pipeline.stages.parsers.embedded_parts import EMBEDDED
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
 from ingestion_progress.pipeline.stages.parsers.odf_styles import HiddenStyles
 
@@ -38,8 +39,6 @@ class OdfText:
 
     def __init__(self, object_text: Callable[[str], str]) -> None:
         self.pages = [OdfPage()]
-        self.pictures: set[str] = set()
-        """The names of their parts."""
         self.headers: dict[str, None] = {}
         self.footers: dict[str, None] = {}
         self._object_text = object_text
@@ -164,9 +163,8 @@ class OdfText:
             self._markup.add_text(words)
             self._markup.end_box()
         elif address := frame.get("image"):
-            if ":" not in address:
-                self.pictures.add(address)
-            self._markup.add_picture(address, alt)
+            is_linked = ":" in address
+            self._markup.add_picture(address if is_linked else f"{EMBEDDED}{address}", alt)
 
     def _end_box(self, tag: str) -> None:
         blocks = self._markup.end_box(is_kept=tag == "draw:text-box")
