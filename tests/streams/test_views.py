@@ -288,6 +288,13 @@ class TestRefusals:
         assert response.json()["code"] == "unauthorized"
         assert "Access-Control-Allow-Origin" not in response
 
+    async def test_middleware_that_requires_a_login_does_not_redirect(self, client, settings):
+        settings.MIDDLEWARE = [
+            *settings.MIDDLEWARE,
+            "django.contrib.auth.middleware.LoginRequiredMiddleware",
+        ]
+        assert (await client.get(url_of("job"))).status_code == 401
+
     async def test_user_without_permission_gets_403(self, client, django_user_model):
         await client.aforce_login(await django_user_model.objects.acreate_user("ada"))
 
