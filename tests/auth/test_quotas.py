@@ -196,13 +196,13 @@ def test_threads_at_once_get_exactly_the_limit(request_from, settings):
 
 @pytest.mark.usefixtures("storage", "per_address")
 class TestUploads:
-    def upload(self, client):
-        file = SimpleUploadedFile("a.txt", b"Bees make honey.")
+    def upload(self, client, bees=1):
+        file = SimpleUploadedFile("a.txt", f"{bees} bees make honey.".encode())
         return client.post(JOBS, {"file": file})
 
     def test_api_answers_429_with_the_time(self, client, settings):
         settings.INGESTION_PROGRESS_PUBLIC = True
-        assert [self.upload(client).status_code for _ in range(2)] == [201, 201]
+        assert [self.upload(client, bees).status_code for bees in (2, 3)] == [201, 201]
         response = self.upload(client)
         error = refusal(response, 429, "too_many_requests")
         assert (
@@ -213,7 +213,7 @@ class TestUploads:
 
     def test_form_says_so_for_each_file(self, client, settings):
         settings.INGESTION_PROGRESS_PUBLIC = True
-        files = [SimpleUploadedFile(f"{n}.txt", b"Bees make honey.") for n in range(3)]
+        files = [SimpleUploadedFile(f"{n}.txt", f"{n} bees".encode()) for n in range(3)]
         page = client.post("/", {"file": files}, follow=True).content.decode()
         assert page.count("is queued.") == 2
         assert page.count("Too many uploads") == 1
