@@ -31,4 +31,5 @@ class PipelineConfig(AppConfig):
         register(lambda **kwargs: not_positive(conf))
         register(checks.check_task_queue)
         register(checks.check_uploads)
+        register(checks.check_components)
         register(checks.check_hosts, deploy=True)

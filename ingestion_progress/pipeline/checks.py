@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 
-from django.conf import DEFAULT_STORAGE_ALIAS
+from django.conf import DEFAULT_STORAGE_ALIAS, settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.core.exceptions import ImproperlyConfigured
 from django.core.files.storage import InvalidStorageError, storages
 from django.utils.module_loading import import_string
 
+from ingestion_progress.conf import PREFIX
 from ingestion_progress.pipeline.celery.backend import CeleryBackend
+from ingestion_progress.pipeline.components import SETTINGS as COMPONENT_SETTINGS
 from ingestion_progress.pipeline.conf import conf
 
 
@@ -47,6 +49,22 @@ def check_uploads(**kwargs: object) -> Iterator[CheckMessage]:
             hint="For S3: pip install 'django-ingestion-progress[s3]'. Otherwise correct STORAGES.",
             id="ingestion_pipeline.E004",
         )
+
+
+def check_components(**kwargs: object) -> Iterator[CheckMessage]:
+    # Not the defaults, which take a moment to import.
+    own = [name for name in COMPONENT_SETTINGS if hasattr(settings, PREFIX + name.upper())]
+    named = {name.upper(): getattr(conf, name) for name in own}
+    parsers = {f"PARSERS, {media_type},": path for media_type, path in conf.parsers.items()}
+    for name, path in (named | parsers).items():
+        try:
+            _ = path and import_string(path)
+        except Exception as error:  # noqa: BLE001  (importing runs the project's code)
+            yield Error(
+                f"{PREFIX}{name} cannot be imported: {error}",
+                hint="Correct its dotted path, as my_app.embedders.MyEmbedder, or unset it.",
+                id="ingestion_pipeline.E005",
+            )
 
 
 def celery_backend() -> CeleryBackend | None:

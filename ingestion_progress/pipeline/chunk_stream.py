@@ -3,26 +3,21 @@
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, Self, TypeAlias
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.stages import Chunk, SparseVector
-from ingestion_progress.pipeline.stages.chunking import Chunker, SemanticChunker
-from ingestion_progress.pipeline.stages.embedding import Bm25Embedder, Embedder
-from ingestion_progress.pipeline.stages.extraction import Extractor, KeyphraseExtractor
-from ingestion_progress.pipeline.stages.image_description import ImageDescriber, MetadataDescriber
+from ingestion_progress.pipeline.stages.extraction import Extractor
 from ingestion_progress.pipeline.stages.parsing import ParsedDocument
-from ingestion_progress.pipeline.stores import vector_store
-from ingestion_progress.pipeline.stores.graph import Extracted, GraphStore, GraphWrites
-from ingestion_progress.pipeline.stores.vectors import VectorStore
+from ingestion_progress.pipeline.stores.graph import Extracted, GraphWrites
 from ingestion_progress.pipeline.thread_pool import Stop, ThreadPool
 from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
 
@@ -47,19 +42,6 @@ class ChunkPool(Protocol):
     def put(self, item: Chunk, /) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, kind: object, /, *exc_info: object) -> None: ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Components:
-    """The replaceable parts of the pipeline, each behind a small interface."""
-
-    describer: ImageDescriber = field(default_factory=MetadataDescriber)
-    chunker: Chunker = field(default_factory=SemanticChunker)
-    embedder: Embedder = field(default_factory=Bm25Embedder)
-    extractor: Callable[[], Extractor] = KeyphraseExtractor
-    """Called once in each worker thread."""
-    vectors: VectorStore = field(default_factory=vector_store)
-    graph: GraphStore
 
 
 class ChunkStream:

@@ -26,6 +26,20 @@ class PipelineSettings:
     """A page that takes longer is left out; a document without pages, refused."""
     parser_seconds = Setting(float, 300.0)
     """The same in real time, also when the host is busy."""
+    chunker = Setting(str, "ingestion_progress.pipeline.stages.chunking.SemanticChunker")
+    """Dotted path of a Chunker, as those that follow are of the interface in their module."""
+    describer = Setting(
+        str, "ingestion_progress.pipeline.stages.image_description.MetadataDescriber"
+    )
+    embedder = Setting(str, "ingestion_progress.pipeline.stages.embedding.Bm25Embedder")
+    """Also of queries."""
+    extractor = Setting(str, "ingestion_progress.pipeline.stages.extraction.KeyphraseExtractor")
+    vector_store = Setting(str, "")
+    """Dotted path of a VectorStore; empty: a Qdrant server or the embedded one."""
+    chunk_characters = Setting(int, 1000)
+    """The longest chunk."""
+    chunk_overlap_characters = Setting(int, 0)
+    """Of two chunks that follow each other."""
     extraction_workers = Setting(int, 4)
     """Threads that extract entities and relations: the job's worker pool."""
     chunks_per_task = Setting(int, 0)

@@ -7,7 +7,7 @@ from functools import cache
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
-from ingestion_progress.pipeline.stages.embedding import WITHOUT_SPACES, Bm25Embedder, Embedder
+from ingestion_progress.pipeline.stages.embedding import WITHOUT_SPACES, Embedder
 
 # Letters and digits, with marks, soft hyphens and joiners inside.
 WORD = re.compile("[^\\W_](?:[^\\W_]|[\u0300-\u036f\u0900-\u0dff\u00ad\u200b-\u200f\u2060])*")
@@ -17,8 +17,7 @@ Span = tuple[int, int]
 class Highlighter:
     """Of one query."""
 
-    def __init__(self, query: str, embedder: Embedder | None = None) -> None:
-        embedder = embedder or Bm25Embedder()
+    def __init__(self, query: str, embedder: Embedder) -> None:
         wanted = frozenset(embedder.embed_query(query).indices)
 
         @cache

@@ -9,7 +9,8 @@ from functools import partial
 from ingestion_progress.exceptions import JobCancelled, JobExists, JobNotFound
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.pipeline.chunk_stream import ChunkStream, Components
+from ingestion_progress.pipeline.chunk_stream import ChunkStream
+from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.editions import adopted, claim, editions, publish, settle
 from ingestion_progress.pipeline.exceptions import (

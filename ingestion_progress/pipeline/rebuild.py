@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
+from ingestion_progress.pipeline.components import embedder
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.embedded.files import has_former_format
 from ingestion_progress.pipeline.stores.embedded.former import former_chunks
@@ -19,9 +19,9 @@ def rebuild_search_index(on_count: Callable[[int], object] = lambda count: None)
     """
     if is_former():
         return _convert(on_count)
-    store, embedder, count = vector_store(), Bm25Embedder(), 0
+    store, embed, count = vector_store(), embedder().embed, 0
     for chunks in store.stored():
-        store.replace_vectors([(key, embedder.embed(payload["text"])) for key, payload in chunks])
+        store.replace_vectors([(key, embed(payload["text"])) for key, payload in chunks])
         count += len(chunks)
         on_count(count)
     store.optimize()
@@ -35,13 +35,13 @@ def is_former() -> bool:
 
 def _convert(on_count: Callable[[int], object]) -> int:
     store = EmbeddedVectors(f"{conf.qdrant_collection}.rebuilding")
-    embedder, count = Bm25Embedder(), store.count("")  # 0, and the collection exists
+    embed, count = embedder().embed, store.count("")  # 0, and the collection exists
     for chunks in former_chunks(conf.qdrant_path, conf.qdrant_collection):
         store.write_points(
             [
                 (key, [*vector.indices], [*vector.values], payload)
                 for key, payload in chunks
-                for vector in [embedder.embed(payload["text"])]
+                for vector in [embed(payload["text"])]
             ]
         )
         count += len(chunks)

@@ -10,6 +10,7 @@ from django.db.models import F, Q, QuerySet
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.pipeline.components import embedder
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.search_filters import SearchFilters
 from ingestion_progress.pipeline.stores import vector_store
@@ -87,7 +88,7 @@ def search(
     found = _found(text, limit + offset, filters or SearchFilters(), jobs)[offset : offset + limit]
     places = [(payload["document_id"], payload["chunk"]) for payload, _score in found]
     entities, relations = _entities(places), _relations(places)
-    highlighter, hits = Highlighter(text), []
+    highlighter, hits = Highlighter(text, embedder()), []
     for place, (payload, score) in zip(places, found, strict=True):
         spans = highlighter.spans(payload["text"])
         hits.append(
@@ -106,9 +107,7 @@ def search(
 
 def _found(text: str, number: int, filters: SearchFilters, jobs: JobQuerySet | None) -> Found:
     """At least the best `number` chunks, if there are so many."""
-    from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
-
-    vector = Bm25Embedder().embed_query(text)
+    vector = embedder().embed_query(text)
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
     editions = list(hidden.values_list("document_id", "epoch"))
     chosen = filters.chosen(jobs)

@@ -23,7 +23,8 @@ from ingestion_progress.exceptions import (
     JobNotFound,
     JobSuperseded,
 )
-from ingestion_progress.pipeline.chunk_stream import ChunkPool, ChunkStream, Components
+from ingestion_progress.pipeline import components
+from ingestion_progress.pipeline.chunk_stream import ChunkPool, ChunkStream
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.retries import patiently
 from ingestion_progress.pipeline.stages import Chunk
@@ -186,7 +187,7 @@ def extract_part(
 def _extract(job: JobTracker, document_id: str, chunks: Sequence[Chunk]) -> None:
     stage = job.stage("extraction")
     graph = DatabaseGraph(document_id, job.job_id, job.epoch, is_shared=True)
-    extractor = Components.extractor()
+    extractor = components.extractor()
     done = 0
     try:
         for chunk in chunks:

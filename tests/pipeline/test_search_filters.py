@@ -15,6 +15,7 @@ from ingestion_progress.pipeline.highlights import Highlighter, marked
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.search_filters import SearchFilters
+from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.testing import synchronous_tracking
 from tests.support.api import refusal
@@ -131,7 +132,7 @@ def test_hit_has_marked_text_and_relations(client):
     ],
 )
 def test_highlights_are_what_the_search_matches(query, text, found):
-    spans = Highlighter(query).spans(text)
+    spans = Highlighter(query, Bm25Embedder()).spans(text)
     assert [text[start:end] for start, end in spans] == found
     assert marked(text, spans).count("<mark>") == len(found)
 

@@ -9,13 +9,18 @@ if TYPE_CHECKING:
 
 
 def vector_store() -> VectorStore:
-    """A Qdrant server if `QDRANT_URL` is set, or else the embedded store.
+    """That of `VECTOR_STORE`; a Qdrant server if `QDRANT_URL` is set; or else the embedded store.
 
     The only way to them: importing Qdrant's client takes longer than the rest of a process. (And
     the process of the embedded store imports this package without Django.)
     """
     from ingestion_progress.pipeline.conf import conf
 
+    if conf.vector_store:
+        from django.utils.module_loading import import_string
+
+        own: VectorStore = import_string(conf.vector_store)()
+        return own
     if conf.qdrant_url:
         from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
 
