@@ -109,3 +109,62 @@ def test_owners_batches_and_their_rule_work_with_a_separate_progress_database(pr
         "jobs": 0, "batches": [], "admin": [False, False], "page": False, "search": 0
     }  # fmt: skip
     assert (asked["joined"], asked["deleted"], asked["left"]) == (422, [404, 204], [0, 0])
+
+
+DOCUMENTS = """
+    import json
+    from django.contrib.auth.models import User
+    from django.core.files.uploadedfile import SimpleUploadedFile
+    from django.test import Client, override_settings
+    from ingestion_progress.models import Job
+    from ingestion_progress.pipeline.ingestion import ingest
+    from ingestion_progress.pipeline.models import Document
+
+    anna, bert = (User.objects.create_superuser(name) for name in ("anna", "bert"))
+    rule = "ingestion_progress.auth.visibility.own_jobs"
+    clients = []
+    for user in (anna, bert):
+        User.objects.filter(pk=user.pk).update(is_superuser=user is anna)
+        clients.append(Client(headers={"host": "localhost"}))
+        clients[-1].force_login(user)
+    one, other = clients
+
+    def upload(name, text, **more):
+        file = SimpleUploadedFile(name, text)
+        return one.post("/api/v1/admin/ingestion/jobs", {"file": file, **more})
+
+    def names(client, **query):
+        return [each["name"] for each in client.get("/api/v1/documents", query).json()["items"]]
+
+    def found(**query):
+        body = one.get("/api/v1/search", {"q": "honey", **query}).json()
+        return sorted(hit["document_name"] for hit in body["items"])
+
+    first = upload("a.txt", b"Bees make honey.", batch="x", metadata='{"team": "legal"}').json()
+    ingest(first["job_id"])
+    upload("b.txt", b"Honey for tea.")
+    asked = {
+        "known": upload("a.txt", b"Bees make honey.").status_code,
+        "all": names(one), "batch": names(one, batch="x"), "queued": names(one, status="queued"),
+        "search": [found(batch="x"), found(metadata="team:legal"), found(metadata="team:x")],
+    }
+    with override_settings(INGESTION_PROGRESS_VISIBLE_JOBS=rule, INGESTION_PROGRESS_PUBLIC=True):
+        asked["visible"] = [names(one), names(other)]
+    for document in Document.objects.all():
+        one.delete(f"/api/v1/documents/{document.pk}")
+    statuses = Job.objects.order_by("created_at").values_list("status", flat=True)
+    asked["deleted"] = [Document.objects.count(), list(statuses), found()]
+    print(json.dumps(asked))
+"""
+
+
+def test_documents_work_with_a_separate_progress_database(project):
+    assert project.ask(DOCUMENTS) == {
+        "known": 200,
+        "all": ["a.txt", "b.txt"],
+        "batch": ["a.txt"],
+        "queued": ["b.txt"],
+        "search": [["a.txt"], ["a.txt"], []],
+        "visible": [["a.txt", "b.txt"], []],
+        "deleted": [0, ["succeeded", "cancelled"], []],
+    }
