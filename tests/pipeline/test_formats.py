@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from ingestion_progress.pipeline.exceptions import UnreadableDocument, UnreadablePage
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.stages.parsers import parser_path
 from ingestion_progress.pipeline.uploads.media_types import KINDS, MediaType, media_type_of
 from tests.support.documents import archive, docx
 from tests.support.office import package, relationships, xml
+from tests.support.parsers import parser_for
 
 TEXT = "Bees make honey."
 SLIDE = f"<p:sp><p:txBody><a:p><a:r><a:t>{TEXT}</a:t></a:r></a:p></p:txBody></p:sp>"
@@ -109,3 +115,23 @@ def is_read(media_type: MediaType, data: bytes, path: Path) -> None:
         assert media_type_of(file, path.name) is media_type
         with ParsedPages(parser_path(media_type), file, path.name) as pages:
             assert TEXT in pages[0].text
+
+
+@pytest.mark.parametrize("media_type", [*SAMPLES, *NAMED])
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=20), st.integers(0, 20)), max_size=4),
+    st.floats(0, 1),
+)
+def test_damaged_file_is_read_or_has_a_sentence(
+    media_type: MediaType, changes: list[tuple[float, bytes, int]], end: float
+):
+    sample = SAMPLES.get(media_type) or NAMED[media_type].encode()
+    data = bytearray(sample)
+    for place, inserted, removed in changes:
+        at = int(place * len(data))
+        data[at : at + removed] = inserted
+    data = data[: int(end * 2 * len(data))]
+    with contextlib.suppress(UnreadableDocument, UnreadablePage):
+        pages = parser_for(media_type).open(io.BytesIO(bytes(data)), "a")
+        for index in range(len(pages)):
+            assert isinstance(pages[index].text, str)

@@ -14,7 +14,8 @@ MAX_UNPACKED_BYTES = 200 * 1024 * 1024
 MAX_RATIO = 150
 RATIO_MATTERS_ABOVE_BYTES = 10 * 1024 * 1024
 # What `zipfile` raises for a damaged part.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, RuntimeError)
+UNREADABLE: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, struct.error)
+UNREADABLE += (EOFError, NotImplementedError, OSError, RuntimeError, ValueError)
 PICTURES = (".bmp", ".dib", ".emf", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".wmf")
 
 END_OF_DIRECTORY = b"PK\x05\x06"
@@ -33,7 +34,7 @@ def open_archive(file: BinaryIO, name: str) -> zipfile.ZipFile:
     _check_directory(file, name)
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+    except UNREADABLE as error:
         raise DamagedDocument(
             f"“{name}” is damaged: its archive cannot be opened. Save or download it again."
         ) from error
