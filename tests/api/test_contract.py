@@ -139,8 +139,9 @@ def test_every_operation_succeeded_at_least_once(run, document):
 
 
 def test_every_event_of_a_stream_and_its_resuming_were_seen(run):
-    answers = run.answers("GET", "/api/v1/admin/ingestion/jobs/{job_id}/progress")
-    assert {answer["status"] for answer in answers} == {200, 204}
-    bodies = [answer["content"].get("text", "") for answer in answers]
+    of_one = run.answers("GET", "/api/v1/admin/ingestion/jobs/{job_id}/progress")
+    assert {answer["status"] for answer in of_one} == {200, 204}
+    of_many = run.answers("GET", "/api/v1/admin/ingestion/progress")
+    bodies = [answer["content"].get("text", "") for answer in [*of_one, *of_many]]
     names = {name for body in bodies for name in re.findall("^event: (.+)$", body, re.MULTILINE)}
-    assert names == {event.name for event in STREAM_EVENTS}
+    assert names >= {event.name for event in STREAM_EVENTS}
