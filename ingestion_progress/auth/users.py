@@ -44,7 +44,7 @@ def key_of(text: str) -> Any:
     try:
         # Also refuses numbers that are too long for the column.
         return get_user_model()._meta.pk.clean(text, None)
-    except (ValidationError, ValueError, TypeError):
+    except ValidationError:
         return None
 
 
