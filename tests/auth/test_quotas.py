@@ -145,6 +145,18 @@ class TestCounting:
         quotas.count(request_from(), quotas.UPLOADS)
         assert [row.count for row in QuotaCount.objects.all()] == [1]
 
+    def test_a_new_count_deletes_a_limited_number_of_old_ones(
+        self, request_from, per_address, monkeypatch
+    ):
+        monkeypatch.setattr(quotas, "PRUNED_AT_ONCE", 2)
+        yesterday = timezone.now() - timedelta(days=1)
+        QuotaCount.objects.bulk_create(
+            QuotaCount(key=f"{n}", expires_at=yesterday) for n in range(5)
+        )
+        for address in ("192.0.2.1", "192.0.2.2"):
+            quotas.count(request_from(address), quotas.UPLOADS)
+        assert QuotaCount.objects.filter(expires_at=yesterday).count() == 1
+
     def test_the_first_two_of_an_hour_at_once_are_both_counted(
         self, request_from, per_address, monkeypatch
     ):

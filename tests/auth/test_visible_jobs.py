@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from ingestion_progress.auth import permissions, tokens
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline import search
+from ingestion_progress.pipeline import search, search_api
 from ingestion_progress.pipeline.models import Document, Edition
 from ingestion_progress.tracker import fail_job, queue_job
 from tests.support.api import JOBS, refusal
@@ -148,11 +148,11 @@ class TestTwoUsers:
             Edition.objects.create(document_id=f"doc-{name}", epoch="1", job_id=name)
         limits = []
 
-        def found(query, *, limit, jobs):
+        def found(query, *, jobs, **others):
             limits.append(jobs)
             return []
 
-        monkeypatch.setattr(search, "search", found)
+        monkeypatch.setattr(search_api, "search", found)
         logged_in(client, bert).get("/api/v1/search", {"q": "word"})
         assert search._documents_of(limits[0]) == ["doc-b"]
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.utils import timezone
 
@@ -60,6 +62,14 @@ def test_a_job_that_waits_or_runs_is_not_retried():
     start_attempt(JobPlan("a.pdf", job_id="job"))
     with pytest.raises(InvalidTransition, match="running and cannot be retried"):
         retry_job("job")
+
+
+def test_a_job_whose_process_died_is_retried_at_once():
+    start_attempt(JobPlan("a.pdf", job_id="job", task=TASK))
+    Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
+    job = retry_job("job")
+    assert (job.status, job.attempt) == ("queued", 2)
+    assert list(job.attempts.values_list("number", "status")) == [(1, "lost")]
 
 
 def test_a_job_without_a_stored_task_names_the_remedy():
