@@ -23,7 +23,7 @@ pytestmark = pytest.mark.once
 OPTIONAL = (
     "daphne", "channels", "structlog", "environ", "corsheaders", "servestatic", "django_tasks",
     "django_tasks_db", "qdrant_client", "pypdf", "selectolax", "markdown_it", "tenacity",
-    "semantic_text_splitter", "qdrant_edge", "yake_rust", "pypdfium2", "PIL",
+    "semantic_text_splitter", "qdrant_edge", "yake_rust", "pypdfium2", "PIL", "striprtf",
     "psycopg", "cryptography",
 )  # fmt: skip
 

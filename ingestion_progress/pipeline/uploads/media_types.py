@@ -156,11 +156,13 @@ def _in_archive(file: BinaryIO, name: str) -> MediaType | Format:
 
 def _declared(archive: zipfile.ZipFile) -> MediaType | None:
     """What a part of this name says, which e-books and OpenDocument have."""
+    if "mimetype" not in archive.namelist():
+        return None
     try:
         with archive.open("mimetype") as part:
             value = part.read(MAX_MIMETYPE_BYTES).decode("ascii", "replace")
         return MediaType(value.strip().removesuffix("-template"))
-    except (KeyError, ValueError, *UNREADABLE):  # missing, unknown or damaged
+    except UNREADABLE:  # also an unknown value
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -11,12 +11,17 @@ from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
 from ingestion_progress.pipeline.stages import Page
+from ingestion_progress.pipeline.stages.parsers.html_tree import (
+    SPACE,
+    main_elements,
+    next_element,
+    text_of,
+    title_of,
+    walk,
+)
 from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
 
-UNSEEN = {"script", "style", "noscript", "template", "head", "svg", "iframe", "object", "nav"}
-HIDDEN_STYLE = re.compile(r"(?:display\s*:\s*none|visibility\s*:\s*hidden)\b", re.IGNORECASE)
-LINK_MARKS = {"¶", "#", "§"}
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
 BLOCKS = frozenset(
     {"address", "article", "aside", "blockquote", "body", "caption", "center", "dd", "details"}
@@ -31,14 +36,12 @@ CELLS = {"td", "th"}
 # A longer row is a layout, whose cells are pages rather than values.
 MAX_ROW = 1000
 LAYOUT = {*HEADINGS, "pre"}
-SPACE = re.compile(r"\s+")
 SINGLE_INDENT = re.compile(r"^ (?! )|(?<=# ) +")
 # A list item whose text is a paragraph.
 ITEM_GAP = re.compile(r"^-\n\n(?=[^\s`#-])", re.MULTILINE)
 BLANK_LINES = re.compile(r"\n{2,}")
 # A line of text that Markdown would take for a heading.
 LIKE_HEADING = re.compile(r"^(\s*)(?=#{1,6}\s)")
-MIN_SHARE_OF_MAIN = 0.5
 # The parser takes quadratic time for blocks within blocks: 0.1 s for this depth.
 MAX_DEPTH = 10_000
 TOO_DEEP = "The document is nested too deeply to be read. Export it again as plain text."
@@ -76,12 +79,12 @@ def html_page(html: str, embedded: Mapping[str, bytes] | None = None) -> Page:
     if XHTML.search(html[:XHTML_WITHIN]):
         html = SELF_CLOSED.sub(r"<\1\2></\1>", html)
     tree = LexborHTMLParser(html)
-    roots = _main_elements(tree)
+    roots = main_elements(tree)
     reader = _Reader({} if embedded is None else embedded, PictureList())
     for root in roots:
         reader.read(root)
     text = _tidy("".join(reader.pieces))
-    title = SPACE.sub(" ", _title(tree)).strip()
+    title = SPACE.sub(" ", title_of(tree)).strip()
     if text and title and title not in SPACE.sub(" ", text):
         text = f"{title}\n\n{text}"
     return Page(number=None, text=text, is_markdown=True, pictures=reader.pictures.as_tuple())
@@ -124,7 +127,7 @@ class _Reader:
         self._rows: list[_Row] = []
 
     def read(self, root: LexborNode | None) -> None:
-        for node, is_end in _walk(root):
+        for node, is_end in walk(root):
             tag = str(node.tag)
             if tag == "-text":
                 self._add_text(node.text_content or "")
@@ -142,14 +145,14 @@ class _Reader:
         elif tag == "tr":
             self._rows.append(_Row(len(self.pieces)))
         elif tag in HEADINGS:
-            self._heading = _text_of(node)
+            self._heading = text_of(node)
         elif tag == "img":
             self._add_picture(node)
 
     def _leave(self, node: LexborNode, tag: str) -> None:
         if tag == "pre":
             self._preformatted -= 1
-        if tag in CELLS and _next_element(node) in CELLS:
+        if tag in CELLS and next_element(node) in CELLS:
             self.pieces.append(" | ")
             if self._rows:
                 self._rows[-1].has_cells = True
@@ -200,81 +203,12 @@ def _depth(html: str) -> int:
     return deepest
 
 
-def _walk(root: LexborNode | None) -> Iterator[tuple[LexborNode, bool]]:
-    """What a reader sees below `root`, in its order; each element a second time at its end."""
-    if root is None:
-        return
-    root_id = root.mem_id  # comparing nodes would compare all that is below them
-    waiting = [(root, False)]
-    while waiting:
-        node, is_end = waiting.pop()
-        if is_end:
-            yield node, True
-            continue
-        if node.next is not None and node.mem_id != root_id:
-            waiting.append((node.next, False))
-        if not _is_seen(node):
-            continue
-        yield node, False
-        if str(node.tag) != "-text":
-            waiting.append((node, True))
-            if node.child is not None:
-                waiting.append((node.child, False))
-
-
-def _is_seen(node: LexborNode) -> bool:
-    tag = str(node.tag)
-    if tag.startswith(("-", "!")):
-        return tag == "-text"  # not comments and declarations
-    if tag in UNSEEN:
-        return False
-    attributes = node.attributes
-    if "hidden" in attributes or attributes.get("role") == "navigation":
-        return False
-    if HIDDEN_STYLE.search(str(attributes.get("style") or "")):
-        return False
-    return not (tag == "a" and str(node.text() or "").strip() in LINK_MARKS)
-
-
-def _main_elements(tree: LexborHTMLParser) -> list[LexborNode]:
-    body = tree.body
-    found = [node for node in tree.css("main, [role=main]") if not _is_inside_main(node)]
-    if body is None or not found:
-        return [body] if body is not None else []
-    length = sum(len(_text_of(node)) for node in found)
-    return found if length >= MIN_SHARE_OF_MAIN * len(_text_of(body)) else [body]
-
-
-def _is_inside_main(node: LexborNode) -> bool:
-    parent = node.parent
-    while parent is not None and parent.tag != "main" and parent.attributes.get("role") != "main":
-        parent = parent.parent
-    return parent is not None
-
-
-def _text_of(root: LexborNode) -> str:
-    texts = (node.text_content or "" for node, _ in _walk(root) if str(node.tag) == "-text")
-    return SPACE.sub(" ", "".join(texts)).strip()
-
-
-def _title(tree: LexborHTMLParser) -> str:
-    title = tree.css_first("head > title")
-    return str(title.text() or "") if title is not None else ""
-
-
-def _next_element(node: LexborNode) -> str:
-    following = node.next
-    while following is not None and str(following.tag).startswith("-"):
-        following = following.next
-    return str(following.tag) if following is not None else ""
-
-
 def _caption(image: LexborNode, attributes: Mapping[str, str | None]) -> str:
     parent = image.parent
     while parent is not None and parent.tag != "figure":
         parent = parent.parent
     caption = parent.css_first("figcaption") if parent is not None else None
-    text = _text_of(caption) if caption is not None else str(attributes.get("title") or "")
+    text = text_of(caption) if caption is not None else str(attributes.get("title") or "")
     return SPACE.sub(" ", text).strip()
 
 
