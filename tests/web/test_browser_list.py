@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def jobs(sqlite_project: LiveProject) -> None:
 
 @pytest.fixture
 def documents(tmp_path: Path) -> dict[str, Path]:
-    texts = {"one.txt": "A few words about ingestion.", "two.md": "# Two\n\nMore.", "empty.txt": ""}
+    new = uuid.uuid4().hex  # the same content would be known from another test
+    texts = {"one.txt": f"A few words about {new}.", "two.md": f"# Two\n\n{new}", "empty.txt": ""}
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     return {name: tmp_path / name for name in texts}
@@ -154,6 +156,17 @@ def test_each_uploaded_document_has_a_result(open_page: OpenPage, documents: dic
         expect(page.locator(".job-name", has_text=name).first).to_be_visible()
     page.get_by_role("link", name="Watch").first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"one\.txt|two\.md"))
+
+
+def test_content_that_was_uploaded_before_links_to_its_job(
+    open_page: OpenPage, documents: dict[str, Path]
+):
+    page = open_page("/", errors=NETWORK)
+    for text in ("Uploaded", "Nothing to do: this content was uploaded before"):
+        upload(page, documents["one.txt"])
+        expect(page.locator(".upload-item").last).to_contain_text(text)
+    page.get_by_role("link", name="Watch").last.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("one.txt")
 
 
 def test_documents_uploaded_together_are_a_batch(open_page: OpenPage, documents: dict[str, Path]):
