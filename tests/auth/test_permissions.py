@@ -152,6 +152,12 @@ class TestPresentedToken:
         assert b"secret" not in getattr(asked, "scope", {}).get("query_string", b"")
 
 
+def test_visitor_who_is_not_logged_in_is_no_user(visitor):
+    assert permissions.user_of(visitor(AnonymousUser())) is None
+    ada = User(username="ada")
+    assert permissions.user_of(visitor(ada)) is ada
+
+
 class TestGrants:
     @pytest.fixture
     def viewer(self, visitor, django_user_model):

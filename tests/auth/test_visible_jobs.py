@@ -170,6 +170,16 @@ def test_a_token_that_is_refused_shows_nothing(rf, token):
     assert permissions.is_hidden(request, "c")
 
 
+def test_a_later_check_asks_the_rule_about_the_user_as_it_is_now(rf):
+    queue_job("c.pdf", job_id="c")
+    request = rf.get("/")
+    request.user = User.objects.create_superuser("ada")
+    assert permissions.visible_jobs(request).exists()
+    User.objects.update(is_superuser=False)
+    (visible,) = permissions.visible_jobs_again([request])
+    assert not visible.exists()
+
+
 def test_any_query_of_jobs_is_a_rule(rf, settings):
     for number in range(3):
         queue_job("a.pdf", job_id=f"job-{number}")
