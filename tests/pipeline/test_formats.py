@@ -16,6 +16,7 @@ from ingestion_progress.pipeline.exceptions import UnreadableDocument, Unreadabl
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.stages.parsers import parser_path
 from ingestion_progress.pipeline.uploads.media_types import KINDS, MediaType, media_type_of
+from tests.pipeline.test_ocr import picture_of
 from tests.support.documents import archive, docx
 from tests.support.office import package, relationships, xml
 from tests.support.parsers import parser_for
@@ -52,6 +53,12 @@ def epub() -> bytes:
     )
 
 
+def picture(words: str, file_format: str) -> bytes:
+    buffer = io.BytesIO()
+    picture_of(words).save(buffer, file_format)
+    return buffer.getvalue()
+
+
 def mail() -> bytes:
     message = EmailMessage()
     message["From"], message["Date"] = "ann@example.com", "Sun, 01 Nov 2026 12:00:00 +0000"
@@ -86,6 +93,12 @@ SAMPLES = {
     MediaType.XML: f'<?xml version="1.0"?><a>{TEXT}</a>'.encode(),
     MediaType.TEXT: TEXT.encode(),
 }
+# The parser reads them by OCR, which takes seconds.
+PICTURES = {
+    MediaType.PNG: picture(TEXT, "PNG"),
+    MediaType.JPEG: picture(TEXT, "JPEG"),
+    MediaType.TIFF: picture(TEXT, "TIFF"),
+}
 # Their content does not tell them from other texts.
 NAMED = {
     MediaType.MARKDOWN: f"# Hive\n\n{TEXT}",
@@ -100,6 +113,11 @@ NAMED = {
 @pytest.mark.parametrize("media_type", SAMPLES)
 def test_format_is_recognised_and_read(media_type: MediaType, tmp_path: Path):
     is_read(media_type, SAMPLES[media_type], tmp_path / "document")
+
+
+@pytest.mark.parametrize("media_type", PICTURES)
+def test_picture_is_recognised_and_its_words_are_read(media_type: MediaType, tmp_path: Path):
+    is_read(media_type, PICTURES[media_type], tmp_path / "document")
 
 
 @pytest.mark.parametrize("media_type", NAMED)

@@ -8,10 +8,15 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from ingestion_progress.models.statuses import JobResult
+from ingestion_progress.pipeline.exceptions import (
+    DamagedDocument,
+    DocumentTooLarge,
+    UnreadablePage,
+)
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.stages import Page
-from ingestion_progress.pipeline.stages.parsers import ocr
+from ingestion_progress.pipeline.stages.parsers import image, ocr
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.recovery import retry_job
 from tests.pipeline.test_ingestion import (
@@ -29,7 +34,7 @@ SENTENCE = (
 )
 
 
-def picture(words: str = "", size: tuple[int, int] = (900, 300)) -> Image.Image:
+def picture_of(words: str = "", size: tuple[int, int] = (900, 300)) -> Image.Image:
     image = Image.new("RGB", size, "white")
     font = ImageFont.load_default(size=44)
     ImageDraw.Draw(image).multiline_text((30, 30), words, fill="black", font=font)
@@ -38,7 +43,7 @@ def picture(words: str = "", size: tuple[int, int] = (900, 300)) -> Image.Image:
 
 def scan(*words: str) -> bytes:
     """A PDF with a picture of words on each page."""
-    first, *others = [picture(each) for each in words]
+    first, *others = [picture_of(each) for each in words]
     buffer = io.BytesIO()
     first.save(buffer, "PDF", save_all=True, append_images=others, resolution=150)
     return buffer.getvalue()
@@ -65,7 +70,7 @@ def test_a_page_of_any_size_is_rendered_within_the_limit(monkeypatch: pytest.Mon
     sizes = []
     monkeypatch.setattr(ocr, "text_of", lambda image: sizes.append(image.size) or "")
     buffer = io.BytesIO()
-    picture(size=(14_000, 3000)).save(buffer, "PDF", resolution=72)
+    picture_of(size=(14_000, 3000)).save(buffer, "PDF", resolution=72)
     read(buffer.getvalue())
     assert max(sizes[0]) <= ocr.MAX_SIDE_PIXELS + 1
 
@@ -89,3 +94,43 @@ def test_without_ocr_scanned_pages_count_as_failed_and_can_be_retried_with_it(se
     assert stages(job)["parsing"] == ("completed", 3, 3, 0)
     assert len(search("nuthatch")) == len(search("wren")) == 1
     assert_counts_are_what_is_stored(job)
+
+
+def frames(*words: str) -> bytes:
+    first, *others = [picture_of(each) for each in words]
+    buffer = io.BytesIO()
+    first.save(buffer, "TIFF", save_all=True, append_images=others)
+    return buffer.getvalue()
+
+
+def read_picture(data: bytes) -> list[Page]:
+    source = parser_for(MediaType.TIFF).open(io.BytesIO(data), "scan.tiff")
+    return [source[index] for index in range(len(source))]
+
+
+def test_each_frame_of_a_picture_is_a_page():
+    pages = read_picture(frames("The wren sings.", "The nuthatch climbs."))
+    assert [(page.number, page.text) for page in pages] == [
+        (1, "The wren sings."),
+        (2, "The nuthatch climbs."),
+    ]
+    assert [picture.format for page in pages for picture in page.pictures] == ["TIFF", "TIFF"]
+
+
+def test_without_ocr_a_picture_is_unread(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ocr, "is_available", lambda: False)
+    (page,) = read_picture(frames("The wren sings."))
+    assert (page.number, page.text) == (None, "")
+    assert page.unread.startswith("The picture may show words. Install django-ingestion-progress[")
+
+
+def test_damaged_and_too_large_pictures_have_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    data = frames("The wren sings.")
+    with pytest.raises(DamagedDocument, match=r"“scan\.tiff” is damaged"):
+        read_picture(data[:4] + bytes(200))
+    monkeypatch.setattr(image, "MAX_PIXELS", 1000)
+    with pytest.raises(UnreadablePage, match="The picture has too many pixels"):
+        read_picture(data)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    with pytest.raises(DocumentTooLarge, match="has too many pixels"):
+        read_picture(data)

@@ -59,6 +59,9 @@ class MediaType(StrEnum):
     JSON_LINES = "application/jsonl"
     NOTEBOOK = "application/x-ipynb+json"
     XML = "application/xml"
+    PNG = "image/png"
+    JPEG = "image/jpeg"
+    TIFF = "image/tiff"
 
 
 class Kind(NamedTuple):
@@ -88,8 +91,21 @@ KINDS = {
     MediaType.JSON_LINES: Kind("JSON Lines", (".jsonl", ".ndjson"), is_text=True),
     MediaType.NOTEBOOK: Kind("a Jupyter notebook", (".ipynb",), is_text=True),
     MediaType.XML: Kind("XML", (".xml",), is_text=True),
+    MediaType.PNG: Kind("a PNG picture", (".png",)),
+    MediaType.JPEG: Kind("a JPEG picture", (".jpg", ".jpeg")),
+    MediaType.TIFF: Kind("a TIFF picture", (".tif", ".tiff")),
 }
+PICTURE_MARKS = [
+    (b"\x89PNG", MediaType.PNG),
+    (b"\xff\xd8\xff", MediaType.JPEG),
+    (b"II*\x00", MediaType.TIFF),
+    (b"MM\x00*", MediaType.TIFF),
+]
 EXTENSIONS = {each: kind for kind, (_, names, _) in KINDS.items() for each in names}
+# A folder of documents has pictures that belong to them.
+FOLDER_EXTENSIONS = [
+    each for each, kind in EXTENSIONS.items() if kind not in dict(PICTURE_MARKS).values()
+]
 # What a text of the media type begins with.
 TEXT_MARKS = [(b"{\\rtf", MediaType.RTF), (b"<?xml", MediaType.XML)]
 # Office documents by a folder that they have.
@@ -127,6 +143,8 @@ def _found(file: BinaryIO, name: str, head: bytes) -> MediaType | Format | None:
         return MediaType.PDF
     if head.startswith(ZIP_MARK):
         return _in_archive(file, name)
+    if picture := next((each for mark, each in PICTURE_MARKS if head.startswith(mark)), None):
+        return picture
     if unsupported := unsupported_format(head):
         return unsupported
     return None if is_binary(head) else _text(head)

@@ -15,7 +15,7 @@ class Format:
 
 UNPACK = "Unpack it and ingest the documents that it contains."
 NEWER = "Save it as {} and ingest that."
-PICTURE = "Ingest the document that contains it, or its text."
+PICTURE = "Save it as .png and ingest that."
 TRANSCRIPT = "Ingest a transcript of it."
 
 OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
@@ -32,8 +32,8 @@ EMPTY_ZIP = Format("an empty ZIP archive")
 ZIP = Format("a ZIP archive", UNPACK)
 IWORK = Format("a document of Pages, Numbers or Keynote", "Export it as PDF and ingest that.")
 
-GIF, BMP, TIFF, WEBP, HEIC = (
-    Format(f"a {name} picture", PICTURE) for name in ("GIF", "BMP", "TIFF", "WebP", "HEIC")
+GIF, BMP, WEBP, HEIC = (
+    Format(f"a {name} picture", PICTURE) for name in ("GIF", "BMP", "WebP", "HEIC")
 )
 MP3, WAV, OGG, FLAC = (
     Format(f"{name} audio", TRANSCRIPT) for name in ("MP3", "WAV", "Ogg", "FLAC")
@@ -43,10 +43,6 @@ PROGRAM = Format("a program")
 FONT = Format("a font")
 # Offset and bytes, most of which no text has.
 MARKS = [
-    (0, b"\x89PNG", Format("a PNG picture", PICTURE)),
-    (0, b"\xff\xd8\xff", Format("a JPEG picture", PICTURE)),
-    (0, b"II*\x00", TIFF),
-    (0, b"MM\x00*", TIFF),
     (0, b"PK\x05\x06", EMPTY_ZIP),
     (0, b"PK\x03\x04", ZIP),
     (0, b"\x1f\x8b", Format("a gzip archive", UNPACK)),

@@ -30,7 +30,7 @@ from ingestion_progress.models import Job, new_job_id
 from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.pipeline.exceptions import AlreadyIngested
 from ingestion_progress.pipeline.ingestion import ingest
-from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
+from ingestion_progress.pipeline.uploads.media_types import FOLDER_EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import reason_of, request_cancellation
@@ -45,8 +45,8 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 class Command(TerminalCommand):
     help = (
         "Ingests documents and shows their progress, by default in this process. Folders are "
-        f"searched for {', '.join(EXTENSIONS)}. Exit code: 0 all were ingested, 1 one was not, "
-        "3 all were, but items of some failed."
+        f"searched for {', '.join(FOLDER_EXTENSIONS)}. Exit code: 0 all were ingested, 1 one was "
+        "not, 3 all were, but items of some failed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -157,7 +157,7 @@ def _found(path: Path) -> list[tuple[Path, str]]:
         raise CommandError(f"There is no {_decodable(path)}.")
     documents = list(_documents(path))
     if not documents:
-        kinds = ", ".join(EXTENSIONS)
+        kinds = ", ".join(FOLDER_EXTENSIONS)
         raise CommandError(f"There is no document in {_decodable(path)} ({kinds}).")
     return documents
 
@@ -196,7 +196,7 @@ def _documents(path: Path) -> Iterator[tuple[Path, str]]:
     for file in sorted(path.rglob("*")):
         *folders, name = parts = file.relative_to(path).parts
         is_hidden = any(part.startswith(".") for part in parts)
-        if file.is_file() and not is_hidden and file.suffix.lower() in EXTENSIONS:
+        if file.is_file() and not is_hidden and file.suffix.lower() in FOLDER_EXTENSIONS:
             yield file, stable_id("/".join([*folders, clean_name(name)]))
 
 

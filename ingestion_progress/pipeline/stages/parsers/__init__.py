@@ -25,6 +25,9 @@ PARSERS = {
     MediaType.JSON_LINES: "json_text.JsonLinesParser",
     MediaType.NOTEBOOK: "json_text.NotebookParser",
     MediaType.XML: "xml_text.XmlParser",
+    MediaType.PNG: "image.ImageParser",
+    MediaType.JPEG: "image.ImageParser",
+    MediaType.TIFF: "image.ImageParser",
 }
 
 

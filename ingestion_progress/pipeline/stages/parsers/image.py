@@ -1,0 +1,63 @@
+"""Parses pictures of text: PNG, JPEG and TIFF, whose frames are pages."""
+
+import warnings
+from typing import BinaryIO
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from ingestion_progress.pipeline.exceptions import (
+    DamagedDocument,
+    DocumentTooLarge,
+    UnreadablePage,
+)
+from ingestion_progress.pipeline.stages import Page, Picture
+from ingestion_progress.pipeline.stages.parsers import ocr
+
+# Decoded, a page has three bytes for each.
+MAX_PIXELS = 100_000_000
+
+
+class ImageParser:
+    def open(self, file: BinaryIO, name: str) -> "Frames":
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(file)
+                return Frames(image, getattr(image, "n_frames", 1))
+        except Image.DecompressionBombError:
+            raise DocumentTooLarge(
+                f"“{name}” has too many pixels. Save it with a lower resolution."
+            ) from None
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+            raise DamagedDocument(
+                f"“{name}” is damaged and cannot be opened. Save or download it again."
+            ) from error
+
+
+class Frames:
+    def __init__(self, image: Image.Image, count: int) -> None:
+        self._image, self._count = image, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int, /) -> Page:
+        number = index + 1 if self._count > 1 else None
+        place = f"Page {number}" if number else "The picture"
+        try:
+            self._image.seek(index)
+            width, height = self._image.size
+            if width * height > MAX_PIXELS:
+                raise UnreadablePage(f"{place} has too many pixels and was left out.")
+            text = ocr.text_of(ImageOps.exif_transpose(self._image)) if ocr.is_available() else ""
+        except (EOFError, OSError, ValueError, SyntaxError) as error:
+            raise UnreadablePage(f"{place} is damaged and was left out.") from error
+        picture = Picture(
+            number=index + 1,
+            page=number,
+            format=self._image.format or "",
+            width=width,
+            height=height,
+        )
+        unread = "" if ocr.is_available() else f"{place} may show words. {ocr.INSTALL}"
+        return Page(number=number, text=text, pictures=(picture,), unread=unread)
