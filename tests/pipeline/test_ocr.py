@@ -11,6 +11,7 @@ from ingestion_progress.models.statuses import JobResult
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     DocumentTooLarge,
+    EmptyDocument,
     UnreadablePage,
 )
 from ingestion_progress.pipeline.ingestion import ingest
@@ -23,8 +24,10 @@ from tests.pipeline.test_ingestion import (
     assert_counts_are_what_is_stored,
     errors,
     ingested,
+    queued,
     stages,
 )
+from tests.pipeline.test_pdf_text import DOCUMENTS
 from tests.support.documents import storage  # noqa: F401
 from tests.support.parsers import WITHOUT_OCR, parser_for
 
@@ -94,6 +97,15 @@ def test_without_ocr_scanned_pages_count_as_failed_and_can_be_retried_with_it(se
     assert stages(job)["parsing"] == ("completed", 3, 3, 0)
     assert len(search("nuthatch")) == len(search("wren")) == 1
     assert_counts_are_what_is_stored(job)
+
+
+@pytest.mark.usefixtures("storage")
+@pytest.mark.django_db(transaction=True)
+def test_a_document_of_which_nothing_is_read_says_why(settings):
+    settings.INGESTION_PROGRESS_PARSERS = {MediaType.PDF: WITHOUT_OCR}
+    job = queued(DOCUMENTS / "unnamed-letters.pdf")
+    with pytest.raises(EmptyDocument, match=r"The fonts of page 1 do not say .* Install django-"):
+        ingest(job.pk)
 
 
 def frames(*words: str) -> bytes:

@@ -56,7 +56,8 @@ def read_document(
         job.skip("vlm", "The document has no pictures.")
     picture_chunks = _describe(job, document, pictures, describer) if pictures else []
     if not picture_chunks and not any(page.text.strip() for page in pages):
-        raise EmptyDocument(f"“{document.name}” has no text that can be read: its pages are empty.")
+        unread = next((page.unread for page in pages if page.unread), "Its pages are empty.")
+        raise EmptyDocument(f"“{document.name}” has no text that can be read. {unread}")
     return ParsedDocument(pages, picture_chunks)
 
 
