@@ -143,7 +143,7 @@ def test_chunks_that_another_worker_extracts_meanwhile_count_once(monkeypatch, s
         """Another worker runs the oldest task, twice, before each chunk of this one."""
         number = next(parts)
         if number < len(sent) and not getattr(self, "is_helping", False):
-            monkeypatch.setattr(shared_extraction.Components, "extractor", Helping)
+            monkeypatch.setattr(shared_extraction.components, "extractor", Helping)
             extract_part(*sent[number])
             extract_part(*sent[number])
         return extract(self, text)
@@ -197,7 +197,7 @@ def test_chunk_that_fails_elsewhere_is_left_to_the_worker_that_ingests(monkeypat
         return extract(self, text)
 
     # That of other workers: the components of this one have theirs already.
-    monkeypatch.setattr(shared_extraction.Components, "extractor", Failing)
+    monkeypatch.setattr(shared_extraction.components, "extractor", Failing)
     monkeypatch.setattr(KeyphraseExtractor, "extract", after_a_failure)
     job = queued(pdf(PAGES), "a.pdf")
     ingest(job.pk)
