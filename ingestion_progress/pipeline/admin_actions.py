@@ -1,5 +1,7 @@
 """The actions of the list of documents in the admin: ingest again, and delete."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -25,7 +25,6 @@ import pytest
 
 from tests.pipeline.test_processes import STATE
 from tests.support.api import JOBS
-from tests.support.documents import pdf
 from tests.support.event_streams import Event, events, open_stream, progress_url
 from tests.support.live import LiveProject, LiveServer, live_project
 from tests.support.servers import postgresql, redis_server, require_redis
@@ -35,7 +34,7 @@ pytestmark = pytest.mark.once
 DOCUMENTS = 20
 BEFORE = 6
 LONG = BEFORE - 1
-LONG_PAGES = 134
+LONG_SENTENCES = 20_000
 ALL = "/api/v1/admin/ingestion/progress"
 SENTENCE = "Worker bees number {0} visit the meadow of village {1} and make honey for its people. "
 STATUSES = """
@@ -145,10 +144,9 @@ class Client:
 
 def uploaded(hosts: Hosts, number: int) -> str:
     """The id of the job. One document is longer than the others."""
-    name, content = "long.pdf", pdf(LONG_PAGES)
-    if number != LONG:
-        lines = [SENTENCE.format(each, number) for each in range(60)]
-        name, content = f"village-{number}.txt", "\n\n".join(lines).encode()
+    count = LONG_SENTENCES if number == LONG else 60
+    lines = [SENTENCE.format(each, number) for each in range(count)]
+    name, content = f"village-{number}.txt", "\n\n".join(lines).encode()
     url = hosts.webs[number % 2 or number >= BEFORE].url + JOBS
     answer = httpx.post(url, files={"file": (name, content)}, timeout=60).raise_for_status()
     return str(answer.json()["job_id"])

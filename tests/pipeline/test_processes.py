@@ -232,7 +232,7 @@ def test_deleting_a_document_cancels_its_running_job_and_nothing_remains(
 ):
     worker = started_worker(project)
     name = f"{uuid.uuid4().hex}.txt"
-    job_id, document_id = uploaded(project, tmp_path / name, name, f"gadwall {words(60_000)}")
+    job_id, document_id = uploaded(project, tmp_path / name, name, f"gadwall {words(600_000)}")
     waited_for(project, job_id, is_writing)
     project.manage("forget", "--name", name)
     if is_killed:
