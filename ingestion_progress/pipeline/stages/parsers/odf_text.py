@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
 
+from ingestion_progress.pipeline.stages.parsers.element_path import ElementPath
 from ingestion_progress.pipeline.stages.parsers.embedded_parts import EMBEDDED
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
 from ingestion_progress.pipeline.stages.parsers.odf_styles import HiddenStyles
@@ -18,6 +19,7 @@ STYLED = ("text:style-name", "draw:style-name", "table:style-name")
 PARAGRAPHS = {"text:p", "text:h"}
 BOXES = {"draw:text-box", "text:note-body", "office:annotation", "style:header", "style:footer"}
 PICTURE_WORDS = {"svg:title", "svg:desc"}
+ANNOTATOR = ["office:annotation", "creator"]
 MAX_SPACES = 100
 
 
@@ -43,8 +45,7 @@ class OdfText:
         self.footers: dict[str, None] = {}
         self._object_text = object_text
         self._hidden = HiddenStyles()
-        self._path: list[str] = []
-        self._skipped_from = 0
+        self._path = ElementPath()
         self._levels: list[str] = []
         """The HTML tags of the open paragraphs."""
         self._list_items = 0
@@ -57,12 +58,11 @@ class OdfText:
         return self.pages[-1].markup
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        self._path.append(tag)
-        if self._skipped_from:
+        if not self._path.start(tag):
             return
         self._hidden.start(tag, attributes)
         if self._is_unseen(tag, attributes):
-            self._skipped_from = len(self._path)
+            self._path.skip()
         elif tag in PARAGRAPHS:
             self._begin_paragraph(tag, attributes)
         elif tag in TABLE:
@@ -76,12 +76,9 @@ class OdfText:
             self._begin_inline(tag, attributes)
 
     def end(self, tag: str) -> None:
-        depth = len(self._path)
-        self._path.pop()
-        if self._skipped_from:
-            if depth == self._skipped_from:
-                self._skipped_from = 0
-        elif tag in PARAGRAPHS:
+        if not self._path.end():
+            return
+        if tag in PARAGRAPHS:
             self._end_paragraph()
         elif tag == "table:table-row":
             self._markup.end_row()
@@ -95,13 +92,13 @@ class OdfText:
             self._list_items -= 1
 
     def text(self, text: str) -> None:
-        if self._skipped_from or not self._path:
+        if not self._path.is_read:
             return
-        tag = self._path[-1]
+        tag = self._path.tags[-1]
         if tag in PICTURE_WORDS:
             if self._frames:
                 self._frames[-1][tag] = self._frames[-1].get(tag, "") + text
-        elif tag == "text:note-citation" or self._path[-2:] == ["office:annotation", "creator"]:
+        elif tag == "text:note-citation" or self._path.tags[-2:] == ANNOTATOR:
             self._label = text
         elif self._is_title and self._levels:
             self.pages[-1].title += text

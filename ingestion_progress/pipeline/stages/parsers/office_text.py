@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ingestion_progress.pipeline.stages.parsers.element_path import ElementPath
 from ingestion_progress.pipeline.stages.parsers.equations import Equation
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
 
@@ -29,18 +30,16 @@ class OfficeText:
     def __init__(self, place: Callable[[MarkupBuilder, str, str], None]) -> None:
         self.markup = MarkupBuilder()
         self._place = place
-        self._path: list[str] = []
-        self._skipped_from = 0
+        self._path = ElementPath()
         self._equation: Equation | None = None
         self._alt = ""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
-        parents = self._path[-2:]
-        self._path.append(tag)
-        if self._skipped_from:
+        parents = self._path.tags[-2:]
+        if not self._path.start(tag):
             return
         if self._is_skipped(tag, attributes, parents):
-            self._skipped_from = len(self._path)
+            self._path.skip()
         elif self._equation is not None:
             self._equation.start(tag, attributes.get("m:val"))
         elif tag in self.tables:
@@ -55,12 +54,9 @@ class OfficeText:
             self._begin(tag, attributes, parents)
 
     def end(self, tag: str) -> None:
-        depth = len(self._path)
-        self._path.pop()
-        if self._skipped_from:
-            if depth == self._skipped_from:
-                self._skipped_from = 0
-        elif tag == "m:oMath" and self._equation is not None:
+        if not self._path.end():
+            return
+        if tag == "m:oMath" and self._equation is not None:
             self._end_equation(self._equation.result)
         elif self._equation is not None:
             self._equation.end(tag)
@@ -70,7 +66,7 @@ class OfficeText:
             self._finish(tag)
 
     def text(self, text: str) -> None:
-        if self._skipped_from or not self._path or self._path[-1] not in TEXTS:
+        if not self._path.is_read or self._path.tags[-1] not in TEXTS:
             return
         if self._equation is not None:
             self._equation.text(text)
