@@ -27,12 +27,12 @@ class PipelineSettings:
     parser_seconds = Setting(float, 300.0)
     """The same in real time, also when the host is busy."""
     chunker = Setting(str, "ingestion_progress.pipeline.stages.chunking.SemanticChunker")
-    """Dotted path of a Chunker, as those that follow are of the interface in their module."""
+    """Dotted path of a class. Its interface, Chunker, is in the module of the default."""
     describer = Setting(
         str, "ingestion_progress.pipeline.stages.image_description.MetadataDescriber"
     )
     embedder = Setting(str, "ingestion_progress.pipeline.stages.embedding.Bm25Embedder")
-    """Also of queries."""
+    """Embeds chunks and queries."""
     extractor = Setting(str, "ingestion_progress.pipeline.stages.extraction.KeyphraseExtractor")
     vector_store = Setting(str, "")
     """Dotted path of a VectorStore; empty: a Qdrant server or the embedded one."""

@@ -64,7 +64,9 @@ def test_attached_texts_are_read_and_other_attachments_are_named():
     (page,) = read(source)
     assert page.text == HEADERS + "Hello\n\nfees.csv\n\nKnot;10\n\nAttachment: Entwurf ä.pdf"
     assert [each.alt for each in page.pictures] == ["bee.png"]
-    assert page.warnings == ("The attachment “Entwurf ä.pdf” was left out: ingest it by itself.",)
+    assert page.warnings == (
+        "The attachment “Entwurf ä.pdf” was left out: save it and ingest it, too.",
+    )
 
 
 def test_attached_message_is_a_page():

@@ -94,7 +94,9 @@ def test_each_document_has_a_process_that_ends_with_it():
         ("grow", DocumentTooLarge, "needs more than 200 MB of memory to read. Divide it"),
     ],
 )
-def test_a_document_fails_itself_and_the_next_one_is_read(settings, action, kind, sentence):
+def test_a_document_that_crashes_or_exceeds_a_limit_fails_and_the_next_one_is_read(
+    settings, action, kind, sentence
+):
     settings.INGESTION_PROGRESS_PARSER_CPU_SECONDS = 0.5
     settings.INGESTION_PROGRESS_PARSER_SECONDS = 3
     settings.INGESTION_PROGRESS_PARSER_MEMORY_BYTES = 200 * 1024 * 1024

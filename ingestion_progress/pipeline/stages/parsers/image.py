@@ -44,12 +44,13 @@ class Frames:
     def __getitem__(self, index: int, /) -> Page:
         number = index + 1 if self._count > 1 else None
         place = f"Page {number}" if number else "The picture"
+        has_ocr = ocr.is_available()
         try:
             self._image.seek(index)
             width, height = self._image.size
             if width * height > MAX_PIXELS:
                 raise UnreadablePage(f"{place} has too many pixels and was left out.")
-            text = ocr.text_of(ImageOps.exif_transpose(self._image)) if ocr.is_available() else ""
+            text = ocr.text_of(ImageOps.exif_transpose(self._image)) if has_ocr else ""
         except (EOFError, OSError, ValueError, SyntaxError) as error:
             raise UnreadablePage(f"{place} is damaged and was left out.") from error
         picture = Picture(
@@ -59,5 +60,5 @@ class Frames:
             width=width,
             height=height,
         )
-        unread = "" if ocr.is_available() else f"{place} may show words. {ocr.INSTALL}"
+        unread = "" if has_ocr else f"{place} may show words. {ocr.INSTALL}"
         return Page(number=number, text=text, pictures=(picture,), unread=unread)

@@ -88,7 +88,7 @@ def _page(message: EmailMessage, name: str) -> Page:
         elif part.get_content_type() not in SIGNATURES | {"message/rfc822"}:
             shown = file_name or part.get_content_type()
             blocks.append(_paragraph(f"Attachment: {shown}"))
-            warnings.append(f"The attachment “{shown}” was left out: ingest it by itself.")
+            warnings.append(f"The attachment “{shown}” was left out: save it and ingest it, too.")
     page = html_page("".join(blocks), pictures)
     return replace(page, warnings=tuple(warnings))
 
