@@ -33,10 +33,16 @@ def test_page_shows_what_is_stored_and_the_job_links_to_it(client, job: Job):
     page = client.get(reverse("ingestion_progress:job_detail", args=[job.pk])).content.decode()
     assert f'href="{url(job)}"' in page
     html = client.get(url(job)).content.decode()
-    assert "<h1><bdi>&lt;bees&gt;.txt</bdi></h1>" in html
-    for text in ("finds it", "1 chunks", "Download", "Ingest again", "Delete document…"):
+    assert '<h1 class="page-title"><bdi>&lt;bees&gt;.txt</bdi></h1>' in html
+    for text in ("<dd>yes</dd>", "1 chunk,", "Download", "Ingest again", "Delete document…"):
         assert text in html
     assert reverse("ingestion_progress:job_detail", args=[job.pk]) in html
+
+
+def test_a_job_with_failed_items_is_not_shown_as_a_plain_success(client, job: Job):
+    assert ">Succeeded</a>" in client.get(url(job)).content.decode()
+    Job.objects.update(failed_items=1)
+    assert ">Succeeded with errors</a>" in client.get(url(job)).content.decode()
 
 
 def test_job_of_another_kind_has_no_link(client):
