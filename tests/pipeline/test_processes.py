@@ -206,7 +206,7 @@ def is_writing(state):
 def test_newer_version_is_ingested_while_the_older_one_runs_and_none_fails(project, tmp_path):
     workers = [started_worker(project) for _ in range(2)]
     name = f"{uuid.uuid4().hex}.txt"
-    older, document_id = uploaded(project, tmp_path / name, name, f"old gadwall {words(60_000)}")
+    older, document_id = uploaded(project, tmp_path / name, name, f"old gadwall {words(600_000)}")
     waited_for(project, older, is_writing)
     newer, same_id = uploaded(project, tmp_path / name, name, "new pintail")
     assert same_id == document_id

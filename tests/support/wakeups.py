@@ -54,6 +54,15 @@ def wakeup_logs(project: LiveProject, seen: int) -> list[dict]:
     return [each for each in project.records(seen) if each["event"].startswith("wakeups_")]
 
 
+def logged_tracebacks(project: LiveProject, seen: int) -> list[dict]:
+    """But those of the rescue of jobs that other tests left in the same database."""
+    return [
+        each
+        for each in project.records(seen)
+        if "exception" in each and each["logger"] != "ingestion_progress.recovery"
+    ]
+
+
 def wait_for_logs(project: LiveProject, seen: int, count: int, seconds: float = 60) -> list[dict]:
     deadline = time.monotonic() + seconds
     while len(found := wakeup_logs(project, seen)) < count and time.monotonic() < deadline:

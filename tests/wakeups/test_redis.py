@@ -18,6 +18,7 @@ from tests.support.wakeups import (
     SOON_SECONDS,
     cancel_elsewhere,
     latencies,
+    logged_tracebacks,
     wait_for_logs,
     wakeup_logs,
 )
@@ -104,7 +105,7 @@ def test_failure_of_redis_costs_a_tick_and_two_lines_in_the_log(
         assert [record["event"] for record in logs] == ["wakeups_down", "wakeups_back"]
         cancel_elsewhere(sqlite_project, job_id, **transport)
         assert "error" in [event.name for event in stream]
-    assert "Traceback" not in sqlite_project.log.read_text()[seen:]
+    assert logged_tracebacks(sqlite_project, seen) == []
 
 
 def test_killed_redis_connection_is_restored(sqlite_project, broker, job_id):
