@@ -32,4 +32,5 @@ class PipelineConfig(AppConfig):
         register(checks.check_task_queue)
         register(checks.check_uploads)
         register(checks.check_components)
+        register(checks.check_language)
         register(checks.check_hosts, deploy=True)

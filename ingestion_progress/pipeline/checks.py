@@ -1,5 +1,6 @@
 """System checks of the task queue and of the storage."""
 
+import re
 from collections.abc import Iterator
 
 from django.conf import DEFAULT_STORAGE_ALIAS, settings
@@ -12,6 +13,7 @@ from ingestion_progress.conf import PREFIX
 from ingestion_progress.pipeline.celery.backend import CeleryBackend
 from ingestion_progress.pipeline.components import SETTINGS as COMPONENT_SETTINGS
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.stages import LANGUAGE
 
 
 def check_task_queue(**kwargs: object) -> Iterator[CheckMessage]:
@@ -65,6 +67,15 @@ def check_components(**kwargs: object) -> Iterator[CheckMessage]:
                 hint="Correct its dotted path, as my_app.embedders.MyEmbedder, or unset it.",
                 id="ingestion_pipeline.E005",
             )
+
+
+def check_language(**kwargs: object) -> Iterator[CheckMessage]:
+    if conf.document_language and not re.fullmatch(LANGUAGE, conf.document_language):
+        yield Error(
+            f"{PREFIX}DOCUMENT_LANGUAGE is {conf.document_language!r}, not a code of ISO 639.",
+            hint="Use a code of two or three letters, as de, or unset it to detect languages.",
+            id="ingestion_pipeline.E006",
+        )
 
 
 def celery_backend() -> CeleryBackend | None:

@@ -5,6 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Protocol, Self, TypeAlias
 
@@ -16,8 +17,10 @@ from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.stages import Chunk, SparseVector
 from ingestion_progress.pipeline.stages.extraction import Extractor
+from ingestion_progress.pipeline.stages.languages import DocumentLanguages
 from ingestion_progress.pipeline.stages.parsing import ParsedDocument
 from ingestion_progress.pipeline.stores.graph import Extracted, GraphWrites
+from ingestion_progress.pipeline.stores.languages import add_languages
 from ingestion_progress.pipeline.thread_pool import Stop, ThreadPool
 from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
 
@@ -54,6 +57,8 @@ class ChunkStream:
         self._extractors = defaultdict[int, Extractor](components.extractor)
         self._embedding = job.stage("embedding", unit="chunks")
         self._extraction = job.stage("extraction", unit="chunks")
+        self._languages = DocumentLanguages("")
+        self._known_languages: set[str] = set()
         self._stop = Stop()
         self._embedded = ChunkResults("embedded")
         self._extracted = ChunkResults("read for entities")
@@ -108,6 +113,7 @@ class ChunkStream:
         The totals are estimates until the last page is cut.
         """
         chunker = self._components.chunker
+        self._languages = DocumentLanguages.of_pages(content.pages)
         remaining = len(content.picture_chunks) + sum(map(chunker.expected, content.pages))
         count = 0
         with self._job.stage("chunking", total=len(content.pages), unit="pages") as stage:
@@ -127,6 +133,7 @@ class ChunkStream:
             self._set_totals(count, count)
 
     def _put(self, chunk: Chunk, pools: Pools) -> None:
+        chunk = replace(chunk, language=self._languages.of_chunk(chunk.text))
         for stage, pool in pools:
             if not stage.is_done(chunk.number):
                 pool.put(chunk)
@@ -147,11 +154,18 @@ class ChunkStream:
             for chunk in chunks:
                 self._job.raise_if_cancelled()
                 with self._embedded.attempt(stage, chunk):
-                    pairs.append((chunk, self._components.embedder.embed(chunk.text)))
+                    vector = self._components.embedder.embed(chunk.text, chunk.language)
+                    pairs.append((chunk, vector))
+            self._add_languages({chunk.language for chunk, _ in pairs})
             write = partial(self._components.vectors.write, self._document, self._job.epoch, pairs)
             self._job.count(qdrant_writes=patiently(self._job, write))
         for chunk, _ in pairs:
             stage.advance(key=chunk.number)
+
+    def _add_languages(self, languages: set[str]) -> None:
+        if missing := languages - self._known_languages:
+            patiently(self._job, partial(add_languages, missing))
+            self._known_languages |= missing
 
     def _extract(self, number: int, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
@@ -160,7 +174,7 @@ class ChunkStream:
                 self._job.worker(number, chunk=chunk.key) as slot,
                 self._extraction.in_flight(),
             ):
-                extraction = self._extractors[number].extract(chunk.text)
+                extraction = self._extractors[number].extract(chunk.text, chunk.language)
                 slot.progress(50)
                 self._graph_pool.put((chunk, extraction))
 

@@ -36,6 +36,8 @@ class PipelineSettings:
     extractor = Setting(str, "ingestion_progress.pipeline.stages.extraction.KeyphraseExtractor")
     vector_store = Setting(str, "")
     """Dotted path of a VectorStore; empty: a Qdrant server or the embedded one."""
+    document_language = Setting(str, "")
+    """Of all documents, as `de`, a code of ISO 639; empty: as detected."""
     chunk_characters = Setting(int, 1000)
     """The longest chunk."""
     chunk_overlap_characters = Setting(int, 0)

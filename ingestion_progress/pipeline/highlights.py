@@ -1,8 +1,8 @@
 """The places in a text that match a query, by the same words as the search."""
 
 import re
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Callable, Collection, Iterator
+from functools import cache, partial
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
@@ -10,49 +10,53 @@ from django.utils.safestring import SafeString, mark_safe
 from ingestion_progress.pipeline.stages.embedding import WITHOUT_SPACES, Embedder
 
 # Letters and digits, with marks, soft hyphens and joiners inside.
-WORD = re.compile("[^\\W_](?:[^\\W_]|[\u0300-\u036f\u0900-\u0dff\u00ad\u200b-\u200f\u2060])*")
+WORD = re.compile(
+    "[^\\W_](?:[^\\W_]|[\u0300-\u036f\u0900-\u0eff\u1000-\u109f\u1780-\u17ff]"
+    "|[\u00ad\u200b-\u200f\u2060])*"
+)
 Span = tuple[int, int]
 
 
 class Highlighter:
-    """Of one query."""
+    """Of one query, for texts in some languages."""
 
-    def __init__(self, query: str, embedder: Embedder) -> None:
-        wanted = frozenset(embedder.embed_query(query).indices)
+    def __init__(self, query: str, embedder: Embedder, languages: Collection[str] = ("",)) -> None:
+        wanted = frozenset(embedder.embed_query(query, languages).indices)
 
         @cache
-        def matches(word: str) -> bool:
-            return not wanted.isdisjoint(embedder.embed_query(word).indices)
+        def matches(word: str, language: str) -> bool:
+            return not wanted.isdisjoint(embedder.embed_query(word, [language]).indices)
 
         self._matches = matches
 
-    def spans(self, text: str) -> list[Span]:
+    def spans(self, text: str, language: str = "") -> list[Span]:
         """Start and end of each match in characters, in order; none touches another one."""
         merged: list[Span] = []
-        for start, end in self._found(text):
+        matches = partial(self._matches, language=language)
+        for start, end in _found(text, matches):
             if merged and start <= merged[-1][1]:
                 merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
             else:
                 merged.append((start, end))
         return merged
 
-    def _found(self, text: str) -> Iterator[Span]:
-        for word in WORD.finditer(text):
-            start = word.start()
-            for clause in WITHOUT_SPACES.finditer(text, word.start(), word.end()):
-                yield from self._word(text, start, clause.start())
-                yield from self._clause(text, *clause.span())
-                start = clause.end()
-            yield from self._word(text, start, word.end())
 
-    def _word(self, text: str, start: int, end: int) -> Iterator[Span]:
-        if start < end and self._matches(text[start:end]):
-            yield start, end
+def _found(text: str, matches: Callable[[str], bool]) -> Iterator[Span]:
+    for word in WORD.finditer(text):
+        start = word.start()
+        pieces: list[Span] = []
+        for clause in WITHOUT_SPACES.finditer(text, word.start(), word.end()):
+            pieces += [(start, clause.start()), *_pairs(*clause.span())]
+            start = clause.end()
+        for first, last in [*pieces, (start, word.end())]:
+            if first < last and matches(text[first:last]):
+                yield first, last
 
-    def _clause(self, text: str, start: int, end: int) -> Iterator[Span]:
-        """Its words are looked for as pairs of letters."""
-        for at in range(start, max(end - 1, start + 1)):
-            yield from self._word(text, at, min(at + 2, end))
+
+def _pairs(start: int, end: int) -> Iterator[Span]:
+    """Of the letters of a clause without spaces, whose words are looked for as such."""
+    for at in range(start, max(end - 1, start + 1)):
+        yield at, min(at + 2, end)
 
 
 def marked(text: str, spans: list[Span]) -> SafeString:

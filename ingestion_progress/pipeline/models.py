@@ -106,6 +106,23 @@ class DeletedEdition(models.Model):
         return f"{self.document_id} {self.epoch}"
 
 
+class IndexedLanguage(models.Model):
+    """A language of chunks in the search index, in which queries are analysed."""
+
+    code = models.CharField(
+        primary_key=True,
+        max_length=8,
+        blank=True,
+        help_text="Of ISO 639, as `de`. Empty: an older version wrote chunks, or it is unknown.",
+    )
+
+    class Meta:
+        ordering = ["code"]
+
+    def __str__(self) -> str:
+        return self.code or "unknown"
+
+
 class ParsedPage(models.Model):
     """A page that a running job has parsed: kept until the job ends."""
 

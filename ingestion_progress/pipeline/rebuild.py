@@ -1,30 +1,44 @@
 """Makes the search index anew from the texts that it stores."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from ingestion_progress.pipeline.components import embedder
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.stages.languages import DocumentLanguages, Votes
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.embedded.files import has_former_format
 from ingestion_progress.pipeline.stores.embedded.former import former_chunks
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
+from ingestion_progress.pipeline.stores.languages import add_languages, replace_languages
+from ingestion_progress.pipeline.stores.vectors import StoredChunk
 
 
 def rebuild_search_index(on_count: Callable[[int], object] = lambda count: None) -> int:
     """Embeds each stored chunk again, and returns their number.
 
     A local folder of an older version is converted: its chunks are written into the present format,
-    which search uses when it is complete. Can be repeated at any time. `on_count` gets the number
-    so far. Raises VectorStoreUnavailable.
+    which search uses when it is complete. Chunks of an older version get a language. Can be
+    repeated at any time. `on_count` gets the number so far. Raises VectorStoreUnavailable.
     """
     if is_former():
         return _convert(on_count)
-    store, embed, count = vector_store(), embedder().embed, 0
+    store, count = vector_store(), 0
+    languages = StoredLanguages(store.stored())
+    embed = embedder().embed
     for chunks in store.stored():
-        store.replace_vectors([(key, embed(payload["text"])) for key, payload in chunks])
+        found = languages.of(chunks)
+        store.replace_vectors(
+            [
+                (key, embed(payload["text"], language), language)
+                for (key, payload), language in zip(chunks, found, strict=True)
+            ]
+        )
         count += len(chunks)
         on_count(count)
     store.optimize()
+    replace_languages(languages.codes)
     return count
 
 
@@ -33,19 +47,53 @@ def is_former() -> bool:
     return not conf.qdrant_url and has_former_format(conf.qdrant_path, conf.qdrant_collection)
 
 
+class StoredLanguages:
+    """The languages of stored chunks: as stored, or detected where an older version wrote them."""
+
+    def __init__(self, stored: Iterable[Sequence[StoredChunk]]) -> None:
+        """Reads all chunks, because those of a document are not stored together."""
+        self.codes: set[str] = set()
+        votes = defaultdict[str, Votes](Votes)
+        for chunks in stored:
+            for _key, payload in chunks:
+                if payload.get("language") is None and not conf.document_language:
+                    votes[payload["document_id"]].add(payload["text"])
+        self._documents = {
+            document_id: DocumentLanguages(each.language) for document_id, each in votes.items()
+        }
+        self._others = DocumentLanguages(
+            conf.document_language, is_given=bool(conf.document_language)
+        )
+
+    def of(self, chunks: Sequence[StoredChunk]) -> list[str]:
+        found = []
+        for _key, payload in chunks:
+            language = payload.get("language")
+            if language is None:
+                document = self._documents.get(payload["document_id"], self._others)
+                language = document.of_chunk(payload["text"])
+            found.append(language)
+        if missing := set(found) - self.codes:
+            add_languages(missing)
+            self.codes |= missing
+        return found
+
+
 def _convert(on_count: Callable[[int], object]) -> int:
     store = EmbeddedVectors(f"{conf.qdrant_collection}.rebuilding")
     embed, count = embedder().embed, store.count("")  # 0, and the collection exists
-    for chunks in former_chunks(conf.qdrant_path, conf.qdrant_collection):
-        store.write_points(
-            [
-                (key, [*vector.indices], [*vector.values], payload)
-                for key, payload in chunks
-                for vector in [embed(payload["text"])]
-            ]
-        )
+    stored = partial(former_chunks, conf.qdrant_path, conf.qdrant_collection)
+    languages = StoredLanguages(stored())
+    for chunks in stored():
+        points = []
+        for (key, payload), language in zip(chunks, languages.of(chunks), strict=True):
+            vector = embed(payload["text"], language)
+            kept = payload | {"language": language}
+            points.append((key, [*vector.indices], [*vector.values], kept))
+        store.write_points(points)
         count += len(chunks)
         on_count(count)
     store.optimize()
     store.rename(to=conf.qdrant_collection)
+    replace_languages(languages.codes)
     return count

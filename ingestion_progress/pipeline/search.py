@@ -13,8 +13,10 @@ from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.components import embedder
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.search_filters import SearchFilters
+from ingestion_progress.pipeline.stages import SparseVector
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.graph import MentionedInAny
+from ingestion_progress.pipeline.stores.languages import indexed_languages
 
 MAX_LIMIT = 100
 MAX_OFFSET = 1000
@@ -57,6 +59,7 @@ class SearchHit(BaseModel):
     chunk_id: str = Field(description="Unique within its document.")
     page: int | None = Field(description="From 1; null where the format has no pages.")
     heading: str = Field(description="The heading of its section; may be empty.")
+    language: str = Field(description="A code of ISO 639, as `de`; empty if unknown.")
     start: int = Field(ge=0, description="Where it begins in the text of its page, in characters.")
     end: int = Field(ge=0)
     text: str
@@ -85,16 +88,22 @@ def search(
 
     limit, offset = max(1, min(limit, MAX_LIMIT)), max(0, min(offset, MAX_OFFSET))
     text = query[:MAX_QUERY_LENGTH]
-    found = _found(text, limit + offset, filters or SearchFilters(), jobs)[offset : offset + limit]
+    languages = indexed_languages()
+    vector = embedder().embed_query(text, languages)
+    found = _found(vector, limit + offset, filters or SearchFilters(), jobs)[
+        offset : offset + limit
+    ]
     places = [(payload["document_id"], payload["chunk"]) for payload, _score in found]
     entities, relations = _entities(places), _relations(places)
-    highlighter, hits = Highlighter(text, embedder()), []
+    highlighter, hits = Highlighter(text, embedder(), languages), []
     for place, (payload, score) in zip(places, found, strict=True):
-        spans = highlighter.spans(payload["text"])
+        language = payload.get("language") or ""
+        spans = highlighter.spans(payload["text"], language)
         hits.append(
             SearchHit(
                 **{name: payload[name] for name in COPIED},
                 chunk_id=payload["chunk"],
+                language=language,
                 html=marked(payload["text"], spans),
                 highlights=[HighlightSchema(start=start, end=end) for start, end in spans],
                 score=round(score, 4),
@@ -105,9 +114,10 @@ def search(
     return hits
 
 
-def _found(text: str, number: int, filters: SearchFilters, jobs: JobQuerySet | None) -> Found:
+def _found(
+    vector: SparseVector, number: int, filters: SearchFilters, jobs: JobQuerySet | None
+) -> Found:
     """At least the best `number` chunks, if there are so many."""
-    vector = embedder().embed_query(text)
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
     editions = list(hidden.values_list("document_id", "epoch"))
     chosen = filters.chosen(jobs)

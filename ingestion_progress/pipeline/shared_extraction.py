@@ -193,7 +193,7 @@ def _extract(job: JobTracker, document_id: str, chunks: Sequence[Chunk]) -> None
         for chunk in chunks:
             job.raise_if_cancelled()
             if not stage.is_done(chunk.number):
-                extraction = extractor.extract(chunk.text)
+                extraction = extractor.extract(chunk.text, chunk.language)
                 patiently(job, partial(graph.write, [(chunk, extraction)]))
                 stage.advance(key=chunk.number)
                 done += 1

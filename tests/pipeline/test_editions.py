@@ -53,11 +53,11 @@ class Stopping(Bm25Embedder):
     embedded: ClassVar = Counter[str]()
     limit = 10
 
-    def embed(self, text):
+    def embed(self, text, language=""):
         if self.embedded.total() == self.limit:
             raise SystemExit("The worker was stopped.")
         self.embedded[text] += 1
-        return super().embed(text)
+        return super().embed(text, language)
 
 
 @pytest.fixture

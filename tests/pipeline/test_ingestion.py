@@ -256,17 +256,17 @@ def test_damaged_picture_is_recorded_and_the_others_are_ingested():
 
 
 class PickyEmbedder(Bm25Embedder):
-    def embed(self, text):
+    def embed(self, text, language=""):
         if text.startswith("Picture"):
             raise ValueError("no pictures, please")
-        return super().embed(text)
+        return super().embed(text, language)
 
 
 class PickyExtractor(KeyphraseExtractor):
-    def extract(self, text):
+    def extract(self, text, language=""):
         if text.startswith("Picture"):
             raise ValueError("no pictures, please")
-        return super().extract(text)
+        return super().extract(text, language)
 
 
 @pytest.mark.database
@@ -287,10 +287,10 @@ def test_failed_chunk_is_recorded_and_the_others_are_ingested(monkeypatch: pytes
 class ExtractorWithLoop(KeyphraseExtractor):
     """The database refuses a relation between an entity and itself."""
 
-    def extract(self, text):
+    def extract(self, text, language=""):
         if "wasps" in text:
             return Extraction({"wasp": "Wasp"}, (("wasp", "wasp"),))
-        return super().extract(text)
+        return super().extract(text, language)
 
 
 @pytest.mark.database
@@ -335,11 +335,11 @@ class EmbedderWithFailingStore(Bm25Embedder):
         super().__init__()
         self.texts = 0
 
-    def embed(self, text):
+    def embed(self, text, language=""):
         self.texts += 1
         if self.texts > 2:
             raise VectorStoreUnavailable("No answer from http://localhost:6333.")
-        return super().embed(text)
+        return super().embed(text, language)
 
 
 @pytest.mark.parametrize(
@@ -397,12 +397,12 @@ def test_long_outage_while_writing_the_graph_hands_the_job_to_the_next_attempt(m
 
 
 class UselessEmbedder(Bm25Embedder):
-    def embed(self, text):
+    def embed(self, text, language=""):
         raise ValueError("never")
 
 
 class UselessExtractor(KeyphraseExtractor):
-    def extract(self, text):
+    def extract(self, text, language=""):
         raise ValueError("never")
 
 
@@ -524,7 +524,7 @@ def test_job_deleted_in_the_queue_is_logged_and_its_task_succeeds(caplog):
 @pytest.mark.database
 def test_stopped_process_hands_its_job_back(monkeypatch, stop: BaseException):
     class Interrupted(Bm25Embedder):
-        def embed(self, text):
+        def embed(self, text, language=""):
             raise stop
 
     with_components(monkeypatch, embedder=Interrupted())

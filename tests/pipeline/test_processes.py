@@ -22,10 +22,10 @@ POISONED = """
     from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
     from ingestion_progress.pipeline.worker import IngestionWorker
     embed = Bm25Embedder.embed
-    def dies_of_poison(self, text):
+    def dies_of_poison(self, text, language=""):
         if "poison" in text:
             os.kill(os.getpid(), 9)
-        return embed(self, text)
+        return embed(self, text, language)
     Bm25Embedder.embed = dies_of_poison
     IngestionWorker(interval_seconds=0.1).run()
 """

@@ -20,7 +20,7 @@ from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from ingestion_progress.pipeline.stores.vectors import payload_of
 from tests.support.documents import storage  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("storage")
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("storage")]
 
 # Ids of words that no embedder of today gives.
 FOREIGN = qdrant.SparseVector(indices=[1, 2], values=[1.0, 1.0])

@@ -139,14 +139,14 @@ def test_chunks_that_another_worker_extracts_meanwhile_count_once(monkeypatch, s
     extract = KeyphraseExtractor.extract
     parts = iter(range(1000))
 
-    def extract_and_be_helped(self, text):
+    def extract_and_be_helped(self, text, language=""):
         """Another worker runs the oldest task, twice, before each chunk of this one."""
         number = next(parts)
         if number < len(sent) and not getattr(self, "is_helping", False):
             monkeypatch.setattr(shared_extraction.components, "extractor", Helping)
             extract_part(*sent[number])
             extract_part(*sent[number])
-        return extract(self, text)
+        return extract(self, text, language)
 
     class Helping(KeyphraseExtractor):
         is_helping = True
@@ -169,13 +169,13 @@ def test_task_of_another_attempt_does_nothing(monkeypatch, sent):
     wrote = []
     extract = KeyphraseExtractor.extract
 
-    def try_former_attempt(self, text):
+    def try_former_attempt(self, text, language=""):
         if sent and not wrote:
             wrote.append(Entity.objects.count())
             job_id, _epoch, document_id, parts = sent[0]
             extract_part(job_id, "former", document_id, parts)
             wrote.append(Entity.objects.count())
-        return extract(self, text)
+        return extract(self, text, language)
 
     monkeypatch.setattr(KeyphraseExtractor, "extract", try_former_attempt)
     ingest(queued(pdf(PAGES), "a.pdf").pk)
@@ -185,16 +185,16 @@ def test_task_of_another_attempt_does_nothing(monkeypatch, sent):
 @in_process
 def test_chunk_that_fails_elsewhere_is_left_to_the_worker_that_ingests(monkeypatch, sent):
     class Failing(KeyphraseExtractor):
-        def extract(self, text):
+        def extract(self, text, language=""):
             raise ValueError("no")
 
     extract = KeyphraseExtractor.extract
     failures = []
 
-    def after_a_failure(self, text):
+    def after_a_failure(self, text, language=""):
         if sent and not failures:
             failures.append(extract_part(*sent[0]))
-        return extract(self, text)
+        return extract(self, text, language)
 
     # That of other workers: the components of this one have theirs already.
     monkeypatch.setattr(shared_extraction.components, "extractor", Failing)

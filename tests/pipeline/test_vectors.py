@@ -135,7 +135,7 @@ def test_written_chunk_is_found_with_its_payload():
     (best,) = ask("honey")
     assert best.payload == {
         "document_id": "d", "document_name": "bees.md", "epoch": "epoch", "chunk": "c-1", "page": 1,
-        "start": 0, "end": 0, "heading": "", "text": "Bees make honey",
+        "start": 0, "end": 0, "heading": "", "language": "", "text": "Bees make honey",
     }  # fmt: skip
     assert best.score > 0
     assert ask("the") == []
@@ -239,9 +239,9 @@ def test_vectors_can_be_replaced_and_deleted_points_stay_deleted():
     write("d", pairs("one", "two"), epoch="epoch")
     vector = SparseVector(indices=(77,), values=(1.0,))
     missing = "11111111-1111-1111-1111-111111111111"
-    store.replace_vectors([(key, vector), (missing, vector)])
+    store.replace_vectors([(key, vector, "de"), (missing, vector, "de")])
     (hit,) = store.search(vector, 10)
-    assert hit.payload == payload
+    assert hit.payload == payload | {"language": "de"}
     assert store.count("d") == 2
     assert other != key
 

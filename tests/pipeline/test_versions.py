@@ -45,9 +45,9 @@ def test_search_and_stored_file_are_those_of_the_old_version_until_the_new_one_i
     seen = []
 
     class Looking(Bm25Embedder):
-        def embed(self, text):
+        def embed(self, text, language=""):
             seen.append((found(), stored_text()))
-            return super().embed(text)
+            return super().embed(text, language)
 
     with_components(monkeypatch, embedder=Looking())
     ingested(NEW, "a.txt")
@@ -90,10 +90,10 @@ def test_older_version_that_runs_meanwhile_is_cancelled_and_leaves_nothing(monke
     older, newer = queued(OLD, "a.txt"), queued(NEW, "a.txt")
 
     class Overtaken(Bm25Embedder):
-        def embed(self, text):
+        def embed(self, text, language=""):
             if b"gadwall" in text.encode():
                 ingest(newer.pk)
-            return super().embed(text)
+            return super().embed(text, language)
 
     with_components(monkeypatch, embedder=Overtaken())
     with pytest.raises(JobCancelled):

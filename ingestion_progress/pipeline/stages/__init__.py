@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, Self
 
+LANGUAGE = r"[a-z]{2,3}"
+"""The pattern of a code of ISO 639."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
@@ -68,6 +71,8 @@ class Chunk:
     end: int = 0
     """Offsets in characters into the text of its page; both 0 for a picture."""
     heading: str = ""
+    language: str = ""
+    """A code of ISO 639, as `de`; empty if unknown."""
 
     @property
     def number(self) -> int:

@@ -4,17 +4,26 @@ score(query, text) = sum over the query's words of
     IDF(word) * f * (K + 1) / (f + K * (1 - B + B * length / AVERAGE_LENGTH))
 
 where f is the number of times the word occurs in the text. The vector holds the fraction, which
-Qdrant Edge computes; Qdrant multiplies it by IDF. Word ids are those of a Qdrant server's own BM25
-and of fastembed's `Qdrant/bm25`, so each can query what another has written.
+Qdrant Edge computes; Qdrant multiplies it by IDF. Stems and stop words are those of the text's
+language. Word ids are those of a Qdrant server's own BM25 and of fastembed's `Qdrant/bm25`, so each
+can query what another has written.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Collection
+from functools import cache
 from typing import Protocol
 
-from qdrant_edge import Bm25, Bm25Config, TokenizerType
+from qdrant_edge import (
+    Bm25,
+    Bm25Config,
+    DisabledStemmer,
+    StopwordsSet,
+    TokenizerType,
+)
 
 from ingestion_progress.pipeline.stages import SparseVector
 
@@ -26,29 +35,85 @@ WITHOUT_SPACES = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
     "\U00020000-\U0003ffff]+"
 )
+# Languages with stop words, most of them also with a stemmer.
+NAMES = {
+    "ar": "arabic",
+    "az": "azerbaijani",
+    "bn": "bengali",
+    "ca": "catalan",
+    "da": "danish",
+    "de": "german",
+    "el": "greek",
+    "en": "english",
+    "es": "spanish",
+    "eu": "basque",
+    "fi": "finnish",
+    "fr": "french",
+    "he": "hebrew",
+    "hu": "hungarian",
+    "id": "indonesian",
+    "it": "italian",
+    "ja": "japanese",
+    "kk": "kazakh",
+    "ne": "nepali",
+    "nl": "dutch",
+    "no": "norwegian",
+    "pt": "portuguese",
+    "ro": "romanian",
+    "ru": "russian",
+    "sl": "slovene",
+    "sv": "swedish",
+    "tg": "tajik",
+    "tr": "turkish",
+    "zh": "chinese",
+}
+# The analysis of a text whose language is unknown.
+UNKNOWN = "en"
 
 
 class Embedder(Protocol):
-    def embed(self, text: str) -> SparseVector:
-        """The vector to store."""
+    def embed(self, text: str, language: str = "") -> SparseVector:
+        """The vector to store. `language`: a code of ISO 639; empty if unknown."""
 
-    def embed_query(self, text: str) -> SparseVector:
-        """The vector to search with; empty if the query has only stop words."""
+    def embed_query(self, text: str, languages: Collection[str] = ("",)) -> SparseVector:
+        """The vector to search with; empty if the query has only stop words.
+
+        `languages`: those of the texts that are to be found.
+        """
 
 
 class Bm25Embedder:
-    """Stop words and stems are English. Thread-safe."""
+    """Stop words and stems are those of each text's language. Thread-safe."""
 
-    def __init__(self) -> None:
-        self._bm25 = Bm25(Bm25Config(tokenizer=TokenizerType.Word, language="english"))
-
-    def embed(self, text: str) -> SparseVector:
-        vector = self._bm25.embed_document(WITHOUT_SPACES.sub(_all_pieces, plain(text)))
+    def embed(self, text: str, language: str = "") -> SparseVector:
+        pieces = WITHOUT_SPACES.sub(_all_pieces, plain(text))
+        vector = _bm25(_analysis(language)).embed_document(pieces)
         return SparseVector(tuple(vector.indices), tuple(vector.values))
 
-    def embed_query(self, text: str) -> SparseVector:
-        vector = self._bm25.embed_query(WITHOUT_SPACES.sub(_pairs, plain(text)))
-        return SparseVector(tuple(vector.indices), tuple(vector.values))
+    def embed_query(self, text: str, languages: Collection[str] = ("",)) -> SparseVector:
+        pairs = WITHOUT_SPACES.sub(_pairs, plain(text))
+        weights: dict[int, float] = {}
+        for analysis in sorted(set(map(_analysis, languages))):
+            vector = _bm25(analysis).embed_query(pairs)
+            weights |= dict(zip(vector.indices, vector.values, strict=True))
+        return SparseVector(tuple(weights), tuple(weights.values()))
+
+
+def _analysis(language: str) -> str:
+    """Languages without stop words and stems share one: the empty string."""
+    language = language or UNKNOWN
+    return language if language in NAMES else ""
+
+
+@cache
+def _bm25(analysis: str) -> Bm25:
+    if analysis in NAMES:
+        return Bm25(Bm25Config(tokenizer=TokenizerType.Word, language=NAMES[analysis]))
+    return Bm25(
+        Bm25Config(
+            tokenizer=TokenizerType.Word, stopwords=StopwordsSet(), stemmer=DisabledStemmer()
+        )
+    )
 
 
 def plain(text: str) -> str:

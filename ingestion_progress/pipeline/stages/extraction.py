@@ -4,33 +4,37 @@ import re
 from itertools import combinations
 from typing import Protocol
 
-from yake_rust import Yake
-
 from ingestion_progress.pipeline.models import MAX_KEY_LENGTH
 from ingestion_progress.pipeline.stages import Extraction
+from ingestion_progress.pipeline.stages.embedding import WITHOUT_SPACES
+from ingestion_progress.pipeline.stages.keyphrases import Keyphrases
 
-MAX_WORDS = 3
 MAX_ENTITIES_PER_CHUNK = 8
-MIN_LENGTH = 3
+# Of a name, in bytes of UTF-8: three Latin letters, or two Chinese ones.
+MIN_BYTES = 3
 SPACE = re.compile(r"\s+")
-SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n{2,}")
+# Also the marks of Arabic, Urdu, Hindi, Burmese, Armenian, Chinese and Japanese.
+SENTENCE_END = re.compile(
+    "(?<=[.!?\u061f\u06d4\u0964\u104b\u0589])\\s+|(?<=[\u3002\uff01\uff1f])|\n{2,}"
+)
 LETTER = re.compile(r"[^\W\d_]")
 
 
 class Extractor(Protocol):
-    def extract(self, text: str) -> Extraction: ...
+    def extract(self, text: str, language: str = "") -> Extraction:
+        """`language`: a code of ISO 639; empty if unknown."""
 
 
 class KeyphraseExtractor:
-    """YAKE's keyphrases are the entities."""
+    """Keyphrases are the entities."""
 
     def __init__(self) -> None:
-        self._yake = Yake(language="en", ngrams=MAX_WORDS, deduplication_threshold=0.8)
+        self._keyphrases = Keyphrases()
 
-    def extract(self, text: str) -> Extraction:
+    def extract(self, text: str, language: str = "") -> Extraction:
         entities: dict[str, str] = {}
         # Twice as many as are kept, because phrases that overlap are dropped.
-        for phrase, _score in self._yake.get_n_best(text, n=2 * MAX_ENTITIES_PER_CHUNK):
+        for phrase in self._keyphrases.best(text, 2 * MAX_ENTITIES_PER_CHUNK, language):
             key = entity_key(phrase)
             if _is_relevant(key) and not any(_overlaps(key, other) for other in entities):
                 entities[key] = SPACE.sub(" ", phrase).strip()
@@ -45,10 +49,14 @@ def entity_key(name: str) -> str:
 
 
 def _is_relevant(key: str) -> bool:
-    return MIN_LENGTH <= len(key) <= MAX_KEY_LENGTH and len(LETTER.findall(key)) >= MIN_LENGTH
+    letters = "".join(LETTER.findall(key)).encode("utf-8", "replace")
+    return len(letters) >= MIN_BYTES and len(key) <= MAX_KEY_LENGTH
 
 
 def _overlaps(key: str, other: str) -> bool:
+    """Has one the words of the other? Without spaces, has it all its letters?"""
+    if WITHOUT_SPACES.search(key) and WITHOUT_SPACES.search(other):
+        return key in other or other in key
     return f" {key} " in f" {other} " or f" {other} " in f" {key} "
 
 

@@ -1,6 +1,7 @@
 """The store of vectors in a Qdrant server."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -30,6 +31,7 @@ VECTOR = "bm25"
 INDEXED = {
     "document_id": qdrant.PayloadSchemaType.KEYWORD,
     "epoch": qdrant.PayloadSchemaType.KEYWORD,
+    "language": qdrant.PayloadSchemaType.KEYWORD,
     "page": qdrant.PayloadSchemaType.INTEGER,
 }
 TIMEOUT_SECONDS = 10
@@ -127,11 +129,18 @@ class ServerVectors:
             if offset is None:
                 return
 
-    def replace_vectors(self, vectors: Sequence[tuple[str, SparseVector]]) -> None:
-        points = [
-            qdrant.PointVectors(id=key, vector={VECTOR: _sparse(vector)}) for key, vector in vectors
+    def replace_vectors(self, points: Sequence[tuple[str, SparseVector, str]]) -> None:
+        vectors = [
+            qdrant.PointVectors(id=key, vector={VECTOR: _sparse(vector)})
+            for key, vector, _ in points
         ]
-        self._call(lambda client: client.update_vectors(self._collection, points, wait=True))
+        self._call(lambda client: client.update_vectors(self._collection, vectors, wait=True))
+        of_language = defaultdict[str, list[qdrant.ExtendedPointId]](list)
+        for key, _, language in points:
+            of_language[language].append(key)
+        for language, keys in of_language.items():
+            payload = {"language": language}
+            self._call(partial(_set_payload, self._collection, payload, keys))
 
     def optimize(self) -> None:
         """Creates the indexes that a collection of an older version lacks."""
@@ -237,6 +246,15 @@ def _is(key: str, value: str) -> qdrant.FieldCondition:
 
 def _any_of(key: str, values: list[str] | list[int]) -> qdrant.FieldCondition:
     return qdrant.FieldCondition(key=key, match=qdrant.MatchAny(any=values))
+
+
+def _set_payload(
+    collection: str,
+    payload: dict[str, Any],
+    keys: list[qdrant.ExtendedPointId],
+    client: QdrantClient,
+) -> None:
+    client.set_payload(collection, payload, points=keys, wait=True)
 
 
 def _scrolled(

@@ -74,8 +74,11 @@ class VectorStore(Protocol):
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         """All stored chunks, some hundred at a time."""
 
-    def replace_vectors(self, vectors: Sequence[tuple[str, SparseVector]]) -> None:
-        """Gives points, by id, another vector. Points that were deleted meanwhile stay deleted."""
+    def replace_vectors(self, points: Sequence[tuple[str, SparseVector, str]]) -> None:
+        """Gives points, by id, another vector and language.
+
+        Points that were deleted meanwhile stay deleted.
+        """
 
     def optimize(self) -> None:
         """Brings the index into its best form after many changes. May take seconds."""
@@ -91,5 +94,6 @@ def payload_of(document: Document, epoch: str, chunk: Chunk) -> dict[str, Any]:
         "start": chunk.start,
         "end": chunk.end,
         "heading": chunk.heading,
+        "language": chunk.language,
         "text": chunk.text,
     }

@@ -21,6 +21,7 @@ VECTOR = "bm25"
 INDEXED = {
     "document_id": edge.PayloadSchemaType.Keyword,
     "epoch": edge.PayloadSchemaType.Keyword,
+    "language": edge.PayloadSchemaType.Keyword,
     "page": edge.PayloadSchemaType.Integer,
 }
 # Raised when the folder changes so that older versions cannot read it.
@@ -59,12 +60,12 @@ class Shard:
         self._upsert([_point(*point) for point in points])
 
     def replace_vectors(self, points: Sequence[Sequence[Any]]) -> None:
-        """Points: id, ids of words, their weights. Skips those that do not exist."""
+        """Points: id, ids of words, their weights, language. Skips those that do not exist."""
         found = self._edge.retrieve([key for key, *_ in points], True, False)  # noqa: FBT003 (payload, vector)
-        payloads = {str(record.id): record.payload for record in found}
+        payloads = {str(record.id): record.payload or {} for record in found}
         changed = [
-            _point(key, indices, values, payloads[key])
-            for key, indices, values in points
+            _point(key, indices, values, payloads[key] | {"language": language})
+            for key, indices, values, language in points
             if key in payloads
         ]
         self._upsert(changed, edge.UpdateMode.UpdateOnly)
@@ -141,7 +142,11 @@ class Shard:
             self._edge.flush()
 
     def optimize(self) -> None:
-        """Merges segments, frees the space of deleted points, and indexes."""
+        """Merges segments, frees the space of deleted points, and indexes.
+
+        Creates the indexes that a folder of an older version lacks.
+        """
+        _create_indexes(self._edge)
         self._edge.optimize()
 
     def close(self) -> None:
@@ -175,12 +180,16 @@ def _create(path: Path) -> None:
     vectors = {VECTOR: edge.EdgeSparseVectorParams(modifier=edge.Modifier.Idf)}
     shard = edge.EdgeShard.create(str(unfinished), edge.EdgeConfig(sparse_vectors=vectors))
     try:
-        for name, kind in INDEXED.items():
-            shard.update(edge.UpdateOperation.create_field_index(name, kind))
+        _create_indexes(shard)
     finally:
         shard.close()
     (unfinished / FORMAT_NAME).write_text(json.dumps({"format": FORMAT}))
     unfinished.rename(path)
+
+
+def _create_indexes(shard: edge.EdgeShard) -> None:
+    for name, kind in INDEXED.items():
+        shard.update(edge.UpdateOperation.create_field_index(name, kind))
 
 
 def _format_of(path: Path) -> int:

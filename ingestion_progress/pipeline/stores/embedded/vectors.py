@@ -142,9 +142,9 @@ class EmbeddedVectors:
             if offset is None:
                 return
 
-    def replace_vectors(self, vectors: Sequence[tuple[str, SparseVector]]) -> None:
-        points = [(key, *_numbers(vector)) for key, vector in vectors]
-        self._ask("replace_vectors", WRITE_TIMEOUT_SECONDS, points=points)
+    def replace_vectors(self, points: Sequence[tuple[str, SparseVector, str]]) -> None:
+        changed = [(key, *_numbers(vector), language) for key, vector, language in points]
+        self._ask("replace_vectors", WRITE_TIMEOUT_SECONDS, points=changed)
 
     def optimize(self) -> None:
         """Merges segments and frees space. Takes seconds, for which all others wait."""
