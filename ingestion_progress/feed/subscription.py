@@ -13,11 +13,12 @@ from ingestion_progress.feed.mailbox import Mailbox
 from ingestion_progress.feed.output import Output
 from ingestion_progress.feed.selection import Selection
 from ingestion_progress.feed.sink import NextBytes, Sink
-from ingestion_progress.wire.frames import KEEPALIVE, Frame, Message, idle_body
+from ingestion_progress.wire.frames import COMMENT, KEEPALIVE, Frame, Message, idle_body
 
 aborted: WeakSet[asyncio.Task[object]] = WeakSet()
 """Tasks that `Subscription.abort` cancelled."""
 
+COMMENT_MESSAGE = Message(body=COMMENT)
 KEEPALIVE_MESSAGE = Message(body=KEEPALIVE)
 
 
@@ -116,7 +117,7 @@ class Subscription(AsyncIterator[bytes]):
             return self.output.frame(self._take())
         if ending is not None and isinstance(ending.message, Frame):
             return self._close_with(ending)
-        return self.output.message(KEEPALIVE_MESSAGE)
+        return self.output.message(COMMENT_MESSAGE)
 
     def set_ready(self, answer: AlreadyCurrent | None = None) -> None:
         if not self.ready.done():
@@ -170,11 +171,11 @@ class Subscription(AsyncIterator[bytes]):
             self.reader.cancel()
 
     def keep_alive(self, clock: float, after_seconds: float, sent_at: float) -> None:
-        """Sends a comment if no frame was sent for this long; `sent_at` as in `Output`."""
+        """Sends a keep-alive if no frame was sent for this long; `sent_at` as in `Output`."""
         if self.output.is_silent(clock, after_seconds, sent_at):
-            self.send_comment()
+            self.send_keepalive()
 
-    def send_comment(self) -> None:
+    def send_keepalive(self) -> None:
         """Sends a keep-alive, unless the sink is busy: then it still has bytes to send."""
         if self._sink is not None and not self._sink.is_busy:
             self._sink.write(self.output.message(KEEPALIVE_MESSAGE))

@@ -131,7 +131,7 @@ class WatchedJob:
                 subscription.put(self.job_id, subscription.selection.frame_of(self.state))
 
     def keep_alive(self, clock: float, after_seconds: float) -> None:
-        """Sends comments to silent subscribers; after a publication none of them is silent."""
+        """Sends keep-alives to silent subscribers; after a publication none of them is silent."""
         if clock - self.published_at < after_seconds:
             return
         for subscription in self.subscribers:

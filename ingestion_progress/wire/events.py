@@ -16,6 +16,7 @@ from ingestion_progress.wire.schemas import (
     JobCompleteEventData,
     JobPipelineProgressEventData,
     JobStateEventData,
+    KeepaliveEventData,
     NextAttemptEventData,
     PipelineProgressEventData,
     WireModel,
@@ -52,6 +53,12 @@ FORECAST = StreamEvent(
     meaning="After `pipeline_progress` while the job is queued or runs: the remaining time with a "
     "range, or why it is unknown. `estimated_remaining_ms` is the likely value.",
 )
+KEEPALIVE = StreamEvent(
+    name="keepalive",
+    data=KeepaliveEventData,
+    meaning="On a silent stream, every 15 s by default. A client that receives nothing for longer "
+    "has lost its connection, whatever EventSource says.",
+)
 STREAM_EVENTS = (
     StreamEvent(
         name="pipeline_progress",
@@ -82,6 +89,7 @@ STREAM_EVENTS = (
         "`too_many_streams` and EventSource reconnects after a minute. "
         "The server closes the stream. A connection error of EventSource has no `data`.",
     ),
+    KEEPALIVE,
 )
 
 MANY_JOBS_EVENTS = (
@@ -113,6 +121,7 @@ MANY_JOBS_EVENTS = (
         "(`forbidden`, `token_expired`) or there are `too_many_streams`, and the server closes it.",
     ),
     BATCH_PROGRESS,
+    KEEPALIVE,
     StreamEvent(
         name="idle",
         data=IdleEventData,

@@ -25,8 +25,11 @@ from ingestion_progress.wire.schemas import (
 if TYPE_CHECKING:
     from ingestion_progress.wire.snapshots import Snapshot
 
-# A comment: keeps proxies from closing a silent stream, and detects dead peers.
-KEEPALIVE = b": keepalive\n\n"
+# Opens a stream that has no state to send.
+COMMENT = b": keepalive\n\n"
+# Keeps proxies from closing a silent stream, and detects dead peers. A script sees no comments: it
+# notices by the missing event that the connection died silently.
+KEEPALIVE = COMMENT + b"event: keepalive\ndata: {}\n\n"
 
 TOO_MANY_RETRY_MS = (45_000, 75_000)
 

@@ -113,6 +113,10 @@ class IdleEventData(WireModel):
     """`{}`: none of the jobs is active, and the stream ends here, as `?until=idle` requests."""
 
 
+class KeepaliveEventData(WireModel):
+    """`{}`: nothing has changed, and the connection is alive."""
+
+
 class ErrorEventData(WireModel):
     """Why a job or a stream ends without `complete`."""
 

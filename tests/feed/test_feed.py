@@ -27,7 +27,7 @@ from ingestion_progress.feed import (
 from ingestion_progress.feed import feed as feed_module
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.wire.frames import KEEPALIVE
+from ingestion_progress.wire.frames import COMMENT, KEEPALIVE
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -289,7 +289,7 @@ async def test_stream_opens_without_a_state_while_the_database_hangs(feed, reads
     subscriber = feed.join(Selection.one("job"))
     feed.keep_alive(feed._clock() + feed_module.PATIENCE_SECONDS + 1)
 
-    assert (await opened(subscriber)).startswith(KEEPALIVE)
+    assert (await opened(subscriber)).startswith(COMMENT)
     frozen.set()
     assert b"pipeline_progress" in await following(subscriber)
 

@@ -29,7 +29,7 @@ from ingestion_progress.feed.selection import BEGINNING, OVERLAP
 from ingestion_progress.feed.subscription import Phase
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.wire.frames import KEEPALIVE
+from ingestion_progress.wire.frames import COMMENT, KEEPALIVE
 from tests.support.frames import is_current
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -137,7 +137,7 @@ class TestAllJobs:
 
     async def test_stream_without_jobs_opens_and_waits(self, feed):
         subscriber = await ready(watch_all(feed))
-        assert subscriber.open().startswith(KEEPALIVE)
+        assert subscriber.open().startswith(COMMENT)
         await make_job("job")
 
         assert await jobs_of(subscriber, 1) == ["job"]

@@ -12,7 +12,7 @@ from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Feed, Selection, Subscription, shutdown
 from ingestion_progress.feed.feed import stream_age_seconds
 from ingestion_progress.feed.shutdown import Shutdown, SigtermHandler, end_temporarily
-from ingestion_progress.wire.frames import KEEPALIVE, refused_frame, retry_between
+from ingestion_progress.wire.frames import COMMENT, refused_frame, retry_between
 from tests.feed.test_feed import following, make_job, opened
 from tests.support.clocks import ManualClock
 
@@ -140,7 +140,7 @@ async def test_stream_that_begins_during_the_drain_ends_at_once(handled):
     feed.drain(lambda: None)
     late = feed.join(Selection.one("job"))
 
-    assert await opened(late) == KEEPALIVE
+    assert await opened(late) == COMMENT
     assert milliseconds(await following(late)) >= 500
     assert feed.subscriber_count == 0
 

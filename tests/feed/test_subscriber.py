@@ -9,7 +9,7 @@ from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.feed import EndReason, Selection, Subscription
 from ingestion_progress.feed.counts import FeedCounts
 from ingestion_progress.feed.subscription import Phase, aborted
-from ingestion_progress.wire.frames import KEEPALIVE, Message, idle_body, refused_frame
+from ingestion_progress.wire.frames import COMMENT, KEEPALIVE, Message, idle_body, refused_frame
 from tests.support.frames import frame, is_current
 
 
@@ -75,24 +75,24 @@ async def test_frame_after_a_cancelled_wait_is_kept_for_the_next_one(subscriber)
         await waiter
 
     subscriber.put("job", frame(1))
-    subscriber.send_comment()
+    subscriber.send_keepalive()
 
     assert await anext(subscriber) == frame(1).body
 
 
 async def test_keepalive_is_sent_only_to_a_waiting_reader(subscriber):
-    subscriber.send_comment()
+    subscriber.send_keepalive()
     waiter = subscriber.__anext__()
     assert not waiter.done()
 
-    subscriber.send_comment()
+    subscriber.send_keepalive()
 
     assert await waiter == KEEPALIVE
     assert subscriber.output.frames_sent == 0
 
 
 async def test_stream_without_a_state_opens_with_a_comment(subscriber):
-    assert subscriber.open() == KEEPALIVE
+    assert subscriber.open() == COMMENT
     assert subscriber.is_open
 
 
@@ -132,7 +132,7 @@ class TestWelcome:
 
         assert subscriber.ready.done()
         assert not is_current(subscriber)
-        assert subscriber.open() == KEEPALIVE
+        assert subscriber.open() == COMMENT
         waiter = subscriber.__anext__()
         assert not waiter.done()
         subscriber.put("job", frame(2))
@@ -147,7 +147,7 @@ class TestWelcome:
     async def test_stream_that_opened_before_the_final_state_was_known_gets_its_ending(self):
         subscriber = resuming("epoch-100")
         subscriber.set_ready()  # the database was away
-        assert subscriber.open() == KEEPALIVE
+        assert subscriber.open() == COMMENT
         subscriber.put("job", frame(100, is_final=True))
 
         assert not is_current(subscriber)
@@ -263,7 +263,7 @@ class TestPhases:
     async def test_stream_that_ends_before_it_is_read_is_open_once_it_is_read(self, subscriber):
         subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
         assert (subscriber.is_open, subscriber.is_ending) == (False, True)
-        assert subscriber.open() == KEEPALIVE
+        assert subscriber.open() == COMMENT
         assert (subscriber.is_open, subscriber.phase) == (True, Phase.ENDING)
 
         assert [body async for body in subscriber] == [b"retry: 700\n"]
@@ -357,7 +357,7 @@ class TestCompressed:
 
         assert decoder.decompress(compressed.open()) == b"retry: 1234\n" + frame(1).body
         waiter = compressed.__anext__()
-        compressed.send_comment()
+        compressed.send_keepalive()
         assert decoder.decompress(await waiter) == KEEPALIVE
         compressed.put("job", frame(2))
         assert decoder.decompress(await anext(compressed)) == frame(2).body

@@ -10,7 +10,7 @@ from ingestion_progress.feed.job_state import JobState
 from ingestion_progress.feed.watched_job import WatchedJob
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.wire.frames import KEEPALIVE
+from ingestion_progress.wire.frames import COMMENT, KEEPALIVE
 from ingestion_progress.wire.snapshots import Snapshot
 from tests.feed.test_feed import make_job, opened, write
 from tests.support.clocks import ManualClock
@@ -167,7 +167,7 @@ async def test_client_that_resumed_with_the_current_state_waits_for_no_interval(
     resumed = Reader(watch, 0.4, cursor=state(1).version)
     watch.offer(state(2), 0.5)
 
-    assert resumed.bodies == [KEEPALIVE]
+    assert resumed.bodies == [COMMENT]
     assert b"id: e-2-" in resumed.waiter.result()
 
 

@@ -13,6 +13,7 @@ from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
 from ingestion_progress.feed import Selection
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.wire.frames import COMMENT, KEEPALIVE
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -64,19 +65,21 @@ async def test_retry_is_in_the_block_of_the_first_event(feed, kind):
     assert events[1][1] is None
 
 
-async def test_retry_waits_behind_comments_for_the_first_event(feed):
+async def test_retry_waits_behind_keepalives_for_the_first_state(feed):
     job = await make_job()
     subscriber = subscribe(feed, "one", last_event_id=job.version)
     await subscriber.ready
     body = subscriber.open()
     waiter = anext(subscriber)
-    subscriber.send_comment()
+    subscriber.send_keepalive()
     body += await waiter
     await Job.objects.aupdate(revision=job.revision + 1)
     body += await anext(subscriber)
 
-    assert re.match(rb"(: keepalive\n\n){2}retry: \d+\nevent: pipeline_progress\n", body)
+    before = re.escape(COMMENT + KEEPALIVE)
+    assert re.match(before + rb"retry: \d+\nevent: pipeline_progress\n", body)
     assert [name for name, _ in read_by_httpx_sse(body)] == [
+        "keepalive",
         "pipeline_progress",
         "forecast",
         "job_state",

@@ -85,7 +85,7 @@ async def test_unsent_frame_is_sent_first(subscriber, server):
     subscriber.put("job", frame(1))
     writer = FrameWriter(server.send, asyncio.get_running_loop(), on_idle=subscriber.flush)
     subscriber.attach(writer)
-    subscriber.send_comment()
+    subscriber.send_keepalive()
 
     assert server.bodies == [frame(1).body, KEEPALIVE]
 
@@ -94,7 +94,7 @@ async def test_stalled_client_gets_only_the_newest_frame_later(subscriber, serve
     server.may_write.clear()
     for number in range(100):
         subscriber.put("job", frame(number))
-    subscriber.send_comment()
+    subscriber.send_keepalive()
     await turns()
     assert server.bodies == []
 
@@ -138,7 +138,7 @@ async def test_error_of_a_send_that_waited_is_raised_too(subscriber, server, wri
 
 async def test_write_function_of_the_server_gets_all_frames(subscriber, server, fast_writer):
     subscriber.put("job", frame(1))
-    subscriber.send_comment()
+    subscriber.send_keepalive()
     subscriber.put("job", frame(100, is_final=True))
 
     assert server.written == [frame(1).body, KEEPALIVE, frame(100, is_final=True).body]

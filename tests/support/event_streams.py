@@ -31,13 +31,13 @@ def open_stream(url: str, **headers: str) -> Iterator[httpx.Response]:
 
 
 def events(response: httpx.Response) -> Iterator[Event]:
-    """Reads until the server ends the stream."""
+    """All but keep-alives, until the server ends the stream."""
     received = httpx_sse.EventSource(response).iter_sse()
     # Otherwise the response is closed when the reader that a test does not keep is collected.
     response.extensions["received"] = received
     for event in received:
         # After the first id, httpx-sse returns an empty event for each comment.
-        if event.data:
+        if event.data and event.event != "keepalive":
             yield Event(event.event, event.id, json.loads(event.data))
 
 

@@ -11,12 +11,14 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.wire.frames import (
     KEEPALIVE,
+    encode_event,
     idle_body,
     missing_frame,
     multi_job_frame,
     refused_frame,
     single_job_frame,
 )
+from ingestion_progress.wire.schemas import KeepaliveEventData
 from ingestion_progress.wire.snapshots import Snapshot
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -133,5 +135,5 @@ def test_an_unknown_job_has_nothing_to_resume():
     assert missing.snapshot is None
 
 
-def test_a_keepalive_is_a_comment():
-    assert KEEPALIVE == b": keepalive\n\n"
+def test_a_keepalive_is_a_comment_for_proxies_and_an_event_for_scripts():
+    assert b": keepalive\n\n" + encode_event("keepalive", KeepaliveEventData()) == KEEPALIVE

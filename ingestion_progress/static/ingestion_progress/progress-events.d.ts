@@ -131,6 +131,9 @@ export interface ErrorData {
   code: "not_found" | "failed" | "cancelled" | "lost" | "stream_error" | "forbidden" | "token_expired" | "too_many_streams";
 }
 
+/** `{}`: nothing has changed, and the connection is alive. */
+export type KeepaliveData = Record<string, never>;
+
 /** The data of `pipeline_progress` on a stream of many jobs. */
 export interface JobPipelineProgressData {
   document_id: string;
@@ -222,6 +225,8 @@ export interface ProgressEventMap {
   complete: CompleteData;
   /** The job was not found, failed, was cancelled or lost; or the stream failed, its viewer may no longer watch (`forbidden`, `token_expired`), or there are `too_many_streams` and EventSource reconnects after a minute. The server closes the stream. A connection error of EventSource has no `data`. */
   error: ErrorData;
+  /** On a silent stream, every 15 s by default. A client that receives nothing for longer has lost its connection, whatever EventSource says. */
+  keepalive: KeepaliveData;
 }
 
 export interface ManyJobsEventMap {
@@ -239,6 +244,8 @@ export interface ManyJobsEventMap {
   error: ErrorData;
   /** Only with `?batch=…`, after the first states and when the progress of the batch has changed, at most every two seconds: counts, percentage and forecast of the whole batch. The last one may be missing before `idle`. */
   batch_progress: BatchProgressData;
+  /** On a silent stream, every 15 s by default. A client that receives nothing for longer has lost its connection, whatever EventSource says. */
+  keepalive: KeepaliveData;
   /** Only with `?until=idle`: none of the jobs is active. The server closes the stream. */
   idle: IdleData;
 }
