@@ -179,8 +179,9 @@ class JobAdmin(JobModelAdmin):
 
     @admin.display(description="liveness")
     def liveness(self, job: Job) -> str:
-        liveness = job.liveness(database_now())
-        return display.mark(liveness) if liveness else EMPTY
+        now = database_now()
+        liveness, waiting = job.liveness(now), formatting.waiting(job.awaited_service(now))
+        return display.mark(liveness, waiting) if liveness else EMPTY
 
     @admin.display(description="errors", ordering="error_count")
     def errors(self, job: Job) -> int | str:

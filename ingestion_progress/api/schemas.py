@@ -157,6 +157,7 @@ class JobSchema(BaseModel):
     metadata: dict[str, JsonValue] = Field(description="The project's own data about the job.")
     status: StatusName
     liveness: LivenessName | None = Field(description="null once the job has ended.")
+    waiting_for: str | None = Field(description="The service that it waits for, if it does.")
     attempt: int = Field(ge=1)
     overall_progress_percent: float = Field(ge=0, le=100)
     result: ResultName | None = Field(
@@ -212,6 +213,7 @@ def job_fields(snapshot: Snapshot, now: datetime) -> dict[str, Any]:
         "metadata": job.metadata,
         "status": job.job_status.value,
         "liveness": liveness.value if liveness else None,
+        "waiting_for": job.awaited_service(now) or None,
         "attempt": job.attempt,
         "overall_progress_percent": snapshot.overall_percent,
         "result": job.result.value if job.result else None,

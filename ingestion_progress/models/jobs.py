@@ -64,11 +64,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(found)
 
     def stalled(self) -> JobQuerySet:
-        """Running and with a heartbeat, but unchanged for too long."""
+        """Running and with a heartbeat, but unchanged for too long, and waiting for no service."""
         now = database_now()
         return self.running().filter(
             heartbeat_at__gt=now - timedelta(seconds=conf.lost_after_seconds),
             updated_at__lte=now - timedelta(seconds=conf.stalled_after_seconds),
+            waiting_for="",
         )
 
     def silent(self) -> JobQuerySet:
@@ -181,6 +182,7 @@ class Job(JobForecast):
     cancel_acknowledged_at = models.DateTimeField(
         null=True, blank=True, help_text="When the running process learned of the request."
     )
+    waiting_for = text_field("The service that the running attempt waits for.")
     error = models.TextField(
         blank=True,
         help_text="Why the job ended without success; of a queued job, why its last attempt did.",
@@ -246,5 +248,11 @@ class Job(JobForecast):
         silent = (now - (self.heartbeat_at or self.updated_at)).total_seconds()
         if silent > conf.lost_after_seconds:
             return Liveness.LOST
+        if self.waiting_for:
+            return Liveness.WORKING
         unchanged = (now - self.updated_at).total_seconds()
         return Liveness.STALLED if unchanged > conf.stalled_after_seconds else Liveness.WORKING
+
+    def awaited_service(self, now: datetime) -> str:
+        """The service that the job waits for at `now`; empty unless its process is alive."""
+        return self.waiting_for if self.liveness(now) is Liveness.WORKING else ""

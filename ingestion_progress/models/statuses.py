@@ -124,6 +124,7 @@ class ForecastReason(models.TextChoices):
     STALLED = "stalled", "No progress"
     LOST = "lost", "No sign of life"
     OVERDUE = "overdue", "Later than expected"
+    WAITING = "waiting", "Waiting for a service"
 
 
 class Liveness(models.TextChoices):

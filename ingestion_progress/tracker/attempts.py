@@ -35,7 +35,7 @@ RESET_COLUMNS = (
     *("failed_items", "former_jobs", "likely_end_at", "earliest_end_at", "latest_end_at"),
     *("started_at", "heartbeat_at", "finished_at", "retry_at", "writer", "error"),
     "started_by",
-    "waits_for_batch",
+    *("waits_for_batch", "waiting_for"),
     "is_forecast_by_weights",
     *("cancel_requested_at", "cancel_requested_by", "cancel_acknowledged_at"),
 )

@@ -155,10 +155,13 @@ class JobChanges:
     events: list[EventEntry] = field(default_factory=list)
     dropped_events: int = 0
     errors: ErrorGroups = field(default_factory=ErrorGroups)
+    waiting_for: str | None = None
+    """A service, or empty; None: as before."""
 
     def __bool__(self) -> bool:
         counts = self.counters or self.own_counters or self.stages
-        return bool(counts or self.workers or self.events or self.errors)
+        has_rows = counts or self.workers or self.events or self.errors
+        return bool(has_rows) or self.waiting_for is not None
 
     def add_event(self, event: EventEntry) -> None:
         if len(self.events) < MAX_PENDING_EVENTS:
@@ -177,3 +180,5 @@ class JobChanges:
             self.add_event(event)
         self.dropped_events += later.dropped_events
         self.errors.follow(later.errors)
+        if later.waiting_for is not None:
+            self.waiting_for = later.waiting_for

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import TypeAlias, TypeVar
 
@@ -27,6 +27,7 @@ from ingestion_progress.tracker.plan import (
 )
 from ingestion_progress.tracker.sql import WriteResult, write_changes
 from ingestion_progress.tracker.stages import StageTracker
+from ingestion_progress.tracker.waits import Waits
 from ingestion_progress.tracker.workers import WorkerSlot
 from ingestion_progress.tracker.writer import current_writer
 
@@ -54,6 +55,7 @@ class JobTracker:
         self._buffer: Buffer | None = None
         self._stages: dict[str, StageTracker] = {}
         self._own_counters: set[str] = set()
+        self._waits = Waits()
 
     @property
     def buffer(self) -> Buffer:
@@ -126,6 +128,12 @@ class JobTracker:
     ) -> None:
         """Adds a line to the job's log; one of level `error` counts as an error."""
         self.buffer.log(message, level=level, stage=stage, item=item)
+
+    def waiting(self, service: str, *, stage: str = "") -> AbstractContextManager[None]:
+        """Shows that the job waits for a service during the block, such as `the model at
+        api.example.org`: it is not stalled then, and its end is unknown.
+        """
+        return self._waits.waiting(self.buffer, service, stage)
 
     @property
     def cancel_requested(self) -> bool:

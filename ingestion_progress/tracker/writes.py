@@ -13,6 +13,7 @@ from ingestion_progress.conf import conf
 from ingestion_progress.models import Checkpoint, Job, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, plan_percent
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.tracker.changes import (
@@ -39,7 +40,7 @@ JOB_COLUMNS = (
     *("revision", "updated_at", "heartbeat_at", "reached_percent", "counters"),
     *("event_count", "error_count", "failed_items", "cancel_acknowledged_at"),
     *("likely_end_at", "earliest_end_at", "latest_end_at", "is_forecast_by_weights"),
-    *("total_chunks", "total_images", "pool_size", "queue_depth"),
+    *("total_chunks", "total_images", "pool_size", "queue_depth", "waiting_for"),
     *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes"),
 )
 STAGE_COLUMNS = (
@@ -194,6 +195,8 @@ def _apply_to_job(job: Job, stages: Sequence[Stage], changes: JobChanges, now: d
         for name, counter in changes.own_counters.items()
     }
     job.failed_items = sum(stage.failed for stage in stages)
+    if changes.waiting_for is not None:
+        job.waiting_for = clean_text(changes.waiting_for, MAX_NAME_LENGTH)
     if not job.former_jobs:  # otherwise the forecast moves it
         job.reached_percent = max(job.reached_percent, plan_percent(stages))
     if job.cancel_requested_at is not None:

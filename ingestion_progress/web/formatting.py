@@ -130,6 +130,11 @@ def attempt_note(attempt: int) -> str:
     return f"Attempt {count(attempt)}" if attempt > 1 else ""
 
 
+def waiting(service: str) -> str:
+    """Empty if it waits for none."""
+    return f"Waiting for {service}" if service else ""
+
+
 def next_attempt(attempt: int, max_attempts: int, reason: str, due_in_ms: int | None) -> str:
     """What a queued job waits for. `due_in_ms` is None once its task is queued.
 

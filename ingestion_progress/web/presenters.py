@@ -62,6 +62,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "liveness": state.liveness or "",
         "notice": _notice(state, next_attempt),
         "next_attempt": next_attempt_text(next_attempt, now),
+        "waiting_for": state.waiting_for,
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
         "activity": _activity(progress),
@@ -103,7 +104,7 @@ def job_row(snapshot: Snapshot, now: datetime) -> Context:
         "liveness": liveness.value if liveness else "",
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.percent(progress.overall_progress_percent),
-        "note": _note(job, liveness),
+        "note": _note(job, liveness, job.awaited_service(now)),
         "elapsed": formatting.duration(progress.timing.elapsed_ms) if job.started_at else "",
     }
 
@@ -185,7 +186,9 @@ def _notice(state: JobStateEventData, next_attempt: NextAttemptEventData | None)
         return state.status
     if next_attempt and state.liveness == "queued":
         return "next_attempt"
-    return "stopping" if state.cancel_requested else f"liveness-{state.liveness}"
+    if state.cancel_requested:
+        return "stopping"
+    return "waiting" if state.waiting_for else f"liveness-{state.liveness}"
 
 
 def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
@@ -195,9 +198,10 @@ def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
     return formatting.next_attempt(data.attempt, data.max_attempts, data.reason, due_in_ms)
 
 
-def _note(job: Job, liveness: Liveness | None) -> str:
+def _note(job: Job, liveness: Liveness | None, service: str) -> str:
     """The text beside the status in a row; often empty."""
-    return " · ".join(filter(None, [formatting.attempt_note(job.attempt), _reason(job, liveness)]))
+    reason = formatting.waiting(service) or _reason(job, liveness)
+    return " · ".join(filter(None, [formatting.attempt_note(job.attempt), reason]))
 
 
 def _reason(job: Job, liveness: Liveness | None) -> str:

@@ -32,7 +32,7 @@ BATCHES_PER_QUERY = 100
 STEPS = 30
 COLUMNS = (
     *("batch", "status", "created_at", "started_at", "finished_at", "heartbeat_at", "updated_at"),
-    *("former_jobs", "likely_end_at", "earliest_end_at", "latest_end_at"),
+    *("waiting_for", "former_jobs", "likely_end_at", "earliest_end_at", "latest_end_at"),
 )
 
 
@@ -94,7 +94,7 @@ def batch_forecast(jobs: Iterable[Job], counts: ActiveCounts, now: datetime) -> 
     listed = list(jobs)
     running = [job for job in listed if job.job_status is JobStatus.RUNNING]
     ended = [job for job in listed if job.finished_at]
-    working = [job for job in running if job.liveness(now) is Liveness.WORKING]
+    working = [job for job in running if _is_moving(job, now)]
     # If not all running jobs were read, they do their share of the rest.
     share = min(1.0, len(running) / counts.running) if running and counts.running else 1.0
     places = max(len(working), _running_before_last_end(listed, now))
@@ -192,9 +192,15 @@ def _running_before_last_end(jobs: Sequence[Job], now: datetime) -> int:
     )  # fmt: skip
 
 
+def _is_moving(job: Job, now: datetime) -> bool:
+    return job.liveness(now) is Liveness.WORKING and not job.awaited_service(now)
+
+
 def _reason_of_rest(running: Sequence[Job], now: datetime) -> ForecastReason:
     """Why nothing is expected to go on."""
     found = {job.liveness(now) for job in running}
+    if Liveness.WORKING in found:
+        return ForecastReason.WAITING
     if Liveness.STALLED in found:
         return ForecastReason.STALLED
     return ForecastReason.LOST if found else ForecastReason.QUEUED

@@ -160,6 +160,12 @@ class JobStateEventData(WireModel):
         description="partial if the job succeeded with failed items. Left out for any other job, "
         "whose result is its status.",
     )
+    waiting_for: str = Field(
+        default="",
+        exclude_if=lambda service: not service,
+        description="The service that the job waits for, such as `the model at "
+        "api.example.org`; left out while it waits for none.",
+    )
 
 
 class ForecastEventData(WireModel):
@@ -172,11 +178,11 @@ class ForecastEventData(WireModel):
     former_jobs: int = Field(
         ge=0, description="Earlier jobs with the same stages whose times it uses."
     )
-    reason: Literal["queued", "starting", "no_history", "stalled", "lost", "overdue"] | None = (
-        Field(
-            description="Why it is unknown or, with `no_history`, only the mean speed so far; null "
-            "for a forecast by the times of earlier jobs."
-        )
+    reason: (
+        Literal["queued", "starting", "no_history", "stalled", "lost", "overdue", "waiting"] | None
+    ) = Field(
+        description="Why it is unknown or, with `no_history`, only the mean speed so far; null "
+        "for a forecast by the times of earlier jobs."
     )
 
 

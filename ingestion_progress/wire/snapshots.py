@@ -99,6 +99,7 @@ class Snapshot:
                 "counters": job.counters,
                 "failed_items": job.failed_items,
                 "result": JobResult.PARTIAL if job.result is JobResult.PARTIAL else None,
+                "waiting_for": job.awaited_service(now),
             }
         )
 

@@ -133,6 +133,17 @@ def test_liveness_follows_from_the_heartbeat_and_the_last_change(
     assert Job.objects.running().get() == job
 
 
+def test_a_job_that_waits_for_a_service_is_lost_but_not_stalled(running):
+    now = timezone.now()
+    waiting = running(heartbeat=5, updated=500)
+    Job.objects.update(waiting_for="the model")
+    waiting.refresh_from_db()
+    assert (waiting.liveness(now), waiting.awaited_service(now)) == (Liveness.WORKING, "the model")
+    assert not Job.objects.stalled().exists()
+    later = now + timedelta(seconds=500)
+    assert (waiting.liveness(later), waiting.awaited_service(later)) == (Liveness.LOST, "")
+
+
 def test_a_job_that_waits_is_queued_then_starved_and_never_lost(running):
     job = make_job()
     assert job.liveness(job.created_at + timedelta(seconds=59)) is Liveness.QUEUED

@@ -73,6 +73,7 @@ CASES = {
     ],
     ("error_note", "errorNote"): [([0], ""), ([1200], "Errors during ingestion: 1,200")],
     ("attempt_note", "attemptNote"): [([1], ""), ([2], "Attempt 2"), ([1200], "Attempt 1,200")],
+    ("waiting", "waiting"): [([""], ""), (["the model at a"], "Waiting for the model at a")],
     ("next_attempt", "nextAttempt"): [
         ([2, 3, "Why.", 5 * S], "Waiting to continue: attempt 2 of 3, due in 5 s."),
         ([3, 3, "Why.", 999], "Waiting to continue: attempt 3 of 3, due now."),

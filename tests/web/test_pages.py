@@ -260,6 +260,14 @@ def test_page_shows_the_one_notice_of_the_jobs_state(client, status, fields, not
     assert visible_notice(text_of(client, page_of("job-1"))) == notice
 
 
+def test_a_job_that_waits_for_a_service_names_it_on_its_page_and_in_the_list(client):
+    job_with(JobStatus.RUNNING, waiting_for="the model at <b>.example.org")
+    html = text_of(client, page_of("job-1"))
+    assert visible_notice(html) == "waiting"
+    assert "the model at &lt;b&gt;.example.org" in html
+    assert "Waiting for the model at &lt;b&gt;.example.org" in text_of(client, LIST)
+
+
 def test_page_of_a_waiting_job_names_the_worker_command_of_an_installed_app(client, settings):
     job_with(JobStatus.QUEUED, created_at=timezone.now() - timedelta(minutes=10))
     assert "<code>manage.py ingestion_worker</code>" in text_of(client, page_of("job-1"))

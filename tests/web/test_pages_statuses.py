@@ -30,7 +30,9 @@ def test_every_state_of_a_job_has_a_notice_and_no_other_has():
     notices = dict(re.findall(r'data-notice="([\w-]+)"(.*)</p>', NOTICES.read_text()))
     endings = {status.value for status in JobStatus if status.is_final}
     running = {f"liveness-{liveness.value}" for liveness in Liveness}
-    assert set(notices) == endings | running | {"stopping", "next_attempt", "not_found"}
+    assert set(notices) == endings | running | {
+        *("stopping", "waiting", "next_attempt", "not_found")
+    }
     for markup in notices.values():
         assert re.sub("{%.*?%}|<.*?>", "", markup.split(">", 1)[1]).strip()
 

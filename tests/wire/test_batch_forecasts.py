@@ -110,6 +110,7 @@ class TestForecast:
             ([running(500, 9, updated_at=ago(400))], 3, ForecastReason.STALLED),
             ([running(500, 9, heartbeat_at=ago(400))], 3, ForecastReason.LOST),
             ([running(500, -9)], 0, ForecastReason.OVERDUE),
+            ([running(500, 9, waiting_for="the model")], 3, ForecastReason.WAITING),
         ],
     )
     def test_it_is_unknown_for_a_reason(self, jobs, queued, reason):

@@ -66,6 +66,7 @@ def test_after_the_likely_end_the_rest_is_unknown():
         ({"status": JobStatus.QUEUED, "created_at": at(-9999)}, "queued"),
         ({"heartbeat_at": at(-100)}, "lost"),
         ({"updated_at": at(-1000)}, "stalled"),
+        ({"updated_at": at(-1000), "waiting_for": "the model"}, "waiting"),
     ],
 )
 def test_a_job_that_does_not_move_has_no_forecast_however_long_it_lasts(fields, reason):

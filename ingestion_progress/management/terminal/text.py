@@ -64,7 +64,8 @@ def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
     job, stages = snapshot.job, [stage.status for stage in snapshot.stages]
     percent_step = snapshot.overall_percent // PERCENT_PER_LINE
     asked_at = job.cancel_requested_at
-    return job.status, job.attempt, job.liveness(now), asked_at, stages, percent_step
+    state = (job.status, job.attempt, job.liveness(now), job.awaited_service(now))
+    return *state, asked_at, stages, percent_step
 
 
 def warning(snapshot: Snapshot, now: datetime) -> str:
@@ -81,8 +82,11 @@ def warning(snapshot: Snapshot, now: datetime) -> str:
         case Liveness.LOST:
             silence = _since(job.heartbeat_at or job.updated_at, now)
             return f"No sign of life for {silence}: its process has probably died."
+        case _ if job.cancel_requested_at and not job.is_finished:
+            return "Asked to stop."
         case _:
-            return "Asked to stop." if job.cancel_requested_at and not job.is_finished else ""
+            service = job.awaited_service(now)
+            return f"{formatting.waiting(service)}." if service else ""
 
 
 def counts(stage: StageProgressSchema) -> str:

@@ -140,6 +140,11 @@ export function attemptNote(attempt) {
   return attempt > 1 ? `Attempt ${count(attempt)}` : "";
 }
 
+/** Empty if it waits for none. @param {string} service */
+export function waiting(service) {
+  return service ? `Waiting for ${service}` : "";
+}
+
 /**
  * What a queued job waits for.
  * @param {number} attempt

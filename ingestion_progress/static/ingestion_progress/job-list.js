@@ -18,6 +18,7 @@ import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
  * @property {string} document_name
  * @property {import("./progress-events.d.ts").JobStatus} status
  * @property {import("./progress-events.d.ts").Liveness | null} liveness
+ * @property {string | null} waiting_for
  * @property {number} attempt
  * @property {number} overall_progress_percent
  * @property {number} error_count
@@ -97,8 +98,9 @@ function onProgress(progress) {
 function onState(state) {
   const job = jobs.get(state.job_id);
   if (job) {
-    const { status, liveness, attempt, error_count, error, failed_items = 0 } = state;
+    const { status, liveness, attempt, error_count, error, failed_items = 0, waiting_for } = state;
     Object.assign(job, { status, liveness, attempt, error_count, error, failed_items });
+    job.waiting_for = waiting_for ?? null;
     frame ||= requestAnimationFrame(() => {
       frame = 0;
       renderJobs();
@@ -225,6 +227,7 @@ function noteText(job) {
 
 /** Why a job does not move, or how it ended. @param {ListedJob} job */
 function reason(job) {
+  if (job.waiting_for) return format.waiting(job.waiting_for);
   if (job.liveness) return job.liveness === "working" ? "" : LIVENESS_LABELS[job.liveness];
   if (job.status === "succeeded") return format.errorNote(job.error_count);
   return job.error ?? "";

@@ -44,6 +44,7 @@ export const FORECAST_LABELS = {
   stalled: "No progress",
   lost: "No sign of life",
   overdue: "Later than expected",
+  waiting: "Waiting for a service",
 };
 
 /** @type {ReadonlySet<string | undefined>} */

@@ -20,6 +20,7 @@ export const JOB = `
 <p class="notice" data-notice="next_attempt" hidden><span data-field="job.next_attempt"></span> <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="liveness-starved" hidden><strong>No worker has taken the job yet.</strong> If none is running, start one.</p>
 <p class="notice" data-notice="liveness-working" hidden data-field="job.activity"></p>
+<p class="notice" data-notice="waiting" hidden>Waiting for <bdi data-field="job.waiting_for"></bdi>.</p>
 <p class="notice" data-notice="liveness-stalled" hidden><strong>No progress for a while.</strong> The job is alive; a large item or a slow service may be the cause.</p>
 <p class="notice" data-notice="liveness-lost" hidden><strong>No sign of life.</strong> The process of the job has probably ended.</p>
 <p class="notice" data-notice="stopping" hidden>Stopping: the job ends after its current item.</p>

@@ -82,7 +82,7 @@ export interface ForecastData {
   /** Earlier jobs with the same stages whose times it uses. */
   former_jobs: number;
   /** Why it is unknown or, with `no_history`, only the mean speed so far; null for a forecast by the times of earlier jobs. */
-  reason: "queued" | "starting" | "no_history" | "stalled" | "lost" | "overdue" | null;
+  reason: "queued" | "starting" | "no_history" | "stalled" | "lost" | "overdue" | "waiting" | null;
 }
 
 /** What `pipeline_progress` has no field for. Sent after it. */
@@ -105,6 +105,8 @@ export interface JobStateData {
   failed_items?: number;
   /** partial if the job succeeded with failed items. Left out for any other job, whose result is its status. */
   result?: "partial" | null;
+  /** The service that the job waits for, such as `the model at api.example.org`; left out while it waits for none. */
+  waiting_for?: string;
 }
 
 /** Another attempt of the job is due. Sent after `job_state` while the job waits for it. */
@@ -178,7 +180,7 @@ export interface BatchForecast {
   /** Jobs that are expected to run at once. */
   at_once: number;
   /** Why the time is unknown or a guess, as of a job. */
-  reason: "queued" | "starting" | "no_history" | "stalled" | "lost" | "overdue" | null;
+  reason: "queued" | "starting" | "no_history" | "stalled" | "lost" | "overdue" | "waiting" | null;
 }
 
 /** How far the jobs of a batch are, together. */

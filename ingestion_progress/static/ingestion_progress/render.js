@@ -61,6 +61,7 @@ export function renderState(root, state, nextAttempt) {
     "job.status": format.jobLabel(state.status, failedItems),
     "job.error": state.error ?? "",
     "job.error_note": format.errorNote(state.error_count),
+    "job.waiting_for": state.waiting_for ?? "",
   });
   if (nextAttempt) renderNextAttempt(root, nextAttempt);
   showNotice(root, noticeName(state, nextAttempt));
@@ -114,7 +115,8 @@ export function showNotice(root, name) {
 function noticeName(state, nextAttempt) {
   if (FINAL_STATUSES.has(state.status)) return state.status;
   if (nextAttempt && state.liveness === "queued") return "next_attempt";
-  return state.cancel_requested ? "stopping" : `liveness-${state.liveness}`;
+  if (state.cancel_requested) return "stopping";
+  return state.waiting_for ? "waiting" : `liveness-${state.liveness}`;
 }
 
 /**

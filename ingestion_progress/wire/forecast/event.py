@@ -24,7 +24,7 @@ def forecast_event(job: Job, percent: float, now: datetime) -> ForecastEventData
     liveness = job.liveness(now)
     if liveness is None:
         return None
-    reason = REASONS.get(liveness)
+    reason = ForecastReason.WAITING if job.awaited_service(now) else REASONS.get(liveness)
     left, reason = (UNKNOWN, reason) if reason else _forecast(job, percent, now)
     return ForecastEventData.model_validate(
         {
