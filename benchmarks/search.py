@@ -90,6 +90,15 @@ def points(document: str, batch: Sequence[Vector], first: int) -> list[tuple[Any
     ]
 
 
+def as_embeddings(batch: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    from ingestion_progress.pipeline.stages import Embedding, SparseVector
+
+    return [
+        (key, Embedding(SparseVector(tuple(indices), tuple(values))), payload)
+        for key, indices, values, payload in batch
+    ]
+
+
 def batches(chunks: int, seed: int = 1) -> Iterator[list[tuple[Any, ...]]]:
     """Of a corpus: documents of 500 chunks."""
     found = vectors(seed, WORDS)
@@ -115,7 +124,7 @@ def quantiles(seconds: Sequence[float]) -> dict[str, float]:
 
 def search_for(seconds: float, seed: int) -> list[float]:
     """The times of searches by this process, one after the other with a pause."""
-    from ingestion_progress.pipeline.stages import SparseVector
+    from ingestion_progress.pipeline.stages import Embedding, SparseVector
     from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 
     store, found = EmbeddedVectors(), []
@@ -123,7 +132,7 @@ def search_for(seconds: float, seed: int) -> list[float]:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         indices, values = next(queries)
-        vector = SparseVector(indices=tuple(indices), values=tuple(values))
+        vector = Embedding(SparseVector(indices=tuple(indices), values=tuple(values)))
         found.append(timed(lambda: store.search(vector, 10)))  # noqa: B023 (called at once)
         time.sleep(0.01)
     return found
@@ -135,7 +144,9 @@ def write_for_ever(seed: int) -> None:
 
     store, found = EmbeddedVectors(), vectors(seed, WORDS)
     for number in count():
-        store.write_points(points(f"w-{seed}", list(islice(found, BATCH)), number * BATCH))
+        store.write_points(
+            as_embeddings(points(f"w-{seed}", list(islice(found, BATCH)), number * BATCH))
+        )
         time.sleep(0.05)
 
 
@@ -170,7 +181,7 @@ def embedded(folder: Path, chunks: int) -> dict[str, Any]:
     os.environ["QDRANT_COLLECTION"] = f"chunks-{chunks}"
     prepared = list(batches(chunks))
     started = time.perf_counter()
-    writes = [timed(lambda: store.write_points(batch)) for batch in prepared]  # noqa: B023
+    writes = [timed(lambda: store.write_points(as_embeddings(batch))) for batch in prepared]  # noqa: B023
     found: dict[str, Any] = {
         "chunks_per_second": round(chunks / (time.perf_counter() - started)),
         "write_of_64": quantiles(writes),

@@ -33,4 +33,5 @@ class PipelineConfig(AppConfig):
         register(checks.check_uploads)
         register(checks.check_components)
         register(checks.check_language)
+        register(checks.check_dense_weight)
         register(checks.check_hosts, deploy=True)

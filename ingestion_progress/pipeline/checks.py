@@ -78,6 +78,15 @@ def check_language(**kwargs: object) -> Iterator[CheckMessage]:
         )
 
 
+def check_dense_weight(**kwargs: object) -> Iterator[CheckMessage]:
+    if not 0 <= conf.dense_weight <= 1:
+        yield Error(
+            f"{PREFIX}DENSE_WEIGHT is {conf.dense_weight}.",
+            hint="Use a number from 0, which compares words only, to 1, which compares meaning.",
+            id="ingestion_pipeline.E007",
+        )
+
+
 def celery_backend() -> CeleryBackend | None:
     """None if tasks are in another queue, or the task cannot be imported."""
     try:

@@ -15,12 +15,14 @@ from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
-from ingestion_progress.pipeline.stages import Chunk, SparseVector
+from ingestion_progress.pipeline.stages import Chunk, Embedding, SparseVector
+from ingestion_progress.pipeline.stages.dense_embedding import dense_vectors
 from ingestion_progress.pipeline.stages.extraction import Extractor
 from ingestion_progress.pipeline.stages.languages import DocumentLanguages
 from ingestion_progress.pipeline.stages.parsing import ParsedDocument
 from ingestion_progress.pipeline.stores.graph import Extracted, GraphWrites
 from ingestion_progress.pipeline.stores.languages import add_languages
+from ingestion_progress.pipeline.stores.vectors import EmbeddedChunk
 from ingestion_progress.pipeline.thread_pool import Stop, ThreadPool
 from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
 
@@ -150,17 +152,44 @@ class ChunkStream:
     def _embed(self, _number: int, chunks: Sequence[Chunk]) -> None:
         stage = self._embedding
         with stage.in_flight(len(chunks)):
-            pairs: list[tuple[Chunk, SparseVector]] = []
+            sparse: list[tuple[Chunk, SparseVector]] = []
             for chunk in chunks:
                 self._job.raise_if_cancelled()
                 with self._embedded.attempt(stage, chunk):
                     vector = self._components.embedder.embed(chunk.text, chunk.language)
-                    pairs.append((chunk, vector))
+                    sparse.append((chunk, vector))
+            pairs = self._with_dense(sparse)
             self._add_languages({chunk.language for chunk, _ in pairs})
             write = partial(self._components.vectors.write, self._document, self._job.epoch, pairs)
             self._job.count(qdrant_writes=patiently(self._job, write))
         for chunk, _ in pairs:
             stage.advance(key=chunk.number)
+
+    def _with_dense(self, sparse: Sequence[tuple[Chunk, SparseVector]]) -> list[EmbeddedChunk]:
+        """Chunks that cannot be embedded with others are embedded one by one."""
+        if len(sparse) > 1:
+            try:
+                return self._embedded_together(sparse)
+            except NOT_OF_A_CHUNK:
+                raise
+            except Exception:
+                logger.exception("chunks_not_embedded_together")
+        pairs: list[EmbeddedChunk] = []
+        for pair in sparse:
+            self._job.raise_if_cancelled()
+            with self._embedded.isolated(self._embedding, pair[0]):
+                pairs += self._embedded_together([pair])
+        return pairs
+
+    def _embedded_together(
+        self, sparse: Sequence[tuple[Chunk, SparseVector]]
+    ) -> list[EmbeddedChunk]:
+        texts = [chunk.text for chunk, _ in sparse]
+        dense = dense_vectors(self._components.dense_embedder, texts)
+        return [
+            (chunk, Embedding(words, meaning))
+            for (chunk, words), meaning in zip(sparse, dense, strict=True)
+        ]
 
     def _add_languages(self, languages: set[str]) -> None:
         if missing := languages - self._known_languages:

@@ -33,6 +33,10 @@ class PipelineSettings:
     )
     embedder = Setting(str, "ingestion_progress.pipeline.stages.embedding.Bm25Embedder")
     """Embeds chunks and queries."""
+    dense_embedder = Setting(str, "")
+    """Dotted path of a DenseEmbedder; empty: only words are compared."""
+    dense_weight = Setting(float, 0.5)
+    """Of dense vectors in a search, from 0 to 1; the rest is that of words."""
     extractor = Setting(str, "ingestion_progress.pipeline.stages.extraction.KeyphraseExtractor")
     vector_store = Setting(str, "")
     """Dotted path of a VectorStore; empty: a Qdrant server or the embedded one."""

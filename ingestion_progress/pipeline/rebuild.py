@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from ingestion_progress.pipeline.components import embedder
+from ingestion_progress.pipeline.components import dense_embedder, embedder
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.stages import Embedding
+from ingestion_progress.pipeline.stages.dense_embedding import dense_vectors
 from ingestion_progress.pipeline.stages.languages import DocumentLanguages, Votes
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.embedded.files import has_former_format
@@ -26,15 +28,11 @@ def rebuild_search_index(on_count: Callable[[int], object] = lambda count: None)
         return _convert(on_count)
     store, count = vector_store(), 0
     languages = StoredLanguages(store.stored())
-    embed = embedder().embed
     for chunks in store.stored():
         found = languages.of(chunks)
-        store.replace_vectors(
-            [
-                (key, embed(payload["text"], language), language)
-                for (key, payload), language in zip(chunks, found, strict=True)
-            ]
-        )
+        embeddings = _embeddings(chunks, found)
+        keys = [key for key, _payload in chunks]
+        store.replace_vectors(list(zip(keys, embeddings, found, strict=True)))
         count += len(chunks)
         on_count(count)
     store.optimize()
@@ -79,18 +77,29 @@ class StoredLanguages:
         return found
 
 
+def _embeddings(chunks: Sequence[StoredChunk], languages: Sequence[str]) -> list[Embedding]:
+    texts = [payload["text"] for _key, payload in chunks]
+    embed = embedder().embed
+    sparse = [embed(text, language) for text, language in zip(texts, languages, strict=True)]
+    return list(map(Embedding, sparse, dense_vectors(dense_embedder(), texts)))
+
+
 def _convert(on_count: Callable[[int], object]) -> int:
     store = EmbeddedVectors(f"{conf.qdrant_collection}.rebuilding")
-    embed, count = embedder().embed, store.count("")  # 0, and the collection exists
+    count = store.count("")  # 0, and the collection exists
     stored = partial(former_chunks, conf.qdrant_path, conf.qdrant_collection)
     languages = StoredLanguages(stored())
     for chunks in stored():
-        points = []
-        for (key, payload), language in zip(chunks, languages.of(chunks), strict=True):
-            vector = embed(payload["text"], language)
-            kept = payload | {"language": language}
-            points.append((key, [*vector.indices], [*vector.values], kept))
-        store.write_points(points)
+        found = languages.of(chunks)
+        embeddings = _embeddings(chunks, found)
+        store.write_points(
+            [
+                (key, embedding, payload | {"language": language})
+                for (key, payload), embedding, language in zip(
+                    chunks, embeddings, found, strict=True
+                )
+            ]
+        )
         count += len(chunks)
         on_count(count)
     store.optimize()

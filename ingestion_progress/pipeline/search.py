@@ -1,8 +1,8 @@
 """Searches the ingested documents: text in Qdrant, entities and relations in the graph."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial, reduce
 from operator import or_
 from typing import Any, TypeAlias
 
@@ -10,13 +10,14 @@ from django.db.models import F, Q, QuerySet
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.pipeline.components import embedder
+from ingestion_progress.pipeline.components import embedded_query, embedder
+from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.search_filters import SearchFilters
-from ingestion_progress.pipeline.stages import SparseVector
 from ingestion_progress.pipeline.stores import vector_store
 from ingestion_progress.pipeline.stores.graph import MentionedInAny
 from ingestion_progress.pipeline.stores.languages import indexed_languages
+from ingestion_progress.pipeline.stores.vectors import Match
 
 MAX_LIMIT = 100
 MAX_OFFSET = 1000
@@ -65,7 +66,10 @@ class SearchHit(BaseModel):
     text: str
     html: str = Field(description="The text as HTML, escaped, with its matches in `<mark>`.")
     highlights: list[HighlightSchema] = Field(description="The same matches, in order.")
-    score: float = Field(description="BM25; higher is better, comparable within one response.")
+    score: float = Field(
+        description="BM25, or reciprocal rank fusion with a dense embedder; higher is better, "
+        "comparable within one response."
+    )
     entities: list[str] = Field(description="The names of the entities in the chunk.")
     relations: list[RelatedSchema] = Field(description="The relations in the chunk.")
 
@@ -77,11 +81,13 @@ def search(
     offset: int = 0,
     filters: SearchFilters | None = None,
     jobs: JobQuerySet | None = None,
+    dense_weight: float | None = None,
 ) -> list[SearchHit]:
     """At most `limit` chunks (1 to 100), the best first, after skipping `offset` (0 to 1000).
 
     `jobs`: only what they have written. If they or the filters leave more than 1,000 documents,
-    the best 10,000 matches are searched. Raises VectorStoreUnavailable.
+    the best 10,000 matches are searched. `dense_weight`: from 0 (only words) to 1 (only meaning);
+    default: that of the settings. Raises VectorStoreUnavailable.
     """
     # Words and stemmers are loaded with the first search.
     from ingestion_progress.pipeline.highlights import Highlighter, marked
@@ -89,10 +95,11 @@ def search(
     limit, offset = max(1, min(limit, MAX_LIMIT)), max(0, min(offset, MAX_OFFSET))
     text = query[:MAX_QUERY_LENGTH]
     languages = indexed_languages()
-    vector = embedder().embed_query(text, languages)
-    found = _found(vector, limit + offset, filters or SearchFilters(), jobs)[
-        offset : offset + limit
-    ]
+    weight = conf.dense_weight if dense_weight is None else dense_weight
+    vectors = embedded_query(text, languages, weight)
+    ranked = partial(vector_store().search, vectors, dense_weight=weight)
+    found = _found(ranked, limit + offset, filters or SearchFilters(), jobs)
+    found = found[offset : offset + limit]
     places = [(payload["document_id"], payload["chunk"]) for payload, _score in found]
     entities, relations = _entities(places), _relations(places)
     highlighter, hits = Highlighter(text, embedder(), languages), []
@@ -115,7 +122,10 @@ def search(
 
 
 def _found(
-    vector: SparseVector, number: int, filters: SearchFilters, jobs: JobQuerySet | None
+    ranked: Callable[..., list[Match]],
+    number: int,
+    filters: SearchFilters,
+    jobs: JobQuerySet | None,
 ) -> Found:
     """At least the best `number` chunks, if there are so many."""
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
@@ -129,8 +139,12 @@ def _found(
     documents = _both(of_jobs, of_filters)
     found: Found = []
     for most in FILTERED_MATCHES if is_filtered_later else [number]:
-        matches = vector_store().search(
-            vector, most, hidden=editions, documents=documents, pages=filters.pages
+        matches = ranked(
+            most,
+            hidden=editions,
+            documents=documents,
+            pages=filters.pages,
+            languages=filters.languages,
         )
         found = _published([(match.payload, match.score) for match in matches])
         if jobs is not None:

@@ -25,6 +25,8 @@ class SearchFilters:
     media_types: Sequence[str] = ()
     pages: Sequence[int] = ()
     """From 1."""
+    languages: Sequence[str] = ()
+    """Codes of ISO 639, of chunks."""
     metadata: Sequence[tuple[str, str]] = ()
     """Keys and values of the job that has written what search shows. Here all have to match."""
 

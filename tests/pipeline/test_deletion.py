@@ -32,7 +32,7 @@ from ingestion_progress.pipeline.models import (
     Relation,
 )
 from ingestion_progress.pipeline.search import search
-from ingestion_progress.pipeline.stages import Chunk
+from ingestion_progress.pipeline.stages import Chunk, Embedding
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stores.embedded.connections import close_all
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
@@ -136,7 +136,9 @@ def test_what_a_killed_process_wrote_after_the_deletion_is_discarded_when_its_jo
     claim(killed, document)
     delete_document(document.pk)
     chunk = Chunk(key="c-1", text=TEXT)
-    EmbeddedVectors().write(document, killed.epoch, [(chunk, Bm25Embedder().embed(TEXT))])
+    EmbeddedVectors().write(
+        document, killed.epoch, [(chunk, Embedding(Bm25Embedder().embed(TEXT)))]
+    )
     discard_deleted()
     assert EmbeddedVectors().count(document.pk) == DeletedEdition.objects.count() == 1
     killed.fail("It was killed.")

@@ -22,7 +22,7 @@ from ingestion_progress.pipeline.models import (
     ParsedPage,
 )
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
-from ingestion_progress.pipeline.stages import Chunk, Extraction
+from ingestion_progress.pipeline.stages import Chunk, Embedding, Extraction
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
 from ingestion_progress.pipeline.stores import results as results_module
@@ -294,7 +294,9 @@ def test_late_writer_leaves_nothing_behind():
             with pytest.raises(JobSuperseded):
                 graph.write([(Chunk(key="c-1", text=""), Extraction({"bee": "Bee"}))])
             chunk = Chunk(key="c-1", text="Bees")
-            EmbeddedVectors().write(document, late.epoch, [(chunk, Bm25Embedder().embed("Bees"))])
+            EmbeddedVectors().write(
+                document, late.epoch, [(chunk, Embedding(Bm25Embedder().embed("Bees")))]
+            )
             editions.settle(document.pk, "late", late.epoch)
             assert EmbeddedVectors().count(document.pk) == 0
             editions.publish(following, document)

@@ -28,7 +28,7 @@ from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.search import search
-from ingestion_progress.pipeline.stages import Chunk, Extraction
+from ingestion_progress.pipeline.stages import Chunk, Embedding, Extraction
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
@@ -585,7 +585,7 @@ def test_text_of_a_running_job_is_not_found_before_its_end(monkeypatch):
 def test_same_chunk_key_in_two_documents_has_two_ids():
     ingested(b"Bees make honey.", "a.txt")
     ingested(b"Bees make honey.", "b.txt")
-    hits = EmbeddedVectors().search(Bm25Embedder().embed_query("honey"), 10)
+    hits = EmbeddedVectors().search(Embedding(Bm25Embedder().embed_query("honey")), 10)
     assert len(hits) == 2
     assert {hit.payload["chunk"] for hit in hits} == {Chunk(key="c-1", text="").key}
 

@@ -16,7 +16,7 @@ from ingestion_progress.pipeline.checks import check_language
 from ingestion_progress.pipeline.highlights import Highlighter
 from ingestion_progress.pipeline.models import Document, IndexedLanguage
 from ingestion_progress.pipeline.search import search
-from ingestion_progress.pipeline.stages import Page
+from ingestion_progress.pipeline.stages import Embedding, Page
 from ingestion_progress.pipeline.stages.embedding import NAMES, Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.stages.languages import DocumentLanguages, detected
@@ -175,7 +175,7 @@ def test_index_of_before_is_searched_as_before_and_rebuilt_with_languages():
     ((key, payload),) = next(store.stored())
     former = {name: value for name, value in payload.items() if name != "language"}
     english = Bm25Embedder().embed(payload["text"])
-    store.write_points([(key, [*english.indices], [*english.values], former)])
+    store.write_points([(key, Embedding(english), former)])
     IndexedLanguage.objects.all().delete()
     migration = importlib.import_module(
         "ingestion_progress.pipeline.migrations.0011_indexed_languages"

@@ -13,7 +13,7 @@ from ingestion_progress.pipeline import rebuild
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import Chunk, SparseVector
+from ingestion_progress.pipeline.stages import Chunk, Embedding, SparseVector
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
@@ -55,7 +55,7 @@ def former_client() -> QdrantClient:
 
 
 def ask(query: str):
-    return EmbeddedVectors().search(Bm25Embedder().embed_query(query), 10)
+    return EmbeddedVectors().search(Embedding(Bm25Embedder().embed_query(query)), 10)
 
 
 def run() -> str:
@@ -86,8 +86,8 @@ def test_former_index_is_converted_by_the_command_that_its_error_names():
     assert sorted(each.name for each in (conf.qdrant_path / "shards").iterdir()) == ["chunks"]
 
 
-def bees() -> tuple[Chunk, SparseVector]:
-    return Chunk(key="c-9", text="Bees", page=1), Bm25Embedder().embed("Bees")
+def bees() -> tuple[Chunk, Embedding]:
+    return Chunk(key="c-9", text="Bees", page=1), Embedding(Bm25Embedder().embed("Bees"))
 
 
 def test_conversion_that_was_interrupted_starts_again(monkeypatch):
@@ -106,7 +106,7 @@ def test_conversion_that_was_interrupted_starts_again(monkeypatch):
 
 def test_index_of_today_is_embedded_again():
     store = EmbeddedVectors()
-    wrong = SparseVector(indices=(1,), values=(1.0,))
+    wrong = Embedding(SparseVector(indices=(1,), values=(1.0,)))
     document = Document(id="d", name="n")
     store.write(document, "e", [(Chunk(key="c-1", text="Bees make honey", page=1), wrong)])
     assert ask("honey") == []

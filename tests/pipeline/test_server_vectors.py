@@ -8,7 +8,7 @@ from qdrant_client import QdrantClient
 
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import Chunk, SparseVector
+from ingestion_progress.pipeline.stages import Chunk, Embedding, SparseVector
 from ingestion_progress.pipeline.stores import server_vectors
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
@@ -31,7 +31,10 @@ def test_server_is_used_if_configured(settings, httpserver: HTTPServer):
     httpserver.expect_request("/collections/chunks/index", method="PUT").respond_with_json(done)
     httpserver.expect_request("/collections/chunks/points", method="PUT").respond_with_json(done)
     text = "Bees make honey"
-    bees = (Chunk(key="c-1", text=text, page=1), SparseVector(indices=(1,), values=(1.0,)))
+    bees = (
+        Chunk(key="c-1", text=text, page=1),
+        Embedding(SparseVector(indices=(1,), values=(1.0,))),
+    )
     with pytest.warns(UserWarning, match="Api key is used with an insecure connection"):
         assert ServerVectors().write(Document(id="d", name="bees.md"), "epoch", [bees]) == 1
     calls = {request.path: request.get_json(silent=True) for request, _ in httpserver.log}
@@ -69,7 +72,7 @@ def local_qdrant(settings, monkeypatch) -> ServerVectors:
 
 
 def test_filters_pages_and_reads_chunks(local_qdrant: ServerVectors):
-    words = SparseVector(indices=(1,), values=(1.0,))
+    words = Embedding(SparseVector(indices=(1,), values=(1.0,)))
     for document_id in ("d", "e"):
         chunks = [
             (Chunk(key=f"c-{number}", text=f"Bees {number}", page=number % 3), words)
@@ -106,5 +109,6 @@ def test_indexes_of_an_older_collection_are_completed(settings, httpserver: HTTP
     assert [(each["field_name"], each["field_schema"]) for each in sent if each] == [
         ("document_id", "keyword"),
         ("epoch", "keyword"),
+        ("language", "keyword"),
         ("page", "integer"),
     ]

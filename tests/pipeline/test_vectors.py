@@ -23,7 +23,7 @@ import qdrant_edge
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import Chunk, SparseVector
+from ingestion_progress.pipeline.stages import Chunk, Embedding, SparseVector
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stores.embedded import connections as connections_module
 from ingestion_progress.pipeline.stores.embedded import files, index, process, vectors
@@ -44,7 +44,7 @@ DAMAGED = (
 def pairs(*texts: str):
     embedder = Bm25Embedder()
     return [
-        (Chunk(key=f"c-{n}", text=text, page=n), embedder.embed(text))
+        (Chunk(key=f"c-{n}", text=text, page=n), Embedding(embedder.embed(text)))
         for n, text in enumerate(texts, start=1)
     ]
 
@@ -54,7 +54,7 @@ def write(document_id: str, chunks, epoch: str = "epoch") -> int:
 
 
 def ask(query: str, limit: int = 10):
-    return EmbeddedVectors().search(Bm25Embedder().embed_query(query), limit)
+    return EmbeddedVectors().search(Embedding(Bm25Embedder().embed_query(query)), limit)
 
 
 def folder() -> Path:
@@ -171,7 +171,7 @@ def test_editions_of_a_document_are_separate():
     write("d", pairs("one", "two"))
     write("d", pairs("one"), epoch="next")
     assert [store.count("d", epoch) for epoch in ("epoch", "next", "")] == [2, 1, 0]
-    vector = Bm25Embedder().embed_query("one")
+    vector = Embedding(Bm25Embedder().embed_query("one"))
     (hit,) = store.search(vector, 10, hidden=[("d", "next"), ("d", "unknown")])
     assert hit.payload["epoch"] == "epoch"
     assert store.adopt("d", "next", ["epoch"]) == 2
@@ -183,7 +183,7 @@ def test_editions_of_a_document_are_separate():
 def test_search_can_be_limited_to_documents():
     for name in "abc":
         write(name, pairs("Bees make honey"))
-    vector = Bm25Embedder().embed_query("honey")
+    vector = Embedding(Bm25Embedder().embed_query("honey"))
     found = EmbeddedVectors().search(vector, 10, documents=["a", "c", "unknown"])
     assert {hit.payload["document_id"] for hit in found} == {"a", "c"}
     assert EmbeddedVectors().search(vector, 10, documents=[]) == []
@@ -201,11 +201,11 @@ def test_chunk_that_will_be_written_again_is_not_adopted():
 def test_many_chunks_are_adopted(monkeypatch):
     monkeypatch.setattr(vectors, "COPY_BATCH", 200)
     store = EmbeddedVectors()
-    vector = SparseVector(indices=(1, 2), values=(1.0, 2.0))
+    vector = Embedding(SparseVector(indices=(1, 2), values=(1.0, 2.0)))
     write("d", [(Chunk(key=f"c-{n}", text="text", page=n), vector) for n in range(600)])
     assert store.adopt("d", "next", ["epoch"], lambda key: key != "c-7") == 599
     store.discard("d", "epoch")
-    assert len(store.search(SparseVector(indices=(2,), values=(1.0,)), 1000)) == 599
+    assert len(store.search(Embedding(SparseVector(indices=(2,), values=(1.0,))), 1000)) == 599
 
 
 def test_chunks_of_before_there_were_editions_can_be_discarded():
@@ -213,7 +213,7 @@ def test_chunks_of_before_there_were_editions_can_be_discarded():
     write("d", pairs("two"), epoch="next")
     (_, vector), *_ = pairs("one")
     key = "11111111-1111-1111-1111-111111111111"
-    store.write_points([(key, [*vector.indices], [*vector.values], {"document_id": "d"})])
+    store.write_points([(key, vector, {"document_id": "d"})])
     assert store.count("d", "") == 1
     store.discard("d", "")
     assert (store.count("d", ""), store.count("d", "next")) == (0, 1)
@@ -237,7 +237,7 @@ def test_vectors_can_be_replaced_and_deleted_points_stay_deleted():
     assert payload["document_id"] == "d"
     store.discard("d")
     write("d", pairs("one", "two"), epoch="epoch")
-    vector = SparseVector(indices=(77,), values=(1.0,))
+    vector = Embedding(SparseVector(indices=(77,), values=(1.0,)))
     missing = "11111111-1111-1111-1111-111111111111"
     store.replace_vectors([(key, vector, "de"), (missing, vector, "de")])
     (hit,) = store.search(vector, 10)
@@ -273,15 +273,15 @@ def test_processes_share_the_folder(tmp_path):
         import sys
         import django; django.setup()
         from ingestion_progress.pipeline.models import Document
-        from ingestion_progress.pipeline.stages import Chunk
+        from ingestion_progress.pipeline.stages import Chunk, Embedding
         from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
         from ingestion_progress.pipeline.stores import vector_store
         embedder, store = Bm25Embedder(), vector_store()
         for number in range(10):
             chunk = Chunk(key=f"c-{number}", text="shared text")
             document = Document(id=sys.argv[1], name="n")
-            store.write(document, "e", [(chunk, embedder.embed(chunk.text))])
-            assert store.search(embedder.embed_query("shared"), 3)
+            store.write(document, "e", [(chunk, Embedding(embedder.embed(chunk.text)))])
+            assert store.search(Embedding(embedder.embed_query("shared")), 3)
         assert store.count(sys.argv[1]) == 10
         """
     )
@@ -546,7 +546,10 @@ def test_writes_are_flushed_when_there_are_no_more_or_after_a_time(tmp_path, mon
 
 def test_merged_shard_has_the_same_chunks(tmp_path):
     shard = Shard(tmp_path / "shard")
-    points = [(f"{n:032x}", [n % 50], [1.0], {"document_id": f"d{n % 3}"}) for n in range(3000)]
+    points = [
+        (f"{n:032x}", {"sparse": [[n % 50], [1.0]]}, {"document_id": f"d{n % 3}"})
+        for n in range(3000)
+    ]
     shard.write(points)
     shard.discard("d1", None)
     shard.optimize()

@@ -1,5 +1,6 @@
 """The data that the stages exchange: pages, pictures, chunks, vectors and entities."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Protocol, Self
 
@@ -91,6 +92,24 @@ class SparseVector:
 
     indices: tuple[int, ...]
     values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class DenseVector:
+    """Of a model: near other vectors of the same model if their texts mean alike."""
+
+    model: str
+    values: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What a chunk is stored with, or a query is searched with."""
+
+    sparse: SparseVector
+    """Its words; empty if there are none."""
+    dense: DenseVector | None = None
+    """Its meaning; None without a model."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import SparseVector
+from ingestion_progress.pipeline.stages import Embedding, SparseVector
 from ingestion_progress.pipeline.stores.chunk_id import point_id
+from ingestion_progress.pipeline.stores.fusion import MIN_MATCHES, RANK_CONSTANT
 from ingestion_progress.pipeline.stores.vectors import (
     EmbeddedChunk,
     Match,
@@ -51,12 +52,13 @@ class ServerVectors:
         points = [
             qdrant.PointStruct(
                 id=point_id(document.pk, epoch, chunk.key),
-                vector={VECTOR: _sparse(vector)},
+                vector=_named(embedding),
                 payload=payload_of(document, epoch, chunk),
             )
-            for chunk, vector in chunks
+            for chunk, embedding in chunks
         ]
         if points:
+            self._add_model(chunks[0][1])
             self._call(lambda client: client.upsert(self._collection, points, wait=True))
         return len(points)
 
@@ -77,31 +79,26 @@ class ServerVectors:
 
     def search(
         self,
-        vector: SparseVector,
+        query: Embedding,
         limit: int,
         *,
+        dense_weight: float = 0.5,
         hidden: Iterable[tuple[str, str]] = (),
         documents: Sequence[str] | None = None,
         pages: Sequence[int] = (),
+        languages: Sequence[str] = (),
     ) -> list[Match]:
-        if not vector.indices:
+        if not (query.sparse.indices or query.dense):
             return []
         left_out = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
         only = [] if documents is None else [_any_of("document_id", list(documents))]
         only += [_any_of("page", list(pages))] if pages else []
+        only += [_any_of("language", list(languages))] if languages else []
+        chunks = qdrant.Filter(must=only, must_not=left_out) if left_out or only else None
+        self._add_model(query)
+        options = _query_options(query, dense_weight, limit, chunks)
         found = self._call(
-            lambda client: (
-                client.query_points(
-                    self._collection,
-                    _sparse(vector),
-                    using=VECTOR,
-                    limit=limit,
-                    query_filter=qdrant.Filter(must=only, must_not=left_out)
-                    if left_out or only
-                    else None,
-                    with_payload=True,
-                ).points
-            )
+            lambda client: client.query_points(self._collection, limit=limit, **options).points
         )
         return [Match(payload=point.payload or {}, score=point.score) for point in found]
 
@@ -129,11 +126,12 @@ class ServerVectors:
             if offset is None:
                 return
 
-    def replace_vectors(self, points: Sequence[tuple[str, SparseVector, str]]) -> None:
+    def replace_vectors(self, points: Sequence[tuple[str, Embedding, str]]) -> None:
         vectors = [
-            qdrant.PointVectors(id=key, vector={VECTOR: _sparse(vector)})
-            for key, vector, _ in points
+            qdrant.PointVectors(id=key, vector=_named(embedding)) for key, embedding, _ in points
         ]
+        for _, embedding, _ in points[:1]:
+            self._add_model(embedding)
         self._call(lambda client: client.update_vectors(self._collection, vectors, wait=True))
         of_language = defaultdict[str, list[qdrant.ExtendedPointId]](list)
         for key, _, language in points:
@@ -145,6 +143,12 @@ class ServerVectors:
     def optimize(self) -> None:
         """Creates the indexes that a collection of an older version lacks."""
         self._call(self._create_indexes)
+
+    def _add_model(self, embedding: Embedding) -> None:
+        """The server stores only vectors whose names it knows."""
+        if embedding.dense is not None:
+            model, size = embedding.dense.model, len(embedding.dense.values)
+            self._call(partial(_create_vector_name, self._collection, model, size))
 
     def _create_indexes(self, client: QdrantClient) -> None:
         for name, kind in INDEXED.items():
@@ -224,6 +228,43 @@ def _copied(record: qdrant.Record, document_id: str, epoch: str) -> qdrant.Point
         vector=cast("Any", record.vector),
         payload=payload,
     )
+
+
+def _create_vector_name(collection: str, model: str, size: int, client: QdrantClient) -> None:
+    """Unless it exists."""
+    known = client.get_collection(collection).config.params.vectors
+    if not (isinstance(known, dict) and model in known):
+        parameters = qdrant.DenseVectorConfig(size=size, distance=qdrant.Distance.COSINE)
+        config = qdrant.DenseVectorNameConfig(dense=parameters)
+        client.create_vector_name(collection, model, config)
+
+
+def _named(embedding: Embedding) -> dict[str, Any]:
+    """The vectors by their names in the collection."""
+    named: dict[str, Any] = {VECTOR: _sparse(embedding.sparse)}
+    if embedding.dense is not None:
+        named[embedding.dense.model] = list(embedding.dense.values)
+    return named
+
+
+def _query_options(
+    query: Embedding, dense_weight: float, limit: int, chunks: qdrant.Filter | None
+) -> dict[str, Any]:
+    """One query; or two, whose ranks are fused."""
+    named = _named(query)
+    if not query.sparse.indices:
+        del named[VECTOR]
+    if len(named) == 1:
+        ((name, vector),) = named.items()
+        return {"query": vector, "using": name, "query_filter": chunks}
+    most = max(limit, MIN_MATCHES)
+    prefetch = [
+        qdrant.Prefetch(query=vector, using=name, filter=chunks, limit=most)
+        for name, vector in named.items()
+    ]
+    weights = [1 - dense_weight if name == VECTOR else dense_weight for name in named]
+    fusion = qdrant.Rrf(k=RANK_CONSTANT, weights=weights)
+    return {"query": qdrant.RrfQuery(rrf=fusion), "prefetch": prefetch}
 
 
 def _sparse(vector: SparseVector) -> qdrant.SparseVector:

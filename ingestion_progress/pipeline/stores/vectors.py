@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import Chunk, SparseVector
+from ingestion_progress.pipeline.stages import Chunk, Embedding
 
-EmbeddedChunk: TypeAlias = tuple[Chunk, SparseVector]
+EmbeddedChunk: TypeAlias = tuple[Chunk, Embedding]
 StoredChunk: TypeAlias = tuple[str, dict[str, Any]]
 """Id and payload of a point."""
 
@@ -19,7 +19,7 @@ class Match:
     payload: dict[str, Any]
     """As `payload_of` makes it; without `epoch` if it was written before there were editions."""
     score: float
-    """BM25; higher is better."""
+    """BM25, the cosine of dense vectors, or reciprocal rank fusion; higher is better."""
 
 
 class VectorStore(Protocol):
@@ -49,17 +49,20 @@ class VectorStore(Protocol):
 
     def search(
         self,
-        vector: SparseVector,
+        query: Embedding,
         limit: int,
         *,
+        dense_weight: float = 0.5,
         hidden: Iterable[tuple[str, str]] = (),
         documents: Sequence[str] | None = None,
         pages: Sequence[int] = (),
+        languages: Sequence[str] = (),
     ) -> list[Match]:
-        """The best matches, best first.
+        """The best matches, best first. A query with two vectors ranks by both.
 
-        `hidden`: document and epoch of editions to leave out. `documents`: only chunks of these.
-        `pages`: only chunks of these pages, if there are any.
+        `dense_weight`: from 0 to 1. `hidden`: document and epoch of editions to leave out.
+        `documents`: only chunks of these. `pages`, `languages`: only chunks of these, if there are
+        any.
         """
 
     def count(self, document_id: str, epoch: str | None = None) -> int:
@@ -74,8 +77,8 @@ class VectorStore(Protocol):
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         """All stored chunks, some hundred at a time."""
 
-    def replace_vectors(self, points: Sequence[tuple[str, SparseVector, str]]) -> None:
-        """Gives points, by id, another vector and language.
+    def replace_vectors(self, points: Sequence[tuple[str, Embedding, str]]) -> None:
+        """Gives points, by id, other vectors and another language.
 
         Points that were deleted meanwhile stay deleted.
         """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ingestion_progress.pipeline.stores.embedded.files import has_former_format, shard_path
-from ingestion_progress.pipeline.stores.embedded.shard import Shard, UnknownFormat
+from ingestion_progress.pipeline.stores.embedded.shard import OtherDimensions, Shard, UnknownFormat
 
 # A flush is due when nothing was written for a while, or after this time with writes.
 QUIET_SECONDS = 1.0
@@ -32,6 +32,7 @@ class FolderMissing(Exception):
 KINDS: dict[type[BaseException], str] = {
     FormerFormat: "former",
     UnknownFormat: "newer",
+    OtherDimensions: "dimensions",
     FolderMissing: "gone",
 }
 # Another program has the folder open, and with it the lock of Edge's log.

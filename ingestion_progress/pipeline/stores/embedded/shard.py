@@ -5,17 +5,25 @@ process. As in a Qdrant server, a crash of the machine may undo what was written
 Its functions keep Python's global lock, so other threads wait for them: a search of 100,000 chunks
 takes a millisecond, a write of 64 chunks some 5, a flush as long as 20 to 30 waits for the disk,
 and merging segments seconds.
+
+The vectors of a point or query are {"sparse": [ids of words, their weights]}, and perhaps "model",
+the name of a dense vector, and "dense", its numbers: 4 bytes each, as base64.
 """
 
+import base64
 import json
 import shutil
-from collections.abc import Sequence
+import threading
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import qdrant_edge as edge
 
 from ingestion_progress.pipeline.stores.chunk_id import point_id
+from ingestion_progress.pipeline.stores.fusion import MIN_MATCHES, RANK_CONSTANT
 
 VECTOR = "bm25"
 INDEXED = {
@@ -28,10 +36,16 @@ INDEXED = {
 FORMAT = 1
 FORMAT_NAME = "format.json"
 PAGE = 256
+# What Edge says about a vector of another length.
+OF_DIMENSIONS = ("Vector dimension error", "already exists with different parameters")
 
 
 class UnknownFormat(Exception):
     """The folder was written by a newer version."""
+
+
+class OtherDimensions(Exception):
+    """A dense vector has another length than others of the same name."""
 
 
 class Shard:
@@ -41,6 +55,8 @@ class Shard:
         """Opens the folder, or creates it. Raises OSError, UnknownFormat, and what Edge raises."""
         self._path = path
         self._is_flushed = True
+        self._models: set[str] = set()
+        self._adding = threading.Lock()
         if not path.exists():
             _create(path)
         if _format_of(path) > FORMAT:
@@ -56,16 +72,18 @@ class Shard:
             return True
 
     def write(self, points: Sequence[Sequence[Any]]) -> None:
-        """Points: id, ids of words, their weights, payload. Overwrites points with these ids."""
-        self._upsert([_point(*point) for point in points])
+        """Points: id, vectors, payload. Overwrites points with these ids."""
+        self._add_models(vectors for _, vectors, _ in points)
+        self._upsert([edge.Point(key, _named(each), payload) for key, each, payload in points])
 
     def replace_vectors(self, points: Sequence[Sequence[Any]]) -> None:
-        """Points: id, ids of words, their weights, language. Skips those that do not exist."""
+        """Points: id, vectors, language. Skips those that do not exist."""
+        self._add_models(vectors for _, vectors, _ in points)
         found = self._edge.retrieve([key for key, *_ in points], True, False)  # noqa: FBT003 (payload, vector)
         payloads = {str(record.id): record.payload or {} for record in found}
         changed = [
-            _point(key, indices, values, payloads[key] | {"language": language})
-            for key, indices, values, language in points
+            edge.Point(key, _named(vectors), payloads[key] | {"language": language})
+            for key, vectors, language in points
             if key in payloads
         ]
         self._upsert(changed, edge.UpdateMode.UpdateOnly)
@@ -103,26 +121,25 @@ class Shard:
 
     def search(
         self,
-        indices: Sequence[int],
-        values: Sequence[float],
+        vectors: Mapping[str, Any],
+        dense_weight: float,
         limit: int,
         hidden: Sequence[Sequence[str]],
         *,
         documents: Sequence[str] | None,
-        pages: Sequence[int] = (),
+        pages: Sequence[int],
+        languages: Sequence[str],
     ) -> list[tuple[dict[str, Any], float]]:
         """Payloads and scores, best first."""
         must: list[Any] = [] if documents is None else [_any_of("document_id", documents)]
         must += [_any_of("page", pages)] if pages else []
+        must += [_any_of("language", languages)] if languages else []
         must_not: list[Any] = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
-        query = edge.Query.Nearest(edge.SparseVector(list(indices), list(values)), using=VECTOR)
-        request = edge.QueryRequest(
-            limit=limit,
-            query=query,
-            filter=edge.Filter(must=must, must_not=must_not) if must or must_not else None,
-            with_payload=True,
-        )
-        return [(point.payload or {}, point.score) for point in self._edge.query(request)]
+        chunks = edge.Filter(must=must, must_not=must_not) if must or must_not else None
+        self._add_models([vectors])
+        request = _request(vectors, dense_weight, limit, chunks)
+        with _other_dimensions():
+            return [(point.payload or {}, point.score) for point in self._edge.query(request)]
 
     def count(self, document_id: str, epoch: str | None) -> int:
         return self._edge.count(edge.CountRequest(filter=_of_edition(document_id, epoch)))
@@ -152,6 +169,20 @@ class Shard:
     def close(self) -> None:
         self._edge.close()
 
+    def _add_models(self, vectors: Iterable[Mapping[str, Any]]) -> None:
+        """Edge stores only vectors whose names it knows. Raises OtherDimensions."""
+        with self._adding:
+            for each in vectors:
+                model = each.get("model", "")
+                if model and model not in self._models:
+                    size = len(_numbers(each["dense"]))
+                    added = edge.UpdateOperation.create_dense_vector(
+                        model, size, edge.Distance.Cosine
+                    )
+                    with _other_dimensions():
+                        self._update(added)
+                    self._models.add(model)
+
     def _pages(self, chunks: edge.Filter, **options: Any) -> Any:
         offset, options = None, {"with_payload": True} | options
         while True:
@@ -165,7 +196,8 @@ class Shard:
         self, points: list[edge.Point], mode: edge.UpdateMode = edge.UpdateMode.Upsert
     ) -> None:
         if points:
-            self._update(edge.UpdateOperation.upsert_points(points, update_mode=mode))
+            with _other_dimensions():
+                self._update(edge.UpdateOperation.upsert_points(points, update_mode=mode))
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         self._edge.update(operation)
@@ -200,8 +232,44 @@ def _format_of(path: Path) -> int:
         return 0
 
 
-def _point(key: str, indices: Sequence[int], values: Sequence[float], payload: Any) -> edge.Point:
-    return edge.Point(key, {VECTOR: edge.SparseVector(list(indices), list(values))}, payload)
+def _named(vectors: Mapping[str, Any]) -> dict[str, Any]:
+    """The vectors by the names that Edge has for them."""
+    named: dict[str, Any] = {VECTOR: edge.SparseVector(*vectors["sparse"])}
+    if "model" in vectors:
+        named[vectors["model"]] = _numbers(vectors["dense"])
+    return named
+
+
+def _numbers(encoded: str) -> list[float]:
+    return array("f", base64.b64decode(encoded)).tolist()
+
+
+def _request(
+    vectors: Mapping[str, Any], dense_weight: float, limit: int, chunks: edge.Filter | None
+) -> edge.QueryRequest:
+    """One query; or two, whose ranks are fused."""
+    named = _named(vectors)
+    if not vectors["sparse"][0]:
+        del named[VECTOR]
+    queries = {name: edge.Query.Nearest(vector, using=name) for name, vector in named.items()}
+    if len(queries) == 1:
+        (query,) = queries.values()
+        return edge.QueryRequest(limit=limit, query=query, filter=chunks, with_payload=True)
+    weights = [1 - dense_weight if name == VECTOR else dense_weight for name in queries]
+    most = max(limit, MIN_MATCHES)
+    prefetches = [edge.Prefetch(most, query, filter=chunks) for query in queries.values()]
+    fusion: Any = edge.Fusion.Rrf(RANK_CONSTANT, weights)
+    return edge.QueryRequest(limit=limit, query=fusion, prefetches=prefetches, with_payload=True)
+
+
+@contextmanager
+def _other_dimensions() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if any(sign in str(error) for sign in OF_DIMENSIONS):
+            raise OtherDimensions(str(error)) from error
+        raise
 
 
 def _of_edition(document_id: str, epoch: str | None) -> edge.Filter:

@@ -1,14 +1,16 @@
 """The store of vectors in a local folder."""
 
+import base64
 import logging
 import os
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import SparseVector
+from ingestion_progress.pipeline.stages import Embedding
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.embedded.connections import ProcessUnavailable, connections
 from ingestion_progress.pipeline.stores.vectors import (
@@ -44,6 +46,8 @@ SENTENCES = {
     "documents again.",
     "long": "The path of its folder is too long: choose a shorter QDRANT_PATH.",
     "not_started": "Its process does not start: is the package qdrant-edge-py installed?",
+    "dimensions": "The vectors of DENSE_EMBEDDER have another length than others of its name: give "
+    "it another name, and run `manage.py rebuild_search_index`.",
     "damaged": "Its files may be damaged: delete its folder and ingest the documents again.",
 }
 
@@ -56,20 +60,17 @@ class EmbeddedVectors:
 
     def write(self, document: Document, epoch: str, chunks: Sequence[EmbeddedChunk]) -> int:
         points = [
-            (
-                point_id(document.pk, epoch, chunk.key),
-                *_numbers(vector),
-                payload_of(document, epoch, chunk),
-            )
-            for chunk, vector in chunks
+            (point_id(document.pk, epoch, chunk.key), embedding, payload_of(document, epoch, chunk))
+            for chunk, embedding in chunks
         ]
         self.write_points(points)
         return len(points)
 
-    def write_points(self, points: Sequence[Sequence[Any]]) -> None:
-        """Points: id, ids of words, their weights, payload."""
+    def write_points(self, points: Sequence[tuple[str, Embedding, dict[str, Any]]]) -> None:
+        """Points: id, vectors, payload."""
         if points:
-            self._ask("write", WRITE_TIMEOUT_SECONDS, points=points)
+            sent = [(key, _vectors(embedding), payload) for key, embedding, payload in points]
+            self._ask("write", WRITE_TIMEOUT_SECONDS, points=sent)
 
     def adopt(
         self,
@@ -96,25 +97,27 @@ class EmbeddedVectors:
 
     def search(
         self,
-        vector: SparseVector,
+        query: Embedding,
         limit: int,
         *,
+        dense_weight: float = 0.5,
         hidden: Iterable[tuple[str, str]] = (),
         documents: Sequence[str] | None = None,
         pages: Sequence[int] = (),
+        languages: Sequence[str] = (),
     ) -> list[Match]:
-        if not vector.indices:
+        if not (query.sparse.indices or query.dense):
             return []
-        indices, values = _numbers(vector)
         found = self._ask(
             "search",
             READ_TIMEOUT_SECONDS,
-            indices=indices,
-            values=values,
+            vectors=_vectors(query),
+            dense_weight=dense_weight,
             limit=limit,
             hidden=list(hidden),
             documents=None if documents is None else list(documents),
             pages=list(pages),
+            languages=list(languages),
         )
         return [Match(payload=payload, score=score) for payload, score in found]
 
@@ -142,8 +145,8 @@ class EmbeddedVectors:
             if offset is None:
                 return
 
-    def replace_vectors(self, points: Sequence[tuple[str, SparseVector, str]]) -> None:
-        changed = [(key, *_numbers(vector), language) for key, vector, language in points]
+    def replace_vectors(self, points: Sequence[tuple[str, Embedding, str]]) -> None:
+        changed = [(key, _vectors(embedding), language) for key, embedding, language in points]
         self._ask("replace_vectors", WRITE_TIMEOUT_SECONDS, points=changed)
 
     def optimize(self) -> None:
@@ -186,5 +189,11 @@ def _refusal(error: dict[str, Any]) -> VectorStoreUnavailable:
     return VectorStoreUnavailable(f"{UNUSABLE} {sentence}")
 
 
-def _numbers(vector: SparseVector) -> tuple[list[int], list[float]]:
-    return list(vector.indices), list(vector.values)
+def _vectors(embedding: Embedding) -> dict[str, Any]:
+    """As in `shard.py`."""
+    sparse, dense = embedding.sparse, embedding.dense
+    found: dict[str, Any] = {"sparse": [list(sparse.indices), list(sparse.values)]}
+    if dense is not None:
+        found["model"] = dense.model
+        found["dense"] = base64.b64encode(array("f", dense.values).tobytes()).decode()
+    return found
