@@ -101,7 +101,7 @@ def _is_cut_alike(job: Job) -> bool:
 
 def ingest_document(job: JobTracker, document: Document, former: list[str]) -> None:
     is_shared = conf.chunks_per_task > 0
-    graph = DatabaseGraph(document.pk, job.job_id, job.epoch, is_shared=is_shared)
+    graph = DatabaseGraph(document.pk, job.job_id, job.epoch)
     components = Components(graph=graph)
     if former:
         _adopt(job, document, components, former)

@@ -186,7 +186,7 @@ def extract_part(
 
 def _extract(job: JobTracker, document_id: str, chunks: Sequence[Chunk]) -> None:
     stage = job.stage("extraction")
-    graph = DatabaseGraph(document_id, job.job_id, job.epoch, is_shared=True)
+    graph = DatabaseGraph(document_id, job.job_id, job.epoch)
     extractor = components.extractor()
     done = 0
     try:

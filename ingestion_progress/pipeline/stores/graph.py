@@ -1,29 +1,42 @@
 """The graph of entities and relations, in two tables."""
 
+import json
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
-from django.db import models, router
+from django.db import connections, models, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
-from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.pipeline.editions import writing
-from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
+from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.stages import Chunk, Extraction
 
 Row = TypeVar("Row", Entity, Relation)
-Key = TypeVar("Key", str, tuple[str, str])
+Key = TypeVar("Key", str, tuple[int, int])
 Extracted: TypeAlias = tuple[Chunk, Extraction]
 Mention: TypeAlias = dict[str, str | int | None]
+Known: TypeAlias = tuple[int, list[Mention]]
+"""Primary key and mentions of a stored row."""
 
 # The most stored mentions of an entity or relation: more do not improve a search.
 MAX_MENTIONS = 200
+# Of pairs in one query; SQLite takes at most 32,766 parameters.
+PAIRS_AT_ONCE = 5000
+
+KNOWN_RELATIONS = (
+    "SELECT id, source_id, target_id, evidence FROM {relation} WHERE document_id = %s "
+    "AND (source_id, target_id) IN (VALUES "
+)
+NEW_MENTIONS: Mapping[type[Entity | Relation], str] = {
+    Entity: "UPDATE {entity} SET evidence = %s WHERE id = %s",
+    Relation: "UPDATE {relation} SET evidence = %s WHERE id = %s",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,26 +79,18 @@ class GraphStore(Protocol):
 
 
 class DatabaseGraph:
-    """The graph of one edition, written by one attempt.
+    """The graph of one edition, written by one attempt in any number of threads and processes.
 
-    Keeps the rows that it has written, unless it `is_shared` with other processes.
+    It is written in SQL, because model instances would take most of the time of an ingestion.
     """
 
-    def __init__(
-        self, document_id: str, job_id: str, epoch: str, *, is_shared: bool = False
-    ) -> None:
+    def __init__(self, document_id: str, job_id: str, epoch: str) -> None:
         self._document_id = document_id
-        self._job_id = job_id
         self._epoch = epoch
         self._writing = partial(writing, document_id, job_id, epoch)
         self._using = router.db_for_write(Entity)
         # SQLite has one writer: waiting for this lock is cheaper than waiting for the file.
         self._lock = threading.Lock()
-        self._entities: dict[str, Entity] = {}
-        self._relations: dict[tuple[str, str], Relation] = {}
-        self._is_shared = is_shared
-        # False after an error: only the database knows what was committed.
-        self._is_known = True
 
     def adopt(self, former: Sequence[str]) -> GraphWrites:
         with self._lock, self._writing():
@@ -95,42 +100,35 @@ class DatabaseGraph:
                 else:
                     self._rows(Entity, epoch).update(epoch=self._epoch)
                     self._rows(Relation, epoch).update(epoch=self._epoch)
-            self._load()
-        return GraphWrites(entities=len(self._entities), relations=len(self._relations))
+            return self.count()
 
     def write(self, results: Sequence[Extracted]) -> GraphWrites:
         found = Found(results)
-        with self._lock:
-            is_known, self._is_known = self._is_known, False
-            with self._writing():
-                if self._is_shared:
-                    self._raise_if_discarded()
-                    self._load(found.names)
-                elif not is_known:
-                    self._load()
-                entities = self._add(
-                    Entity,
-                    self._entities,
-                    found.entities,
-                    lambda key: {"key": key, "name": found.names[key]},
-                )
-                known = self._entities | entities
-                relations = self._add(
-                    Relation,
-                    self._relations,
-                    found.relations,
-                    lambda pair: {"source": known[pair[0]], "target": known[pair[1]]},
-                )
-            self._entities |= entities
-            self._relations |= relations
-            self._is_known = True
-        return GraphWrites(entities=len(entities), relations=len(relations))
+        with self._lock, self._writing():
+            known = self._known_entities(found.entities)
+            self._add_mentions(Entity, known, found.entities)
+            created = self._create_entities(found, known)
+            ids = created | {key: row_id for key, (row_id, _) in known.items()}
+            relations = {
+                (ids[source], ids[target]): mentions
+                for (source, target), mentions in found.relations.items()
+            }
+            former = [
+                (ids[source], ids[target])
+                for source, target in found.relations
+                if source in known and target in known
+            ]
+            known_relations = self._known_relations(former)
+            self._add_mentions(Relation, known_relations, relations)
+            new = {pair: relations[pair] for pair in relations if pair not in known_relations}
+            self._create_relations(new)
+        return GraphWrites(entities=len(created), relations=len(new))
 
-    def _raise_if_discarded(self) -> None:
-        """The attempt may have ended in another process."""
-        kept = Edition.objects.using(self._using).filter(document=self._document_id)
-        if not kept.filter(epoch=self._epoch, job_id=self._job_id).exists():
-            raise JobSuperseded(self._job_id)
+    def count(self) -> GraphWrites:
+        return GraphWrites(
+            entities=self._rows(Entity, self._epoch).count(),
+            relations=self._rows(Relation, self._epoch).count(),
+        )
 
     def _rows(self, model: type[Row], epoch: str) -> QuerySet[Row]:
         return QuerySet(model, using=self._using).filter(document_id=self._document_id, epoch=epoch)
@@ -140,61 +138,102 @@ class DatabaseGraph:
         return documents.filter(pk=self._document_id, published_epoch=epoch).exists()
 
     def _copy(self, epoch: str) -> None:
-        entities = {row.key: row for row in self._rows(Entity, epoch)}
-        relations = list(self._rows(Relation, epoch).select_related("source", "target"))
-        copies: list[Entity | Relation] = [*entities.values(), *relations]
-        for row in copies:
-            row.pk, row.epoch = None, self._epoch
-        Entity.objects.using(self._using).bulk_create(entities.values())
-        for relation in relations:
-            relation.source = entities[relation.source.key]
-            relation.target = entities[relation.target.key]
-        Relation.objects.using(self._using).bulk_create(relations)
-
-    def count(self) -> GraphWrites:
-        return GraphWrites(
-            entities=self._rows(Entity, self._epoch).count(),
-            relations=self._rows(Relation, self._epoch).count(),
+        self._execute(
+            "INSERT INTO {entity} (document_id, epoch, key, name, evidence) "
+            "SELECT document_id, %s, key, name, evidence FROM {entity} "
+            "WHERE document_id = %s AND epoch = %s ORDER BY id",
+            [self._epoch, self._document_id, epoch],
+        )
+        self._execute(
+            "INSERT INTO {relation} (document_id, epoch, source_id, target_id, evidence) "
+            "SELECT former.document_id, %s, source.id, target.id, former.evidence "
+            "FROM {relation} AS former "
+            "JOIN {entity} AS a ON a.id = former.source_id "
+            "JOIN {entity} AS b ON b.id = former.target_id "
+            "JOIN {entity} AS source ON source.document_id = a.document_id "
+            "AND source.epoch = %s AND source.key = a.key "
+            "JOIN {entity} AS target ON target.document_id = b.document_id "
+            "AND target.epoch = %s AND target.key = b.key "
+            "WHERE former.document_id = %s AND former.epoch = %s ORDER BY former.id",
+            [self._epoch, self._epoch, self._epoch, self._document_id, epoch],
         )
 
-    def _load(self, keys: Collection[str] | None = None) -> None:
-        """All rows, or the entities with these keys and the relations between them."""
-        entities, relations = self._rows(Entity, self._epoch), self._rows(Relation, self._epoch)
-        if keys is not None:
-            entities = entities.filter(key__in=keys)
-            relations = relations.filter(source__key__in=keys, target__key__in=keys)
-        self._entities = {row.key: row for row in entities}
-        self._relations = {
-            (row.source.key, row.target.key): row
-            for row in relations.select_related("source", "target")
+    def _known_entities(self, keys: Iterable[str]) -> dict[str, Known]:
+        rows = self._rows(Entity, self._epoch).filter(key__in=keys).order_by()
+        return {
+            key: (pk, evidence) for key, pk, evidence in rows.values_list("key", "pk", "evidence")
         }
 
-    def _add(
-        self,
-        model: type[Row],
-        known: Mapping[Key, Row],
-        found: Mapping[Key, Sequence[Mention]],
-        fields: Callable[[Key], dict[str, Any]],
-    ) -> dict[Key, Row]:
-        """Adds the mentions to known rows and creates the others, which it returns."""
-        manager: models.Manager[Row] = model._default_manager
-        changed: list[Row] = []
-        for key in found.keys() & known.keys():
-            row = known[key]
-            new = [mention for mention in found[key] if mention not in row.evidence]
-            if new and len(row.evidence) < MAX_MENTIONS:
-                row.evidence = (row.evidence + new)[:MAX_MENTIONS]
-                changed.append(row)
-        if changed:
-            manager.using(self._using).bulk_update(changed, ["evidence"])
-        own = {"document_id": self._document_id, "epoch": self._epoch}
-        created = {
-            key: model(evidence=mentions[:MAX_MENTIONS], **own, **fields(key))
-            for key, mentions in found.items()
-            if key not in known
-        }
-        manager.using(self._using).bulk_create(created.values())
-        return created
+    def _create_entities(self, found: Found, known: Mapping[str, Known]) -> dict[str, int]:
+        """Creates those that are not known, and returns their primary keys."""
+        new = [key for key in found.entities if key not in known]
+        self._execute_many(
+            "INSERT INTO {entity} (document_id, epoch, key, name, evidence) "
+            "VALUES (%s, %s, %s, %s, %s)",
+            [
+                (self._document_id, self._epoch, key, found.names[key], _json(found.entities[key]))
+                for key in new
+            ],
+        )
+        rows = self._rows(Entity, self._epoch).filter(key__in=new).order_by()
+        return dict(rows.values_list("key", "pk"))
+
+    def _known_relations(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Known]:
+        """Those that are stored, by the primary keys of their entities."""
+        found: dict[tuple[int, int], Known] = {}
+        for first in range(0, len(pairs), PAIRS_AT_ONCE):
+            some = pairs[first : first + PAIRS_AT_ONCE]
+            rows = self._execute(
+                KNOWN_RELATIONS + ", ".join(["(%s, %s)"] * len(some)) + ")",
+                [self._document_id, *(each for pair in some for each in pair)],
+            )
+            for pk, source, target, evidence in rows:
+                found[source, target] = pk, json.loads(evidence)
+        return found
+
+    def _create_relations(self, new: Mapping[tuple[int, int], Sequence[Mention]]) -> None:
+        self._execute_many(
+            "INSERT INTO {relation} (document_id, epoch, source_id, target_id, evidence) "
+            "VALUES (%s, %s, %s, %s, %s)",
+            [
+                (self._document_id, self._epoch, source, target, _json(mentions))
+                for (source, target), mentions in new.items()
+            ],
+        )
+
+    def _add_mentions(
+        self, model: type[Row], known: Mapping[Key, Known], found: Mapping[Key, Sequence[Mention]]
+    ) -> None:
+        changed: list[tuple[str, int]] = []
+        for key, (pk, evidence) in known.items():
+            new = [mention for mention in found[key] if mention not in evidence]
+            if new and len(evidence) < MAX_MENTIONS:
+                changed.append((_json(evidence + new), pk))
+        self._execute_many(NEW_MENTIONS[model], changed)
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(self._named(sql), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def _execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(self._named(sql), rows)
+
+    @property
+    def _connection(self) -> BaseDatabaseWrapper:
+        """That of this thread."""
+        return connections[self._using]
+
+    def _named(self, sql: str) -> str:
+        quoted = self._connection.ops.quote_name
+        entity, relation = (quoted(model._meta.db_table) for model in (Entity, Relation))
+        return sql.format(entity=entity, relation=relation)
+
+
+def _json(mentions: Sequence[Mention]) -> str:
+    return json.dumps(mentions[:MAX_MENTIONS])
 
 
 class MentionedInAny(models.Func):
