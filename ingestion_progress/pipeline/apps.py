@@ -34,4 +34,6 @@ class PipelineConfig(AppConfig):
         register(checks.check_components)
         register(checks.check_language)
         register(checks.check_dense_weight)
+        register(checks.check_graph)
         register(checks.check_hosts, deploy=True)
+        register(checks.check_graph_server, deploy=True)

@@ -1,7 +1,8 @@
-"""System checks of the task queue and of the storage."""
+"""System checks of the task queue, the storage, the components and the graph."""
 
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from django.conf import DEFAULT_STORAGE_ALIAS, settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
@@ -13,7 +14,11 @@ from ingestion_progress.conf import PREFIX
 from ingestion_progress.pipeline.celery.backend import CeleryBackend
 from ingestion_progress.pipeline.components import SETTINGS as COMPONENT_SETTINGS
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.stages import LANGUAGE
+from ingestion_progress.pipeline.stores import graph_store
+
+NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
 
 def check_task_queue(**kwargs: object) -> Iterator[CheckMessage]:
@@ -84,6 +89,39 @@ def check_dense_weight(**kwargs: object) -> Iterator[CheckMessage]:
             f"{PREFIX}DENSE_WEIGHT is {conf.dense_weight}.",
             hint="Use a number from 0, which compares words only, to 1, which compares meaning.",
             id="ingestion_pipeline.E007",
+        )
+
+
+def check_graph(**kwargs: object) -> Iterator[CheckMessage]:
+    if not conf.neo4j_url:
+        return
+    scheme, _, address = conf.neo4j_url.partition("://")
+    if scheme not in NEO4J_SCHEMES or not address or "@" in address:
+        yield Error(
+            f"{PREFIX}NEO4J_URL is no address of a Neo4j server.",
+            hint="As neo4j://localhost:7687 or bolt+s://graph.example.com, without user and "
+            "password: these are NEO4J_USER and NEO4J_PASSWORD.",
+            id="ingestion_pipeline.E008",
+        )
+    elif find_spec("neo4j") is None:
+        yield Error(
+            f"{PREFIX}NEO4J_URL needs the package neo4j.",
+            hint="pip install 'django-ingestion-progress[neo4j]'",
+            id="ingestion_pipeline.E008",
+        )
+
+
+def check_graph_server(**kwargs: object) -> Iterator[CheckMessage]:
+    """With `--deploy`: connects to the server."""
+    if not conf.neo4j_url or list(check_graph()):
+        return
+    try:
+        graph_store().count("", "")
+    except PipelineError as error:
+        yield Warning(
+            str(error),
+            hint="Until it answers, jobs wait and searches get 503.",
+            id="ingestion_pipeline.W003",
         )
 
 

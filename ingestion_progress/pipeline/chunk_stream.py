@@ -12,7 +12,11 @@ from typing import Protocol, Self, TypeAlias
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.exceptions import NothingIngested, VectorStoreUnavailable
+from ingestion_progress.pipeline.exceptions import (
+    GraphStoreUnavailable,
+    NothingIngested,
+    VectorStoreUnavailable,
+)
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.stages import Chunk, Embedding, SparseVector
@@ -36,7 +40,13 @@ EXTRACTION_CAPACITY_PER_WORKER = 8
 GRAPH_BATCH = 64
 
 # A cancellation, or a database or store that is down.
-NOT_OF_A_CHUNK = (JobCancelled, JobSuperseded, VectorStoreUnavailable, *PASSING)
+NOT_OF_A_CHUNK = (
+    JobCancelled,
+    JobSuperseded,
+    VectorStoreUnavailable,
+    GraphStoreUnavailable,
+    *PASSING,
+)
 
 Pools: TypeAlias = Sequence[tuple[StageTracker, "ChunkPool"]]
 
@@ -56,6 +66,7 @@ class ChunkStream:
         self._job = job
         self._document = document
         self._components = components
+        self._graph = components.graph.writer(document.pk, job.job_id, job.epoch)
         self._extractors = defaultdict[int, Extractor](components.extractor)
         self._embedding = job.stage("embedding", unit="chunks")
         self._extraction = job.stage("extraction", unit="chunks")
@@ -224,7 +235,7 @@ class ChunkStream:
 
     def _write_results(self, results: Sequence[Extracted]) -> None:
         with self._extraction.in_flight(len(results)):
-            self._count(patiently(self._job, partial(self._components.graph.write, results)))
+            self._count(patiently(self._job, partial(self._graph.write, results)))
         for chunk, _ in results:
             self._extraction.advance(key=chunk.number)
 

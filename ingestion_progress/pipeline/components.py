@@ -14,7 +14,7 @@ from django.utils.module_loading import import_string
 
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.stages import DenseVector, Embedding, SparseVector
-from ingestion_progress.pipeline.stores import vector_store
+from ingestion_progress.pipeline.stores import graph_store, vector_store
 
 if TYPE_CHECKING:
     from ingestion_progress.pipeline.stages.chunking import Chunker
@@ -27,8 +27,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
-SETTINGS = ("chunker", "describer", "embedder", "extractor", "dense_embedder", "vector_store")
-"""Those with a dotted path; all but the last two have one by default."""
+SETTINGS = (
+    "chunker",
+    "describer",
+    "embedder",
+    "extractor",
+    "dense_embedder",
+    "graph_store",
+    "vector_store",
+)
+"""Those with a dotted path; all but the last three have one by default."""
 
 
 def chunker() -> Chunker:
@@ -93,4 +101,4 @@ class Components:
     extractor: Callable[[], Extractor] = extractor
     """Called once in each worker thread."""
     vectors: VectorStore = field(default_factory=vector_store)
-    graph: GraphStore
+    graph: GraphStore = field(default_factory=graph_store)

@@ -42,6 +42,8 @@ class PipelineSettings:
     """Dotted path of a VectorStore; empty: a Qdrant server or the embedded one."""
     document_language = Setting(str, "")
     """Of all documents, as `de`, a code of ISO 639; empty: as detected."""
+    graph_store = Setting(str, "")
+    """Dotted path of a GraphStore; empty: a Neo4j server or two tables of the database."""
     chunk_characters = Setting(int, 1000)
     """The longest chunk."""
     chunk_overlap_characters = Setting(int, 0)
@@ -60,6 +62,13 @@ class PipelineSettings:
     qdrant_path = Setting(Path, default_qdrant_path)
     """Folder of the embedded Qdrant (Edge)."""
     qdrant_collection = Setting(str, "chunks")
+    neo4j_url = Setting(str, "")
+    """Address of a Neo4j server, as `neo4j://localhost:7687`."""
+    neo4j_user = Setting(str, "")
+    """Empty: the server does not ask for an account."""
+    neo4j_password = Setting(str, "")
+    neo4j_database = Setting(str, "")
+    """Empty: the default database of the server."""
 
 
 conf = PipelineSettings()

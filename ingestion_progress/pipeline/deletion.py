@@ -7,10 +7,11 @@ from django.db.models import QuerySet
 
 from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.editions import discard_quietly, editions
+from ingestion_progress.pipeline.edition_writers import editions
+from ingestion_progress.pipeline.editions import discard_quietly
 from ingestion_progress.pipeline.exceptions import DocumentNotFound
 from ingestion_progress.pipeline.models import DeletedEdition, Document
-from ingestion_progress.pipeline.stores import vector_store
+from ingestion_progress.pipeline.stores import graph_store, vector_store
 from ingestion_progress.pipeline.stores.results import delete_results_of_ended_jobs
 from ingestion_progress.pipeline.versions import delete_files_on_commit, pending_versions
 from ingestion_progress.tracker.cancellations import request_cancellations
@@ -20,13 +21,13 @@ def delete_document(document_id: str, *, by: str = "") -> None:
     """Deletes the document for good: a search no longer finds it. Its jobs stay; those that wait or
     run are cancelled, and nothing that they write remains. `by` names who asks.
 
-    Can be repeated. Raises DocumentNotFound, or VectorStoreUnavailable or ProgressUnavailable; then
-    the document stays as it was.
+    Can be repeated. Raises DocumentNotFound, or VectorStoreUnavailable, GraphStoreUnavailable or
+    ProgressUnavailable; then the document stays as it was.
     """
     with transaction.atomic(using=_using()):
         document = _locked(document_id)
         if document is None:
-            vector_store().discard(document_id)  # a restored backup may lack the row
+            _discard(document_id)  # a restored backup may lack the row
             raise DocumentNotFound(document_id)
         _cancel_jobs(document_id, by)
         _delete(document)
@@ -66,9 +67,14 @@ def _delete(document: Document) -> None:
         if each.job_id
     )
     # Can be repeated if the rest is rolled back.
-    vector_store().discard(document.pk)
+    _discard(document.pk)
     document.delete(using=_using())
     delete_files_on_commit(document.file.storage, files)
+
+
+def _discard(document_id: str) -> None:
+    graph_store().discard(document_id)
+    vector_store().discard(document_id)
 
 
 def _cancel_jobs(document_id: str, by: str) -> None:

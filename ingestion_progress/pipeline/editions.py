@@ -10,18 +10,17 @@ for hours.
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from django.db import router, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
-from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
-from ingestion_progress.pipeline.stores import vector_store
+from ingestion_progress.pipeline.edition_writers import editions, locked, refusal, using, writing
+from ingestion_progress.pipeline.exceptions import GraphStoreUnavailable, VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document, Edition
+from ingestion_progress.pipeline.stores import graph_store, vector_store
 from ingestion_progress.pipeline.stores.results import delete_results_of_ended_jobs
 from ingestion_progress.pipeline.versions import NEWER_VERSION, has_version, make_current
 from ingestion_progress.tracker import JobTracker
@@ -36,35 +35,15 @@ def claim(job: JobTracker, document: Document, version: str = "") -> list[str]:
     Returns the epochs of the job's earlier editions of this version, which it may adopt. Raises
     JobCancelled if the document is deleted meanwhile.
     """
-    with _locked(document.pk) as rows:
+    with locked(document.pk) as rows:
         if not rows.exists():
-            raise _refusal(job.job_id, job.epoch)
+            raise refusal(job.job_id, job.epoch)
         former = editions().filter(document=document, job_id=job.job_id)
         former.exclude(epoch=job.epoch).update(is_writable=False)
         epochs = list(former.filter(version=version).values_list("epoch", flat=True))
         mine = {"job_id": job.job_id, "version": version}
         editions().get_or_create(document=document, epoch=job.epoch, defaults=mine)
     return epochs
-
-
-@contextmanager
-def writing(document_id: str, job_id: str, epoch: str) -> Iterator[None]:
-    """A transaction in which no other attempt of the job can become the writer.
-
-    Raises JobSuperseded if another one is, or if its edition was deleted, and JobCancelled if the
-    document was.
-    """
-    with _locked(document_id):
-        mine = editions().filter(document_id=document_id, epoch=epoch, job_id=job_id)
-        if not mine.filter(is_writable=True).exists():
-            raise _refusal(job_id, epoch)
-        yield
-
-
-def _refusal(job_id: str, epoch: str) -> JobCancelled | JobSuperseded:
-    """The deletion of a document cancels its jobs, which may not know it yet."""
-    cancelled = Job.objects.filter(pk=job_id, epoch=epoch, cancel_requested_at__isnull=False)
-    return JobCancelled(job_id) if cancelled.exists() else JobSuperseded(job_id)
 
 
 def publish(job: JobTracker, document: Document) -> None:
@@ -82,7 +61,7 @@ def publish(job: JobTracker, document: Document) -> None:
 
 def cancel_superseded(document_id: str) -> None:
     """Asks the jobs to stop that ingest a version older than the published one."""
-    document = Document.objects.using(_using()).filter(pk=document_id).first()
+    document = Document.objects.using(using()).filter(pk=document_id).first()
     if document is None:
         return
     active = Job.objects.active().filter(document_id=document_id)
@@ -143,7 +122,7 @@ def _is_published_now(edition: Edition) -> bool:
 def _publish(document_id: str, job_id: str, epoch: str) -> bool:
     """False if a newer version is published."""
     with writing(document_id, job_id, epoch):
-        documents = Document.objects.using(_using()).filter(pk=document_id)
+        documents = Document.objects.using(using()).filter(pk=document_id)
         document = documents.get()
         mine = editions().get(document_id=document_id, epoch=epoch)
         changes = make_current(document, mine.version)
@@ -159,15 +138,12 @@ def _publish(document_id: str, job_id: str, epoch: str) -> bool:
 
 
 def discard_quietly(document_id: str, epoch: str) -> bool:
-    """Deletes the chunks of an edition without a row; returns whether that succeeded."""
+    """Deletes the content of an edition without a row; returns whether that succeeded."""
     with _left_for_later():
+        graph_store().discard(document_id, epoch)
         vector_store().discard(document_id, epoch)
         return True
     return False
-
-
-def editions() -> QuerySet[Edition]:
-    return Edition.objects.using(_using())
 
 
 def hidden_editions(found: QuerySet[Edition] | None = None) -> QuerySet[Edition]:
@@ -186,21 +162,19 @@ def _discard_quietly(found: Iterable[Edition]) -> None:
 def _left_for_later() -> Iterator[None]:
     try:
         yield
-    except (VectorStoreUnavailable, *DATABASE_UNAVAILABLE):
+    except (VectorStoreUnavailable, GraphStoreUnavailable, *DATABASE_UNAVAILABLE):
         logger.warning("edition_not_discarded", exc_info=True)
 
 
 def _discard(edition: Edition) -> None:
     document_id, epoch = edition.document_id, edition.epoch
-    with _locked(document_id) as documents:
+    with locked(document_id) as documents:
         document = documents.first()
         if document is not None and (document.published_epoch == epoch or _is_adopted_now(edition)):
             return
         # First, so that no attempt adopts or writes an incomplete edition.
         editions().filter(pk=edition.pk).update(job_id="")
-        for model in (Relation, Entity):
-            rows: QuerySet[Any] = QuerySet(model, using=_using())
-            rows.filter(document_id=document_id, epoch=epoch).delete()
+    graph_store().discard(document_id, epoch)
     vector_store().discard(document_id, epoch)
     editions().filter(pk=edition.pk).delete()  # last, because it hides the rest
 
@@ -210,16 +184,3 @@ def _is_adopted_now(edition: Edition) -> bool:
     of_job = editions().filter(document_id=edition.document_id, job_id=edition.job_id or None)
     is_claimed = of_job.filter(epoch=edition.epoch, is_writable=False).exists()
     return is_claimed and of_job.filter(is_writable=True).exists()
-
-
-@contextmanager
-def _locked(document_id: str) -> Iterator[QuerySet[Document]]:
-    """The document, locked until the end of the block."""
-    rows = Document.objects.using(_using()).filter(pk=document_id)
-    with transaction.atomic(using=_using()):
-        rows.select_for_update().first()
-        yield rows
-
-
-def _using() -> str:
-    return router.db_for_write(Document)

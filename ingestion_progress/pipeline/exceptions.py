@@ -23,8 +23,11 @@ IngestionProgressError
     ├── EditionMissing        the editions of earlier attempts were deleted
     ├── NothingIngested         all pages or all chunks failed
     ├── TaskNotQueued           the task queue refused the job
-    └── VectorStoreUnavailable  Qdrant refuses, or its folder is damaged
-        └── VectorStoreBusy         Qdrant does not answer in time, or is locked: it may pass
+    ├── VectorStoreUnavailable  Qdrant refuses, or its folder is damaged
+    │   └── VectorStoreBusy         Qdrant does not answer in time, or is locked: it may pass
+    ├── GraphStoreUnavailable   the server of the graph refuses
+    │   └── GraphStoreBusy          it does not answer in time: it may pass
+    └── GraphRefused            the server of the graph does not take what was extracted
 
 Every message is a sentence that may be shown to a user.
 """
@@ -153,3 +156,13 @@ class VectorStoreUnavailable(PipelineError):
 
 
 class VectorStoreBusy(VectorStoreUnavailable): ...
+
+
+class GraphStoreUnavailable(PipelineError):
+    code = ErrorCode.UNAVAILABLE
+
+
+class GraphStoreBusy(GraphStoreUnavailable): ...
+
+
+class GraphRefused(PipelineError): ...

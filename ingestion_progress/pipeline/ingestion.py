@@ -12,7 +12,8 @@ from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.chunk_stream import ChunkStream
 from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.editions import adopted, claim, editions, publish, settle
+from ingestion_progress.pipeline.edition_writers import editions
+from ingestion_progress.pipeline.editions import adopted, claim, publish, settle
 from ingestion_progress.pipeline.exceptions import (
     DocumentNotFound,
     EditionMissing,
@@ -22,7 +23,6 @@ from ingestion_progress.pipeline.retries import PASSING, patiently
 from ingestion_progress.pipeline.shared_extraction import SharedChunkStream
 from ingestion_progress.pipeline.stages import chunk_number
 from ingestion_progress.pipeline.stages.parsing import read_document
-from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.stores.results import stored
 from ingestion_progress.pipeline.uploads.stored_file import open_stored
 from ingestion_progress.pipeline.versions import NEWER_VERSION, SHA_LENGTH, document_of
@@ -100,21 +100,20 @@ def _is_cut_alike(job: Job) -> bool:
 
 
 def ingest_document(job: JobTracker, document: Document, former: list[str]) -> None:
-    is_shared = conf.chunks_per_task > 0
-    graph = DatabaseGraph(document.pk, job.job_id, job.epoch)
-    components = Components(graph=graph)
+    components = Components()
     if former:
         _adopt(job, document, components, former)
     opened = partial(open_stored, document, job.raise_if_cancelled)
     content = read_document(job, document, opened, components.describer)
-    stream = SharedChunkStream if is_shared else ChunkStream
+    stream = SharedChunkStream if conf.chunks_per_task > 0 else ChunkStream
     stream(job, document, components).run(content)
     patiently(job, lambda: publish(job, document))
 
 
 def _adopt(job: JobTracker, document: Document, components: Components, former: list[str]) -> None:
     """Adopts the editions of earlier attempts, and counts what they contain."""
-    rows = patiently(job, lambda: components.graph.adopt(former))
+    graph = components.graph.writer(document.pk, job.job_id, job.epoch)
+    rows = patiently(job, lambda: graph.adopt(former))
     embedding, vectors = job.stage("embedding"), components.vectors
 
     def is_done(chunk: str) -> bool:

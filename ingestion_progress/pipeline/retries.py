@@ -15,6 +15,7 @@ from tenacity import (
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.pipeline.exceptions import (
+    GraphStoreBusy,
     ParserUnavailable,
     StorageUnavailable,
     VectorStoreBusy,
@@ -28,6 +29,7 @@ PASSING = (
     *DATABASE_UNAVAILABLE,
     ProgressUnavailable,
     VectorStoreBusy,
+    GraphStoreBusy,
     StorageUnavailable,
     ParserUnavailable,
     ConnectionError,

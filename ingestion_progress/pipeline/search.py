@@ -1,21 +1,18 @@
 """Searches the ingested documents: text in Qdrant, entities and relations in the graph."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial, reduce
-from operator import or_
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import F, QuerySet
 from pydantic import BaseModel, ConfigDict, Field
 
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.components import embedded_query, embedder
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
+from ingestion_progress.pipeline.models import Document, Edition
 from ingestion_progress.pipeline.search_filters import SearchFilters
-from ingestion_progress.pipeline.stores import vector_store
-from ingestion_progress.pipeline.stores.graph import MentionedInAny
+from ingestion_progress.pipeline.stores import graph_store, vector_store
 from ingestion_progress.pipeline.stores.languages import indexed_languages
 from ingestion_progress.pipeline.stores.vectors import Match
 
@@ -30,8 +27,6 @@ COPIED = ("document_id", "document_name", "page", "heading", "start", "end", "te
 
 Found: TypeAlias = list[tuple[dict[str, Any], float]]
 """Payloads and scores, best first."""
-Place: TypeAlias = tuple[str, str]
-"""Document and chunk."""
 
 
 class HighlightSchema(BaseModel):
@@ -87,7 +82,7 @@ def search(
 
     `jobs`: only what they have written. If they or the filters leave more than 1,000 documents,
     the best 10,000 matches are searched. `dense_weight`: from 0 (only words) to 1 (only meaning);
-    default: that of the settings. Raises VectorStoreUnavailable.
+    default: that of the settings. Raises VectorStoreUnavailable or GraphStoreUnavailable.
     """
     # Words and stemmers are loaded with the first search.
     from ingestion_progress.pipeline.highlights import Highlighter, marked
@@ -100,8 +95,11 @@ def search(
     ranked = partial(vector_store().search, vectors, dense_weight=weight)
     found = _found(ranked, limit + offset, filters or SearchFilters(), jobs)
     found = found[offset : offset + limit]
-    places = [(payload["document_id"], payload["chunk"]) for payload, _score in found]
-    entities, relations = _entities(places), _relations(places)
+    places = [
+        (payload["document_id"], payload.get("epoch", ""), payload["chunk"])
+        for payload, _score in found
+    ]
+    mentioned = graph_store().mentioned(places)
     highlighter, hits = Highlighter(text, embedder(), languages), []
     for place, (payload, score) in zip(places, found, strict=True):
         language = payload.get("language") or ""
@@ -114,8 +112,11 @@ def search(
                 html=marked(payload["text"], spans),
                 highlights=[HighlightSchema(start=start, end=end) for start, end in spans],
                 score=round(score, 4),
-                entities=entities[place],
-                relations=relations[place],
+                entities=mentioned.entities.get(place, []),
+                relations=[
+                    RelatedSchema(source=source, target=target)
+                    for source, target in mentioned.relations.get(place, [])
+                ],
             )
         )
     return hits
@@ -216,39 +217,3 @@ def _published(found: Found) -> Found:
         for payload, score in found
         if epochs.get(payload["document_id"]) == payload.get("epoch", "")
     ]
-
-
-def _entities(places: Iterable[Place]) -> Mapping[Place, list[str]]:
-    """The names of the entities by document and chunk, in the order of their creation."""
-    found = defaultdict[Place, list[str]](list)
-    if (mentioned := _mentioned(places)) is not None:
-        rows = Entity.objects.filter(epoch=F("document__published_epoch"))
-        columns = (
-            rows.filter(mentioned).order_by("pk").values_list("document_id", "name", "evidence")
-        )
-        for document_id, name, evidence in columns:
-            for place in evidence:
-                found[document_id, place["chunk"]].append(name)
-    return found
-
-
-def _relations(places: Iterable[Place]) -> Mapping[Place, list[RelatedSchema]]:
-    """The same of the relations."""
-    found = defaultdict[Place, list[RelatedSchema]](list)
-    if (mentioned := _mentioned(places)) is not None:
-        rows = Relation.objects.filter(epoch=F("document__published_epoch")).filter(mentioned)
-        for row in rows.select_related("source", "target").order_by("pk"):
-            related = RelatedSchema(source=row.source.name, target=row.target.name)
-            for place in row.evidence:
-                found[row.document_id, place["chunk"]].append(related)
-    return found
-
-
-def _mentioned(places: Iterable[Place]) -> Q | None:
-    """The rows that one of the chunks mentions; None without chunks."""
-    chunks = defaultdict[str, list[str]](list)
-    for document_id, chunk in places:
-        chunks[document_id].append(chunk)
-    # The cheap condition first: PostgreSQL evaluates conditions within an OR in their order.
-    of_each = [Q(document_id=key) & Q(MentionedInAny(keys)) for key, keys in chunks.items()]
-    return reduce(or_, of_each) if of_each else None

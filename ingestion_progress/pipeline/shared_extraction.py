@@ -28,7 +28,8 @@ from ingestion_progress.pipeline.chunk_stream import ChunkPool, ChunkStream
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.retries import patiently
 from ingestion_progress.pipeline.stages import Chunk
-from ingestion_progress.pipeline.stores.graph import DatabaseGraph, GraphWrites
+from ingestion_progress.pipeline.stores import graph_store
+from ingestion_progress.pipeline.stores.graph import GraphWrites
 from ingestion_progress.pipeline.thread_pool import ThreadPool
 from ingestion_progress.tracker import JobTracker, attach
 
@@ -72,7 +73,8 @@ class SharedChunkStream(ChunkStream):
     def _look(self) -> None:
         """Learns what is done, and shows how much is stored."""
         patiently(self._job, self._extraction.reload_keys)
-        stored = patiently(self._job, self._components.graph.count)
+        edition = (self._document.pk, self._job.epoch)
+        stored = patiently(self._job, partial(self._components.graph.count, *edition))
         self._job.set_metrics(
             entities_total=stored.entities,
             relations_total=stored.relations,
@@ -186,7 +188,7 @@ def extract_part(
 
 def _extract(job: JobTracker, document_id: str, chunks: Sequence[Chunk]) -> None:
     stage = job.stage("extraction")
-    graph = DatabaseGraph(document_id, job.job_id, job.epoch)
+    graph = graph_store().writer(document_id, job.job_id, job.epoch)
     extractor = components.extractor()
     done = 0
     try:

@@ -25,9 +25,9 @@ from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.stages import Chunk, Embedding, Extraction
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
+from ingestion_progress.pipeline.stores import graph_store
 from ingestion_progress.pipeline.stores import results as results_module
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
-from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import request_cancellation, track
 from tests.pipeline.test_ingestion import (
@@ -285,7 +285,7 @@ def test_late_writer_leaves_nothing_behind():
     document = Document.objects.get(pk=queued(b"Bees make honey.", "a.txt").document_id)
     with track("a.txt", job_id="late", document_id=document.pk, task="a.b") as late:
         editions.claim(late, document)
-        graph = DatabaseGraph(document.pk, "late", late.epoch)
+        graph = graph_store().writer(document.pk, "late", late.epoch)
         Job.objects.filter(pk="late").update(status="queued", epoch="next")  # it was rescued
         with track("a.txt", job_id="late", document_id=document.pk) as following:
             former = editions.claim(following, document)
@@ -353,7 +353,7 @@ def test_two_jobs_write_one_document_at_the_same_time():
         for job in (one, two):
             editions.claim(job, document)
         for job in (one, two):
-            graph = DatabaseGraph(document.pk, job.job_id, job.epoch)
+            graph = graph_store().writer(document.pk, job.job_id, job.epoch)
             graph.write([(Chunk(key="c-1", text=""), extraction)])
         editions.publish(two, document)
         assert Entity.objects.count() == 2  # the first one is not done

@@ -33,8 +33,9 @@ from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
 from ingestion_progress.pipeline.stages.image_description import MetadataDescriber
+from ingestion_progress.pipeline.stores import database_graph
+from ingestion_progress.pipeline.stores.database_graph import DatabaseGraphWriter
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
-from ingestion_progress.pipeline.stores.graph import DatabaseGraph
 from ingestion_progress.pipeline.tasks import ingest_document
 from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -296,13 +297,13 @@ class ExtractorWithLoop(KeyphraseExtractor):
 @pytest.mark.database
 def test_a_chunk_that_the_graph_refuses_costs_none_that_is_written_with_it(monkeypatch):
     batches: list[int] = []
-    write = DatabaseGraph.write
+    write = DatabaseGraphWriter.write
 
     def recorded(self, results):
         batches.append(len(results))
         return write(self, results)
 
-    monkeypatch.setattr(DatabaseGraph, "write", recorded)
+    monkeypatch.setattr(DatabaseGraphWriter, "write", recorded)
     with_components(monkeypatch, extractor=ExtractorWithLoop)
     paragraphs = [f"The {n} bees of the garden make honey in summer. " * 12 for n in range(60)]
     paragraphs[30] = "Many wasps. " * 60
@@ -360,7 +361,7 @@ def test_unavailable_vector_store_fails_the_job_and_not_a_chunk(monkeypatch, com
     assert stages(job)["embedding"][0] == "error"
 
 
-class GraphWithoutDatabase(DatabaseGraph):
+class GraphWithoutDatabase(DatabaseGraphWriter):
     """The database is down for the first writes."""
 
     failures = 2
@@ -374,7 +375,7 @@ class GraphWithoutDatabase(DatabaseGraph):
 
 @pytest.mark.database
 def test_short_outage_while_writing_the_graph_costs_no_chunk(monkeypatch):
-    monkeypatch.setattr(ingestion, "DatabaseGraph", GraphWithoutDatabase)
+    monkeypatch.setattr(database_graph, "DatabaseGraphWriter", GraphWithoutDatabase)
     job = ingested(b"Bees make honey in summer.", "a.txt")
     assert (job.status, job.attempt, job.error_count) == ("succeeded", 1, 0)
     assert_counts_are_what_is_stored(job)
@@ -383,7 +384,7 @@ def test_short_outage_while_writing_the_graph_costs_no_chunk(monkeypatch):
 @pytest.mark.database
 def test_long_outage_while_writing_the_graph_hands_the_job_to_the_next_attempt(monkeypatch):
     monkeypatch.setattr(retries, "PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(ingestion, "DatabaseGraph", GraphWithoutDatabase)
+    monkeypatch.setattr(database_graph, "DatabaseGraphWriter", GraphWithoutDatabase)
     job = queued(b"Bees make honey in summer.", "a.txt")
     with pytest.raises(OperationalError):
         ingest(job.pk)

@@ -6,7 +6,7 @@ from django.db import router, transaction
 
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.editions import editions
+from ingestion_progress.pipeline.edition_writers import editions
 from ingestion_progress.pipeline.exceptions import (
     DocumentBusy,
     DocumentNotFound,

@@ -6,7 +6,6 @@ from typing import IO, TypedDict
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.db.models import QuerySet
 from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from ninja import Query, Router
@@ -24,13 +23,15 @@ from ingestion_progress.pipeline.documents.schemas import (
     RelationSchema,
 )
 from ingestion_progress.pipeline.exceptions import (
+    GraphStoreUnavailable,
     StorageUnavailable,
     StoredFileMissing,
     VectorStoreUnavailable,
 )
-from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import chunk_number
-from ingestion_progress.pipeline.stores import vector_store
+from ingestion_progress.pipeline.stores import graph_store, vector_store
+from ingestion_progress.pipeline.stores.graph import GraphStore
 from ingestion_progress.pipeline.unknown_parameters import refuse_unknown
 
 READ_BYTES = 256 * 1024
@@ -51,8 +52,8 @@ router = Router()
 
 class Counts(TypedDict):
     chunks: int | None
-    entities: int
-    relations: int
+    entities: int | None
+    relations: int | None
 
 
 def counts(document: Document) -> Counts:
@@ -61,18 +62,11 @@ def counts(document: Document) -> Counts:
         chunks = vector_store().count(document.pk, document.published_epoch)
     except VectorStoreUnavailable:
         chunks = None
-    return {
-        "chunks": chunks,
-        "entities": published(Entity, document).count(),
-        "relations": published(Relation, document).count(),
-    }
-
-
-def published(
-    model: type[Entity] | type[Relation], document: Document
-) -> "QuerySet[Entity | Relation]":
-    rows: QuerySet[Entity | Relation] = QuerySet(model)
-    return rows.filter(document=document, epoch=document.published_epoch)
+    try:
+        graph = graph_store().count(document.pk, document.published_epoch)
+    except GraphStoreUnavailable:
+        return {"chunks": chunks, "entities": None, "relations": None}
+    return {"chunks": chunks, "entities": graph.entities, "relations": graph.relations}
 
 
 @router.get(
@@ -109,7 +103,7 @@ def _position(key: str) -> tuple[bool, int]:
 
 @router.get(
     DOCUMENT + "/entities",
-    response={200: EntityListSchema, **ERRORS},
+    response={200: EntityListSchema, **ERRORS, **error_responses(ErrorCode.UNAVAILABLE)},
     summary="The entities of a document",
     url_name="document_entities",
     tags=TAGS,
@@ -119,10 +113,11 @@ def list_entities(
 ) -> EntityListSchema:
     """With the chunks and pages that mention them."""
     refuse_unknown(request, PageQuery)
-    rows = published(Entity, document_for(request, document_id)).order_by("key")
+    store, edition = _graph_of(request, document_id)
+    found = store.entities(*edition, offset=query.offset, limit=query.limit)
     return EntityListSchema(
-        items=[EntitySchema.of(row) for row in rows[query.slice] if isinstance(row, Entity)],
-        total=rows.count(),
+        items=[EntitySchema.of(each) for each in found],
+        total=store.count(*edition).entities,
         limit=query.limit,
         offset=query.offset,
     )
@@ -130,7 +125,7 @@ def list_entities(
 
 @router.get(
     DOCUMENT + "/relations",
-    response={200: RelationListSchema, **ERRORS},
+    response={200: RelationListSchema, **ERRORS, **error_responses(ErrorCode.UNAVAILABLE)},
     summary="The relations of a document",
     url_name="document_relations",
     tags=TAGS,
@@ -140,14 +135,20 @@ def list_relations(
 ) -> RelationListSchema:
     """With the chunks and pages that mention both entities in one sentence."""
     refuse_unknown(request, PageQuery)
-    rows = published(Relation, document_for(request, document_id))
-    page = rows.select_related("source", "target").order_by("source__key", "target__key")
+    store, edition = _graph_of(request, document_id)
+    found = store.relations(*edition, offset=query.offset, limit=query.limit)
     return RelationListSchema(
-        items=[RelationSchema.of(row) for row in page[query.slice] if isinstance(row, Relation)],
-        total=rows.count(),
+        items=[RelationSchema.of(each) for each in found],
+        total=store.count(*edition).relations,
         limit=query.limit,
         offset=query.offset,
     )
+
+
+def _graph_of(request: HttpRequest, document_id: str) -> tuple[GraphStore, tuple[str, str]]:
+    """The store, and what search shows of the document: its id and epoch."""
+    document = document_for(request, document_id)
+    return graph_store(), (document.pk, document.published_epoch)
 
 
 @router.get(

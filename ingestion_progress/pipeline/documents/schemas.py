@@ -15,7 +15,8 @@ from ingestion_progress.api.schemas import (
     split_commas,
 )
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stores.graph import StoredEntity, StoredRelation
 
 NAMESPACE = "ingestion_progress:api:"
 
@@ -106,8 +107,8 @@ class DocumentDetailSchema(DocumentSchema):
         description="The one of the document first, then newer ones that are not complete."
     )
     chunks: int | None = Field(ge=0, description="null if the vector store does not answer.")
-    entities: int = Field(ge=0)
-    relations: int = Field(ge=0)
+    entities: int | None = Field(ge=0, description="null if the graph store does not answer.")
+    relations: int | None = Field(ge=0, description="The same.")
 
 
 class DocumentJobListSchema(BaseModel):
@@ -136,7 +137,7 @@ class EntitySchema(BaseModel):
     mentions: list[MentionSchema] = Field(description="At most 200.")
 
     @classmethod
-    def of(cls, entity: Entity) -> Self:
+    def of(cls, entity: StoredEntity) -> Self:
         return cls(name=entity.name, mentions=mentions(entity))
 
 
@@ -148,9 +149,8 @@ class RelationSchema(BaseModel):
     mentions: list[MentionSchema] = Field(description="At most 200.")
 
     @classmethod
-    def of(cls, relation: Relation) -> Self:
-        names = {"source": relation.source.name, "target": relation.target.name}
-        return cls(**names, mentions=mentions(relation))
+    def of(cls, relation: StoredRelation) -> Self:
+        return cls(source=relation.source, target=relation.target, mentions=mentions(relation))
 
 
 class ChunkListSchema(BaseModel):
@@ -174,8 +174,11 @@ class RelationListSchema(BaseModel):
     offset: int
 
 
-def mentions(row: Entity | Relation) -> list[MentionSchema]:
-    return [MentionSchema(chunk_id=each["chunk"], page=each["page"]) for each in row.evidence]
+def mentions(found: StoredEntity | StoredRelation) -> list[MentionSchema]:
+    return [
+        MentionSchema.model_validate({"chunk_id": each["chunk"], "page": each["page"]})
+        for each in found.mentions
+    ]
 
 
 def links(document_id: str) -> DocumentLinksSchema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ingestion_progress.pipeline.stores.graph import GraphStore
     from ingestion_progress.pipeline.stores.vectors import VectorStore
 
 
@@ -28,3 +29,21 @@ def vector_store() -> VectorStore:
     from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 
     return EmbeddedVectors()
+
+
+def graph_store() -> GraphStore:
+    """That of `GRAPH_STORE`; Neo4j if `NEO4J_URL` is set; or else two tables of the database."""
+    from ingestion_progress.pipeline.conf import conf
+
+    if conf.graph_store:
+        from django.utils.module_loading import import_string
+
+        own: GraphStore = import_string(conf.graph_store)()
+        return own
+    if conf.neo4j_url:
+        from ingestion_progress.pipeline.stores.neo4j_graph import Neo4jGraph
+
+        return Neo4jGraph()
+    from ingestion_progress.pipeline.stores.database_graph import DatabaseGraph
+
+    return DatabaseGraph()

@@ -1,50 +1,114 @@
-"""The graph of entities and relations, in two tables."""
+"""What every store of the graph of entities and relations has in common."""
 
-import json
-import threading
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol, Self, TypeAlias
 
-from django.db import connections, models, router
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import QuerySet
-from django.db.models.sql.compiler import SQLCompiler
-
-from ingestion_progress.pipeline.editions import writing
-from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.stages import Chunk, Extraction
 
-Row = TypeVar("Row", Entity, Relation)
-Key = TypeVar("Key", str, tuple[int, int])
 Extracted: TypeAlias = tuple[Chunk, Extraction]
 Mention: TypeAlias = dict[str, str | int | None]
-Known: TypeAlias = tuple[int, list[Mention]]
-"""Primary key and mentions of a stored row."""
+"""`chunk`, its key, and `page`, its number or None."""
+Place: TypeAlias = tuple[str, str, str]
+"""Document, epoch and key of a stored chunk."""
 
 # The most stored mentions of an entity or relation: more do not improve a search.
 MAX_MENTIONS = 200
-# Of pairs in one query; SQLite takes at most 32,766 parameters.
-PAIRS_AT_ONCE = 5000
-
-KNOWN_RELATIONS = (
-    "SELECT id, source_id, target_id, evidence FROM {relation} WHERE document_id = %s "
-    "AND (source_id, target_id) IN (VALUES "
-)
-NEW_MENTIONS: Mapping[type[Entity | Relation], str] = {
-    Entity: "UPDATE {entity} SET evidence = %s WHERE id = %s",
-    Relation: "UPDATE {relation} SET evidence = %s WHERE id = %s",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
 class GraphWrites:
-    """Numbers of rows that were created."""
+    """Numbers of entities and relations that were created, or that are stored."""
 
     entities: int
     relations: int
+
+    def __add__(self, other: Self) -> Self:
+        return replace(
+            self,
+            entities=self.entities + other.entities,
+            relations=self.relations + other.relations,
+        )
+
+    def __sub__(self, other: Self) -> Self:
+        return replace(
+            self,
+            entities=self.entities - other.entities,
+            relations=self.relations - other.relations,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredEntity:
+    name: str
+    mentions: Sequence[Mention]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredRelation:
+    """Two entities, by their names."""
+
+    source: str
+    target: str
+    mentions: Sequence[Mention]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mentioned:
+    """What chunks mention, in the order in which it was created if the store knows that."""
+
+    entities: Mapping[Place, list[str]] = field(default_factory=lambda: defaultdict(list))
+    relations: Mapping[Place, list[tuple[str, str]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+
+
+class GraphWriter(Protocol):
+    """The graph of one edition, for one attempt. Thread-safe.
+
+    Every call raises JobSuperseded if another attempt writes the edition now, and the errors of
+    GraphStore.
+    """
+
+    def adopt(self, former: Sequence[str]) -> GraphWrites:
+        """Takes over what earlier editions contain, and returns what is stored then.
+
+        Can be repeated. The editions of these epochs are discarded later, unless search shows them.
+        """
+
+    def write(self, results: Sequence[Extracted]) -> GraphWrites:
+        """Adds the entities and relations of chunks, all or none, and each mention once.
+
+        Returns what is new.
+        """
+
+
+class GraphStore(Protocol):
+    """Every call raises GraphStoreUnavailable if the store cannot be used in time, of which
+    GraphStoreBusy may pass, and GraphRefused if it does not take the values. Thread-safe.
+    """
+
+    def writer(self, document_id: str, job_id: str, epoch: str) -> GraphWriter: ...
+
+    def count(self, document_id: str, epoch: str) -> GraphWrites:
+        """What is stored of an edition, written by any process."""
+
+    def entities(
+        self, document_id: str, epoch: str, *, offset: int, limit: int
+    ) -> list[StoredEntity]:
+        """Those of an edition in the order of their keys."""
+
+    def relations(
+        self, document_id: str, epoch: str, *, offset: int, limit: int
+    ) -> list[StoredRelation]:
+        """Those of an edition in the order of the keys of their two entities."""
+
+    def mentioned(self, places: Collection[Place]) -> Mentioned:
+        """What these chunks mention, and perhaps others."""
+
+    def discard(self, document_id: str, epoch: str | None = None) -> None:
+        """Deletes all of an edition, or of the document. Can be repeated."""
 
 
 class Found:
@@ -62,199 +126,3 @@ class Found:
                 self.entities[key].append(mention)
             for pair in extraction.relations:
                 self.relations[pair].append(mention)
-
-
-class GraphStore(Protocol):
-    def adopt(self, former: Sequence[str]) -> GraphWrites:
-        """Adopts the rows of earlier editions, and returns their numbers."""
-
-    def write(self, results: Sequence[Extracted]) -> GraphWrites:
-        """Adds the entities and relations of chunks, all or none, and once. Thread-safe.
-
-        Raises JobSuperseded if another attempt writes the document now.
-        """
-
-    def count(self) -> GraphWrites:
-        """The numbers of rows of the edition, written by any process."""
-
-
-class DatabaseGraph:
-    """The graph of one edition, written by one attempt in any number of threads and processes.
-
-    It is written in SQL, because model instances would take most of the time of an ingestion.
-    """
-
-    def __init__(self, document_id: str, job_id: str, epoch: str) -> None:
-        self._document_id = document_id
-        self._epoch = epoch
-        self._writing = partial(writing, document_id, job_id, epoch)
-        self._using = router.db_for_write(Entity)
-        # SQLite has one writer: waiting for this lock is cheaper than waiting for the file.
-        self._lock = threading.Lock()
-
-    def adopt(self, former: Sequence[str]) -> GraphWrites:
-        with self._lock, self._writing():
-            for epoch in former:
-                if self._is_published(epoch):
-                    self._copy(epoch)
-                else:
-                    self._rows(Entity, epoch).update(epoch=self._epoch)
-                    self._rows(Relation, epoch).update(epoch=self._epoch)
-            return self.count()
-
-    def write(self, results: Sequence[Extracted]) -> GraphWrites:
-        found = Found(results)
-        with self._lock, self._writing():
-            known = self._known_entities(found.entities)
-            self._add_mentions(Entity, known, found.entities)
-            created = self._create_entities(found, known)
-            ids = created | {key: row_id for key, (row_id, _) in known.items()}
-            relations = {
-                (ids[source], ids[target]): mentions
-                for (source, target), mentions in found.relations.items()
-            }
-            former = [
-                (ids[source], ids[target])
-                for source, target in found.relations
-                if source in known and target in known
-            ]
-            known_relations = self._known_relations(former)
-            self._add_mentions(Relation, known_relations, relations)
-            new = {pair: relations[pair] for pair in relations if pair not in known_relations}
-            self._create_relations(new)
-        return GraphWrites(entities=len(created), relations=len(new))
-
-    def count(self) -> GraphWrites:
-        return GraphWrites(
-            entities=self._rows(Entity, self._epoch).count(),
-            relations=self._rows(Relation, self._epoch).count(),
-        )
-
-    def _rows(self, model: type[Row], epoch: str) -> QuerySet[Row]:
-        return QuerySet(model, using=self._using).filter(document_id=self._document_id, epoch=epoch)
-
-    def _is_published(self, epoch: str) -> bool:
-        documents = Document.objects.using(self._using)
-        return documents.filter(pk=self._document_id, published_epoch=epoch).exists()
-
-    def _copy(self, epoch: str) -> None:
-        self._execute(
-            "INSERT INTO {entity} (document_id, epoch, key, name, evidence) "
-            "SELECT document_id, %s, key, name, evidence FROM {entity} "
-            "WHERE document_id = %s AND epoch = %s ORDER BY id",
-            [self._epoch, self._document_id, epoch],
-        )
-        self._execute(
-            "INSERT INTO {relation} (document_id, epoch, source_id, target_id, evidence) "
-            "SELECT former.document_id, %s, source.id, target.id, former.evidence "
-            "FROM {relation} AS former "
-            "JOIN {entity} AS a ON a.id = former.source_id "
-            "JOIN {entity} AS b ON b.id = former.target_id "
-            "JOIN {entity} AS source ON source.document_id = a.document_id "
-            "AND source.epoch = %s AND source.key = a.key "
-            "JOIN {entity} AS target ON target.document_id = b.document_id "
-            "AND target.epoch = %s AND target.key = b.key "
-            "WHERE former.document_id = %s AND former.epoch = %s ORDER BY former.id",
-            [self._epoch, self._epoch, self._epoch, self._document_id, epoch],
-        )
-
-    def _known_entities(self, keys: Iterable[str]) -> dict[str, Known]:
-        rows = self._rows(Entity, self._epoch).filter(key__in=keys).order_by()
-        return {
-            key: (pk, evidence) for key, pk, evidence in rows.values_list("key", "pk", "evidence")
-        }
-
-    def _create_entities(self, found: Found, known: Mapping[str, Known]) -> dict[str, int]:
-        """Creates those that are not known, and returns their primary keys."""
-        new = [key for key in found.entities if key not in known]
-        self._execute_many(
-            "INSERT INTO {entity} (document_id, epoch, key, name, evidence) "
-            "VALUES (%s, %s, %s, %s, %s)",
-            [
-                (self._document_id, self._epoch, key, found.names[key], _json(found.entities[key]))
-                for key in new
-            ],
-        )
-        rows = self._rows(Entity, self._epoch).filter(key__in=new).order_by()
-        return dict(rows.values_list("key", "pk"))
-
-    def _known_relations(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Known]:
-        """Those that are stored, by the primary keys of their entities."""
-        found: dict[tuple[int, int], Known] = {}
-        for first in range(0, len(pairs), PAIRS_AT_ONCE):
-            some = pairs[first : first + PAIRS_AT_ONCE]
-            rows = self._execute(
-                KNOWN_RELATIONS + ", ".join(["(%s, %s)"] * len(some)) + ")",
-                [self._document_id, *(each for pair in some for each in pair)],
-            )
-            for pk, source, target, evidence in rows:
-                found[source, target] = pk, json.loads(evidence)
-        return found
-
-    def _create_relations(self, new: Mapping[tuple[int, int], Sequence[Mention]]) -> None:
-        self._execute_many(
-            "INSERT INTO {relation} (document_id, epoch, source_id, target_id, evidence) "
-            "VALUES (%s, %s, %s, %s, %s)",
-            [
-                (self._document_id, self._epoch, source, target, _json(mentions))
-                for (source, target), mentions in new.items()
-            ],
-        )
-
-    def _add_mentions(
-        self, model: type[Row], known: Mapping[Key, Known], found: Mapping[Key, Sequence[Mention]]
-    ) -> None:
-        changed: list[tuple[str, int]] = []
-        for key, (pk, evidence) in known.items():
-            new = [mention for mention in found[key] if mention not in evidence]
-            if new and len(evidence) < MAX_MENTIONS:
-                changed.append((_json(evidence + new), pk))
-        self._execute_many(NEW_MENTIONS[model], changed)
-
-    def _execute(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._connection.cursor() as cursor:
-            cursor.execute(self._named(sql), parameters)
-            return cursor.fetchall() if cursor.description else []
-
-    def _execute_many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
-        if rows:
-            with self._connection.cursor() as cursor:
-                cursor.executemany(self._named(sql), rows)
-
-    @property
-    def _connection(self) -> BaseDatabaseWrapper:
-        """That of this thread."""
-        return connections[self._using]
-
-    def _named(self, sql: str) -> str:
-        quoted = self._connection.ops.quote_name
-        entity, relation = (quoted(model._meta.db_table) for model in (Entity, Relation))
-        return sql.format(entity=entity, relation=relation)
-
-
-def _json(mentions: Sequence[Mention]) -> str:
-    return json.dumps(mentions[:MAX_MENTIONS])
-
-
-class MentionedInAny(models.Func):
-    """SQL: does one of these chunks mention the row? SQLite lacks Django's `contains` for JSON."""
-
-    output_field = models.BooleanField()
-    template = "EXISTS (SELECT 1 FROM %(function)s(%(expressions)s))"
-
-    def __init__(self, chunks: Iterable[str]) -> None:
-        keys = models.Func(*map(models.Value, chunks), template="%(expressions)s")
-        super().__init__("evidence", keys)
-
-    def as_sqlite(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, Any]:
-        separator = ") AS place WHERE json_extract(place.value, '$.chunk') IN ("
-        return self.as_sql(compiler, connection, function="json_each", arg_joiner=separator)
-
-    def as_postgresql(
-        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
-    ) -> tuple[str, Any]:
-        separator = ") AS place WHERE place.value ->> 'chunk' IN ("
-        function = "jsonb_array_elements"
-        return self.as_sql(compiler, connection, function=function, arg_joiner=separator)

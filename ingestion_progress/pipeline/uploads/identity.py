@@ -9,7 +9,7 @@ from typing import Any
 
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.pipeline.editions import editions
+from ingestion_progress.pipeline.edition_writers import editions
 from ingestion_progress.pipeline.exceptions import DocumentRefused
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.names import stable_id

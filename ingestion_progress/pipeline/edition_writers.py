@@ -1,0 +1,58 @@
+"""Who writes an edition: the newest attempt of its job, until the edition is discarded."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import router, transaction
+from django.db.models import QuerySet
+
+from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.models import Job
+from ingestion_progress.pipeline.models import Document, Edition
+
+
+@contextmanager
+def writing(document_id: str, job_id: str, epoch: str) -> Iterator[None]:
+    """A transaction in which no other attempt of the job can become the writer.
+
+    Raises JobSuperseded if another one is, or if its edition was deleted, and JobCancelled if the
+    document was.
+    """
+    with locked(document_id):
+        raise_if_not_writer(document_id, job_id, epoch)
+        yield
+
+
+def raise_if_not_writer(document_id: str, job_id: str, epoch: str) -> None:
+    """Raises what `writing` raises. Another attempt may become the writer at any time."""
+    mine = editions().filter(document_id=document_id, epoch=epoch, job_id=job_id)
+    if not mine.filter(is_writable=True).exists():
+        raise refusal(job_id, epoch)
+
+
+def is_to_be_continued(document_id: str, job_id: str, epoch: str) -> bool:
+    """False: the edition is discarded, or is to be."""
+    return editions().filter(document_id=document_id, epoch=epoch, job_id=job_id).exists()
+
+
+def refusal(job_id: str, epoch: str) -> JobCancelled | JobSuperseded:
+    """The deletion of a document cancels its jobs, which may not know it yet."""
+    cancelled = Job.objects.filter(pk=job_id, epoch=epoch, cancel_requested_at__isnull=False)
+    return JobCancelled(job_id) if cancelled.exists() else JobSuperseded(job_id)
+
+
+def editions() -> QuerySet[Edition]:
+    return Edition.objects.using(using())
+
+
+@contextmanager
+def locked(document_id: str) -> Iterator[QuerySet[Document]]:
+    """The document, locked until the end of the block."""
+    rows = Document.objects.using(using()).filter(pk=document_id)
+    with transaction.atomic(using=using()):
+        rows.select_for_update().first()
+        yield rows
+
+
+def using() -> str:
+    return router.db_for_write(Document)
