@@ -102,7 +102,7 @@ class StageInline(ReadOnlyInline):
 
     @admin.display(description="status")
     def shown_status(self, stage: Stage) -> SafeString:
-        return mark(StageStatus(stage.status))
+        return mark(stage.shown_status(is_over=stage.job.is_finished))
 
     @admin.display(description="progress")
     def progress(self, stage: Stage) -> str:

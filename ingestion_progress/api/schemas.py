@@ -22,7 +22,7 @@ from ingestion_progress.wire.snapshots import Snapshot
 
 StatusName = Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
 ResultName = Literal["succeeded", "partial", "failed", "cancelled", "lost"]
-LivenessName = Literal["queued", "starved", "working", "stalled", "lost"]
+LivenessName = Literal["queued", "starved", "working", "stalled", "silent", "lost"]
 LevelName = Literal["info", "warning", "error"]
 
 MAX_LIMIT = 1000

@@ -19,6 +19,9 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH, new_epoch, new_job_id
 from ingestion_progress.models.job_table import CONSTRAINTS, INDEXES
 from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
 
+# Of LOST_AFTER_SECONDS: the time without a heartbeat after which a job is called silent.
+SILENT_SHARE = 0.75
+
 
 class JobQuerySet(models.QuerySet["Job"]):
     def queued(self) -> JobQuerySet:
@@ -67,12 +70,12 @@ class JobQuerySet(models.QuerySet["Job"]):
         """Running and with a heartbeat, but unchanged for too long, and waiting for no service."""
         now = database_now()
         return self.running().filter(
-            heartbeat_at__gt=now - timedelta(seconds=conf.lost_after_seconds),
+            heartbeat_at__gte=now - timedelta(seconds=conf.lost_after_seconds * SILENT_SHARE),
             updated_at__lte=now - timedelta(seconds=conf.stalled_after_seconds),
             waiting_for="",
         )
 
-    def silent(self) -> JobQuerySet:
+    def without_heartbeat(self) -> JobQuerySet:
         """Running, but without a heartbeat for too long."""
         now = database_now()
         return self.running().filter(
@@ -240,18 +243,18 @@ class Job(JobForecast):
         status = self.job_status
         if status.is_final:
             return None
-        if status is JobStatus.QUEUED and self.waits_for_batch:
-            return Liveness.QUEUED
         if status is JobStatus.QUEUED:
             waited = (now - (self.retry_at or self.queued_at or self.created_at)).total_seconds()
-            return Liveness.STARVED if waited > conf.starved_after_seconds else Liveness.QUEUED
+            is_late = waited > conf.starved_after_seconds and not self.waits_for_batch
+            return Liveness.STARVED if is_late else Liveness.QUEUED
         silent = (now - (self.heartbeat_at or self.updated_at)).total_seconds()
         if silent > conf.lost_after_seconds:
             return Liveness.LOST
-        if self.waiting_for:
-            return Liveness.WORKING
+        if silent > conf.lost_after_seconds * SILENT_SHARE:
+            return Liveness.SILENT
         unchanged = (now - self.updated_at).total_seconds()
-        return Liveness.STALLED if unchanged > conf.stalled_after_seconds else Liveness.WORKING
+        is_stalled = unchanged > conf.stalled_after_seconds and not self.waiting_for
+        return Liveness.STALLED if is_stalled else Liveness.WORKING
 
     def awaited_service(self, now: datetime) -> str:
         """The service that the job waits for at `now`; empty unless its process is alive."""

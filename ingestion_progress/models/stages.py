@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from ingestion_progress.models.jobs import Job
-from ingestion_progress.models.statuses import StageStatus
+from ingestion_progress.models.statuses import ShownStageStatus, StageStatus
 
 MAX_STAGE_NAME_LENGTH = 64
 # In tenths of a percent: above the rounding error of a mean, below one item of a billion.
@@ -49,6 +49,11 @@ class Stage(models.Model):
     paused_seconds = models.FloatField(
         default=0, db_default=0, help_text="Time without items, after some were counted."
     )
+    was_interrupted = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="It ended with its job, and not by an error of its own.",
+    )
     unit = models.CharField(max_length=32, blank=True, help_text="What is counted, in plural.")
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -74,6 +79,20 @@ class Stage(models.Model):
     @property
     def stage_status(self) -> StageStatus:
         return StageStatus(self.status)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Did it end with its job, and not by an error of its own?"""
+        return self.was_interrupted and self.stage_status is StageStatus.ERROR
+
+    def shown_status(self, *, is_over: bool) -> ShownStageStatus:
+        """`is_over`: its job has ended."""
+        status = self.stage_status
+        if self.is_stopped:
+            return ShownStageStatus.STOPPED
+        if is_over and status is StageStatus.PENDING:
+            return ShownStageStatus.NOT_RUN
+        return ShownStageStatus(status.value)
 
     @property
     def percent(self) -> float:

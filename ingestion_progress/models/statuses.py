@@ -103,6 +103,18 @@ class StageStatus(Status):
         return self in {self.COMPLETED, self.ERROR, self.SKIPPED}
 
 
+class ShownStageStatus(models.TextChoices):
+    """What people see of a stage: its status, and what the end of its job made of it."""
+
+    PENDING = StageStatus.PENDING.value, StageStatus.PENDING.label
+    IN_PROGRESS = StageStatus.IN_PROGRESS.value, StageStatus.IN_PROGRESS.label
+    COMPLETED = StageStatus.COMPLETED.value, StageStatus.COMPLETED.label
+    ERROR = StageStatus.ERROR.value, StageStatus.ERROR.label
+    SKIPPED = StageStatus.SKIPPED.value, StageStatus.SKIPPED.label
+    STOPPED = "stopped", "Stopped"
+    NOT_RUN = "not_run", "Not run"
+
+
 class WorkerStatus(models.TextChoices):
     IDLE = "idle", "Idle"
     PROCESSING = "processing", "Processing"
@@ -134,4 +146,11 @@ class Liveness(models.TextChoices):
     STARVED = "starved", "Waiting longer than expected: is a worker running?"
     WORKING = "working", "Working"
     STALLED = "stalled", "Alive, but without progress"
+    SILENT = "silent", "No recent sign of life"
+    """Its process may still be late; with LOST it is given up."""
     LOST = "lost", "No sign of life"
+
+    @property
+    def is_alive(self) -> bool:
+        """Is its process expected to go on?"""
+        return self in {self.WORKING, self.STALLED, self.SILENT}

@@ -103,6 +103,7 @@ class StageChanges:
     counters: Counters = field(default_factory=Counters)
     keys: KeyChanges = field(default_factory=KeyChanges)
     status: StageStatus | None = None
+    was_interrupted: bool = False
     started_at: datetime | None = None
     finished_at: datetime | None = None
     unit: str = ""
@@ -117,6 +118,7 @@ class StageChanges:
         self.keys.follow(later.keys)
         if not self.is_final:
             self.status = later.status or self.status
+            self.was_interrupted = later.was_interrupted
             self.started_at = self.started_at or later.started_at
             self.finished_at = later.finished_at or self.finished_at
         self.unit = later.unit or self.unit

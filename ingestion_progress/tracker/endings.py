@@ -193,11 +193,11 @@ def _free_workers(ended: Sequence[Job]) -> None:
 
 
 def _close_stages(ended: Sequence[Job], now: datetime, *, has_succeeded: bool) -> None:
-    """Success completes running stages and skips the others; any other end fails running stages."""
+    """Success completes running stages and skips the others; any other end interrupts them."""
     stages = rows(Stage).filter(job__in=ended)
     status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
     stages.filter(status=StageStatus.IN_PROGRESS).update(
-        status=status, finished_at=now, in_flight=0
+        status=status, was_interrupted=not has_succeeded, finished_at=now, in_flight=0
     )
     if has_succeeded:
         stages.filter(status=StageStatus.PENDING).update(status=StageStatus.SKIPPED)

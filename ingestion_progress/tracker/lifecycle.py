@@ -151,7 +151,8 @@ def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
     """Deletes a job with all its rows. Raises JobNotFound, or InvalidTransition while it runs."""
     with busy_as_unavailable(job_id, "deletion"), progress_transaction():
         job = _locked(job_id)
-        is_alive = job.liveness(database_now()) in {Liveness.WORKING, Liveness.STALLED}
+        liveness = job.liveness(database_now())
+        is_alive = liveness is not None and liveness.is_alive
         if is_alive and not even_if_running:
             problem, code = "be deleted; cancel it first", ErrorCode.JOB_RUNNING
             raise InvalidTransition(f"Job {job_id}", job.status, problem, code)

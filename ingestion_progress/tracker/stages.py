@@ -96,12 +96,17 @@ class StageTracker(StageTransitions):
 
     @contextmanager
     def in_flight(self, n: int = 1) -> Iterator[None]:
-        """Counts `n` items as in flight during the block."""
+        """Counts `n` items as in flight during the block. An error that leaves it is one of this
+        stage, whatever other blocks it leaves later.
+        """
         checked_count("in_flight", n)
         self.start()
         self._add("in_flight", n)
         try:
             yield
+        except BaseException as error:
+            self._is_origin_of(error)
+            raise
         finally:
             self._add("in_flight", -n)
 

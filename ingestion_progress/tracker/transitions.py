@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractContextManager
 from typing import Any, Self
 
+from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import EventLevel, StageStatus
 from ingestion_progress.tracker.buffer import Buffer
+
+# These end a stage from outside.
+INTERRUPTIONS = (
+    *(JobCancelled, JobSuperseded, asyncio.CancelledError),
+    *(KeyboardInterrupt, SystemExit, GeneratorExit),
+)
+# The attribute of an exception that names the stage it came from.
+ORIGIN = "ingestion_stage"
 
 
 class ContextMixin(AbstractContextManager[Any]):
@@ -53,15 +63,25 @@ class StageTransitions(ContextMixin):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        # The block of the job logs the error, once.
-        self._move_to(StageStatus.COMPLETED if error is None else StageStatus.ERROR)
+        if error is None:
+            self._move_to(StageStatus.COMPLETED)
+        else:  # the block of the job logs it, once
+            self._move_to(StageStatus.ERROR, was_interrupted=not self._is_origin_of(error))
 
-    def _move_to(self, status: StageStatus) -> None:
+    def _is_origin_of(self, error: BaseException) -> bool:
+        """Did the error come from this stage? An error that leaves the blocks of several stages
+        came from the first that it left.
+        """
+        if isinstance(error, INTERRUPTIONS):
+            return False
+        return bool(vars(error).setdefault(ORIGIN, self.name) == self.name)
+
+    def _move_to(self, status: StageStatus, *, was_interrupted: bool = False) -> None:
         now = database_now()
         with self._buffer.change(is_urgent=True) as changes:
             stage = changes.stages[self.name]
             if not stage.is_final:
-                stage.status = status
+                stage.status, stage.was_interrupted = status, was_interrupted
                 stage.started_at = stage.started_at or now
                 if status.is_ending:
                     stage.finished_at = now

@@ -45,7 +45,7 @@ JOB_COLUMNS = (
 )
 STAGE_COLUMNS = (
     *("processed", "total", "inherited_total", "in_flight", "failed", "unit"),
-    *("status", "started_at", "finished_at", "item_ages", "paused_seconds"),
+    *("status", "was_interrupted", "started_at", "finished_at", "item_ages", "paused_seconds"),
 )
 CHECKPOINT_COLUMNS = ("ranges", "keys", "failed")
 WORKER_COLUMNS = ("status", "current_chunk", "progress_percent")
@@ -172,7 +172,7 @@ def _apply_to_stage(stage: Stage, changes: StageChanges) -> None:
     # Another process may have written a later status since, which stays.
     if changes.status is None or stage.stage_status not in changes.status.predecessors:
         return
-    stage.status = changes.status
+    stage.status, stage.was_interrupted = changes.status, changes.was_interrupted
     stage.started_at = stage.started_at or changes.started_at
     stage.finished_at = changes.finished_at if changes.status.is_ending else None
     if changes.status.is_ending:

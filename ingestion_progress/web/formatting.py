@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import JobStatus, ShownStageStatus, WorkerStatus
 
 NBSP = "\u00a0"  # keeps a number and its unit on one line
 
@@ -155,16 +155,22 @@ def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
     return "Between two stages" if has_started else "Starting"
 
 
-def stage_detail(status: str, processed: int, total: int, counted: str) -> str:
-    """How far a stage with this status is. `counted` is its unit in plural; may be empty."""
+def stage_detail(status: str, processed: int, total: int, counted: str, failed: int = 0) -> str:
+    """How far a stage with this shown status is. `counted` is its unit in plural; may be empty."""
+    amount = _stage_amount(status, processed, total, counted)
+    return " · ".join(filter(None, [amount, f"{count(failed)} failed" if failed else ""]))
+
+
+def _stage_amount(status: str, processed: int, total: int, counted: str) -> str:
     suffix = f" {unit(counted, total or processed)}" if counted else ""
-    if status == StageStatus.SKIPPED:
+    if status == ShownStageStatus.SKIPPED:
         return "Not needed for this document"
-    if status == StageStatus.PENDING:
-        return f"{count(total)}{suffix} to do" if total else ""
-    is_whole = not total or (status == StageStatus.COMPLETED and processed == total)
+    if status in {ShownStageStatus.PENDING, ShownStageStatus.NOT_RUN}:
+        return f"{count(total)}{suffix} to do" if total and status == "pending" else ""
+    is_whole = not total or (status == ShownStageStatus.COMPLETED and processed == total)
     amount = count(processed) if is_whole else f"{count(processed)} of {count(total)}"
-    return f"{'Stopped at ' if status == StageStatus.ERROR else ''}{amount}{suffix}"
+    is_stopped = status in {ShownStageStatus.ERROR, ShownStageStatus.STOPPED}
+    return f"{'Stopped at ' if is_stopped else ''}{amount}{suffix}"
 
 
 def worker_activity(status: str, chunk: str) -> str:

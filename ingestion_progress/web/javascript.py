@@ -12,7 +12,7 @@ from ingestion_progress.models.statuses import (
     ForecastReason,
     JobStatus,
     Liveness,
-    StageStatus,
+    ShownStageStatus,
     WorkerStatus,
 )
 from ingestion_progress.web.presenters import METRIC_LABELS
@@ -37,7 +37,7 @@ MARKUP: dict[str, tuple[str, Mapping[str, Any]]] = {
 # By constant: the enum, and the type of its values in `progress-events.d.ts`.
 LABELS: dict[str, tuple[type[TextChoices], str]] = {
     "JOB_LABELS": (JobStatus, "JobStatus"),
-    "STAGE_LABELS": (StageStatus, 'StageStatus | "skipped"'),
+    "STAGE_LABELS": (ShownStageStatus, 'StageStatus | "skipped" | "stopped" | "not_run"'),
     "WORKER_LABELS": (WorkerStatus, "WorkerStatus"),
     "LIVENESS_LABELS": (Liveness, "Liveness"),
     "FORECAST_LABELS": (ForecastReason, "ForecastReason"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from ingestion_progress.models import Job, JobAttempt, JobEvent
+from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage
 from ingestion_progress.models.statuses import (
     AttemptStatus,
     EventLevel,
@@ -19,7 +19,7 @@ from ingestion_progress.models.statuses import (
     JobResult,
     JobStatus,
     Liveness,
-    StageStatus,
+    ShownStageStatus,
 )
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.batch_forecasts import BatchForecastSchema
@@ -63,6 +63,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "notice": _notice(state, next_attempt),
         "next_attempt": next_attempt_text(next_attempt, now),
         "waiting_for": state.waiting_for,
+        "silence": _silence(state, now),
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
         "activity": _activity(progress),
@@ -191,6 +192,13 @@ def _notice(state: JobStateEventData, next_attempt: NextAttemptEventData | None)
     return "waiting" if state.waiting_for else f"liveness-{state.liveness}"
 
 
+def _silence(state: JobStateEventData, now: datetime) -> str:
+    """Since the last sign of life of a job that is silent or lost."""
+    if state.heartbeat_at is None:
+        return ""
+    return formatting.duration(max(0, round((now.timestamp() - state.heartbeat_at) * 1000)))
+
+
 def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
     if data is None:
         return ""
@@ -224,21 +232,23 @@ def _activity(progress: PipelineProgressEventData) -> str:
 def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[Context]:
     """By position. A skipped stage is not in `progress`, and is shown at its position."""
     return [
-        _stage(progress.stages[stage.name], stage.unit)
+        _stage(progress.stages[stage.name], stage, is_over=snapshot.job.is_finished)
         if stage.name in progress.stages
         else _skipped(stage.name)
         for stage in snapshot.stages
     ]
 
 
-def _stage(stage: StageProgressSchema, unit: str) -> Context:
+def _stage(stage: StageProgressSchema, row: Stage, *, is_over: bool) -> Context:
+    shown, unit = row.shown_status(is_over=is_over), row.unit
     is_total_known = bool(stage.total) or stage.status != "in_progress"
     return {
         "name": stage.name,
         "label": formatting.label(stage.name),
-        "status": stage.status,
-        "status_label": StageStatus(stage.status).label,
-        "detail": formatting.stage_detail(stage.status, stage.processed, stage.total, unit),
+        "status": shown.value,
+        "status_label": shown.label,
+        "has_failed": "true" if row.failed else "",
+        "detail": formatting.stage_detail(shown, stage.processed, stage.total, unit, row.failed),
         "percent": formatting.number(stage.progress_percent),
         "is_total_known": is_total_known,
         "percent_text": formatting.percent(stage.progress_percent) if is_total_known else "–",
@@ -252,9 +262,9 @@ def _skipped(name: str) -> Context:
     return {
         "name": name,
         "label": formatting.label(name),
-        "status": StageStatus.SKIPPED.value,
-        "status_label": StageStatus.SKIPPED.label,
-        "detail": formatting.stage_detail(StageStatus.SKIPPED, 0, 0, ""),
+        "status": ShownStageStatus.SKIPPED.value,
+        "status_label": ShownStageStatus.SKIPPED.label,
+        "detail": formatting.stage_detail(ShownStageStatus.SKIPPED, 0, 0, ""),
         "percent": "0",
         "is_total_known": True,
     }

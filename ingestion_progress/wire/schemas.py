@@ -139,7 +139,7 @@ class JobStateEventData(WireModel):
 
     job_id: str
     status: Literal["queued", "running", "succeeded", "failed", "cancelled", "lost"]
-    liveness: Literal["queued", "starved", "working", "stalled", "lost"] | None = Field(
+    liveness: Literal["queued", "starved", "working", "stalled", "silent", "lost"] | None = Field(
         description="null once the job has ended."
     )
     attempt: int = Field(ge=1)
@@ -153,6 +153,28 @@ class JobStateEventData(WireModel):
         ge=0,
         exclude_if=lambda failed_items: not failed_items,
         description="Items that failed in this attempt; left out if none did.",
+    )
+    failed_by_stage: dict[str, int] = Field(
+        default_factory=dict,
+        exclude_if=lambda failed: not failed,
+        description="The failed items of each stage that has some; left out if none has.",
+    )
+    stopped_stages: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda stages: not stages,
+        description="Stages with the status error that ended with the job or its attempt, and not "
+        "by an error of their own. Left out if there are none.",
+    )
+    event_count: int = Field(
+        default=0,
+        ge=0,
+        exclude_if=lambda count: not count,
+        description="Lines that were logged, in all attempts; left out if there are none.",
+    )
+    heartbeat_at: float | None = Field(
+        default=None,
+        exclude_if=lambda at: at is None,
+        description="Unix seconds of the last sign of life; only if it is silent or lost.",
     )
     result: Literal["partial"] | None = Field(
         default=None,

@@ -14,7 +14,13 @@ from django.db.models import QuerySet
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, Stage, Worker, rows_by
 from ingestion_progress.models.stages import percent_before_success, plan_percent, shown_percent
-from ingestion_progress.models.statuses import JobResult, JobStatus, StageStatus, WorkerStatus
+from ingestion_progress.models.statuses import (
+    JobResult,
+    JobStatus,
+    Liveness,
+    StageStatus,
+    WorkerStatus,
+)
 from ingestion_progress.wire.forecast.event import forecast_event
 from ingestion_progress.wire.schemas import (
     ForecastEventData,
@@ -84,6 +90,7 @@ class Snapshot:
         """The data of `job_state`: what `pipeline_progress` has no field for."""
         job = self.job
         liveness = job.liveness(now)
+        heartbeat_at = job.heartbeat_at if liveness in {Liveness.SILENT, Liveness.LOST} else None
         return JobStateEventData.model_validate(
             {
                 "job_id": job.id,
@@ -98,6 +105,10 @@ class Snapshot:
                 "error": job.error or None,
                 "counters": job.counters,
                 "failed_items": job.failed_items,
+                "failed_by_stage": {each.name: each.failed for each in self.stages if each.failed},
+                "stopped_stages": [each.name for each in self.stages if each.is_stopped],
+                "event_count": job.event_count,
+                "heartbeat_at": heartbeat_at.timestamp() if heartbeat_at else None,
                 "result": JobResult.PARTIAL if job.result is JobResult.PARTIAL else None,
                 "waiting_for": job.awaited_service(now),
             }

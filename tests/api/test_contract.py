@@ -63,6 +63,10 @@ print(json.dumps(client.cookies["sessionid"].value))
 """
 
 
+# The stream of a running job must end as well, after a keep-alive.
+SHORT_STREAMS = {"MAX_STREAM_SECONDS": "0.5", "KEEPALIVE_SECONDS": "0.2"}
+
+
 @dataclass(frozen=True)
 class Site:
     """A server, and the session of somebody who is logged in to it."""
@@ -77,8 +81,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("contract")
     with live_project(folder, f"sqlite:///{folder / 'progress.sqlite3'}") as project:
         session_key = project.ask(SEED)
-        # The stream of a running job must end as well.
-        yield Site(project.serve("uvicorn", MAX_STREAM_SECONDS="0.5"), session_key)
+        yield Site(project.serve("uvicorn", **SHORT_STREAMS), session_key)
 
 
 @pytest.fixture(scope="module")

@@ -120,6 +120,8 @@ def running(settings):
     [
         (5, 5, Liveness.WORKING),
         (5, 500, Liveness.STALLED),
+        (50, 50, Liveness.SILENT),
+        (50, 500, Liveness.SILENT),
         (500, 500, Liveness.LOST),
     ],
 )
@@ -129,7 +131,7 @@ def test_liveness_follows_from_the_heartbeat_and_the_last_change(
     job = running(heartbeat=heartbeat, updated=updated)
     assert job.liveness(timezone.now()) is liveness
     assert Job.objects.stalled().exists() is (liveness is Liveness.STALLED)
-    assert Job.objects.silent().exists() is (liveness is Liveness.LOST)
+    assert Job.objects.without_heartbeat().exists() is (liveness is Liveness.LOST)
     assert Job.objects.running().get() == job
 
 
@@ -194,7 +196,7 @@ def test_only_a_running_job_is_stalled_or_silent(status):
     make_job(id="a", status=status, finished_at=finished_at, heartbeat_at=now, updated_at=long_ago)
     make_job(id="b", status=status, finished_at=finished_at, heartbeat_at=long_ago)
     expected = ([("a")], [("b")]) if status is JobStatus.RUNNING else ([], [])
-    found = (Job.objects.stalled(), Job.objects.silent())
+    found = (Job.objects.stalled(), Job.objects.without_heartbeat())
     assert tuple([job.pk for job in jobs] for jobs in found) == expected
 
 
@@ -206,7 +208,8 @@ def test_liveness_changes_after_its_limit_and_not_at_it(running):
     def at(seconds: float) -> Liveness | None:
         return job.liveness(job.heartbeat_at + timedelta(seconds=seconds))
 
-    assert (at(60), at(60.001)) == (Liveness.WORKING, Liveness.LOST)
+    assert (at(45), at(45.001)) == (Liveness.WORKING, Liveness.SILENT)
+    assert (at(60), at(60.001)) == (Liveness.SILENT, Liveness.LOST)
     job.heartbeat_at += timedelta(seconds=100)
     assert (at(20), at(20.001)) == (Liveness.WORKING, Liveness.STALLED)
     job.heartbeat_at = None

@@ -44,7 +44,7 @@ TIMING = re.compile(
     r'"started_at":[1-9][\d.]*,"elapsed_ms":\d+,"estimated_remaining_ms":(\d+)', re.ASCII
 )
 FORECAST = re.compile(r'"((?:likely|low|high)_ms)":[1-9]\d*', re.ASCII)
-DUE = re.compile(r'"due_at":[\d.]+', re.ASCII)
+DUE = re.compile(r'"(due_at|heartbeat_at)":[\d.]+', re.ASCII)
 DURATION = re.compile(r'"duration_ms":[1-9]\d*')
 BATCH_PROGRESS = re.compile(r"event: batch_progress\ndata: .*\n\n")
 IDLE = re.compile(r"\bidle-[0-9a-f]{24}\b")
@@ -77,7 +77,7 @@ def normalised(text: str, retries: Sequence[Bounds]) -> str:
     text = CURSOR.sub(r"\1TIME", text)
     text = TIMING.sub(timing, text)
     text = FORECAST.sub(r'"\1":MS', text)
-    text = DUE.sub('"due_at":TIME', text)
+    text = DUE.sub(r'"\1":TIME', text)
     text = DURATION.sub('"duration_ms":MS', text)
     text = BATCH_PROGRESS.sub("", text)
     text = IDLE.sub("idle-DIGEST", text)

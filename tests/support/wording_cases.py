@@ -95,6 +95,10 @@ CASES = {
         (["error", 9, 9, "pages"], "Stopped at 9 of 9 pages"),
         (["error", 1, 0, "pages"], "Stopped at 1 page"),
         (["skipped", 0, 0, "pages"], "Not needed for this document"),
+        (["stopped", 3, 9, "pages"], "Stopped at 3 of 9 pages"),
+        (["not_run", 0, 9, "pages"], ""),
+        (["not_run", 0, 9, "pages", 2], "2 failed"),
+        (["completed", 38, 38, "pages", 1200], "38 pages · 1,200 failed"),
     ],
     ("worker_activity", "workerActivity"): [
         (["idle", ""], "Idle"),

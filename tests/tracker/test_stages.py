@@ -10,9 +10,11 @@ from asgiref.sync import sync_to_async
 from ingestion_progress import track
 from ingestion_progress.exceptions import InvalidCount, JobCancelled
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import request_cancellation, transitions
+from ingestion_progress.wire.snapshots import load_snapshots
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -108,6 +110,54 @@ class TestInFlight:
             job.flush()
             assert row().in_flight == 0
             assert row().stage_status is StageStatus.IN_PROGRESS
+
+
+def shown_stages() -> dict[str, str]:
+    return {each.name: each.shown_status(is_over=True).value for each in Stage.objects.all()}
+
+
+class TestOrigin:
+    """Of the stages that end with their job, only the one with the error shows an error."""
+
+    def test_error_is_one_of_the_innermost_stage(self):
+        with pytest.raises(RuntimeError), track("a.pdf", stages=["one", "two", "three"]) as job:
+            with job.stage("one"), job.stage("two"):
+                raise RuntimeError
+        assert shown_stages() == {"one": "stopped", "two": "error", "three": "not_run"}
+
+    def test_error_of_an_item_is_one_of_its_stage_whatever_blocks_it_leaves_first(self):
+        with pytest.raises(RuntimeError), track("a.pdf", stages=["one", "two"]) as job:
+            with job.stage("one") as outer, job.stage("two"), outer.in_flight():
+                raise RuntimeError
+        assert shown_stages() == {"one": "error", "two": "stopped"}
+
+    def test_error_outside_of_any_stage_is_one_of_none(self):
+        with pytest.raises(RuntimeError), track("a.pdf", stages=["one"]) as job:
+            job.stage("one").advance()
+            raise RuntimeError
+        assert shown_stages() == {"one": "stopped"}
+
+    def test_cancellation_is_no_error_of_a_stage(self):
+        with pytest.raises(JobCancelled), track("a.pdf", stages=["one"]) as job:
+            request_cancellation(job.job_id)
+            with job.stage("one") as stage, stage.in_flight():
+                job.flush()
+                job.raise_if_cancelled()
+        assert shown_stages() == {"one": "stopped"}
+        (state,) = [
+            each.state(database_now()) for each in load_snapshots(Job.objects.all()).values()
+        ]
+        assert state.stopped_stages == ["one"]
+
+    def test_stage_that_goes_on_after_an_interruption_has_an_error_of_its_own(self):
+        with pytest.raises(ValueError), track("a.pdf", stages=["one"]) as job:  # noqa: PT011
+            with pytest.raises(JobCancelled), job.stage("one"):
+                raise JobCancelled(job.job_id)
+            job.flush()
+            with job.stage("one"):
+                job.flush()
+                raise ValueError
+        assert shown_stages() == {"one": "error"}
 
 
 class TestLife:

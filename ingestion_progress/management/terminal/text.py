@@ -79,9 +79,10 @@ def warning(snapshot: Snapshot, now: datetime) -> str:
             return next_attempt_text(snapshot.next_attempt(), now)
         case Liveness.STALLED:
             return f"Alive, but without progress for {_since(job.updated_at, now)}."
-        case Liveness.LOST:
-            silence = _since(job.heartbeat_at or job.updated_at, now)
-            return f"No sign of life for {silence}: its process has probably died."
+        case Liveness.SILENT | Liveness.LOST as liveness:
+            silence = f"No sign of life for {_since(job.heartbeat_at or job.updated_at, now)}"
+            is_lost = liveness is Liveness.LOST
+            return f"{silence}: its process has probably died." if is_lost else f"{silence}."
         case _ if job.cancel_requested_at and not job.is_finished:
             return "Asked to stop."
         case _:

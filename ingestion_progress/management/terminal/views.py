@@ -229,9 +229,12 @@ def _job_row(snapshot: Snapshot, now: datetime) -> Row:
 
 def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime) -> Iterator[Row]:
     """The stages and workers of one job."""
-    for stage in progress.stages.values():
-        style, state = STYLES.get(stage.status, ""), stage.status.replace("_", " ")
-        yield stage.name, stage.progress_percent, style, state, text.counts(stage)
+    for stored in snapshot.planned_stages:
+        stage = progress.stages[stored.name]
+        shown = stored.shown_status(is_over=snapshot.job.is_finished).value
+        detail = text.counts(stage) + (f", {stored.failed} failed" if stored.failed else "")
+        style, state = STYLES.get(shown, ""), shown.replace("_", " ")
+        yield stage.name, stage.progress_percent, style, state, detail
     for skipped in snapshot.state(now).skipped_stages:
         yield skipped, 0, "dim", "skipped", ""
     workers = [] if snapshot.job.is_finished else progress.worker_pool.workers

@@ -169,20 +169,35 @@ export function activity(runningLabels, hasStarted) {
   return hasStarted ? "Between two stages" : "Starting";
 }
 
+/** @typedef {import("./progress-events.d.ts").StageStatus | "skipped" | "stopped" | "not_run"} ShownStageStatus */
+
 /**
- * How far a stage with this status is.
- * @param {import("./progress-events.d.ts").StageStatus | "skipped"} status
+ * How far a stage with this shown status is.
+ * @param {ShownStageStatus} status
  * @param {number} processed
  * @param {number} total
  * @param {string} counted what it counts, in plural; may be empty
  */
-export function stageDetail(status, processed, total, counted) {
+export function stageDetail(status, processed, total, counted, failed = 0) {
+  const amount = stageAmount(status, processed, total, counted);
+  return [amount, failed ? `${count(failed)} failed` : ""].filter(Boolean).join(" · ");
+}
+
+/**
+ * @param {ShownStageStatus} status
+ * @param {number} processed
+ * @param {number} total
+ * @param {string} counted
+ */
+function stageAmount(status, processed, total, counted) {
   const suffix = counted && ` ${unit(counted, total || processed)}`;
   if (status === "skipped") return "Not needed for this document";
+  if (status === "not_run") return "";
   if (status === "pending") return total ? `${count(total)}${suffix} to do` : "";
   const isWhole = !total || (status === "completed" && processed === total);
   const amount = isWhole ? count(processed) : `${count(processed)} of ${count(total)}`;
-  return `${status === "error" ? "Stopped at " : ""}${amount}${suffix}`;
+  const isStopped = status === "error" || status === "stopped";
+  return `${isStopped ? "Stopped at " : ""}${amount}${suffix}`;
 }
 
 /**

@@ -11,13 +11,15 @@ export const JOB_LABELS = {
   lost: "Lost",
 };
 
-/** @type {Record<import("./progress-events.d.ts").StageStatus | "skipped", string>} */
+/** @type {Record<import("./progress-events.d.ts").StageStatus | "skipped" | "stopped" | "not_run", string>} */
 export const STAGE_LABELS = {
   pending: "Pending",
   in_progress: "In progress",
   completed: "Completed",
   error: "Error",
   skipped: "Skipped",
+  stopped: "Stopped",
+  not_run: "Not run",
 };
 
 /** @type {Record<import("./progress-events.d.ts").WorkerStatus, string>} */
@@ -33,6 +35,7 @@ export const LIVENESS_LABELS = {
   starved: "Waiting longer than expected: is a worker running?",
   working: "Working",
   stalled: "Alive, but without progress",
+  silent: "No recent sign of life",
   lost: "No sign of life",
 };
 

@@ -22,7 +22,8 @@ export const JOB = `
 <p class="notice" data-notice="liveness-working" hidden data-field="job.activity"></p>
 <p class="notice" data-notice="waiting" hidden>Waiting for <bdi data-field="job.waiting_for"></bdi>.</p>
 <p class="notice" data-notice="liveness-stalled" hidden><strong>No progress for a while.</strong> The job is alive; a large item or a slow service may be the cause.</p>
-<p class="notice" data-notice="liveness-lost" hidden><strong>No sign of life.</strong> The process of the job has probably ended.</p>
+<p class="notice" data-notice="liveness-silent" hidden><strong>The last sign of life was <span data-field="job.silence"></span> ago.</strong> The process of the job may have ended.</p>
+<p class="notice" data-notice="liveness-lost" hidden><strong>No sign of life for <span data-field="job.silence"></span>.</strong> The process of the job has probably ended.</p>
 <p class="notice" data-notice="stopping" hidden>Stopping: the job ends after its current item.</p>
 <p class="notice" data-notice="succeeded" hidden>The document is ingested. <span class="error-note" data-field="job.error_note"></span></p>
 <p class="notice" data-notice="failed" hidden><strong>The job failed.</strong> <bdi data-field="job.error"></bdi></p>
@@ -66,7 +67,7 @@ export const JOB = `
 <p class="visually-hidden" role="status" data-announcer></p>`;
 
 export const STAGE = `
-<li class="stage" data-stage="" data-status="" data-unit="">
+<li class="stage" data-stage="" data-status="" data-failed="" data-unit="">
   <span class="symbol" aria-hidden="true"></span>
   <span class="stage-name"><bdi data-field="stage.label"></bdi></span>
   <span class="stage-status" data-field="stage.status"></span>

@@ -21,7 +21,14 @@ import { fill } from "./dom.js";
 import { clock, jobLabel } from "./format.js";
 import { FINAL_STATUSES } from "./labels.js";
 import { JOB } from "./markup.js";
-import { renderClock, renderNextAttempt, renderProgress, renderState, showNotice } from "./render.js";
+import {
+  renderClock,
+  renderNextAttempt,
+  renderProgress,
+  renderSilence,
+  renderState,
+  showNotice,
+} from "./render.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -206,7 +213,10 @@ export class PipelineProgress extends HTMLElement {
       return;
     }
     if (this.progress) renderProgress(this, this.progress, this.state, this.forecast);
-    if (this.state) renderState(this, this.state, this.nextAttempt);
+    if (this.state) {
+      renderState(this, this.state, this.nextAttempt);
+      renderSilence(this, this.state, this.#serverNow());
+    }
     const status = /** @type {JobStatus} */ (this.state?.status ?? this.dataset.status);
     const label = jobLabel(status, this.state?.failed_items ?? 0);
     if (this.progress) this.#announcer.progress(label, this.progress.overall_progress_percent);
@@ -214,10 +224,18 @@ export class PipelineProgress extends HTMLElement {
 
   #tick() {
     if (this.nextAttempt && this.connection === "live") renderNextAttempt(this, this.nextAttempt);
+    if (!this.progress || this.connection !== "live") return;
     const isRunning = (this.state?.status ?? this.dataset.status) === "running";
-    if (this.progress && isRunning && this.connection === "live") {
-      renderClock(this, this.progress, performance.now() - this.#receivedAt);
-    }
+    const isSilent = Boolean(this.state?.heartbeat_at);
+    if (this.state && isSilent) renderSilence(this, this.state, this.#serverNow());
+    else if (isRunning) renderClock(this, this.progress, performance.now() - this.#receivedAt);
+  }
+
+  /** Unix milliseconds by the clock of the server, which computed the elapsed time. */
+  #serverNow() {
+    if (!this.progress) return Date.now();
+    const { started_at, elapsed_ms } = this.progress.timing;
+    return started_at * 1000 + elapsed_ms + performance.now() - this.#receivedAt;
   }
 
   /**

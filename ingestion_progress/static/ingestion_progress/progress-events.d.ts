@@ -90,7 +90,7 @@ export interface JobStateData {
   job_id: string;
   status: "queued" | "running" | "succeeded" | "failed" | "cancelled" | "lost";
   /** null once the job has ended. */
-  liveness: "queued" | "starved" | "working" | "stalled" | "lost" | null;
+  liveness: "queued" | "starved" | "working" | "stalled" | "silent" | "lost" | null;
   attempt: number;
   cancel_requested: boolean;
   /** Stages that no longer count. */
@@ -103,6 +103,14 @@ export interface JobStateData {
   counters: { [key: string]: number };
   /** Items that failed in this attempt; left out if none did. */
   failed_items?: number;
+  /** The failed items of each stage that has some; left out if none has. */
+  failed_by_stage?: { [key: string]: number };
+  /** Stages with the status error that ended with the job or its attempt, and not by an error of their own. Left out if there are none. */
+  stopped_stages?: Array<string>;
+  /** Lines that were logged, in all attempts; left out if there are none. */
+  event_count?: number;
+  /** Unix seconds of the last sign of life; only if it is silent or lost. */
+  heartbeat_at?: number | null;
   /** partial if the job succeeded with failed items. Left out for any other job, whose result is its status. */
   result?: "partial" | null;
   /** The service that the job waits for, such as `the model at api.example.org`; left out while it waits for none. */

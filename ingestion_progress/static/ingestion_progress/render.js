@@ -80,6 +80,17 @@ export function renderNextAttempt(root, { attempt, max_attempts, due_at, reason 
 }
 
 /**
+ * How long ago a silent job gave its last sign of life.
+ * @param {HTMLElement} root
+ * @param {JobStateData} state
+ * @param {number} nowMs by the server's clock
+ */
+export function renderSilence(root, { heartbeat_at = null }, nowMs) {
+  if (heartbeat_at === null) return;
+  fill(root, { "job.silence": format.duration(Math.max(0, nowMs - heartbeat_at * 1000)) });
+}
+
+/**
  * Updates the durations, `sinceMs` after the newest state.
  * @param {HTMLElement} root
  * @param {PipelineProgressData} progress

@@ -3,7 +3,7 @@
 
 import { fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
-import { STAGE_LABELS } from "./labels.js";
+import { FINAL_STATUSES, STAGE_LABELS } from "./labels.js";
 import { STAGE } from "./markup.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
@@ -32,28 +32,45 @@ export function renderStages(root, progress, state) {
   for (const row of rows(root, "stages")) {
     const name = row.dataset.stage ?? "";
     const stage = progress.stages[name];
-    if (stage) renderStage(row, stage);
-    else if (skipped.includes(name)) renderStage(row, SKIPPED);
+    if (stage) renderStage(row, stage, state);
+    else if (skipped.includes(name)) renderStage(row, SKIPPED, state);
     else if (state) row.remove();
   }
 }
 
 /**
+ * The status of a stage, and what the end of its job made of it.
+ * @param {string} name
+ * @param {StageProgress["status"] | "skipped"} status
+ * @param {JobStateData | null} state
+ * @returns {import("./format.js").ShownStageStatus}
+ */
+function shownStatus(name, status, state) {
+  if (status === "error" && state?.stopped_stages?.includes(name)) return "stopped";
+  return status === "pending" && FINAL_STATUSES.has(state?.status) ? "not_run" : status;
+}
+
+/**
  * @param {HTMLElement} row
  * @param {StageProgress | typeof SKIPPED} stage
+ * @param {JobStateData | null} state
  */
-function renderStage(row, stage) {
-  const { status, processed, total, in_flight, progress_percent } = stage;
-  const label = format.label(row.dataset.stage ?? "");
+function renderStage(row, stage, state) {
+  const { processed, total, in_flight, progress_percent } = stage;
+  const name = row.dataset.stage ?? "";
+  const status = shownStatus(name, stage.status, state);
+  const failed = state?.failed_by_stage?.[name] ?? 0;
+  const label = format.label(name);
   const isSkipped = status === "skipped";
   const isTotalKnown = total > 0 || status !== "in_progress";
   const percent = isSkipped ? "" : format.percent(progress_percent);
   row.dataset.status = status;
+  row.dataset.failed = failed ? "true" : "";
   fill(row, {
     "stage.label": label,
     "stage.status": STAGE_LABELS[status],
     "stage.percent": isTotalKnown ? percent : "–",
-    "stage.detail": format.stageDetail(status, processed, total, row.dataset.unit ?? ""),
+    "stage.detail": format.stageDetail(status, processed, total, row.dataset.unit ?? "", failed),
     "stage.in_flight": in_flight ? `${format.count(in_flight)} in flight` : "",
     ...(isSkipped && { "stage.duration": "" }),
   });

@@ -15,6 +15,7 @@ REASONS = {
     Liveness.QUEUED: ForecastReason.QUEUED,
     Liveness.STARVED: ForecastReason.QUEUED,
     Liveness.STALLED: ForecastReason.STALLED,
+    Liveness.SILENT: ForecastReason.LOST,
     Liveness.LOST: ForecastReason.LOST,
 }
 
