@@ -155,14 +155,17 @@ class VectorStoreUnavailable(PipelineError):
     code = ErrorCode.UNAVAILABLE
 
 
-class VectorStoreBusy(VectorStoreUnavailable): ...
+class VectorStoreBusy(VectorStoreUnavailable):
+    service = "the vector store"
+    """What a job waits for, which its page shows."""
 
 
 class GraphStoreUnavailable(PipelineError):
     code = ErrorCode.UNAVAILABLE
 
 
-class GraphStoreBusy(GraphStoreUnavailable): ...
+class GraphStoreBusy(GraphStoreUnavailable):
+    service = "the graph store"
 
 
 class GraphRefused(PipelineError): ...

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
 from django.db import close_old_connections
 from tenacity import (
+    RetryCallState,
     Retrying,
     retry_if_exception_type,
     stop_after_delay,
@@ -39,20 +41,29 @@ PATIENCE_SECONDS = 60.0
 
 
 def patiently(job: JobTracker, act: Callable[[], Result]) -> Result:
-    """Calls, and repeats the call after a temporary error, unless the job is to stop.
+    """Calls, and repeats the call after a temporary error, unless the job is to stop. Meanwhile the
+    job shows which service it waits for, if the error names one.
 
     Raises JobCancelled, JobSuperseded and, after the last repetition, the error.
     """
     job.raise_if_cancelled()
-    attempts = Retrying(
-        retry=retry_if_exception_type(PASSING),
-        stop=stop_after_delay(PATIENCE_SECONDS),
-        wait=wait_exponential(multiplier=0.05, max=1.0),
-        before_sleep=lambda _: close_old_connections(),
-        sleep=partial(_pause, job),
-        reraise=True,
-    )
-    result: Result = attempts(act)
+    with ExitStack() as waits:
+
+        def failed(state: RetryCallState) -> None:
+            close_old_connections()
+            error = state.outcome.exception() if state.outcome else None
+            if state.attempt_number == 1 and (service := getattr(error, "service", "")):
+                waits.enter_context(job.waiting(service))
+
+        attempts = Retrying(
+            retry=retry_if_exception_type(PASSING),
+            stop=stop_after_delay(PATIENCE_SECONDS),
+            wait=wait_exponential(multiplier=0.05, max=1.0),
+            before_sleep=failed,
+            sleep=partial(_pause, job),
+            reraise=True,
+        )
+        result: Result = attempts(act)
     return result
 
 

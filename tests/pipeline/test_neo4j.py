@@ -79,13 +79,14 @@ def test_an_outage_of_the_server_costs_no_chunk(neo4j: BoltServer):
     neo4j.stop()
     try:
         thread = in_thread(job)
-        while not job.stages.filter(name="extraction", in_flight__gt=0).exists():
+        while not Job.objects.filter(pk=job.pk, waiting_for="the graph store").exists():
             time.sleep(0.02)
     finally:
         neo4j.start()
     thread.join()
     job.refresh_from_db()
     assert (job.status, job.attempt, job.error_count) == ("succeeded", 1, 0)
+    assert job.waiting_for == ""
     assert neo4j.run(ALL) == [{"e": job.entities_total, "r": job.relations_total}]
     assert job.entities_total > 0
 
