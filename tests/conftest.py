@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingestion_progress.feed import get_feed
+from tests.support.emptying import empty_quickly
 from tests.support.live import LiveProject, LiveServer, live_project, none_outlives
 from tests.support.recorder import QUICK, Recording
 from tests.support.scripted_jobs import ScriptedJobs
@@ -127,3 +128,6 @@ def jobs(recorded_project: LiveProject) -> ScriptedJobs:
 def recording(request: pytest.FixtureRequest) -> Recording:
     """The recording that the test compares with."""
     return Recording(request.node.name.removeprefix("test_"))
+
+
+empty_quickly()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import re
 from pathlib import Path
@@ -24,7 +25,12 @@ def load_measure() -> ModuleType:
 
 
 MEASURE = load_measure()
-TREES: dict[Path, ast.Module] = MEASURE.parse(ROOT)
+
+
+@functools.cache
+def trees() -> dict[Path, ast.Module]:
+    """Parsed in the worker that runs these tests: it takes a second."""
+    return MEASURE.parse(ROOT)
 
 
 def words(text: str) -> set[str]:
@@ -54,7 +60,7 @@ def test_names_are_made_of_words_of_the_trade_or_of_the_glossary():
 
     assert not [
         f"{path}: {name}"
-        for path, tree in TREES.items()
+        for path, tree in trees().items()
         for name in public_names(path, tree)
         if not all(is_known(word, known) for word in words(name))
     ]
@@ -62,18 +68,18 @@ def test_names_are_made_of_words_of_the_trade_or_of_the_glossary():
 
 def test_modules_say_what_they_are():
     assert not [
-        str(path) for path, tree in TREES.items() if tree.body and not ast.get_docstring(tree)
+        str(path) for path, tree in trees().items() if tree.body and not ast.get_docstring(tree)
     ]
 
 
 def test_classes_are_small():
-    classes = MEASURE.nodes(TREES, ast.ClassDef)
+    classes = MEASURE.nodes(trees(), ast.ClassDef)
 
     assert not [node.name for _, node in classes if MEASURE.length(node) > MAX_CLASS_LINES]
 
 
 def test_modules_do_not_import_in_a_circle():
-    assert not MEASURE.circles(MEASURE.imports(TREES))
+    assert not MEASURE.circles(MEASURE.imports(trees()))
 
 
 def test_files_to_read_first_are_few_and_short():

