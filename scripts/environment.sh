@@ -51,7 +51,8 @@ make_environment() {
 # install FOLDER PYTHON LOCK: installs what the lock pins and checks the hashes.
 install() {
     if has_uv; then
-        uv pip install --python "$1/bin/python" --require-hashes -r "$3"
+        # Compiled, as pip does it, or the first start of each command takes seconds.
+        uv pip install --compile-bytecode --python "$1/bin/python" --require-hashes -r "$3"
         return
     fi
     # POSIX has no pipefail, so a file says whether pip succeeded.
