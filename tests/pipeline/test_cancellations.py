@@ -29,10 +29,10 @@ SLOW_WORKER = """
     from ingestion_progress.pipeline.worker import IngestionWorker
     def slow(owner, name, is_slow):
         act = getattr(owner, name)
-        def slowed(self, item):
+        def slowed(self, item, *language):
             if is_slow(item):
                 time.sleep(0.1)
-            return act(self, item)
+            return act(self, item, *language)
         setattr(owner, name, slowed)
     def slow_chunks(self, page, first_number):
         for chunk in chunks(self, page, first_number):
