@@ -16,6 +16,9 @@ IngestionProgressError
     ├── StoredFileMissing       the file of an upload is gone
     ├── StorageUnavailable      the file of an upload cannot be read now: it may pass
     ├── ParserUnavailable       the process of the parsers has ended: it may pass
+    ├── ModelUnavailable        the endpoint of the models is away for too long: it may pass
+    ├── ModelRefused            the endpoint refuses the key, or does not know the model
+    ├── UnusableAnswer          a model's answer about one item is refused, cut off or malformed
     ├── DocumentNotStored       the disk is full, or the storage is broken
     ├── DocumentBusy            a job is ingesting the document
     ├── DocumentRefused         the id is that of a document that is hidden from the user
@@ -107,6 +110,20 @@ class ParserUnavailable(PipelineError):
 
     def __init__(self) -> None:
         super().__init__("The process that reads documents has ended. Try again later.")
+
+
+class ModelUnavailable(PipelineError):
+    code = ErrorCode.UNAVAILABLE
+
+    def __init__(self, host: str) -> None:
+        super().__init__(f"The model at {host} did not answer in time. Try again later.")
+
+
+class ModelRefused(PipelineError):
+    code = ErrorCode.UNAVAILABLE
+
+
+class UnusableAnswer(PipelineError): ...
 
 
 class DocumentNotStored(PipelineError):

@@ -18,6 +18,7 @@ from tenacity import (
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.pipeline.exceptions import (
     GraphStoreBusy,
+    ModelUnavailable,
     ParserUnavailable,
     StorageUnavailable,
     VectorStoreBusy,
@@ -34,6 +35,7 @@ PASSING = (
     GraphStoreBusy,
     StorageUnavailable,
     ParserUnavailable,
+    ModelUnavailable,
     ConnectionError,
 )
 # After this the attempt ends, and the next one continues.
@@ -60,14 +62,14 @@ def patiently(job: JobTracker, act: Callable[[], Result]) -> Result:
             stop=stop_after_delay(PATIENCE_SECONDS),
             wait=wait_exponential(multiplier=0.05, max=1.0),
             before_sleep=failed,
-            sleep=partial(_pause, job),
+            sleep=partial(pause, job),
             reraise=True,
         )
         result: Result = attempts(act)
     return result
 
 
-def _pause(job: JobTracker, seconds: float) -> None:
+def pause(job: JobTracker, seconds: float) -> None:
     """Raises JobCancelled or JobSuperseded if the job is to stop meanwhile."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:

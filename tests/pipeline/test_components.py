@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import sys
 from itertools import pairwise
@@ -20,6 +21,7 @@ from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from tests.pipeline.test_ingestion import ingested
+from tests.pipeline.test_pictures import picture
 from tests.support.documents import storage  # noqa: F401
 from tests.support.live import ROOT
 
@@ -55,6 +57,16 @@ def test_the_components_of_the_page_are_used_by_ingestion_search_and_rebuild(set
     names = Entity.objects.filter(document__name="b.txt").values_list("name", flat=True)
     assert set(names) == {"BEE-12", "WASP-7"}
     assert list(check_components()) == []
+
+
+@pytest.mark.usefixtures("storage", "my_app")
+@pytest.mark.django_db(transaction=True)
+def test_the_describer_of_the_page_sees_pictures(settings):
+    settings.INGESTION_PROGRESS_DESCRIBER = "my_app.describers.BrightnessDescriber"
+    white = base64.b64encode(picture((255, 255, 255))).decode()
+    ingested(f"<img src='data:image/png;base64,{white}'><img src='a.png'>".encode(), "a.html")
+    assert [hit.text for hit in search("bright")] == ["Picture 1 is bright."]
+    assert [hit.text for hit in search("png")] == ["Picture 2: a.png"]
 
 
 class RecordingVectors(EmbeddedVectors):

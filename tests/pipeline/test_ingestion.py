@@ -624,12 +624,12 @@ def test_cancelled_job_begins_no_further_items(monkeypatch, settings, stage: str
     do = getattr(owner, name)
     begun: list[object] = []
 
-    def cancelled_at_once(self, item):
+    def cancelled_at_once(self, item, *language):
         begun.append(item)
         if len(begun) == 1:
             request_cancellation(job.pk)
         time.sleep(0.05)
-        return do(self, item)
+        return do(self, item, *language)
 
     contents = {
         "parsing": (pdf(40), "a.pdf"),

@@ -1,10 +1,12 @@
 """Reads one document, in a process that the parser process has forked for it.
 
 Each line of its connection is the index of a page, and gets a line as its answer:
-`{"page": {…}}`, or `{"error": {"kind": …, "message": …}}`. The first line is `{"count": …}`, the
+`{"page": {…}}`, or `{"error": {"kind": …, "message": …}}`. With the reference of a picture after
+the index, the answer is `{"picture": …}`: a JPEG in base64. The first line is `{"count": …}`, the
 number of pages. A line `{"log": …}` before an answer is a record of Python's logging.
 """
 
+import base64
 import io
 import json
 import logging
@@ -14,7 +16,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO, TypeAlias
 
@@ -22,7 +24,8 @@ from django.utils.module_loading import import_string
 
 from ingestion_progress.pipeline import exceptions
 from ingestion_progress.pipeline.exceptions import PipelineError
-from ingestion_progress.pipeline.stages import Parser
+from ingestion_progress.pipeline.stages import Pages, Parser
+from ingestion_progress.pipeline.stages.parsers.picture_files import read_picture
 
 # Kinds of errors; the others are names of exceptions of the pipeline.
 MEMORY, FAILED = "memory", "failed"
@@ -55,9 +58,14 @@ def run(connection: socket.socket, file_number: int, request: dict[str, Any]) ->
 
         can_continue = _answer(output, cpu_seconds, opened)
         while can_continue and pages is not None and (line := indices.readline()):
-            can_continue = _answer(
-                output, cpu_seconds, lambda index: {"page": asdict(pages[index])}, int(line)
-            )
+            numbers = map(int, line.split())
+            can_continue = _answer(output, cpu_seconds, partial(_read, pages), *numbers)
+
+
+def _read(pages: Pages, index: int, reference: int | None = None) -> Answer:
+    if reference is None:
+        return {"page": pages[index].fields()}
+    return {"picture": base64.b64encode(read_picture(pages, index, reference)).decode()}
 
 
 def _opened(file_number: int, name: str) -> BinaryIO:

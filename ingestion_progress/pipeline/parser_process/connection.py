@@ -95,9 +95,9 @@ class Child:
         self._process, self._pid, self._connection = process, pid, connection
         self._received = b""
 
-    def send(self, index: int) -> None:
+    def send(self, *numbers: int) -> None:
         with contextlib.suppress(ConnectionError):  # then there is no answer either
-            self._connection.sendall(b"%d\n" % index)
+            self._connection.sendall(f"{' '.join(map(str, numbers))}\n".encode())
 
     def receive(self, seconds: float, check: Callable[[], None]) -> dict[str, Any]:
         """The next line. Calls `check` meanwhile.

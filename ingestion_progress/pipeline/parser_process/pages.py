@@ -1,5 +1,6 @@
 """The pages of a document that a child of the parser process reads."""
 
+import base64
 import contextlib
 import logging
 import os
@@ -14,6 +15,7 @@ from ingestion_progress.pipeline.exceptions import (
     DocumentTooLarge,
     ParserUnavailable,
     UnreadableDocument,
+    UnreadableImage,
     UnreadablePage,
 )
 from ingestion_progress.pipeline.parser_process.child import MEMORY
@@ -26,6 +28,8 @@ from ingestion_progress.pipeline.stages import Page
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
+# What a parser may raise.
+OF_PARSERS = (UnreadableDocument, UnreadablePage, UnreadableImage)
 # Pages that end their process. One more ends the job.
 MAX_RESTARTS = 3
 # Of the limit: an allocation that fails asks for the rest of it at once.
@@ -92,6 +96,21 @@ class ParsedPages:
             self._ask(child, index + 1)
         return Page.from_fields(fields)
 
+    def picture(self, index: int, reference: int) -> bytes:
+        """A picture of the page at `index`, as a JPEG of bounded size. Not for an instance that
+        also reads pages.
+
+        Raises UnreadableImage, or as the constructor.
+        """
+        try:
+            child = self._child or self._restarted()
+            child.send(index, reference)
+            return base64.b64decode(self._answer(child)["picture"])
+        except ParserFailed as failure:
+            raise UnreadableImage(
+                f"A picture {failure.limit or 'is damaged'} and was left out."
+            ) from failure
+
     def _start(self) -> Child:
         request = {
             "parser": self._parser,
@@ -144,7 +163,7 @@ class ParsedPages:
             self._end()
             return ParserFailed(_memory())
         error: type[Exception] | None = getattr(exceptions, kind, None)
-        if error and issubclass(error, UnreadableDocument | UnreadablePage):
+        if error and issubclass(error, OF_PARSERS):
             return error(message)
         logger.error("parser_failed", extra={"document": self._name, "traceback": message})
         return ParserFailed()

@@ -1,7 +1,7 @@
 """The data that the stages exchange: pages, pictures, chunks, vectors and entities."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO, Protocol, Self
 
 LANGUAGE = r"[a-z]{2,3}"
@@ -27,6 +27,11 @@ class Picture:
     """The nearest heading above it."""
     source: str = ""
     """The file or address that the document names. It is never fetched."""
+    reference: int | None = None
+    """Where its page contains it, for the parser; None if the document only names it."""
+    content: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
+    """Reads it, as a file in the parser, and as a JPEG of bounded size in the worker. May raise
+    UnreadableImage. It is not stored."""
 
     @property
     def key(self) -> str:
@@ -53,9 +58,17 @@ class Page:
     def label(self) -> str:
         return f"page {self.number}" if self.number else "document"
 
+    def fields(self) -> dict[str, Any]:
+        """For JSON."""
+        pictures = tuple(replace(picture, content=None) for picture in self.pictures)
+        fields = asdict(replace(self, pictures=pictures))
+        for picture in fields["pictures"]:
+            del picture["content"]
+        return fields
+
     @classmethod
     def from_fields(cls, fields: dict[str, Any]) -> Self:
-        """The inverse of `asdict`, after JSON."""
+        """The inverse of `fields`, after JSON."""
         pictures = tuple(Picture(**picture) for picture in fields["pictures"])
         return cls(**fields | {"pictures": pictures, "warnings": tuple(fields["warnings"])})
 
@@ -120,6 +133,9 @@ class Extraction:
     """Names by key, the most relevant first."""
     relations: tuple[tuple[str, str], ...] = ()
     """Pairs of keys, each pair once, the smaller key first."""
+    types: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Of relations whose type is known, from a source to a target: `("ada", "acme"): "works for"`.
+    Their pairs are also in `relations`."""
 
 
 class Pages(Protocol):
@@ -129,6 +145,13 @@ class Pages(Protocol):
 
     def __getitem__(self, index: int, /) -> Page:
         """The page at `index`, from 0. Raises UnreadablePage."""
+
+
+class PicturePages(Pages, Protocol):
+    """Pages that find a picture without reading its page. Other parsers set `content`."""
+
+    def picture(self, index: int, reference: int) -> bytes:
+        """The file of a picture of the page at `index`. Raises UnreadableImage."""
 
 
 class Parser(Protocol):

@@ -7,8 +7,10 @@ from ingestion_progress.pipeline.stages import Picture
 
 
 class ImageDescriber(Protocol):
+    """With an attribute `concurrency`, an integer, it is called in so many threads."""
+
     def describe(self, picture: Picture) -> str:
-        """One or more sentences. Raises UnreadableImage."""
+        """One or more sentences. An exception, such as UnreadableImage, costs the picture."""
 
 
 class MetadataDescriber:
@@ -21,7 +23,7 @@ class MetadataDescriber:
                 f"Picture {picture.number} is damaged or of an unknown format, and nothing around "
                 "it says what it shows."
             )
-        sentences = [f"{_place(picture)}: {'. '.join(dict.fromkeys(words))}".rstrip(": ")]
+        sentences = [f"{place_of(picture)}: {'. '.join(dict.fromkeys(words))}".rstrip(": ")]
         size = f"{picture.width} by {picture.height} pixels" if picture.width else ""
         facts = ", ".join(fact for fact in (picture.format, size, picture.source) if fact)
         if facts:
@@ -29,7 +31,7 @@ class MetadataDescriber:
         return ". ".join(sentence.rstrip(".") for sentence in sentences) + "."
 
 
-def _place(picture: Picture) -> str:
+def place_of(picture: Picture) -> str:
     place = f"Picture {picture.number}"
     if picture.page:
         place += f" on page {picture.page}"

@@ -5,7 +5,6 @@ make them again.
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from django.db import router
@@ -91,7 +90,7 @@ class PageStore(ResultStore[Page]):
         return ParsedPage(page_count=self.page_count, **fields)
 
     def encoded(self, result: Page) -> str:
-        return json.dumps(asdict(result))
+        return json.dumps(result.fields())
 
     def decoded(self, content: str) -> Page:
         return Page.from_fields(json.loads(content))

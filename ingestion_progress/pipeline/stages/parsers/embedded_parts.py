@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 from ingestion_progress.pipeline.stages.parsers.drawing_text import drawing_text
 from ingestion_progress.pipeline.stages.parsers.markup import MarkupBuilder
 from ingestion_progress.pipeline.stages.parsers.ooxml import Package, Relationship
+from ingestion_progress.pipeline.stages.parsers.pictures import PictureFiles
 
 DRAWINGS = {"chart", "diagramData"}
 EMBEDDED = "embedded:"
 
 
-class Pictures(Mapping[str, bytes]):
-    """The beginnings of pictures by their `src`, which is `embedded:` and the name of a part.
-
-    They are read when they are asked for: hundreds of them would fill the memory.
-    """
+class Pictures(PictureFiles):
+    """Their `src` is `embedded:` and the name of a part."""
 
     def __init__(self, package: Package) -> None:
         self._package = package
@@ -27,11 +23,8 @@ class Pictures(Mapping[str, bytes]):
     def __getitem__(self, source: str) -> bytes:
         return self._package.head(source.removeprefix(EMBEDDED))
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+    def content(self, source: str) -> bytes:
+        return self._package.file(source.removeprefix(EMBEDDED))
 
 
 class EmbeddedParts:

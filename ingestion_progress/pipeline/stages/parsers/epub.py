@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import BinaryIO
 from urllib.parse import unquote
@@ -18,6 +17,7 @@ from ingestion_progress.pipeline.exceptions import (
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.html import html_page
 from ingestion_progress.pipeline.stages.parsers.ooxml import Package
+from ingestion_progress.pipeline.stages.parsers.pictures import PictureFiles
 
 CONTAINER, ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 CHAPTERS = {"application/xhtml+xml", "text/html", "application/x-dtbook+xml"}
@@ -75,23 +75,23 @@ class EpubPages:
             )
 
 
-class _Pictures(Mapping[str, bytes]):
+class _Pictures(PictureFiles):
     """The pictures of the book by their addresses in a chapter."""
 
     def __init__(self, package: Package, chapter: str) -> None:
         self._package, self._folder = package, posixpath.dirname(chapter)
 
     def __getitem__(self, source: str) -> bytes:
+        return self._package.head(self._part(source))
+
+    def content(self, source: str) -> bytes:
+        return self._package.file(self._part(source))
+
+    def _part(self, source: str) -> str:
         part = _resolved(self._folder, source)
         if ":" in source or part not in self._package:
             raise KeyError(source)
-        return self._package.head(part)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+        return part
 
 
 class _Attributes:

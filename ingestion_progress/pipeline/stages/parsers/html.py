@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -19,7 +20,7 @@ from ingestion_progress.pipeline.stages.parsers.html_tree import (
     title_of,
     walk,
 )
-from ingestion_progress.pipeline.stages.parsers.pictures import PictureList
+from ingestion_progress.pipeline.stages.parsers.pictures import PictureFiles, PictureList
 from ingestion_progress.pipeline.stages.parsers.text import read_text
 
 HEADINGS = {f"h{level}": level for level in range(1, 7)}
@@ -188,10 +189,15 @@ class _Reader:
             "heading": self._heading,
         }
         if source in self._embedded:
-            self.pictures.add_bytes(self._embedded[source], **text)
+            content = partial(_content, self._embedded, source)
+            self.pictures.add_file(self._embedded[source], content, **text)
         elif source:
             width, height = (_pixels(attributes, side) for side in ("width", "height"))
             self.pictures.add(source, width=width, height=height, **text)
+
+
+def _content(embedded: Mapping[str, bytes], source: str) -> bytes:
+    return embedded.content(source) if isinstance(embedded, PictureFiles) else embedded[source]
 
 
 def _depth(html: str) -> int:

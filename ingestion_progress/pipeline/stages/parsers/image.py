@@ -8,13 +8,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     DocumentTooLarge,
+    UnreadableImage,
     UnreadablePage,
 )
 from ingestion_progress.pipeline.stages import Page, Picture
 from ingestion_progress.pipeline.stages.parsers import ocr
-
-# Decoded, a page has three bytes for each.
-MAX_PIXELS = 100_000_000
+from ingestion_progress.pipeline.stages.parsers.picture_files import MAX_PIXELS, as_png
 
 
 class ImageParser:
@@ -59,6 +58,16 @@ class Frames:
             format=self._image.format or "",
             width=width,
             height=height,
+            reference=0,
         )
         unread = "" if has_ocr else f"{place} may show words. {ocr.INSTALL}"
         return Page(number=number, text=text, pictures=(picture,), unread=unread)
+
+    def picture(self, index: int, reference: int) -> bytes:
+        """The frame at `index`; its `reference` is 0."""
+        if reference:
+            raise UnreadableImage("The picture is not where it was.")
+        self._image.seek(index)
+        if self._image.width * self._image.height > MAX_PIXELS:
+            raise UnreadableImage("The picture has too many pixels to be looked at.")
+        return as_png(ImageOps.exif_transpose(self._image))

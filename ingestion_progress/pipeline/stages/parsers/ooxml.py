@@ -8,11 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ingestion_progress.pipeline.exceptions import UnreadableImage
 from ingestion_progress.pipeline.stages.parsers.xml_events import XmlHandler, damaged, read_xml
 from ingestion_progress.pipeline.uploads.zip_safety import UNREADABLE, open_archive
 
 # Enough for the headers of pictures, which are not decoded.
 PICTURE_BYTES = 1024 * 1024
+# Of the whole file of one, whose decoded form is larger.
+MAX_PICTURE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,13 @@ class Package:
             return b""
         with self.open(part) as file:
             return file.read(size)
+
+    def file(self, part: str) -> bytes:
+        """All of its bytes. Raises UnreadableImage if it is too large, or DamagedDocument."""
+        data = self.head(part, MAX_PICTURE_BYTES + 1)
+        if len(data) > MAX_PICTURE_BYTES:
+            raise UnreadableImage("The file of a picture is too large to be looked at.")
+        return data
 
     @contextmanager
     def open(self, part: str) -> Iterator[BinaryIO]:

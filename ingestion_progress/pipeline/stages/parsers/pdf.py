@@ -1,4 +1,4 @@
-"""Parses PDF page by page with PDFium. Reads only the headers of pictures."""
+"""Parses PDF page by page with PDFium. Reads only the headers of pictures, except for `picture`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 from contextlib import closing
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import pypdfium2
@@ -15,6 +16,7 @@ from pypdfium2 import PdfiumError, raw
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     EmptyDocument,
+    UnreadableImage,
     UnreadablePage,
 )
 from ingestion_progress.pipeline.stages import Page, Pages, Picture
@@ -23,6 +25,7 @@ from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
     without_headers_and_footers,
 )
 from ingestion_progress.pipeline.stages.parsers.pdf_notes import notes_of
+from ingestion_progress.pipeline.stages.parsers.picture_files import MAX_PIXELS, as_png
 from ingestion_progress.pipeline.stages.parsers.pictures import MAX_PICTURES, MIN_PIXELS
 from ingestion_progress.pipeline.stages.parsers.pypdf_pages import PypdfPages
 from ingestion_progress.pipeline.stages.parsers.scans import MAX_FORM_DEPTH, words_of
@@ -153,7 +156,7 @@ class PdfPages:
         pictures: list[Picture] = []
         warnings = []
         try:
-            for image in page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=MAX_FORM_DEPTH):
+            for reference, image in enumerate(_images(page)):
                 width, height = image.get_px_size()
                 if not self._is_new(image, width, height) or self._pictures >= MAX_PICTURES:
                     continue
@@ -165,6 +168,7 @@ class PdfPages:
                         format=_format(image),
                         width=width,
                         height=height,
+                        reference=reference,
                         caption=next(captions, "").strip(),
                         heading=self._heading_at(number - 1),
                     )
@@ -172,6 +176,19 @@ class PdfPages:
         except PdfiumError:
             warnings.append(f"The pictures of page {number} could not all be read.")
         return pictures, warnings
+
+    def picture(self, index: int, reference: int) -> bytes:
+        """The image object at `reference` among those of the page."""
+        with _pdfium:
+            try:
+                with closing(self._document[index]) as page:
+                    image = next(islice(_images(page), reference, None))
+                    width, height = image.get_px_size()
+                    if width * height > MAX_PIXELS:
+                        raise UnreadableImage("A picture has too many pixels to be looked at.")
+                    return as_png(image.get_bitmap().to_pil())
+            except (PdfiumError, StopIteration, ValueError) as error:
+                raise UnreadableImage("A picture of the PDF is damaged.") from error
 
     def _is_new(self, image: Any, width: int, height: int) -> bool:
         """False for thin lines, and for a picture that an earlier page has, such as a logo."""
@@ -186,6 +203,10 @@ class PdfPages:
         """The title of the last section that begins on or before this page."""
         earlier = [at for at in self._headings if at <= index]
         return self._headings[max(earlier)] if earlier else ""
+
+
+def _images(page: pypdfium2.PdfPage) -> Iterator[Any]:
+    return page.get_objects([raw.FPDF_PAGEOBJ_IMAGE], max_depth=MAX_FORM_DEPTH)  # type: ignore[no-any-return]
 
 
 def _check_end(data: bytes, name: str) -> None:

@@ -4,6 +4,8 @@ import base64
 import binascii
 import io
 import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -17,6 +19,22 @@ MAX_PICTURES = 2000
 MIN_PIXELS = 24
 SVG = "data:image/svg+xml"
 MAX_SOURCE_LENGTH = 200
+
+
+class PictureFiles(Mapping[str, bytes]):
+    """The first bytes of pictures by their `src` in HTML, read when they are asked for: hundreds of
+    them would fill the memory.
+    """
+
+    def content(self, source: str) -> bytes:
+        """All bytes."""
+        return self[source]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
 
 
 class PictureList:
@@ -40,6 +58,7 @@ class PictureList:
         path = _path_of(source)
         suffix = path.suffix.lstrip(".").upper()
         self._append(
+            None,
             format={"JPG": "JPEG"}.get(suffix, suffix)[:16],
             width=width,
             height=height,
@@ -49,22 +68,40 @@ class PictureList:
 
     def _add_data(self, address: str, text: dict[str, str]) -> None:
         if address.startswith(SVG):  # of which Pillow knows nothing
-            self._append(format="SVG", width=0, height=0, **text)
+            self._append(None, format="SVG", width=0, height=0, **text)
             return
         image_format, width, height = image_header(_data_of(address))
         if image_format:
-            self._append(format=image_format, width=width, height=height, **text)
+            content = partial(_data_of, address)
+            self._append(content, format=image_format, width=width, height=height, **text)
 
-    def add_bytes(self, data: bytes, **text: str) -> None:
-        """Adds a picture by its content, of which only the header is decoded."""
-        image_format, width, height = image_header(data)
-        self._append(format=image_format, width=width, height=height, **text)
+    def add_file(self, head: bytes, content: Callable[[], bytes], **text: str) -> None:
+        """Adds a picture by the first bytes of its file. `content` reads all of it."""
+        image_format, width, height = image_header(head)
+        self._append(content, format=image_format, width=width, height=height, **text)
 
-    def _append(self, *, width: int, height: int, **known: Any) -> None:
+    def _append(
+        self,
+        content: Callable[[], bytes] | None,
+        *,
+        width: int,
+        height: int,
+        **known: Any,
+    ) -> None:
         if 0 < width < MIN_PIXELS or 0 < height < MIN_PIXELS:
             return
-        number = len(self._pictures) + 1
-        self._pictures.append(Picture(number=number, width=width, height=height, **known))
+        count = len(self._pictures)
+        reference = count if content else None
+        self._pictures.append(
+            Picture(
+                number=count + 1,
+                width=width,
+                height=height,
+                reference=reference,
+                content=content,
+                **known,
+            )
+        )
 
 
 def image_header(data: bytes) -> tuple[str, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import BinaryIO
 
 from ingestion_progress.pipeline.exceptions import EmptyDocument
@@ -76,7 +77,8 @@ class XlsxPages:
             if inner.kind == "chart":
                 lines.append(drawing_text(self._package, inner.target))
             elif inner.kind == "image" and not inner.is_external:
-                pictures.add_bytes(self._package.head(inner.target))
+                content = partial(self._package.file, inner.target)
+                pictures.add_file(self._package.head(inner.target), content)
         return list(filter(None, lines))
 
 
