@@ -35,7 +35,7 @@ class PipelineSettings:
     """Embeds chunks and queries."""
     dense_embedder = Setting(str, "")
     """Dotted path of a DenseEmbedder; empty: only words are compared."""
-    dense_weight = Setting(float, 0.5)
+    dense_weight = Setting(float, 0.3)
     """Of dense vectors in a search, from 0 to 1; the rest is that of words."""
     extractor = Setting(str, "ingestion_progress.pipeline.stages.extraction.KeyphraseExtractor")
     vector_store = Setting(str, "")

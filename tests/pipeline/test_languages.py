@@ -107,7 +107,12 @@ def test_a_query_is_analysed_in_each_language_once():
     both = embedder.embed_query("Häuser houses", ["de", "en", "", "de"])
     for language in ("de", "en"):
         assert set(embedder.embed_query("Häuser houses", [language]).indices) < set(both.indices)
-    assert set(both.values) == {1.0}
+    weights = dict(zip(both.indices, both.values, strict=True))
+    for language, weight in [("de", 1.0), ("en", 0.5)]:
+        (word,) = embedder.embed_query("Häusern", [language]).indices
+        query = embedder.embed_query("In welchen Häusern wohnen die Wärter?", ["de", "en"])
+        assert dict(zip(query.indices, query.values, strict=True))[word] == weight
+    assert set(weights.values()) <= {0.5, 1.0}
     everything = embedder.embed_query("Häuser", [*NAMES, "pl"])
     assert len(everything.indices) == len(set(everything.indices))
 

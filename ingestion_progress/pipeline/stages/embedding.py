@@ -26,6 +26,7 @@ from qdrant_edge import (
 )
 
 from ingestion_progress.pipeline.stages import SparseVector
+from ingestion_progress.pipeline.stages.languages import detected
 
 # Soft hyphens, joiners, marks of direction, and the dot that remains of a small "İ".
 UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff\u0307]")
@@ -35,7 +36,8 @@ WITHOUT_SPACES = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
     "\U00020000-\U0003ffff]+"
 )
-# Languages with stop words, most of them also with a stemmer.
+# Languages with stop words, most of them also with a stemmer. Those of Chinese and Japanese would
+# remove pairs of letters of other words.
 NAMES = {
     "ar": "arabic",
     "az": "azerbaijani",
@@ -53,7 +55,6 @@ NAMES = {
     "hu": "hungarian",
     "id": "indonesian",
     "it": "italian",
-    "ja": "japanese",
     "kk": "kazakh",
     "ne": "nepali",
     "nl": "dutch",
@@ -65,10 +66,11 @@ NAMES = {
     "sv": "swedish",
     "tg": "tajik",
     "tr": "turkish",
-    "zh": "chinese",
 }
 # The analysis of a text whose language is unknown.
 UNKNOWN = "en"
+# Of a query's words, analysed in another language than that of the query.
+OTHER_WEIGHT = 0.5
 
 
 class Embedder(Protocol):
@@ -78,7 +80,7 @@ class Embedder(Protocol):
     def embed_query(self, text: str, languages: Collection[str] = ("",)) -> SparseVector:
         """The vector to search with; empty if the query has only stop words.
 
-        `languages`: those of the texts that are to be found.
+        `languages`: those of the texts that are to be found, of which the query's may be one.
         """
 
 
@@ -92,10 +94,16 @@ class Bm25Embedder:
 
     def embed_query(self, text: str, languages: Collection[str] = ("",)) -> SparseVector:
         pairs = WITHOUT_SPACES.sub(_pairs, plain(text))
+        analyses = sorted(set(map(_analysis, languages)))
+        if len(analyses) > 1 and (own := _analysis(detected(text)[0] or UNKNOWN)) in analyses:
+            analyses = [own, *(each for each in analyses if each != own)]
+            weight = OTHER_WEIGHT
+        else:
+            weight = 1.0
         weights: dict[int, float] = {}
-        for analysis in sorted(set(map(_analysis, languages))):
-            vector = _bm25(analysis).embed_query(pairs)
-            weights |= dict(zip(vector.indices, vector.values, strict=True))
+        for place, analysis in enumerate(analyses):
+            for index in _bm25(analysis).embed_query(pairs).indices:
+                weights.setdefault(index, weight if place else 1.0)
         return SparseVector(tuple(weights), tuple(weights.values()))
 
 

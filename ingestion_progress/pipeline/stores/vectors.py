@@ -52,7 +52,7 @@ class VectorStore(Protocol):
         query: Embedding,
         limit: int,
         *,
-        dense_weight: float = 0.5,
+        dense_weight: float = 0.3,
         hidden: Iterable[tuple[str, str]] = (),
         documents: Sequence[str] | None = None,
         pages: Sequence[int] = (),
