@@ -35,5 +35,6 @@ class PipelineConfig(AppConfig):
         register(checks.check_language)
         register(checks.check_dense_weight)
         register(checks.check_graph)
+        register(checks.check_models)
         register(checks.check_hosts, deploy=True)
         register(checks.check_graph_server, deploy=True)

@@ -1,4 +1,4 @@
-"""System checks of the task queue, the storage, the components and the graph."""
+"""System checks of the task queue, the storage, the components, the graph and the models."""
 
 import re
 from collections.abc import Iterator
@@ -19,6 +19,12 @@ from ingestion_progress.pipeline.stages import LANGUAGE
 from ingestion_progress.pipeline.stores import graph_store
 
 NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
+
+OPENAI = "ingestion_progress.pipeline.openai."
+# The settings of the model of each component.
+MODELS = {"describer": "openai_description_model", "extractor": "openai_extraction_model"}
+ADDRESS = re.compile(r"https?://[^/\s]+")
+OPENAI_EXTRA = "pip install 'django-ingestion-progress[openai]'"
 
 
 def check_task_queue(**kwargs: object) -> Iterator[CheckMessage]:
@@ -67,9 +73,12 @@ def check_components(**kwargs: object) -> Iterator[CheckMessage]:
         try:
             _ = path and import_string(path)
         except Exception as error:  # noqa: BLE001  (importing runs the project's code)
+            is_extra = path.startswith(OPENAI) and getattr(error, "name", "") == "openai"
             yield Error(
                 f"{PREFIX}{name} cannot be imported: {error}",
-                hint="Correct its dotted path, as my_app.embedders.MyEmbedder, or unset it.",
+                hint=OPENAI_EXTRA
+                if is_extra
+                else "Correct its dotted path, as my_app.embedders.MyEmbedder, or unset it.",
                 id="ingestion_pipeline.E005",
             )
 
@@ -123,6 +132,29 @@ def check_graph_server(**kwargs: object) -> Iterator[CheckMessage]:
             hint="Until it answers, jobs wait and searches get 503.",
             id="ingestion_pipeline.W003",
         )
+
+
+def check_models(**kwargs: object) -> Iterator[CheckMessage]:
+    for component, setting in MODELS.items():
+        if getattr(conf, component).startswith(OPENAI) and not getattr(conf, setting):
+            yield Error(
+                f"{PREFIX}{component.upper()} needs the name of a model.",
+                hint=f"Set {PREFIX}{setting.upper()} to a model of OPENAI_BASE_URL.",
+                id="ingestion_pipeline.E010",
+            )
+    if conf.openai_base_url and not ADDRESS.match(conf.openai_base_url):
+        yield Error(
+            f"{PREFIX}OPENAI_BASE_URL is no address of an API.",
+            hint="Use a URL such as http://localhost:11434/v1, or unset it.",
+            id="ingestion_pipeline.E011",
+        )
+    for name in ("openai_concurrency", "openai_answer_tokens"):
+        if getattr(conf, name) < 1:
+            yield Error(
+                f"{PREFIX}{name.upper()} must be at least 1.",
+                hint="Remove the setting to use the default.",
+                id="ingestion_pipeline.E012",
+            )
 
 
 def celery_backend() -> CeleryBackend | None:

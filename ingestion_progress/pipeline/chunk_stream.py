@@ -14,6 +14,7 @@ from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
     GraphStoreUnavailable,
+    ModelRefused,
     NothingIngested,
     VectorStoreUnavailable,
 )
@@ -39,12 +40,13 @@ EXTRACTION_CAPACITY_PER_WORKER = 8
 # Of chunks in one transaction, if they are extracted faster than they are written.
 GRAPH_BATCH = 64
 
-# A cancellation, or a database or store that is down.
+# A cancellation, or a database, store or model that cannot be used.
 NOT_OF_A_CHUNK = (
     JobCancelled,
     JobSuperseded,
     VectorStoreUnavailable,
     GraphStoreUnavailable,
+    ModelRefused,
     *PASSING,
 )
 

@@ -44,6 +44,23 @@ class PipelineSettings:
     """Of all documents, as `de`, a code of ISO 639; empty: as detected."""
     graph_store = Setting(str, "")
     """Dotted path of a GraphStore; empty: a Neo4j server or two tables of the database."""
+    openai_base_url = Setting(str, "")
+    """Address of an API of OpenAI's form; empty: OpenAI's own."""
+    openai_api_key = Setting(str, "")
+    openai_extraction_model = Setting(str, "")
+    """The name of the model of OpenAIExtractor."""
+    openai_description_model = Setting(str, "")
+    """The name of the model of OpenAIDescriber, which can see pictures."""
+    openai_concurrency = Setting(int, 4)
+    """The most questions at a time of one process."""
+    openai_timeout_seconds = Setting(float, 60.0)
+    """Of one answer."""
+    openai_patience_seconds = Setting(float, 3600.0)
+    """How long a stage waits for an endpoint that is away before its attempt ends."""
+    openai_answer_tokens = Setting(int, 4000)
+    """The longest answer."""
+    openai_cache_bytes = Setting(int, 256 * 1024 * 1024)
+    """Of stored answers; the oldest are deleted."""
     chunk_characters = Setting(int, 1000)
     """The longest chunk."""
     chunk_overlap_characters = Setting(int, 0)

@@ -11,6 +11,7 @@ from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.deletion import discard_deleted
 from ingestion_progress.pipeline.editions import discard_abandoned
+from ingestion_progress.pipeline.openai.answers import answer_pruner
 from ingestion_progress.recovery.rescue import report_death, rescue_pass
 from ingestion_progress.recovery.rescuer import passes
 from ingestion_progress.tracker.attempts import this_process
@@ -32,10 +33,11 @@ def _start_thread(name: str, act: Callable[..., None], *args: object) -> None:
 
 def clean_up() -> None:
     """Discards unpublished editions of ended jobs, or publishes them (KEEP_PARTIAL_RESULTS), and
-    what they have written into deleted documents.
+    what they have written into deleted documents. Deletes answers of models that exceed the limit.
     """
     discard_abandoned()
     discard_deleted()
+    answer_pruner.prune()
 
 
 def _recover_regularly(is_stopped: threading.Event, recover: Callable[[], object]) -> None:

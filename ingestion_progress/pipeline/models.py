@@ -164,6 +164,25 @@ class ImageDescription(models.Model):
         return f"{self.job_id} {self.index}"
 
 
+class ModelAnswer(models.Model):
+    """An answer of a model that was paid for. It is deleted with the document that asked first, or
+    when newer answers need the room.
+    """
+
+    key = models.CharField(
+        primary_key=True, max_length=64, help_text="SHA-256 of the endpoint and the question."
+    )
+    document = CascadingForeignKey(
+        Document, on_delete=models.CASCADE, null=True, related_name="model_answers"
+    )
+    content = models.TextField(help_text="JSON.")
+    size_bytes = models.PositiveIntegerField()
+    used_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Entity(models.Model):
     """A node of the graph: something that a document mentions."""
 
