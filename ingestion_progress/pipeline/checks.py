@@ -22,7 +22,11 @@ NEO4J_SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 
 OPENAI = "ingestion_progress.pipeline.openai."
 # The settings of the model of each component.
-MODELS = {"describer": "openai_description_model", "extractor": "openai_extraction_model"}
+MODELS = {
+    "dense_embedder": "openai_embedding_model",
+    "describer": "openai_description_model",
+    "extractor": "openai_extraction_model",
+}
 ADDRESS = re.compile(r"https?://[^/\s]+")
 OPENAI_EXTRA = "pip install 'django-ingestion-progress[openai]'"
 

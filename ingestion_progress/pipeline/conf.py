@@ -51,6 +51,10 @@ class PipelineSettings:
     """The name of the model of OpenAIExtractor."""
     openai_description_model = Setting(str, "")
     """The name of the model of OpenAIDescriber, which can see pictures."""
+    openai_embedding_model = Setting(str, "")
+    """The name of the model of OpenAIEmbedder."""
+    openai_embedding_dimensions = Setting(int, 0)
+    """Of its vectors, if the model can shorten them; 0: its own."""
     openai_concurrency = Setting(int, 4)
     """The most questions at a time of one process."""
     openai_timeout_seconds = Setting(float, 60.0)

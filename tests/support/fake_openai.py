@@ -115,11 +115,15 @@ def chat(content: str | None, *, finish: str = "stop", refusal: str | None = Non
 def embeddings(question: dict[str, Any]) -> Response:
     """Of three dimensions: the numbers of the letters a, b and c."""
     texts = question["input"]
-    vectors = [[1.0 + text.lower().count(letter) for letter in "abc"] for text in texts]
+    return vectors_of([[1.0 + text.lower().count(letter) for letter in "abc"] for text in texts])
+
+
+def vectors_of(vectors: list[list[float]]) -> Response:
+    """The last one first, because their order says nothing."""
     rows = [
         {"object": "embedding", "index": at, "embedding": each} for at, each in enumerate(vectors)
     ]
-    usage = {"prompt_tokens": 10 * len(texts), "total_tokens": 10 * len(texts)}
+    usage = {"prompt_tokens": 10 * len(vectors), "total_tokens": 10 * len(vectors)}
     return data({"object": "list", "model": "fake", "data": rows[::-1], "usage": usage})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -35,41 +35,52 @@ def key_of(question: Mapping[str, Any]) -> str:
 
 def stored_answer(key: str) -> Any:
     """None if there is none, or if no job asks."""
+    return stored_answers([key]).get(key)
+
+
+def stored_answers(keys: Sequence[str]) -> dict[str, Any]:
+    """Those that there are, by key; none if no job asks."""
     job = current_job()
-    return None if job is None else patiently(job, partial(_load, job, key))
+    return {} if job is None else patiently(job, partial(_load, job, keys))
 
 
 def store_answer(key: str, answer: Any) -> None:
-    """`answer` is JSON. Does nothing if no job asks, or if the answer exceeds the limit."""
+    store_answers({key: answer})
+
+
+def store_answers(answers: Mapping[str, Any]) -> None:
+    """They are JSON. Leaves out those that exceed the limit, and all if no job asks."""
     job = current_job()
-    content = json.dumps(answer)
-    if job is not None and len(content) <= conf.openai_cache_bytes:
-        patiently(job, partial(_store, job, key, content))
+    if job is None:
+        return
+    contents = {key: json.dumps(answer) for key, answer in answers.items()}
+    kept = {key: text for key, text in contents.items() if len(text) <= conf.openai_cache_bytes}
+    if kept:
+        patiently(job, partial(_store, job, kept))
 
 
-def _load(job: JobTracker, key: str) -> Any:
-    found = ModelAnswer.objects.filter(pk=key).values_list("content", "used_at").first()
-    if found is None:
-        return None
-    content, used_at = found
+def _load(job: JobTracker, keys: Sequence[str]) -> dict[str, Any]:
+    found = ModelAnswer.objects.filter(pk__in=keys).values_list("pk", "content", "used_at")
+    rows = list(found)
     now = database_now()
-    if used_at < now - USED_AGAIN:
-        ModelAnswer.objects.filter(pk=key).update(used_at=now)
-    job.count(answers_from_cache=1)
-    return json.loads(content)
+    if seldom := [key for key, _, used_at in rows if used_at < now - USED_AGAIN]:
+        ModelAnswer.objects.filter(pk__in=seldom).update(used_at=now)
+    if rows:
+        job.count(answers_from_cache=len(rows))
+    return {key: json.loads(content) for key, content, _ in rows}
 
 
-def _store(job: JobTracker, key: str, content: str) -> None:
+def _store(job: JobTracker, contents: Mapping[str, str]) -> None:
     document = Document.objects.filter(pk=job.document_id).only("pk").first()
-    row = ModelAnswer(
-        key=key,
-        document=document,
-        content=content,
-        size_bytes=len(content),
-        used_at=database_now(),
-    )
+    now = database_now()
+    rows = [
+        ModelAnswer(
+            key=key, document=document, content=content, size_bytes=len(content), used_at=now
+        )
+        for key, content in contents.items()
+    ]
     try:
-        ModelAnswer.objects.bulk_create([row], ignore_conflicts=True)
+        ModelAnswer.objects.bulk_create(rows, ignore_conflicts=True)
     except IntegrityError:  # the document was deleted meanwhile
         return
 

@@ -106,8 +106,8 @@ def count_tokens(body: str) -> None:
         }
     except (ValueError, KeyError, TypeError, AttributeError):
         return
-    if job and all(count >= 0 for count in counts.values()):
-        job.count(**counts)
+    if job:
+        job.count(**{name: count for name, count in counts.items() if count > 0})
 
 
 def _message(response: Any) -> Any:

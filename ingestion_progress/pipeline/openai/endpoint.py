@@ -40,7 +40,8 @@ NO_KEY = "none"
 # A question at which the server fails this often, although it answers others, is left.
 MAX_FAILURES = 3
 # Of a search, for which somebody waits.
-QUERY_PATIENCE_SECONDS = 5.0
+URGENT_PATIENCE_SECONDS = 2.0
+URGENT_TIMEOUT_SECONDS = 5.0
 # They log questions at DEBUG, and a line per request at INFO.
 LOGGERS = ("openai", "httpx2", "httpcore2")
 
@@ -63,18 +64,22 @@ class Endpoint:
         self._client = OpenAI(
             base_url=base_url, api_key=api_key or NO_KEY, timeout=timeout_seconds, max_retries=0
         )
+        urgent_seconds = min(timeout_seconds, URGENT_TIMEOUT_SECONDS)
+        self._urgent = self._client.with_options(timeout=urgent_seconds)
 
-    def ask(self, send: Send[Answer], probe: Send[object], *, stage: str) -> Answer:
+    def ask(
+        self, send: Send[Answer], probe: Send[object], *, stage: str, is_urgent: bool = False
+    ) -> Answer:
         """What `send` returns. Waits while the endpoint is away or limits the rate.
 
         `probe` sends the smallest question to the same model: it shows whether the endpoint works
-        if `send` fails again and again. Raises ModelUnavailable after OPENAI_PATIENCE_SECONDS,
-        ModelRefused, UnusableAnswer, or what ends a job.
+        if `send` fails again and again. Raises ModelUnavailable after OPENAI_PATIENCE_SECONDS, or
+        some seconds if it `is_urgent`; ModelRefused; UnusableAnswer; or what ends a job.
         """
         job = current_job()
-        patience = conf.openai_patience_seconds if job else QUERY_PATIENCE_SECONDS
+        patience = URGENT_PATIENCE_SECONDS if is_urgent else conf.openai_patience_seconds
         with Waiting(job, f"the model at {self.host}", stage) as waiting:
-            question = Question(waiting, send, probe)
+            question = Question(waiting, send, probe, self._urgent if is_urgent else self._client)
             attempts = Retrying(
                 retry=retry_if_exception_type(TemporaryFailure),
                 stop=stop_before_delay(patience),
@@ -113,14 +118,18 @@ class Endpoint:
     def _sent(self, question: Question, send: Send[Any]) -> Any:
         with self._gate.passed(question.waiting):
             try:
-                return send(self._client)
+                return send(question.client)
             except (OpenAIError, ValueError) as error:
                 raise meaning_of(error, self.host) from None
 
 
 class Question:
-    def __init__(self, waiting: Waiting, send: Send[Any], probe: Send[object]) -> None:
-        self.waiting, self.send, self.probe = waiting, send, probe
+    """One that is asked until it is answered."""
+
+    def __init__(
+        self, waiting: Waiting, send: Send[Any], probe: Send[object], client: OpenAI
+    ) -> None:
+        self.waiting, self.send, self.probe, self.client = waiting, send, probe, client
         self.failures = 0
 
 

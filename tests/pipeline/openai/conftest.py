@@ -29,5 +29,6 @@ def fake(server, settings, monkeypatch) -> FakeOpenAI:
     settings.INGESTION_PROGRESS_OPENAI_API_KEY = "sk-secret"
     settings.INGESTION_PROGRESS_OPENAI_EXTRACTION_MODEL = "small"
     settings.INGESTION_PROGRESS_OPENAI_DESCRIPTION_MODEL = "seeing"
+    settings.INGESTION_PROGRESS_OPENAI_EMBEDDING_MODEL = "meaning/of-texts"
     settings.INGESTION_PROGRESS_OPENAI_TIMEOUT_SECONDS = 0.5
     return server

@@ -9,6 +9,7 @@ import pytest
 from ingestion_progress.pipeline.checks import check_components, check_models
 
 EXTRACTOR = "ingestion_progress.pipeline.openai.extractor.OpenAIExtractor"
+EMBEDDER = "ingestion_progress.pipeline.openai.embedder.OpenAIEmbedder"
 DESCRIBER = "ingestion_progress.pipeline.openai.describer.OpenAIDescriber"
 
 
@@ -16,12 +17,15 @@ def test_a_component_needs_its_model(settings):
     assert list(check_models()) == []
     settings.INGESTION_PROGRESS_EXTRACTOR = EXTRACTOR
     settings.INGESTION_PROGRESS_DESCRIBER = DESCRIBER
-    describer, extractor = check_models()
-    assert describer.id == extractor.id == "ingestion_pipeline.E010"
+    settings.INGESTION_PROGRESS_DENSE_EMBEDDER = EMBEDDER
+    embedder, describer, extractor = check_models()
+    assert embedder.id == describer.id == extractor.id == "ingestion_pipeline.E010"
+    assert "INGESTION_PROGRESS_OPENAI_EMBEDDING_MODEL" in embedder.hint
     assert "INGESTION_PROGRESS_OPENAI_DESCRIPTION_MODEL" in describer.hint
     assert "INGESTION_PROGRESS_OPENAI_EXTRACTION_MODEL" in extractor.hint
     settings.INGESTION_PROGRESS_OPENAI_EXTRACTION_MODEL = "a"
     settings.INGESTION_PROGRESS_OPENAI_DESCRIPTION_MODEL = "b"
+    settings.INGESTION_PROGRESS_OPENAI_EMBEDDING_MODEL = "c"
     assert list(check_models()) == list(check_components()) == []
 
 
