@@ -128,7 +128,7 @@ class ChunkStream:
         The totals are estimates until the last page is cut.
         """
         chunker = self._components.chunker
-        self._languages = DocumentLanguages.of_pages(content.pages)
+        self._languages = DocumentLanguages.of_pages(content.pages, given=self._document.language)
         remaining = len(content.picture_chunks) + sum(map(chunker.expected, content.pages))
         count = 0
         with self._job.stage("chunking", total=len(content.pages), unit="pages") as stage:

@@ -18,6 +18,16 @@ def epoch_field(help_text: str) -> "models.CharField[str, str]":
     )
 
 
+def language_field() -> "models.CharField[str, str]":
+    return models.CharField(
+        max_length=8,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="As given with the upload, a code of ISO 639. Empty: it is detected.",
+    )
+
+
 def stored_path(document: "Document", name: str) -> str:
     """The path of a stored upload, which keeps only the extension of the user's file name."""
     return f"documents/{uuid.uuid4().hex}{extension(name).lower()}"
@@ -35,6 +45,7 @@ class Document(models.Model):
     media_type = models.CharField(max_length=100)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
+    language = language_field()
     published_epoch = epoch_field("The attempt whose vectors and graph search shows.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -64,6 +75,7 @@ class PendingVersion(models.Model):
     media_type = models.CharField(max_length=100)
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
+    language = language_field()
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

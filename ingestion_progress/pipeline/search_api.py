@@ -14,6 +14,7 @@ from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.search import MAX_LIMIT, MAX_OFFSET, SearchHit, search
 from ingestion_progress.pipeline.search_filters import SearchFilters
+from ingestion_progress.pipeline.stages import LANGUAGE
 from ingestion_progress.pipeline.unknown_parameters import refuse_unknown
 
 MAX_API_QUERY_LENGTH = 200
@@ -39,6 +40,7 @@ def words(text: str) -> str:
 Value = Annotated[str, Field(min_length=1, max_length=255, pattern=TEXT)]
 Pair = Annotated[str, Field(min_length=2, max_length=255, pattern=PAIR)]
 Page = Annotated[int, Field(ge=1, le=1_000_000)]
+Language = Annotated[str, Field(pattern=f"^{LANGUAGE}$")]
 
 
 class SearchQuery(BaseModel):
@@ -65,6 +67,19 @@ class SearchQuery(BaseModel):
     page: list[Page] = Field(
         default=[], max_length=MAX_VALUES, description="Only on these pages; repeated."
     )
+    language: Annotated[list[Language], BeforeValidator(split_commas)] = Field(
+        default=[],
+        max_length=MAX_VALUES,
+        description="Only passages in these languages, by their codes of ISO 639, as `de`: "
+        "repeated or comma-separated.",
+    )
+    dense_weight: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="With dense vectors: 0 compares words only, 1 meaning only. By default that "
+        "of the settings.",
+    )
     metadata: list[Pair] = Field(
         default=[],
         max_length=MAX_VALUES,
@@ -80,6 +95,7 @@ class SearchQuery(BaseModel):
             batch=self.batch or "",
             media_types=self.media_type,
             pages=self.page,
+            languages=self.language,
             metadata=[(key, value) for key, _, value in pairs],
         )
 
@@ -113,5 +129,6 @@ def search_documents(request: HttpRequest, query: Query[SearchQuery]) -> SearchR
         offset=query.offset,
         filters=query.filters,
         jobs=permissions.visible_jobs(request),
+        dense_weight=query.dense_weight,
     )
     return SearchResultSchema(query=query.q, items=hits)

@@ -21,7 +21,7 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 
 # `Job.document_version` has 64 characters: the beginning of the hash, and perhaps an epoch.
 SHA_LENGTH = 48
-FIELDS = ("name", "file", "media_type", "size_bytes", "sha256")
+FIELDS = ("name", "file", "media_type", "size_bytes", "sha256", "language")
 NEWER_VERSION = "a newer version of the document"
 """Who cancels a superseded job, for its log and its page."""
 

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 from django.apps import apps
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from ingestion_progress.pipeline.checks import check_language
+from ingestion_progress.pipeline.documents.again import ingest_again
 from ingestion_progress.pipeline.highlights import Highlighter
+from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, IndexedLanguage
 from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.stages import Embedding, Page
@@ -23,7 +25,9 @@ from ingestion_progress.pipeline.stages.languages import DocumentLanguages, dete
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
 from ingestion_progress.pipeline.stores.languages import indexed_languages
+from ingestion_progress.pipeline.uploads.receive import receive
 from tests.pipeline.test_search import ingested
+from tests.support.api import refusal
 from tests.support.documents import storage  # noqa: F401
 
 TEXTS = {
@@ -195,3 +199,48 @@ def test_index_of_before_is_searched_as_before_and_rebuilt_with_languages():
     assert indexed_languages() == ["de"]
     (hit,) = search("Haus")
     assert (hit.language, hit.document_name) == ("de", "de.txt")
+
+
+@pytest.mark.database
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("storage")
+def test_language_of_an_upload_is_that_of_its_chunks_and_of_its_next_jobs(client):
+    text = TEXTS["de"].encode()
+
+    def uploaded(**fields):
+        data = {"file": io.BytesIO(text), **fields}
+        data["file"].name = "a.txt"
+        response = client.post("/api/v1/admin/ingestion/jobs", data)
+        assert response.status_code in (200, 201), response.content
+        if response.status_code == 201:
+            ingest(response.json()["job_id"])
+        return response.json()
+
+    uploaded(language="sv")
+    assert {hit.language for hit in search("Häuser")} == {"sv"}
+    assert search("Haus") == []
+    document = client.get("/api/v1/documents").json()["items"][0]
+    assert document["language"] == "sv"
+    again = ingest_again(document["document_id"])
+    ingest(again.pk)
+    assert {hit.language for hit in search("Häuser")} == {"sv"}
+    assert uploaded()["is_known"]
+    assert not uploaded(language="de")["is_known"]
+    assert {hit.language for hit in search("Haus")} == {"de"}
+    assert uploaded(language="de")["is_known"]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("storage")
+def test_wrong_language_of_an_upload_is_refused(client, tmp_path):
+    data = {"file": io.BytesIO(b"text"), "language": "german"}
+    data["file"].name = "a.txt"
+    error = refusal(client.post("/api/v1/admin/ingestion/jobs", data), 422, "invalid_request")
+    assert [entry.field for entry in error.errors] == ["language"]
+    (tmp_path / "a.txt").write_text("text")
+    with pytest.raises(CommandError, match="german is not a code of ISO 639"):
+        call_command("ingest", str(tmp_path / "a.txt"), "--language=german")
+    with pytest.raises(ValueError, match="german"):
+        receive(io.BytesIO(b"text"), name="a.txt", language="german")
+    call_command("ingest", str(tmp_path / "a.txt"), "--language=de", stdout=io.StringIO())
+    assert Document.objects.get().language == "de"

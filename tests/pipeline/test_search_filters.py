@@ -165,8 +165,8 @@ def test_wrong_filters_are_refused(client, query):
 def test_unknown_parameters_are_refused_with_the_names_of_the_known_ones(client):
     error = refusal(client.get(f"{URL}?q=honey&documents=a&lang=en"), 422, "invalid_request")
     assert error.message == (
-        "There is no parameter “documents”. There are: batch, document, limit, media_type, "
-        "metadata, offset, page, q."
+        "There is no parameter “documents”. There are: batch, dense_weight, document, language, "
+        "limit, media_type, metadata, offset, page, q."
     )
     assert [entry.field for entry in error.errors] == ["documents", "lang"]
 
@@ -186,3 +186,32 @@ def test_command_has_the_same_filters_and_prints_json(documents):
     for wrong in (["--metadata", "team"], ["--offset", "1001"], ["--limit", "0"]):
         with pytest.raises(CommandError):
             run(*wrong)
+
+
+def test_languages_are_filtered_in_the_store(client):
+    ingested(b"Die Lampen am Hafen leuchten nachts im Nebel.", "de.txt")
+    ingested(b"The lamps of the harbour of Hafen shine at night in the fog.", "en.txt")
+
+    def found(**query):
+        items = client.get(URL, {"q": "Hafen", **query}).json()["items"]
+        return sorted((item["document_name"], item["language"]) for item in items)
+
+    assert found() == [("de.txt", "de"), ("en.txt", "en")]
+    assert found(language="de") == [("de.txt", "de")]
+    assert found(language=["de", "en,fr"]) == found()
+    assert found(language="fr") == []
+    out = io.StringIO()
+    call_command("search", "Hafen", "--language", "en", "--json", stdout=out)
+    assert [each["language"] for each in json.loads(out.getvalue())] == ["en"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("language", "german"), ("language", "DE"), ("dense_weight", "1.1"), ("dense_weight", "-1")],
+)
+def test_invalid_languages_and_weights_are_named(client, name, value):
+    error = refusal(client.get(URL, {"q": "x", name: value}), 422, "invalid_request")
+    assert error.errors[0].field.startswith(name)
+    option = f"--{name.replace('_', '-')}"
+    with pytest.raises(CommandError, match=option):
+        call_command("search", "x", f"{option}={value}")

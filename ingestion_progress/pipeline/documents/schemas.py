@@ -73,6 +73,7 @@ class DocumentSchema(BaseModel):
     media_type: str
     size_bytes: int = Field(ge=0)
     sha256: str
+    language: str = Field(description="As given with the upload, as `de`; empty: it is detected.")
     created_at: datetime
     updated_at: datetime
     is_searchable: bool = Field(description="Is a version of it complete?")
@@ -199,6 +200,7 @@ def described(document: Document, job: Job | None) -> DocumentSchema:
         sha256=document.sha256,
         created_at=document.created_at,
         updated_at=document.updated_at,
+        language=document.language,
         is_searchable=document.is_searchable,  # type: ignore[attr-defined]
         job=DocumentJobSchema.of(job) if job else None,
         links=links(document.pk),

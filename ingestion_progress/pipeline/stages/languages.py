@@ -51,10 +51,10 @@ class DocumentLanguages:
         self._is_given = is_given
 
     @classmethod
-    def of_pages(cls, pages: Iterable[Page]) -> DocumentLanguages:
-        """The language of the setting, or else as detected."""
-        if conf.document_language:
-            return cls(conf.document_language, is_given=True)
+    def of_pages(cls, pages: Iterable[Page], given: str = "") -> DocumentLanguages:
+        """As given, or else that of the setting, or else as detected."""
+        if language := given or conf.document_language:
+            return cls(language, is_given=True)
         votes = Votes()
         for sample in _samples([page.text for page in pages]):
             votes.add(sample)

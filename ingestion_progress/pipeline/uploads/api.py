@@ -26,6 +26,7 @@ from ingestion_progress.auth.batches import may_join
 from ingestion_progress.exceptions import ErrorCode, JobExists
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.exceptions import AlreadyIngested, UploadTooLarge
+from ingestion_progress.pipeline.stages import LANGUAGE
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import api_refusal, max_body_bytes, too_large
 from ingestion_progress.tracker.metadata import metadata_of
@@ -53,6 +54,12 @@ class UploadForm(BaseModel):
     )
     priority: int = Field(
         default=0, ge=-100, le=100, description="Jobs with a higher one are run first."
+    )
+    language: str = Field(
+        default="",
+        pattern=f"^({LANGUAGE})?$",
+        description="The language of the text, by its code of ISO 639, as `de`. By default it is "
+        "detected.",
     )
     batch_name: str = Field(
         default="", max_length=255, description="The name of the batch, with its first upload."
@@ -144,6 +151,7 @@ def create_job(
             batch=form.batch,
             batch_name=form.batch_name,
             priority=form.priority,
+            language=form.language,
             metadata=metadata_of(form.metadata),
             owner=permissions.user_of(request),
             may_join=partial(may_join, request),

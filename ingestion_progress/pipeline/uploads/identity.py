@@ -11,7 +11,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.edition_writers import editions
 from ingestion_progress.pipeline.exceptions import DocumentRefused
-from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.models import Document, PendingVersion
 from ingestion_progress.pipeline.uploads.names import stable_id
 from ingestion_progress.pipeline.uploads.uploaded_version import lock
 from ingestion_progress.pipeline.versions import SHA_LENGTH, is_of, pending_versions
@@ -60,8 +60,8 @@ def _has_other_content(document: Document, batch: str) -> bool:
 def known_job(document: Document, uploader: Uploader) -> Job | None:
     """The job that ingests this content now, or has ingested what search shows.
 
-    None if the upload is to be ingested: its content is new or was replaced by a newer one, the job
-    has failed or was deleted, or the stored file is gone.
+    None if the upload is to be ingested: its content is new or was replaced by a newer one, it has
+    another language, the job has failed or was deleted, or the stored file is gone.
     """
     stored = Document.objects.filter(pk=document.pk).first()
     if stored is None:
@@ -71,10 +71,15 @@ def known_job(document: Document, uploader: Uploader) -> Job | None:
     for pending in pending_versions(document.pk).reverse():
         at_work = next((job for job in active if is_of(job.document_version, pending.sha256)), None)
         if at_work is not None:
-            return at_work if pending.sha256 == document.sha256 else None
-    if stored.sha256 != document.sha256 or not stored.file.storage.exists(stored.file.name or ""):
+            return at_work if _is_same(pending, document) else None
+    if not (_is_same(stored, document) and stored.file.storage.exists(stored.file.name or "")):
         return None
     at_work = next((job for job in active if is_of(job.document_version, stored.sha256)), None)
     published = editions().filter(document=stored, epoch=stored.published_epoch)
     ids = published.values_list("job_id", flat=True)
     return at_work or of_document.filter(pk__in=list(ids), status="succeeded").first()
+
+
+def _is_same(stored: Document | PendingVersion, uploaded: Document) -> bool:
+    has_language = uploaded.language in ("", stored.language)
+    return stored.sha256 == uploaded.sha256 and has_language

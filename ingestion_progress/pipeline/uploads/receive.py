@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from ingestion_progress.pipeline.exceptions import (
     UploadTooLarge,
 )
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stages import LANGUAGE
 from ingestion_progress.pipeline.uploads.identity import Uploader, choose_id, known_job
 from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
@@ -48,6 +50,7 @@ def receive(
     owner: object = None,
     metadata: Mapping[str, Any] | None = None,
     priority: int = 0,
+    language: str = "",
     may_join: Callable[[str], bool] | None = None,
     visible: JobQuerySet | None = None,
     is_enqueued: bool = True,
@@ -58,7 +61,8 @@ def receive(
     `file`: any object with `read`. `name`: the user's file name; default: the file's own name.
     `document_id`: the document of which it is a version; by default the one of the same name,
     unless the batch has another content of that name. `batch`: the id of a batch. `batch_name`,
-    `owner`, `metadata`, `priority`: as in `queue_job`. `may_join`: says whether it may join a batch
+    `owner`, `metadata`, `priority`: as in `queue_job`. `language`: a code of ISO 639, as `de`, of
+    all its text; by default it is detected. `may_join`: says whether it may join a batch
     that exists. `visible`: the jobs that exist for the uploader; default: all.
     `is_enqueued=False`: the caller runs the job. `skips_known`: raises AlreadyIngested, with the
     job, if the same content is ingested already.
@@ -74,6 +78,8 @@ def receive(
         clean_job_id(job_id)
     if batch is not None:
         clean_batch(batch)
+    if language and not re.fullmatch(LANGUAGE, language):
+        raise ValueError(f"{language} is not a code of ISO 639, as de.")
     queue = partial(
         queue_job,
         job_id=job_id,
@@ -95,7 +101,7 @@ def receive(
             _raise_if_known(document, uploader)
 
     with tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES) as spool:
-        document = Document(id=key, name=cleaned)
+        document = Document(id=key, name=cleaned, language=language)
         _read(file, document, cast("IO[bytes]", spool))
         if skips_known:
             _raise_if_known(document, uploader)  # before the file is stored

@@ -30,6 +30,7 @@ from ingestion_progress.models import Job, new_job_id
 from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.pipeline.exceptions import AlreadyIngested
 from ingestion_progress.pipeline.ingestion import ingest
+from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.uploads.media_types import FOLDER_EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
@@ -72,7 +73,13 @@ class Command(TerminalCommand):
             metavar="N",
             help="-100 to 100: jobs with a higher one are run first (default: 0).",
         )
-
+        parser.add_argument(
+            "--language",
+            type=language,
+            default="",
+            metavar="CODE",
+            help="Of the documents, as de. By default it is detected.",
+        )
         parser.add_argument(
             "--force", action="store_true", help="Also documents that are ingested already."
         )
@@ -97,6 +104,7 @@ class Command(TerminalCommand):
             job_id=options["job_id"],
             batch=batch,
             priority=options["priority"],
+            language=options["language"],
             owner=_owner(options["owner"]),
             metadata=metadata,
             is_enqueued=is_enqueued,

@@ -15,6 +15,7 @@ from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.output import printable, printable_json
 from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.pipeline.exceptions import PipelineError
+from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.search import MAX_LIMIT, MAX_OFFSET, SearchHit, search
 from ingestion_progress.pipeline.search_filters import SearchFilters
 from ingestion_progress.tracker import reason_of
@@ -50,6 +51,20 @@ class Command(TerminalCommand):
             "--page", action="append", default=[], type=int, metavar="N", help="Only on this page."
         )
         parser.add_argument(
+            "--language",
+            action="append",
+            default=[],
+            type=language,
+            metavar="CODE",
+            help="Only in this language, as de.",
+        )
+        parser.add_argument(
+            "--dense-weight",
+            type=float,
+            metavar="W",
+            help="From 0 (words only) to 1 (meaning only); default: that of the settings.",
+        )
+        parser.add_argument(
             "--metadata",
             action="append",
             default=[],
@@ -66,16 +81,25 @@ class Command(TerminalCommand):
             raise CommandError(f"--limit must be from 1 to {MAX_LIMIT}.")
         if not 0 <= options["offset"] <= MAX_OFFSET:
             raise CommandError(f"--offset must be from 0 to {MAX_OFFSET}.")
+        if not 0 <= (options["dense_weight"] or 0) <= 1:
+            raise CommandError("--dense-weight must be from 0 to 1.")
         filters = SearchFilters(
             documents=options["document"],
             batch=options["batch"],
             media_types=options["media_types"],
             pages=options["page"],
+            languages=options["language"],
             metadata=options["metadata"],
         )
         query = " ".join(options["words"])
         try:
-            hits = search(query, limit=options["limit"], offset=options["offset"], filters=filters)
+            hits = search(
+                query,
+                limit=options["limit"],
+                offset=options["offset"],
+                filters=filters,
+                dense_weight=options["dense_weight"],
+            )
         except (PipelineError, *DATABASE_UNAVAILABLE) as error:
             raise CommandError(reason_of(error)) from None
         if options["json"]:
