@@ -16,6 +16,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *extensions.url_patterns(),
     path("", views.job_list, name="job_list"),
     path("jobs/<str:job_id>/", views.job_detail, name="job_detail"),
+    path("jobs/<str:job_id>/log.txt", views.job_log, name="job_log"),
     path("jobs/<str:job_id>/cancellation/", views.job_cancellation, name="job_cancellation"),
     path("jobs/<str:job_id>/retry/", views.job_retry, name="job_retry"),
     path(

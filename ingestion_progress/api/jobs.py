@@ -19,7 +19,7 @@ from ingestion_progress.api.schemas import (
 )
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode, InvalidJobId, JobNotFound
-from ingestion_progress.models import Job, JobEvent, clean_job_id
+from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.recovery import RetryScope
 from ingestion_progress.wire.schemas import PipelineProgressEventData
@@ -85,11 +85,9 @@ def list_job_events(
     request: HttpRequest, job_id: str, query: Query[JobEventListQuery]
 ) -> JobEventListSchema:
     """The entries of the job's log, the oldest first."""
-    events = JobEvent.objects.filter(job=job_or_404(request, job_id)).order_by("id")
-    if query.level:
-        events = events.filter(level__in=query.level)
+    events = query.of(job_or_404(request, job_id))
     return JobEventListSchema(
-        items=[JobEventSchema.model_validate(event) for event in events[query.slice]],
+        items=[JobEventSchema.model_validate(event) for event in query.page(events)],
         total=events.count(),
         limit=query.limit,
         offset=query.offset,

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
+from django.db.models import Q, QuerySet
 from django.urls import reverse
 from pydantic import (
     AfterValidator,
@@ -16,7 +17,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.exceptions import NAME_RULE, InvalidJobId
-from ingestion_progress.models import Batch, Job, clean_job_id
+from ingestion_progress.models import Batch, Job, JobEvent, clean_job_id
 from ingestion_progress.models.about import ABOUT_PATTERN, NAME_OF_OBJECT, About
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -115,6 +116,31 @@ class JobEventListQuery(PageQuery):
     level: Annotated[list[LevelName], BeforeValidator(split_commas)] = Field(
         default=[], description="Only these levels: repeated or comma-separated."
     )
+    search: str = Field(
+        default="", max_length=200, description="Only lines that contain this in message or item."
+    )
+    after: int = Field(default=0, ge=0, description="Only lines that were written after this one.")
+    before: int = Field(
+        default=0, ge=0, description="Only lines that were written before this one; 0: all."
+    )
+    newest: bool = Field(
+        default=False, description="The newest lines instead of the oldest; also oldest first."
+    )
+
+    def of(self, job: Job) -> QuerySet[JobEvent]:
+        """The lines of the job that fit, oldest first."""
+        events = JobEvent.objects.filter(job=job, id__gt=self.after).order_by("id")
+        if self.before:
+            events = events.filter(id__lt=self.before)
+        if self.level:
+            events = events.filter(level__in=self.level)
+        if self.search:
+            in_item = Q(item__icontains=self.search)
+            events = events.filter(in_item | Q(message__icontains=self.search))
+        return events
+
+    def page(self, events: QuerySet[JobEvent]) -> list[JobEvent]:
+        return list(events.reverse()[self.slice])[::-1] if self.newest else list(events[self.slice])
 
 
 class JobLinksSchema(BaseModel):

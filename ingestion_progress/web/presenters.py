@@ -6,7 +6,7 @@ A view or row is a context of a template; a text that has nothing to say is empt
 import json
 import logging
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.urls import reverse
@@ -113,6 +113,7 @@ def job_row(snapshot: Snapshot, now: datetime) -> Context:
 def event_views(events: Iterable[JobEvent]) -> list[Context]:
     return [
         {
+            "id": event.pk,
             "at": event.at,
             "level": event.level,
             "level_label": EventLevel(event.level).label,
@@ -121,6 +122,14 @@ def event_views(events: Iterable[JobEvent]) -> list[Context]:
         }
         for event in events
     ]
+
+
+def log_line(event: JobEvent) -> str:
+    """A line of the log that is downloaded, without control characters."""
+    at = event.at.astimezone(UTC).isoformat(sep=" ", timespec="milliseconds")
+    parts = [at, event.level.upper(), event.stage, event.item, event.message]
+    text = " ".join(filter(None, parts))
+    return "".join(each if each.isprintable() else " " for each in text) + "\n"
 
 
 def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:

@@ -10,14 +10,15 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
+from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
 from ingestion_progress import extensions, tracker
 from ingestion_progress.auth import permissions
+from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import (
     InvalidBatch,
     InvalidJobId,
@@ -39,6 +40,7 @@ from ingestion_progress.web.presenters import (
     event_views,
     job_row,
     job_view,
+    log_line,
     metadata_views,
 )
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
@@ -101,6 +103,8 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "view": job_view(snapshot, now),
         "as_of": None if job.is_finished else now,
         "events": event_views(_newest_events(job)),
+        "events_url": reverse("ingestion_progress:api:job_events", args=[job_id]),
+        "log_url": reverse("ingestion_progress:job_log", args=[job_id]),
         "about": about_view(job),
         "metadata": metadata_views(job),
         "attempts": attempt_views(_earlier_attempts(job)),
@@ -111,8 +115,25 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "admin_url": _admin_url(job_id),
         "document_url": extensions.document_url(request, job.document_id),
         "worker_command": extensions.worker_command(),
+        "keepalive_seconds": f"{conf.keepalive_seconds:g}",
     }
     return render(request, "ingestion_progress/job_detail.html", context)
+
+
+@require_safe
+def job_log(request: HttpRequest, job_id: str) -> HttpResponse:
+    """The whole log as text: a line has its time in UTC, its level, stage, item and message."""
+    if not permissions.may_view(request, job_id, by_token=False):
+        return refusal(request)
+    job = Job.objects.filter(pk=job_id).first()
+    if job is None:
+        return not_found(request, job_id)
+    events = JobEvent.objects.filter(job=job).order_by("id").iterator(chunk_size=500)
+    text = "".join(map(log_line, events))  # of MAX_EVENTS_PER_JOB lines at most
+    response = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    name = f"{job.document_name or job.pk}.log"
+    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
+    return response
 
 
 @require_POST
@@ -185,9 +206,9 @@ def _earlier_attempts(job: Job) -> Iterable[JobAttempt]:
     return reversed(earlier.order_by("-number")[:ATTEMPTS_SHOWN])
 
 
-def _newest_events(job: Job) -> QuerySet[JobEvent]:
-    """Of all attempts, newest first."""
-    return JobEvent.objects.filter(job=job).order_by("-id")[:EVENTS_SHOWN]
+def _newest_events(job: Job) -> list[JobEvent]:
+    """Of all attempts, oldest first."""
+    return list(JobEvent.objects.filter(job=job).order_by("-id")[:EVENTS_SHOWN])[::-1]
 
 
 def _filters(query: QueryDict) -> QueryDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -275,6 +276,39 @@ class TestEvents:
         page = client.get(f"{JOBS}/running/events?limit=1&offset=1").json()
         assert page["items"] == everything["items"][1:2]
         assert page["total"] == everything["total"] > 1
+
+    @pytest.mark.parametrize(
+        ("query", "lines"),
+        [
+            ("after=2", [3, 4, 5]),
+            ("before=4", [1, 2, 3]),
+            ("after=1&before=4", [2, 3]),
+            ("newest=true&limit=2", [4, 5]),
+            ("newest=true&limit=2&before=4", [2, 3]),
+            ("limit=2&after=2", [3, 4]),
+            ("search=PAGE 4", [4]),
+            ("search=line 3", [3]),
+            ("search=100%25", []),
+            ("search=line&level=error&newest=true", [5]),
+        ],
+    )
+    def test_log_is_read_from_either_end_and_searched(self, client, query, lines):
+        job = Job.objects.create(id="log")
+        rows = [
+            JobEvent.objects.create(
+                job=job,
+                attempt=1,
+                level="error" if number == 5 else "info",
+                item=f"page {number}" if number == 4 else "",
+                message=f"line {number}",
+            )
+            for number in range(1, 6)
+        ]
+        first = rows[0].pk
+        numbered = re.compile(r"(after|before)=(\d)")
+        query = numbered.sub(lambda at: f"{at[1]}={first + int(at[2]) - 1}", query)
+        found = client.get(f"{JOBS}/log/events?{query}").json()["items"]
+        assert [event["message"] for event in found] == [f"line {number}" for number in lines]
 
     def test_unknown_level_is_named(self, client, running_job):
         refusal(client.get(f"{JOBS}/running/events?level=loud"), 422, "invalid_request")

@@ -33,6 +33,8 @@ from ingestion_progress.wire.events import (
     events_json_schema,
 )
 from ingestion_progress.wire.frames import (
+    COMMENT,
+    KEEPALIVE,
     Frame,
     idle_body,
     missing_frame,
@@ -271,6 +273,7 @@ class TestResponses:
             multi_job_frame(succeeded, now, "1"),
             *batch_frames(Job.objects.all(), ["import"]).values(),
             Frame(body=idle_body("1"), cursor="", percent=0.0, is_final=True),
+            Frame(body=KEEPALIVE.removeprefix(COMMENT), cursor="", percent=0.0, is_final=False),
         ]
 
     def test_every_event_of_a_stream_fits_its_json_schema(self, frames):

@@ -35,6 +35,8 @@ class Relay:
     listener: socket.socket
     server: tuple[str, int]
     is_away: bool = False
+    is_frozen: bool = False
+    """All packets are lost, and no connection ends."""
     refused_count: int = 0
     connections: list[socket.socket] = field(default_factory=list)
 
@@ -61,18 +63,18 @@ class Relay:
                 return
             with socket.create_connection(self.server) as server:
                 self.connections += [client, server]
-                pass_on(client, server)
+                self.pass_on(client, server)
 
-
-def pass_on(one: socket.socket, other: socket.socket) -> None:
-    """Forwards bytes until one side has ended."""
-    to = {one: other, other: one}
-    while True:
-        for ready in select.select([one, other], [], [])[0]:
-            data = ready.recv(65536)
-            if not data:
-                return
-            to[ready].sendall(data)
+    def pass_on(self, one: socket.socket, other: socket.socket) -> None:
+        """Forwards bytes until one side has ended."""
+        to = {one: other, other: one}
+        while True:
+            for ready in select.select([one, other], [], [])[0]:
+                data = ready.recv(65536)
+                if not data:
+                    return
+                if not self.is_frozen:
+                    to[ready].sendall(data)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.chromium import RECORDER, OpenPage
+from tests.support.event_streams import events, open_stream, progress_url
 from tests.support.live import LiveProject, LiveServer, server_command
 from tests.support.relays import relay_to
 from tests.support.simulated import simulated
@@ -65,6 +67,25 @@ with track("report.pdf", job_id=sys.argv[1], stages=["parsing"]) as job:
         stage.advance()
 print("null")
 """
+LOGGING = """
+import sys, time, logging
+from ingestion_progress import track
+with track("log.txt", job_id=sys.argv[1], stages=["parsing"]) as job:
+    with job.stage("parsing"):
+        job.log("The index was rebuilt.")
+        time.sleep(3)
+        for number in range(120):
+            job.log(f"line {number}", level="error" if number % 10 == 0 else "info")
+        time.sleep(120)
+"""
+NOTIFICATIONS = """
+window.shown = [];
+window.Notification = class {
+  static permission = "default";
+  static async requestPermission() { return "granted"; }
+  constructor(title, { body }) { shown.push([title, body]); }
+  addEventListener() {}
+};"""
 # A plain EventSource beside the element's; its state is in `data-plain`.
 PLAIN = """(url) => {
   const source = new EventSource(url);
@@ -150,7 +171,7 @@ def test_page_of_a_succeeded_job_is_complete(watched: Watched):
     expect(bar).to_have_attribute("value", "100")
     expect(page.locator(".stage[data-status=completed]")).to_have_count(5)
     expect(page.get_by_text("The document is ingested.")).to_be_visible()
-    expect(page).to_have_title("Succeeded · \u2068simulated-report.pdf\u2069 · Ingestion")
+    expect(page).to_have_title("✓ Succeeded · \u2068simulated-report.pdf\u2069 · Ingestion")
 
 
 def test_unit_of_a_stage_appears_on_a_page_that_was_opened_before_it_was_known(watched: Watched):
@@ -180,7 +201,7 @@ def test_failed_job_shows_its_reason_and_its_log(
     expect(reason.first).to_be_visible()
     expect(page.locator(".log-entry[data-level=error]").first).to_be_visible()
     expect(page.locator(".log")).to_contain_text("Page 3 has no text layer")
-    expect(page).to_have_title("Failed · \u2068bad.pdf\u2069 · Ingestion")
+    expect(page).to_have_title("✗ Failed · \u2068bad.pdf\u2069 · Ingestion")
 
 
 def test_success_with_errors_has_an_amber_badge_on_page_and_list(
@@ -197,7 +218,7 @@ def test_success_with_errors_has_an_amber_badge_on_page_and_list(
         expect(badge).to_contain_text("Succeeded with 2 errors")
     colours = [badge.evaluate(TONE) for badge in badges]
     assert colours == [page.locator("body").evaluate(WARNING)] * 2
-    expect(page).to_have_title("Succeeded with 2 errors · \u2068part.pdf\u2069 · Ingestion")
+    expect(page).to_have_title("! Succeeded with 2 errors · \u2068part.pdf\u2069 · Ingestion")
     page.reload()
     expect(page.locator(".badge")).to_contain_text("Succeeded with 2 errors")
     assert page.locator("pipeline-progress .badge").evaluate(TONE) == colours[0]
@@ -213,7 +234,7 @@ def test_lost_connection_is_shown_and_restored(
     server.process.wait()
     wait_until_connected(page, "reconnecting")
     expect(
-        page.get_by_text(re.compile(r"Connection lost, trying again\. As of \d\d:"))
+        page.get_by_text(re.compile(r"Connection lost\. As of \d\d:.* Trying again"))
     ).to_be_visible()
     expect(page).to_have_title("\u2068simulated-report.pdf\u2069 · Ingestion")
     port = urlsplit(server.url).port
@@ -248,20 +269,168 @@ def test_503_ends_a_plain_event_source_but_not_the_elements_connection(
     expect(plain).to_have_attribute("data-plain", "closed")
 
 
-def test_ended_session_is_shown_as_refused_access(
-    open_page: OpenPage, sqlite_project: LiveProject, running: str
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (401, "logged_out", "You are logged out"),
+        (403, "refused", "You may no longer see this"),
+    ],
+)
+def test_lost_access_is_shown_and_ends_the_tries(
+    open_page: OpenPage, sqlite_project: LiveProject, running: str, refusal
 ):
+    status, state, text = refusal
     server = sqlite_project.serve("daphne")
     page = open_page(f"{server.url}/jobs/{running}/", errors=NETWORK)
     wait_until_connected(page, "live")
-    page.route("**/progress", lambda route: route.fulfill(status=401))
+    page.route("**/progress", lambda route: route.fulfill(status=status))
     server.process.send_signal(signal.SIGKILL)
     server.process.wait()
-    wait_until_connected(page, "refused")
-    expect(
-        page.get_by_text(re.compile(r"Access refused: log in again\. As of \d\d:"))
-    ).to_be_visible()
+    wait_until_connected(page, state)
+    expect(page.locator(".connection")).to_contain_text(re.compile(rf"{text}\. As of \d\d:"))
     expect(page.locator(".badge")).to_have_css("filter", "grayscale(1)")
+    login = page.locator(".connection").get_by_role("link", name="Log in")
+    expect(login).to_be_visible(visible=status == 401)
+    if status == 401:
+        assert f"next=/jobs/{running}/" in str(login.get_attribute("href"))
+    page.unroute("**/progress")
+    page.wait_for_timeout(2_500)
+    wait_until_connected(page, state)  # it does not try again by itself
+
+
+def test_log_in_page_is_not_taken_for_the_page_of_the_job(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    with simulated(sqlite_project) as job_id:
+        page = open_page(f"/jobs/{job_id}/", errors=NETWORK)
+        wait_until_connected(page, "live")
+        page.route("**/progress", lambda route: route.fulfill(status=401))
+        page.route(
+            f"**/jobs/{job_id}/",
+            lambda route: route.fulfill(content_type="text/html", body="<h1>Log in</h1>"),
+        )
+        wait_until_connected(page, "logged_out")
+        expect(page.get_by_role("button", name="Cancel job…")).to_be_visible()
+        expect(page.get_by_text("You are logged out.")).to_be_visible()
+
+
+def test_silent_network_is_noticed_and_the_button_tries_at_once(
+    open_page: OpenPage, sqlite_project: LiveProject, running: str
+):
+    server = sqlite_project.serve("uvicorn", KEEPALIVE_SECONDS="1")
+    with relay_to(server.url) as relay:
+        page = open_page(f"{relay.url}/jobs/{running}/", errors=NETWORK)
+        wait_until_connected(page, "live")
+        relay.is_frozen = True
+        wait_until_connected(page, "reconnecting")
+        expect(page.get_by_text(re.compile(r"No news for \d+\ss\. As of \d\d:"))).to_be_visible()
+        elapsed = page.locator("[data-field='job.elapsed']").text_content()
+        page.wait_for_timeout(1_500)
+        assert page.locator("[data-field='job.elapsed']").text_content() == elapsed
+        expect(page).to_have_title("\u2068simulated-report.pdf\u2069 · Ingestion")
+        # The first try ends without an answer, and then there is a pause.
+        expect(page.get_by_text(re.compile("Trying again in"))).to_be_visible(timeout=30_000)
+        relay.is_frozen = False
+        page.get_by_role("button", name="Try now").click()
+        wait_until_connected(page, "live", timeout=5_000)
+        expect(page.get_by_role("button", name="Try now")).to_be_hidden()
+
+
+SHOW = """Object.defineProperty(document, 'hidden', {value: %s, configurable: true});
+document.dispatchEvent(new Event('visibilitychange'))"""
+
+
+def test_hidden_page_learns_of_the_end(
+    open_page: OpenPage, site: LiveServer, sqlite_project: LiveProject
+):
+    job_id = sqlite_project.queue_job()
+    page = open_page()
+    page.clock.install()
+    page.add_init_script(NOTIFICATIONS)
+    page.goto(f"/jobs/{job_id}/")
+    wait_until_connected(page, "live")
+    plain_icon = page.locator("link[rel=icon]").get_attribute("href")
+    page.get_by_role("button", name="Notify me").click()
+    expect(page.get_by_role("button", name="Notify me")).to_have_attribute("aria-pressed", "true")
+    page.evaluate(SHOW % "true")
+    page.clock.fast_forward(11_000)
+    wait_until_connected(page, "paused")
+    sqlite_project.ask(SUCCEEDING, job_id)
+    wait_for_job(site, job_id)
+    page.clock.fast_forward(16_000)
+    wait_until_connected(page, "ended")
+    expect(page).to_have_title("✓ Succeeded · \u2068report.pdf\u2069 · Ingestion")
+    assert page.locator("link[rel=icon]").get_attribute("href") != plain_icon
+    assert page.evaluate("shown") == [["Succeeded", "report.pdf"]]
+    assert page.evaluate("recorded.violations") == []
+
+
+def wait_for_states(page: Page, count: int) -> None:
+    deadline = time.monotonic() + 15
+    while page.evaluate("recorded.percents.length") < count:
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(50)
+
+
+def test_one_viewer_too_many_sees_the_state_by_polling(
+    open_page: OpenPage, sqlite_project: LiveProject, running: str
+):
+    server = sqlite_project.serve("uvicorn", MAX_STREAMS_PER_ADDRESS="1")
+    with open_stream(progress_url(server.url, running)) as stream:
+        next(events(stream))
+        page = open_page()
+        page.clock.install()
+        page.goto(f"{server.url}/jobs/{running}/")
+        wait_until_connected(page, "polling")
+        expect(page.get_by_text("Too many viewers: updated every 15 s")).to_be_visible()
+        wait_for_states(page, 1)
+        before = page.evaluate("recorded.percents.length")
+        page.clock.fast_forward(16_000)
+        wait_for_states(page, before + 1)
+    for _ in range(4):  # each runs a timer once
+        page.clock.fast_forward(16_000)
+        page.wait_for_timeout(500)
+    wait_until_connected(page, "live")
+
+
+def test_line_of_the_log_appears_while_its_stage_runs(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    sqlite_project.queue_job("logging")
+    page = open_page("/jobs/logging/")
+    wait_until_connected(page, "live")
+    writer = sqlite_project.python(LOGGING, "logging")
+    log = page.locator("#log")
+    expect(log).to_contain_text("The index was rebuilt.", timeout=60_000)
+    wait_until(page, "running")
+    assert page.locator(".stage[data-status=in_progress]").count() == 1
+    expect(log.locator(".log-entry").last).to_contain_text("line 119", timeout=20_000)
+    scroll = page.get_by_role("region", name="Lines of the log")
+    assert scroll.evaluate("(element) => Math.abs(element.scrollTop) < 2")  # at its end
+
+    log.get_by_label("Level").select_option("error")
+    expect(log.locator(".log-entry")).to_have_count(12)
+    log.get_by_label("Level").select_option("")
+    log.get_by_label("Search the log").fill("line 11")
+    expect(log.locator(".log-entry")).to_have_count(11)
+    with page.expect_download() as download:
+        log.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "log.txt.log"
+    lines = download.value.path().read_text().splitlines()
+    assert lines[-1].endswith(" INFO line 119")
+    pattern = r"20[-\d]+ [\d:.]+\+00:00 INFO The index was rebuilt\."
+    assert [line for line in lines if re.fullmatch(pattern, line)]
+    writer.kill()
+
+    page.goto("/jobs/logging/")
+    expect(page.locator(".log-entry")).to_have_count(50)
+    page.get_by_role("button", name="Earlier lines").click()
+    expect(page.locator(".log")).to_contain_text("The index was rebuilt.")
+    expect(page.get_by_role("button", name="Earlier lines")).to_be_hidden()
+    address = page.locator(".log-entry", has_text="rebuilt").locator("a").get_attribute("href")
+    page.goto("about:blank")
+    page.goto(f"/jobs/logging/{address}")
+    expect(page.locator(".log-entry[aria-current]")).to_contain_text("The index was rebuilt.")
 
 
 def test_hidden_page_closes_its_connection(open_page: OpenPage, running: str):
@@ -269,14 +438,12 @@ def test_hidden_page_closes_its_connection(open_page: OpenPage, running: str):
     page.clock.install()
     page.goto(f"/jobs/{running}/")
     wait_until_connected(page, "live")
-    show = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});"
-    show += "document.dispatchEvent(new Event('visibilitychange'))"
-    page.evaluate(show % "true")
+    page.evaluate(SHOW % "true")
     page.clock.fast_forward(5_000)
     wait_until_connected(page, "live")
     page.clock.fast_forward(6_000)
     wait_until_connected(page, "paused")
-    page.evaluate(show % "false")
+    page.evaluate(SHOW % "false")
     wait_until_connected(page, "live")
 
 
@@ -324,7 +491,8 @@ def test_job_can_be_viewed_and_cancelled_without_javascript(open_page: OpenPage)
     page = open_page("/jobs/to-cancel/", java_script_enabled=False)
     expect(page.get_by_role("heading", name="minutes.docx")).to_be_visible()
     expect(page.locator(".stage")).to_have_count(5)
-    expect(page.locator(".connection")).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d$"))
+    as_of = page.locator("[data-field='job.connection']")
+    expect(as_of).to_have_text(re.compile(r"^As of \d\d:\d\d:\d\d$"))
     page.get_by_role("button", name="Cancel job…").click()
     page.get_by_role("button", name="Cancel job", exact=True).click()
     expect(page.locator(".notice:visible")).to_contain_text("was cancelled")

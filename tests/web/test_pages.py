@@ -368,7 +368,7 @@ def test_log_shows_the_newest_lines_and_their_total_number(client):
     for number in range(EVENTS_SHOWN + 7):
         JobEvent.objects.create(job=job, attempt=1, message=f"line {number};")
     html = text_of(client, page_of("job-1"))
-    assert html.count('class="log-entry"') == EVENTS_SHOWN
+    assert html.count('class="log-entry"') == EVENTS_SHOWN + 1  # and an empty one to copy
     assert f"line {EVENTS_SHOWN + 6};" in html
     assert "line 0;" not in html
     assert f"The newest {EVENTS_SHOWN} of {EVENTS_SHOWN + 10}" in html

@@ -1,6 +1,8 @@
 // @ts-check
 /** Announces a new status, every quarter and a lost connection to screen readers. */
 
+import { STALE } from "./connection-text.js";
+
 const STEP_PERCENT = 25;
 
 export class Announcer {
@@ -32,7 +34,7 @@ export class Announcer {
 
   /** @param {import("./connection.js").ConnectionState} state */
   connection(state) {
-    const isDisconnected = state === "reconnecting" || state === "refused";
+    const isDisconnected = STALE.has(state);
     if (isDisconnected && !this.#isDisconnected) this.#announce("Connection lost");
     if (state === "live" && this.#isDisconnected) this.#announce("Connected again");
     if (isDisconnected || state === "live") this.#isDisconnected = isDisconnected;

@@ -1,16 +1,22 @@
 // @ts-check
 /**
- * An EventSource that is opened again if the browser closes it, and closed when the job ends.
+ * An EventSource that is opened again if the browser closes it or its connection dies silently, and
+ * closed when the job ends.
  *
  * The browser reconnects after a dropped connection, but a response other than 200 (one 503 during
- * a deploy) closes an EventSource for good. A browser opens six HTTP/1.1 connections per origin in
- * all its tabs together, so a hidden page closes its own.
+ * a deploy) closes an EventSource for good, and a network that swallows all packets leaves it open.
+ * A browser opens six HTTP/1.1 connections per origin in all its tabs together, so a hidden page
+ * closes its own and asks for the state from time to time.
  */
 
 /** @typedef {import("./progress-events.d.ts").ProgressEventMap} ProgressEventMap */
 /** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
-/** @typedef {"connecting" | "live" | "reconnecting" | "refused" | "paused" | "ended"} ConnectionState */
+/**
+ * `polling`: there are too many streams. `logged_out` and `refused`: no further try, until the
+ * page is shown again or somebody asks for one.
+ * @typedef {"connecting" | "live" | "reconnecting" | "polling" | "logged_out" | "refused" | "paused" | "ended"} ConnectionState
+ */
 /**
  * @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap]
  * @typedef {object} ConnectionListener
@@ -28,8 +34,10 @@
 export const CONNECTION_LABELS = {
   connecting: "Connecting",
   live: "Live",
-  reconnecting: "Connection lost, trying again",
-  refused: "Access refused: log in again",
+  reconnecting: "Connection lost",
+  polling: "Too many viewers: updated every 15 s",
+  logged_out: "You are logged out",
+  refused: "You may no longer see this",
   paused: "Paused in the background",
   ended: "",
 };
@@ -37,41 +45,59 @@ export const CONNECTION_LABELS = {
 const FIRST_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
 const HIDDEN_GRACE_MS = 10_000;
+const POLL_MS = 15_000;
+const KEEPALIVE_MS = 15_000;
+/** How late the second keep-alive may be before the connection counts as dead. */
+const KEEPALIVE_MARGIN_MS = 2_000;
+const CONNECT_TIMEOUT_MS = 15_000;
 /** Codes of errors that end the stream and not the job. @type {ReadonlySet<ErrorData["code"]>} */
 const STREAM_ERRORS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
+/** @type {Record<number, ConnectionState | undefined>} */
+const REFUSALS = { 401: "logged_out", 403: "refused" };
 
 /** @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap] */
 export class ProgressConnection {
+  /** When the server was last heard, in milliseconds of `performance.now()`. */
+  heardAt = -Infinity;
+  /** When it tries again, in the same milliseconds; null: now, or not at all. @type {number | null} */
+  retryAt = null;
+  /** The connection did not break: nothing came any more. */
+  isSilent = false;
+
   /** @type {EventSource | null} */
   #source = null;
   /** @type {number | undefined} */
   #timer;
+  /** @type {number | undefined} */
+  #watchdog;
   #failures = 0;
+  #number = 0;
   /** @type {ConnectionState | null} */
   #state = null;
   #onVisibleOrOnline = () => {
     const isOpen = this.#source?.readyState === EventSource.OPEN;
-    if (document.hidden || isOpen) clearTimeout(this.#timer);
-    if (document.hidden) {
-      this.#timer = setTimeout(() => {
-        this.#disconnect();
-        this.#setState("paused");
-      }, HIDDEN_GRACE_MS);
-    } else if (!isOpen) {
-      this.#failures = 0;
-      this.#connect();
+    if (document.hidden && this.#source) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#pause(), HIDDEN_GRACE_MS);
+    } else if (!document.hidden) {
+      if (isOpen) clearTimeout(this.#timer);
+      else this.retryNow();
     }
   };
 
   /**
    * @param {string} url
    * @param {ConnectionListener<Events>} listener
-   * @param {{isOfMany?: boolean}} options `isOfMany`: the end of a job does not end the stream
+   * @param {{isOfMany?: boolean, pollUrl?: string, keepaliveMs?: number}} options
+   *   `isOfMany`: the end of a job does not end the stream; `pollUrl`: the job as JSON, which is
+   *   asked for while there is no stream; `keepaliveMs`: the server's KEEPALIVE_SECONDS
    */
-  constructor(url, listener, { isOfMany = false } = {}) {
+  constructor(url, listener, { isOfMany = false, pollUrl = "", keepaliveMs = KEEPALIVE_MS } = {}) {
     this.url = url;
     this.listener = listener;
     this.isOfMany = isOfMany;
+    this.pollUrl = pollUrl;
+    this.silentAfterMs = 2 * keepaliveMs + KEEPALIVE_MARGIN_MS;
   }
 
   open() {
@@ -86,58 +112,160 @@ export class ProgressConnection {
     this.#disconnect();
   }
 
+  /** Does not wait for the next try. */
+  retryNow() {
+    this.#failures = 0;
+    this.#connect();
+  }
+
+  /** Ends the stream if its viewer may no longer see it. */
+  async checkAccess() {
+    this.#onRefusal(await statusOf(this.url));
+  }
+
   #connect() {
     this.#disconnect();
-    if (document.hidden) return this.#setState("paused");
-    if (this.#state !== "reconnecting" && this.#state !== "refused") this.#setState("connecting");
+    if (document.hidden) return this.#pause();
+    if (this.#state !== "polling") {
+      this.#setState(this.#state === "live" || this.#failures ? "reconnecting" : "connecting");
+    }
     const source = new EventSource(this.url);
     this.#source = source;
+    this.#watch(performance.now() + CONNECT_TIMEOUT_MS);
     source.addEventListener("open", () => {
-      this.#failures = 0;
-      this.#setState("live");
+      if (this.#state !== "polling") this.#heard();
+      this.heardAt = performance.now();
+      this.#watch(this.heardAt + this.silentAfterMs);
     });
-    source.addEventListener("pipeline_progress", (event) =>
-      this.listener.onProgress(JSON.parse(event.data)),
-    );
-    source.addEventListener("job_state", (event) => this.listener.onState(JSON.parse(event.data)));
-    source.addEventListener("next_attempt", (event) =>
-      this.listener.onNextAttempt?.(JSON.parse(event.data)),
-    );
-    source.addEventListener("forecast", (event) =>
-      this.listener.onForecast?.(JSON.parse(event.data)),
-    );
-    source.addEventListener("batch_progress", (event) =>
-      this.listener.onBatch?.(JSON.parse(event.data)),
-    );
-    source.addEventListener("complete", (event) =>
-      this.#onJobEnd(() => this.listener.onComplete(JSON.parse(event.data))),
-    );
+    const { listener } = this;
+    this.#on("pipeline_progress", (data) => listener.onProgress(data));
+    this.#on("job_state", (data) => listener.onState(data));
+    this.#on("next_attempt", (data) => listener.onNextAttempt?.(data));
+    this.#on("forecast", (data) => listener.onForecast?.(data));
+    this.#on("batch_progress", (data) => listener.onBatch?.(data));
+    this.#on("complete", (data) => this.#onJobEnd(() => listener.onComplete(data)));
+    this.#on("keepalive", () => {});
     source.addEventListener("error", (event) => this.#onError(event));
+  }
+
+  /**
+   * @param {string} name
+   * @param {(data: any) => void} handle
+   */
+  #on(name, handle) {
+    this.#source?.addEventListener(name, (event) => {
+      this.#heard();
+      handle(JSON.parse(event.data));
+    });
+  }
+
+  #heard() {
+    this.heardAt = performance.now();
+    this.isSilent = false;
+    this.#failures = 0;
+    this.#setState("live");
+  }
+
+  /** Looks whether the server was heard, as soon as it should have been. @param {number} until */
+  #watch(until) {
+    clearTimeout(this.#watchdog);
+    this.#watchdog = setTimeout(() => {
+      const due = this.heardAt + this.silentAfterMs;
+      const isOpen = this.#source?.readyState === EventSource.OPEN;
+      if (isOpen && performance.now() < due) return this.#watch(due);
+      if (!isOpen) return void this.#retryLater();
+      this.isSilent = true;
+      this.#connect();
+    }, until - performance.now());
   }
 
   /** An error event of the server has data, a network error has none. @param {Event} event */
   #onError(event) {
     if (event instanceof MessageEvent && event.data) {
+      this.heardAt = performance.now();
       /** @type {ErrorData} */
       const data = JSON.parse(event.data);
       // If only the stream has ended, the browser reconnects; without permission it gets a 401 or
       // 403 then.
       const isOfJob = this.isOfMany ? data.job_id !== "" : !STREAM_ERRORS.has(data.code);
       if (isOfJob) this.#onJobEnd(() => this.listener.onFailure(data));
+      else if (data.code === "too_many_streams") this.#pollInstead();
       return;
     }
-    this.#setState("reconnecting");
     if (this.#source?.readyState === EventSource.CLOSED) void this.#retryLater();
+    else this.#setState("reconnecting"); // by the browser
   }
 
   async #retryLater() {
     this.#disconnect();
+    this.#setState("reconnecting");
     const delay = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
     this.#failures += 1;
     // Jitter: the clients of a restarted server do not all reconnect at once.
-    this.#timer = setTimeout(() => this.#connect(), delay * (0.75 + Math.random() / 2));
-    const hasNoAccess = await isRefused(this.url);
-    if (hasNoAccess && this.#state === "reconnecting") this.#setState("refused");
+    const jittered = delay * (0.75 + Math.random() / 2);
+    this.retryAt = performance.now() + jittered;
+    this.#timer = setTimeout(() => this.#connect(), jittered);
+    const number = this.#number;
+    const status = await statusOf(this.url);
+    if (number === this.#number) this.#onRefusal(status);
+  }
+
+  /** Stops trying if the viewer may not see it. @param {number} status of a response, or 0 */
+  #onRefusal(status) {
+    const refusal = REFUSALS[status];
+    if (!refusal) return false;
+    this.#disconnect();
+    this.#setState(refusal);
+    return true;
+  }
+
+  #pause() {
+    this.#disconnect();
+    this.#setState("paused");
+    if (!this.isOfMany && this.pollUrl) this.#pollLater();
+  }
+
+  /** There are too many streams: asks for the state, and for a stream after a minute. */
+  #pollInstead() {
+    this.#disconnect();
+    this.#setState("polling");
+    if (this.pollUrl) void this.#poll();
+    else this.#timer = setTimeout(() => this.#connect(), POLL_MS);
+  }
+
+  #pollLater() {
+    this.#timer = setTimeout(() => void this.#poll(), POLL_MS);
+  }
+
+  async #poll() {
+    const number = this.#number;
+    const response = await fetch(this.pollUrl, { cache: "no-cache" }).catch(() => null);
+    const job = response?.ok ? await response.json().catch(() => null) : null;
+    if (number !== this.#number || this.#onRefusal(response?.status ?? 0)) return;
+    if (job) this.#report(job);
+    if (response?.status === 404) this.#onMissing();
+    if (number !== this.#number) return; // the job has ended
+    // A poll says nothing of whether there is room for a stream again.
+    this.#failures += 1;
+    if (this.#state === "polling" && this.#failures % 4 === 0) this.#connect();
+    else this.#pollLater();
+  }
+
+  /** @param {any} job as JSON */
+  #report({ job_id, status, error, progress, forecast, state, next_attempt }) {
+    this.heardAt = performance.now();
+    this.listener.onProgress(progress);
+    if (forecast) this.listener.onForecast?.(forecast);
+    this.listener.onState(state);
+    if (next_attempt) this.listener.onNextAttempt?.(next_attempt);
+    if (status === "succeeded") this.#onJobEnd(() => this.listener.onComplete({}));
+    else if (status !== "queued" && status !== "running") {
+      this.#onJobEnd(() => this.listener.onFailure({ message: error ?? "", job_id, code: status }));
+    }
+  }
+
+  #onMissing() {
+    this.#onJobEnd(() => this.listener.onFailure({ message: "", job_id: "", code: "not_found" }));
   }
 
   /** @param {() => void} report */
@@ -150,6 +278,9 @@ export class ProgressConnection {
 
   #disconnect() {
     clearTimeout(this.#timer);
+    clearTimeout(this.#watchdog);
+    this.#number += 1;
+    this.retryAt = null;
     this.#source?.close();
     this.#source = null;
   }
@@ -163,11 +294,11 @@ export class ProgressConnection {
 }
 
 /** An EventSource does not expose the HTTP status; a HEAD request does. @param {string} url */
-async function isRefused(url) {
+async function statusOf(url) {
   try {
-    const { status } = await fetch(url, { method: "HEAD" });
-    return status === 401 || status === 403;
+    const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
+    return (await fetch(url, { method: "HEAD", signal })).status;
   } catch {
-    return false;
+    return 0;
   }
 }

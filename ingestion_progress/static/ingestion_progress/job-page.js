@@ -1,47 +1,54 @@
 // @ts-check
-/** Updates the title, log and actions of a job's page around `<pipeline-progress>`. */
+/** Updates the log, the actions and the tab of a job's page around `<pipeline-progress>`. */
 
 import "./pipeline-progress.js";
 import { localiseTimes } from "./dom.js";
-import { jobLabel, percent } from "./format.js";
-
-/** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
-/** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+import { JobLog } from "./job-log.js";
+import { notifyOfEnd, offerNotification, renderTab } from "./job-tab.js";
+import { FINAL_STATUSES } from "./labels.js";
 
 const MIN_DELAY_MS = 300;
 const REFRESH_MS = 3_000;
-const plainTitle = document.title;
 
 /** @type {number | undefined} */
 let refreshTimer;
 let lastMilestone = "";
 let refreshedAt = -Infinity;
 
-document.addEventListener("progresschange", (event) => {
-  const { overall_progress_percent } = /** @type {CustomEvent<PipelineProgressData>} */ (event).detail;
-  document.title = `${percent(overall_progress_percent)} · ${plainTitle}`;
-  onMilestone();
-});
-document.addEventListener("statechange", onMilestone);
-document.addEventListener("connectionchange", (event) => {
-  const connection = /** @type {CustomEvent<string>} */ (event).detail;
-  // A percentage in the tab's title would be out of date.
-  if (connection !== "live") document.title = plainTitle;
-  const state = jobElement()?.state;
-  if (connection !== "ended" || !state) return;
-  document.title = `${jobLabel(state.status, state.failed_items ?? 0)} · ${plainTitle}`;
-});
-document.addEventListener("complete", () => void refresh());
-document.addEventListener("failure", () => void refresh());
+const logCard = document.getElementById("log");
+const log = logCard && new JobLog(logCard);
+
+document.addEventListener("progresschange", onChange);
+document.addEventListener("statechange", onChange);
+document.addEventListener("connectionchange", () => renderTab(jobElement()));
+document.addEventListener("complete", onEnd);
+document.addEventListener("failure", onEnd);
 localiseTimes(document);
+if (!FINAL_STATUSES.has(jobElement()?.dataset.status)) {
+  offerNotification(document.getElementById("notify"));
+}
+
+function onChange() {
+  const job = jobElement();
+  renderTab(job);
+  log?.update(job?.state?.event_count ?? 0);
+  onMilestone();
+}
+
+function onEnd() {
+  renderTab(jobElement());
+  notifyOfEnd(jobElement());
+  document.getElementById("notify")?.remove();
+  void refresh();
+}
 
 /** Refreshes after a change of a stage, a new error or a cancellation request. */
 function onMilestone() {
   const job = jobElement();
   if (!job?.progress || !job.state) return;
   const stages = Object.values(job.progress.stages).map((stage) => stage.status);
-  const { status, attempt, error_count, cancel_requested } = job.state;
-  const milestone = JSON.stringify([status, attempt, error_count, cancel_requested, stages]);
+  const { status, attempt, cancel_requested } = job.state;
+  const milestone = JSON.stringify([status, attempt, cancel_requested, stages]);
   if (milestone === lastMilestone) return;
   lastMilestone = milestone;
   const delay = Math.max(MIN_DELAY_MS, refreshedAt + REFRESH_MS - performance.now());
@@ -56,11 +63,9 @@ async function refresh() {
   const fresh = await fetchPage().catch(() => null);
   if (!fresh) return;
   localiseTimes(fresh);
-  for (const id of ["log", "attempts"]) {
-    const [shown, newest] = [document.getElementById(id), fresh.getElementById(id)];
-    if (shown && newest && shown.innerHTML !== newest.innerHTML) {
-      shown.replaceChildren(...newest.childNodes);
-    }
+  const [shown, newest] = [document.getElementById("attempts"), fresh.getElementById("attempts")];
+  if (shown && newest && shown.innerHTML !== newest.innerHTML) {
+    shown.replaceChildren(...newest.childNodes);
   }
   updateActions(fresh.getElementById("actions"));
   updateUnits(fresh);
@@ -100,8 +105,11 @@ function jobElement() {
   return job;
 }
 
+/** Null if it is not the page of the job, but that of a log-in or an error. */
 async function fetchPage() {
   const response = await fetch(location.href, { headers: { Accept: "text/html" } });
-  if (!response.ok && response.status !== 404) return null;
-  return new DOMParser().parseFromString(await response.text(), "text/html");
+  const page = new DOMParser().parseFromString(await response.text(), "text/html");
+  if (response.status === 404 || page.querySelector("pipeline-progress")) return page;
+  if (response.status < 500) jobElement()?.checkAccess();
+  return null;
 }

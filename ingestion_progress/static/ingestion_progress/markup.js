@@ -31,7 +31,7 @@ export const JOB = `
 <p class="notice" data-notice="lost" hidden><strong>The job was lost:</strong> its process ended without a result. <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="not_found" hidden><strong>This job does not exist.</strong> It may have been deleted.</p>
     </div>
-    <p class="connection" data-field="job.connection"></p>
+    <p class="connection"><span data-field="job.connection"></span> <button class="link-button" type="button" data-offer="retry" hidden>Try now</button> <a data-offer="logged_out" hidden>Log in</a></p>
   </div>
 </section>
 <div class="columns">

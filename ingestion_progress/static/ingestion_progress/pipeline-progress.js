@@ -3,7 +3,9 @@
  * `<pipeline-progress src="…/progress">`: the live progress of one job.
  *
  * Updates the server-rendered markup inside it; if empty, it creates its own (needs
- * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2).
+ * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2);
+ * `keepalive-seconds`, the server's KEEPALIVE_SECONDS (default 15); `login-url`, where one who is
+ * logged out can log in.
  * Properties: `progress`, `state`, `nextAttempt`, `forecast`, `connection`: the newest of each.
  *
  * Events, all bubbling, each with the data of its kind in `detail`:
@@ -12,13 +14,15 @@
  *   forecastchange    the data of `forecast`
  *   complete          the job succeeded (no detail)
  *   failure           the final error event: {message, job_id, code}
- *   connectionchange  "connecting" | "live" | "reconnecting" | "refused" | "paused" | "ended"
+ *   connectionchange  "connecting" | "live" | "reconnecting" | "polling" | "logged_out" |
+ *                     "refused" | "paused" | "ended"
  */
 
 import { Announcer } from "./announcer.js";
-import { CONNECTION_LABELS, ProgressConnection } from "./connection.js";
+import { renderConnection } from "./connection-text.js";
+import { ProgressConnection } from "./connection.js";
 import { fill } from "./dom.js";
-import { clock, jobLabel } from "./format.js";
+import { jobLabel } from "./format.js";
 import { FINAL_STATUSES } from "./labels.js";
 import { JOB } from "./markup.js";
 import {
@@ -88,9 +92,18 @@ export class PipelineProgress extends HTMLElement {
       const above = (Number(this.getAttribute("heading-level")) || 2) - 1;
       this.innerHTML = JOB.replaceAll(/(?<=<\/?h)\d/g, (level) => `${Number(level) + above}`);
     }
+    this.#prepareOffers();
     this.#announcer = new Announcer(this.querySelector("[data-announcer]"));
     // A job that had already ended when the server rendered it has no stream.
     if (!FINAL_STATUSES.has(this.dataset.status)) this.#open();
+  }
+
+  /** The button and the link beside the state of the connection. */
+  #prepareOffers() {
+    const retry = this.querySelector('[data-offer="retry"]');
+    retry?.addEventListener("click", () => this.#stream?.retryNow());
+    const loginUrl = this.getAttribute("login-url");
+    if (loginUrl) this.querySelector('a[data-offer="logged_out"]')?.setAttribute("href", loginUrl);
   }
 
   disconnectedCallback() {
@@ -111,7 +124,7 @@ export class PipelineProgress extends HTMLElement {
 
   #open() {
     if (!this.src) return;
-    this.#stream = new ProgressConnection(this.src, {
+    const listener = {
       onProgress: (progress) => this.#onProgress(progress),
       onState: (state) => this.#onState(state),
       onNextAttempt: (nextAttempt) => {
@@ -121,7 +134,10 @@ export class PipelineProgress extends HTMLElement {
       onComplete: () => this.#onEnd("succeeded", "complete"),
       onFailure: (failure) => this.#onFailure(failure),
       onConnection: (connection) => this.#onConnection(connection),
-    });
+    };
+    const keepaliveMs = 1000 * Number(this.getAttribute("keepalive-seconds") ?? 0) || undefined;
+    const options = { pollUrl: jobUrl(this.src), keepaliveMs };
+    this.#stream = new ProgressConnection(this.src, listener, options);
     this.#stream.open();
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);
   }
@@ -182,18 +198,13 @@ export class PipelineProgress extends HTMLElement {
   #onConnection(connection) {
     this.connection = connection;
     this.dataset.connection = connection;
-    fill(this, { "job.connection": this.#connectionText(connection) });
+    this.#renderConnection();
     this.#announcer.connection(connection);
     this.#dispatch("connectionchange", connection);
   }
 
-  /** @param {ConnectionState} connection */
-  #connectionText(connection) {
-    const label = CONNECTION_LABELS[connection];
-    const isDisconnected = connection === "reconnecting" || connection === "refused";
-    if (!isDisconnected || !this.progress) return label;
-    const age = performance.now() - this.#receivedAt;
-    return `${label}. As of ${clock(new Date(Date.now() - age))}`;
+  #renderConnection() {
+    if (this.connection && this.#stream) renderConnection(this, this.connection, this.#stream);
   }
 
   /** Renders once for the progress and state events of the same moment. */
@@ -222,7 +233,13 @@ export class PipelineProgress extends HTMLElement {
     if (this.progress) this.#announcer.progress(label, this.progress.overall_progress_percent);
   }
 
+  /** Finds out whether the viewer may still see the job; to be called if something else says no. */
+  checkAccess() {
+    void this.#stream?.checkAccess();
+  }
+
   #tick() {
+    if (this.connection !== "live") this.#renderConnection();
     if (this.nextAttempt && this.connection === "live") renderNextAttempt(this, this.nextAttempt);
     if (!this.progress || this.connection !== "live") return;
     const isRunning = (this.state?.status ?? this.dataset.status) === "running";
@@ -245,6 +262,13 @@ export class PipelineProgress extends HTMLElement {
   #dispatch(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true }));
   }
+}
+
+/** The job as JSON, beside its stream. @param {string} src */
+function jobUrl(src) {
+  const url = new URL(src, document.baseURI);
+  url.pathname = url.pathname.replace(/\/progress\/?$/, "");
+  return url.href;
 }
 
 customElements.define("pipeline-progress", PipelineProgress);
