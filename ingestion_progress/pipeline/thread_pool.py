@@ -1,9 +1,8 @@
 """A pool of threads that process items from a bounded queue."""
 
-import contextlib
-import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from typing import Generic, Self, TypeVar
@@ -12,7 +11,7 @@ from django.db import connections
 
 Item = TypeVar("Item")
 
-# The longest time until a thread notices the end of the work, a cancellation or a failure.
+# The longest time until a thread notices a cancellation or a failure.
 CHECK_SECONDS = 0.05
 # Pools that stop together wait for their threads. One that waits for a locked file or database
 # cannot be interrupted; it ends with the process.
@@ -47,6 +46,47 @@ class Stop:
             raise self._failure
 
 
+class WaitingItems(Generic[Item]):
+    """A bounded queue that ends: unlike with `queue.Queue`, its end wakes the threads that wait."""
+
+    def __init__(self, capacity: int) -> None:
+        """0: without a limit."""
+        self._capacity = capacity
+        self._items: deque[Item] = deque()
+        self._is_complete = False
+        lock = threading.Lock()
+        self._has_item, self._has_room = threading.Condition(lock), threading.Condition(lock)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: Item, seconds: float) -> bool:
+        """Returns False if it is still full after this time."""
+        with self._has_room:
+            if not self._has_room.wait_for(lambda: not self._is_full, seconds):
+                return False
+            self._items.append(item)
+            self._has_item.notify()
+            return True
+
+    def take(self, most: int, seconds: float) -> list[Item] | None:
+        """The oldest items; empty if there are none after this time, None if none will come."""
+        with self._has_item:
+            self._has_item.wait_for(lambda: self._items or self._is_complete, seconds)
+            taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
+            self._has_room.notify(len(taken))
+            return None if self._is_complete and not taken else taken
+
+    def complete(self) -> None:
+        with self._has_item:
+            self._is_complete = True
+            self._has_item.notify_all()
+
+    @property
+    def _is_full(self) -> bool:
+        return 0 < self._capacity <= len(self._items)
+
+
 class ThreadPool(Generic[Item]):
     """Leaving the block waits until every item is processed.
 
@@ -74,8 +114,7 @@ class ThreadPool(Generic[Item]):
         self._batch_size = batch_size
         self._check = check
         self._on_depth = on_depth
-        self._waiting: queue.Queue[Item] = queue.Queue(capacity)
-        self._is_complete = threading.Event()
+        self._waiting = WaitingItems[Item](capacity)
         self._stop = stop or Stop()
         self._threads = [
             # In a copy of this context, which has the current job.
@@ -89,9 +128,8 @@ class ThreadPool(Generic[Item]):
         """Waits while the queue is full."""
         while True:
             self._raise_failure()
-            with contextlib.suppress(queue.Full):
-                self._waiting.put(item, timeout=CHECK_SECONDS)
-                self._on_depth(self._waiting.qsize())
+            if self._waiting.put(item, CHECK_SECONDS):
+                self._on_depth(len(self._waiting))
                 return
 
     def __enter__(self) -> Self:
@@ -109,7 +147,7 @@ class ThreadPool(Generic[Item]):
                 self._join(self._stop.seconds_left)
 
     def _complete(self) -> None:
-        self._is_complete.set()
+        self._waiting.complete()
         while any(thread.is_alive() for thread in self._threads):
             self._raise_failure()
             self._join(CHECK_SECONDS)
@@ -137,17 +175,10 @@ class ThreadPool(Generic[Item]):
     def _next_batch(self) -> list[Item]:
         """The waiting items, up to a batch; empty when the thread is to end."""
         while not self._stop.is_set:
-            # Read before the queue, so that no item that was put before completion is missed.
-            is_complete = self._is_complete.is_set()
-            try:
-                batch = [self._waiting.get(timeout=CHECK_SECONDS)]
-            except queue.Empty:
-                if is_complete:
-                    break
-                continue
-            with contextlib.suppress(queue.Empty):
-                while len(batch) < self._batch_size:
-                    batch.append(self._waiting.get_nowait())
-            self._on_depth(self._waiting.qsize())
-            return batch
+            batch = self._waiting.take(self._batch_size, CHECK_SECONDS)
+            if batch is None:
+                break
+            if batch:
+                self._on_depth(len(self._waiting))
+                return batch
         return []

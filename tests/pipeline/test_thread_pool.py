@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from ingestion_progress.pipeline import thread_pool
 from ingestion_progress.pipeline.thread_pool import (
     CHECK_SECONDS,
     STOP_SECONDS,
@@ -31,6 +32,16 @@ def test_every_item_is_processed_once():
         for item in range(200):
             pool.put(item)
     assert sorted(done) == list(range(200))
+
+
+def test_the_end_of_the_work_wakes_threads_that_wait(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(thread_pool, "CHECK_SECONDS", 30)
+    done: list[int] = []
+    with ThreadPool(lambda _, items: done.extend(items), name="t", size=4, check=fine) as pool:
+        pool.put(1)
+        eventually(lambda: done == [1])
+        started = time.monotonic()
+    assert time.monotonic() - started < thread_pool.CHECK_SECONDS
 
 
 def test_threads_are_numbered_and_end_with_the_block():
