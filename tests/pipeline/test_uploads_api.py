@@ -388,6 +388,7 @@ def test_disk_without_space_for_the_body_is_507(client, monkeypatch, number, cod
     assert not Job.objects.exists()
 
 
+@pytest.mark.django_db(transaction=True)
 class TestRefusedByTheJob:
     @pytest.mark.parametrize(
         ("content", "sentence"),
