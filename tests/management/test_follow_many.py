@@ -362,7 +362,8 @@ def test_terminal_of_twelve_lines_gets_bars_that_are_redrawn(sqlite_project: Liv
     process = following(
         sqlite_project,
         "--batch=panel",
-        env=sqlite_project.env | size,
+        # No process sends heartbeats of these jobs.
+        env=sqlite_project.env | size | {"LOST_AFTER_SECONDS": "600"},
         stdin=terminal,
         stdout=terminal,
         stderr=terminal,

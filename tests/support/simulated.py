@@ -16,7 +16,7 @@ from tests.support.live import ROOT, LiveProject
 
 @contextlib.contextmanager
 def simulated(project: LiveProject, *args: str) -> Iterator[str]:
-    """The id of a job that runs for a minute by default, and is killed at the end."""
+    """The id of a job that runs for ten minutes by default, and is killed at the end."""
     source = """
         import io, json, sys
         from django.core.management import call_command
@@ -24,7 +24,7 @@ def simulated(project: LiveProject, *args: str) -> Iterator[str]:
         call_command("simulate_job", *sys.argv[1:], stdout=output)
         print(json.dumps(output.getvalue().splitlines()[-1]))
     """
-    job_id = str(project.ask(source, "--seconds=60", *args))
+    job_id = str(project.ask(source, "--seconds=600", *args))
     try:
         yield job_id
     finally:
