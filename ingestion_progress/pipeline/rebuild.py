@@ -28,13 +28,15 @@ def rebuild_search_index(on_count: Callable[[int], object] = lambda count: None)
         return _convert(on_count)
     store, count = vector_store(), 0
     languages = StoredLanguages(store.stored())
-    for chunks in store.stored():
-        found = languages.of(chunks)
-        embeddings = _embeddings(chunks, found)
-        keys = [key for key, _payload in chunks]
-        store.replace_vectors(list(zip(keys, embeddings, found, strict=True)))
+
+    def changed(chunks: Sequence[StoredChunk]) -> list[tuple[Embedding, str]]:
+        nonlocal count
         count += len(chunks)
         on_count(count)
+        found = languages.of(chunks)
+        return list(zip(_embeddings(chunks, found), found, strict=True))
+
+    store.rewrite(changed)
     store.optimize()
     replace_languages(languages.codes)
     return count

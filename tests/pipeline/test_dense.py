@@ -134,8 +134,15 @@ def test_vectors_of_another_model_are_not_compared(store):
     assert keys(store.search(embedding((), [1, 0, 0], model="other"), 10)) == []
     assert len(store.search(embedding([1], [1, 0, 0], model="other"), 10)) == 2
     ((key, _), (other, _)) = next(iter(store.stored()))
-    store.replace_vectors([(key, embedding([1], [0, 1, 0], model="other"), "")])
-    assert len(store.search(embedding((), [0, 1, 0], model="other"), 10)) == 1
+
+    def changed(chunks):
+        news = embedding([1], [0, 1, 0], model="other"), embedding([1])
+        return [(news[each != key], "de") for each, _payload in chunks]
+
+    store.rewrite(changed)
+    (hit,) = store.search(embedding((), [0, 1, 0], model="other"), 10)
+    assert hit.payload["language"] == "de"
+    assert store.count("d") == 2
     assert other != key
 
 

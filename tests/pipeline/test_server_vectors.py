@@ -5,10 +5,11 @@ import time
 import pytest
 from pytest_httpserver import HTTPServer
 from qdrant_client import QdrantClient
+from qdrant_client import models as qdrant
 
 from ingestion_progress.pipeline.exceptions import VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import Chunk, Embedding, SparseVector
+from ingestion_progress.pipeline.stages import Chunk, DenseVector, Embedding, SparseVector
 from ingestion_progress.pipeline.stores import server_vectors
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
@@ -24,11 +25,13 @@ def test_server_is_used_if_configured(settings, httpserver: HTTPServer):
     httpserver.expect_request("/collections/chunks/exists").respond_with_json(
         ok | {"result": {"exists": False}}
     )
-    httpserver.expect_request("/collections/chunks", method="PUT").respond_with_json(
-        ok | {"result": True}
-    )
+    done = ok | {"result": True}
+    no_alias = ok | {"result": {"aliases": []}}
+    httpserver.expect_request("/aliases").respond_with_json(no_alias)
+    httpserver.expect_request("/collections/chunks-1", method="PUT").respond_with_json(done)
+    httpserver.expect_request("/collections/aliases", method="POST").respond_with_json(done)
     done = ok | {"result": {"operation_id": 1, "status": "completed"}}
-    httpserver.expect_request("/collections/chunks/index", method="PUT").respond_with_json(done)
+    httpserver.expect_request("/collections/chunks-1/index", method="PUT").respond_with_json(done)
     httpserver.expect_request("/collections/chunks/points", method="PUT").respond_with_json(done)
     text = "Bees make honey"
     bees = (
@@ -38,7 +41,9 @@ def test_server_is_used_if_configured(settings, httpserver: HTTPServer):
     with pytest.warns(UserWarning, match="Api key is used with an insecure connection"):
         assert ServerVectors().write(Document(id="d", name="bees.md"), "epoch", [bees]) == 1
     calls = {request.path: request.get_json(silent=True) for request, _ in httpserver.log}
-    sparse = calls["/collections/chunks"]["sparse_vectors"]["bm25"]
+    (created,) = calls["/collections/aliases"]["actions"]
+    assert created == {"create_alias": {"alias_name": "chunks", "collection_name": "chunks-1"}}
+    sparse = calls["/collections/chunks-1"]["sparse_vectors"]["bm25"]
     assert sparse["modifier"] == "idf"
     (point,) = calls["/collections/chunks/points"]["points"]
     assert point["payload"]["text"] == "Bees make honey"
@@ -95,6 +100,56 @@ def test_filters_pages_and_reads_chunks(local_qdrant: ServerVectors):
     assert sorted(payload["text"] for payload in read) == ["Bees 2", "Bees 5"]
     local_qdrant.discard("d")
     assert local_qdrant.chunk_keys("d", "epoch") == []
+
+
+def chunk(number: int) -> tuple[Chunk, Embedding]:
+    words = Embedding(SparseVector(indices=(1,), values=(1.0,)))
+    return Chunk(key=f"c-{number}", text=f"Bees {number}", page=number), words
+
+
+def names(client: QdrantClient) -> list[str]:
+    return sorted(each.name for each in client.get_collections().collections)
+
+
+def test_rewritten_collection_takes_the_place_of_the_former_one(local_qdrant: ServerVectors):
+    document = Document(id="d", name="bees.md")
+    client = server_vectors.QdrantClient()
+    local_qdrant.write(document, "epoch", [chunk(number) for number in range(300)])
+    assert names(client) == ["chunks-1"]
+    late = []
+
+    def changed(chunks):
+        if not late:  # another worker writes meanwhile
+            late.append(local_qdrant.write(document, "epoch", [chunk(1000)]))
+        other = Embedding(SparseVector(indices=(2,), values=(1.0,)), DenseVector("m", (1.0, 0.0)))
+        return [(other, "de")] * len(chunks)
+
+    for number in (2, 3):
+        local_qdrant.rewrite(changed)
+        assert names(client) == [f"chunks-{number}"]
+        assert local_qdrant.count("d", "epoch") == 301
+    query = Embedding(SparseVector((), ()), DenseVector("m", (1.0, 0.0)))
+    assert {hit.payload["language"] for hit in local_qdrant.search(query, 500)} == {"de"}
+    assert local_qdrant.search(chunk(1)[1], 10) == []
+
+
+def test_collection_without_an_alias_gets_one_and_an_interrupted_rebuild_starts_again(
+    local_qdrant: ServerVectors,
+):
+    client = server_vectors.QdrantClient()
+    idf = qdrant.SparseVectorParams(modifier=qdrant.Modifier.IDF)
+    client.create_collection("chunks", {}, sparse_vectors_config={"bm25": idf})
+    local_qdrant.write(Document(id="d", name="bees.md"), "epoch", [chunk(1), chunk(2)])
+
+    def interrupt(chunks):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        local_qdrant.rewrite(interrupt)
+    assert names(client) == ["chunks", "chunks-1"]
+    local_qdrant.rewrite(lambda chunks: [(chunk(1)[1], "en")] * len(chunks))
+    assert names(client) == ["chunks-1"]
+    assert len(local_qdrant.search(chunk(1)[1], 10)) == 2
 
 
 def test_indexes_of_an_older_collection_are_completed(settings, httpserver: HTTPServer):

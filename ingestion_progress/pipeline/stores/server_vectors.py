@@ -1,7 +1,6 @@
 """The store of vectors in a Qdrant server."""
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -14,10 +13,11 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import Embedding, SparseVector
+from ingestion_progress.pipeline.stages import Embedding
+from ingestion_progress.pipeline.stores import server_collection as collection
 from ingestion_progress.pipeline.stores.chunk_id import point_id
-from ingestion_progress.pipeline.stores.fusion import MIN_MATCHES, RANK_CONSTANT
 from ingestion_progress.pipeline.stores.vectors import (
+    Change,
     EmbeddedChunk,
     Match,
     StoredChunk,
@@ -28,13 +28,6 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 
 Result = TypeVar("Result")
 
-VECTOR = "bm25"
-INDEXED = {
-    "document_id": qdrant.PayloadSchemaType.KEYWORD,
-    "epoch": qdrant.PayloadSchemaType.KEYWORD,
-    "language": qdrant.PayloadSchemaType.KEYWORD,
-    "page": qdrant.PayloadSchemaType.INTEGER,
-}
 TIMEOUT_SECONDS = 10
 ATTEMPTS = 4
 PAGE = 256
@@ -52,14 +45,13 @@ class ServerVectors:
         points = [
             qdrant.PointStruct(
                 id=point_id(document.pk, epoch, chunk.key),
-                vector=_named(embedding),
+                vector=collection.named(embedding),
                 payload=payload_of(document, epoch, chunk),
             )
             for chunk, embedding in chunks
         ]
         if points:
-            self._add_model(chunks[0][1])
-            self._call(lambda client: client.upsert(self._collection, points, wait=True))
+            self._upsert(self._collection, points, [embedding for _, embedding in chunks])
         return len(points)
 
     def adopt(
@@ -95,8 +87,13 @@ class ServerVectors:
         only += [_any_of("page", list(pages))] if pages else []
         only += [_any_of("language", list(languages))] if languages else []
         chunks = qdrant.Filter(must=only, must_not=left_out) if left_out or only else None
-        self._add_model(query)
-        options = _query_options(query, dense_weight, limit, chunks)
+        if query.dense and not self._call(
+            partial(collection.has_model, self._collection, query.dense.model)
+        ):
+            query = Embedding(query.sparse)
+            if not query.sparse.indices:
+                return []
+        options = collection.query_options(query, dense_weight, limit, chunks)
         found = self._call(
             lambda client: client.query_points(self._collection, limit=limit, **options).points
         )
@@ -120,39 +117,52 @@ class ServerVectors:
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         offset: Any = None
         while True:
-            scroll = partial(_scrolled, collection=self._collection, offset=offset)
+            scroll = partial(_scrolled, name=self._collection, offset=offset)
             records, offset = self._call(scroll)
             yield [(str(record.id), record.payload or {}) for record in records]
             if offset is None:
                 return
 
-    def replace_vectors(self, points: Sequence[tuple[str, Embedding, str]]) -> None:
-        vectors = [
-            qdrant.PointVectors(id=key, vector=_named(embedding)) for key, embedding, _ in points
+    def rewrite(self, changed: Change) -> None:
+        """Into another collection, to which the alias points when it is complete.
+
+        Also what is written meanwhile, except in the last moment.
+        """
+        former = self._call(partial(collection.collection_of, self._collection))
+        new = collection.following(self._collection, former)
+        self._call(partial(_make_anew, new))
+        for _ in range(2):
+            for chunks in self.stored():
+                keys = [key for key, _payload in chunks]
+                left = self._call(partial(collection.missing, new, keys)) if keys else set()
+                self._write_changed(new, [each for each in chunks if each[0] in left], changed)
+        self._call(partial(_replace, self._collection, new, former))
+
+    def _write_changed(self, name: str, chunks: Sequence[StoredChunk], changed: Change) -> None:
+        if not chunks:
+            return
+        pairs = changed(chunks)
+        points = [
+            qdrant.PointStruct(
+                id=key,
+                vector=collection.named(embedding),
+                payload=payload | {"language": language},
+            )
+            for (key, payload), (embedding, language) in zip(chunks, pairs, strict=True)
         ]
-        for _, embedding, _ in points[:1]:
-            self._add_model(embedding)
-        self._call(lambda client: client.update_vectors(self._collection, vectors, wait=True))
-        of_language = defaultdict[str, list[qdrant.ExtendedPointId]](list)
-        for key, _, language in points:
-            of_language[language].append(key)
-        for language, keys in of_language.items():
-            payload = {"language": language}
-            self._call(partial(_set_payload, self._collection, payload, keys))
+        self._upsert(name, points, [embedding for embedding, _ in pairs])
+
+    def _upsert(
+        self, name: str, points: list[qdrant.PointStruct], embeddings: Sequence[Embedding]
+    ) -> None:
+        dense = next(filter(None, (embedding.dense for embedding in embeddings)), None)
+        if dense is not None:
+            self._call(partial(collection.add_model, name, dense))
+        self._call(lambda client: client.upsert(name, points, wait=True))
 
     def optimize(self) -> None:
         """Creates the indexes that a collection of an older version lacks."""
-        self._call(self._create_indexes)
-
-    def _add_model(self, embedding: Embedding) -> None:
-        """The server stores only vectors whose names it knows."""
-        if embedding.dense is not None:
-            model, size = embedding.dense.model, len(embedding.dense.values)
-            self._call(partial(_create_vector_name, self._collection, model, size))
-
-    def _create_indexes(self, client: QdrantClient) -> None:
-        for name, kind in INDEXED.items():
-            client.create_payload_index(self._collection, name, kind)
+        self._call(partial(collection.create_indexes, self._collection))
 
     def _copy(
         self,
@@ -204,21 +214,22 @@ class ServerVectors:
             check_compatibility=False,  # an extra request that only warns
         )
         try:
-            if self._prepare(client):
-                self._create_indexes(client)
+            collection.prepare(self._collection, client)
             return use(client)
         finally:
             client.close()
 
-    def _prepare(self, client: QdrantClient) -> bool:
-        """Creates the collection if it does not exist. Returns whether it did."""
-        if client.collection_exists(self._collection):
-            return False
-        idf = qdrant.SparseVectorParams(modifier=qdrant.Modifier.IDF)
-        client.create_collection(
-            self._collection, vectors_config={}, sparse_vectors_config={VECTOR: idf}
-        )
-        return True
+
+def _make_anew(name: str, client: QdrantClient) -> None:
+    """An interrupted rebuild may have left it."""
+    client.delete_collection(name)
+    collection.create(name, client)
+
+
+def _replace(alias: str, new: str, former: str, client: QdrantClient) -> None:
+    collection.point_alias(alias, new, client)
+    if former != alias:
+        client.delete_collection(former)
 
 
 def _copied(record: qdrant.Record, document_id: str, epoch: str) -> qdrant.PointStruct:
@@ -228,47 +239,6 @@ def _copied(record: qdrant.Record, document_id: str, epoch: str) -> qdrant.Point
         vector=cast("Any", record.vector),
         payload=payload,
     )
-
-
-def _create_vector_name(collection: str, model: str, size: int, client: QdrantClient) -> None:
-    """Unless it exists."""
-    known = client.get_collection(collection).config.params.vectors
-    if not (isinstance(known, dict) and model in known):
-        parameters = qdrant.DenseVectorConfig(size=size, distance=qdrant.Distance.COSINE)
-        config = qdrant.DenseVectorNameConfig(dense=parameters)
-        client.create_vector_name(collection, model, config)
-
-
-def _named(embedding: Embedding) -> dict[str, Any]:
-    """The vectors by their names in the collection."""
-    named: dict[str, Any] = {VECTOR: _sparse(embedding.sparse)}
-    if embedding.dense is not None:
-        named[embedding.dense.model] = list(embedding.dense.values)
-    return named
-
-
-def _query_options(
-    query: Embedding, dense_weight: float, limit: int, chunks: qdrant.Filter | None
-) -> dict[str, Any]:
-    """One query; or two, whose ranks are fused."""
-    named = _named(query)
-    if not query.sparse.indices:
-        del named[VECTOR]
-    if len(named) == 1:
-        ((name, vector),) = named.items()
-        return {"query": vector, "using": name, "query_filter": chunks}
-    most = max(limit, MIN_MATCHES)
-    prefetch = [
-        qdrant.Prefetch(query=vector, using=name, filter=chunks, limit=most)
-        for name, vector in named.items()
-    ]
-    weights = [1 - dense_weight if name == VECTOR else dense_weight for name in named]
-    fusion = qdrant.Rrf(k=RANK_CONSTANT, weights=weights)
-    return {"query": qdrant.RrfQuery(rrf=fusion), "prefetch": prefetch}
-
-
-def _sparse(vector: SparseVector) -> qdrant.SparseVector:
-    return qdrant.SparseVector(indices=list(vector.indices), values=list(vector.values))
 
 
 def _of_edition(document_id: str, epoch: str | None = None) -> qdrant.Filter:
@@ -289,30 +259,19 @@ def _any_of(key: str, values: list[str] | list[int]) -> qdrant.FieldCondition:
     return qdrant.FieldCondition(key=key, match=qdrant.MatchAny(any=values))
 
 
-def _set_payload(
-    collection: str,
-    payload: dict[str, Any],
-    keys: list[qdrant.ExtendedPointId],
-    client: QdrantClient,
-) -> None:
-    client.set_payload(collection, payload, points=keys, wait=True)
-
-
-def _scrolled(
-    client: QdrantClient, collection: str, offset: Any
-) -> tuple[list[qdrant.Record], Any]:
-    return client.scroll(collection, limit=PAGE, offset=offset, with_payload=True)
+def _scrolled(client: QdrantClient, name: str, offset: Any) -> tuple[list[qdrant.Record], Any]:
+    return client.scroll(name, limit=PAGE, offset=offset, with_payload=True)
 
 
 def _scrolled_of(
-    collection: str, found: qdrant.Filter, names: list[str] | None, client: QdrantClient
+    name: str, found: qdrant.Filter, names: list[str] | None, client: QdrantClient
 ) -> list[dict[str, Any]]:
     """The payloads of all these points, or of each only these fields."""
     payloads: list[dict[str, Any]] = []
     offset: Any = None
     while True:
         records, offset = client.scroll(
-            collection, found, limit=READ_PAGE, offset=offset, with_payload=names or True
+            name, found, limit=READ_PAGE, offset=offset, with_payload=names or True
         )
         payloads += [record.payload or {} for record in records]
         if offset is None:

@@ -11,6 +11,9 @@ EmbeddedChunk: TypeAlias = tuple[Chunk, Embedding]
 StoredChunk: TypeAlias = tuple[str, dict[str, Any]]
 """Id and payload of a point."""
 
+Change: TypeAlias = Callable[[Sequence[StoredChunk]], Sequence[tuple[Embedding, str]]]
+"""Returns the vectors and the language of each chunk, of some hundred at a time."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
@@ -77,10 +80,10 @@ class VectorStore(Protocol):
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         """All stored chunks, some hundred at a time."""
 
-    def replace_vectors(self, points: Sequence[tuple[str, Embedding, str]]) -> None:
-        """Gives points, by id, other vectors and another language.
+    def rewrite(self, changed: Change) -> None:
+        """Gives each stored chunk the vectors and the language that `changed` returns for it.
 
-        Points that were deleted meanwhile stay deleted.
+        Searches go on meanwhile.
         """
 
     def optimize(self) -> None:

@@ -14,6 +14,7 @@ from ingestion_progress.pipeline.stages import Embedding
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.embedded.connections import ProcessUnavailable, connections
 from ingestion_progress.pipeline.stores.vectors import (
+    Change,
     EmbeddedChunk,
     Match,
     StoredChunk,
@@ -144,6 +145,13 @@ class EmbeddedVectors:
             yield [(key, payload) for key, payload in points]
             if offset is None:
                 return
+
+    def rewrite(self, changed: Change) -> None:
+        """Page by page. Chunks that are deleted meanwhile stay deleted."""
+        for chunks in self.stored():
+            keys = [key for key, _payload in chunks]
+            pairs = zip(keys, changed(chunks), strict=True)
+            self.replace_vectors([(key, *pair) for key, pair in pairs])
 
     def replace_vectors(self, points: Sequence[tuple[str, Embedding, str]]) -> None:
         changed = [(key, _vectors(embedding), language) for key, embedding, language in points]
