@@ -37,12 +37,16 @@ class HighlightSchema(BaseModel):
 
 
 class RelatedSchema(BaseModel):
-    """Two entities that occur in one sentence of the chunk."""
+    """Two entities that the chunk relates to each other."""
 
     model_config = ConfigDict(frozen=True)
 
     source: str
     target: str
+    type: str = Field(
+        description="What it says of them, such as `works for`; empty if it is only known that "
+        "both occur in one sentence."
+    )
 
 
 class SearchHit(BaseModel):
@@ -114,8 +118,8 @@ def search(
                 score=round(score, 4),
                 entities=mentioned.entities.get(place, []),
                 relations=[
-                    RelatedSchema(source=source, target=target)
-                    for source, target in mentioned.relations.get(place, [])
+                    RelatedSchema(source=source, type=kind, target=target)
+                    for source, kind, target in mentioned.relations.get(place, [])
                 ],
             )
         )

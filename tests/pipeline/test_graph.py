@@ -154,11 +154,39 @@ def test_chunks_know_what_they_mention(document: Document, store: GraphStore):
         [],
     ]
     assert [found.relations.get(place, []) for place in places] == [
-        [("Bee", "honey")],
-        [("Bee", "Wasp")],
+        [("Bee", "", "honey")],
+        [("Bee", "", "Wasp")],
         [],
     ]
     assert store.mentioned([]).entities == {}
+
+
+def test_types_of_relations_are_kept_for_each_chunk_and_in_both_directions(
+    document: Document, store: GraphStore
+):
+    names = {"bee": "Bee", "honey": "honey"}
+    makes = Extraction(names, (("bee", "honey"),), {("bee", "honey"): "makes"})
+    both = Extraction(
+        names, (("bee", "honey"),), {("honey", "bee"): "feeds", ("bee", "honey"): "eats"}
+    )
+    writer = writer_of(store)
+    writer.write([(chunk(1), makes), (chunk(2), BEES)])
+    writer.write([(chunk(3), both), (chunk(4), makes)])
+    for epoch in ("epoch", "next"):
+        if epoch == "next":
+            assert writer_of(store, epoch=epoch).adopt(["epoch"]).relations == 1
+        (relation,) = store.relations("d", epoch, **ALL)
+        assert relation.statements == [
+            ("Bee", "makes", "honey"),
+            ("Bee", "eats", "honey"),
+            ("honey", "feeds", "Bee"),
+        ]
+        places = [("d", epoch, f"c-{number}") for number in (2, 3)]
+        found = store.mentioned(places)
+        assert [found.relations[place] for place in places] == [
+            [("Bee", "", "honey")],
+            [("Bee", "eats", "honey"), ("honey", "feeds", "Bee")],
+        ]
 
 
 def test_one_edition_or_all_of_a_document_are_discarded(document: Document, store: GraphStore):

@@ -142,16 +142,35 @@ class EntitySchema(BaseModel):
         return cls(name=entity.name, mentions=mentions(entity))
 
 
+class StatementSchema(BaseModel):
+    """What the document says of two entities."""
+
+    source: str
+    type: str = Field(description="Read from the source to the target, such as `works for`.")
+    target: str
+
+
 class RelationSchema(BaseModel):
-    """Two entities that occur in one sentence."""
+    """Two entities that occur in one sentence, or of which an extractor knows more."""
 
     source: str
     target: str
+    statements: list[StatementSchema] = Field(
+        description="In any of the two directions; empty if only the sentence is known."
+    )
     mentions: list[MentionSchema] = Field(description="At most 200.")
 
     @classmethod
     def of(cls, relation: StoredRelation) -> Self:
-        return cls(source=relation.source, target=relation.target, mentions=mentions(relation))
+        return cls(
+            source=relation.source,
+            target=relation.target,
+            statements=[
+                StatementSchema(source=source, type=kind, target=target)
+                for source, kind, target in relation.statements
+            ],
+            mentions=mentions(relation),
+        )
 
 
 class ChunkListSchema(BaseModel):

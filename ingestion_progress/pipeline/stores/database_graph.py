@@ -89,8 +89,10 @@ class DatabaseGraph:
         for document_id, epoch, source, target, evidence in relations.values_list(
             "document_id", "epoch", "source__name", "target__name", "evidence"
         ):
+            relation = StoredRelation(source=source, target=target, mentions=evidence)
             for mention in evidence:
-                found.relations[document_id, epoch, mention["chunk"]].append((source, target))
+                place = (document_id, epoch, mention["chunk"])
+                found.relations[place] += relation.stated_by(mention)
         return found
 
     def discard(self, document_id: str, epoch: str | None = None) -> None:

@@ -9,7 +9,10 @@ from ingestion_progress.pipeline.stages import Chunk, Extraction
 
 Extracted: TypeAlias = tuple[Chunk, Extraction]
 Mention: TypeAlias = dict[str, str | int | None]
-"""`chunk`, its key, and `page`, its number or None."""
+"""`chunk`, its key, and `page`, its number or None. Of a relation also `type`, what the chunk says
+of its source and target, and `reverse`, what it says of its target and source, if this is known."""
+Statement: TypeAlias = tuple[str, str, str]
+"""Source, type and target; the type is empty if it is unknown."""
 Place: TypeAlias = tuple[str, str, str]
 """Document, epoch and key of a stored chunk."""
 
@@ -53,15 +56,25 @@ class StoredRelation:
     target: str
     mentions: Sequence[Mention]
 
+    @property
+    def statements(self) -> list[Statement]:
+        """All that is known of the two, each once; empty without types."""
+        found = [each for mention in self.mentions for each in self.stated_by(mention)]
+        return [statement for statement in dict.fromkeys(found) if statement[1]]
+
+    def stated_by(self, mention: Mention) -> list[Statement]:
+        """By one chunk: at least that the two are related."""
+        there, back = str(mention.get("type") or ""), str(mention.get("reverse") or "")
+        stated = [(self.source, there, self.target)] if there or not back else []
+        return [*stated, (self.target, back, self.source)] if back else stated
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mentioned:
     """What chunks mention, in the order in which it was created if the store knows that."""
 
     entities: Mapping[Place, list[str]] = field(default_factory=lambda: defaultdict(list))
-    relations: Mapping[Place, list[tuple[str, str]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    relations: Mapping[Place, list[Statement]] = field(default_factory=lambda: defaultdict(list))
 
 
 class GraphWriter(Protocol):
@@ -125,4 +138,10 @@ class Found:
             for key in extraction.entities:
                 self.entities[key].append(mention)
             for pair in extraction.relations:
-                self.relations[pair].append(mention)
+                self.relations[pair].append(mention | _types(extraction, pair))
+
+
+def _types(extraction: Extraction, pair: tuple[str, str]) -> Mention:
+    source, target = pair
+    ends = {"type": (source, target), "reverse": (target, source)}
+    return {name: extraction.types[each] for name, each in ends.items() if each in extraction.types}

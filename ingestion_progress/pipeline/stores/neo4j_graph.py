@@ -9,6 +9,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from neo4j import ManagedTransaction
@@ -39,19 +40,29 @@ WITH found, row,
 SET found.chunks = (found.chunks + [i IN new | row.chunks[i]])[..$most],
     found.pages = (found.pages + [i IN new | row.pages[i]])[..$most]
 """
+MENTIONS = """found.chunks AS chunks, found.pages AS pages,
+    coalesce(found.types, [chunk IN found.chunks | ""]) AS types,
+    coalesce(found.reverses, [chunk IN found.chunks | ""]) AS reverses"""
 MERGE_ENTITIES = f"""
 UNWIND $rows AS row
 MERGE (found:Entity {{document: $document, epoch: $epoch, key: row.key}})
 ON CREATE SET found.name = row.name, found.chunks = [], found.pages = []
 {NEW_MENTIONS}
 """
-MERGE_RELATIONS = f"""
+MERGE_RELATIONS = """
 UNWIND $rows AS row
-MATCH (source:Entity {{document: $document, epoch: $epoch, key: row.source}})
-MATCH (target:Entity {{document: $document, epoch: $epoch, key: row.target}})
+MATCH (source:Entity {document: $document, epoch: $epoch, key: row.source})
+MATCH (target:Entity {document: $document, epoch: $epoch, key: row.target})
 MERGE (source)-[found:RELATED_TO]->(target)
-ON CREATE SET found.chunks = [], found.pages = []
-{NEW_MENTIONS}
+ON CREATE SET found.chunks = [], found.pages = [], found.types = [], found.reverses = []
+WITH found, row,
+    [i IN range(0, size(row.chunks) - 1) WHERE NOT row.chunks[i] IN found.chunks] AS new,
+    coalesce(found.types, [chunk IN found.chunks | ""]) AS types,
+    coalesce(found.reverses, [chunk IN found.chunks | ""]) AS reverses
+SET found.chunks = (found.chunks + [i IN new | row.chunks[i]])[..$most],
+    found.pages = (found.pages + [i IN new | row.pages[i]])[..$most],
+    found.types = (types + [i IN new | row.types[i]])[..$most],
+    found.reverses = (reverses + [i IN new | row.reverses[i]])[..$most]
 """
 ENTITIES = "MATCH (found:Entity {document: $document, epoch: $epoch}) "
 RELATIONS = (
@@ -62,7 +73,7 @@ LIST_ENTITIES = f"""
 ORDER BY found.key SKIP $offset LIMIT $limit
 """
 LIST_RELATIONS = f"""
-{RELATIONS} RETURN source.name, target.name, found.chunks, found.pages
+{RELATIONS} RETURN source.name, target.name, {MENTIONS}
 ORDER BY source.key, target.key SKIP $offset LIMIT $limit
 """
 ENTITIES_AFTER = f"""
@@ -72,7 +83,7 @@ ORDER BY key LIMIT $limit
 """
 RELATIONS_OF = f"""
 {RELATIONS} WHERE source.key IN $keys
-RETURN source.key AS source, target.key AS target, found.chunks AS chunks, found.pages AS pages
+RETURN source.key AS source, target.key AS target, {MENTIONS}
 """
 ENTITIES_MENTIONED = f"""
 {ENTITIES} WHERE any(chunk IN found.chunks WHERE chunk IN $chunks)
@@ -80,7 +91,10 @@ RETURN found.name, [chunk IN found.chunks WHERE chunk IN $chunks] ORDER BY found
 """
 RELATIONS_MENTIONED = f"""
 {RELATIONS} WHERE any(chunk IN found.chunks WHERE chunk IN $chunks)
-RETURN source.name, target.name, [chunk IN found.chunks WHERE chunk IN $chunks]
+WITH source, target, {MENTIONS},
+    [i IN range(0, size(found.chunks) - 1) WHERE found.chunks[i] IN $chunks] AS places
+RETURN source.name, target.name, [i IN places | chunks[i]], [i IN places | pages[i]],
+    [i IN places | types[i]], [i IN places | reverses[i]]
 ORDER BY source.key, target.key
 """
 DISCARD = """
@@ -115,8 +129,8 @@ class Neo4jGraph:
     ) -> list[StoredRelation]:
         page = {"document": document_id, "epoch": epoch, "offset": offset, "limit": limit}
         return [
-            StoredRelation(source=source, target=target, mentions=_mentions(chunks, pages))
-            for source, target, chunks, pages in map(dict.values, _read(LIST_RELATIONS, page))
+            StoredRelation(source=source, target=target, mentions=_mentions(*lists))
+            for source, target, *lists in map(dict.values, _read(LIST_RELATIONS, page))
         ]
 
     def mentioned(self, places: Collection[Place]) -> Mentioned:
@@ -129,9 +143,12 @@ class Neo4jGraph:
             for name, chunks in map(dict.values, _read(ENTITIES_MENTIONED, asked)):
                 for chunk in chunks:
                     found.entities[document_id, epoch, chunk].append(name)
-            for *pair, chunks in map(dict.values, _read(RELATIONS_MENTIONED, asked)):
-                for chunk in chunks:
-                    found.relations[document_id, epoch, chunk].append((pair[0], pair[1]))
+            for source, target, *lists in map(dict.values, _read(RELATIONS_MENTIONED, asked)):
+                mentions = _mentions(*lists)
+                relation = StoredRelation(source=source, target=target, mentions=mentions)
+                for mention in mentions:
+                    place = (document_id, epoch, str(mention["chunk"]))
+                    found.relations[place] += relation.stated_by(mention)
         return found
 
     def discard(self, document_id: str, epoch: str | None = None) -> None:
@@ -240,9 +257,20 @@ def _lists(mentions: Sequence[Mention]) -> dict[str, Any]:
     return {
         "chunks": [mention["chunk"] for mention in mentions],
         "pages": [mention["page"] or 0 for mention in mentions],
+        "types": [mention.get("type", "") for mention in mentions],
+        "reverses": [mention.get("reverse", "") for mention in mentions],
     }
 
 
-def _mentions(chunks: Sequence[str], pages: Sequence[int]) -> list[Mention]:
-    pairs = zip(chunks, pages, strict=True)
-    return [{"chunk": chunk, "page": page or None} for chunk, page in pairs]
+def _mentions(
+    chunks: Sequence[str],
+    pages: Sequence[int],
+    types: Sequence[str] = (),
+    reverses: Sequence[str] = (),
+) -> list[Mention]:
+    return [
+        {"chunk": chunk, "page": page or None}
+        | ({"type": there} if there else {})
+        | ({"reverse": back} if back else {})
+        for chunk, page, there, back in zip_longest(chunks, pages, types, reverses)
+    ]

@@ -54,6 +54,8 @@ def test_entities_and_relations_of_a_model_are_stored(extractor):
     job = ingested(b"Ada met Grace.", "a.txt")
     assert set(Entity.objects.values_list("name", flat=True)) == {"Ada", "Grace"}
     assert Relation.objects.count() == 1
+    (related,) = search("Ada")[0].relations
+    assert (related.source, related.type, related.target) == ("Ada", "meets", "Grace")
     assert (job.entities_total, job.relations_total, job.failed_items) == (2, 1, 0)
     assert job.counters == {"prompt_tokens": 100, "completion_tokens": 7}
 
