@@ -39,6 +39,7 @@ class Stage(models.Model):
         db_default=0,
         help_text="Part of the total that the former attempt found and this one not yet.",
     )
+    total_is_estimate = models.BooleanField(default=False, db_default=False)
     in_flight = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0, help_text="Items recorded as failed.")
     item_ages = models.FloatField(
@@ -79,6 +80,15 @@ class Stage(models.Model):
     @property
     def stage_status(self) -> StageStatus:
         return StageStatus(self.status)
+
+    @property
+    def is_skipped(self) -> bool:
+        return self.stage_status is StageStatus.SKIPPED
+
+    @property
+    def is_estimated(self) -> bool:
+        """Is its total only about right?"""
+        return self.total_is_estimate and not self.stage_status.is_ending
 
     @property
     def is_stopped(self) -> bool:
@@ -122,7 +132,7 @@ def overall_percent(stages: Iterable[tuple[float, float]]) -> float:
 
 def plan_percent(stages: Iterable[Stage]) -> float:
     """The overall percentage of a job by the counts of its planned stages."""
-    planned = (each for each in stages if each.stage_status is not StageStatus.SKIPPED)
+    planned = (each for each in stages if not each.is_skipped)
     return overall_percent((each.weight, each.percent) for each in planned)
 
 

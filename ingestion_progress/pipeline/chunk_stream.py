@@ -139,7 +139,7 @@ class ChunkStream:
                         self._job.raise_if_cancelled()
                         count += 1
                         rest = remaining + chunker.expected(page, after=chunk.end)
-                        self._set_totals(count, count + rest)
+                        self._set_totals(count, count + rest, is_estimate=True)
                         self._put(chunk, pools)
                 stage.advance(key=index)
             for chunk in content.picture_chunks:
@@ -157,10 +157,10 @@ class ChunkStream:
             else:
                 self._extracted.has_former = True
 
-    def _set_totals(self, chunks: int, expected: int) -> None:
+    def _set_totals(self, chunks: int, expected: int, *, is_estimate: bool = False) -> None:
         self._job.set_totals(chunks=chunks)
         for stage in (self._embedding, self._extraction):
-            stage.set(total=expected)
+            stage.set(total=expected, is_estimate=is_estimate)
 
     def _embed(self, _number: int, chunks: Sequence[Chunk]) -> None:
         stage = self._embedding

@@ -104,6 +104,8 @@ class StageChanges:
     keys: KeyChanges = field(default_factory=KeyChanges)
     status: StageStatus | None = None
     was_interrupted: bool = False
+    total_is_estimate: bool | None = None
+    """None: unchanged."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     unit: str = ""
@@ -121,6 +123,8 @@ class StageChanges:
             self.was_interrupted = later.was_interrupted
             self.started_at = self.started_at or later.started_at
             self.finished_at = later.finished_at or self.finished_at
+        if later.total_is_estimate is not None:
+            self.total_is_estimate = later.total_is_estimate
         self.unit = later.unit or self.unit
 
 

@@ -61,8 +61,10 @@ class StageTracker(StageTransitions):
         processed: int | None = None,
         total: int | None = None,
         in_flight: int | None = None,
+        is_estimate: bool = False,
     ) -> None:
-        """Replaces counts, if nobody else counts this stage.
+        """Replaces counts, if nobody else counts this stage. `is_estimate`: the total is only
+        about right, and is set again when it is known.
 
         Raises InvalidCount if `processed` would be above the total, as far as this tracker knows
         them, or if it is counted by keys.
@@ -82,6 +84,8 @@ class StageTracker(StageTransitions):
             if "processed" in counts:
                 self._advances.take()
             self._known |= counts
+            if "total" in counts:
+                changes.stages[self.name].total_is_estimate = is_estimate
             for name, value in counts.items():
                 changes.stages[self.name].counters[name].set(value)
 

@@ -44,7 +44,7 @@ JOB_COLUMNS = (
     *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes"),
 )
 STAGE_COLUMNS = (
-    *("processed", "total", "inherited_total", "in_flight", "failed", "unit"),
+    *("processed", "total", "total_is_estimate", "inherited_total", "in_flight", "failed", "unit"),
     *("status", "was_interrupted", "started_at", "finished_at", "item_ages", "paused_seconds"),
 )
 CHECKPOINT_COLUMNS = ("ranges", "keys", "failed")
@@ -168,6 +168,8 @@ def _has_warned(job: Job, stage: Stage) -> bool:
 def _apply_to_stage(stage: Stage, changes: StageChanges) -> None:
     changes.counters.apply_to(stage)
     _apply_inherited_total(stage, changes.counters.get("total", Counter()))
+    if changes.total_is_estimate is not None:
+        stage.total_is_estimate = changes.total_is_estimate
     stage.unit = changes.unit or stage.unit
     # Another process may have written a later status since, which stays.
     if changes.status is None or stage.stage_status not in changes.status.predecessors:

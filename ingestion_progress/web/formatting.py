@@ -78,6 +78,9 @@ def remaining(milliseconds: int, low_ms: int = 0, high_ms: int = 0) -> str:
     if milliseconds <= 50 * SECOND_MS:
         tens = math.ceil(milliseconds / (10 * SECOND_MS))
         return f"about {tens * 10}{NBSP}s left{shown_range}"
+    quarters = math.ceil(milliseconds / (15 * SECOND_MS))
+    if milliseconds <= 3 * MINUTE_MS and quarters % 4:
+        return f"about {duration(quarters * 15 * SECOND_MS)} left{shown_range}"
     if milliseconds < HOUR_MS:
         return f"about {math.ceil(milliseconds / MINUTE_MS)}{NBSP}min left{shown_range}"
     return f"about {duration(milliseconds)} left{shown_range}"
@@ -155,9 +158,20 @@ def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
     return "Between two stages" if has_started else "Starting"
 
 
-def stage_detail(status: str, processed: int, total: int, counted: str, failed: int = 0) -> str:
-    """How far a stage with this shown status is. `counted` is its unit in plural; may be empty."""
+def stage_detail(  # noqa: PLR0917  (the cases that JavaScript shares are lists)
+    status: str,
+    processed: int,
+    total: int,
+    counted: str,
+    failed: int = 0,
+    is_estimate: bool = False,  # noqa: FBT002
+) -> str:
+    """How far a stage with this shown status is. `counted` is its unit in plural; may be empty.
+    `is_estimate`: its total is only about right.
+    """
     amount = _stage_amount(status, processed, total, counted)
+    if is_estimate and total:
+        amount = amount.replace(f"of {count(total)}", f"of about {count(total)}")
     return " · ".join(filter(None, [amount, f"{count(failed)} failed" if failed else ""]))
 
 

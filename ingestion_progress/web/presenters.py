@@ -257,7 +257,9 @@ def _stage(stage: StageProgressSchema, row: Stage, *, is_over: bool) -> Context:
         "status": shown.value,
         "status_label": shown.label,
         "has_failed": "true" if row.failed else "",
-        "detail": formatting.stage_detail(shown, stage.processed, stage.total, unit, row.failed),
+        "detail": formatting.stage_detail(
+            shown, stage.processed, stage.total, unit, row.failed, row.is_estimated
+        ),
         "percent": formatting.number(stage.progress_percent),
         "is_total_known": is_total_known,
         "percent_text": formatting.percent(stage.progress_percent) if is_total_known else "–",

@@ -159,6 +159,11 @@ class JobStateEventData(WireModel):
         exclude_if=lambda failed: not failed,
         description="The failed items of each stage that has some; left out if none has.",
     )
+    estimated_stages: list[str] = Field(
+        default_factory=list,
+        exclude_if=lambda stages: not stages,
+        description="Stages in progress whose total is an estimate; left out if there are none.",
+    )
     stopped_stages: list[str] = Field(
         default_factory=list,
         exclude_if=lambda stages: not stages,

@@ -54,7 +54,7 @@ class Snapshot:
 
     @property
     def planned_stages(self) -> list[Stage]:
-        return [stage for stage in self.stages if stage.stage_status is not StageStatus.SKIPPED]
+        return [stage for stage in self.stages if not stage.is_skipped]
 
     @property
     def overall_percent(self) -> float:
@@ -98,14 +98,13 @@ class Snapshot:
                 "liveness": liveness.value if liveness else None,
                 "attempt": job.attempt,
                 "cancel_requested": job.is_asked_to_stop,
-                "skipped_stages": [
-                    stage.name for stage in self.stages if stage.stage_status is StageStatus.SKIPPED
-                ],
+                "skipped_stages": [each.name for each in self.stages if each.is_skipped],
                 "error_count": job.error_count,
                 "error": job.error or None,
                 "counters": job.counters,
                 "failed_items": job.failed_items,
                 "failed_by_stage": {each.name: each.failed for each in self.stages if each.failed},
+                "estimated_stages": [each.name for each in self.stages if each.is_estimated],
                 "stopped_stages": [each.name for each in self.stages if each.is_stopped],
                 "event_count": job.event_count,
                 "heartbeat_at": heartbeat_at.timestamp() if heartbeat_at else None,

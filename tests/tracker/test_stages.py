@@ -323,3 +323,21 @@ class TestWorkerSlot:
             for wrong in (-0.1, 100.1):
                 with pytest.raises(InvalidCount, match="from 0 to 100"):
                     slot.change(WorkerStatus.ERROR, wrong)
+
+
+def test_total_that_is_an_estimate_is_one_until_it_is_set_again_or_the_stage_ends():
+    def estimated() -> list[str]:
+        (snapshot,) = load_snapshots(Job.objects.all()).values()
+        return snapshot.state(database_now()).estimated_stages
+
+    with track("a.pdf", stages=["one", "two"]) as job:
+        one, two = job.stage("one"), job.stage("two")
+        one.set(processed=3, total=490, is_estimate=True)
+        two.set(processed=3, total=490, is_estimate=True)
+        job.flush()
+        assert estimated() == ["one", "two"]
+        one.set(processed=4)
+        one.set(processed=5, total=480)
+        two.complete()
+        job.flush()
+        assert estimated() == []

@@ -243,3 +243,27 @@ def test_plain_event_source_of_another_origin_receives_the_servers_error(
     data = json.loads(page.locator("li").inner_text().removeprefix("error "))
     assert data["message"] == "Job not found: job_123"
     assert data["job_id"] == "job_123"
+
+
+def test_shown_end_counts_down_and_changes_only_with_the_forecast(open_page: OpenPage):
+    page = open_page("/")
+    shown = page.evaluate(
+        f"""async () => {{
+          const {{ SteadyEnd }} = await import("{STATIC}/steady-end.js");
+          let now = 0;
+          performance.now = () => now;
+          const end = new SteadyEnd();
+          const shown = [];
+          const forecasts = [
+            [0, 0], [0, 100], [1, 103], [2, 92], [3, 60], [63, 4], [70, 0], [71, 2],
+          ];
+          for (const [at, likely] of forecasts) {{
+            now = at * 1000;
+            end.update(likely * 1000);
+            shown.push(end.remainingMs / 1000);
+          }}
+          now += 5000;
+          return [...shown, end.remainingMs];
+        }}"""
+    )
+    assert shown == [0, 100, 99, 98, 60, 4, 0, 2, 0]

@@ -90,8 +90,8 @@ def warning(snapshot: Snapshot, now: datetime) -> str:
             return f"{formatting.waiting(service)}." if service else ""
 
 
-def counts(stage: StageProgressSchema) -> str:
-    text = f"{stage.processed}/{stage.total or '?'}"
+def counts(stage: StageProgressSchema, *, is_estimated: bool = False) -> str:
+    text = f"{stage.processed}/{'~' if is_estimated else ''}{stage.total or '?'}"
     return f"{text} (+{stage.in_flight})" if stage.in_flight else text
 
 

@@ -232,7 +232,8 @@ def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime
     for stored in snapshot.planned_stages:
         stage = progress.stages[stored.name]
         shown = stored.shown_status(is_over=snapshot.job.is_finished).value
-        detail = text.counts(stage) + (f", {stored.failed} failed" if stored.failed else "")
+        detail = text.counts(stage, is_estimated=stored.is_estimated)
+        detail += f", {stored.failed} failed" if stored.failed else ""
         style, state = STYLES.get(shown, ""), shown.replace("_", " ")
         yield stage.name, stage.progress_percent, style, state, detail
     for skipped in snapshot.state(now).skipped_stages:

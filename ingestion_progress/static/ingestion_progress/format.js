@@ -76,6 +76,10 @@ export function remaining(milliseconds, lowMs = 0, highMs = 0) {
   if (milliseconds <= 50 * SECOND_MS) {
     return `about ${Math.ceil(milliseconds / (10 * SECOND_MS)) * 10}${NBSP}s left${range}`;
   }
+  const quarters = Math.ceil(milliseconds / (15 * SECOND_MS));
+  if (milliseconds <= 3 * MINUTE_MS && quarters % 4) {
+    return `about ${duration(quarters * 15 * SECOND_MS)} left${range}`;
+  }
   if (milliseconds < HOUR_MS) {
     return `about ${Math.ceil(milliseconds / MINUTE_MS)}${NBSP}min left${range}`;
   }
@@ -178,8 +182,11 @@ export function activity(runningLabels, hasStarted) {
  * @param {number} total
  * @param {string} counted what it counts, in plural; may be empty
  */
-export function stageDetail(status, processed, total, counted, failed = 0) {
-  const amount = stageAmount(status, processed, total, counted);
+export function stageDetail(status, processed, total, counted, failed = 0, isEstimate = false) {
+  let amount = stageAmount(status, processed, total, counted);
+  if (isEstimate && total) {
+    amount = amount.replace(`of ${count(total)}`, `of about ${count(total)}`);
+  }
   return [amount, failed ? `${count(failed)} failed` : ""].filter(Boolean).join(" · ");
 }
 

@@ -29,10 +29,12 @@ import {
   renderClock,
   renderNextAttempt,
   renderProgress,
+  renderRemaining,
   renderSilence,
   renderState,
   showNotice,
 } from "./render.js";
+import { SteadyEnd } from "./steady-end.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -73,6 +75,7 @@ export class PipelineProgress extends HTMLElement {
   /** @type {ProgressConnection | null} */
   #stream = null;
   #receivedAt = 0;
+  #end = new SteadyEnd();
   #isMissing = false;
   #frame = 0;
   /** @type {number | undefined} */
@@ -118,6 +121,7 @@ export class PipelineProgress extends HTMLElement {
     if (before === null || !this.isConnected) return;
     this.#close();
     this.progress = this.state = this.nextAttempt = this.forecast = null;
+    this.#end = new SteadyEnd();
     this.#isMissing = false;
     this.#open();
   }
@@ -167,6 +171,7 @@ export class PipelineProgress extends HTMLElement {
   /** @param {ForecastData} forecast */
   #onForecast(forecast) {
     this.forecast = forecast;
+    this.#end.update(forecast.likely_ms);
     this.#dispatch("forecastchange", forecast);
     this.#renderSoon();
   }
@@ -223,7 +228,10 @@ export class PipelineProgress extends HTMLElement {
       showNotice(this, "not_found");
       return;
     }
-    if (this.progress) renderProgress(this, this.progress, this.state, this.forecast);
+    if (this.progress) {
+      renderProgress(this, this.progress, this.state);
+      this.#renderRemaining();
+    }
     if (this.state) {
       renderState(this, this.state, this.nextAttempt);
       renderSilence(this, this.state, this.#serverNow());
@@ -245,7 +253,17 @@ export class PipelineProgress extends HTMLElement {
     const isRunning = (this.state?.status ?? this.dataset.status) === "running";
     const isSilent = Boolean(this.state?.heartbeat_at);
     if (this.state && isSilent) renderSilence(this, this.state, this.#serverNow());
-    else if (isRunning) renderClock(this, this.progress, performance.now() - this.#receivedAt);
+    else if (isRunning) {
+      renderClock(this, this.progress, performance.now() - this.#receivedAt);
+      this.#renderRemaining();
+    }
+  }
+
+  #renderRemaining() {
+    const leftMs = this.forecast
+      ? this.#end.remainingMs
+      : (this.progress?.timing.estimated_remaining_ms ?? 0);
+    renderRemaining(this, leftMs, this.state, this.forecast);
   }
 
   /** Unix milliseconds by the clock of the server, which computed the elapsed time. */

@@ -105,6 +105,8 @@ export interface JobStateData {
   failed_items?: number;
   /** The failed items of each stage that has some; left out if none has. */
   failed_by_stage?: { [key: string]: number };
+  /** Stages in progress whose total is an estimate; left out if there are none. */
+  estimated_stages?: Array<string>;
   /** Stages with the status error that ended with the job or its attempt, and not by an error of their own. Left out if there are none. */
   stopped_stages?: Array<string>;
   /** Lines that were logged, in all attempts; left out if there are none. */

@@ -19,16 +19,14 @@ const NOTHING = "–";
  * @param {HTMLElement} root
  * @param {PipelineProgressData} progress
  * @param {JobStateData | null} state null until the server has sent one
- * @param {ForecastData | null} forecast null until the server has sent one
  */
-export function renderProgress(root, progress, state, forecast = null) {
+export function renderProgress(root, progress, state) {
   const { worker_pool: pool, timing } = progress;
   const percent = progress.overall_progress_percent;
   fill(root, {
     "job.document_name": progress.document_name || progress.document_id,
     "job.percent": format.exactPercent(percent),
     "job.activity": activity(progress),
-    "job.remaining": remaining(progress, state, forecast),
     "job.started": timing.started_at
       ? format.timestamp(new Date(timing.started_at * 1000))
       : NOTHING,
@@ -132,16 +130,17 @@ function noticeName(state, nextAttempt) {
 
 /**
  * The estimate with its range, or why there is none; nothing for a job without progress.
- * @param {PipelineProgressData} progress
+ * @param {HTMLElement} root
+ * @param {number} leftMs 0: unknown
  * @param {JobStateData | null} state
- * @param {ForecastData | null} forecast
+ * @param {ForecastData | null} forecast null until the server has sent one
  */
-function remaining(progress, state, forecast) {
-  if (state && state.liveness !== "working") return NOTHING;
-  const leftMs = progress.timing.estimated_remaining_ms;
+export function renderRemaining(root, leftMs, state, forecast) {
+  const isMoving = !state || state.liveness === "working";
   const left = format.remaining(leftMs, forecast?.low_ms, forecast?.high_ms);
   const reason = forecast?.reason ? FORECAST_LABELS[forecast.reason] : "";
-  return format.withReason(left, reason) || NOTHING;
+  const text = isMoving ? format.withReason(left, reason) : "";
+  fill(root, { "job.remaining": text || NOTHING });
 }
 
 /** @param {PipelineProgressData} progress */

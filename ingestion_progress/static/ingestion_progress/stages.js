@@ -60,6 +60,8 @@ function renderStage(row, stage, state) {
   const name = row.dataset.stage ?? "";
   const status = shownStatus(name, stage.status, state);
   const failed = state?.failed_by_stage?.[name] ?? 0;
+  const isEstimate = state?.estimated_stages?.includes(name);
+  const unit = row.dataset.unit ?? "";
   const label = format.label(name);
   const isSkipped = status === "skipped";
   const isTotalKnown = total > 0 || status !== "in_progress";
@@ -70,7 +72,7 @@ function renderStage(row, stage, state) {
     "stage.label": label,
     "stage.status": STAGE_LABELS[status],
     "stage.percent": isTotalKnown ? percent : "–",
-    "stage.detail": format.stageDetail(status, processed, total, row.dataset.unit ?? "", failed),
+    "stage.detail": format.stageDetail(status, processed, total, unit, failed, isEstimate),
     "stage.in_flight": in_flight ? `${format.count(in_flight)} in flight` : "",
     ...(isSkipped && { "stage.duration": "" }),
   });
