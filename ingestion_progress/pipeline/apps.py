@@ -34,6 +34,7 @@ class PipelineConfig(AppConfig):
         register(checks.check_components)
         register(checks.check_language)
         register(checks.check_dense_weight)
+        register(checks.check_fastembed)
         register(checks.check_graph)
         register(checks.check_models)
         register(checks.check_hosts, deploy=True)

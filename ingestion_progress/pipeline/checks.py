@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from django.conf import DEFAULT_STORAGE_ALIAS, settings
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
@@ -93,6 +94,16 @@ def check_language(**kwargs: object) -> Iterator[CheckMessage]:
             f"{PREFIX}DOCUMENT_LANGUAGE is {conf.document_language!r}, not a code of ISO 639.",
             hint="Use a code of two or three letters, as de, or unset it to detect languages.",
             id="ingestion_pipeline.E006",
+        )
+
+
+def check_fastembed(**kwargs: object) -> Iterator[CheckMessage]:
+    is_used = conf.dense_embedder.endswith(".FastEmbedEmbedder")
+    if is_used and not Path(conf.fastembed_path or " ").is_dir():
+        yield Error(
+            f"{PREFIX}FASTEMBED_PATH is {conf.fastembed_path!r}, which is no folder.",
+            hint="Name the folder that has the model: its ONNX file and its tokenizer.",
+            id="ingestion_pipeline.E013",
         )
 
 

@@ -37,6 +37,10 @@ class PipelineSettings:
     """Dotted path of a DenseEmbedder; empty: only words are compared."""
     dense_weight = Setting(float, 0.3)
     """Of dense vectors in a search, from 0 to 1; the rest is that of words."""
+    fastembed_model = Setting(str, "BAAI/bge-small-en-v1.5")
+    """Its name in fastembed."""
+    fastembed_path = Setting(str, "")
+    """The folder of that model."""
     extractor = Setting(str, "ingestion_progress.pipeline.stages.extraction.KeyphraseExtractor")
     vector_store = Setting(str, "")
     """Dotted path of a VectorStore; empty: a Qdrant server or the embedded one."""

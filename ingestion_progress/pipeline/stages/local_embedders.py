@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ingestion_progress.pipeline.conf import conf
+
 
 class WordLlamaEmbedder:
     """The model in the package wordllama: 256 dimensions, mostly English.
@@ -30,6 +32,34 @@ class WordLlamaEmbedder:
 
     def embed_query(self, text: str) -> Sequence[float]:
         return self.embed([text])[0]
+
+
+class FastEmbedEmbedder:
+    """The model FASTEMBED_MODEL of fastembed, in the folder FASTEMBED_PATH.
+
+    Needs the extra `fastembed`. Nothing is downloaded. Raises ImportError, or ValueError without
+    the folder.
+    """
+
+    def __init__(self) -> None:
+        from fastembed import TextEmbedding
+
+        if not conf.fastembed_path:
+            raise ValueError("FASTEMBED_PATH is not set: the folder of a model of fastembed.")
+        self.name = f"fastembed-{conf.fastembed_model}"
+        self._model: Any = TextEmbedding(
+            conf.fastembed_model,
+            # A folder that it was not given would be downloaded, and waited for without a network.
+            specific_model_path=conf.fastembed_path,
+            local_files_only=True,
+        )
+
+    def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
+        return list(self._model.passage_embed([_encodable(text) for text in texts]))
+
+    def embed_query(self, text: str) -> Sequence[float]:
+        found: Sequence[float] = next(iter(self._model.query_embed(_encodable(text))))
+        return found
 
 
 def _encodable(text: str) -> str:
