@@ -466,8 +466,8 @@ def test_error_of_the_code_is_logged_and_the_thread_continues(writer, clock, cap
             broken.setattr(heartbeats, "renew_heartbeats", fail)
             clock.now += HEARTBEAT_SECONDS
             fail_once_more(writer)
-        clock.now = writer._retry_at
         before = heartbeat_at()
+        clock.now = writer._retry_at
         turn(writer)
         assert heartbeat_at() > before
         job.stage("one").start()
