@@ -7,7 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ingestion_progress.wire.forecast import (
@@ -98,6 +98,7 @@ class TestAnything:
     def test_a_history_is_stored_without_loss(self, history):
         assert History.from_json(json.loads(json.dumps(history.to_json()))) == history
 
+    @example(reached=0.0, passed=0.0, left=0.0, elapsed=5e-324, start=0.0)
     @given(st.floats(0, 100), seconds, seconds, seconds, st.floats(0, 100))
     def test_the_percentage_never_falls(self, reached, passed, left, elapsed, start):
         percent = time_percent(reached, passed, left, elapsed=elapsed, start=start)

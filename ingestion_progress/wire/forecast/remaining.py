@@ -76,9 +76,10 @@ def time_percent(
     share = passed / (passed + left) if passed + left > 0 else 0.0
     moved = reached + (100.0 - reached) * share
     whole = elapsed + left
-    if whole > 0:
+    catch_up_seconds = CATCH_UP_SHARE * whole
+    if catch_up_seconds > 0:  # the least numbers above 0 make it 0
         behind = start + (100.0 - start) * elapsed / whole - moved
-        moved += max(0.0, behind) * -math.expm1(-passed / (CATCH_UP_SHARE * whole))
+        moved += max(0.0, behind) * -math.expm1(-passed / catch_up_seconds)
     return min(100.0, moved)
 
 
