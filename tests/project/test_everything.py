@@ -1,11 +1,13 @@
-"""What `scripts/test` does with a test that fails."""
+"""What `scripts/test` runs on which Python, and what it does with a test that fails."""
 
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 from types import ModuleType
 
+import django
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,7 @@ def everything(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture
 def run(everything: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(everything, "MAX_QUIET_WAIT_SECONDS", 0)
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -rfE\n")
@@ -71,3 +74,52 @@ def test_a_passing_run_is_not_repeated(run, capsys):
     ended = run(stable="def test_stable():\n    pass\n")
     assert (ended.exit_code, ended.unstable) == (0, [])
     assert "once more" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("busy_percents", "calls"), [([90.0, 51.0, 20.0, 90.0], 3), ([90.0] * 9, 5)]
+)
+def test_what_failed_waits_for_a_quiet_machine_and_not_for_ever(
+    everything, monkeypatch, busy_percents, calls
+):
+    seen = []
+    monkeypatch.setattr(everything, "MAX_QUIET_WAIT_SECONDS", 5)
+    monkeypatch.setattr(everything.time, "monotonic", lambda: len(seen))
+    monkeypatch.setattr(
+        everything.psutil,
+        "cpu_percent",
+        lambda interval: seen.append(interval) or busy_percents[len(seen) - 1],
+    )
+    everything.wait_for_quiet()
+    assert seen == [1] * calls
+
+
+OLDER, NEWER = (3, 11, 5, 2), (3, 13, 6, 1)
+
+
+@pytest.mark.parametrize(("ours", "other"), [(OLDER, NEWER), (NEWER, OLDER)])
+def test_the_newer_python_runs_everything_and_the_older_one_what_it_may_change(
+    everything, monkeypatch, ours, other
+):
+    versions = {sys.executable: ours, "other": other}
+    monkeypatch.setattr(everything, "version_of", versions.__getitem__)
+    repeated, whole = everything.runs("other")
+    assert (versions[repeated.python], versions[whole.python]) == (OLDER, NEWER)
+    assert repeated.env["TEST_DATABASE"] == "postgresql"
+    assert (whole.env, "-m" in whole.options) == ({"COVERAGE_CORE": "sysmon"}, False)
+    assert (bool(whole.coverage), repeated.coverage) == (True, [])
+    assert whole.title == "everything, on Python 3.13, Django 6.1 and SQLite, with coverage"
+
+
+@pytest.mark.parametrize(("version", "core"), [(OLDER, {}), (NEWER, {"COVERAGE_CORE": "sysmon"})])
+def test_a_single_python_runs_everything_and_repeats_it_on_postgresql(
+    everything, monkeypatch, version, core
+):
+    monkeypatch.setattr(everything, "version_of", lambda python: version)
+    postgresql, whole = everything.runs(None)
+    assert postgresql.env == {"TEST_DATABASE": "postgresql"}
+    assert whole.env == core
+
+
+def test_versions_are_those_of_python_and_of_its_django(everything):
+    assert everything.version_of(sys.executable) == (*sys.version_info[:2], *django.VERSION[:2])
