@@ -108,7 +108,7 @@ def write_documents(folder: Path, count: int) -> None:
     """Texts of log-normal length, of several kinds."""
     chance = random.Random(7)
     for number in range(count):
-        paragraphs = max(20, round(chance.lognormvariate(5.5, 0.8)))
+        paragraphs = max(20, round(chance.lognormvariate(7.8, 0.8)))
         suffix, heading = chance.choice([("txt", ""), ("md", "# "), ("html", "<h1>")])
         lines = []
         for paragraph in range(paragraphs):
