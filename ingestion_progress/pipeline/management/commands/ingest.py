@@ -76,7 +76,6 @@ class Command(TerminalCommand):
         parser.add_argument(
             "--language",
             type=language,
-            default="",
             metavar="CODE",
             help="Of the documents, as de. By default it is detected.",
         )
@@ -104,7 +103,7 @@ class Command(TerminalCommand):
             job_id=options["job_id"],
             batch=batch,
             priority=options["priority"],
-            language=options["language"],
+            language=options["language"] or "",
             owner=_owner(options["owner"]),
             metadata=metadata,
             is_enqueued=is_enqueued,
