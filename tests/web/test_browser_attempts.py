@@ -98,3 +98,30 @@ def test_job_can_be_retried_without_javascript(open_page: OpenPage, sqlite_proje
     page.get_by_role("button", name="Retry", exact=True).click()
     expect(page.locator(".notice:visible")).to_contain_text("attempt 2 of 4, due now.")
     expect(page.locator(".attempts")).to_contain_text("Attempt 1 Failed")
+
+
+AWAITING = """
+import sys
+from ingestion_progress.tracker import attach
+from ingestion_progress.testing import synchronous_tracking
+with synchronous_tracking():
+    with attach(sys.argv[1]).buffer.change() as changes:
+        changes.waiting_for = sys.argv[2]
+"""
+
+
+def test_the_service_that_a_job_waits_for_appears_and_goes_on_open_pages(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    sqlite_project.ask(RUNNING, "served")
+    page, listing = open_page("/jobs/served/"), open_page("/")
+    row = listing.locator('[data-job="served"]')
+    expect(job_in(page)).to_have_attribute("data-connection", "live", timeout=15_000)
+    notice = page.locator(".notice:visible")
+    sqlite_project.ask(AWAITING, "served", "the model at a.example.org")
+    expect(notice).to_have_text("Waiting for the model at a.example.org.", timeout=15_000)
+    expect(row).to_contain_text("Waiting for the model at a.example.org", timeout=15_000)
+    expect(page.locator('[data-field="job.remaining"]')).to_have_text("Waiting for a service")
+    sqlite_project.ask(AWAITING, "served", "")
+    expect(notice).not_to_contain_text("the model", timeout=15_000)
+    expect(row).not_to_contain_text("the model", timeout=15_000)

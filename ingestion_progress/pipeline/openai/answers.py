@@ -13,6 +13,7 @@ from typing import Any
 from django.db import IntegrityError
 from django.db.models import Sum
 
+from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.models import Document, ModelAnswer
@@ -55,7 +56,11 @@ def store_answers(answers: Mapping[str, Any]) -> None:
         return
     contents = {key: json.dumps(answer) for key, answer in answers.items()}
     kept = {key: text for key, text in contents.items() if len(text) <= conf.openai_cache_bytes}
-    if kept:
+    if not kept:
+        return
+    try:
+        _store(job, kept)  # also if the job is cancelled: the answers were paid for
+    except DATABASE_UNAVAILABLE:
         patiently(job, partial(_store, job, kept))
 
 

@@ -42,7 +42,7 @@ MAX_FAILURES = 3
 # Of a search, for which somebody waits.
 URGENT_PATIENCE_SECONDS = 2.0
 URGENT_TIMEOUT_SECONDS = 5.0
-# They log questions at DEBUG, and a line per request at INFO.
+# A line, with the address, for each request. Versions differ in what they log at DEBUG.
 LOGGERS = ("openai", "httpx2", "httpcore2")
 
 _backoff = wait_exponential_jitter(multiplier=0.5, max=30.0, jitter=0.5)

@@ -102,12 +102,18 @@ class TestWithDocuments:
         assert Job.objects.get().result == "succeeded"
         assert [len(question["input"]) for question in embedder.questions] == [1]
 
-    def test_a_search_compares_words_while_the_model_is_away(self, embedder, monkeypatch):
+    def test_a_search_compares_words_while_the_model_is_away(
+        self, embedder, monkeypatch, client, settings
+    ):
+        settings.INGESTION_PROGRESS_PUBLIC = True
         monkeypatch.setattr(endpoints, "URGENT_PATIENCE_SECONDS", 0.1)
         ingested(b"Bees make honey.", "a.txt")
         embedder.stop()
         assert [hit.document_name for hit in search("honey")] == ["a.txt"]
         assert search("wasps") == []
+        response = client.get("/api/v1/search?q=honey&dense_weight=1")
+        assert response.status_code == 503
+        assert f"The model at {embedder.host} did not answer in time." in response.content.decode()
 
     def test_a_rebuilt_index_has_the_vectors_of_a_new_model(self, fake, settings):
         ingested(b"aaa bbb", "a.txt")

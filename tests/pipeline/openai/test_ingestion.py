@@ -14,7 +14,7 @@ from ingestion_progress.exceptions import JobCancelled
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.pipeline.exceptions import ModelRefused, NothingIngested
 from ingestion_progress.pipeline.ingestion import ingest
-from ingestion_progress.pipeline.models import Entity, Relation
+from ingestion_progress.pipeline.models import Entity, ModelAnswer, Relation
 from ingestion_progress.pipeline.search import search
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import request_cancellation
@@ -152,7 +152,7 @@ def test_pictures_are_described_at_the_same_time(describer, settings):
 
 def test_a_job_is_cancelled_while_models_are_slow(describer, extractor, settings):
     settings.INGESTION_PROGRESS_OPENAI_TIMEOUT_SECONDS = 30
-    describer.always = slow(5)
+    describer.always = slow(3)
     job = queued(page_with(png()), "a.html")
     threading.Thread(
         target=lambda: (eventually(lambda: describer.questions), request_cancellation(job.pk))
@@ -162,6 +162,10 @@ def test_a_job_is_cancelled_while_models_are_slow(describer, extractor, settings
     assert describer.open_questions == 1
     job.refresh_from_db()
     assert job.status == "cancelled"
+    eventually(ModelAnswer.objects.exists)  # the answer comes later, and a retry has it
+    retry_job(job.pk)
+    ingest(job.pk)
+    assert [question["model"] for question in describer.questions].count("seeing") == 1
 
 
 def test_what_a_model_says_cannot_break_the_page_of_the_job(extractor):
