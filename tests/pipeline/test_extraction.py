@@ -27,6 +27,29 @@ def test_entities_are_phrases_and_relations_are_within_a_sentence():
     assert len(set(findings.relations)) == len(findings.relations)
 
 
+@pytest.mark.parametrize(
+    ("language", "text", "related"),
+    [
+        ("de", "Die Lampe, z. B. im Leuchtturm, brennt.", True),
+        ("en", "The Lamp of Dr. Smith and the Tower, e.g. near the Harbour, burn.", True),
+        ("en", "The Lamp burns. The Tower is dark.", False),
+        ("fr", "La Lampe, cf. p. 3, éclaire le Phare.", True),
+        ("hi", "यह लालटेन है। यह मीनार है।", False),
+        ("ja", "ランプは明るい。タワーは暗い。", False),
+    ],
+)
+def test_sentences_end_as_in_the_language(language, text, related):
+    found = KeyphraseExtractor().extract(text, language)
+    assert len(found.entities) >= 2
+    first, last = next(iter(found.entities)), list(found.entities)[-1]
+    assert first != last
+    assert bool(found.relations) == related, found
+
+
+def test_lone_surrogate_costs_itself():
+    assert KeyphraseExtractor().extract(f"{TEXT} \ud800").relations
+
+
 def test_no_entity_is_part_of_another():
     keys = list(KeyphraseExtractor().extract(TEXT * 3).entities)
     assert not [(a, b) for a in keys for b in keys if a != b and f" {a} " in f" {b} "]

@@ -4,19 +4,17 @@ import re
 from itertools import combinations
 from typing import Protocol
 
+from sentencex import segment
+
 from ingestion_progress.pipeline.models import MAX_KEY_LENGTH
 from ingestion_progress.pipeline.stages import Extraction
-from ingestion_progress.pipeline.stages.embedding import WITHOUT_SPACES
+from ingestion_progress.pipeline.stages.embedding import UNKNOWN, WITHOUT_SPACES
 from ingestion_progress.pipeline.stages.keyphrases import Keyphrases
 
 MAX_ENTITIES_PER_CHUNK = 8
 # Of a name, in bytes of UTF-8: three Latin letters, or two Chinese ones.
 MIN_BYTES = 3
 SPACE = re.compile(r"\s+")
-# Also the marks of Arabic, Urdu, Hindi, Burmese, Armenian, Chinese and Japanese.
-SENTENCE_END = re.compile(
-    "(?<=[.!?\u061f\u06d4\u0964\u104b\u0589])\\s+|(?<=[\u3002\uff01\uff1f])|\n{2,}"
-)
 LETTER = re.compile(r"[^\W\d_]")
 
 
@@ -32,6 +30,7 @@ class KeyphraseExtractor:
         self._keyphrases = Keyphrases()
 
     def extract(self, text: str, language: str = "") -> Extraction:
+        text = text.encode("utf-8", "replace").decode()  # no lone surrogates
         entities: dict[str, str] = {}
         # Twice as many as are kept, because phrases that overlap are dropped.
         for phrase in self._keyphrases.best(text, 2 * MAX_ENTITIES_PER_CHUNK, language):
@@ -40,7 +39,7 @@ class KeyphraseExtractor:
                 entities[key] = SPACE.sub(" ", phrase).strip()
             if len(entities) == MAX_ENTITIES_PER_CHUNK:
                 break
-        return Extraction(entities, _relations(text, list(entities)))
+        return Extraction(entities, _relations(text, list(entities), language or UNKNOWN))
 
 
 def entity_key(name: str) -> str:
@@ -60,9 +59,10 @@ def _overlaps(key: str, other: str) -> bool:
     return f" {key} " in f" {other} " or f" {other} " in f" {key} "
 
 
-def _relations(text: str, keys: list[str]) -> tuple[tuple[str, str], ...]:
+def _relations(text: str, keys: list[str], language: str) -> tuple[tuple[str, str], ...]:
+    """Sentences end at the marks of the language, but not after its abbreviations."""
     pairs: dict[tuple[str, str], None] = {}
-    for sentence in SENTENCE_END.split(text):
+    for sentence in segment(language, text):
         words = entity_key(sentence)
         present = sorted(key for key in keys if key in words)
         pairs.update(dict.fromkeys(combinations(present, 2)))
