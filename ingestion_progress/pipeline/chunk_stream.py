@@ -64,8 +64,12 @@ class ChunkPool(Protocol):
 class ChunkStream:
     """Chunks in the caller's thread, embeds in another, extracts in a pool of threads."""
 
-    def __init__(self, job: JobTracker, document: Document, components: Components) -> None:
+    def __init__(
+        self, job: JobTracker, document: Document, components: Components, *, continues: bool
+    ) -> None:
+        """`continues`: an earlier attempt may have done some of the chunks."""
         self._job = job
+        self._continues = continues
         self._document = document
         self._components = components
         self._graph = components.graph.writer(document.pk, job.job_id, job.epoch)
@@ -150,7 +154,7 @@ class ChunkStream:
     def _put(self, chunk: Chunk, pools: Pools) -> None:
         chunk = replace(chunk, language=self._languages.of_chunk(chunk.text))
         for stage, pool in pools:
-            if not stage.is_done(chunk.number):
+            if not (self._continues and stage.is_done(chunk.number)):
                 pool.put(chunk)
             elif stage is self._embedding:
                 self._embedded.has_former = True

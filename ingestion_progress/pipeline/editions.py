@@ -119,8 +119,17 @@ def _is_published_now(edition: Edition) -> bool:
         return False
 
 
+def _is_older_than_editions(document_id: str) -> bool:
+    """Does search show something of it that was written before there were editions?"""
+    if not Document.objects.using(using()).filter(pk=document_id, published_epoch="").exists():
+        return False
+    rows = graph_store().count(document_id, "")
+    return bool(rows.entities or vector_store().count(document_id, ""))
+
+
 def _publish(document_id: str, job_id: str, epoch: str) -> bool:
     """False if a newer version is published."""
+    is_older = _is_older_than_editions(document_id)
     with writing(document_id, job_id, epoch):
         documents = Document.objects.using(using()).filter(pk=document_id)
         document = documents.get()
@@ -128,7 +137,7 @@ def _publish(document_id: str, job_id: str, epoch: str) -> bool:
         changes = make_current(document, mine.version)
         if changes is None:
             return False
-        if not document.published_epoch:  # what was written before there were editions
+        if is_older:
             editions().get_or_create(document_id=document_id, epoch="")
         earlier = editions().filter(document_id=document_id).exclude(epoch=epoch)
         of_former = Q(epoch=document.published_epoch, is_writable=True)

@@ -106,7 +106,7 @@ def ingest_document(job: JobTracker, document: Document, former: list[str]) -> N
     opened = partial(open_stored, document, job.raise_if_cancelled)
     content = read_document(job, document, opened, components.describer)
     stream = SharedChunkStream if conf.chunks_per_task > 0 else ChunkStream
-    stream(job, document, components).run(content)
+    stream(job, document, components, continues=bool(former)).run(content)
     patiently(job, lambda: publish(job, document))
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
+from itertools import pairwise
 
 import pytest
 from django.db import IntegrityError, connections, transaction
@@ -245,3 +247,21 @@ def test_threads_write_one_graph_without_duplicates(store: GraphStore):
     stored = store.count("d", "epoch")
     assert sum(written) == stored.entities + stored.relations
     assert stored.entities == 7
+
+
+def test_what_is_written_does_not_stay_in_memory(document: Document):
+    """Of a document of any length, a writer holds one batch."""
+    writer = graph_of("d")
+
+    def peak(first: int, batches: int) -> int:
+        tracemalloc.start()
+        for batch in range(first, first + batches):
+            names = {f"bee-{batch}-{n}": f"Bee {batch} {n}" for n in range(100)}
+            writer.write([(chunk(batch), Extraction(names, tuple(pairwise(sorted(names)))))])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(0, 2)
+    short = peak(2, 5)
+    assert peak(7, 40) < 2 * short
