@@ -2,8 +2,12 @@
 
 from django.db import models
 from django.db.models import F, Q
+from django.db.models.functions import Coalesce
 
 from ingestion_progress.models.statuses import JobStatus
+
+# Of queued jobs: as a task queue with priorities starts them.
+START_ORDER = (F("priority").desc(), Coalesce("queued_at", "created_at"), F("id"))
 
 INDEXES = [
     models.Index(fields=["-created_at", "id"], name="ingestion_job_newest"),
@@ -50,6 +54,11 @@ INDEXES = [
         fields=["status", "-created_at"],
         name="ingestion_job_failed_items",
         condition=Q(failed_items__gt=0),
+    ),
+    models.Index(
+        *START_ORDER,
+        name="ingestion_job_in_line",
+        condition=Q(status=JobStatus.QUEUED, waits_for_batch=False, retry_at=None),
     ),
 ]
 

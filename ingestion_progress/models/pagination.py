@@ -6,12 +6,14 @@ Rows are counted up to a limit. A cursor leads to rows of any age, a number only
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from django.core.exceptions import EmptyResultSet
 from django.core.paginator import Paginator
+from django.db import connections
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
@@ -22,6 +24,7 @@ from ingestion_progress.models.jobs import Job
 
 MAX_COUNTED = 10_000
 ORDER = ("-created_at", "id")
+OLDEST_FIRST = ("created_at", "-id")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 INVALID_CURSOR = "Send next_cursor of an earlier answer, or no cursor."
@@ -45,7 +48,46 @@ class RowCount:
         """
         enough = cls.limit + 1
         counted = sum(rows.order_by().values(column)[:enough].count() for rows in parts)
-        return cls(min(counted, cls.limit), is_exact=counted < enough)
+        return cls.up_to_limit(counted)
+
+    @classmethod
+    def up_to_limit(cls, counted: int) -> Self:
+        """`counted` is more than the limit if counting stopped there."""
+        return cls(min(counted, cls.limit), is_exact=counted <= cls.limit)
+
+    @classmethod
+    def sum(cls, counts: Iterable[RowCount]) -> Self:
+        listed = list(counts)
+        are_exact = all(count.is_exact for count in listed)
+        return cls.up_to_limit(sum(count.number for count in listed) + (not are_exact) * cls.limit)
+
+    def without(self, part: RowCount) -> RowCount:
+        """Of the rows, those that are not in a part of them."""
+        if not self.is_exact:
+            return self
+        return RowCount(max(0, self.number - part.number), is_exact=True)
+
+    def __str__(self) -> str:
+        return f"{self.number:,}{'' if self.is_exact else '+'}"
+
+
+def count_parts(parts: Mapping[str, QuerySet[Any]]) -> dict[str, RowCount]:
+    """The numbers of rows by name, each counted up to the limit, in one query."""
+    selects, params, alias = [], [], ""
+    for rows in parts.values():
+        limited = rows.order_by().values("created_at")[: RowCount.limit + 1]
+        alias = limited.db
+        try:
+            sql, its_params = limited.query.get_compiler(alias).as_sql()
+        except EmptyResultSet:
+            selects.append("0")
+            continue
+        selects.append(f"(SELECT COUNT(*) FROM ({sql}) AS part)")  # noqa: S608 (Django's SQL)
+        params += its_params
+    with connections[alias].cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(selects)}", params)
+        counted = cursor.fetchone()
+    return dict(zip(parts, map(RowCount.up_to_limit, counted), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +114,12 @@ class ListCursor:
     def __str__(self) -> str:
         return f"{(self.created_at - EPOCH) // MICROSECOND:016}-{self.pk}"
 
-    def rest(self, rows: QuerySet[Row]) -> QuerySet[Row]:
+    def rest(self, rows: QuerySet[Row], *, oldest_first: bool = False) -> QuerySet[Row]:
         """Those that come later in the list."""
         # Not `older | same age and …`, of which SQLite would not read one range of an index.
+        if oldest_first:
+            newer = rows.filter(created_at__gte=self.created_at)
+            return newer.exclude(created_at=self.created_at, pk__gte=self.pk)
         older = rows.filter(created_at__lte=self.created_at)
         return older.exclude(created_at=self.created_at, pk__lte=self.pk)
 
@@ -89,21 +134,29 @@ class ListPage(Generic[Row]):
 
     @classmethod
     def read(
-        cls, *parts: QuerySet[Row], limit: int, offset: int = 0, cursor: str = ""
+        cls,
+        *parts: QuerySet[Row],
+        limit: int,
+        offset: int = 0,
+        cursor: str = "",
+        oldest_first: bool = False,
     ) -> ListPage[Row]:
         """One query. A row is in one of the parts; an index should find each in order.
 
         `offset` counts from the cursor. Raises ValueError for an invalid cursor.
         """
         if cursor:
-            parts = tuple(map(ListCursor.parse(cursor).rest, parts))
-        end = offset + limit + 1
-        found = list(_merged(parts, end).order_by(*ORDER)[offset:end])
+            place = ListCursor.parse(cursor)
+            parts = tuple(place.rest(rows, oldest_first=oldest_first) for rows in parts)
+        end, order = offset + limit + 1, OLDEST_FIRST if oldest_first else ORDER
+        found = list(merged(parts, end, order).order_by(*order)[offset:end])
         has_next = len(found) > limit
         return cls(found[:limit], str(ListCursor.after(found[limit - 1])) if has_next else "")
 
 
-def _merged(parts: Sequence[QuerySet[Row]], limit: int) -> QuerySet[Row]:
+def merged(
+    parts: Sequence[QuerySet[Row]], limit: int, order: Sequence[str] = ORDER
+) -> QuerySet[Row]:
     """At least the first `limit` rows of all parts.
 
     With `status IN (…)` the database would have to read all of them and sort, or to look for them
@@ -111,12 +164,15 @@ def _merged(parts: Sequence[QuerySet[Row]], limit: int) -> QuerySet[Row]:
     """
     if len(parts) == 1:
         return parts[0]
+    return first_rows((part.order_by(*order), limit) for part in parts)
+
+
+def first_rows(parts: Iterable[tuple[QuerySet[Row], int]]) -> QuerySet[Row]:
+    """The first rows of each ordered part, up to its limit, in any order and perhaps twice."""
     # SQLite permits the limit in an inner query only.
     first = [
-        part.model._default_manager.filter(
-            pk__in=part.order_by(*ORDER).values("pk")[:limit]
-        ).order_by()
-        for part in parts
+        part.model._default_manager.filter(pk__in=part.values("pk")[:limit]).order_by()
+        for part, limit in parts
     ]
     return first[0].union(*first[1:], all=True)
 

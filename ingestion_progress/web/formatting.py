@@ -36,6 +36,22 @@ def unit(plural: str, number: int) -> str:
     return plural[:-1] if number == 1 and has_singular else plural
 
 
+def age(milliseconds: int) -> str:
+    """How long ago something was: "3 min ago", in its largest unit, rounded down."""
+    if milliseconds < MINUTE_MS:
+        return "just now"
+    if milliseconds < HOUR_MS:
+        return f"{milliseconds // MINUTE_MS}{NBSP}min ago"
+    if milliseconds < DAY_MS:
+        return f"{milliseconds // HOUR_MS}{NBSP}h ago"
+    return f"{milliseconds // DAY_MS}{NBSP}d ago"
+
+
+def queue_position(position: int) -> str:
+    """1 is the job that should start next."""
+    return "Next in the queue" if position == 1 else f"Number {count(position)} in the queue"
+
+
 def jobs(number: int) -> str:
     return "1 job" if number == 1 else f"{number} jobs"
 

@@ -1,13 +1,14 @@
-"""The pages of the list of jobs, and the links between them."""
+"""The pages of a part of the list of jobs, and the links between them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.models.pagination import ORDER, FirstPages, ListCursor, ListPage
+from ingestion_progress.models.pagination import ListCursor, ListPage, RowCount
 
 PAGE_SIZE = 25
 
@@ -17,8 +18,6 @@ class JobPage:
     """A numbered page of the first jobs, or jobs of any age after a cursor."""
 
     jobs: Sequence[Job]
-    api_query: dict[str, object]
-    """Of the same page in the API, without filters."""
     place: str
     """Empty for the only page."""
     newer: int | None = None
@@ -29,39 +28,60 @@ class JobPage:
     is_after_cursor: bool = False
 
     @classmethod
-    def read(cls, jobs: JobQuerySet, number: str | None, cursor: str) -> JobPage:
-        """An invalid number or cursor is that of a valid page."""
+    def read(
+        cls,
+        parts: Sequence[JobQuerySet],
+        number: str | None = None,
+        cursor: str = "",
+        *,
+        count: RowCount | None = None,
+        oldest_first: bool = False,
+    ) -> JobPage:
+        """A job is in one of the parts, which have `count` jobs, if that is known.
+
+        An invalid number or cursor is that of a valid page.
+        """
         if cursor:
             try:
-                return cls._after(jobs, cursor)
+                return cls._after(parts, cursor, oldest_first)
             except ValueError:
                 pass
-        return cls._numbered(jobs, number)
+        return cls._numbered(parts, number, count or RowCount.of(*parts), oldest_first)
 
     @classmethod
-    def _after(cls, jobs: JobQuerySet, cursor: str) -> JobPage:
-        page = ListPage.read(jobs, limit=PAGE_SIZE, cursor=cursor)
+    def _after(cls, parts: Sequence[JobQuerySet], cursor: str, oldest_first: bool) -> JobPage:
+        page = ListPage.read(*parts, limit=PAGE_SIZE, cursor=cursor, oldest_first=oldest_first)
         return cls(
             jobs=page.rows,
-            api_query={"limit": PAGE_SIZE, "cursor": cursor},
-            place="Older jobs",
+            place="Later jobs" if oldest_first else "Older jobs",
             older_cursor=page.next_cursor,
             is_after_cursor=True,
         )
 
     @classmethod
-    def _numbered(cls, jobs: JobQuerySet, number: str | None) -> JobPage:
-        pages = FirstPages(jobs.order_by(*ORDER), PAGE_SIZE)
-        page = pages.get_page(number)
-        found = list(page.object_list)
-        is_whole = pages.row_count.is_exact
-        has_more = not (is_whole or page.has_next())
-        place = f"Page {page.number} of {pages.num_pages:,}{'' if is_whole else '+'}"
+    def _numbered(
+        cls, parts: Sequence[JobQuerySet], text: str | None, count: RowCount, oldest_first: bool
+    ) -> JobPage:
+        pages = max(1, math.ceil(count.number / PAGE_SIZE))
+        number = _valid_number(text, pages)
+        offset = (number - 1) * PAGE_SIZE
+        page = ListPage.read(*parts, limit=PAGE_SIZE, offset=offset, oldest_first=oldest_first)
+        is_last = number == pages
+        has_more = is_last and not count.is_exact and page.rows
+        place = f"Page {number} of {pages:,}{'' if count.is_exact else '+'}"
         return cls(
-            jobs=found,
-            api_query={"limit": PAGE_SIZE, "offset": (page.number - 1) * PAGE_SIZE},
-            place=place if page.has_other_pages() else "",
-            newer=page.previous_page_number() if page.has_previous() else None,
-            older=page.next_page_number() if page.has_next() else None,
-            older_cursor=str(ListCursor.after(found[-1])) if has_more and found else "",
+            jobs=page.rows,
+            place=place if pages > 1 else "",
+            newer=number - 1 if number > 1 else None,
+            older=None if is_last else number + 1,
+            older_cursor=str(ListCursor.after(page.rows[-1])) if has_more else "",
         )
+
+
+def _valid_number(text: str | None, pages: int) -> int:
+    """As Django's paginator does it: the first page for any other text, the last beyond it."""
+    try:
+        number = int(text or 1)
+    except ValueError:
+        return 1
+    return min(number, pages) if number > 0 else pages

@@ -94,7 +94,8 @@ def remaining_text(forecast: ForecastEventData | BatchForecastSchema | None) -> 
     return formatting.with_reason(left, reason)
 
 
-def job_row(snapshot: Snapshot, now: datetime) -> Context:
+def job_row(snapshot: Snapshot, now: datetime, position: int = 0) -> Context:
+    """`position` is that in the queue, if it is known."""
     job, progress, liveness = snapshot.job, snapshot.progress(now), snapshot.job.liveness(now)
     return {
         "job": job,
@@ -105,7 +106,9 @@ def job_row(snapshot: Snapshot, now: datetime) -> Context:
         "liveness": liveness.value if liveness else "",
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.percent(progress.overall_progress_percent),
-        "note": _note(job, liveness, job.awaited_service(now)),
+        "note": _note(job, liveness, job.awaited_service(now), position),
+        "since": _running_since(job),
+        "age": formatting.age(_milliseconds_between(job.created_at, now)),
         "elapsed": formatting.duration(progress.timing.elapsed_ms) if job.started_at else "",
     }
 
@@ -178,8 +181,7 @@ def _took(attempt: JobAttempt) -> str:
     """Empty if it ended before it began."""
     if attempt.started_at is None:
         return ""
-    length = attempt.finished_at - attempt.started_at
-    return formatting.duration(max(0, round(length.total_seconds() * 1000)))
+    return formatting.duration(_milliseconds_between(attempt.started_at, attempt.finished_at))
 
 
 def _name(job: Job) -> str:
@@ -215,9 +217,21 @@ def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
     return formatting.next_attempt(data.attempt, data.max_attempts, data.reason, due_in_ms)
 
 
-def _note(job: Job, liveness: Liveness | None, service: str) -> str:
-    """The text beside the status in a row; often empty."""
+def _milliseconds_between(start: datetime, end: datetime) -> int:
+    return max(0, round((end - start).total_seconds() * 1000))
+
+
+def _running_since(job: Job) -> str:
+    """For the clock of the browser, in Unix milliseconds; empty unless the job runs."""
+    is_running = job.started_at is not None and not job.is_finished
+    return f"{job.started_at.timestamp() * 1000:.0f}" if is_running and job.started_at else ""
+
+
+def _note(job: Job, liveness: Liveness | None, service: str, position: int) -> str:
+    """The text below the name in a row; often empty."""
     reason = formatting.waiting(service) or _reason(job, liveness)
+    if position and (position > 1 or liveness is Liveness.QUEUED):
+        reason = formatting.queue_position(position)
     return " · ".join(filter(None, [formatting.attempt_note(job.attempt), reason]))
 
 

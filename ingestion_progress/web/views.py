@@ -1,16 +1,15 @@
-"""The HTML pages: the list of jobs, and one job.
+"""The HTML page of one job, and what the pages have in common.
 
 They are complete without JavaScript; the modules in `static/` keep them up to date.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
-from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import BadRequest, PermissionDenied
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import content_disposition_header
@@ -20,25 +19,19 @@ from ingestion_progress import extensions, tracker
 from ingestion_progress.auth import permissions
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import (
-    InvalidBatch,
     InvalidJobId,
     InvalidTransition,
     JobNotFound,
     JobNotRepeatable,
     ProgressUnavailable,
 )
-from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_batch, clean_job_id
+from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_job_id
 from ingestion_progress.models.clock import database_now
-from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.recovery import RetryScope, retry_job
-from ingestion_progress.web.batches import batch_view
-from ingestion_progress.web.pagination import JobPage
 from ingestion_progress.web.presenters import (
     about_view,
     attempt_views,
     event_views,
-    job_row,
     job_view,
     log_line,
     metadata_views,
@@ -47,42 +40,6 @@ from ingestion_progress.wire.snapshots import Snapshot, load_snapshots
 
 EVENTS_SHOWN = 50
 ATTEMPTS_SHOWN = 20
-
-
-@require_safe
-def job_list(
-    request: HttpRequest,
-    template_name: str = "ingestion_progress/job_list.html",
-    extra_context: Mapping[str, object] | None = None,
-) -> HttpResponse:
-    """The jobs, newest first. Another app can render the page with its own template."""
-    if not permissions.may_view(request, "", by_token=False):
-        return refusal(request)
-    try:
-        filters = _filters(request.GET)
-    except InvalidBatch:
-        return not_found(request)
-    query = request.GET
-    page = JobPage.read(_filtered(request, filters), query.get("page"), query.get("cursor", ""))
-    now = database_now()
-    snapshots = load_snapshots(page.jobs, with_workers=False)
-    context = {
-        "rows": [job_row(snapshot, now) for snapshot in snapshots.values()],
-        "page": page,
-        "filters": filters,
-        "status": filters.get("status"),
-        "result": filters.get("result"),
-        "filter_label": _filter_label(filters),
-        "batch": filters.get("batch"),
-        "batch_view": batch_view(request, str(filters["batch"])) if "batch" in filters else None,
-        "owner": filters.get("owner"),
-        "has_login": permissions.is_logged_in(request),
-        "statuses": JobStatus.choices,
-        "poll_url": _poll_url(filters, page),
-        "stream_url": _stream_url(filters),
-        **(extra_context or {}),
-    }
-    return render(request, template_name, context)
 
 
 @require_safe
@@ -209,52 +166,6 @@ def _earlier_attempts(job: Job) -> Iterable[JobAttempt]:
 def _newest_events(job: Job) -> list[JobEvent]:
     """Of all attempts, oldest first."""
     return list(JobEvent.objects.filter(job=job).order_by("-id")[:EVENTS_SHOWN])[::-1]
-
-
-def _filters(query: QueryDict) -> QueryDict:
-    """The valid filters of the list, which its links repeat. Raises InvalidBatch."""
-    filters = QueryDict(mutable=True)
-    if batch := query.get("batch"):
-        filters["batch"] = clean_batch(batch)
-    if (status := query.get("status")) in JobStatus.values:
-        filters["status"] = status
-    elif (result := query.get("result")) in JobResult.values:
-        filters["result"] = result
-    if query.get("owner") == permissions.OWN:
-        filters["owner"] = permissions.OWN
-    return filters
-
-
-def _filter_label(filters: QueryDict) -> str:
-    """What the jobs of the list are or did, after "No job"; empty without such a filter."""
-    if result := filters.get("result"):
-        return JobResult(result).label.lower()
-    return f"is {filters['status']}" if "status" in filters else ""
-
-
-def _filtered(request: HttpRequest, filters: QueryDict) -> JobQuerySet:
-    jobs = permissions.jobs_for(request, by_token=False)
-    if "owner" in filters:
-        jobs = jobs.owned_by(permissions.user_of(request))
-    if batch := filters.get("batch"):
-        jobs = jobs.of_batch(batch)
-    if status := filters.get("status"):
-        jobs = jobs.filter(status=status)
-    if result := filters.get("result"):
-        jobs = jobs.with_result(result)
-    return jobs
-
-
-def _poll_url(filters: QueryDict, page: JobPage) -> str:
-    query = urlencode(page.api_query | filters.dict())
-    return f"{reverse('ingestion_progress:api:jobs')}?{query}"
-
-
-def _stream_url(filters: QueryDict) -> str:
-    """The stream is not filtered by status: a job can change to the status of the list."""
-    stream_url = reverse("ingestion_progress:jobs_progress")
-    shown = {name: filters[name] for name in ("batch", "owner") if name in filters}
-    return f"{stream_url}?{urlencode(shown)}" if shown else stream_url
 
 
 def _admin_url(job_id: str) -> str:

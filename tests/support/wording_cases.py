@@ -49,6 +49,14 @@ CASES = {
         ([H + 5 * MIN], "1 h 05 min"),
         ([52 * H], "2 d 04 h"),
     ],
+    ("age", "age"): [
+        ([0], "just now"),
+        ([59_999], "just now"),
+        ([MIN], "1 min ago"),
+        ([H - 1], "59 min ago"),
+        ([5 * H + 59 * MIN], "5 h ago"),
+        ([49 * H], "2 d ago"),
+    ],
     ("remaining", "remaining"): [
         ([0], ""),
         ([9_000], "a few seconds left"),

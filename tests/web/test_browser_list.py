@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.support.chromium import PHONE, OpenPage, has_horizontal_scroll
 from tests.support.live import LiveProject
@@ -66,13 +66,22 @@ def upload(page: Page, *paths: Path) -> None:
     page.get_by_role("button", name="Upload", exact=True).click()
 
 
+def is_refresh(request: Request) -> bool:
+    """Does the script of the page ask for the list again?"""
+    return request.headers.get("x-requested-with") == "fetch"
+
+
+def abort_refresh(route: Route) -> None:
+    route.abort() if is_refresh(route.request) else route.continue_()
+
+
 @pytest.mark.parametrize("has_stream", [True, False], ids=["stream", "polling"])
 def test_new_job_appears_advances_and_ends_without_a_reload(
     open_page: OpenPage, sqlite_project: LiveProject, has_stream: bool
 ):
     page = open_page(errors=() if has_stream else NETWORK)
     polls = []
-    page.on("request", lambda request: polls.append(request) if "jobs?" in request.url else None)
+    page.on("request", lambda request: polls.append(request) if is_refresh(request) else None)
     if not has_stream:
         page.route(STREAM, lambda route: route.abort())
     page.goto("/")
@@ -81,8 +90,9 @@ def test_new_job_appears_advances_and_ends_without_a_reload(
             page.evaluate("document.dispatchEvent(new Event('uploaded'))")  # not in 15 s
         row = page.locator(f'[data-job="{job_id}"]')
         expect(row).to_have_attribute("data-status", "running", timeout=20_000)
-        expect(page.locator(".job").first).to_have_attribute("data-job", job_id)
+        expect(page.locator(f'[data-group="running"] [data-job="{job_id}"]')).to_be_visible()
         expect(row).to_have_attribute("data-status", "succeeded", timeout=20_000)
+    expect(page.locator('[data-group="done"] .job').first).to_have_attribute("data-job", job_id)
     expect(row.locator("progress")).to_have_attribute("value", "100")
     expect(row.get_by_role("link")).to_have_attribute("href", f"/jobs/{job_id}/")
     assert "simulated-report.pdf: Succeeded" in page.evaluate("recorded.said")
@@ -98,10 +108,9 @@ def test_row_of_a_running_job_is_updated_from_the_stream_without_polling(
         row = page.locator(f'[data-job="{job_id}"]')
         expect(row).to_have_attribute("data-status", "running", timeout=20_000)
         page.wait_for_timeout(3_000)  # the polls of the start are done
-        page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: pytest.fail("polled"))
+        page.on("request", lambda request: is_refresh(request) and pytest.fail("polled"))
         bar, before = row.locator("progress"), row.locator("progress").get_attribute("value")
         expect(bar).not_to_have_attribute("value", before or "")
-        page.unroute_all()
 
 
 def test_list_of_a_batch_is_updated_by_that_batch_only(
@@ -110,7 +119,7 @@ def test_list_of_a_batch_is_updated_by_that_batch_only(
     page = open_page("/?batch=import+%26+more")
     expect(page.get_by_text("There is no job of this batch.")).to_be_visible()
     polls = []
-    page.on("request", lambda request: polls.append(request) if "jobs?" in request.url else None)
+    page.on("request", lambda request: polls.append(request) if is_refresh(request) else None)
     page.wait_for_timeout(3_000)  # the polls of the start are done
     polls.clear()
     with simulated(sqlite_project, "--seconds=60") as other:
@@ -122,7 +131,7 @@ def test_list_of_a_batch_is_updated_by_that_batch_only(
         expect(page.locator(".job")).to_have_count(1)
         expect(page.get_by_text("There is no job of this batch.")).to_be_hidden()
     sqlite_project.ask(BATCH_END)
-    expect(row).to_have_attribute("data-status", "failed")
+    expect(page.locator('[data-group="attention"] .job')).to_have_attribute("data-status", "failed")
     row.get_by_role("link").click()
     page.get_by_role("link", name="Batch import & more").click()
     page.get_by_role("link", name="Show jobs of all batches").click()
@@ -222,13 +231,13 @@ def test_list_shows_that_it_may_be_out_of_date_and_stops_its_clocks(open_page: O
     page.route(f"{STREAM}?*", lambda route: route.abort())
     page.goto(LONG_BATCH)  # where jobs of other tests do not move it to another page
     elapsed = page.locator('[data-job="looks-running"] [data-field="job.elapsed"]')
-    with page.expect_event("requestfinished", lambda request: "jobs?" in request.url):
+    with page.expect_event("requestfinished", is_refresh):
         page.evaluate("document.dispatchEvent(new Event('uploaded'))")
-    page.route("**/api/v1/admin/ingestion/jobs?**", lambda route: route.abort())
+    page.route("**/?batch=*", abort_refresh)
     notice = page.get_by_text("The server does not respond: this list may be out of date.")
     for _ in range(2):
         expect(notice).to_be_hidden()
-        with page.expect_event("requestfailed", lambda request: "jobs?" in request.url):
+        with page.expect_event("requestfailed", is_refresh):
             page.clock.fast_forward(10_000)
     expect(notice).to_be_in_viewport()
     stopped_at = elapsed.text_content()

@@ -16,6 +16,7 @@ from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import rules
 from ingestion_progress.tracker.metadata import metadata_of
 from ingestion_progress.web import formatting, views
+from ingestion_progress.web.job_list import job_list as list_of_jobs
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -31,7 +32,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "max_upload_bytes": conf.max_upload_bytes,
         "max_upload": formatting.file_size(conf.max_upload_bytes),
     }
-    return views.job_list(request, "ingestion_pipeline/job_list.html", context)
+    return list_of_jobs(request, "ingestion_pipeline/job_list.html", context)
 
 
 def upload(request: HttpRequest) -> HttpResponse:

@@ -1,7 +1,7 @@
 // @ts-check
 /** Updates of the page that write only what differs. */
 
-import { clock, timestamp } from "./format.js";
+import { age, clock, timestamp } from "./format.js";
 
 /**
  * @param {Element} root
@@ -70,12 +70,19 @@ export function syncRows(root, listName, key, wanted, markup) {
   }
 }
 
-/** Converts server-rendered times to the browser's time zone. @param {ParentNode} root */
+/**
+ * Converts server-rendered times to the browser's time zone. Those with `data-age` say how long ago
+ * they were, and the time itself in their title.
+ * @param {ParentNode} root
+ */
 export function localiseTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const instant = new Date(time.getAttribute("datetime") ?? "");
     if (Number.isNaN(instant.getTime())) continue;
-    const text = time.hasAttribute("data-clock") ? clock(instant) : timestamp(instant);
+    const exact = time.hasAttribute("data-clock") ? clock(instant) : timestamp(instant);
+    const isAge = time.hasAttribute("data-age");
+    const text = isAge ? age(Math.max(0, Date.now() - instant.getTime())) : exact;
+    if (isAge && time.getAttribute("title") !== exact) time.setAttribute("title", exact);
     if (time.textContent !== text) time.textContent = text;
   }
 }

@@ -65,6 +65,14 @@ export function duration(milliseconds) {
   return twoUnits(milliseconds, DAY_MS, "d", HOUR_MS, "h");
 }
 
+/** How long ago something was, in its largest unit, rounded down. @param {number} milliseconds */
+export function age(milliseconds) {
+  if (milliseconds < MINUTE_MS) return "just now";
+  if (milliseconds < HOUR_MS) return `${Math.floor(milliseconds / MINUTE_MS)}${NBSP}min ago`;
+  if (milliseconds < DAY_MS) return `${Math.floor(milliseconds / HOUR_MS)}${NBSP}h ago`;
+  return `${Math.floor(milliseconds / DAY_MS)}${NBSP}d ago`;
+}
+
 /**
  * A rounded estimate with its range: "about 3 min left (2–5 min)"; empty if there is none.
  * @param {number} milliseconds

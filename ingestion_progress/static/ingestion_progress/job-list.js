@@ -1,34 +1,18 @@
 // @ts-check
 /**
- * Updates the list of jobs from the stream of all active jobs, and requests its page from the API
- * when a job begins or ends. Without the stream it polls.
+ * Updates the rows of the list from the stream of all active jobs, and the list itself from the
+ * server's page when a job begins, waits or ends. Without the stream it polls.
  *
  * One stream and not one per job: a browser opens six HTTP/1.1 connections per origin in all.
  */
 
+import { announceEndings } from "./announcements.js";
+import { Arrivals } from "./arrivals.js";
 import { ProgressConnection } from "./connection.js";
-import { fill, localiseTimes, rows, setBar, syncRows } from "./dom.js";
-import * as format from "./format.js";
-import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
-
-/**
- * @typedef {object} ListedJob
- * @property {string} job_id
- * @property {string} document_id
- * @property {string} document_name
- * @property {import("./progress-events.d.ts").JobStatus} status
- * @property {import("./progress-events.d.ts").Liveness | null} liveness
- * @property {string | null} waiting_for
- * @property {number} attempt
- * @property {number} overall_progress_percent
- * @property {number} error_count
- * @property {number} failed_items
- * @property {string | null} error
- * @property {string} created_at
- * @property {string | null} started_at
- * @property {string | null} finished_at
- * @property {{page: string}} links
- */
+import { localiseTimes } from "./dom.js";
+import { JobRows } from "./job-rows.js";
+import { FINAL_STATUSES } from "./labels.js";
+import { morph } from "./morph.js";
 
 /** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
 
@@ -37,21 +21,23 @@ const IDLE_POLL_MS = 15_000;
 const MAX_POLL_MS = 30_000;
 const MIN_DELAY_MS = 300;
 const TICK_MS = 1_000;
+const TIMES_MS = 30_000;
 
 const section = /** @type {HTMLElement} */ (document.getElementById("jobs"));
-const rowMarkup = document.querySelector("#job-row")?.innerHTML ?? "";
+const rows = new JobRows(section);
+const arrivals = new Arrivals(section, onRows);
 
 /** @type {number | undefined} */
 let timer;
+/** @type {number | undefined} */
+let clock;
 let failures = 0;
 let requestCount = 0;
 let requestedAt = -Infinity;
 let isLive = false;
-let frame = 0;
-/** The jobs on the page, by id. @type {Map<string, ListedJob>} */
-let jobs = new Map();
-/** The last status of each job that the stream has sent, by id. @type {Map<string, string>} */
-const statuses = new Map();
+let hasNoAccess = false;
+/** The last status and liveness that the stream has sent, by id. @type {Map<string, string>} */
+const states = new Map();
 /** The server's clock minus the browser's. */
 let clockOffsetMs = 0;
 
@@ -59,193 +45,164 @@ let clockOffsetMs = 0;
 const stream = new ProgressConnection(
   section.dataset.stream ?? "",
   {
-    onProgress,
+    onProgress: (progress) => rows.advance(progress),
     onState,
     onBatch: (detail) => document.dispatchEvent(new CustomEvent("batch_progress", { detail })),
     onComplete: () => {}, // its `job_state` came before
-    onFailure: ({ job_id, code }) => onStatus(job_id, code),
+    onFailure: ({ job_id, code }) => onChange(job_id, code, true),
     onConnection,
   },
-  { isOfMany: true },
+  { isOfMany: true, keepaliveMs: 1000 * Number(section.dataset.keepaliveSeconds) || undefined },
 );
 
 localiseTimes(document);
+runClock();
 document.addEventListener("visibilitychange", schedule);
-document.addEventListener("uploaded", () => void poll());
-setInterval(tick, TICK_MS);
+document.addEventListener("uploaded", () => void refresh());
+setInterval(() => document.hidden || isStale() || localiseTimes(section), TIMES_MS);
 stream.open();
 
 /** @param {import("./connection.js").ConnectionState} state */
 function onConnection(state) {
   isLive = state === "live";
+  if (state === "refused") return showRefusal("forbidden");
+  if (state === "logged_out") return showRefusal("logged-out");
   // Deleted and inactive jobs are not on the stream.
-  if (isLive) void poll();
+  if (isLive) void refresh();
   else schedule();
-}
-
-/** @param {ManyJobsEventMap["pipeline_progress"]} progress */
-function onProgress(progress) {
-  const job = jobs.get(progress.job_id);
-  if (!job) return;
-  const { started_at, elapsed_ms } = progress.timing;
-  job.overall_progress_percent = progress.overall_progress_percent;
-  job.started_at = started_at ? new Date(started_at * 1000).toISOString() : null;
-  // Until the next list; not used while the job is unfinished.
-  job.finished_at = new Date(started_at * 1000 + elapsed_ms).toISOString();
 }
 
 /** @param {ManyJobsEventMap["job_state"]} state */
 function onState(state) {
-  const job = jobs.get(state.job_id);
-  if (job) {
-    const { status, liveness, attempt, error_count, error, failed_items = 0, waiting_for } = state;
-    Object.assign(job, { status, liveness, attempt, error_count, error, failed_items });
-    job.waiting_for = waiting_for ?? null;
-    frame ||= requestAnimationFrame(() => {
-      frame = 0;
-      renderJobs();
-    });
-  }
-  onStatus(state.job_id, state.status);
+  const row = rows.get(state.job_id);
+  const before = row?.dataset.status ?? "";
+  rows.change(state);
+  if (row && FINAL_STATUSES.has(state.status)) announceEndings([[row, before]]);
+  onChange(state.job_id, `${state.status} ${state.liveness ?? ""}`, FINAL_STATUSES.has(state.status));
 }
 
 /**
- * Requests the list after the begin or end of a job, which may enter or leave it.
+ * Requests the list after a change that may move a job to another group.
  * @param {string} id
- * @param {string} status
+ * @param {string} state
+ * @param {boolean} isEnd
  */
-function onStatus(id, status) {
-  const before = statuses.get(id);
-  if (before === status) return;
-  statuses.set(id, status);
-  const isKnown = before === undefined && jobs.has(id);
-  if (isKnown && !FINAL_STATUSES.has(status)) return;
+function onChange(id, state, isEnd) {
+  const before = states.get(id);
+  if (before === state) return;
+  states.set(id, state);
+  const isKnown = before === undefined && rows.get(id) !== undefined;
+  if (hasNoAccess || (isKnown && !isEnd)) return;
   clearTimeout(timer);
   const delay = Math.max(MIN_DELAY_MS, requestedAt + ACTIVE_POLL_MS - performance.now());
-  timer = setTimeout(() => void poll(), delay);
+  timer = setTimeout(() => void refresh(), delay);
 }
 
 function schedule() {
-  if (isLive && !failures) return;
+  if (hasNoAccess || (isLive && !failures)) return;
   clearTimeout(timer);
   if (document.hidden) return;
-  const isActive = rows(section, "jobs").some((row) => !FINAL_STATUSES.has(row.dataset.status));
+  const isActive = rows.all.some((row) => !FINAL_STATUSES.has(row.dataset.status));
   const interval = isActive ? ACTIVE_POLL_MS : IDLE_POLL_MS;
-  timer = setTimeout(() => void poll(), Math.min(MAX_POLL_MS, interval * 2 ** failures));
+  timer = setTimeout(() => void refresh(), Math.min(MAX_POLL_MS, interval * 2 ** failures));
 }
 
-async function poll() {
+async function refresh() {
   clearTimeout(timer);
+  if (hasNoAccess) return;
   requestCount += 1;
   requestedAt = performance.now();
   const number = requestCount;
-  // An upload polls at once: the response to an earlier request can come after its own.
+  // An upload asks at once: the response to an earlier request can come after its own.
   const isOutdated = () => number !== requestCount;
   try {
-    // Conditional if the server sends an ETag: the browser stores and sends it.
-    const response = await fetch(section.dataset.poll ?? "", { cache: "no-cache" });
+    const response = await fetch(section.dataset.poll ?? "", {
+      cache: "no-cache",
+      headers: { "X-Requested-With": "fetch" },
+    });
+    if (isRefused(response)) return showRefusal(response.status === 403 ? "forbidden" : "logged-out");
     if (!response.ok) throw new Error(`The list responded with ${response.status}`);
     const date = Date.parse(response.headers.get("Date") ?? "");
     const body = await response.text();
     if (isOutdated()) return;
     clockOffsetMs = (date || Date.now()) - Date.now();
-    renderList(body);
+    render(body);
     failures = 0;
   } catch {
     if (isOutdated()) return;
     failures += 1;
   }
-  /** @type {HTMLElement | null} */
-  const notice = section.querySelector('[data-notice="poll-failed"]');
-  if (notice) notice.hidden = !isStale();
+  show("poll-failed", isStale());
+  runClock();
   schedule();
+}
+
+/** A login page is not the list, even with the status 200. @param {Response} response */
+function isRefused({ status, redirected }) {
+  return status === 401 || status === 403 || redirected;
+}
+
+/** @param {"forbidden" | "logged-out"} notice */
+function showRefusal(notice) {
+  hasNoAccess = true;
+  stream.close();
+  runClock();
+  show("poll-failed", false);
+  show(notice, true);
+}
+
+/**
+ * @param {string} name
+ * @param {boolean} isShown
+ */
+function show(name, isShown) {
+  /** @type {HTMLElement | null} */
+  const notice = section.querySelector(`[data-notice="${name}"]`);
+  if (notice && notice.hidden !== !isShown) notice.hidden = !isShown;
 }
 
 /** After two failed requests; a single one is not reported. */
 function isStale() {
-  return failures >= 2;
+  return failures >= 2 || hasNoAccess;
 }
 
-/** @param {string} body */
-function renderList(body) {
-  /** @type {ListedJob[]} */
-  const listed = JSON.parse(body).items;
-  jobs = new Map(listed.map((job) => [job.job_id, job]));
-  syncRows(section, "jobs", "job", [...jobs.keys()], rowMarkup);
-  for (const row of rows(section, "jobs")) {
-    if (!jobs.has(row.dataset.job ?? "")) row.remove();
+/** @param {string} body the page */
+function render(body) {
+  const page = new DOMParser().parseFromString(body, "text/html");
+  localiseTimes(page);
+  const before = rows.all.map((row) => ({ id: row.dataset.job ?? "", status: row.dataset.status ?? "" }));
+  for (const part of ["tabs", "pages"]) {
+    const [current, wanted] = [document, page].map((each) => each.querySelector(`[data-part=${part}]`));
+    if (current && wanted) morph(current, wanted);
   }
-  renderJobs();
+  const groups = page.querySelector("[data-part=groups]");
+  if (groups) arrivals.update(groups);
   /** @type {HTMLElement | null} */
   const empty = section.querySelector(".empty-list");
-  if (empty) empty.hidden = jobs.size > 0;
+  const hasJobs = groups?.firstElementChild != null;
+  if (empty && empty.hidden !== hasJobs) empty.hidden = hasJobs;
+  rows.renderSince(requestedAt);
+  announceEndings(before.flatMap(({ id, status }) => {
+    const row = rows.get(id);
+    return row ? [[row, status]] : [];
+  }));
 }
 
-/** Stops the clocks while the data may be stale. */
+function onRows() {
+  rows.find();
+  runClock();
+}
+
+/** The clocks of running jobs; they stop while the data may be stale. */
+function runClock() {
+  const isNeeded = !isStale() && rows.running.length > 0;
+  if (isNeeded) clock ??= setInterval(tick, TICK_MS);
+  else {
+    clearInterval(clock);
+    clock = undefined;
+  }
+}
+
 function tick() {
-  if (!document.hidden && !isStale()) renderJobs();
-}
-
-function renderJobs() {
-  for (const row of rows(section, "jobs")) {
-    const job = jobs.get(row.dataset.job ?? "");
-    if (job) renderRow(row, job, Date.now() + clockOffsetMs);
-  }
-}
-
-/**
- * @param {HTMLElement} row
- * @param {ListedJob} job
- * @param {number} now
- */
-function renderRow(row, job, now) {
-  const name = job.document_name || job.document_id || job.job_id;
-  const label = format.jobLabel(job.status, job.failed_items);
-  if (row.dataset.status && row.dataset.status !== job.status && FINAL_STATUSES.has(job.status)) {
-    announce(`${name}: ${label}`);
-  }
-  row.dataset.status = job.status;
-  row.dataset.liveness = job.liveness ?? "";
-  row.dataset.result = job.status === "succeeded" && job.failed_items ? "partial" : "";
-  row.querySelector("a")?.setAttribute("href", job.links.page);
-  fill(row, {
-    "job.document_name": name,
-    "job.status": label,
-    "job.percent": format.percent(job.overall_progress_percent),
-    "job.note": noteText(job),
-    "job.elapsed": elapsed(job, now),
-    "job.created": format.timestamp(new Date(job.created_at)),
-  });
-  const percent = job.overall_progress_percent;
-  setBar(row.querySelector("progress"), percent, format.percent(percent));
-}
-
-/** The text beside the status in a row; often empty. @param {ListedJob} job */
-function noteText(job) {
-  return [format.attemptNote(job.attempt), reason(job)].filter(Boolean).join(" · ");
-}
-
-/** Why a job does not move, or how it ended. @param {ListedJob} job */
-function reason(job) {
-  if (job.waiting_for) return format.waiting(job.waiting_for);
-  if (job.liveness) return job.liveness === "working" ? "" : LIVENESS_LABELS[job.liveness];
-  if (job.status === "succeeded") return format.errorNote(job.error_count);
-  return job.error ?? "";
-}
-
-/**
- * @param {ListedJob} job
- * @param {number} now
- */
-function elapsed(job, now) {
-  if (!job.started_at) return "";
-  const hasEnded = FINAL_STATUSES.has(job.status) && job.finished_at;
-  const end = hasEnded ? Date.parse(job.finished_at ?? "") : now;
-  return format.duration(Math.max(0, end - Date.parse(job.started_at)));
-}
-
-/** @param {string} text */
-function announce(text) {
-  const region = document.getElementById("jobs-announcement");
-  if (region) region.textContent = text;
+  if (!document.hidden) rows.tick(Date.now() + clockOffsetMs);
 }

@@ -1,0 +1,146 @@
+"""The HTML page with the list of jobs: groups on its first page, and pages of one group or filter.
+
+It is complete without JavaScript; `job-list.js` requests it again to keep it up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
+
+from ingestion_progress.auth import permissions
+from ingestion_progress.conf import conf
+from ingestion_progress.exceptions import InvalidBatch
+from ingestion_progress.models import Job
+from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.job_groups import JobGroup, count_groups
+from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.models.pagination import RowCount
+from ingestion_progress.models.queue_positions import queue_positions
+from ingestion_progress.web.batches import batch_view
+from ingestion_progress.web.job_filters import JobFilters
+from ingestion_progress.web.overview import read_overview
+from ingestion_progress.web.pagination import JobPage
+from ingestion_progress.web.presenters import Context, job_row
+from ingestion_progress.web.views import not_found, refusal
+from ingestion_progress.wire.snapshots import load_snapshots
+
+Counts = Mapping[JobGroup, RowCount]
+# What the script requests: neither the messages nor the forms of the page.
+PARTS = "ingestion_progress/partials/jobs.html"
+
+
+@require_safe
+@vary_on_headers("X-Requested-With")
+def job_list(
+    request: HttpRequest,
+    template_name: str = "ingestion_progress/job_list.html",
+    extra_context: Mapping[str, object] | None = None,
+) -> HttpResponse:
+    """Another app can render the page with its own template."""
+    if not permissions.may_view(request, "", by_token=False):
+        return refusal(request)
+    try:
+        filters = JobFilters.read(request.GET)
+    except InvalidBatch:
+        return not_found(request)
+    is_refresh = request.headers.get("X-Requested-With") == "fetch"
+    now, jobs = database_now(), filters.within(request)
+    counts = count_groups(jobs, now)
+    context = {
+        **_shown_jobs(request.GET, filters, jobs, counts, now),
+        "filters": filters.query,
+        "filter_label": filters.label,
+        "tabs": _tabs(filters, counts),
+        "is_active": any(counts[group].number for group in (JobGroup.RUNNING, JobGroup.WAITING)),
+        "batch": filters.batch,
+        "batch_view": batch_view(request, filters.batch)
+        if filters.batch and not is_refresh
+        else None,
+        "owner": filters.owner,
+        "has_login": permissions.is_logged_in(request),
+        "poll_url": _url(request.GET, filters),
+        "stream_url": _stream_url(filters),
+        "keepalive_seconds": f"{conf.keepalive_seconds:g}",
+        **(extra_context or {}),
+    }
+    return render(request, PARTS if is_refresh else template_name, context)
+
+
+def _shown_jobs(
+    query: QueryDict, filters: JobFilters, jobs: JobQuerySet, counts: Counts, now: datetime
+) -> Context:
+    """The groups of the first page, or else one page of jobs without groups."""
+    waiting = counts[JobGroup.WAITING].number
+    positions = queue_positions() if waiting else {}
+    if filters.has_groups and query.get("page", "1") == "1" and not query.get("cursor"):
+        found = read_overview(jobs, now, positions)
+        rows = _rows((job for jobs in found.values() for job in jobs), now, positions)
+        groups = [_group(group, counts[group], found[group], rows) for group in JobGroup]
+        return {"groups": groups, "is_empty": not rows, "page": None}
+    group = JobGroup(filters.group) if filters.group else None
+    page = JobPage.read(
+        group.parts(jobs, now) if group else [filters.of_status(jobs)],
+        query.get("page"),
+        query.get("cursor", ""),
+        count=counts[group] if group else None,
+        oldest_first=group is JobGroup.WAITING,
+    )
+    rows = _rows(page.jobs, now, positions)
+    return {"rows": rows.values(), "is_empty": not rows, "page": page}
+
+
+def _rows(jobs: Iterable[Job], now: datetime, positions: Mapping[str, int]) -> dict[str, Context]:
+    return {
+        job_id: job_row(snapshot, now, positions.get(job_id, 0))
+        for job_id, snapshot in load_snapshots(jobs, with_workers=False).items()
+    }
+
+
+def _group(
+    group: JobGroup, count: RowCount, jobs: Sequence[Job], rows: Mapping[str, Context]
+) -> dict[str, Any]:
+    return {
+        "name": group.value,
+        "label": group.label,
+        "count": str(count),
+        "rows": [rows[job.pk] for job in jobs],
+        "has_more": not count.is_exact or count.number > len(jobs),
+    }
+
+
+def _tabs(filters: JobFilters, counts: Counts) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": group.value,
+            "label": group.label,
+            "count": str(counts[group]),
+            "is_current": filters.group == group,
+        }
+        for group in JobGroup
+    ]
+
+
+def _url(query: QueryDict, filters: JobFilters) -> str:
+    """Of the same page of the list."""
+    address = filters.query
+    for name in ("page", "cursor"):
+        if value := query.get(name):
+            address[name] = value
+    shown = address.urlencode()
+    return f"{reverse('ingestion_progress:job_list')}{'?' if shown else ''}{shown}"
+
+
+def _stream_url(filters: JobFilters) -> str:
+    """The stream is not filtered by status: a job can change to the status of the list."""
+    shown = {"batch": filters.batch, "owner": filters.owner}
+    query = urlencode({name: value for name, value in shown.items() if value})
+    return f"{reverse('ingestion_progress:jobs_progress')}{'?' if query else ''}{query}"

@@ -1,0 +1,171 @@
+"""The list stays up to date in a real browser, writes only what differs, and moves nothing."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.support.chromium import OpenPage
+from tests.support.live import LiveProject
+from tests.support.simulated import simulated
+
+pytest_plugins = ["tests.support.browser"]
+pytestmark = pytest.mark.browser
+
+JOBS = """
+import sys
+from ingestion_progress.models.statuses import JobStatus
+from tests.support.page_jobs import job_with
+status, batch, first, count = sys.argv[1:]
+for number in range(int(first), int(first) + int(count)):
+    job_with(JobStatus(status), job_id=f"{batch}-{number}", batch=batch)
+print("null")
+"""
+END = """
+import sys
+from ingestion_progress.tracker import fail_job
+fail_job(sys.argv[1], "No text.")
+print("null")
+"""
+WATCH = """() => {
+  window.writes = [];
+  const text = (nodes) => [...nodes].map((node) => node.textContent).join("");
+  new MutationObserver((changes) => {
+    for (const {type, target, attributeName, oldValue, removedNodes, addedNodes} of changes) {
+      const row = target.closest?.("[data-job]")?.dataset.job ?? null;
+      const isSame = type === "attributes" ? target.getAttribute(attributeName) === oldValue
+        : addedNodes.length > 0 && text(removedNodes) === text(addedNodes);
+      writes.push({row, isSame, what: attributeName ?? target.className});
+    }
+  }).observe(document.getElementById("jobs"), {
+    subtree: true, attributes: true, attributeOldValue: true, childList: true,
+  });
+}"""
+# Cumulative layout shift: the largest window of at most 5 s without a gap of 1 s.
+SHIFT = """() => new Promise((resolve) => {
+  new PerformanceObserver((list) => {
+    let [largest, sum, first, last] = [0, 0, 0, -Infinity];
+    for (const {startTime, value, hadRecentInput} of list.getEntries()) {
+      if (hadRecentInput) continue;
+      if (startTime - last > 1000 || startTime - first > 5000) [sum, first] = [0, startTime];
+      last = startTime;
+      sum += value;
+      largest = Math.max(largest, sum);
+    }
+    resolve(largest);
+  }).observe({type: "layout-shift", buffered: true});
+  setTimeout(() => resolve(0), 1000);
+})"""
+
+
+def store(project: LiveProject, status: str, batch: str, *, first: int = 0, count: int = 1) -> None:
+    project.ask(JOBS, status, batch, str(first), str(count))
+
+
+def settled(page: Page) -> Page:
+    page.wait_for_timeout(2_500)  # the requests of the start are done
+    return page
+
+
+def test_nothing_is_written_twice_and_only_rows_of_changed_jobs_are(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    store(sqlite_project, "succeeded", "still", count=5)
+    with simulated(sqlite_project, "--seconds=30") as job_id:
+        page = open_page("/")
+        row = page.locator(f'[data-group="running"] [data-job="{job_id}"]')
+        expect(row).to_be_visible(timeout=20_000)
+        settled(page).evaluate(WATCH)
+        page.wait_for_timeout(4_000)
+        writes = page.evaluate("writes")
+    assert [write for write in writes if write["isSame"]] == []
+    assert {write["row"] for write in writes} == {job_id}
+
+
+def test_list_without_running_jobs_is_not_written(open_page: OpenPage, sqlite_project: LiveProject):
+    store(sqlite_project, "succeeded", "ended", count=5)
+    page = settled(open_page("/?batch=ended"))
+    page.evaluate(WATCH)
+    page.wait_for_timeout(3_000)
+    assert page.evaluate("writes") == []
+
+
+def test_many_bars_have_no_transition(open_page: OpenPage, sqlite_project: LiveProject):
+    store(sqlite_project, "running", "many", count=20)
+    page = settled(open_page("/?batch=many"))
+    expect(page.locator("#jobs")).not_to_have_attribute("data-many", "")
+    store(sqlite_project, "running", "many", first=20)
+    expect(page.locator("#jobs")).to_have_attribute("data-many", "")
+
+
+def test_tabs_groups_and_pages_follow_the_jobs(open_page: OpenPage, sqlite_project: LiveProject):
+    store(sqlite_project, "running", "tabs")
+    overview, waiting = open_page("/?batch=tabs"), open_page("/?batch=tabs&group=waiting")
+    expect(waiting.get_by_text("No job of this batch is waiting.")).to_be_visible()
+    store(sqlite_project, "queued", "tabs", first=1, count=26)
+    expect(waiting.locator(".job")).to_have_count(25)
+    expect(waiting.get_by_role("link", name="Older")).to_be_visible()
+    expect(waiting.get_by_text("No job of this batch is waiting.")).to_be_hidden()
+    expect(overview.locator('.filters [data-group="waiting"]')).to_have_text("Waiting 26")
+    expect(overview.get_by_role("link", name="Show all of Waiting")).to_be_visible()
+    sqlite_project.ask(END, "tabs-0")
+    expect(overview.locator('[data-group="attention"] [data-job="tabs-0"]')).to_be_visible()
+    expect(overview.locator('.filters [data-group="running"]')).to_have_text("Running 0")
+    expect(overview.get_by_text("No job is running.")).to_be_visible()
+
+
+def test_nothing_moves_under_the_mouse(open_page: OpenPage, sqlite_project: LiveProject):
+    store(sqlite_project, "succeeded", "hover", count=3)
+    page = settled(open_page("/?batch=hover"))
+    row = page.locator('[data-job="hover-1"]')
+    row.hover()
+    before = row.bounding_box()
+    store(sqlite_project, "failed", "hover", first=3, count=2)
+    store(sqlite_project, "running", "hover", first=5)  # the stream tells of it
+    new = page.get_by_role("button", name="3 new jobs")
+    expect(new).to_be_visible()
+    expect(page.locator('.filters [data-group="attention"]')).to_have_text("Attention 2")
+    assert row.bounding_box() == before
+    new.click()
+    expect(page.locator('[data-job="hover-3"]')).to_be_visible()
+    expect(new).to_be_hidden()
+
+
+def test_new_rows_appear_when_the_mouse_leaves_the_list(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    store(sqlite_project, "succeeded", "leave", count=3)
+    page = settled(open_page("/?batch=leave"))
+    page.locator('[data-job="leave-1"]').hover()
+    store(sqlite_project, "running", "leave", first=3)
+    expect(page.get_by_role("button", name="1 new job")).to_be_visible()
+    expect(page.locator('[data-job="leave-3"]')).to_have_count(0)
+    page.mouse.move(5, 5)
+    expect(page.locator('[data-group="running"] [data-job="leave-3"]')).to_be_visible()
+
+
+def test_jobs_that_begin_and_end_shift_little(open_page: OpenPage, sqlite_project: LiveProject):
+    store(sqlite_project, "succeeded", "shift", count=25)
+    page = settled(open_page("/?batch=shift"))
+    for number in (25, 26):
+        store(sqlite_project, "running", "shift", first=number)
+        expect(page.locator(f'[data-job="shift-{number}"]')).to_be_visible()
+    for number in (25, 26):
+        sqlite_project.ask(END, f"shift-{number}")
+        expect(
+            page.locator(f'[data-group="attention"] [data-job="shift-{number}"]')
+        ).to_be_visible()
+    assert page.evaluate(SHIFT) < 0.05
+
+
+def test_list_says_that_the_user_is_logged_out_and_stops_asking(open_page: OpenPage):
+    page = open_page("/", errors=("Failed to load resource", "net::ERR"))
+    page.route("**/*", lambda route: route.fulfill(status=401))
+    page.evaluate("document.dispatchEvent(new Event('uploaded'))")
+    expect(page.get_by_text("You are logged out")).to_be_visible()
+    page.unroute_all()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.evaluate("document.dispatchEvent(new Event('uploaded'))")
+    page.wait_for_timeout(1_500)
+    assert requests == []
