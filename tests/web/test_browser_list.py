@@ -1,13 +1,9 @@
-"""The list of jobs and its upload form in a real browser, and the layout of all pages."""
+"""The list of jobs in a real browser, and the layout of all pages."""
 
 from __future__ import annotations
 
-import re
-import uuid
-from pathlib import Path
-
 import pytest
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Request, Route, expect
 
 from tests.support.chromium import PHONE, OpenPage, has_horizontal_scroll
 from tests.support.live import LiveProject
@@ -50,20 +46,6 @@ PAGES = [*LISTS, "/login/", "/jobs/nobody/", *(f"/jobs/looks-{status}/" for stat
 def jobs(sqlite_project: LiveProject) -> None:
     seeded = sqlite_project.python(SEED, LONG_NAME)
     assert seeded.wait(60) == 0, sqlite_project.log.read_text()[-4000:]
-
-
-@pytest.fixture
-def documents(tmp_path: Path) -> dict[str, Path]:
-    new = uuid.uuid4().hex  # the same content would be known from another test
-    texts = {"one.txt": f"A few words about {new}.", "two.md": f"# Two\n\n{new}", "empty.txt": ""}
-    for name, text in texts.items():
-        (tmp_path / name).write_text(text)
-    return {name: tmp_path / name for name in texts}
-
-
-def upload(page: Page, *paths: Path) -> None:
-    page.get_by_label("Upload documents").set_input_files([str(path) for path in paths])
-    page.get_by_role("button", name="Upload", exact=True).click()
 
 
 def is_refresh(request: Request) -> bool:
@@ -153,76 +135,6 @@ job_with(job_id="streamed-{number}", batch="streamed")
     sqlite_project.ask(batch_job.format(number=2))
     expect(counts).to_have_text("2 running", timeout=20_000)
     page.unroute_all()
-
-
-def test_each_uploaded_document_has_a_result(open_page: OpenPage, documents: dict[str, Path]):
-    page = open_page("/", errors=NETWORK)
-    upload(page, *documents.values())
-    expect(page.locator(".upload-item[data-status=succeeded]")).to_have_count(2)
-    refused = page.locator(".upload-item[data-status=failed]")
-    expect(refused).to_contain_text("empty")
-    for name in ("one.txt", "two.md"):
-        expect(page.locator(".job-name", has_text=name).first).to_be_visible()
-    page.get_by_role("link", name="Watch").first.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(re.compile(r"one\.txt|two\.md"))
-
-
-def test_content_that_was_uploaded_before_links_to_its_job(
-    open_page: OpenPage, documents: dict[str, Path]
-):
-    page = open_page("/", errors=NETWORK)
-    for text in ("Uploaded", "Nothing to do: this content was uploaded before"):
-        upload(page, documents["one.txt"])
-        expect(page.locator(".upload-item").last).to_contain_text(text)
-    page.get_by_role("link", name="Watch").last.click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("one.txt")
-
-
-def test_documents_uploaded_together_are_a_batch(open_page: OpenPage, documents: dict[str, Path]):
-    page = open_page("/", errors=NETWORK)
-    page.get_by_text("Metadata", exact=True).click()
-    page.get_by_label("A JSON object").fill('{"team": "legal"}')
-    upload(page, *documents.values())
-    page.get_by_role("link", name="Watch").nth(1).click()
-    expect(page.get_by_text("legal")).to_be_visible()
-    page.get_by_role("link", name="Batch").click()
-    expect(page.locator(".job-name")).to_have_count(2)
-    assert sorted(page.locator(".job-name").all_inner_texts()) == ["one.txt", "two.md"]
-    expect(page.locator("#batch-name")).to_have_text("3 documents")
-    expect(page.locator("#batch")).to_contain_text("2 queued")
-
-
-def test_upload_shows_its_progress(open_page: OpenPage, tmp_path: Path):
-    large = tmp_path / "large.txt"
-    large.write_bytes(b"words of a large document, again and again. " * 200_000)
-    page = open_page("/")
-    page.evaluate(
-        """() => {
-          window.seen = new Set();
-          new MutationObserver(() => {
-            const bars = document.querySelectorAll(".upload-item progress");
-            for (const bar of bars) seen.add(bar.value);
-          }).observe(document, {subtree: true, attributes: true});
-        }"""
-    )
-    upload(page, large)
-    expect(page.locator(".upload-item[data-status=succeeded]")).to_have_count(1, timeout=30_000)
-    assert max(page.evaluate("[...seen]")) == 100
-
-
-def test_document_above_the_limit_is_not_sent(open_page: OpenPage, documents: dict[str, Path]):
-    page = open_page("/")
-    page.evaluate("document.getElementById('upload').dataset.maxBytes = '4'")
-    page.on("request", lambda request: pytest.fail("sent") if request.method == "POST" else None)
-    upload(page, documents["one.txt"])
-    expect(page.locator(".upload-item[data-status=failed]")).to_contain_text("Not sent")
-
-
-def test_documents_upload_without_javascript(open_page: OpenPage, documents: dict[str, Path]):
-    page = open_page("/", java_script_enabled=False)
-    upload(page, *documents.values())
-    expect(page.locator('.message[data-level="success"]')).to_have_count(2)
-    expect(page.locator('.message[data-level="error"]')).to_contain_text("empty.txt")
 
 
 def test_list_shows_that_it_may_be_out_of_date_and_stops_its_clocks(open_page: OpenPage):

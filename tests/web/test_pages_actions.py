@@ -98,6 +98,9 @@ def test_rejected_document_is_named_with_the_reason(client, settings, tmp_path):
 def test_form_offers_every_extension_that_can_be_ingested(client):
     page = client.get(LIST).content.decode()
     assert f'accept="{",".join(EXTENSIONS)}"' in page
+    listed = re.search(r'<ul class="upload-formats".*?</ul>', page, re.DOTALL)[0]
+    named = " ".join(re.findall("<code>(.*?)</code>", listed)).split()
+    assert named == list(EXTENSIONS)
 
 
 def test_form_without_a_document_asks_for_one(client):

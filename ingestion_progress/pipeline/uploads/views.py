@@ -11,7 +11,7 @@ from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import new_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import AlreadyIngested
-from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS
+from ingestion_progress.pipeline.uploads.media_types import EXTENSIONS, FOLDER_EXTENSIONS, KINDS
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.pipeline.uploads.rules import rules
 from ingestion_progress.tracker.metadata import metadata_of
@@ -29,6 +29,8 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "may_upload": not request.GET.get("batch") and rules.may_upload(request),
         "upload_url": reverse("ingestion_progress:api:jobs"),
         "upload_extensions": ",".join(EXTENSIONS),
+        "upload_formats": [(kind.description, kind.extensions) for kind in KINDS.values()],
+        "folder_extensions": ",".join(FOLDER_EXTENSIONS),
         "max_upload_bytes": conf.max_upload_bytes,
         "max_upload": formatting.file_size(conf.max_upload_bytes),
     }

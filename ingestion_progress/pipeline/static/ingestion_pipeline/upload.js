@@ -1,80 +1,82 @@
 // @ts-check
-/** Uploads the chosen documents, each with a progress bar. Without it the form is posted. */
+/** Uploads documents that are chosen, pasted or dropped anywhere. Without it the form is posted. */
 
-import { element, fill, setBar } from "../ingestion_progress/dom.js";
-import { fileSize, percent } from "../ingestion_progress/format.js";
+import { filesOf, filesOfFolder } from "./dropped-files.js";
+import { UploadQueue } from "./upload-queue.js";
+import { UploadSummary } from "./upload-summary.js";
 
-const MAX_CONCURRENT = 2;
-
-const ITEM = `
-<li class="upload-item" data-status="queued">
-  <bdi data-field="upload.name"></bdi>
-  <span class="upload-state" data-field="upload.state">Waiting</span>
-  <progress class="bar" max="100" value="0"></progress>
-</li>`;
+const REPORT_MS = 2_000;
 
 const form = /** @type {HTMLFormElement} */ (document.getElementById("upload"));
 const input = /** @type {HTMLInputElement} */ (document.getElementById("upload-files"));
-const list = /** @type {HTMLElement} */ (form.querySelector(".upload-list"));
+const folderInput = /** @type {HTMLInputElement} */ (document.getElementById("upload-folder"));
+const overlay = /** @type {HTMLElement} */ (document.getElementById("upload-overlay"));
+const root = /** @type {HTMLElement} */ (document.getElementById("upload-summary"));
+const extensions = (form.dataset.folderExtensions ?? "").split(",");
 
-/**
- * @typedef {object} Upload
- * @property {File} file
- * @property {HTMLElement} item
- * @property {string} batch
- * @property {string} batchName
- * @property {string} metadata
- */
-
-/** @type {Upload[]} */
-const waiting = [];
-let runningCount = 0;
+const summary = new UploadSummary(root);
+const queue = new UploadQueue(form, onChange);
+let skipped = 0;
+let accepted = 0;
+let reportedAt = -Infinity;
+let wasBusy = false;
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  add(input.files);
+  add({ files: [...(input.files ?? [])], folder: "", skipped: 0 });
   form.reset();
 });
-form.addEventListener("dragenter", allowDrop);
-form.addEventListener("dragover", allowDrop);
-form.addEventListener("dragleave", endDrag);
-form.addEventListener("drop", (event) => {
-  event.preventDefault();
-  endDrag();
-  add(event.dataTransfer?.files ?? null);
+const choose = /** @type {HTMLElement} */ (form.querySelector("[data-upload=folder]"));
+choose.hidden = false;
+choose.addEventListener("click", () => folderInput.click());
+folderInput.addEventListener("change", () => {
+  if (folderInput.files) add(filesOfFolder(folderInput.files, extensions));
+  folderInput.value = "";
 });
+root.querySelector("[data-upload=stop]")?.addEventListener("click", () => queue.stop());
+root.querySelector("[data-upload=retry]")?.addEventListener("click", () => queue.retry());
 addEventListener("beforeunload", (event) => {
-  if (runningCount) event.preventDefault();
+  if (queue.isBusy) event.preventDefault();
 });
 
-/** @param {FileList | null} files */
-function add(files) {
-  const batch = files && files.length > 1 ? newBatch() : "";
-  const batchName = `${files?.length} documents`;
-  const metadata = String(new FormData(form).get("metadata") ?? "");
-  for (const file of files ?? []) {
-    const item = element(ITEM);
-    fill(item, { "upload.name": file.name });
-    item.querySelector("progress")?.setAttribute("aria-label", `Upload of ${file.name}`);
-    list.append(item);
-    const limit = Number(form.dataset.maxBytes);
-    if (file.size > limit) {
-      end(item, "failed", `Not sent: ${fileSize(file.size)} exceeds the limit of ${fileSize(limit)}.`);
-    } else waiting.push({ file, item, batch, batchName, metadata });
-  }
-  next();
+addEventListener("dragenter", onDrag);
+addEventListener("dragover", onDrag);
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) overlay.hidden = true; // it left the window
+});
+addEventListener("drop", (event) => {
+  if (!hasFiles(event.dataTransfer)) return;
+  event.preventDefault();
+  overlay.hidden = true;
+  void filesOf(/** @type {DataTransfer} */ (event.dataTransfer), extensions).then(add);
+});
+addEventListener("paste", (event) => {
+  if (!event.clipboardData?.files.length) return;
+  event.preventDefault();
+  add({ files: [...event.clipboardData.files], folder: "", skipped: 0 });
+});
+
+/** @param {DragEvent} event */
+function onDrag(event) {
+  if (!hasFiles(event.dataTransfer)) return;
+  event.preventDefault();
+  if (overlay.hidden) overlay.hidden = false;
 }
 
-function next() {
-  while (runningCount < MAX_CONCURRENT) {
-    const upload = waiting.shift();
-    if (!upload) return;
-    runningCount += 1;
-    void send(upload).finally(() => {
-      runningCount -= 1;
-      next();
-    });
-  }
+/** @param {DataTransfer | null} transfer */
+function hasFiles(transfer) {
+  return Boolean(transfer?.types.includes("Files"));
+}
+
+/** @param {import("./dropped-files.js").Chosen} chosen */
+function add(chosen) {
+  const { files, folder } = chosen;
+  skipped = (queue.isBusy ? skipped : 0) + chosen.skipped;
+  queue.add(files, {
+    batch: files.length > 1 ? newBatch() : "",
+    batchName: folder || `${files.length} documents`,
+    metadata: String(new FormData(form).get("metadata") ?? ""),
+  });
 }
 
 /** A random name; `crypto.randomUUID` needs HTTPS. */
@@ -82,97 +84,15 @@ function newBatch() {
   return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
 }
 
-/**
- * With XMLHttpRequest: fetch() does not report the progress of an upload.
- * @param {Upload} upload
- * @returns {Promise<void>}
- */
-function send({ file, item, batch, batchName, metadata }) {
-  const request = new XMLHttpRequest();
-  item.dataset.status = "running";
-  request.upload.addEventListener("progress", ({ loaded, total }) => {
-    const sent = (loaded / total) * 100;
-    setBar(item.querySelector("progress"), sent, percent(sent));
-    fill(item, { "upload.state": sent < 100 ? `${percent(sent)} of ${fileSize(file.size)}` : "Checking" });
-  });
-  request.open("POST", form.dataset.uploadUrl ?? "");
-  const token = form.querySelector("[name=csrfmiddlewaretoken]");
-  if (token instanceof HTMLInputElement) request.setRequestHeader("X-CSRFToken", token.value);
-  request.setRequestHeader("Accept", "application/json");
-  const body = new FormData();
-  body.append("file", file);
-  if (batch) {
-    body.append("batch", batch);
-    body.append("batch_name", batchName);
+function onChange() {
+  summary.render(queue, skipped);
+  const hasEnded = wasBusy && !queue.isBusy;
+  wasBusy = queue.isBusy;
+  const number = queue.count("uploaded", "known");
+  const isDue = hasEnded || performance.now() > reportedAt + REPORT_MS;
+  if (number !== accepted && isDue) {
+    reportedAt = performance.now();
+    accepted = number;
+    document.dispatchEvent(new CustomEvent("uploaded"));
   }
-  if (metadata) body.append("metadata", metadata);
-  return new Promise((resolve) => {
-    request.addEventListener("loadend", () => {
-      finish(request, item);
-      resolve();
-    });
-    request.send(body);
-  });
-}
-
-/**
- * @param {XMLHttpRequest} request
- * @param {HTMLElement} item
- */
-function finish(request, item) {
-  const body = parseJson(request.responseText);
-  if (request.status !== 201 && request.status !== 200) {
-    end(item, "failed", body?.message ?? errorText(request.status));
-    return;
-  }
-  end(item, "succeeded", "");
-  const link = document.createElement("a");
-  link.href = body?.links?.page ?? "";
-  link.textContent = "Watch";
-  const state = body?.is_known ? "Nothing to do: this content was uploaded before · " : "Uploaded · ";
-  item.querySelector(".upload-state")?.replaceChildren(state, link);
-  document.dispatchEvent(new CustomEvent("uploaded"));
-}
-
-/**
- * @param {HTMLElement} item
- * @param {"succeeded" | "failed"} status
- * @param {string} text
- */
-function end(item, status, text) {
-  item.dataset.status = status;
-  item.querySelector("progress")?.remove();
-  fill(item, { "upload.state": text });
-  const name = item.querySelector("bdi")?.textContent ?? "";
-  const region = document.getElementById("upload-announcement");
-  if (region) region.textContent = `${name}: ${text || "uploaded"}`;
-}
-
-/** @param {number} status */
-function errorText(status) {
-  if (status === 413) return `Larger than the limit of ${fileSize(Number(form.dataset.maxBytes))}.`;
-  return status ? `The server rejected the document (${status}).` : "The connection failed. Try again.";
-}
-
-/**
- * @param {string} text
- * @returns {{message?: string, is_known?: boolean, links?: {page?: string}} | null}
- */
-function parseJson(text) {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}
-
-/** @param {DragEvent} event */
-function allowDrop(event) {
-  if (!event.dataTransfer?.types.includes("Files")) return;
-  event.preventDefault();
-  form.dataset.dragging = "";
-}
-
-function endDrag() {
-  delete form.dataset.dragging;
 }
