@@ -19,11 +19,11 @@ from ingestion_progress.admin import actions, display
 from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.filters import BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
-from ingestion_progress.admin.search import MAX_SEARCHED, found_jobs
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.job_search import MAX_SEARCHED, found_jobs
 from ingestion_progress.models.pagination import FirstPages
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.web import formatting

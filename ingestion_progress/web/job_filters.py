@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, fields
+from datetime import datetime, time, timedelta
+from typing import Any, Self
 
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest, QueryDict
+from django.utils import timezone
+from django.utils.dateparse import parse_date
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.models import clean_batch
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.job_groups import JobGroup
+from ingestion_progress.models.job_search import found_jobs
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import JobResult, JobStatus
+
+OLDEST = "oldest"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,11 +31,20 @@ class JobFilters:
     result: str = ""
     group: str = ""
     owner: str = ""
+    """A user name, or `me`."""
+    q: str = ""
+    since: str = ""
+    """The first day on which the jobs were created, as in 2026-11-27."""
+    until: str = ""
+    """The last day."""
+    sort: str = ""
 
     @classmethod
     def read(cls, query: QueryDict) -> Self:
         """Invalid filters are left out, except for a batch: raises InvalidBatch."""
         batch, status, result = (query.get(name, "") for name in ("batch", "status", "result"))
+        if status == JobResult.PARTIAL:  # as the form sends it
+            status, result = "", status
         has_status, has_result = status in JobStatus.values, result in JobResult.values
         group = query.get("group", "")
         is_group = group in JobGroup.values and not (has_status or has_result)
@@ -36,26 +53,44 @@ class JobFilters:
             status=status if has_status else "",
             result=result if has_result and not has_status else "",
             group=group if is_group else "",
-            owner=permissions.OWN if query.get("owner") == permissions.OWN else "",
+            owner=_text(query, "owner"),
+            q=_text(query, "q"),
+            since=_day(query, "since"),
+            until=_day(query, "until"),
+            sort=OLDEST if query.get("sort") == OLDEST else "",
         )
 
     @property
     def query(self) -> QueryDict:
         """As in an address, which the links of the page repeat."""
         query = QueryDict(mutable=True)
-        for name in self.__slots__:
-            if value := getattr(self, name):
-                query[name] = value
+        for field in fields(self):
+            if value := getattr(self, field.name):
+                query[field.name] = value
         return query
 
     @property
-    def has_groups(self) -> bool:
+    def is_of_all(self) -> bool:
         """Are jobs of all groups listed?"""
         return not (self.status or self.result or self.group)
 
     @property
+    def is_search(self) -> bool:
+        return bool(self.q or self.since or self.until)
+
+    @property
+    def has_groups(self) -> bool:
+        return self.is_of_all and not (self.is_search or self.sort)
+
+    @property
+    def is_oldest_first(self) -> bool:
+        return self.sort == OLDEST or (not self.sort and self.group == JobGroup.WAITING)
+
+    @property
     def label(self) -> str:
         """What the jobs of the list are or did, after "No job"; empty without such a filter."""
+        if self.is_search:
+            return "matches the search"
         if self.result:
             return str(JobResult(self.result).label).lower()
         if self.group == JobGroup.ATTENTION:
@@ -65,12 +100,48 @@ class JobFilters:
     def within(self, request: HttpRequest) -> JobQuerySet:
         """The jobs of which the list shows some: those of all groups and statuses."""
         jobs = permissions.jobs_for(request, by_token=False)
-        if self.owner:
+        if self.owner == permissions.OWN:
             jobs = jobs.owned_by(permissions.user_of(request))
-        return jobs.of_batch(self.batch) if self.batch else jobs
+        elif self.owner:
+            jobs = jobs.owned_by(_user_named(self.owner))
+        if self.batch:
+            jobs = jobs.of_batch(self.batch)
+        if self.since:
+            jobs = jobs.filter(created_at__gte=_start_of(self.since))
+        if self.until:
+            jobs = jobs.filter(created_at__lt=_start_of(self.until) + timedelta(days=1))
+        return found_jobs(jobs, self.q)
 
-    def of_status(self, jobs: JobQuerySet) -> JobQuerySet:
-        """Those with the status or result."""
+    def parts(self, jobs: JobQuerySet, now: datetime) -> list[JobQuerySet]:
+        """Of those jobs, the ones with the group, status or result."""
+        if self.group:
+            return JobGroup(self.group).parts(jobs, now)
         if self.status:
-            jobs = jobs.filter(status=self.status)
-        return jobs.with_result(self.result) if self.result else jobs
+            return [jobs.filter(status=self.status)]
+        return [jobs.with_result(self.result) if self.result else jobs]
+
+
+def _text(query: QueryDict, name: str) -> str:
+    """Without what a database may not accept."""
+    return query.get(name, "").replace("\0", "").strip()[:MAX_NAME_LENGTH]
+
+
+def _day(query: QueryDict, name: str) -> str:
+    """Empty if it is no day."""
+    try:
+        day = parse_date(query.get(name, ""))
+    except ValueError:  # well formatted, but not in the calendar
+        return ""
+    # The first and the last year have no day before or after them.
+    return day.isoformat() if day and 1 < day.year < 9999 else ""
+
+
+def _start_of(day: str) -> datetime:
+    return timezone.make_aware(datetime.combine(datetime.fromisoformat(day), time.min))
+
+
+def _user_named(name: str) -> Any:
+    """The primary key; None without such a user."""
+    users = get_user_model()
+    found = users._default_manager.filter(**{users.USERNAME_FIELD: name})
+    return found.values_list("pk", flat=True).first()

@@ -25,15 +25,19 @@ from ingestion_progress.models.job_groups import JobGroup, count_groups
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.queue_positions import queue_positions
+from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.web.batches import batch_view
 from ingestion_progress.web.job_filters import JobFilters
 from ingestion_progress.web.overview import read_overview
 from ingestion_progress.web.pagination import JobPage
 from ingestion_progress.web.presenters import Context, job_row
+from ingestion_progress.web.recent_batches import batch_rows, recent_batch_ids
 from ingestion_progress.web.views import not_found, refusal
 from ingestion_progress.wire.snapshots import load_snapshots
 
 Counts = Mapping[JobGroup, RowCount]
+"""Empty if the jobs are not counted."""
+ACTIVE = (JobGroup.RUNNING, JobGroup.WAITING)
 # What the script requests: neither the messages nor the forms of the page.
 PARTS = "ingestion_progress/partials/jobs.html"
 
@@ -54,13 +58,17 @@ def job_list(
         return not_found(request)
     is_refresh = request.headers.get("X-Requested-With") == "fetch"
     now, jobs = database_now(), filters.within(request)
-    counts = count_groups(jobs, now)
+    # Counting what a search for a part of a name finds would search once for each group.
+    counts = {} if filters.q else count_groups(jobs, now)
     context = {
         **_shown_jobs(request.GET, filters, jobs, counts, now),
         "filters": filters.query,
         "filter_label": filters.label,
         "tabs": _tabs(filters, counts),
-        "is_active": any(counts[group].number for group in (JobGroup.RUNNING, JobGroup.WAITING)),
+        "is_of_all": filters.is_of_all,
+        "is_search": filters.is_search or filters.status or filters.result or filters.sort,
+        "statuses": [*JobStatus.choices, (JobResult.PARTIAL.value, JobResult.PARTIAL.label)],
+        "is_active": not counts or any(counts[group].number for group in ACTIVE),
         "batch": filters.batch,
         "batch_view": batch_view(request, filters.batch)
         if filters.batch and not is_refresh
@@ -79,23 +87,37 @@ def _shown_jobs(
     query: QueryDict, filters: JobFilters, jobs: JobQuerySet, counts: Counts, now: datetime
 ) -> Context:
     """The groups of the first page, or else one page of jobs without groups."""
-    waiting = counts[JobGroup.WAITING].number
-    positions = queue_positions() if waiting else {}
+    has_queue = not counts or counts[JobGroup.WAITING].number
+    positions = queue_positions() if has_queue else {}
     if filters.has_groups and query.get("page", "1") == "1" and not query.get("cursor"):
-        found = read_overview(jobs, now, positions)
-        rows = _rows((job for jobs in found.values() for job in jobs), now, positions)
-        groups = [_group(group, counts[group], found[group], rows) for group in JobGroup]
-        return {"groups": groups, "is_empty": not rows, "page": None}
-    group = JobGroup(filters.group) if filters.group else None
+        return _overview(filters, jobs, counts, now, positions)
     page = JobPage.read(
-        group.parts(jobs, now) if group else [filters.of_status(jobs)],
+        filters.parts(jobs, now),
         query.get("page"),
         query.get("cursor", ""),
-        count=counts[group] if group else None,
-        oldest_first=group is JobGroup.WAITING,
+        count=counts.get(JobGroup(filters.group)) if filters.group else None,
+        oldest_first=filters.is_oldest_first,
     )
     rows = _rows(page.jobs, now, positions)
     return {"rows": rows.values(), "is_empty": not rows, "page": page}
+
+
+def _overview(
+    filters: JobFilters,
+    jobs: JobQuerySet,
+    counts: Counts,
+    now: datetime,
+    positions: Mapping[str, int],
+) -> Context:
+    batch_ids = [] if filters.batch else recent_batch_ids(jobs)
+    found = read_overview(jobs, now, positions, folded=batch_ids)
+    rows = _rows((job for jobs in found.values() for job in jobs), now, positions)
+    return {
+        "groups": [_group(group, counts[group], found[group], rows) for group in JobGroup],
+        "batches": batch_rows(jobs, batch_ids),
+        "is_empty": not (rows or batch_ids),
+        "page": None,
+    }
 
 
 def _rows(jobs: Iterable[Job], now: datetime, positions: Mapping[str, int]) -> dict[str, Context]:
@@ -122,7 +144,7 @@ def _tabs(filters: JobFilters, counts: Counts) -> list[dict[str, Any]]:
         {
             "name": group.value,
             "label": group.label,
-            "count": str(counts[group]),
+            "count": str(counts.get(group, "")),
             "is_current": filters.group == group,
         }
         for group in JobGroup
@@ -141,6 +163,7 @@ def _url(query: QueryDict, filters: JobFilters) -> str:
 
 def _stream_url(filters: JobFilters) -> str:
     """The stream is not filtered by status: a job can change to the status of the list."""
-    shown = {"batch": filters.batch, "owner": filters.owner}
+    owner = permissions.OWN if filters.owner == permissions.OWN else ""
+    shown = {"batch": filters.batch, "owner": owner}
     query = urlencode({name: value for name, value in shown.items() if value})
     return f"{reverse('ingestion_progress:jobs_progress')}{'?' if query else ''}{query}"

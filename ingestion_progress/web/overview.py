@@ -20,18 +20,25 @@ SHOWN: Mapping[JobGroup, int] = {
 
 
 def read_overview(
-    jobs: JobQuerySet, now: datetime, positions: Mapping[str, int]
+    jobs: JobQuerySet, now: datetime, positions: Mapping[str, int], *, folded: Sequence[str] = ()
 ) -> dict[JobGroup, Sequence[Job]]:
-    """Some jobs of each group, the newest first, in one query; waiting ones by their position."""
+    """Some jobs of each group, the newest first, in one query; waiting ones by their position.
+
+    Of the batches with the ids in `folded` it leaves out the jobs that wait or are done.
+    """
+    unfolded = jobs.exclude(batch__in=folded) if folded else jobs
     parts = [
         (part.order_by(*ORDER), SHOWN[group])
         for group in JobGroup
         if group is not JobGroup.WAITING
-        for part in group.parts(jobs, now)
+        for part in group.parts(unfolded if group is JobGroup.DONE else jobs, now)
     ]
     # Jobs that are not in line, because they wait for their batch or a pause, follow the others.
     waiting = SHOWN[JobGroup.WAITING]
-    parts += [(jobs_in_line(jobs), waiting), (jobs.queued().order_by(*OLDEST_FIRST), 2 * waiting)]
+    parts += [
+        (jobs_in_line(unfolded), waiting),
+        (unfolded.queued().order_by(*OLDEST_FIRST), 2 * waiting),
+    ]
     found = {job.pk: job for job in first_rows(parts)}
     newest = sorted(found.values(), key=lambda job: job.created_at, reverse=True)
     return {

@@ -10,9 +10,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from ingestion_progress.admin import search
-from ingestion_progress.admin.search import found_jobs
 from ingestion_progress.models import Job
+from ingestion_progress.models import job_search as search
+from ingestion_progress.models.job_search import found_jobs
 from ingestion_progress.models.pagination import RowCount
 from tests.admin.test_admin import LIST, make_job
 

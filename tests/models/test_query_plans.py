@@ -18,10 +18,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from ingestion_progress.admin import search
 from ingestion_progress.admin.batches import BatchAdmin
 from ingestion_progress.admin.jobs import JobAdmin
 from ingestion_progress.models import Batch, Job, JobSamples, Stage
+from ingestion_progress.models import job_search as search
 from ingestion_progress.models.pagination import ListCursor, RowCount
 from ingestion_progress.monitoring.metrics import count_jobs
 

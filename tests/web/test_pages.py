@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html import unescape
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -17,6 +17,7 @@ from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker import create_batch, queue_job, request_cancellation
 from ingestion_progress.web.pagination import PAGE_SIZE
+from ingestion_progress.web.recent_batches import MAX_BATCHES
 from ingestion_progress.web.views import EVENTS_SHOWN
 from tests.support.page_jobs import cancellation_of, job_with, page_of, text_of, visible_notice
 
@@ -30,7 +31,7 @@ LIST = reverse("ingestion_progress:job_list")
 
 @pytest.mark.parametrize("count", [1, PAGE_SIZE])
 @pytest.mark.parametrize(
-    ("query", "queries"), [({}, 3), ({"batch": "import", "status": "running"}, 7)]
+    ("query", "queries"), [({}, 7), ({"batch": "import", "status": "running"}, 7)]
 )
 def test_list_makes_a_fixed_number_of_queries_for_any_number_of_jobs(
     client, django_assert_num_queries, count, query, queries
@@ -217,6 +218,98 @@ def test_script_gets_the_rows_without_the_messages_of_the_page(client):
     assert 'data-level="warning"' in text_of(client, LIST)
 
 
+# Batches, search and order
+
+
+def jobs_in(html: str) -> list[str]:
+    return re.findall(r'data-job="([\w-]+)"', html)
+
+
+def test_batch_is_one_row_that_leaves_its_running_and_failed_jobs_in_the_list(client):
+    create_batch(batch_id="b-1", name="Contracts 2025")
+    for status in JobStatus:
+        job_with(status, job_id=f"of-batch-{status}", batch="b-1")
+        job_with(status, job_id=f"single-{status}")
+    html = text_of(client, LIST)
+    row = re.search(r'<li class="job batch-row" data-key="batch b-1">.*?</li>', html, re.DOTALL)[0]
+    assert f'href="{LIST}?batch=b-1" title="Contracts 2025"' in row
+    text = "1 succeeded · 1 cancelled · 1 failed · 1 lost · 1 running · 1 waiting"
+    assert f'<span class="job-note">{text}</span>' in row
+    assert re.findall(r'data-part-of-bar="(\w+)" x="(\d)" width="1"', row)[-1] == ("queued", "5")
+    shown = groups_of(html)
+    assert set(shown["running"]) == {"of-batch-running", "single-running"}
+    assert {"of-batch-failed", "of-batch-lost"} <= set(shown["attention"])
+    assert shown["waiting"] == ["single-queued"]
+    assert set(shown["done"]) == {"single-succeeded", "single-cancelled"}
+    assert tabs_of(html)["done"] == "4"
+
+
+def test_waiting_jobs_of_batches_are_named_when_no_other_waits(client):
+    job_with(JobStatus.QUEUED, batch="b-1")
+    assert "All of them belong to a batch above." in text_of(client, LIST)
+
+
+def test_only_the_newest_batches_have_a_row(client):
+    now = timezone.now()
+    for number in range(7):
+        job_with(
+            job_id=f"job-{number}", batch=f"b-{number}", created_at=now - timedelta(hours=number)
+        )
+    rows = re.findall(r'data-key="batch (b-\d)"', text_of(client, LIST))
+    assert rows == [f"b-{number}" for number in range(MAX_BATCHES)]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("q=dark-mode", {"old"}),  # a part of the name
+        ("q=ol", set()),  # no part of an id
+        ("q=old", {"old"}),
+        ("q=b-1", {"new"}),
+        ("q=REPORT", {"new", "mine"}),
+        ("q=report&status=queued", {"new"}),
+        ("q=report&group=running", {"mine"}),
+        ("q=%00", {"old", "mine"}),
+        ("owner=anna", {"mine"}),
+        ("owner=nobody", set()),
+        ("since=2026-01-02", {"new", "mine"}),
+        ("until=2026-01-01", {"old"}),
+        ("until=2026-02-30", {"old", "mine"}),
+        ("since=0001-01-01", {"old", "mine"}),
+        ("since=2026-01-01&until=2026-01-01&status=failed", {"old"}),
+    ],
+)
+def test_list_is_searched_by_name_id_batch_owner_and_day(client, django_user_model, query, found):
+    anna = django_user_model.objects.create_user("anna")
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    job_with(JobStatus.FAILED, job_id="old", document_name="Dark-mode.pdf", created_at=at)
+    Job.objects.filter(pk="old").update(started_at=at, document_id="")
+    job_with(JobStatus.QUEUED, job_id="new", batch="b-1", document_id="")
+    job_with(job_id="mine", owner=anna, document_id="")
+    html = text_of(client, f"{LIST}?{query}")
+    assert set(jobs_in(html)) == found
+    assert found or "No job" in html
+
+
+def test_order_and_search_stay_in_every_link_and_cursor_pages_go_on(client, monkeypatch):
+    monkeypatch.setattr(RowCount, "limit", 2 * PAGE_SIZE)
+    now = timezone.now()
+    Job.objects.bulk_create(
+        Job(id=f"job-{n}", document_name="Report", created_at=now + timedelta(seconds=n // 2))
+        for n in range(60)
+    )
+    url, shown = f"{LIST}?q=report&sort=oldest", []
+    while url:
+        html = text_of(client, url)
+        shown += jobs_in(html)
+        assert f'href="{LIST}?q=report&amp;sort=oldest&amp;group=done"' in html
+        older = re.search('rel="next" href="(.*?)"', html)
+        url = LIST + unescape(older[1]) if older else ""
+    assert len(shown) == len(set(shown)) == 60
+    assert {int(job_id.split("-")[1]) // 2 for job_id in shown[:2]} == {0}
+    assert shown == sorted(shown, key=lambda job_id: int(job_id.split("-")[1]) // 2)
+
+
 # The list of a batch
 
 
@@ -275,7 +368,7 @@ def test_empty_batch_name_shows_all_jobs(client):
     job_with(batch="import")
     html = text_of(client, f"{LIST}?batch=")
     assert 'data-job="job-1"' in html
-    assert "batch" not in html
+    assert "Only the jobs of the batch" not in html
 
 
 @pytest.mark.parametrize("url", [f"{LIST}?batch=", page_of("job-1")])

@@ -1,14 +1,17 @@
-"""The search of the job list, at a cost that does not grow with the table."""
+"""The search of the lists of jobs, at a cost that does not grow with the table."""
+
+from typing import TypeVar
 
 from django.db.models import Q, QuerySet
 
-from ingestion_progress.models import Job
+from ingestion_progress.models.jobs import Job, JobQuerySet
 
 # Parts of names have no index, so only this many jobs are searched for them.
 MAX_SEARCHED = 10_000
+Jobs = TypeVar("Jobs", JobQuerySet, QuerySet[Job])
 
 
-def found_jobs(jobs: QuerySet[Job], term: str) -> QuerySet[Job]:
+def found_jobs(jobs: Jobs, term: str) -> Jobs:
     """Jobs with this id, document id or batch; if none, newest jobs with the term in their name."""
     if not term:
         return jobs
