@@ -74,6 +74,7 @@ def job_list(
         if filters.batch and not is_refresh
         else None,
         "owner": filters.owner,
+        "may_start": permissions.may_start(request),
         "has_login": permissions.is_logged_in(request),
         "poll_url": _url(request.GET, filters),
         "stream_url": _stream_url(filters),

@@ -45,6 +45,8 @@ METRIC_LABELS = {
     "qdrant_writes": "Vector writes",
     "error_count": "Errors",
 }
+# Of a long name these last characters stay visible: with the number of a part and the extension.
+NAME_END = 12
 Context = dict[str, Any]
 Metric = tuple[str, str, str]
 """Name, label and value."""
@@ -101,6 +103,8 @@ def job_row(snapshot: Snapshot, now: datetime, position: int = 0) -> Context:
         "job": job,
         "url": reverse("ingestion_progress:job_detail", args=[job.id]),
         "name": _name(job),
+        "name_start": _name(job)[:-NAME_END],
+        "name_end": _name(job)[-NAME_END:],
         "status_label": formatting.job_label(job.status, job.failed_items),
         "result": _shown_result(job),
         "liveness": liveness.value if liveness else "",

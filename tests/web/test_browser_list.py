@@ -36,6 +36,17 @@ BATCH_JOB = """
 from tests.support.page_jobs import job_with
 job_with(job_id="of-the-batch", batch="import & more")
 """
+LONG_JOB = """
+import sys
+from tests.support.page_jobs import job_with
+job_with(job_id="middle", batch="middle", document_name=sys.argv[1])
+"""
+WAITING_JOBS = """
+from ingestion_progress.models.statuses import JobStatus
+from tests.support.page_jobs import job_with
+job_with(JobStatus.QUEUED, job_id="chosen-1", batch="chosen", document_name="first.pdf")
+job_with(JobStatus.QUEUED, job_id="chosen-2", batch="chosen", document_name="second.pdf")
+"""
 LONG_BATCH = "/?batch=" + "b" * 255
 STATUSES = ("queued", "running", "succeeded", "failed", "lost")
 LISTS = ["/", "/?status=lost", LONG_BATCH, "/?batch=none", "/?batch=/"]
@@ -202,3 +213,28 @@ def test_first_tab_stop_is_a_visible_skip_link(open_page: OpenPage):
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_label("Upload documents")).to_be_focused()
+
+
+def test_long_name_is_cut_in_the_middle(open_page: OpenPage, sqlite_project: LiveProject):
+    name = "Annual_Report_" + "of_the_department_" * 10 + "part-3.pdf"
+    sqlite_project.ask(LONG_JOB, name)
+    page = open_page("/?batch=middle", viewport=PHONE)
+    link = page.get_by_role("link", name=name, exact=True)
+    expect(link).to_have_attribute("title", name)
+    row = page.locator('[data-job="middle"]').bounding_box()
+    end = link.locator(".name-end").bounding_box()
+    assert end["x"] + end["width"] <= row["x"] + row["width"]
+    assert link.locator(".name-end").text_content() == name[-12:]
+    expect(page.get_by_role("progressbar", name=f"Progress of {name}")).to_have_count(1)
+
+
+def test_selected_jobs_are_cancelled_without_javascript(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    sqlite_project.ask(WAITING_JOBS)
+    page = open_page("/?batch=chosen", java_script_enabled=False)
+    page.get_by_label("Select first.pdf").check()
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.get_by_text("Cancellation requested: 1 job.")).to_be_visible()
+    expect(page.locator('[data-job="chosen-1"]')).to_have_attribute("data-status", "cancelled")
+    expect(page.locator('[data-job="chosen-2"]')).to_have_attribute("data-status", "queued")
