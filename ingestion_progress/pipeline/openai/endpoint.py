@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from openai import OpenAI, OpenAIError
+from openai import OpenAI, OpenAIError, Timeout
 from tenacity import (
     RetryCallState,
     Retrying,
@@ -35,6 +35,7 @@ Answer = TypeVar("Answer")
 Send: TypeAlias = Callable[[OpenAI], Answer]
 
 DEFAULT_URL = "https://api.openai.com/v1"
+CONNECT_SECONDS = 5.0
 # Servers without a login ignore it; the client requires one.
 NO_KEY = "none"
 # A question at which the server fails this often, although it answers others, is left.
@@ -62,10 +63,14 @@ class Endpoint:
             self.host += f":{address.port}"
         self._gate = Gate(concurrency)
         self._client = OpenAI(
-            base_url=base_url, api_key=api_key or NO_KEY, timeout=timeout_seconds, max_retries=0
+            base_url=base_url,
+            api_key=api_key or NO_KEY,
+            timeout=_timeout(timeout_seconds),
+            max_retries=0,
         )
-        urgent_seconds = min(timeout_seconds, URGENT_TIMEOUT_SECONDS)
-        self._urgent = self._client.with_options(timeout=urgent_seconds)
+        self._urgent = self._client.with_options(
+            timeout=_timeout(min(timeout_seconds, URGENT_TIMEOUT_SECONDS))
+        )
 
     def ask(
         self, send: Send[Answer], probe: Send[object], *, stage: str, is_urgent: bool = False
@@ -78,7 +83,7 @@ class Endpoint:
         """
         job = current_job()
         patience = URGENT_PATIENCE_SECONDS if is_urgent else conf.openai_patience_seconds
-        with Waiting(job, f"the model at {self.host}", stage) as waiting:
+        with Waiting(job, self.host, stage=stage, patience_seconds=patience) as waiting:
             question = Question(waiting, send, probe, self._urgent if is_urgent else self._client)
             attempts = Retrying(
                 retry=retry_if_exception_type(TemporaryFailure),
@@ -131,6 +136,10 @@ class Question:
     ) -> None:
         self.waiting, self.send, self.probe, self.client = waiting, send, probe, client
         self.failures = 0
+
+
+def _timeout(seconds: float) -> Timeout:
+    return Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
 
 
 def _pause_after(state: RetryCallState) -> float:

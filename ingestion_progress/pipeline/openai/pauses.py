@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
+from ingestion_progress.pipeline.exceptions import ModelUnavailable
 from ingestion_progress.pipeline.retries import pause
 from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 from ingestion_progress.tracker import JobTracker
@@ -19,11 +20,15 @@ SHOWN_SECONDS = 1.0
 class Waiting:
     """A context manager around one question: shows what its job waits for.
 
-    Every wait raises JobCancelled or JobSuperseded if the job is to stop.
+    Every wait raises JobCancelled or JobSuperseded if the job is to stop, and ModelUnavailable if
+    it would be longer than the patience.
     """
 
-    def __init__(self, job: JobTracker | None, service: str, stage: str) -> None:
-        self._job, self._service, self._stage = job, service, stage
+    def __init__(
+        self, job: JobTracker | None, host: str, *, stage: str, patience_seconds: float
+    ) -> None:
+        self._job, self._host, self._stage = job, host, stage
+        self._until = time.monotonic() + patience_seconds
         self._shown = ExitStack()
         self._is_shown = self._has_paused = False
 
@@ -33,17 +38,23 @@ class Waiting:
     def __exit__(self, *exc_info: object) -> None:
         self._shown.close()
 
-    def check(self) -> None:
+    def check(self, seconds: float = 0.0) -> None:
+        """May it wait for so long?"""
         if self._job:
             self._job.raise_if_cancelled()
+        if time.monotonic() + seconds > self._until:
+            raise ModelUnavailable(self._host)
 
     def pause(self, seconds: float) -> None:
+        self.check(seconds)
         if self._job is None:
             time.sleep(seconds)
             return
         if not self._is_shown and (seconds >= SHOWN_SECONDS or self._has_paused):
             self._is_shown = True
-            self._shown.enter_context(self._job.waiting(self._service, stage=self._stage))
+            self._shown.enter_context(
+                self._job.waiting(f"the model at {self._host}", stage=self._stage)
+            )
         self._has_paused = True
         pause(self._job, seconds)
 

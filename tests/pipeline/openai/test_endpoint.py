@@ -15,6 +15,8 @@ from ingestion_progress import track
 from ingestion_progress.exceptions import JobCancelled
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.pipeline.exceptions import ModelRefused, ModelUnavailable, UnusableAnswer
+from ingestion_progress.pipeline.openai import endpoint as endpoints
+from ingestion_progress.pipeline.openai.embedder import OpenAIEmbedder
 from ingestion_progress.pipeline.openai.extractor import OpenAIExtractor
 from ingestion_progress.tracker import request_cancellation
 from ingestion_progress.wire.snapshots import load_snapshot
@@ -184,6 +186,11 @@ def test_a_job_waits_visibly_for_an_endpoint_that_is_away_and_goes_on_when_it_is
     assert not JobEvent.objects.filter(level="error").exists()
 
 
+def cancel_when_it_waits(fake, job):
+    eventually(lambda: waiting_for() == f"the model at {fake.host}")
+    request_cancellation(job.job_id)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("reason", ["refused", "limited"])
 def test_a_cancelled_job_stops_while_it_waits(fake, reason):
@@ -191,7 +198,7 @@ def test_a_cancelled_job_stops_while_it_waits(fake, reason):
         fake.stop()
     fake.always = failing(429, Retry_After="3000")
     with pytest.raises(JobCancelled), track("a.pdf", stages=["extraction"]) as job:
-        threading.Timer(0.2, request_cancellation, [job.job_id]).start()
+        in_context(lambda: cancel_when_it_waits(fake, job))
         extract()
     row = Job.objects.get()
     assert (row.status, waiting_for()) == ("cancelled", "")
@@ -207,6 +214,21 @@ def test_after_the_patience_the_attempt_ends_with_an_error_that_may_pass(fake, j
     fake.script.append(failing(429, Retry_After="3600"))
     with pytest.raises(ModelUnavailable):
         extract()
+
+
+def test_a_search_does_not_wait_for_the_pause_or_the_questions_of_a_job(
+    fake, settings, monkeypatch
+):
+    monkeypatch.setattr(endpoints, "URGENT_PATIENCE_SECONDS", 0.1)
+    settings.INGESTION_PROGRESS_OPENAI_CONCURRENCY = 1
+    gate = endpoints.endpoint()._gate
+    gate.close(60)
+    with pytest.raises(ModelUnavailable):
+        OpenAIEmbedder().embed_query("a")
+    gate._until = 0.0
+    with gate._slots, pytest.raises(ModelUnavailable):
+        OpenAIEmbedder().embed_query("a")
+    assert fake.questions == []
 
 
 def test_a_server_that_is_silent_is_away(fake, job, settings):
