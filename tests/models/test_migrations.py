@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 
@@ -84,7 +85,7 @@ OLD_DELETION = """
 NEW_ROWS = """
     import json
     from django.utils import timezone
-    from ingestion_progress.pipeline.models import Document, Edition, PendingVersion
+    from ingestion_progress.pipeline.models import Document, Edition, ModelAnswer, PendingVersion
     from ingestion_progress.testing import synchronous_tracking
     from ingestion_progress.tracker import track
 
@@ -98,6 +99,8 @@ NEW_ROWS = """
         document = Document.objects.create(id=job_id, name=job_id, size_bytes=1)
         Edition.objects.create(document=document, epoch=job.epoch, job_id=job_id)
         PendingVersion.objects.create(document=document, file=job_id, size_bytes=1)
+        answer = {"key": job_id, "content": "1", "size_bytes": 1, "used_at": timezone.now()}
+        ModelAnswer.objects.create(document=document, **answer)
     print(json.dumps(None))
 """
 LEFT = """
@@ -116,44 +119,59 @@ LEFT = """
 """
 
 
-def in_old_process(folder: Path, vendor: str, source: str, new: str, *versions: str) -> LiveProject:
+MIGRATE = """
+    import json, sys
+    from django.core.management import call_command
+    for target in sys.argv[1:]:
+        call_command("migrate", *target.split(), verbosity=0)
+    print(json.dumps(None))
+"""
+NEWEST = ""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LiveProject]:
+    """Each database without tables."""
+    is_sqlite = request.param == "sqlite"
+    url = f"sqlite:///{tmp_path / 'a.sqlite3'}" if is_sqlite else postgresql().create_database()
+    project = LiveProject(folder=tmp_path, env=environment_of(tmp_path, url))
+    yield project
+    project.stop()
+
+
+def run_old_process(project: LiveProject, source: str, new: str, *versions: str) -> None:
     """Runs `source` in a process of an older version. While it waits for the migration, the
     database is migrated and `new` runs in a process of this version.
     """
-    is_sqlite = vendor == "sqlite"
-    url = f"sqlite:///{folder / 'a.sqlite3'}" if is_sqlite else postgresql().create_database()
-    project = LiveProject(folder=folder, env=environment_of(folder, url))
-    for app, version in zip(("ingestion_progress", "ingestion_pipeline"), versions, strict=False):
-        project.manage("migrate", app, version, "--verbosity", "0")
+    folder = project.folder
+    apps = ("ingestion_progress", "ingestion_pipeline")
+    project.output_of(MIGRATE, *map(" ".join, zip(apps, versions, strict=False)))
     process = project.python(dedent(OLD_MODELS) + dedent(source), str(folder), *versions)
     deadline = time.monotonic() + 60
     while not (folder / "started").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None, project.log.read_text()
         time.sleep(0.05)
-    project.manage("migrate", "--verbosity", "0")
+    project.ask(MIGRATE, NEWEST)
     if new:
-        project.output_of(new)
+        project.ask(new)
     (folder / "migrated").touch()
     assert process.wait(60) == 0, project.log.read_text()
-    return project
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
     "version", ["0002_index_of_ended_jobs", "0004_permission_to_start_and_cancel"]
 )
 def test_an_old_process_creates_advances_and_ends_jobs_after_a_migration(
-    tmp_path: Path, vendor: str, version: str
+    project: LiveProject, version: str
 ):
-    project = in_old_process(tmp_path, vendor, OLD_PROCESS, "", version)
+    run_old_process(project, OLD_PROCESS, "", version)
     ended = ["succeeded", "", 5]
-    assert project.output_of(RESULTS) == {"before": ended, "after": ended}
+    assert project.ask(RESULTS) == {"before": ended, "after": ended}
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
 @pytest.mark.parametrize(
     "versions",
     [
@@ -167,12 +185,13 @@ def test_an_old_process_creates_advances_and_ends_jobs_after_a_migration(
     ],
 )
 def test_an_old_process_deletes_what_a_new_one_has_written(
-    tmp_path: Path, vendor: str, versions: tuple[str, str]
+    project: LiveProject, versions: tuple[str, str]
 ):
-    project = in_old_process(tmp_path, vendor, OLD_DELETION, NEW_ROWS, *versions)
-    left = project.output_of(LEFT)
+    run_old_process(project, OLD_DELETION, NEW_ROWS, *versions)
+    left = project.ask(LEFT)
     of_documents = {"entity": [], "relation": [], "document": ["kept", "pruned"]}
-    of_documents["edition"] = of_documents["pendingversion"] = of_documents["document"]
+    for name in ("edition", "pendingversion", "modelanswer"):
+        of_documents[name] = of_documents["document"]
     assert left == {name: of_documents.get(name, ["kept"]) for name in left}
     assert {"checkpoint", "jobattempt", "joberror", "jobsamples", "edition"} <= set(left)
 
@@ -268,13 +287,8 @@ def test_a_row_without_its_job_is_refused():
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
-def test_migrations_go_back_to_constraints_that_refuse(tmp_path: Path, vendor: str):
-    is_sqlite = vendor == "sqlite"
-    url = f"sqlite:///{tmp_path / 'a.sqlite3'}" if is_sqlite else postgresql().create_database()
-    project = LiveProject(folder=tmp_path, env=environment_of(tmp_path, url))
-    project.manage("migrate", "--verbosity", "0")
-    for app, version in (("ingestion_progress", "0016"), ("ingestion_pipeline", "0007")):
-        project.manage("migrate", app, version, "--verbosity", "0")
-    project.manage("migrate", "--verbosity", "0")
-    project.output_of(NEW_ROWS)
+def test_migrations_go_back_to_constraints_that_refuse(project: LiveProject):
+    back = ("ingestion_progress 0016", "ingestion_pipeline 0007")
+    project.output_of(MIGRATE, NEWEST, *back)
+    project.ask(MIGRATE, NEWEST)
+    project.ask(NEW_ROWS)

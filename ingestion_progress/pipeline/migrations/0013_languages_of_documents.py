@@ -10,10 +10,22 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddField(
-            model_name='document',
-            name='language',
-            field=models.CharField(blank=True, db_default='', default='', help_text='As given with the upload, a code of ISO 639. Empty: it is detected.', max_length=8),
+        # SQLite would make the table again, without the columns that only older versions know.
+        migrations.SeparateDatabaseAndState(
+            database_operations=[
+                migrations.RunSQL(
+                    "ALTER TABLE ingestion_pipeline_document"
+                    " ADD COLUMN language varchar(8) NOT NULL DEFAULT ''",
+                    "ALTER TABLE ingestion_pipeline_document DROP COLUMN language",
+                ),
+            ],
+            state_operations=[
+                migrations.AddField(
+                    model_name='document',
+                    name='language',
+                    field=models.CharField(blank=True, db_default='', default='', help_text='As given with the upload, a code of ISO 639. Empty: it is detected.', max_length=8),
+                ),
+            ],
         ),
         migrations.AddField(
             model_name='pendingversion',
