@@ -139,7 +139,7 @@ from tests.support.page_jobs import job_with
 job_with(job_id="streamed-{number}", batch="streamed")
 """
     sqlite_project.ask(batch_job.format(number=1))
-    page = open_page("/?batch=streamed")
+    page = open_page("/?batch=streamed", errors=NETWORK)
     counts = page.locator('[data-field="batch.counts"]')
     expect(counts).to_have_text("1 running")
     page.route("**/api/v1/admin/ingestion/batches/**", lambda route: route.abort())
@@ -218,12 +218,13 @@ def test_first_tab_stop_is_a_visible_skip_link(open_page: OpenPage):
 def test_long_name_is_cut_in_the_middle(open_page: OpenPage, sqlite_project: LiveProject):
     name = "Annual_Report_" + "of_the_department_" * 10 + "part-3.pdf"
     sqlite_project.ask(LONG_JOB, name)
-    page = open_page("/?batch=middle", viewport=PHONE)
+    page = open_page("/?batch=middle", viewport={"width": 320, "height": 740})
     link = page.get_by_role("link", name=name, exact=True)
     expect(link).to_have_attribute("title", name)
     row = page.locator('[data-job="middle"]').bounding_box()
     end = link.locator(".name-end").bounding_box()
     assert end["x"] + end["width"] <= row["x"] + row["width"]
+    assert link.evaluate("link => link.scrollWidth <= link.clientWidth")  # nothing is cut off
     assert link.locator(".name-end").text_content() == name[-12:]
     expect(page.get_by_role("progressbar", name=f"Progress of {name}")).to_have_count(1)
 
