@@ -128,6 +128,14 @@ def test_silent_job_is_not_waited_for(steps, capsys) -> None:
     )
 
 
+def test_a_job_that_waits_for_a_service_names_it(steps, capsys) -> None:
+    running(updated_at=timezone.now() - timedelta(seconds=300), waiting_for="the model at a.b")
+    assert exit_code("job-1", "--once") == 0
+    out = capsys.readouterr().out
+    assert "Waiting for the model at a.b." in out
+    assert "without progress" not in out
+
+
 @pytest.mark.parametrize("flags", [["--once"], ["--once", "--json"]])
 def test_stalled_job_is_explained(steps, capsys, flags) -> None:
     running(updated_at=timezone.now() - timedelta(seconds=300))
