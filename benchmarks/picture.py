@@ -6,9 +6,12 @@ import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from benchmarks.candidates import CANDIDATES
+
+Row: TypeAlias = tuple[str, float, bool]
+"""Label, median ratio, and whether it is this project."""
 
 WIDTH, LABEL_WIDTH, BAR_WIDTH, ROW, TOP = 860, 300, 400, 26, 64
 # Legible on light and dark pages: the picture has no background.
@@ -27,18 +30,46 @@ PANELS = (
 )
 
 
+INGESTIONS = (
+    ("guide", "seconds", "A manual of 134 pages, seconds (less is better)"),
+    ("mixed", "seconds", "200 mixed documents, seconds (less is better)"),
+)
+
+
 def draw(folder: Path) -> str:
     """Draws the newest result of each kind in the folder. Raises FileNotFoundError without one."""
-    parts, y = [], 0
+    panels = []
     for kind, path, title in PANELS:
         result = newest(folder, kind)
-        rows = ratios(result, path)
         heading = f"{title}, {result['clients']:,} clients, one core"
+        panels.append((heading, ratios(result, path)))
+    return _svg("This project beside others, as ratios to a bare event loop", panels)
+
+
+def draw_ingestion(folder: Path) -> str:
+    """The same of ingestion, as ratios to one worker of this project."""
+    result = newest(folder, "ingestion")
+    panels = [
+        (
+            title,
+            [
+                (label, figures[path]["ratio"], label.startswith("this project"))
+                for label, figures in result["summary"][kind].items()
+            ],
+        )
+        for kind, path, title in INGESTIONS
+    ]
+    return _svg("Ingestion beside LlamaIndex and Haystack, as ratios to one worker", panels)
+
+
+def _svg(title: str, panels: Sequence[tuple[str, Sequence[Row]]]) -> str:
+    parts, y = [], 0
+    for heading, rows in panels:
         parts.append(_panel(heading, rows, y))
         y += TOP + ROW * len(rows)
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 12}" role="img">'
-    title = "<title>This project beside others, as ratios to a bare event loop</title>"
-    return "\n".join([head, title, f"<style>{STYLE}</style>", *parts, "</svg>"]) + "\n"
+    styled = [f"<title>{title}</title>", f"<style>{STYLE}</style>"]
+    return "\n".join([head, *styled, *parts, "</svg>"]) + "\n"
 
 
 def newest(folder: Path, kind: str) -> dict[str, Any]:
@@ -49,8 +80,8 @@ def newest(folder: Path, kind: str) -> dict[str, Any]:
     return result
 
 
-def ratios(result: dict[str, Any], path: str) -> list[tuple[str, float, bool]]:
-    """Label, median ratio to the bare loop, and whether it is this project."""
+def ratios(result: dict[str, Any], path: str) -> list[Row]:
+    """To the bare loop."""
     rows = []
     for candidate in CANDIDATES:
         figure = result["summary"].get(candidate.name, {}).get(path, {})
@@ -59,7 +90,7 @@ def ratios(result: dict[str, Any], path: str) -> list[tuple[str, float, bool]]:
     return rows
 
 
-def _panel(title: str, rows: Sequence[tuple[str, float, bool]], y: int) -> str:
+def _panel(title: str, rows: Sequence[Row], y: int) -> str:
     # A bar that is far longer than all others is cut, because the others would be too short.
     shown = sorted(ratio for _, ratio, _ in rows)
     longest = max((ratio for ratio in shown if ratio <= 15), default=1.0)

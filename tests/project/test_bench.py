@@ -16,10 +16,11 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 
-from benchmarks import viewers
+from benchmarks import ingestion, viewers
 from benchmarks.__main__ import KEPT, TRIED, arguments
 from benchmarks.client import load_command
 from benchmarks.kinds import BY_NAME as KINDS
+from benchmarks.picture import draw_ingestion
 from benchmarks.report import summary, table
 from tests.support.api import JOBS
 from tests.support.live import ROOT
@@ -254,3 +255,15 @@ class TestFailures:
 
     def test_a_run_without_failures_prints_no_line_about_them(self):
         assert len(printed("paced", [paced(bare=5)])) == 3
+
+
+class TestPictureOfIngestion:
+    def test_it_shows_the_result_in_the_repository(self):
+        shown = (ROOT / "docs" / "images" / "ingestion.svg").read_text()
+        assert shown == draw_ingestion(ROOT / KEPT)
+
+    def test_documents_are_of_five_formats_and_each_is_different(self, tmp_path: Path):
+        ingestion.mixed(tmp_path)
+        files = list(tmp_path.iterdir())
+        assert {path.suffix for path in files} == {".txt", ".md", ".html", ".docx", ".pdf"}
+        assert len({path.read_bytes() for path in files}) == len(files) == ingestion.MIXED
