@@ -90,7 +90,7 @@ def assert_whole_way(percents: list[float]) -> None:
     assert percents[0] == 0
     assert percents[-1] == 100
     assert percents == sorted(percents)
-    assert len(set(percents)) > 5
+    assert any(0 < percent < 100 for percent in percents)
 
 
 def test_chromium_shows_0_to_100_percent_without_a_decrease(ingestion: Ingestion):
