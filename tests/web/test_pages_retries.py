@@ -152,4 +152,4 @@ def test_list_tells_which_attempt_it_is(client):
     job_with(job_id="first", status=JobStatus.FAILED, error="Why")
     job_with(job_id="later", status=JobStatus.FAILED, error="Why", attempt=2)
     notes = re.findall(r'data-field="job.note">(.*?)<', text_of(client, LIST))
-    assert sorted(notes) == ["", "Attempt 2 · Why", "Why"]  # the first is the template's
+    assert sorted(notes) == ["Attempt 2 · Why", "Why"]
