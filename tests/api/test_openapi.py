@@ -146,7 +146,8 @@ class TestDocument:
         assert form["required"] == ["file"]
         assert form["properties"]["file"]["format"] == "binary"
         assert set(form["properties"]) == {
-            *("file", "job_id", "document_id", "batch", "batch_name", "priority", "metadata")
+            *("file", "job_id", "document_id", "batch", "batch_name", "priority", "metadata"),
+            "language",
         }
         assert set(operation["responses"]) >= {"201", "409", "411", "413", "415", "422"}
         assert "curl -F file=@" in operation["x-codeSamples"][0]["source"]
