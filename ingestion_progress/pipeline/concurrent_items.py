@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS, Stop, ThreadPool
@@ -41,10 +42,11 @@ def concurrently(
 def _next(
     results: queue.Queue[tuple[Item, Result]], stop: Stop, check: Callable[[], None]
 ) -> tuple[Item, Result]:
+    """A result that is there is not lost to the error of another item."""
     while True:
+        with suppress(queue.Empty):
+            return results.get_nowait()
         stop.raise_failure()
         check()
-        try:
+        with suppress(queue.Empty):
             return results.get(timeout=CHECK_SECONDS)
-        except queue.Empty:
-            continue
