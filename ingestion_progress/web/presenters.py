@@ -47,6 +47,13 @@ METRIC_LABELS = {
 }
 # Of a long name these last characters stay visible: with the number of a part and the extension.
 NAME_END = 12
+ENDING_MARKS = {
+    JobResult.SUCCEEDED: "✓",
+    JobResult.PARTIAL: "!",
+    JobResult.FAILED: "✗",
+    JobResult.LOST: "✗",
+    JobResult.CANCELLED: "–",
+}
 Context = dict[str, Any]
 Metric = tuple[str, str, str]
 """Name, label and value."""
@@ -60,6 +67,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
     return {
         "name": _name(job),
         "status_label": formatting.job_label(job.status, job.failed_items),
+        "ending": _ending(job),
         "result": _shown_result(job),
         "liveness": state.liveness or "",
         "notice": _notice(state, next_attempt),
@@ -205,6 +213,13 @@ def _notice(state: JobStateEventData, next_attempt: NextAttemptEventData | None)
     if state.cancel_requested:
         return "stopping"
     return "waiting" if state.waiting_for else f"liveness-{state.liveness}"
+
+
+def _ending(job: Job) -> str:
+    """How it ended, for the title of its page, as `job-tab.js` shows it; empty before."""
+    if job.result is None:
+        return ""
+    return f"{ENDING_MARKS[job.result]} {formatting.job_label(job.status, job.failed_items)}"
 
 
 def _silence(state: JobStateEventData, now: datetime) -> str:

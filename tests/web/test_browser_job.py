@@ -201,7 +201,10 @@ def test_failed_job_shows_its_reason_and_its_log(
     expect(reason.first).to_be_visible()
     expect(page.locator(".log-entry[data-level=error]").first).to_be_visible()
     expect(page.locator(".log")).to_contain_text("Page 3 has no text layer")
-    expect(page).to_have_title("✗ Failed · \u2068bad.pdf\u2069 · Ingestion")
+    title = "✗ Failed · \u2068bad.pdf\u2069 · Ingestion"
+    expect(page).to_have_title(title)
+    page.reload()
+    expect(page).to_have_title(title)
 
 
 def test_success_with_errors_has_an_amber_badge_on_page_and_list(
