@@ -17,15 +17,9 @@ from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
 RECENT_JOBS = 500
 MAX_BATCHES = 5
 # In the order of the bar, with the word after the number.
-PARTS = {
-    "succeeded": "succeeded",
-    "partial": "succeeded with errors",
-    "cancelled": "cancelled",
-    "failed": "failed",
-    "lost": "lost",
-    "running": "running",
-    "queued": "waiting",
-}
+PARTS = ("succeeded", "partial", "cancelled", "failed", "lost", "running", "queued")
+# Instead of the name, after the number.
+WORDS = {"partial": "succeeded with errors", "queued": "waiting"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +51,9 @@ def batch_rows(jobs: JobQuerySet, batch_ids: Iterable[str]) -> list[dict[str, An
 def _row(batch: Batch, progress: BatchProgressSchema) -> dict[str, Any]:
     counts = {name: getattr(progress.counts, name) for name in PARTS}
     texts = [
-        f"{formatting.count(number)} {PARTS[name]}" for name, number in counts.items() if number
+        f"{formatting.count(number)} {WORDS.get(name, name)}"
+        for name, number in counts.items()
+        if number
     ]
     return {
         "batch": batch,

@@ -75,10 +75,13 @@ class TestTwoUsers:
         assert listed(logged_in(client, anna), **query) == ["a"]
         assert listed(logged_in(client, bert), **query) == ["b"]
 
-    @pytest.mark.parametrize("query", ["", "?batch=import"])
+    @pytest.mark.parametrize("query", ["?group=waiting", "?batch=import"])
     def test_pages_show_their_own_jobs(self, client, bert, query):
         html = logged_in(client, bert).get(f"{LIST}{query}").content.decode()
         assert re.findall(r'data-job="([\w-]+)"', html) == ["b"]
+        row_of_batch = logged_in(client, bert).get(LIST).content.decode()
+        assert "1 waiting" in row_of_batch
+        assert "2 waiting" not in row_of_batch
         page = reverse("ingestion_progress:job_detail", args=["b"])
         assert client.get(page).status_code == 200
 

@@ -112,6 +112,7 @@ class TestDeclaration:
             ("next_attempt", "NextAttemptData"),
             ("complete", "CompleteData"),
             ("error", "ErrorData"),
+            ("keepalive", "KeepaliveData"),
         ]
         assert [name for name, _ in pairs] == [event.name for event in STREAM_EVENTS]
 

@@ -9,6 +9,7 @@ import time
 from contextvars import copy_context
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from ingestion_progress import track
@@ -40,7 +41,14 @@ def extract(text=TEXT):
 
 def in_context(act):
     """In a thread that has the current job."""
-    thread = threading.Thread(target=copy_context().run, args=[act])
+
+    def work():
+        try:
+            act()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=copy_context().run, args=[work])
     thread.start()
     return thread
 

@@ -8,6 +8,7 @@ import json
 import threading
 
 import pytest
+from django.db import connections
 from PIL import Image
 
 from ingestion_progress.exceptions import JobCancelled
@@ -154,9 +155,15 @@ def test_a_job_is_cancelled_while_models_are_slow(describer, extractor, settings
     settings.INGESTION_PROGRESS_OPENAI_TIMEOUT_SECONDS = 30
     describer.always = slow(3)
     job = queued(page_with(png()), "a.html")
-    threading.Thread(
-        target=lambda: (eventually(lambda: describer.questions), request_cancellation(job.pk))
-    ).start()
+
+    def cancel():
+        try:
+            eventually(lambda: describer.questions)
+            request_cancellation(job.pk)
+        finally:
+            connections.close_all()
+
+    threading.Thread(target=cancel).start()
     with pytest.raises(JobCancelled):
         ingest(job.pk)
     assert describer.open_questions == 1
