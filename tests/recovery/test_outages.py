@@ -325,11 +325,11 @@ SLOW_WORKER = """
     from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
     from ingestion_progress.pipeline.worker import IngestionWorker
     extract = KeyphraseExtractor.extract
-    def slow(self, text):
+    def slow(self, text, *args):
         with open(sys.argv[1], "a") as file:
             print(text.partition(":")[0], file=file)
         time.sleep(0.1)
-        return extract(self, text)
+        return extract(self, text, *args)
     KeyphraseExtractor.extract = slow
     IngestionWorker(interval_seconds=0.1).run()
 """
