@@ -89,8 +89,7 @@ async def proxy():
 
 
 @pytest.fixture
-async def received(proxy, monkeypatch):
-    """The ids that a listener behind the proxy has received."""
+def behind_proxy(proxy, monkeypatch):
     parameters = {
         "host": "127.0.0.1",
         "port": proxy.port,
@@ -101,6 +100,11 @@ async def received(proxy, monkeypatch):
     monkeypatch.setattr(postgres, "connection_parameters", lambda: parameters)
     monkeypatch.setattr(postgres, "CHECK_EVERY_SECONDS", 0.1)
     monkeypatch.setattr(postgres, "CHECK_SECONDS", 1.0)
+
+
+@pytest.fixture
+async def received(behind_proxy):
+    """The ids that a listener behind the proxy has received."""
     received: set[str] = set()
     task = asyncio.create_task(wakeups._receive("notify", received.update))
     yield received
@@ -152,3 +156,15 @@ async def test_idle_listener_lets_the_process_sleep(proxy, received, monkeypatch
 
     assert passes <= 4
     assert await receives(received, proxy, "after")
+
+
+@pytest.mark.usefixtures("behind_proxy")
+async def test_cancelled_query_has_ended_before_its_connection_is_closed():
+    connection = await psycopg.AsyncConnection.connect(**postgres.connection_parameters())
+    query = asyncio.create_task(postgres._answer(connection, "SELECT pg_sleep(30)"))
+    await asyncio.sleep(0.2)
+    query.cancel()
+    await asyncio.gather(query, return_exceptions=True)
+    running = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}
+    assert "AsyncConnection.execute" not in running
+    await connection.close()

@@ -114,6 +114,8 @@ async def _answer(
     finally:
         if not work.done():
             _shut_down(connection)
+            # It fails at once. Whoever closes the connection frees memory that it still reads.
+            await asyncio.wait({work}, timeout=CHECK_SECONDS)
     await work
 
 
