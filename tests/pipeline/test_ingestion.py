@@ -549,7 +549,7 @@ def test_cancelled_job_leaves_the_former_text_and_nothing_else(monkeypatch):
 
     with_components(monkeypatch, vectors=Cancelling())
     monkeypatch.setattr(chunk_stream, "EMBEDDING_BATCH", 1)
-    job = queued(b"Wasps make paper.\n\n" * 2000, "a.txt")
+    job = queued(b"Wasps make paper.\n\n" * 20_000, "a.txt")  # not ingested before it is noticed
     with pytest.raises(JobCancelled):
         ingest(job.pk)
     assert_counts_are_what_is_stored(former)
