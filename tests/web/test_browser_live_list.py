@@ -68,11 +68,13 @@ def settled(page: Page) -> Page:
 
 
 def test_nothing_is_written_twice_and_only_rows_of_changed_jobs_are(
-    open_page: OpenPage, sqlite_project: LiveProject
+    open_page: OpenPage, own_project: LiveProject
 ):
-    store(sqlite_project, "succeeded", "still", count=5)
-    with simulated(sqlite_project, "--seconds=30") as job_id:
-        page = open_page("/")
+    """Jobs that other tests left in a shared project would run, and get lost, on the page."""
+    site = own_project.serve("daphne")
+    store(own_project, "succeeded", "still", count=5)
+    with simulated(own_project, "--seconds=30") as job_id:
+        page = open_page(f"{site.url}/")
         row = page.locator(f'[data-group="running"] [data-job="{job_id}"]')
         expect(row).to_be_visible(timeout=20_000)
         settled(page).evaluate(WATCH)
