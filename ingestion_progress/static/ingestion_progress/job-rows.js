@@ -2,8 +2,8 @@
 /** The rows of running jobs: each is written when its own job changes, and only what differs. */
 
 import * as format from "./format.js";
-import { setBar } from "./dom.js";
-import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
+import { fill, setBar } from "./dom.js";
+import { LIVENESS_LABELS } from "./labels.js";
 
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobState */
 
@@ -83,7 +83,7 @@ export class JobRows {
       if (!row || percent === undefined) continue;
       const text = format.percent(percent);
       setBar(row.querySelector("progress"), percent, text);
-      write(row, "job.percent", text);
+      fill(row, { "job.percent": text });
     }
     this.#changed.clear();
   }
@@ -92,19 +92,20 @@ export class JobRows {
   change(state) {
     const row = this.#rows.get(state.job_id);
     if (!row || state.status === "queued") return;
-    const isPartial = state.status === "succeeded" && state.failed_items;
     set(row, "status", state.status);
     set(row, "liveness", state.liveness ?? "");
-    set(row, "result", isPartial ? "partial" : "");
-    write(row, "job.status", format.jobLabel(state.status, state.failed_items ?? 0));
-    write(row, "job.note", noteText(state));
+    set(row, "result", state.result ?? "");
+    fill(row, {
+      "job.status": format.jobLabel(state.status, state.failed_items ?? 0),
+      "job.note": noteText(state),
+    });
   }
 
   /** @param {number} now */
   tick(now) {
     for (const row of this.running) {
       const since = Number(row.dataset.since);
-      if (since) write(row, "job.elapsed", format.duration(Math.max(0, now - since)));
+      if (since) fill(row, { "job.elapsed": format.duration(Math.max(0, now - since)) });
     }
   }
 }
@@ -118,16 +119,6 @@ function set(row, name, value) {
   if (row.dataset[name] !== value) row.dataset[name] = value;
 }
 
-/**
- * @param {HTMLElement} row
- * @param {string} field
- * @param {string} text
- */
-function write(row, field, text) {
-  const target = row.querySelector(`[data-field="${field}"]`);
-  if (target && target.textContent !== text) target.textContent = text;
-}
-
 /** The text below the name; often empty. @param {JobState} state */
 function noteText(state) {
   return [format.attemptNote(state.attempt), reason(state)].filter(Boolean).join(" · ");
@@ -137,6 +128,6 @@ function noteText(state) {
 function reason({ status, liveness, waiting_for, error_count, error }) {
   if (waiting_for) return format.waiting(waiting_for);
   if (liveness) return liveness === "working" ? "" : LIVENESS_LABELS[liveness];
-  if (FINAL_STATUSES.has(status) && status === "succeeded") return format.errorNote(error_count);
+  if (status === "succeeded") return format.errorNote(error_count);
   return error ?? "";
 }

@@ -31,7 +31,7 @@ export function renderTab(job) {
   const status = job?.state?.status;
   if (!job?.state || !job.progress || !status) return;
   const failed = job.state.failed_items ?? 0;
-  const shown = status === "succeeded" && failed ? "partial" : status;
+  const shown = job.state.result ?? status;
   const done = job.progress.overall_progress_percent;
   if (FINAL_STATUSES.has(status)) {
     document.title = `${MARKS[shown]} ${jobLabel(status, failed)} · ${plainTitle}`;

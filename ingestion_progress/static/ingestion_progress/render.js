@@ -53,10 +53,9 @@ export function renderProgress(root, progress, state) {
 export function renderState(root, state, nextAttempt) {
   root.dataset.status = state.status;
   root.dataset.liveness = state.liveness ?? "";
-  const failedItems = state.failed_items ?? 0;
-  root.dataset.result = state.status === "succeeded" && failedItems ? "partial" : "";
+  root.dataset.result = state.result ?? "";
   fill(root, {
-    "job.status": format.jobLabel(state.status, failedItems),
+    "job.status": format.jobLabel(state.status, state.failed_items ?? 0),
     "job.error": state.error ?? "",
     "job.error_note": format.errorNote(state.error_count),
     "job.waiting_for": state.waiting_for ?? "",
