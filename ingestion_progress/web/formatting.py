@@ -185,20 +185,22 @@ def stage_detail(  # noqa: PLR0917  (the cases that JavaScript shares are lists)
     """How far a stage with this shown status is. `counted` is its unit in plural; may be empty.
     `is_estimate`: its total is only about right.
     """
-    amount = _stage_amount(status, processed, total, counted)
-    if is_estimate and total:
-        amount = amount.replace(f"of {count(total)}", f"of about {count(total)}")
+    whole = f"about {count(total)}" if is_estimate else count(total)
+    amount = _stage_amount(status, processed, total, whole, counted)
     return " · ".join(filter(None, [amount, f"{count(failed)} failed" if failed else ""]))
 
 
-def _stage_amount(status: str, processed: int, total: int, counted: str) -> str:
+def _stage_amount(status: str, processed: int, total: int, whole: str, counted: str) -> str:
+    """`whole` is the text of the total."""
     suffix = f" {unit(counted, total or processed)}" if counted else ""
     if status == ShownStageStatus.SKIPPED:
         return "Not needed for this document"
-    if status in {ShownStageStatus.PENDING, ShownStageStatus.NOT_RUN}:
-        return f"{count(total)}{suffix} to do" if total and status == "pending" else ""
+    if status == ShownStageStatus.NOT_RUN:
+        return ""
+    if status == ShownStageStatus.PENDING:
+        return f"{whole}{suffix} to do" if total else ""
     is_whole = not total or (status == ShownStageStatus.COMPLETED and processed == total)
-    amount = count(processed) if is_whole else f"{count(processed)} of {count(total)}"
+    amount = count(processed) if is_whole else f"{count(processed)} of {whole}"
     is_stopped = status in {ShownStageStatus.ERROR, ShownStageStatus.STOPPED}
     return f"{'Stopped at ' if is_stopped else ''}{amount}{suffix}"
 

@@ -108,6 +108,7 @@ CASES = {
         (["skipped", 0, 0, "pages"], "Not needed for this document"),
         (["stopped", 3, 9, "pages"], "Stopped at 3 of 9 pages"),
         (["not_run", 0, 9, "pages"], ""),
+        (["pending", 0, 490, "chunks", 0, True], "about 490 chunks to do"),
         (["in_progress", 490, 490, "chunks", 0, True], "490 of about 490 chunks"),
         (["in_progress", 12, 1490, "", 3, True], "12 of about 1,490 · 3 failed"),
         (["in_progress", 12, 0, "chunks", 0, True], "12 chunks"),

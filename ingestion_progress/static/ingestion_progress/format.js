@@ -191,10 +191,8 @@ export function activity(runningLabels, hasStarted) {
  * @param {string} counted what it counts, in plural; may be empty
  */
 export function stageDetail(status, processed, total, counted, failed = 0, isEstimate = false) {
-  let amount = stageAmount(status, processed, total, counted);
-  if (isEstimate && total) {
-    amount = amount.replace(`of ${count(total)}`, `of about ${count(total)}`);
-  }
+  const whole = isEstimate ? `about ${count(total)}` : count(total);
+  const amount = stageAmount(status, processed, total, whole, counted);
   return [amount, failed ? `${count(failed)} failed` : ""].filter(Boolean).join(" · ");
 }
 
@@ -202,15 +200,16 @@ export function stageDetail(status, processed, total, counted, failed = 0, isEst
  * @param {ShownStageStatus} status
  * @param {number} processed
  * @param {number} total
+ * @param {string} whole the text of the total
  * @param {string} counted
  */
-function stageAmount(status, processed, total, counted) {
+function stageAmount(status, processed, total, whole, counted) {
   const suffix = counted && ` ${unit(counted, total || processed)}`;
   if (status === "skipped") return "Not needed for this document";
   if (status === "not_run") return "";
-  if (status === "pending") return total ? `${count(total)}${suffix} to do` : "";
+  if (status === "pending") return total ? `${whole}${suffix} to do` : "";
   const isWhole = !total || (status === "completed" && processed === total);
-  const amount = isWhole ? count(processed) : `${count(processed)} of ${count(total)}`;
+  const amount = isWhole ? count(processed) : `${count(processed)} of ${whole}`;
   const isStopped = status === "error" || status === "stopped";
   return `${isStopped ? "Stopped at " : ""}${amount}${suffix}`;
 }
