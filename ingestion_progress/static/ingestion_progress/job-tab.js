@@ -2,14 +2,12 @@
 /** What the tab of a job's page shows while nobody looks at the page: title, icon, notification. */
 
 import { jobLabel, percent } from "./format.js";
-import { FINAL_STATUSES } from "./labels.js";
+import { ENDING_MARKS, FINAL_STATUSES } from "./labels.js";
 import { STALE } from "./connection-text.js";
 
 /** @typedef {import("./pipeline-progress.js").PipelineProgress} PipelineProgress */
 
 const CIRCUMFERENCE = 2 * Math.PI * 13;
-/** By status. @type {Record<string, string>} */
-const MARKS = { succeeded: "✓", partial: "!", failed: "✗", lost: "✗", cancelled: "–" };
 /** Readable on light and on dark tabs. @type {Record<string, string>} */
 const COLOURS = {
   running: "#2f7fd6",
@@ -34,7 +32,7 @@ export function renderTab(job) {
   const shown = job.state.result ?? status;
   const done = job.progress.overall_progress_percent;
   if (FINAL_STATUSES.has(status)) {
-    document.title = `${MARKS[shown]} ${jobLabel(status, failed)} · ${plainTitle}`;
+    document.title = `${ENDING_MARKS[shown]} ${jobLabel(status, failed)} · ${plainTitle}`;
     setIcon(iconOf(shown, 100));
   } else if (STALE.has(job.connection)) {
     // A percentage would be out of date.
@@ -80,7 +78,7 @@ function iconOf(status, done) {
   const colour = COLOURS[status] ?? NEUTRAL;
   const length = (CIRCUMFERENCE * done) / 100;
   const ring = `<circle cx="16" cy="16" r="13" fill="none" stroke-width="5"`;
-  const mark = MARKS[status] ?? "";
+  const mark = ENDING_MARKS[status] ?? "";
   const text = `<text x="16" y="22" font-family="sans-serif" font-size="17" font-weight="700" text-anchor="middle" fill="${colour}">${mark}</text>`;
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">${ring} stroke="${NEUTRAL}" stroke-opacity=".35"/>${ring} stroke="${colour}" stroke-dasharray="${length} ${CIRCUMFERENCE}" transform="rotate(-90 16 16)"/>${text}</svg>`;
   return `data:image/svg+xml,${encodeURIComponent(svg)}`;

@@ -53,5 +53,8 @@ export const FORECAST_LABELS = {
 /** @type {ReadonlySet<string | undefined>} */
 export const FINAL_STATUSES = new Set(["succeeded", "failed", "cancelled", "lost"]);
 
+/** In the title of a job's page, by result. @type {Record<string, string>} */
+export const ENDING_MARKS = {"succeeded": "✓", "partial": "!", "failed": "✗", "lost": "✗", "cancelled": "–"};
+
 /** The stages of document ingestion. */
 export const DEFAULT_STAGES = ["parsing", "vlm", "chunking", "embedding", "extraction"];
