@@ -298,7 +298,7 @@ def test_lost_access_is_shown_and_ends_the_tries(
         assert f"next=/jobs/{running}/" in str(login.get_attribute("href"))
     page.unroute("**/progress")
     page.wait_for_timeout(2_500)
-    wait_until_connected(page, state)  # it does not try again by itself
+    wait_until_connected(page, state)  # no further try
 
 
 def test_log_in_page_is_not_taken_for_the_page_of_the_job(

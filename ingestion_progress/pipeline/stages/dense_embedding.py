@@ -15,8 +15,7 @@ class DenseEmbedder(Protocol):
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """A vector for each of at most 256 texts, in order, all of one length.
 
-        If it raises, each text is embedded again by itself, and those that fail again count as
-        failed.
+        After an error each text is embedded alone, and a text that fails alone counts as failed.
         """
 
     def embed_query(self, text: str) -> Sequence[float]:

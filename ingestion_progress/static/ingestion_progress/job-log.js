@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The log of a job's page: new lines as they are written, earlier ones on request, a filter and a
- * search over all of them. The list scrolls from its end, so it follows the newest line by itself.
+ * search over all of them. The list scrolls from its end, so the newest line stays in view.
  */
 
 import { element, fill, localiseTimes } from "./dom.js";

@@ -114,7 +114,8 @@ async def _answer(
     finally:
         if not work.done():
             _shut_down(connection)
-            # It fails at once. Whoever closes the connection frees memory that it still reads.
+            # The query fails at once. The connection must not be closed before: that frees memory
+            # which the query still reads.
             await asyncio.wait({work}, timeout=CHECK_SECONDS)
     await work
 
