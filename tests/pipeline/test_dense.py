@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from qdrant_client import QdrantClient
 
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline import components
@@ -15,11 +14,10 @@ from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.rebuild import rebuild_search_index
 from ingestion_progress.pipeline.search import search
 from ingestion_progress.pipeline.stages import Chunk, DenseVector, Embedding, SparseVector
-from ingestion_progress.pipeline.stores import server_vectors
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
-from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
 from tests.pipeline.test_search import ingested
 from tests.support.documents import storage  # noqa: F401
+from tests.support.qdrant import local_store
 
 pytestmark = pytest.mark.usefixtures("storage")
 
@@ -69,12 +67,7 @@ def fresh():
 def store(request, settings, monkeypatch):
     if request.param == "embedded":
         return EmbeddedVectors()
-    settings.INGESTION_PROGRESS_QDRANT_URL = "http://unused"
-    client = QdrantClient(":memory:")
-    monkeypatch.setattr(client, "close", lambda: None)
-    monkeypatch.setattr(client, "create_payload_index", lambda *_: None)  # it warns
-    monkeypatch.setattr(server_vectors, "QdrantClient", lambda **_: client)
-    return ServerVectors()
+    return local_store(settings, monkeypatch)
 
 
 def embedding(words: Sequence[int] = (), meaning: Sequence[float] = (), model: str = "m"):

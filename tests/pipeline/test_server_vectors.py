@@ -14,6 +14,7 @@ from ingestion_progress.pipeline.stores import server_vectors
 from ingestion_progress.pipeline.stores.chunk_id import point_id
 from ingestion_progress.pipeline.stores.server_vectors import ServerVectors
 from tests.support.documents import storage  # noqa: F401
+from tests.support.qdrant import local_store
 
 pytestmark = pytest.mark.usefixtures("storage")
 
@@ -67,13 +68,7 @@ def test_refusing_server_is_a_clear_error(settings, httpserver: HTTPServer):
 
 @pytest.fixture
 def local_qdrant(settings, monkeypatch) -> ServerVectors:
-    """Qdrant's client without a server, which knows the same filters."""
-    settings.INGESTION_PROGRESS_QDRANT_URL = "http://unused"
-    client = QdrantClient(":memory:")
-    monkeypatch.setattr(client, "close", lambda: None)
-    monkeypatch.setattr(client, "create_payload_index", lambda *_: None)  # it warns
-    monkeypatch.setattr(server_vectors, "QdrantClient", lambda **_: client)
-    return ServerVectors()
+    return local_store(settings, monkeypatch)
 
 
 def test_filters_pages_and_reads_chunks(local_qdrant: ServerVectors):
