@@ -32,16 +32,23 @@ class JobSampleSchema(BaseModel):
     remaining_ms: tuple[int, int, int] | None = Field(
         description="What was forecast: likely, low, high; below 0 if it was late. null: nothing."
     )
+    busy_workers: int | None = Field(description="null in samples of older versions.")
+    queue_depth: int | None = Field(
+        description="Items that waited for a worker; null in samples of older versions."
+    )
 
     @classmethod
     def of(cls, sample: list[Any]) -> Self:
-        elapsed_ms, percent, processed, total, remaining_ms, *_ = [*sample, None]
+        elapsed_ms, percent, processed, total, *later = sample
+        remaining_ms, busy_workers, queue_depth = [*later, None, None, None][:3]
         return cls(
             elapsed_ms=elapsed_ms,
             overall_progress_percent=percent,
             processed=processed,
             total=total,
             remaining_ms=remaining_ms,
+            busy_workers=busy_workers,
+            queue_depth=queue_depth,
         )
 
 

@@ -17,8 +17,9 @@ class JobSamples(models.Model):
     """The samples of one attempt, at most MAX_SAMPLES, and what its forecast used and was worth.
 
     Each is a list: milliseconds since the start of the attempt, overall percentage, one list of
-    processed items and one of totals, by stage, and the remaining milliseconds that were forecast
-    (likely, low, high), or null.
+    processed items and one of totals, by stage, the remaining milliseconds that were forecast
+    (likely, low, high), or null, busy workers, and items in the queue. The last two are missing in
+    samples of older versions.
     """
 
     job = CascadingForeignKey(Job, on_delete=models.CASCADE, related_name="samples")

@@ -118,7 +118,7 @@ def _stage_time(stage: Stage, samples: Sequence[list[Any]], index: int) -> Stage
     has_run = stage.stage_status is StageStatus.COMPLETED and stage.finished_at is not None
     seconds = running_seconds(stage, stage.finished_at) if has_run and stage.finished_at else 0.0
     counts = [(elapsed_ms, processed[index]) for elapsed_ms, _, processed, *_ in samples]
-    first_total = next((totals[index] for *_, totals, _ in samples if totals[index]), 0)
+    first_total = next((totals[index] for _, _, _, totals, *_ in samples if totals[index]), 0)
     counted = stage.processed - counts[0][1]
     return StageTime(
         items=max(1, counted) if seconds else 0,
@@ -183,7 +183,7 @@ def _sample_at(samples: Sequence[list[Any]], at_ms: int) -> list[Any]:
 
 def _said(samples: Sequence[list[Any]], at_ms: int) -> list[int | None]:
     """The forecast of the last sample before, which becomes less with time."""
-    elapsed_ms, _, _, _, left = _sample_at(samples, at_ms)
+    elapsed_ms, _, _, _, left, *_ = _sample_at(samples, at_ms)
     return [None] * 3 if left is None else [each - (at_ms - elapsed_ms) for each in left]
 
 
@@ -191,7 +191,7 @@ def _linear_ms(
     job: Job, stages: Sequence[Stage], samples: Sequence[list[Any]], at_ms: int
 ) -> int | None:
     """The user's specification: the declared weights, at the mean speed so far."""
-    elapsed_ms, _, processed, totals, _ = _sample_at(samples, at_ms)
+    elapsed_ms, _, processed, totals, *_ = _sample_at(samples, at_ms)
     planned = [
         (
             stage.weight,

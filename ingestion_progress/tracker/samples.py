@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import F
+from django.db.models import Count, F
 
-from ingestion_progress.models import Job, JobSamples, Stage
+from ingestion_progress.models import Job, JobSamples, Stage, Worker
 from ingestion_progress.models.samples import MAX_SAMPLES
 from ingestion_progress.models.stages import percent_before_success
+from ingestion_progress.models.statuses import WorkerStatus
 from ingestion_progress.tracker.database import rows, upsert
 
 # Half of the interval of flushes, so that the samples of a job of seconds have all its counts.
@@ -45,8 +46,8 @@ def thinned(samples: Sequence[list[Any]], stages: int) -> list[list[Any]]:
     return list({sample[0] // interval: sample for sample in samples}.values())
 
 
-def sample_of(job: Job, stages: Sequence[Stage], now: datetime) -> list[Any]:
-    """Of a running job, with the percentage that its readers see."""
+def sample_of(job: Job, stages: Sequence[Stage], now: datetime, busy: int = 0) -> list[Any]:
+    """Of a running job, with the percentage that its readers see. `busy`: workers."""
     processed, totals = ([getattr(s, name) for s in stages] for name in ("processed", "total"))
     return [
         elapsed_ms(job, now),
@@ -54,6 +55,8 @@ def sample_of(job: Job, stages: Sequence[Stage], now: datetime) -> list[Any]:
         processed,
         totals,
         _forecast_of(job, now),
+        busy,
+        job.queue_depth,
     ]
 
 
@@ -70,35 +73,39 @@ def elapsed_ms(job: Job, now: datetime) -> int:
 
 
 class SampleWrites:
-    """The samples that one transaction adds: one query and one statement, or none."""
+    """The samples that one transaction adds: two queries and a statement, or none."""
 
     def __init__(self) -> None:
-        self._added: list[JobSamples] = []
+        self._due: list[tuple[Job, Sequence[Stage]]] = []
 
     def add(self, job: Job, stages: Sequence[Stage], *, before: datetime, is_last: bool) -> None:
         """Adds a sample if it is due, or the last one; `before`: the time of the last write."""
         before_ms, now_ms = elapsed_ms(job, before), elapsed_ms(job, job.updated_at)
         if job.started_at and (is_last or is_due(before_ms, now_ms, len(stages))):
-            self._added.append(_new(job, stages, [sample_of(job, stages, job.updated_at)]))
+            self._due.append((job, stages))
 
     def save(self) -> None:
-        if not self._added:
+        """To be called after the workers are written, whose busy ones are counted."""
+        if not self._due:
             return
         stored = rows(JobSamples).filter(
-            job__in=[each.job_id for each in self._added], attempt=F("job__attempt")
+            job__in=[job.pk for job, _ in self._due], attempt=F("job__attempt")
         )
         columns = stored.order_by().values_list("job_id", "attempt", "samples")
         found = {(job_id, attempt): samples for job_id, attempt, samples in columns}
-        for each in self._added:
-            former = found.get((each.job_id, each.attempt), [])
-            each.samples = thinned([*former, *each.samples], len(each.stages))
-        _save(self._added)
+        busy = _busy_workers([job for job, _ in self._due if job.pool_size])
+        added = []
+        for job, stages in self._due:
+            sample = sample_of(job, stages, job.updated_at, busy.get(job.pk, 0))
+            samples = thinned([*found.get((job.pk, job.attempt), []), sample], len(stages))
+            names = [stage.name for stage in stages]
+            added.append(JobSamples(job=job, attempt=job.attempt, stages=names, samples=samples))
+        upsert(JobSamples, added, by=["job", "attempt"], columns=["stages", "samples"])
 
 
-def _new(job: Job, stages: Sequence[Stage], samples: list[list[Any]]) -> JobSamples:
-    names = [stage.name for stage in stages]
-    return JobSamples(job=job, attempt=job.attempt, stages=names, samples=samples)
-
-
-def _save(samples: Sequence[JobSamples]) -> None:
-    upsert(JobSamples, samples, by=["job", "attempt"], columns=["stages", "samples"])
+def _busy_workers(jobs: Sequence[Job]) -> dict[str, int]:
+    """By job; without those that have none."""
+    if not jobs:
+        return {}
+    busy = rows(Worker).filter(job__in=jobs, status=WorkerStatus.PROCESSING).order_by()
+    return dict(busy.values("job").annotate(count=Count("pk")).values_list("job", "count"))

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from ingestion_progress import track
 from ingestion_progress.models import Job, JobSamples
 from ingestion_progress.models.samples import MAX_SAMPLED_ATTEMPTS, MAX_SAMPLES
+from ingestion_progress.models.statuses import WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job, samples
-from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.changes import JobChanges, WorkerChange
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.samples import MAX_NUMBERS, is_due, thinned
@@ -84,7 +85,7 @@ def let_pass(seconds: float) -> None:
 class TestWrites:
     def test_a_flush_writes_a_sample_only_if_an_interval_has_ended(self):
         attempt = start()
-        assert JobSamples.objects.get().samples == [[0, 0.0, [0, 0], [0, 0], None]]
+        assert JobSamples.objects.get().samples == [[0, 0.0, [0, 0], [0, 0], None, 0, 0]]
         write_changes(attempt, counted(1))
         assert len(JobSamples.objects.get().samples) == 1
 
@@ -110,6 +111,20 @@ class TestWrites:
         one = statements(1)
         let_pass(LONG_INTERVAL_MS / 1000)
         assert (one, statements(5)) == (without + 2, without + 2)
+
+    def test_a_sample_has_the_busy_workers_and_the_queue_of_its_job(self):
+        plans = [JobPlan("a.pdf", job_id=n, stages=["one"], workers=3) for n in "ab"]
+        attempts = [start_attempt(plan) for plan in plans]
+        changes = counted(1)
+        changes.workers = {
+            n: WorkerChange(status=WorkerStatus(status))
+            for n, status in enumerate(["processing", "idle", "processing"], start=1)
+        }
+        changes.counters["queue_depth"].set(7)
+        let_pass(LONG_INTERVAL_MS / 1000)
+        write_several([(attempts[0], changes), (attempts[1], counted(1))])
+        last = {each.job_id: each.samples[-1][5:] for each in JobSamples.objects.all()}
+        assert last == {"a": [2, 7], "b": [0, 0]}
 
     def test_only_samples_of_the_present_attempt_are_read(self):
         attempt = start()
