@@ -11,16 +11,14 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from pypdf import PdfWriter
 
 from tests.pipeline.test_processes import QUEUE, STATE, is_over, is_parsing, waited_for
-from tests.support.documents import GUIDE
+from tests.support.documents import long_guide
 from tests.support.live import LiveProject, live_project
 from tests.support.servers import Redis, free_port, redis_server, require_redis
 
 pytestmark = pytest.mark.once
 
-PAGES = 30
 SEND_AGAIN = """
     import json, sys
     from django.utils.module_loading import import_string
@@ -70,14 +68,9 @@ def started_worker(project: LiveProject, *options: str, **env: str) -> psutil.Po
 
 
 def queued_document(project: LiveProject) -> str:
-    """Queues a document that a worker parses for some seconds."""
-    path = project.folder / "pages.pdf"
-    if not path.exists():
-        with PdfWriter() as writer:
-            writer.append(GUIDE, pages=(0, PAGES))
-            writer.write(path)
+    """Queues a document that a worker ingests for some seconds."""
     job_id = uuid.uuid4().hex
-    project.ask(QUEUE, str(path), f"{job_id}.pdf", job_id)
+    project.ask(QUEUE, str(long_guide(project.folder)), f"{job_id}.pdf", job_id)
     return job_id
 
 

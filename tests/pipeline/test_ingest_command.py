@@ -29,7 +29,7 @@ from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.uploads import receive as receive_module
 from ingestion_progress.pipeline.uploads.media_types import MediaType, media_type_of
 from ingestion_progress.pipeline.worker import IngestionWorker
-from tests.support.documents import GUIDE, storage  # noqa: F401
+from tests.support.documents import long_guide, storage  # noqa: F401
 from tests.support.live import LiveProject
 
 pytestmark = pytest.mark.once
@@ -247,8 +247,9 @@ def test_two_documents_of_one_name_are_both_found(folder: Path):
 
 
 def test_ctrl_c_stops_the_command_immediately_and_cancels_the_job(own_project: LiveProject):
+    document = long_guide(own_project.folder)
     process = own_project.spawn(
-        sys.executable, "manage.py", "ingest", "--job-id", "interrupted", str(GUIDE)
+        sys.executable, "manage.py", "ingest", "--job-id", "interrupted", str(document)
     )
     path = own_project.folder / "progress.sqlite3"
     query = "SELECT status, reached_percent, error FROM ingestion_progress_job WHERE id = ?"

@@ -12,7 +12,7 @@ from contextlib import closing
 
 import pytest
 
-from tests.support.documents import GUIDE
+from tests.support.documents import long_guide
 
 pytestmark = pytest.mark.once
 
@@ -92,7 +92,7 @@ def assert_only_the_whole_document_is_stored(state):
 
 def test_job_of_a_killed_worker_continues_with_another_worker(project):
     job_id = uuid.uuid4().hex
-    project.ask(QUEUE, str(GUIDE), f"{job_id}.pdf", job_id)
+    project.ask(QUEUE, str(long_guide(project.folder)), f"{job_id}.pdf", job_id)
     worker = started_worker(project)
     before = waited_for(project, job_id, is_parsing)
     worker.kill()
@@ -126,7 +126,7 @@ def is_locked(path):
 
 def test_worker_that_was_stopped_beyond_its_lease_leaves_nothing_behind(project):
     job_id = uuid.uuid4().hex
-    project.ask(QUEUE, str(GUIDE), f"{job_id}.pdf", job_id)
+    project.ask(QUEUE, str(long_guide(project.folder)), f"{job_id}.pdf", job_id)
     worker = started_worker(project)
     waited_for(project, job_id, is_parsing)
     stop_between_transactions(project, worker)

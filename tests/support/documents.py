@@ -32,6 +32,19 @@ def stored_files(storage: Path) -> list[Path]:
     return [path for path in (storage / "media").rglob("*") if path.is_file()]
 
 
+def long_guide(folder: Path, copies: int = 3) -> Path:
+    """The user guide several times in one file: a worker takes some seconds for it, so a test can
+    interrupt it.
+    """
+    path = folder / "long-guide.pdf"
+    if not path.exists():
+        with PdfWriter() as writer:
+            for _ in range(copies):
+                writer.append(GUIDE)
+            writer.write(path)
+    return path
+
+
 def pdf(pages: int = 3, *, first: int = 0, password: str | None = None, user: str = "") -> bytes:
     """Pages of the user guide; encrypted with AES if a password is given."""
     writer = PdfWriter()
