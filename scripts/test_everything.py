@@ -127,6 +127,8 @@ def runs(other_python: str | None) -> list[Run]:
     # By file, because the servers of a module are started once, in the order of tests/conftest.py.
     # (`--dist loadgroup` has no effect with pytest 9.2 and pytest-xdist 3.8.)
     parallel = ["-q", "-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"]
+    # A test that ends its process is tried again by the next one: not by dozens.
+    parallel += ["--max-worker-restart", "2"]
     if not other_python:
         postgresql = Run(
             "what depends on the database, on PostgreSQL",
