@@ -6,7 +6,7 @@ from ingestion_progress import extensions
 from ingestion_progress.api.api import build_api
 from ingestion_progress.monitoring import health, metrics
 from ingestion_progress.streams.views import job_progress, jobs_progress
-from ingestion_progress.web import batches, job_list, selection, views
+from ingestion_progress.web import batches, job_actions, job_list, selection, views
 
 app_name = "ingestion_progress"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -18,8 +18,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("selection/", selection.job_selection, name="job_selection"),
     path("jobs/<str:job_id>/", views.job_detail, name="job_detail"),
     path("jobs/<str:job_id>/log.txt", views.job_log, name="job_log"),
-    path("jobs/<str:job_id>/cancellation/", views.job_cancellation, name="job_cancellation"),
-    path("jobs/<str:job_id>/retry/", views.job_retry, name="job_retry"),
+    path("jobs/<str:job_id>/cancellation/", job_actions.job_cancellation, name="job_cancellation"),
+    path("jobs/<str:job_id>/retry/", job_actions.job_retry, name="job_retry"),
+    path("jobs/<str:job_id>/deletion/", job_actions.job_deletion, name="job_deletion"),
     path(
         "batches/<str:batch_id>/cancellation/",
         batches.batch_cancellation,

@@ -120,7 +120,7 @@ def job_row(snapshot: Snapshot, now: datetime, position: int = 0) -> Context:
         "percent_text": formatting.percent(progress.overall_progress_percent),
         "note": _note(job, liveness, job.awaited_service(now), position),
         "since": _running_since(job),
-        "age": formatting.age(_milliseconds_between(job.created_at, now)),
+        "age": formatting.age(milliseconds_between(job.created_at, now)),
         "elapsed": formatting.duration(progress.timing.elapsed_ms) if job.started_at else "",
     }
 
@@ -193,7 +193,7 @@ def _took(attempt: JobAttempt) -> str:
     """Empty if it ended before it began."""
     if attempt.started_at is None:
         return ""
-    return formatting.duration(_milliseconds_between(attempt.started_at, attempt.finished_at))
+    return formatting.duration(milliseconds_between(attempt.started_at, attempt.finished_at))
 
 
 def _name(job: Job) -> str:
@@ -236,7 +236,7 @@ def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
     return formatting.next_attempt(data.attempt, data.max_attempts, data.reason, due_in_ms)
 
 
-def _milliseconds_between(start: datetime, end: datetime) -> int:
+def milliseconds_between(start: datetime, end: datetime) -> int:
     return max(0, round((end - start).total_seconds() * 1000))
 
 

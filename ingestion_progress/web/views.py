@@ -3,31 +3,24 @@
 They are complete without JavaScript; the modules in `static/` keep them up to date.
 """
 
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 
-from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import BadRequest, PermissionDenied
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import content_disposition_header
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
-from ingestion_progress import extensions, tracker
+from ingestion_progress import extensions
 from ingestion_progress.auth import permissions
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import (
-    InvalidJobId,
-    InvalidTransition,
-    JobNotFound,
-    JobNotRepeatable,
-    ProgressUnavailable,
-)
+from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_job_id
 from ingestion_progress.models.clock import database_now
-from ingestion_progress.recovery import RetryScope, retry_job
+from ingestion_progress.web.job_errors import attention_view
+from ingestion_progress.web.job_history import history_view
 from ingestion_progress.web.presenters import (
     about_view,
     attempt_views,
@@ -62,10 +55,12 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "events": event_views(_newest_events(job)),
         "events_url": reverse("ingestion_progress:api:job_events", args=[job_id]),
         "log_url": reverse("ingestion_progress:job_log", args=[job_id]),
+        "attention": attention_view(job),
+        "history": history_view(job, now),
         "about": about_view(job),
         "metadata": metadata_views(job),
         "attempts": attempt_views(_earlier_attempts(job)),
-        "offered": _offered(job) if permissions.may_start(request, job_id) else "",
+        "offered": _offered(job) if permissions.may_start(request, job_id) else [],
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
@@ -93,35 +88,6 @@ def job_log(request: HttpRequest, job_id: str) -> HttpResponse:
     return response
 
 
-@require_POST
-def job_cancellation(request: HttpRequest, job_id: str) -> HttpResponse:
-    return _act(request, job_id, tracker.request_cancellation)
-
-
-@require_POST
-def job_retry(request: HttpRequest, job_id: str) -> HttpResponse:
-    """`only` in the form is a RetryScope."""
-    only = request.POST.get("only", RetryScope.ALL.value)
-    if only not in list(RetryScope):
-        raise BadRequest("only: all or failed")
-    return _act(request, job_id, partial(retry_job, only=only))
-
-
-def _act(request: HttpRequest, job_id: str, act: Callable[..., Job]) -> HttpResponse:
-    """Calls `act` for a job if the user may, and redirects to the job's page."""
-    if not permissions.may_start(request, job_id):
-        return refusal(request)
-    try:
-        if permissions.is_hidden(request, clean_job_id(job_id), by_token=False):
-            return not_found(request, job_id)
-        act(job_id, by=permissions.user_name_of(request))
-    except (InvalidTransition, JobNotRepeatable, ProgressUnavailable) as refused:
-        messages.warning(request, str(refused), fail_silently=True)
-    except (InvalidJobId, JobNotFound):
-        return not_found(request, job_id)
-    return redirect("ingestion_progress:job_detail", job_id=job_id)
-
-
 def _snapshot(request: HttpRequest, job_id: str) -> Snapshot | None:
     found = permissions.jobs_for(request, by_token=False).filter(pk=job_id)
     return load_snapshots(found).get(job_id)
@@ -146,13 +112,13 @@ def refusal(request: HttpRequest) -> HttpResponse:
     return redirect_to_login(request.get_full_path())
 
 
-def _offered(job: Job) -> str:
-    """What the page offers to do, for its script to compare: a cancellation, a retry or nothing."""
+def _offered(job: Job) -> list[str]:
+    """The names of what the user can do with the job now."""
     if not job.is_finished:
-        return "" if job.cancel_requested_at else "cancellation"
-    if not job.task:
-        return ""
-    return "retry-failed" if job.job_status.has_succeeded and job.failed_items else "retry"
+        return [] if job.cancel_requested_at else ["cancellation"]
+    is_partial = job.job_status.has_succeeded and job.failed_items
+    retries = ["retry-failed", "retry"] if is_partial else ["retry"]
+    return [*(retries if job.task else ()), "deletion"]
 
 
 def _earlier_attempts(job: Job) -> Iterable[JobAttempt]:

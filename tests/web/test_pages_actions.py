@@ -155,3 +155,50 @@ def test_reader_without_staff_rights_can_log_in_and_out(client, closed):
     assert "Log out" in response.content.decode()
     assert client.post("/logout/").status_code == 302
     assert client.get(LIST).status_code == 302
+
+
+# Deletion
+
+
+def deletion_of(job_id: str) -> str:
+    return reverse("ingestion_progress:job_deletion", args=[job_id])
+
+
+@pytest.mark.parametrize("status", [status for status in JobStatus if status.is_final])
+def test_ended_job_can_be_deleted_after_a_confirmation_without_javascript(client, status):
+    job_with(status)
+    html = text_of(client, page_of("job-1"))
+    dialog = re.search(r'<div id="deletion" class="dialog" popover.*?</div>', html, re.DOTALL)[0]
+    assert f'action="{deletion_of("job-1")}"' in dialog
+    response = client.post(deletion_of("job-1"), follow=True)
+    assert response.redirect_chain == [(LIST, 302)]
+    assert "The job is deleted." in response.content.decode()
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("status", [JobStatus.QUEUED, JobStatus.RUNNING])
+def test_no_deletion_is_offered_before_the_end(client, status):
+    job_with(status)
+    assert deletion_of("job-1") not in text_of(client, page_of("job-1"))
+
+
+def test_deletion_of_a_running_job_is_refused_with_the_reason(client):
+    job_with()
+    html = client.post(deletion_of("job-1"), follow=True).content.decode()
+    assert re.search(r'data-level="warning"><bdi>[^<]*cancel it first', html)
+    assert Job.objects.exists()
+
+
+@pytest.mark.parametrize("job_id", ["nobody", "\x00"])
+def test_deletion_of_a_missing_job_is_404(client, job_id):
+    assert client.post(deletion_of(job_id)).status_code == 404
+
+
+def test_reader_may_not_delete(client, closed):
+    job_with(JobStatus.SUCCEEDED)
+    client.force_login(user_who_may("view_job"))
+    assert deletion_of("job-1") not in text_of(client, page_of("job-1"))
+    assert client.post(deletion_of("job-1")).status_code == 403
+    assert client.get(deletion_of("job-1")).status_code == 405
+    assert Client(enforce_csrf_checks=True).post(deletion_of("job-1")).status_code == 403
+    assert Job.objects.exists()

@@ -6,13 +6,20 @@ import { localiseTimes } from "./dom.js";
 import { JobLog } from "./job-log.js";
 import { notifyOfEnd, offerNotification, renderTab } from "./job-tab.js";
 import { FINAL_STATUSES } from "./labels.js";
+import { updateParts } from "./page-parts.js";
 
 const MIN_DELAY_MS = 300;
 const REFRESH_MS = 3_000;
+const ERRORS_REFRESH_MS = 10_000;
+const AGES_MS = 30_000;
+/** Ids of what the stream does not send. */
+const PARTS = ["history", "attention", "attempts"];
 
 /** @type {number | undefined} */
 let refreshTimer;
+let refreshAt = 0;
 let lastMilestone = "";
+let lastErrors = 0;
 let refreshedAt = -Infinity;
 
 const logCard = document.getElementById("log");
@@ -24,6 +31,7 @@ document.addEventListener("connectionchange", () => renderTab(jobElement()));
 document.addEventListener("complete", onEnd);
 document.addEventListener("failure", onEnd);
 localiseTimes(document);
+setInterval(() => localiseTimes(document.getElementById("history") ?? document), AGES_MS);
 if (!FINAL_STATUSES.has(jobElement()?.dataset.status)) {
   offerNotification(document.getElementById("notify"));
 }
@@ -42,17 +50,31 @@ function onEnd() {
   void refresh();
 }
 
-/** Refreshes after a change of a stage, a new error or a cancellation request. */
+/** Refreshes after a change of a stage or the status, and less often after new errors. */
 function onMilestone() {
   const job = jobElement();
   if (!job?.progress || !job.state) return;
   const stages = Object.values(job.progress.stages).map((stage) => stage.status);
   const { status, attempt, cancel_requested } = job.state;
   const milestone = JSON.stringify([status, attempt, cancel_requested, stages]);
-  if (milestone === lastMilestone) return;
+  const isMilestone = milestone !== lastMilestone;
+  if (!isMilestone && job.state.error_count === lastErrors) return;
   lastMilestone = milestone;
-  const delay = Math.max(MIN_DELAY_MS, refreshedAt + REFRESH_MS - performance.now());
-  refreshTimer ??= setTimeout(() => void refresh(), delay);
+  lastErrors = job.state.error_count;
+  refreshAfter(isMilestone ? REFRESH_MS : ERRORS_REFRESH_MS);
+}
+
+/**
+ * Refreshes so long after the last time, or earlier if that is planned.
+ * @param {number} pauseMs
+ */
+function refreshAfter(pauseMs) {
+  const now = performance.now();
+  const at = Math.max(now + MIN_DELAY_MS, refreshedAt + pauseMs);
+  if (refreshTimer !== undefined && refreshAt <= at) return;
+  clearTimeout(refreshTimer);
+  refreshAt = at;
+  refreshTimer = setTimeout(() => void refresh(), at - now);
 }
 
 /** Takes what the stream does not send from a newly rendered page. */
@@ -63,10 +85,7 @@ async function refresh() {
   const fresh = await fetchPage().catch(() => null);
   if (!fresh) return;
   localiseTimes(fresh);
-  const [shown, newest] = [document.getElementById("attempts"), fresh.getElementById("attempts")];
-  if (shown && newest && shown.innerHTML !== newest.innerHTML) {
-    shown.replaceChildren(...newest.childNodes);
-  }
+  updateParts(fresh, PARTS);
   updateActions(fresh.getElementById("actions"));
   updateUnits(fresh);
 }

@@ -1,0 +1,70 @@
+"""What the page of a job shows of its errors: groups with their items and a few examples."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.urls import reverse
+
+from ingestion_progress.models import Job, JobError
+from ingestion_progress.web import formatting
+from ingestion_progress.web.presenters import Context
+
+# The others are folded.
+GROUPS_SHOWN = 4
+
+
+def attention_view(job: Job) -> Context:
+    """`groups` and `more`: the most frequent ones first, those that are open before the others.
+
+    Empty lists if the notice of the page says it all. One query, of at most 101 rows.
+    """
+    rows = list(JobError.objects.filter(job=job).order_by("-count", "id"))
+    if len(rows) == 1 and _is_reason(rows[0], job):
+        rows = []
+    rows.sort(key=lambda row: row.resolved_at is not None)
+    groups = [_group(row) for row in rows]
+    return {
+        "groups": groups[:GROUPS_SHOWN],
+        "more": groups[GROUPS_SHOWN:],
+        "note": _note(rows),
+        "csv_url": f"{reverse('ingestion_progress:api:job_errors', args=[job.pk])}?format=csv",
+    }
+
+
+def _is_reason(row: JobError, job: Job) -> bool:
+    """Is it the one error that has ended the job?"""
+    return row.count == 1 and [each["message"] for each in row.examples] == [job.error]
+
+
+def _note(rows: list[JobError]) -> str:
+    errors = sum(row.count for row in rows)
+    number = f"{formatting.count(errors)} {formatting.unit('errors', errors)}"
+    resolved = sum(row.resolved_at is not None for row in rows)
+    kinds = f"of {len(rows)} kinds" if len(rows) > 1 else ""
+    parts = [" ".join(filter(None, [number, kinds])), f"{resolved} resolved" if resolved else ""]
+    return " · ".join(filter(None, parts))
+
+
+def _group(row: JobError) -> dict[str, Any]:
+    items = [each["item"] for each in row.examples if each["item"]]
+    return {
+        "id": row.pk,
+        "count": f"{formatting.count(row.count)}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}",
+        "where": formatting.label(row.stage) if row.stage else "The job",
+        "kind": row.kind,
+        "message": row.message,
+        "items": f"{', '.join(items)}{', …' if row.count > len(items) else ''}" if items else "",
+        # Shown in seconds.
+        "first_at": row.first_at if row.last_at - row.first_at >= timedelta(seconds=1) else None,
+        "last_at": row.last_at,
+        "examples": _examples(row),
+        "is_resolved": row.resolved_at is not None,
+        "resolved_by": row.resolved_by,
+    }
+
+
+def _examples(row: JobError) -> list[dict[str, Any]]:
+    """Whole messages, where they say more than that of the group."""
+    return [each for each in row.examples if each["message"] != row.message]
