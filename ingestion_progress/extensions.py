@@ -9,6 +9,7 @@ An app config lists dotted paths, which are imported on use:
         progress_document_deleters = ["….deletion.delete_unused_document"]  `DocumentDeleter`s
         progress_worker_command = "ingestion_worker"           starts a worker
         progress_document_pages = ["….documents.access.document_page"]  `DocumentPage`s
+        progress_job_cards = ["….documents.cards.result_card"]  `JobCard`s
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from ninja import Router
 
     from ingestion_progress.exceptions import ErrorCode
+    from ingestion_progress.models import Job
     from ingestion_progress.wire.asgi_types import Scope
 
 
@@ -66,6 +68,13 @@ class DocumentPage(Protocol):
         """
 
 
+class JobCard(Protocol):
+    def __call__(self, request: HttpRequest, job: Job) -> str:
+        """HTML of a section on the page of a job, which the request may view; empty if there is
+        nothing to show. Must not wait for a service: the page would wait, too.
+        """
+
+
 def api_routers() -> Iterator[Router]:
     """Operations below `/api/v1/`; one without its own `auth` needs permission to view jobs."""
     return _named("progress_api_routers")
@@ -95,6 +104,12 @@ def document_url(request: HttpRequest, document_id: str) -> str:
     """The page of a document, to which the pages of its jobs link; empty without one."""
     pages: Iterator[DocumentPage] = _named("progress_document_pages")
     return next(filter(None, (page(request, document_id) for page in pages)), "")
+
+
+def job_cards(request: HttpRequest, job: Job) -> list[str]:
+    """What apps add to the page of a job: safe HTML, between its progress and its log."""
+    cards: Iterator[JobCard] = _named("progress_job_cards")
+    return list(filter(None, (card(request, job) for card in cards)))
 
 
 def view_name(scope: Scope) -> str:

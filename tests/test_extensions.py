@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpResponse
+from django.utils.safestring import mark_safe
 from ninja import Router
 
 from ingestion_progress import extensions
@@ -13,6 +14,7 @@ from ingestion_progress.api.job_list import JOBS
 from ingestion_progress.asgi import BodyLimit
 from ingestion_progress.pipeline.apps import PipelineConfig
 from tests.support.exchanges import Exchange
+from tests.support.page_jobs import job_with, page_of
 
 router = Router()
 guarded = Router(auth=lambda request: None)
@@ -91,3 +93,21 @@ class TestUploadRules:
         exchange = Exchange("/reports", [b"x" * size], [length, *headers])
         await exchange.through(BodyLimit(application))
         assert (exchange.status, exchange.body) == answer
+
+
+def hello_card(request, job):
+    return mark_safe(f"<section>Hello {job.pk}</section>")
+
+
+def empty_card(request, job):
+    return ""
+
+
+@pytest.mark.django_db
+def test_apps_add_cards_to_the_page_of_a_job(client, monkeypatch):
+    job_with()
+    cards = ("tests.test_extensions.hello_card", "tests.test_extensions.empty_card")
+    monkeypatch.setattr(PipelineConfig, "progress_job_cards", cards)
+    html = client.get(page_of("job-1")).content.decode()
+    assert "<section>Hello job-1</section>" in html
+    assert html.index("Stages") < html.index("Hello job-1") < html.index('id="log"')

@@ -66,6 +66,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
         "admin_url": _admin_url(job_id),
         "document_url": extensions.document_url(request, job.document_id),
+        "cards": extensions.job_cards(request, job),
         "worker_command": extensions.worker_command(),
         "keepalive_seconds": f"{conf.keepalive_seconds:g}",
     }

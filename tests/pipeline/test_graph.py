@@ -265,3 +265,21 @@ def test_what_is_written_does_not_stay_in_memory(document: Document):
     peak(0, 2)
     short = peak(2, 5)
     assert peak(7, 40) < 2 * short
+
+
+def test_most_mentioned_are_first_on_request(document: Document, store: GraphStore):
+    writer = writer_of(store)
+    writer.write([(chunk(1), BEES), (chunk(2), WASPS)])
+    writer.write([(chunk(3), WASPS)])
+
+    def names(**order: bool) -> list[str]:
+        return [each.name for each in store.entities("d", "epoch", **ALL, **order)]
+
+    def pairs(**order: bool) -> list[tuple[str, str]]:
+        found = store.relations("d", "epoch", **ALL, **order)
+        return [(each.source, each.target) for each in found]
+
+    assert names() == ["Bee", "honey", "Wasp"]
+    assert names(most_mentioned_first=True) == ["Bee", "Wasp", "honey"]
+    assert pairs() == [("Bee", "honey"), ("Bee", "Wasp")]
+    assert pairs(most_mentioned_first=True) == [("Bee", "Wasp"), ("Bee", "honey")]

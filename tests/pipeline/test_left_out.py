@@ -116,7 +116,10 @@ html = page.content.decode()
 assert page.status_code == 200, html
 assert "report.pdf" in html, html
 assert "upload" not in html.lower() and 'type="file"' not in html, html
-assert client.get("/jobs/job-1/").status_code == 200
+job_page = client.get("/jobs/job-1/").content.decode()
+assert "Stages" in job_page and ">Result<" not in job_page, job_page
+assert client.get("/jobs/job-1/result/").status_code == 404
+assert client.get("/search/").status_code == 404 and "/search/" not in job_page
 assert client.post("/").status_code == 405
 from ingestion_progress.models import Job
 Job.objects.all().delete()

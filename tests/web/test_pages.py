@@ -403,9 +403,9 @@ def test_page_of_a_job_without_a_batch_names_none(client):
 
 
 @pytest.mark.parametrize("status", JobStatus)
-def test_job_page_makes_six_queries(client, django_assert_num_queries, status):
+def test_job_page_makes_seven_queries(client, django_assert_num_queries, status):
     job_with(status)
-    with django_assert_num_queries(6):  # the last one looks for the document
+    with django_assert_num_queries(7):  # the last two look for the document
         client.get(page_of("job-1"))
 
 

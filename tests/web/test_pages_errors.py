@@ -111,7 +111,7 @@ def test_number_of_queries_does_not_depend_on_that_of_the_errors(
     job = job_with()
     for number in range(groups):
         error_of(job, number)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         client.get(page_of("job-1"))
 
 

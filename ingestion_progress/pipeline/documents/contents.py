@@ -56,14 +56,15 @@ class Counts(TypedDict):
     relations: int | None
 
 
-def counts(document: Document) -> Counts:
-    """Of what search shows."""
+def counts(document: Document, epoch: str | None = None) -> Counts:
+    """Of one edition, or of what search shows. None: its store does not answer."""
+    epoch = document.published_epoch if epoch is None else epoch
     try:
-        chunks = vector_store().count(document.pk, document.published_epoch)
+        chunks = vector_store().count(document.pk, epoch)
     except VectorStoreUnavailable:
         chunks = None
     try:
-        graph = graph_store().count(document.pk, document.published_epoch)
+        graph = graph_store().count(document.pk, epoch)
     except GraphStoreUnavailable:
         return {"chunks": chunks, "entities": None, "relations": None}
     return {"chunks": chunks, "entities": graph.entities, "relations": graph.relations}
@@ -81,7 +82,7 @@ def list_chunks(request: HttpRequest, document_id: str, query: Query[PageQuery])
     refuse_unknown(request, PageQuery)
     document = document_for(request, document_id)
     store, epoch = vector_store(), document.published_epoch
-    keys = sorted(store.chunk_keys(document.pk, epoch), key=_position)
+    keys = sorted(store.chunk_keys(document.pk, epoch), key=position)
     chosen = keys[query.slice]
     payloads = {each["chunk"]: each for each in store.read(document.pk, epoch, chosen)}
     return ChunkListSchema(
@@ -96,7 +97,8 @@ def list_chunks(request: HttpRequest, document_id: str, query: Query[PageQuery])
     )
 
 
-def _position(key: str) -> tuple[bool, int]:
+def position(key: str) -> tuple[bool, int]:
+    """Sorts keys of chunks: those of the text, then the descriptions of pictures."""
     number = chunk_number(key)  # that of a picture is negative
     return number < 0, abs(number)
 

@@ -11,7 +11,8 @@ from ingestion_progress.exceptions import IngestionProgressError, QuotaExceeded
 from ingestion_progress.pipeline.deletion import delete_document
 from ingestion_progress.pipeline.documents.access import document_for, is_whole
 from ingestion_progress.pipeline.documents.again import ingest_again
-from ingestion_progress.pipeline.documents.contents import counts
+from ingestion_progress.pipeline.documents.cards import chunks_of
+from ingestion_progress.pipeline.documents.result import ShownEdition, summary
 from ingestion_progress.pipeline.documents.schemas import links
 from ingestion_progress.pipeline.exceptions import DocumentNotFound
 from ingestion_progress.pipeline.models import Document
@@ -30,10 +31,15 @@ def document_detail(request: HttpRequest, document_id: str) -> HttpResponse:
     except DocumentNotFound:
         return _not_found(request)
     jobs = permissions.jobs_for(request, by_token=False).filter(document_id=document.pk)
+    edition = ShownEdition(document=document, epoch=document.published_epoch)
+    shown = summary(edition)
     context = {
         "document": document,
+        "edition": edition,
+        "summary": shown,
+        "chunks": chunks_of(request, edition),
         "size": formatting.file_size(document.size_bytes),
-        "counts": counts(document),
+        "counts": shown.counts,
         "jobs": jobs.order_by("-created_at", "id")[:JOBS_SHOWN],
         "pending_count": pending_versions(document.pk).count(),
         "links": links(document.pk),

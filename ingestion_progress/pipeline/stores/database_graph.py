@@ -58,16 +58,31 @@ class DatabaseGraph:
         )
 
     def entities(
-        self, document_id: str, epoch: str, *, offset: int, limit: int
+        self,
+        document_id: str,
+        epoch: str,
+        *,
+        offset: int,
+        limit: int,
+        most_mentioned_first: bool = False,
     ) -> list[StoredEntity]:
-        rows = _read(Entity, document_id, epoch).order_by("key")
+        ranks = [MentionCount().desc()] if most_mentioned_first else []
+        rows = _read(Entity, document_id, epoch).order_by(*ranks, "key")
         found = rows.values_list("name", "evidence")[offset : offset + limit]
         return [StoredEntity(name=name, mentions=evidence) for name, evidence in found]
 
     def relations(
-        self, document_id: str, epoch: str, *, offset: int, limit: int
+        self,
+        document_id: str,
+        epoch: str,
+        *,
+        offset: int,
+        limit: int,
+        most_mentioned_first: bool = False,
     ) -> list[StoredRelation]:
-        rows = _read(Relation, document_id, epoch).order_by("source__key", "target__key")
+        ranks = [MentionCount().desc()] if most_mentioned_first else []
+        rows = _read(Relation, document_id, epoch)
+        rows = rows.order_by(*ranks, "source__key", "target__key")
         found = rows.values_list("source__name", "target__name", "evidence")
         return [
             StoredRelation(source=source, target=target, mentions=evidence)
@@ -270,6 +285,25 @@ class DatabaseGraphWriter:
 
 def _json(mentions: Sequence[Mention]) -> str:
     return json.dumps(mentions[:MAX_MENTIONS])
+
+
+class MentionCount(models.Func):
+    """SQL: of an entity or relation."""
+
+    output_field = models.IntegerField()
+
+    def __init__(self) -> None:
+        super().__init__("evidence")
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        return self.as_sql(compiler, connection, function="json_array_length")
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: Any
+    ) -> tuple[str, Any]:
+        return self.as_sql(compiler, connection, function="jsonb_array_length")
 
 
 class MentionedInAny(models.Func):

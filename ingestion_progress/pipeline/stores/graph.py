@@ -108,14 +108,32 @@ class GraphStore(Protocol):
         """What is stored of an edition, written by any process."""
 
     def entities(
-        self, document_id: str, epoch: str, *, offset: int, limit: int
+        self,
+        document_id: str,
+        epoch: str,
+        *,
+        offset: int,
+        limit: int,
+        most_mentioned_first: bool = False,
     ) -> list[StoredEntity]:
-        """Those of an edition in the order of their keys."""
+        """Those of an edition in the order of their keys.
+
+        `most_mentioned_first`: those with more mentions before others.
+        """
 
     def relations(
-        self, document_id: str, epoch: str, *, offset: int, limit: int
+        self,
+        document_id: str,
+        epoch: str,
+        *,
+        offset: int,
+        limit: int,
+        most_mentioned_first: bool = False,
     ) -> list[StoredRelation]:
-        """Those of an edition in the order of the keys of their two entities."""
+        """Those of an edition in the order of the keys of their two entities.
+
+        `most_mentioned_first`: those with more mentions before others.
+        """
 
     def mentioned(self, places: Collection[Place]) -> Mentioned:
         """What these chunks mention, and perhaps others."""

@@ -68,13 +68,17 @@ ENTITIES = "MATCH (found:Entity {document: $document, epoch: $epoch}) "
 RELATIONS = (
     "MATCH (source:Entity {document: $document, epoch: $epoch})-[found:RELATED_TO]->(target) "
 )
+# The rank is 0 for all, or the number of mentions.
 LIST_ENTITIES = f"""
-{ENTITIES} RETURN found.name, found.chunks, found.pages
-ORDER BY found.key SKIP $offset LIMIT $limit
+{ENTITIES} WITH found, CASE WHEN $ranked THEN -size(found.chunks) ELSE 0 END AS rank
+RETURN found.name, found.chunks, found.pages
+ORDER BY rank, found.key SKIP $offset LIMIT $limit
 """
 LIST_RELATIONS = f"""
-{RELATIONS} RETURN source.name, target.name, {MENTIONS}
-ORDER BY source.key, target.key SKIP $offset LIMIT $limit
+{RELATIONS}
+WITH source, target, found, CASE WHEN $ranked THEN -size(found.chunks) ELSE 0 END AS rank
+RETURN source.name, target.name, {MENTIONS}
+ORDER BY rank, source.key, target.key SKIP $offset LIMIT $limit
 """
 ENTITIES_AFTER = f"""
 {ENTITIES} WHERE found.key > $after
@@ -116,18 +120,32 @@ class Neo4jGraph:
         return GraphWrites(entities=entities[0]["number"], relations=relations[0]["number"])
 
     def entities(
-        self, document_id: str, epoch: str, *, offset: int, limit: int
+        self,
+        document_id: str,
+        epoch: str,
+        *,
+        offset: int,
+        limit: int,
+        most_mentioned_first: bool = False,
     ) -> list[StoredEntity]:
-        page = {"document": document_id, "epoch": epoch, "offset": offset, "limit": limit}
+        page: dict[str, Any] = {"document": document_id, "epoch": epoch}
+        page |= {"offset": offset, "limit": limit, "ranked": most_mentioned_first}
         return [
             StoredEntity(name=name, mentions=_mentions(chunks, pages))
             for name, chunks, pages in map(dict.values, _read(LIST_ENTITIES, page))
         ]
 
     def relations(
-        self, document_id: str, epoch: str, *, offset: int, limit: int
+        self,
+        document_id: str,
+        epoch: str,
+        *,
+        offset: int,
+        limit: int,
+        most_mentioned_first: bool = False,
     ) -> list[StoredRelation]:
-        page = {"document": document_id, "epoch": epoch, "offset": offset, "limit": limit}
+        page: dict[str, Any] = {"document": document_id, "epoch": epoch}
+        page |= {"offset": offset, "limit": limit, "ranked": most_mentioned_first}
         return [
             StoredRelation(source=source, target=target, mentions=_mentions(*lists))
             for source, target, *lists in map(dict.values, _read(LIST_RELATIONS, page))

@@ -1,0 +1,140 @@
+"""What was made of a document, as pages show it: chunks by page, entities and relations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from ingestion_progress.pipeline.documents.contents import Counts, counts, position
+from ingestion_progress.pipeline.exceptions import GraphStoreUnavailable, VectorStoreUnavailable
+from ingestion_progress.pipeline.models import Document
+from ingestion_progress.pipeline.stores import graph_store, vector_store
+from ingestion_progress.pipeline.stores.graph import Mentioned, StoredEntity, StoredRelation
+from ingestion_progress.web import formatting
+
+CHUNKS_PER_PAGE = 20
+MENTIONED_SHOWN = 24
+RELATIONS_SHOWN = 6
+# Of one chunk.
+ENTITIES_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownEdition:
+    """What one attempt has written, or writes, of a document."""
+
+    document: Document
+    epoch: str
+
+    @property
+    def is_published(self) -> bool:
+        """Does search show it?"""
+        return self.epoch == self.document.published_epoch
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChunkPage:
+    """Some chunks of an edition, in the order of the document."""
+
+    groups: Sequence[tuple[int | None, Sequence[dict[str, Any]]]] = ()
+    """Number of the document's page, None without pages, and its chunks."""
+    number: int = 1
+    page_count: int = 1
+    total: int = 0
+    is_available: bool = True
+    """False: the vector store does not answer."""
+
+    @property
+    def previous(self) -> int:
+        """Number of the page before this one; 0 without one."""
+        return self.number - 1
+
+    @property
+    def next(self) -> int:
+        """Number of the page after this one; 0 without one."""
+        return self.number + 1 if self.number < self.page_count else 0
+
+
+def chunk_page(
+    edition: ShownEdition, number: int = 1, *, chunk: str = "", size: int = CHUNKS_PER_PAGE
+) -> ChunkPage:
+    """The page with this number or the nearest one, or the page with the chunk, if there is one."""
+    store, place = vector_store(), (edition.document.pk, edition.epoch)
+    try:
+        keys = sorted(store.chunk_keys(*place), key=position)
+        page_count = max(1, -(-len(keys) // size))
+        if chunk in keys:
+            number = keys.index(chunk) // size + 1
+        number = min(max(number, 1), page_count)
+        chosen = keys[(number - 1) * size : number * size]
+        found = store.read(*place, chosen) if chosen else []
+    except VectorStoreUnavailable:
+        return ChunkPage(is_available=False)
+    found.sort(key=lambda payload: position(payload["chunk"]))
+    return ChunkPage(
+        groups=_by_page(found, _mentioned_in(edition, chosen)),
+        number=number,
+        page_count=page_count,
+        total=len(keys),
+    )
+
+
+def _mentioned_in(edition: ShownEdition, keys: Sequence[str]) -> Mentioned:
+    try:
+        return graph_store().mentioned([(edition.document.pk, edition.epoch, key) for key in keys])
+    except GraphStoreUnavailable:
+        return Mentioned()
+
+
+def _by_page(
+    payloads: Sequence[dict[str, Any]], mentioned: Mentioned
+) -> list[tuple[int | None, list[dict[str, Any]]]]:
+    return [
+        (page, [_chunk(each, mentioned) for each in chunks])
+        for page, chunks in groupby(payloads, key=lambda payload: payload["page"])
+    ]
+
+
+def _chunk(payload: dict[str, Any], mentioned: Mentioned) -> dict[str, Any]:
+    place = (payload["document_id"], payload.get("epoch", ""), payload["chunk"])
+    return {
+        "key": payload["chunk"],
+        "heading": payload["heading"],
+        "text": payload["text"],
+        "entities": mentioned.entities.get(place, [])[:ENTITIES_SHOWN],
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How much an edition contains, and what it mentions most."""
+
+    counts: Counts
+    entities: Sequence[StoredEntity] = ()
+    relations: Sequence[StoredRelation] = ()
+
+    @property
+    def shown_counts(self) -> list[tuple[str, str]]:
+        """Labels and numbers."""
+        values = [self.counts["chunks"], self.counts["entities"], self.counts["relations"]]
+        texts = ["?" if value is None else formatting.count(value) for value in values]
+        return list(zip(["Chunks", "Entities", "Relations"], texts, strict=True))
+
+
+def summary(edition: ShownEdition) -> Summary:
+    number = counts(edition.document, edition.epoch)
+    if number["entities"] is None:
+        return Summary(counts=number)
+    store, place = graph_store(), (edition.document.pk, edition.epoch)
+    try:
+        entities = store.entities(
+            *place, offset=0, limit=MENTIONED_SHOWN, most_mentioned_first=True
+        )
+        relations = store.relations(
+            *place, offset=0, limit=RELATIONS_SHOWN, most_mentioned_first=True
+        )
+    except GraphStoreUnavailable:
+        return Summary(counts=number)
+    return Summary(counts=number, entities=entities, relations=relations)
