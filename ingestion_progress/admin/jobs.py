@@ -113,7 +113,8 @@ class JobAdmin(JobModelAdmin):
         jobs = super().get_queryset(request)
         visible = permissions.visible_jobs(request, by_token=False)
         if visible is not None:
-            jobs = jobs.filter(pk__in=visible.values("pk"))
+            # Not `pk__in`, which reads the ids of all visible jobs.
+            jobs = visible.order_by(*self.get_ordering(request))
         return jobs.prefetch_related(stages)
 
     def get_search_results(

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import BatchNotFound, InvalidBatch
 from ingestion_progress.models import Batch, Job, clean_batch
+from ingestion_progress.models.pagination import RowCount
 
 
 def batches_for(request: HttpRequest, *, by_token: bool = True) -> QuerySet[Batch]:
-    """Newest first. The request may view the list of jobs."""
+    """Newest first. The request may view the list of jobs.
+
+    With VISIBLE_JOBS: the user's own batches, and those of the newest visible jobs, up to
+    the limit of `RowCount`.
+    """
     batches = Batch.objects.order_by("-created_at", "id")
     visible = permissions.visible_jobs(request, by_token=by_token)
     if visible is None:
         return batches
+    of_batches = visible.exclude(batch="").order_by("-created_at")
     # One subquery for all batches. As EXISTS, SQLite would run it for each of them.
-    has_job = Q(pk__in=visible.exclude(batch="").values("batch"))
+    job_batches = of_batches.values("batch")[: RowCount.limit]
+    found = Batch.objects.filter(pk__in=job_batches).order_by()
     owner_id = permissions.chosen_user_id(request, permissions.OWN, by_token=by_token)
-    return batches.filter(has_job if owner_id is None else has_job | Q(owner_id=owner_id))
+    if owner_id is None:
+        return batches.filter(pk__in=found.values("pk"))
+    own = Batch.objects.filter(owner_id=owner_id).order_by()
+    # Not an OR, for which the batches of all users would be read.
+    return batches.filter(pk__in=found.values("pk").union(own.values("pk"), all=True))
 
 
 def batch_for(request: HttpRequest, batch_id: str, *, by_token: bool = True) -> Batch:

@@ -18,6 +18,11 @@ INDEXES = [
         fields=["batch", "-created_at"], name="ingestion_job_batch", condition=~Q(batch="")
     ),
     models.Index(
+        fields=["batch", "status", "-created_at", "id"],
+        name="ingestion_job_batch_status",
+        condition=~Q(batch=""),
+    ),
+    models.Index(
         fields=["owner", "-created_at"],
         name="ingestion_job_owner",
         condition=Q(owner__isnull=False),
@@ -54,6 +59,16 @@ INDEXES = [
         fields=["status", "-created_at"],
         name="ingestion_job_failed_items",
         condition=Q(failed_items__gt=0),
+    ),
+    models.Index(
+        fields=["owner", "-created_at"],
+        name="ingestion_job_owner_partial",
+        condition=Q(owner__isnull=False, failed_items__gt=0, status=JobStatus.SUCCEEDED),
+    ),
+    models.Index(
+        fields=["owner", "-created_at"],
+        name="ingestion_job_owner_in_batch",
+        condition=Q(owner__isnull=False) & ~Q(batch=""),
     ),
     models.Index(
         *START_ORDER,

@@ -86,13 +86,18 @@ def viewer(user: Any, client: Client) -> Client:
     return client
 
 
-def store_jobs(count: int, owner: Any, *, owned: int = 100) -> None:
-    """One of `owned` belongs to the owner; batches have five jobs."""
+def store_jobs(count: int, owner: Any, *, owned: int = 100, in_one_batch: bool = False) -> None:
+    """One of `owned` belongs to the owner; batches have five jobs, or every other is in one."""
     now = timezone.now()
-    Batch.objects.bulk_create(Batch(id=f"batch-{n}") for n in range(count // 5))
-    jobs = Job.objects.bulk_create(
-        _job(n, now, owner if n % owned == 0 else None) for n in range(count)
+    Batch.objects.bulk_create(
+        Batch(id=f"batch-{n}", owner_id=1000 + n, created_at=now - timedelta(minutes=5 * n + 4))
+        for n in range(count // 5)
     )
+    jobs = [_job(n, now, owner if n % owned == 0 else None) for n in range(count)]
+    if in_one_batch:
+        for job in jobs[600::2]:  # not those of the first page, which shows sums of a batch
+            job.batch = "batch-7"
+    Job.objects.bulk_create(jobs)
     Stage.objects.bulk_create(Stage(job=job, name="one", position=0, weight=1) for job in jobs)
     JobSamples.objects.bulk_create(JobSamples(job=job, attempt=1) for job in jobs)
     with connection.cursor() as cursor:
@@ -101,7 +106,7 @@ def store_jobs(count: int, owner: Any, *, owned: int = 100) -> None:
 
 def _job(n: int, now: Any, owner: Any) -> Job:
     at = now - timedelta(minutes=n)
-    is_running = n % 100 == 50
+    is_running = n % 100 == 50 and n < 2600
     return Job(
         id=f"job-{n}",
         document_id=f"doc-{n}",
@@ -204,13 +209,25 @@ def test_cost_of_own_jobs_does_not_grow_with_those_of_others(viewer, user, setti
     assert {url: cost for url, cost in grown.items() if "batches" not in url} == {}
 
 
-def _grown(viewer: Client, user: Any, **owned: int) -> dict[str, tuple[int, int]]:
+def test_cost_does_not_grow_with_the_jobs_of_one_user_and_one_batch(
+    viewer, user, settings, small_limits
+):
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = OWN_JOBS
+    grown = _grown(viewer, user, everything=True)
+    of_sums = ["/?batch=batch-7", f"{API}/batches/batch-7"]  # of all jobs of the batch
+    assert {url: cost for url, cost in grown.items() if url not in of_sums} == {}
+
+
+def _grown(
+    viewer: Client, user: Any, *, owned: int = 0, everything: bool = False
+) -> dict[str, tuple[int, int]]:
     """The cost with some thousand jobs and three times as many, where it differs."""
     measured = []
     for number in (2600, 7800):
         Job.objects.all().delete()
         Batch.objects.all().delete()
-        store_jobs(number, user, owned=number // owned["owned"] if owned else 100)
+        share = 1 if everything else number // owned if owned else 100
+        store_jobs(number, user, owned=share, in_one_batch=everything)
         cursor = ListCursor.after(Job.objects.get(pk=f"job-{number // 2}"))
         pages = [*UNFILTERED, *FILTERED, *LISTS]
         urls = [_with(url, "limit=5") if url in LISTS else url for url in pages]
