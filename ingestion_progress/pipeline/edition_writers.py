@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import router, transaction
+from django.db import router
 from django.db.models import QuerySet
 
+from ingestion_progress.concurrency.write_queue import write_transaction
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.models import Document, Edition
@@ -49,7 +50,7 @@ def editions() -> QuerySet[Edition]:
 def locked(document_id: str) -> Iterator[QuerySet[Document]]:
     """The document, locked until the end of the block."""
     rows = Document.objects.using(using()).filter(pk=document_id)
-    with transaction.atomic(using=using()):
+    with write_transaction(using()):
         rows.select_for_update().first()
         yield rows
 

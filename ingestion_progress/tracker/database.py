@@ -19,6 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
 from ingestion_progress.concurrency.watchdog import watchdog
+from ingestion_progress.concurrency.write_queue import write_transaction
 from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
@@ -58,7 +59,7 @@ def progress_transaction() -> Iterator[None]:
         with transaction.atomic(using=connection.alias):
             yield
         return
-    with watched(), transaction.atomic(using=connection.alias):
+    with watched(), write_transaction(connection.alias):
         if connection.vendor == "postgresql" and (seconds := _lock_seconds.get()):
             with connection.cursor() as cursor:
                 cursor.execute(f"SET LOCAL lock_timeout = {seconds * 1000:.0f}")

@@ -43,6 +43,8 @@ Result = TypeVar("Result")
 # The pause after the first failed write; it doubles up to the second value.
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
+# Stages of a short document change within milliseconds: they are written together.
+URGENT_INTERVAL_SECONDS = 0.1
 EXIT_SECONDS = 10.0  # also with a database that never answers
 
 
@@ -71,7 +73,7 @@ class BackgroundWriter(ProcessThread):
         self._postponed = Calls()
         self._dirty = UnwrittenBuffers()
         self._live = Heartbeats()
-        self._flush_at = self._postponed_at = self._retry_at = 0.0
+        self._flush_at = self._urgent_at = self._postponed_at = self._retry_at = 0.0
         self._backoff = Backoff(
             logger,
             down="tracker_database_down",
@@ -99,7 +101,7 @@ class BackgroundWriter(ProcessThread):
     def notice(self, buffer: Buffer, *, is_urgent: bool = False) -> None:
         is_first = self._dirty.add([buffer])
         if is_urgent:
-            self._flush_at = 0.0
+            self._flush_at = min(self._flush_at, self._urgent_at)
         if is_first or is_urgent:
             self._put(None)
 
@@ -210,6 +212,10 @@ class BackgroundWriter(ProcessThread):
         if now < self._retry_at:
             self._calls.expire(now)
             return
+        if self._calls and not self._dirty:
+            # The stages that a job starts right after its own start are written together.
+            self._urgent_at = now + URGENT_INTERVAL_SECONDS
+            self._flush_at = max(self._flush_at, self._urgent_at)
         with others_go_on():
             self._calls.perform(time.monotonic)
         if self._postponed and (now >= self._postponed_at or self.stopping_since is not None):
@@ -226,10 +232,12 @@ class BackgroundWriter(ProcessThread):
 
     def _flush(self, now: float) -> None:
         self._flush_at = now + conf.flush_interval_seconds
+        self._urgent_at = now + URGENT_INTERVAL_SECONDS
         try:
             self.counts.flushes += self._dirty.flush()
         except DATABASE_UNAVAILABLE:
-            self._flush_at = 0.0  # due again after the pause, not after an interval
+            # Due again after the pause, not after an interval.
+            self._flush_at = self._urgent_at = 0.0
             raise
         if self._dirty and self.stopping_since is not None:  # then nothing else makes it wait
             self._retry_at = time.monotonic() + FIRST_RETRY_SECONDS

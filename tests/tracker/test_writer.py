@@ -67,6 +67,7 @@ def clock(writer, monkeypatch, settings) -> Clock:
     settings.INGESTION_PROGRESS_WRITE_TIMEOUT_SECONDS = 1
     clock = Clock()
     monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(writer_module, "URGENT_INTERVAL_SECONDS", 0.0)  # it would never pass
     return clock
 
 
@@ -282,6 +283,20 @@ def test_urgent_change_does_not_wait_for_the_flush_interval(writer):
             with job.stage(name):
                 eventually(lambda name=name: status_of(job, name) == "in_progress")
             eventually(lambda name=name: status_of(job, name) == "completed")
+
+
+def test_stages_that_change_right_after_a_write_are_written_together(writer, clock, monkeypatch):
+    monkeypatch.setattr(writer_module, "URGENT_INTERVAL_SECONDS", 1.0)
+    with track("a.pdf", stages={"one": 1, "two": 1}) as job:
+        for name in ("one", "two"):
+            with job.stage(name):
+                turn(writer)
+        assert status_of(job, "one") == status_of(job, "two") == "pending"
+        assert writer.counts.flushes == 0
+        clock.now += 3.0  # after the pauses that the calls of `turn` have begun
+        writer.notice(job.buffer)
+        eventually(lambda: status_of(job, "two") == "completed")
+        assert writer.counts.flushes == 1
 
 
 def test_count_waits_for_the_flush_interval(writer, clock):

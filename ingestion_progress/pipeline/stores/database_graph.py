@@ -1,7 +1,6 @@
 """The graph of entities and relations in two tables of the app's database."""
 
 import json
-import threading
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial, reduce
@@ -143,11 +142,9 @@ class DatabaseGraphWriter:
         self._epoch = epoch
         self._writing = partial(writing, document_id, job_id, epoch)
         self._using = router.db_for_write(Entity)
-        # SQLite has one writer: waiting for this lock is cheaper than waiting for the file.
-        self._lock = threading.Lock()
 
     def adopt(self, former: Sequence[str]) -> GraphWrites:
-        with self._lock, self._writing():
+        with self._writing():
             for epoch in former:
                 if self._is_published(epoch):
                     self._copy(epoch)
@@ -161,7 +158,7 @@ class DatabaseGraphWriter:
 
     def write(self, results: Sequence[Extracted]) -> GraphWrites:
         found = Found(results)
-        with self._lock, self._writing():
+        with self._writing():
             known = self._known_entities(found.entities)
             self._add_mentions(Entity, known, found.entities)
             created = self._create_entities(found, known)
