@@ -73,7 +73,7 @@ def edges(*pages: str) -> list[str]:
 
 def test_a_line_is_left_out_if_two_pages_near_it_have_it_at_the_same_edge():
     assert edges("Handbook\none\n1", "Handbook\ntwo\n2", "Handbook\nthree\n3") == [
-        "one",
+        "Handbook\none",
         "two",
         "three",
     ]
@@ -82,10 +82,15 @@ def test_a_line_is_left_out_if_two_pages_near_it_have_it_at_the_same_edge():
     assert edges(*at_another_edge, at_another_edge[0])[1] == at_another_edge[1]
 
 
+def test_slides_that_appear_bit_by_bit_lose_no_line():
+    slides = ("Birds\nheron", "Birds\nheron\nkite", "Birds\nheron\nkite\nowl")
+    assert set("\n".join(edges(*slides)).split()) == {"Birds", "heron", "kite", "owl"}
+
+
 def test_numbers_that_do_not_count_the_pages_stay():
     rows = ("Total 10 20", "Total 10 23", "Total 14 20")
     assert edges(*rows) == list(rows)
 
 
 def test_a_page_of_headers_and_footers_only_is_empty():
-    assert edges("Handbook\n1", "Handbook\n2", "Handbook\nthree\n3") == ["", "", "three"]
+    assert edges("Handbook\n1", "Handbook\n2", "Handbook\nthree\n3") == ["Handbook", "", "three"]

@@ -11,13 +11,15 @@ EDGE = 3
 """How many lines at the top and at the bottom of a page may be left out."""
 MIN_SIMILAR = 2
 NUMBER = re.compile(r"\d+")
+LETTER = re.compile(r"[^\W\d_]")
 
 
 def without_headers_and_footers(texts: Mapping[int, str], index: int) -> str:
     """The text of the page at `index` without the lines that pages near it have as well.
 
     A line is left out if two of them have it at the same edge, with the same numbers, or with
-    numbers that count the pages.
+    numbers that count the pages. The first page that has it keeps it, because slides that appear
+    bit by bit repeat their text too. A page number is left out everywhere.
     """
     lines = texts[index].split("\n")
     top, bottom = 0, len(lines)
@@ -33,12 +35,14 @@ def without_headers_and_footers(texts: Mapping[int, str], index: int) -> str:
 def _is_repeated(line: str, texts: Mapping[int, str], index: int, edge: slice) -> bool:
     if not line.strip():
         return True
-    similar = (
-        any(_is_similar(line, other, at - index) for other in text.split("\n")[edge])
+    similar = [
+        at
         for at, text in texts.items()
         if at != index
-    )
-    return sum(similar) >= MIN_SIMILAR
+        and any(_is_similar(line, other, at - index) for other in text.split("\n")[edge])
+    ]
+    is_first = min(similar, default=index) >= index
+    return len(similar) >= MIN_SIMILAR and not (is_first and LETTER.search(line))
 
 
 def _is_similar(line: str, other: str, distance: int) -> bool:
