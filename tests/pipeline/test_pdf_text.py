@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 
 import pytest
+from pypdf import PdfWriter
+from pypdf.generic import DictionaryObject, NameObject, StreamObject
 
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers import ocr
@@ -13,7 +15,7 @@ from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
     without_headers_and_footers,
 )
 from ingestion_progress.pipeline.stages.parsers.pdf import PdfParser
-from tests.support.documents import GUIDE
+from tests.support.documents import GUIDE, written
 
 DOCUMENTS = Path(__file__).parent / "documents"
 
@@ -37,6 +39,37 @@ def test_text_of_pdf_is_complete_and_its_words_are_whole(name, text):
     (page,) = read(DOCUMENTS / name)
     assert text in page.text
     assert page.warnings == ()
+
+
+def page_of(content: bytes, font: DictionaryObject | None = None, **metadata: str) -> Page:
+    """A page with this content stream and a font `/F`, Helvetica if none is given."""
+    writer = PdfWriter()
+    page = writer.add_blank_page(400, 400)
+    stream = StreamObject()
+    stream.set_data(content)
+    page[NameObject("/Contents")] = writer._add_object(stream)
+    helvetica = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
+    names = {NameObject(key): NameObject(value) for key, value in helvetica.items()}
+    fonts = DictionaryObject({NameObject("/F"): DictionaryObject(names | (font or {}))})
+    page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
+    writer.add_metadata({f"/{key}": value for key, value in metadata.items()})
+    with PdfParser().open(io.BytesIO(written(writer)), "a.pdf") as pages:
+        return pages[0]
+
+
+MOVES = b"BT /F 10 Tf 9 300 Td (is invoke) Tj 2.5 Tc 38.9 0 Td (dw) Tj 0 Tc 15.3 0 Td (ith) Tj ET"
+EMPHASIS = b"BT /F 10 Tf 9 300 Td 2.5 Tc (warning) Tj ET"
+
+
+@pytest.mark.parametrize(("content", "text"), [(MOVES, "is invoked with"), (EMPHASIS, "warning")])
+def test_letter_spacing_divides_words_only_where_it_is_a_space(content, text):
+    assert page_of(content, Producer="GPL Ghostscript 10.00.0").text == text
+
+
+def test_footnote_marks_are_not_parts_of_words():
+    marks = b"BT /F 10 Tf 9 300 Td (Phase) Tj /F 6 Tf 4 Ts (12) Tj 0 -20 Td (3) Tj "
+    words = b"/F 10 Tf 0 Ts (Noise of sha256 and H) Tj /F 6 Tf -2 Ts (2) Tj ET"
+    assert page_of(marks + words).text == "Phase 12\n3 Noise of sha256 and H2"
 
 
 @pytest.fixture

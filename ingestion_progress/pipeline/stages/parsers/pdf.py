@@ -25,6 +25,10 @@ from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
     without_headers_and_footers,
 )
 from ingestion_progress.pipeline.stages.parsers.pdf_notes import notes_of
+from ingestion_progress.pipeline.stages.parsers.pdf_words import (
+    with_apart_footnote_marks,
+    with_spaces_of_moves,
+)
 from ingestion_progress.pipeline.stages.parsers.picture_files import MAX_PIXELS, as_png
 from ingestion_progress.pipeline.stages.parsers.pictures import MAX_PICTURES, MIN_PIXELS
 from ingestion_progress.pipeline.stages.parsers.pypdf_pages import PypdfPages
@@ -80,6 +84,7 @@ class PdfPages:
                 document.init_forms()
                 self._form = document.formenv
             self._headings = _outline(document)
+            self._has_moves_as_spaces = "Ghostscript" in document.get_metadata_value("Producer")
         self._texts: dict[int, str] = {}
         self._unnamed: set[int] = set()
         self._seen: set[bytes] = set()
@@ -142,6 +147,9 @@ class PdfPages:
                 if _has_unnamed_letters(text_page):
                     self._unnamed.add(index)
                     return ""
+                text = with_apart_footnote_marks(text_page, text)
+                if self._has_moves_as_spaces:
+                    text = with_spaces_of_moves(text_page, text)
         except PdfiumError:
             return ""
         text = END_HYPHEN.sub(_joined, text)
