@@ -12,6 +12,7 @@ from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     DocumentTooLarge,
     EmptyDocument,
+    NothingIngested,
     UnreadablePage,
 )
 from ingestion_progress.pipeline.ingestion import ingest
@@ -69,13 +70,29 @@ def test_a_picture_without_words_is_a_page_without_text():
     assert (page.text, page.unread) == ("", "")
 
 
-def test_a_page_of_any_size_is_rendered_within_the_limit(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("size", [(14_000, 3000), (6000, 6000), (9000, 1)])
+def test_a_page_of_any_size_is_rendered_within_the_limit(monkeypatch: pytest.MonkeyPatch, size):
     sizes = []
     monkeypatch.setattr(ocr, "text_of", lambda image: sizes.append(image.size) or "")
     buffer = io.BytesIO()
-    picture_of(size=(14_000, 3000)).save(buffer, "PDF", resolution=72)
+    picture_of(size=size).save(buffer, "PDF", resolution=72)
     read(buffer.getvalue())
-    assert max(sizes[0]) <= ocr.MAX_SIDE_PIXELS + 1
+    width, height = sizes[0]
+    assert max(width, height) <= ocr.MAX_SIDE_PIXELS + 1
+    assert width * height <= ocr.MAX_PIXELS * 1.01
+
+
+@pytest.mark.usefixtures("storage")
+@pytest.mark.django_db(transaction=True)
+def test_a_page_whose_ocr_needs_too_much_memory_says_so(settings):
+    settings.INGESTION_PROGRESS_PARSER_MEMORY_BYTES = 450 * 1024 * 1024
+    buffer = io.BytesIO()
+    picture_of("The nuthatch climbs\n" * 9, (1650, 1650)).save(buffer, "PDF", resolution=150)
+    job = queued(buffer.getvalue(), "scan.pdf")
+    with pytest.raises(NothingIngested) as raised:
+        ingest(job.pk)
+    reason = "Page 1 needs more than 450 MB of memory to read and was left out."
+    assert str(raised.value) == f"None of the pages of “scan.pdf” can be read. {reason}"
 
 
 @pytest.mark.usefixtures("storage")

@@ -64,13 +64,15 @@ def _read_pages(
     stage.set(total=len(source))
     pages: list[Page] = []
     images = 0
-    parse = partial(_parsed, job, source)
+    reasons: list[str] = []
+    parse = partial(_parsed, job, source, reasons)
     for index, page in results.each(range(len(source)), parse):
         pages.append(_numbered(page, images, partial(reader.read, index)))
         images += len(page.pictures)
         job.set_totals(images=images)
     if not pages:
-        raise NothingIngested(f"None of the {len(source)} pages of “{document.name}” can be read.")
+        sentences = [f"None of the pages of “{document.name}” can be read.", *reasons[:1]]
+        raise NothingIngested(" ".join(sentences))
     return pages
 
 
@@ -108,14 +110,15 @@ def _numbered(page: Page, before: int, read: Callable[[int], bytes]) -> Page:
     return replace(page, pictures=numbered)
 
 
-def _parsed(job: JobTracker, source: Pages, index: int) -> Page | None:
-    """None if the page is damaged."""
+def _parsed(job: JobTracker, source: Pages, reasons: list[str], index: int) -> Page | None:
+    """None if the page cannot be read: the reason is added to those of other pages."""
     stage = job.stage("parsing")
     try:
         with stage.in_flight():
             page = source[index]
     except UnreadablePage as error:
         stage.record_error(error, item=f"page {index + 1}", key=index)
+        reasons.append(str(error))
         return None
     if page.unread:
         stage.record_error(page.unread, item=page.label, key=index)

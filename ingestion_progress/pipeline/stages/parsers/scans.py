@@ -24,8 +24,8 @@ def words_of(page: pypdfium2.PdfPage, number: int, *, has_letters: bool) -> tupl
 
 
 def _recognised(page: pypdfium2.PdfPage) -> str:
-    largest = max(page.get_size()) or 1
-    scale = min(ocr.DPI / POINTS_PER_INCH, ocr.MAX_SIDE_PIXELS / largest)
+    scale = ocr.DPI / POINTS_PER_INCH
+    scale *= ocr.factor_of(*(side * scale for side in page.get_size()))
     return ocr.text_of(page.render(scale=scale).to_pil())
 
 
