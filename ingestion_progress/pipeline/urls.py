@@ -8,10 +8,12 @@ from ingestion_progress.pipeline.documents.views import (
     document_detail,
     document_ingestion,
 )
+from ingestion_progress.pipeline.search_page import search_page
 from ingestion_progress.pipeline.uploads.views import job_list
 
 urlpatterns = [
     path("", job_list, name="job_list"),
+    path("search/", search_page, name="search"),
     path("jobs/<str:job_id>/result/", job_result, name="job_result"),
     path("documents/<str:document_id>/", document_detail, name="document_detail"),
     path("documents/<str:document_id>/ingestion/", document_ingestion, name="document_ingestion"),

@@ -71,11 +71,14 @@ def test_result_grows_on_the_open_page_until_search_shows_it(
     before = number.inner_text()
     expect(number).not_to_have_text(before, timeout=20_000)
     expect(page.locator("#result .chunk").first).to_contain_text("Bees make honey 1.")
+    assert page.evaluate("recorded.violations") == []
     note = page.locator("#result .card-note")
     expect(note).to_have_text("Search shows it when the job has succeeded.")
     end.write_text("now")
     expect(note).to_have_text("Search shows it.", timeout=20_000)
-    assert page.evaluate("recorded.violations") == []
+    page.get_by_role("searchbox", name="Search this document").fill("honey 3")
+    page.keyboard.press("Enter")
+    expect(page.locator(".hit").first).to_contain_text("Bees make honey 3.")
 
 
 @pytest.mark.parametrize("width", [320, 1280, 1920])
