@@ -265,6 +265,7 @@ def test_a_completed_stage_stays_completed_for_a_late_starter():
     with track("a.pdf", stages=["one"]) as job:
         with job.stage("one", total=2) as stage:
             stage.advance()
+        job.flush()
         with attach(job.job_id) as other:
             other.stage("one").advance()
         stage = load_snapshot(job.job_id).stages[0]
