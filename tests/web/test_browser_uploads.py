@@ -114,6 +114,7 @@ def test_metadata_of_the_form_is_stored(open_page: OpenPage, folder: Path):
     page.get_by_label("A JSON object").fill('{"team": "legal"}')
     upload(page, str(folder / "one.txt"))
     page.get_by_role("link", name="Open job").click()
+    page.get_by_role("heading", name="Details").click()
     expect(page.get_by_text("legal")).to_be_visible()
 
 
