@@ -22,6 +22,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("jobs/<str:job_id>/retry/", job_actions.job_retry, name="job_retry"),
     path("jobs/<str:job_id>/deletion/", job_actions.job_deletion, name="job_deletion"),
     path(
+        "jobs/<str:job_id>/errors/<int:error_id>/resolution/",
+        job_actions.error_resolution,
+        name="job_error_resolution",
+    ),
+    path(
         "batches/<str:batch_id>/cancellation/",
         batches.batch_cancellation,
         name="batch_cancellation",

@@ -1,4 +1,4 @@
-"""What a person can do with a job on its page: cancel it, retry it, delete it."""
+"""What a person can do on the page of a job: cancel, retry or delete it, resolve its errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ingestion_progress.exceptions import (
     JobNotRepeatable,
     ProgressUnavailable,
 )
-from ingestion_progress.models import Job, clean_job_id
+from ingestion_progress.models import clean_job_id
 from ingestion_progress.recovery import RetryScope, retry_job
 from ingestion_progress.web.views import not_found, refusal
 
@@ -49,7 +49,16 @@ def job_deletion(request: HttpRequest, job_id: str) -> HttpResponse:
     return response
 
 
-def _by_user(request: HttpRequest, act: Callable[..., Job]) -> Callable[[str], Job]:
+@require_POST
+def error_resolution(request: HttpRequest, job_id: str, error_id: int) -> HttpResponse:
+    """Marks a group of errors as resolved, or with `open` in the form as open again."""
+    if "open" in request.POST:
+        return _act(request, job_id, partial(tracker.reopen_error, error_id=error_id))
+    resolve = partial(tracker.resolve_error, error_id=error_id)
+    return _act(request, job_id, _by_user(request, resolve))
+
+
+def _by_user(request: HttpRequest, act: Callable[..., object]) -> Callable[[str], object]:
     return partial(act, by=permissions.user_name_of(request))
 
 

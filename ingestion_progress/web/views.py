@@ -47,6 +47,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     if snapshot is None:
         return not_found(request, job_id)
     now, job = database_now(), snapshot.job
+    may_start = permissions.may_start(request, job_id)
     stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
     context = {
         "job": job,
@@ -60,7 +61,8 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "about": about_view(job),
         "metadata": metadata_views(job),
         "attempts": attempt_views(_earlier_attempts(job)),
-        "offered": _offered(job) if permissions.may_start(request, job_id) else [],
+        "may_start": may_start,
+        "offered": _offered(job) if may_start else [],
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
