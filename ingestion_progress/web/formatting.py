@@ -167,6 +167,45 @@ def next_attempt(attempt: int, max_attempts: int, reason: str, due_in_ms: int | 
     return f"{text}, due {due}."
 
 
+def rate(items: float, milliseconds: float) -> str:
+    """A speed in the unit in which it is at least 1: "12 per s", "3.4 per min"; empty if none."""
+    if items <= 0 or milliseconds <= 0:
+        return ""
+    for unit_ms, name in ((SECOND_MS, "s"), (MINUTE_MS, "min")):
+        if (found := items * unit_ms / milliseconds) >= 1:
+            return f"{_rounded(found)} per{NBSP}{name}"
+    hourly = _rounded(items * HOUR_MS / milliseconds)
+    return "" if hourly == "0" else f"{hourly} per{NBSP}h"
+
+
+def _rounded(value: float) -> str:
+    """With a tenth below ten."""
+    if value >= 10:
+        return count(math.floor(value + 0.5))
+    return f"{math.floor(value * 10 + 0.5) / 10:g}"
+
+
+def peak(highest: str) -> str:
+    """The text of a highest value, as a note; empty if there is none."""
+    return f"at most {highest}" if highest else ""
+
+
+def former_jobs(number: int) -> str:
+    """Whose median is shown."""
+    if number == 1:
+        return "of the last such job"
+    return f"median of {count(number)} such jobs"
+
+
+def axis_label(milliseconds: int, step_ms: int) -> str:
+    """Of an axis of time with labels at this distance."""
+    if not milliseconds:
+        return "0"
+    units = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s"))
+    unit_ms, name = next((each for each in units if step_ms >= each[0]), units[-1])
+    return f"{milliseconds / unit_ms:g}{NBSP}{name}"
+
+
 def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
     """Names the running stages."""
     if running_labels:

@@ -32,6 +32,7 @@ MARKUP: dict[str, tuple[str, Mapping[str, Any]]] = {
     "JOB": ("job", {"view": BLANK_VIEW}),
     "STAGE": ("stage", {}),
     "WORKER": ("worker", {}),
+    "CELL": ("worker_cell", {}),
     "COUNTER": ("counter", {"value": "0"}),
 }
 # By constant: the enum, and the type of its values in `progress-events.d.ts`.

@@ -45,6 +45,8 @@ METRIC_LABELS = {
     "qdrant_writes": "Vector writes",
     "error_count": "Errors",
 }
+# Not more than these are shown one by one at once.
+FEW_WORKERS = 8
 # Of a long name these last characters stay visible: with the number of a part and the extension.
 NAME_END = 12
 ENDING_MARKS = {
@@ -82,6 +84,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "error_note": formatting.error_note(job.error_count),
         "stages": _stages(snapshot, progress),
         "workers": [_worker(worker) for worker in pool.workers],
+        "has_few_workers": 0 < len(pool.workers) <= FEW_WORKERS,
         "busy": f"{formatting.count(pool.active)} of {formatting.count(pool.max)} busy"
         if pool.max
         else "",
@@ -315,10 +318,12 @@ def _skipped(name: str) -> Context:
 
 
 def _worker(worker: WorkerInfoSchema) -> Context:
+    activity = formatting.worker_activity(worker.status, worker.current_chunk or "")
     return {
         "number": str(worker.id),
         "status": worker.status,
-        "activity": formatting.worker_activity(worker.status, worker.current_chunk or ""),
+        "activity": activity,
+        "title": f"Worker {worker.id}: {activity}",
         "percent": formatting.number(worker.progress_percent),
     }
 

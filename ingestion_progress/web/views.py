@@ -21,11 +21,11 @@ from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.web.job_errors import attention_view
 from ingestion_progress.web.job_history import history_view
+from ingestion_progress.web.job_timeline import timeline_context
 from ingestion_progress.web.presenters import (
     about_view,
     attempt_views,
     event_views,
-    job_view,
     log_line,
     metadata_views,
 )
@@ -51,7 +51,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
     context = {
         "job": job,
-        "view": job_view(snapshot, now),
+        **timeline_context(snapshot, now),
         "as_of": None if job.is_finished else now,
         "events": event_views(_newest_events(job)),
         "events_url": reverse("ingestion_progress:api:job_events", args=[job_id]),
@@ -66,6 +66,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
+        "samples_url": reverse("ingestion_progress:api:job_samples", args=[job_id]),
         "admin_url": _admin_url(job_id),
         "document_url": extensions.document_url(request, job.document_id),
         "cards": extensions.job_cards(request, job),

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.support import chart_cases
 from tests.support.chromium import OpenPage
 from tests.support.live import LiveProject, LiveServer
 from tests.support.simulated import simulated
@@ -72,10 +73,13 @@ eventSource.addEventListener("error", (event) => {
 });
 </script>"""
 
-# The markup without white space, server-side times and fields that change with the clock.
+# The markup without white space, parts of the page alone, server-side times, bars over time and
+# fields that change with the clock.
 MARKUP = """() => {
   const root = document.querySelector("pipeline-progress").cloneNode(true);
   for (const time of root.querySelectorAll("time")) time.replaceWith("TIME");
+  for (const svg of root.querySelectorAll("svg")) svg.replaceWith("SVG");
+  for (const part of root.querySelectorAll("#history, #attention")) part.remove();
   for (const name of ["announcer", "field$=elapsed", "field$=duration", "field$=connection"])
     for (const moving of root.querySelectorAll(`[data-${name}]`)) moving.textContent = "";
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
@@ -203,6 +207,19 @@ def test_values_have_the_same_texts_in_javascript(open_page: OpenPage):
         [[javascript, arguments] for _, javascript, arguments, _ in ALL],
     )
     assert found == [answer for *_, answer in ALL]
+
+
+def test_charts_and_axes_are_the_same_in_javascript(open_page: OpenPage):
+    page = open_page("/")
+    found = page.evaluate(
+        f"""async (cases) => {{
+          const charts = await import("{STATIC}/charts.js");
+          const timeline = await import("{STATIC}/timeline.js");
+          return cases.map(([name, values]) => ({{ ...charts, ...timeline }})[name](...values));
+        }}""",
+        [[javascript, arguments] for _, javascript, arguments, _ in chart_cases.ALL],
+    )
+    assert found == [answer for *_, answer in chart_cases.ALL]
 
 
 def test_activity_is_the_same_in_javascript(open_page: OpenPage):

@@ -406,7 +406,7 @@ def test_line_of_the_log_appears_while_its_stage_runs(
     log = page.locator("#log")
     expect(log).to_contain_text("The index was rebuilt.", timeout=60_000)
     wait_until(page, "running")
-    assert page.locator(".stage[data-status=in_progress]").count() == 1
+    expect(page.locator(".stage[data-status=in_progress]")).to_have_count(1)
     expect(log.locator(".log-entry").last).to_contain_text("line 119", timeout=20_000)
     scroll = page.get_by_role("region", name="Lines of the log")
     assert scroll.evaluate("(element) => Math.abs(element.scrollTop) < 2")  # at its end

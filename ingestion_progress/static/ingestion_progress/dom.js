@@ -1,7 +1,7 @@
 // @ts-check
 /** Updates of the page that write only what differs. */
 
-import { age, clock, timestamp } from "./format.js";
+import { age, clock, moment, timestamp } from "./format.js";
 
 /**
  * @param {Element} root
@@ -81,7 +81,8 @@ export function localiseTimes(root) {
     if (Number.isNaN(instant.getTime())) continue;
     const exact = time.hasAttribute("data-clock") ? clock(instant) : timestamp(instant);
     const isAge = time.hasAttribute("data-age");
-    const text = isAge ? age(Math.max(0, Date.now() - instant.getTime())) : exact;
+    const near = time.hasAttribute("data-moment") ? moment(instant) : exact;
+    const text = isAge ? age(Math.max(0, Date.now() - instant.getTime())) : near;
     if (isAge && time.getAttribute("title") !== exact) time.setAttribute("title", exact);
     if (time.textContent !== text) time.textContent = text;
   }

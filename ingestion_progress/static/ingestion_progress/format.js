@@ -20,6 +20,7 @@ const localTime = new Intl.DateTimeFormat("en-GB", {
   hour: "2-digit",
   minute: "2-digit",
 });
+const localMinutes = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
 const localClock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
 
 /** @param {string} name */
@@ -172,6 +173,46 @@ export function nextAttempt(attempt, maxAttempts, reason, dueInMs) {
 }
 
 /**
+ * A speed in the unit in which it is at least 1: "12 per s", "3.4 per min"; empty if there is none.
+ * @param {number} items
+ * @param {number} milliseconds
+ */
+export function rate(items, milliseconds) {
+  if (items <= 0 || milliseconds <= 0) return "";
+  /** @type {[number, string][]} */
+  const units = [[SECOND_MS, "s"], [MINUTE_MS, "min"]];
+  for (const [unitMs, name] of units) {
+    const found = (items * unitMs) / milliseconds;
+    if (found >= 1) return `${rounded(found)} per${NBSP}${name}`;
+  }
+  const hourly = rounded((items * HOUR_MS) / milliseconds);
+  return hourly === "0" ? "" : `${hourly} per${NBSP}h`;
+}
+
+/** With a tenth below ten. @param {number} value */
+function rounded(value) {
+  return value >= 10 ? count(Math.floor(value + 0.5)) : String(Math.floor(value * 10 + 0.5) / 10);
+}
+
+/** The text of a highest value, as a note; empty if there is none. @param {string} highest */
+export function peak(highest) {
+  return highest ? `at most ${highest}` : "";
+}
+
+/**
+ * Of an axis of time with labels at this distance.
+ * @param {number} milliseconds
+ * @param {number} stepMs
+ */
+export function axisLabel(milliseconds, stepMs) {
+  if (!milliseconds) return "0";
+  /** @type {[number, string][]} */
+  const units = [[DAY_MS, "d"], [HOUR_MS, "h"], [MINUTE_MS, "min"], [SECOND_MS, "s"]];
+  const [unitMs, name] = units.find(([each]) => stepMs >= each) ?? [SECOND_MS, "s"];
+  return `${milliseconds / unitMs}${NBSP}${name}`;
+}
+
+/**
  * Names the running stages.
  * @param {string[]} runningLabels
  * @param {boolean} hasStarted
@@ -228,6 +269,12 @@ export function workerActivity(status, chunk) {
 /** In the browser's time zone. @param {Date} instant */
 export function timestamp(instant) {
   return localTime.format(instant);
+}
+
+/** Without the date if that is the day of today. @param {Date} instant */
+export function moment(instant) {
+  const isToday = instant.toDateString() === new Date().toDateString();
+  return isToday ? localMinutes.format(instant) : timestamp(instant);
 }
 
 /** With seconds. @param {Date} instant */

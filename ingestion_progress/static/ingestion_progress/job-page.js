@@ -6,7 +6,9 @@ import { localiseTimes } from "./dom.js";
 import { JobLog } from "./job-log.js";
 import { notifyOfEnd, offerNotification, renderTab } from "./job-tab.js";
 import { FINAL_STATUSES } from "./labels.js";
+import { OverTime } from "./over-time.js";
 import { updateParts } from "./page-parts.js";
+import { Replay } from "./replay.js";
 
 const MIN_DELAY_MS = 300;
 const REFRESH_MS = 3_000;
@@ -24,6 +26,11 @@ let refreshedAt = -Infinity;
 
 const logCard = document.getElementById("log");
 const log = logCard && new JobLog(logCard);
+const chartCard = document.getElementById("over-time");
+const overTime = chartCard && new OverTime(chartCard);
+const replayCard = document.getElementById("replay");
+const replay = replayCard && chartCard && new Replay(replayCard, chartCard);
+replay?.offer();
 
 document.addEventListener("progresschange", onChange);
 document.addEventListener("statechange", onChange);
@@ -40,6 +47,7 @@ function onChange() {
   const job = jobElement();
   renderTab(job);
   log?.update(job?.state?.event_count ?? 0);
+  if (job) overTime?.update(job);
   onMilestone();
 }
 
@@ -87,7 +95,9 @@ async function refresh() {
   localiseTimes(fresh);
   updateParts(fresh, PARTS);
   updateActions(fresh.getElementById("actions"));
-  updateUnits(fresh);
+  if (!replay?.isActive) overTime?.replace(fresh.getElementById("over-time"));
+  updateStages(fresh);
+  replay?.offer();
 }
 
 /**
@@ -104,16 +114,22 @@ function updateActions(newest) {
 }
 
 /**
- * Units are not on the wire, and are unknown while the job is queued.
+ * Units, starts and ends are not on the wire, and are unknown while the job is queued.
  * @param {Document} fresh
  */
-function updateUnits(fresh) {
+function updateStages(fresh) {
   /** @type {NodeListOf<HTMLElement>} */
   const stages = document.querySelectorAll("[data-stage]");
   for (const stage of stages) {
     const name = CSS.escape(stage.dataset.stage ?? "");
-    const unit = fresh.querySelector(`[data-stage="${name}"]`)?.getAttribute("data-unit");
-    stage.dataset.unit = unit ?? "";
+    /** @type {HTMLElement | null} */
+    const newest = fresh.querySelector(`[data-stage="${name}"]`);
+    stage.dataset.unit = newest?.dataset.unit ?? "";
+    // A stage that ran between two updates.
+    if (!stage.dataset.start && newest?.dataset.end) {
+      stage.dataset.start = newest.dataset.start;
+      stage.dataset.end = newest.dataset.end;
+    }
   }
   jobElement()?.render();
 }

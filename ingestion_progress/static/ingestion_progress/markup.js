@@ -9,9 +9,10 @@ export const JOB = `
 <section class="card overall" aria-label="Overall progress">
   <p class="overall-percent" data-field="job.percent">–</p>
   <dl class="timing">
-    <div><dt>Elapsed</dt><dd data-field="job.elapsed">–</dd></div>
-    <div class="timing-remaining"><dt>Remaining</dt><dd data-field="job.remaining">–</dd></div>
     <div><dt>Started</dt><dd><time data-field="job.started">–</time></dd></div>
+    <div><dt>Elapsed</dt><dd><span data-field="job.elapsed">–</span></dd></div>
+    <div class="timing-end"><dt data-field="job.end_label"></dt><dd><time data-field="job.end">–</time></dd></div>
+    <div class="timing-remaining"><dt>Remaining</dt><dd data-field="job.remaining">–</dd></div>
   </dl>
   <progress class="bar bar-large" max="100" value="0" aria-label="Overall progress" data-bar="job">–</progress>
   <div class="overall-foot">
@@ -35,21 +36,37 @@ export const JOB = `
   </div>
 </section>
 <div class="columns">
-  <section class="card stages">
+<section class="card stages" data-many="" data-started="" data-usual="">
+  <div class="card-head">
     <h2>Stages</h2>
-    <ol class="stage-list" role="list" data-list="stages">
-    </ol>
-  </section>
+    <p class="card-note stage-legend" aria-hidden="true"><span class="legend-done"></span>Items done</p>
+  </div>
+  <div class="stage-folds">
+    <label><input type="checkbox" data-fold="done"> <span>Show <span data-field="job.done_stages">0</span> done</span></label>
+    <label><input type="checkbox" data-fold="pending"> <span>Show <span data-field="job.pending_stages">0</span> pending</span></label>
+  </div>
+  <ol class="stage-list" role="list" data-list="stages">
+  </ol>
+  <div class="stage-axis" aria-hidden="true">
+    <svg class="time-axis" data-axis="" focusable="false"></svg>
+  </div>
+  <div class="stage-replay" data-slot="replay"></div>
+</section>
   <div class="column">
     <section class="card workers">
-      <div class="card-head">
-        <h2>Workers</h2>
-        <p class="card-note"><span data-field="job.busy"></span><span data-field="job.waiting"></span></p>
-      </div>
-      <ul class="worker-list" role="list" data-list="workers">
-      </ul>
-      <p class="empty" data-empty="workers">No workers.</p>
-    </section>
+  <div class="card-head">
+    <h2>Workers</h2>
+    <p class="card-note"><span data-field="job.busy"></span><span data-field="job.waiting"></span></p>
+  </div>
+  <ol class="worker-strip" role="list" aria-hidden="true" data-list="cells">
+  </ol>
+  <details class="worker-details" hidden>
+    <summary>Worker by worker</summary>
+    <ul class="worker-list" role="list" data-list="workers">
+    </ul>
+  </details>
+  <p class="empty" data-empty="workers">No workers.</p>
+</section>
     <section class="card metrics">
       <h2>Metrics</h2>
       <dl class="metric-list" data-list="metrics">
@@ -67,15 +84,26 @@ export const JOB = `
 <p class="visually-hidden" role="status" data-announcer></p>`;
 
 export const STAGE = `
-<li class="stage" data-stage="" data-status="" data-failed="" data-unit="">
+<li class="stage" data-stage="" data-status="" data-failed="" data-unit="" data-start="" data-end="" data-usual="">
   <span class="symbol" aria-hidden="true"></span>
   <span class="stage-name"><bdi data-field="stage.label"></bdi></span>
-  <span class="stage-status" data-field="stage.status"></span>
-  <progress class="bar" max="100" aria-label=""></progress>
+<svg class="stage-time" aria-hidden="true" focusable="false">
+  <svg viewBox="0 0 100 1" preserveAspectRatio="none"><path class="time-ticks" d=""/></svg>
+  <rect class="time-usual" x="0%" width="0%" y="19" height="3"/>
+  <rect class="time-bar" x="0%" width="0%" y="1" height="16" rx="2"/>
+  <svg class="time-done" x="0%" width="0%" y="1" height="16" viewBox="0 0 100 100" preserveAspectRatio="none"><path d=""/></svg>
+</svg>
+  <progress class="visually-hidden" max="100" aria-label=""></progress>
   <span class="stage-percent" data-field="stage.percent"></span>
-  <span class="stage-detail"><bdi data-field="stage.detail"></bdi></span>
-  <span class="stage-in-flight" data-field="stage.in_flight"></span>
   <span class="stage-duration" data-field="stage.duration"></span>
+  <span class="stage-facts">
+    <span class="stage-status" data-field="stage.status"></span>
+    <span class="stage-detail"><bdi data-field="stage.detail"></bdi></span>
+  </span>
+  <span class="stage-speed">
+    <span class="stage-rate" data-field="stage.rate"></span>
+    <span class="stage-in-flight" data-field="stage.in_flight"></span>
+  </span>
 </li>`;
 
 export const WORKER = `
@@ -84,6 +112,9 @@ export const WORKER = `
   <span class="worker-activity"><bdi data-field="worker.activity"></bdi></span>
   <progress class="bar" max="100" value="0" aria-label="Worker "></progress>
 </li>`;
+
+export const CELL = `
+<li class="worker-cell" data-cell="" data-status="" title=""></li>`;
 
 export const COUNTER = `
 <div data-counter=""><dt><bdi data-field="metric.label"></bdi></dt><dd data-field="metric.value">0</dd></div>`;

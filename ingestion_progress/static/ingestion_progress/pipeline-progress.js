@@ -27,6 +27,7 @@ import { FINAL_STATUSES } from "./labels.js";
 import { JOB } from "./markup.js";
 import {
   renderClock,
+  renderEnd,
   renderNextAttempt,
   renderProgress,
   renderRemaining,
@@ -34,7 +35,9 @@ import {
   renderState,
   showNotice,
 } from "./render.js";
+import { Samples } from "./samples.js";
 import { SteadyEnd } from "./steady-end.js";
+import { renderTimeline } from "./timeline.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -71,6 +74,8 @@ export class PipelineProgress extends HTMLElement {
   forecast = null;
   /** @type {ConnectionState | null} */
   connection = null;
+  /** How the counts of the current attempt grew. */
+  samples = new Samples();
 
   /** @type {ProgressConnection | null} */
   #stream = null;
@@ -122,6 +127,7 @@ export class PipelineProgress extends HTMLElement {
     this.#close();
     this.progress = this.state = this.nextAttempt = this.forecast = null;
     this.#end = new SteadyEnd();
+    this.samples = new Samples();
     this.#isMissing = false;
     this.#open();
   }
@@ -156,6 +162,7 @@ export class PipelineProgress extends HTMLElement {
   #onProgress(progress) {
     this.progress = progress;
     this.#receivedAt = performance.now();
+    this.samples.add(progress);
     this.#dispatch("progresschange", progress);
     this.#renderSoon();
   }
@@ -231,6 +238,7 @@ export class PipelineProgress extends HTMLElement {
     if (this.progress) {
       renderProgress(this, this.progress, this.state);
       this.#renderRemaining();
+      this.#renderTimeline(0);
     }
     if (this.state) {
       renderState(this, this.state, this.nextAttempt);
@@ -256,14 +264,38 @@ export class PipelineProgress extends HTMLElement {
     else if (isRunning) {
       renderClock(this, this.progress, performance.now() - this.#receivedAt);
       this.#renderRemaining();
+      this.#renderTimeline(performance.now() - this.#receivedAt);
     }
   }
 
+  get #isOver() {
+    return FINAL_STATUSES.has(this.state?.status ?? this.dataset.status);
+  }
+
+  /** 0: unknown. */
+  get #leftMs() {
+    if (this.#isOver || (this.state && this.state.liveness !== "working")) return 0;
+    if (this.forecast) return this.#end.remainingMs;
+    return this.progress?.timing.estimated_remaining_ms ?? 0;
+  }
+
   #renderRemaining() {
-    const leftMs = this.forecast
-      ? this.#end.remainingMs
-      : (this.progress?.timing.estimated_remaining_ms ?? 0);
-    renderRemaining(this, leftMs, this.state, this.forecast);
+    renderRemaining(this, this.#leftMs, this.state, this.forecast);
+    if (this.progress) renderEnd(this, this.progress, this.#leftMs, this.#isOver);
+  }
+
+  /** @param {number} sinceMs after the newest state */
+  #renderTimeline(sinceMs) {
+    const { progress, samples, state } = this;
+    if (!progress) return;
+    renderTimeline(this, {
+      progress,
+      elapsedMs: progress.timing.elapsed_ms + sinceMs,
+      leftMs: this.#leftMs,
+      isOver: this.#isOver,
+      attempt: state?.attempt ?? 1,
+      samples,
+    });
   }
 
   /** Unix milliseconds by the clock of the server, which computed the elapsed time. */

@@ -4,7 +4,7 @@
 import { element, fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
 import { DEFAULT_STAGES, FINAL_STATUSES, FORECAST_LABELS } from "./labels.js";
-import { COUNTER, WORKER } from "./markup.js";
+import { CELL, COUNTER, WORKER } from "./markup.js";
 import { renderStages } from "./stages.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
@@ -14,6 +14,8 @@ import { renderStages } from "./stages.js";
 /** @typedef {import("./progress-events.d.ts").WorkerInfo} WorkerInfo */
 
 const NOTHING = "–";
+/** Not more than these are shown one by one at once. */
+const FEW_WORKERS = 8;
 
 /**
  * @param {HTMLElement} root
@@ -142,6 +144,22 @@ export function renderRemaining(root, leftMs, state, forecast) {
   fill(root, { "job.remaining": text || NOTHING });
 }
 
+/**
+ * When the job ended, or will end.
+ * @param {HTMLElement} root
+ * @param {PipelineProgressData} progress
+ * @param {number} leftMs 0: unknown
+ * @param {boolean} isOver
+ */
+export function renderEnd(root, { timing }, leftMs, isOver) {
+  const endMs = isOver ? timing.started_at * 1000 + timing.elapsed_ms : Date.now() + leftMs;
+  const isKnown = isOver ? timing.started_at > 0 : leftMs > 0;
+  fill(root, {
+    "job.end_label": isOver ? "Ended" : "Expected end",
+    "job.end": isKnown ? format.moment(new Date(endMs)) : NOTHING,
+  });
+}
+
 /** @param {PipelineProgressData} progress */
 function activity(progress) {
   const stages = Object.values(progress.stages);
@@ -174,9 +192,32 @@ function renderWorkers(root, workers) {
     bar?.setAttribute("aria-label", `Worker ${worker.id}`);
     setBar(bar, worker.progress_percent);
   }
+  renderCells(root, workers);
   /** @type {HTMLElement | null} */
   const empty = root.querySelector('[data-empty="workers"]');
   if (empty) empty.hidden = workers.length > 0;
+  /** @type {HTMLDetailsElement | null} */
+  const details = root.querySelector(".worker-details");
+  if (!details) return;
+  if (details.hidden) details.open = workers.length <= FEW_WORKERS && workers.length > 0;
+  details.hidden = !workers.length;
+}
+
+/**
+ * One cell per worker, with what it does as a tooltip.
+ * @param {HTMLElement} root
+ * @param {WorkerInfo[]} workers
+ */
+function renderCells(root, workers) {
+  syncRows(root, "cells", "cell", workers.map((worker) => String(worker.id)), CELL);
+  const cells = rows(root, "cells");
+  cells.slice(workers.length).forEach((cell) => cell.remove());
+  workers.forEach((worker, index) => {
+    const cell = cells[index];
+    const title = `Worker ${worker.id}: ${format.workerActivity(worker.status, worker.current_chunk)}`;
+    if (cell.dataset.status !== worker.status) cell.dataset.status = worker.status;
+    if (cell.title !== title) cell.title = title;
+  });
 }
 
 /**

@@ -1,0 +1,45 @@
+"""Charts and axes with their paths and lengths, which Python and JavaScript draw alike."""
+
+S, MIN, H = 1000, 60_000, 3_600_000
+
+# The function's name in Python and in JavaScript: arguments and result.
+CASES = {
+    ("area_path", "areaPath"): [
+        ([[], 1], ""),
+        ([[[0, 1]], 0], ""),
+        ([[[0, 0], [33.333, 25], [100, 50]], 100], "M0 100L0 100L33.3 75L100 50L100 100Z"),
+        ([[[20, 7], [100, 900]], 100], "M20 100L20 93L100 0L100 100Z"),
+    ],
+    ("steps_path", "stepsPath"): [
+        ([[], 1], ""),
+        ([[[0, 2], [50, 4]], 4], "M0 100H0V50H50V0H100V100Z"),
+    ],
+    ("throughput", "throughput"): [
+        ([[[0, 0]], S], []),
+        ([[[0, 0], [S, 5]], 0], []),
+        ([[[0, 0], [S, 10], [4 * S, 10]], 4 * S], [5, 0]),
+        ([[[S, 10], [2 * S, 30]], 2 * S], [10]),
+    ],
+    ("count_at", "countAt"): [
+        ([[[S, 4], [3 * S, 8]], 0], 4),
+        ([[[S, 4], [3 * S, 8]], 2 * S], 6),
+        ([[[S, 4], [3 * S, 8]], 9 * S], 8),
+    ],
+    ("spread", "spread"): [([[7, 8]], [[0, 7], [50, 8]])],
+    ("axis_ms", "axisMs"): [
+        ([0, 0, 0, False], 0),
+        ([0, 0, 3 * MIN, False], 3 * MIN),
+        ([90 * S, 100 * S, 0, False], 4 * MIN),
+        ([90 * S, 100 * S, 5 * MIN, False], 6 * MIN),
+        ([61 * S, 0, 0, False], 90 * S),
+        ([61 * S, 0, 0, True], 61 * S),
+        ([61 * S, 0, 90 * S, True], 90 * S),
+        ([61 * S, 0, H, True], 122 * S),
+    ],
+}
+
+ALL = [
+    (python, javascript, arguments, answer)
+    for (python, javascript), examples in CASES.items()
+    for arguments, answer in examples
+]
