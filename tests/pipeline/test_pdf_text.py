@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from pathlib import Path
 
 import pytest
 from pypdf import PdfWriter
-from pypdf.generic import DictionaryObject, NameObject, StreamObject
+from pypdf.generic import ArrayObject, DictionaryObject, NameObject, NumberObject, StreamObject
 
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers import ocr
@@ -15,6 +16,7 @@ from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
     without_headers_and_footers,
 )
 from ingestion_progress.pipeline.stages.parsers.pdf import PdfParser
+from ingestion_progress.pipeline.stages.parsers.pypdf_pages import PypdfPages
 from tests.support.documents import GUIDE, written
 
 DOCUMENTS = Path(__file__).parent / "documents"
@@ -41,8 +43,8 @@ def test_text_of_pdf_is_complete_and_its_words_are_whole(name, text):
     assert page.warnings == ()
 
 
-def page_of(content: bytes, font: DictionaryObject | None = None, **metadata: str) -> Page:
-    """A page with this content stream and a font `/F`, Helvetica if none is given."""
+def document_of(content: bytes, font: DictionaryObject | None = None, **metadata: str) -> bytes:
+    """A PDF of a page with this content stream and a font `/F`, Helvetica if none is given."""
     writer = PdfWriter()
     page = writer.add_blank_page(400, 400)
     stream = StreamObject()
@@ -50,10 +52,16 @@ def page_of(content: bytes, font: DictionaryObject | None = None, **metadata: st
     page[NameObject("/Contents")] = writer._add_object(stream)
     helvetica = {"/Type": "/Font", "/Subtype": "/Type1", "/BaseFont": "/Helvetica"}
     names = {NameObject(key): NameObject(value) for key, value in helvetica.items()}
-    fonts = DictionaryObject({NameObject("/F"): DictionaryObject(names | (font or {}))})
+    plain, named = DictionaryObject(names), DictionaryObject(names | (font or {}))
+    fonts = DictionaryObject({NameObject("/A"): plain, NameObject("/F"): named})
     page[NameObject("/Resources")] = DictionaryObject({NameObject("/Font"): fonts})
     writer.add_metadata({f"/{key}": value for key, value in metadata.items()})
-    with PdfParser().open(io.BytesIO(written(writer)), "a.pdf") as pages:
+    return written(writer)
+
+
+def page_of(content: bytes, font: DictionaryObject | None = None, **metadata: str) -> Page:
+    data = document_of(content, font, **metadata)
+    with PdfParser().open(io.BytesIO(data), "a.pdf") as pages:
         return pages[0]
 
 
@@ -66,10 +74,35 @@ def test_letter_spacing_divides_words_only_where_it_is_a_space(content, text):
     assert page_of(content, Producer="GPL Ghostscript 10.00.0").text == text
 
 
+@pytest.mark.parametrize(
+    ("line", "following", "text"),
+    [
+        ("the inter-", "connection", "the interconnection"),
+        ("of DAM-", "AGES", "of DAMAGES"),
+        ("the Anglo-", "Saxon", "the Anglo-Saxon"),
+    ],
+)
+def test_words_that_a_line_divides_are_whole(line, following, text):
+    lines = f"BT /F 10 Tf 9 300 Td ({line}) Tj 0 -12 Td ({following}) Tj ET"
+    assert page_of(lines.encode()).text == text
+
+
 def test_footnote_marks_are_not_parts_of_words():
     marks = b"BT /F 10 Tf 9 300 Td (Phase) Tj /F 6 Tf 4 Ts (12) Tj 0 -20 Td (3) Tj "
     words = b"/F 10 Tf 0 Ts (Noise of sha256 and H) Tj /F 6 Tf -2 Ts (2) Tj ET"
     assert page_of(marks + words).text == "Phase 12\n3 Noise of sha256 and H2"
+
+
+def test_ligatures_that_a_standard_font_lacks_are_read():
+    names = ArrayObject([NumberObject(1), NameObject("/fi"), NameObject("/ffi")])
+    encoding = DictionaryObject({NameObject("/Differences"): names})
+    font = DictionaryObject({NameObject("/Encoding"): encoding})
+    shown = b"BT /F 12 Tf 72 320 Td <01> Tj (lter and e) Tj <02> Tj (cient) Tj ET"
+    assert unicodedata.normalize("NFKC", page_of(shown, font).text) == "filter and efficient"
+    descriptor = DictionaryObject({NameObject("/FontFile"): NameObject("/None")})
+    in_file = DictionaryObject({NameObject("/FontDescriptor"): descriptor, **font})
+    assert PypdfPages(document_of(shown, font), "a.pdf").has_ligatures(0)
+    assert not PypdfPages(document_of(shown, in_file), "a.pdf").has_ligatures(0)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
@@ -16,6 +16,7 @@ from pypdfium2 import PdfiumError, raw
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     EmptyDocument,
+    UnreadableDocument,
     UnreadableImage,
     UnreadablePage,
 )
@@ -25,6 +26,10 @@ from ingestion_progress.pipeline.stages.parsers.headers_and_footers import (
     without_headers_and_footers,
 )
 from ingestion_progress.pipeline.stages.parsers.pdf_notes import notes_of
+from ingestion_progress.pipeline.stages.parsers.pdf_samples import (
+    has_unnamed_letters,
+    uses_standard_fonts,
+)
 from ingestion_progress.pipeline.stages.parsers.pdf_words import (
     with_apart_footnote_marks,
     with_spaces_of_moves,
@@ -37,8 +42,6 @@ from ingestion_progress.pipeline.stages.parsers.scans import MAX_FORM_DEPTH, wor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Of each page, evenly spread: asking PDFium for all of them would take longer than its text.
-SAMPLED_LETTERS = 64
 CAPTION = re.compile(
     r"^[^\S\n]*((?:Figure|Fig\.|Image|Picture|Abbildung)\s+\d[^\n]{0,200})", re.MULTILINE
 )
@@ -48,8 +51,9 @@ FORMATS = {
     "CCITTFaxDecode": "fax",
     "JBIG2Decode": "JBIG2",
 }
+LIGATURES = re.compile(rb"/(?:ff[il]?|f_f(?:_[il])?|ObjStm)\b")
 # PDFium's mark for a hyphen at the end of a line, which it removes with the end of the line.
-END_HYPHEN = re.compile("\ufffe(.?)", re.DOTALL)
+END_HYPHEN = re.compile("(.?)\ufffe(.?)", re.DOTALL)
 
 # PDFium is not thread-safe, whatever its documents are.
 _pdfium = threading.RLock()
@@ -84,6 +88,8 @@ class PdfPages:
                 document.init_forms()
                 self._form = document.formenv
             self._headings = _outline(document)
+            # Fonts in compressed objects may name them too.
+            self._may_have_ligatures = LIGATURES.search(data) is not None
             self._has_moves_as_spaces = "Ghostscript" in document.get_metadata_value("Producer")
         self._texts: dict[int, str] = {}
         self._unnamed: set[int] = set()
@@ -144,9 +150,11 @@ class PdfPages:
         try:
             with closing(self._document[index]) as page, closing(page.get_textpage()) as text_page:
                 text = text_page.get_text_range()
-                if _has_unnamed_letters(text_page):
+                if has_unnamed_letters(text_page):
                     self._unnamed.add(index)
                     return ""
+                if self._may_have_ligatures and (whole := self._with_ligatures(text_page, index)):
+                    return whole
                 text = with_apart_footnote_marks(text_page, text)
                 if self._has_moves_as_spaces:
                     text = with_spaces_of_moves(text_page, text)
@@ -156,6 +164,13 @@ class PdfPages:
         # Lone surrogates, which broken font maps produce, can be neither stored nor sent.
         text = text.replace("\0", "").encode("utf-8", "replace").decode()
         return text.replace("\r\n", "\n").replace("\r", "\n")
+
+    def _with_ligatures(self, text_page: pypdfium2.PdfTextPage, index: int) -> str:
+        """The text by pypdf if PDFium drops letters: those that its standard fonts lack."""
+        with suppress(UnreadableDocument, UnreadablePage):
+            if uses_standard_fonts(text_page) and self._by_pypdf.has_ligatures(index):
+                return self._by_pypdf[index].text
+        return ""
 
     def _pictures_of(
         self, page: pypdfium2.PdfPage, number: int, text: str
@@ -227,17 +242,11 @@ def _check_end(data: bytes, name: str) -> None:
         raise DamagedDocument(f"“{name}” is cut off: its end is missing. Download it again.")
 
 
-def _has_unnamed_letters(text_page: pypdfium2.PdfTextPage) -> bool:
-    """Does the file map most letters of the page to nothing that can be read?"""
-    count = text_page.count_chars()
-    sampled = range(0, count, max(1, count // SAMPLED_LETTERS))
-    unnamed = sum(raw.FPDFText_HasUnicodeMapError(text_page, at) == 1 for at in sampled)
-    return bool(unnamed * 2 > len(sampled))
-
-
 def _joined(divided: re.Match[str]) -> str:
-    """Before a capital it was a compound: "Anglo-Saxon"."""
-    return f"-{divided[1]}" if divided[1].isupper() else divided[1]
+    """Before a capital it was a compound, as "Anglo-Saxon", unless all letters are capitals."""
+    before, after = divided.groups()
+    is_compound = after.isupper() and not before.isupper()
+    return f"{before}-{after}" if is_compound else f"{before}{after}"
 
 
 def _damaged(number: int) -> UnreadablePage:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from pypdf import PdfReader
 from pypdf.errors import DependencyError, PyPdfError
+from pypdf.generic import ArrayObject, DictionaryObject
 
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -18,6 +20,8 @@ from ingestion_progress.pipeline.stages import Page
 # What pypdf raises for broken files. RuntimeError includes RecursionError.
 BROKEN: tuple[type[Exception], ...] = (PyPdfError, ArithmeticError, AssertionError, AttributeError)
 BROKEN += (LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+LIGATURES = {"/ff", "/ffi", "/ffl", "/f_f", "/f_f_i", "/f_f_l"}
 
 
 class PypdfPages:
@@ -43,6 +47,15 @@ class PypdfPages:
     def __len__(self) -> int:
         return self._count
 
+    def has_ligatures(self, index: int) -> bool:
+        """Does a font that is not in the file name ligatures that standard fonts do not have?"""
+        try:
+            resources: Any = self._reader.pages[index]["/Resources"]
+            fonts = resources["/Font"]
+            return any(_names(font) & LIGATURES for font in fonts.values())
+        except BROKEN:
+            return False
+
     def __getitem__(self, index: int, /) -> Page:
         number = index + 1
         try:
@@ -51,3 +64,19 @@ class PypdfPages:
             raise UnreadablePage(f"Page {number} is damaged and was left out.") from error
         text = text.replace("\0", "").encode("utf-8", "replace").decode()
         return Page(number=number, text=text)
+
+
+def _names(font: Any) -> set[str]:
+    """Of the characters that it has in another order than its encoding; none if the file has it."""
+    font = font.get_object()
+    descriptor = _dictionary(font, "/FontDescriptor")
+    if any(key.startswith("/FontFile") for key in descriptor):
+        return set()
+    differences = _dictionary(font, "/Encoding").get("/Differences", ArrayObject())
+    return {str(name) for name in differences.get_object()}
+
+
+def _dictionary(parent: Any, key: str) -> DictionaryObject:
+    """Empty if it has none."""
+    found = parent.get(key, ArrayObject()).get_object()
+    return found if isinstance(found, DictionaryObject) else DictionaryObject()
