@@ -51,7 +51,7 @@ def locked(document_id: str) -> Iterator[QuerySet[Document]]:
     """The document, locked until the end of the block."""
     rows = Document.objects.using(using()).filter(pk=document_id)
     with write_transaction(using()):
-        rows.select_for_update().first()
+        rows.select_for_update().values_list("pk").first()
         yield rows
 
 

@@ -6,7 +6,8 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from types import FrameType
@@ -36,6 +37,7 @@ STOPPED = "The worker was stopped."
 QUEUE = "default"
 FIRST_PAUSE_SECONDS = 0.5
 LAST_PAUSE_SECONDS = 5.0
+CONNECTION_SECONDS = 600
 # A stopped worker waits this long for a database that is down.
 LAST_WORDS_SECONDS = 1.0
 
@@ -100,7 +102,8 @@ class IngestionWorker(Worker):
             self.configure_signals()
             start_maintenance(is_stopped, partial(recover_abandoned, self.worker_id))
             logger.info("worker_started", extra={"worker_id": self.worker_id})
-            self._with_patience(super().run)
+            with _kept_connections():
+                self._with_patience(super().run)
         except SystemExit as stop:
             if stop.code != STOPPED:
                 raise
@@ -147,6 +150,23 @@ class IngestionWorker(Worker):
             queue_due_tasks()  # a job that was handed back continues with another worker
         except DATABASE_UNAVAILABLE:
             logger.warning("worker_left_its_task", exc_info=True)  # rescued after a lease
+
+
+@contextmanager
+def _kept_connections() -> Iterator[None]:
+    """Keeps connections for the block: by default Django connects for each task. With its last
+    connection, SQLite also copies its log into the file and waits for the disk.
+    """
+    options = [connections.settings[alias] for alias in connections]
+    former = [dict(each) for each in options]
+    for each in options:
+        if each["CONN_MAX_AGE"] == 0:
+            each |= {"CONN_MAX_AGE": CONNECTION_SECONDS, "CONN_HEALTH_CHECKS": True}
+    try:
+        yield
+    finally:
+        for each, before in zip(options, former, strict=True):
+            each |= {key: before[key] for key in ("CONN_MAX_AGE", "CONN_HEALTH_CHECKS")}
 
 
 def recover_abandoned(worker_id: str = "") -> None:

@@ -33,11 +33,11 @@ from ingestion_progress.tracker.signal_sender import send_on_commit
 from ingestion_progress.tracker.sql import (
     WriteResult,
     locked_attempt,
+    log_milestones,
     notify_on_commit,
     stages_of,
     write_locked,
     write_milestone,
-    write_milestones,
 )
 
 LEVELS_OF_ENDINGS = {
@@ -137,6 +137,7 @@ def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") ->
             updated_at=now,
             queue_depth=0,
             revision=F("revision") + 1,
+            event_count=F("event_count") + 1,
             **ending,
         )
     )
@@ -145,7 +146,7 @@ def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") ->
     _close_stages(ended, now, has_succeeded=has_succeeded)
     _free_workers(ended)
     message = f"{status.label}: {error}" if error else status.label
-    write_milestones(ended, message, LEVELS_OF_ENDINGS[status])
+    log_milestones(ended, message, LEVELS_OF_ENDINGS[status])
     for job in ended:
         job.status, job.finished_at, job.updated_at = status, now, now
         job.error = clean_text(error, MAX_MESSAGE_LENGTH)

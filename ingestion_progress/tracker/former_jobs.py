@@ -15,7 +15,7 @@ from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, JobSamples, Stage
 from ingestion_progress.models.stages import overall_percent, stage_percent
 from ingestion_progress.models.statuses import StageStatus
-from ingestion_progress.tracker.database import progress_alias, rows, rows_of
+from ingestion_progress.tracker.database import progress_alias, rows, rows_of, upsert
 from ingestion_progress.tracker.forecasts import forecast_at, running_seconds, set_ends
 from ingestion_progress.tracker.samples import sample_of
 from ingestion_progress.wire.forecast import History, StageTime, learn
@@ -27,13 +27,8 @@ LEAST_MS = 1000
 # Of what is stored of a stage: history of another format is not read.
 FORMAT = 2
 SCORED_PERCENTS = (10, 25, 50, 75)
-FORECAST_COLUMNS = (
-    "former_jobs",
-    "reached_percent",
-    "likely_end_at",
-    "earliest_end_at",
-    "latest_end_at",
-    "is_forecast_by_weights",
+SAMPLES_COLUMNS = (
+    *("stages", "samples", "plan", "history", "times", "scores", "error", "succeeded_at"),
 )
 
 
@@ -43,8 +38,10 @@ def plan_digest(job: Job, stages: Sequence[Stage]) -> str:
     return hashlib.sha256(plan.encode()).hexdigest()[:32]
 
 
-def begin_forecast(job: Job, stages: Sequence[Stage]) -> None:
-    """At the start of an attempt: freezes its history, and writes the first sample."""
+def begin_forecast(job: Job, stages: Sequence[Stage]) -> History:
+    """At the start of an attempt: freezes its history, and writes the first sample. The caller
+    saves the job.
+    """
     plan = plan_digest(job, stages)
     reached = overall_percent(
         (each.weight, each.percent) for each in stages if not each.stage_status.is_ending
@@ -56,16 +53,17 @@ def begin_forecast(job: Job, stages: Sequence[Stage]) -> None:
     left = forecast_at(job, stages, history)
     job.is_forecast_by_weights = left is None
     set_ends(job, left, job.updated_at)
-    job.save(update_fields=FORECAST_COLUMNS, using=progress_alias())
-    rows_of(JobSamples, job).filter(attempt=job.attempt).delete()
-    rows(JobSamples).create(
+    frozen = history.to_json()
+    first = JobSamples(
         job=job,
         attempt=job.attempt,
         stages=[stage.name for stage in stages],
         samples=[sample_of(job, stages, job.updated_at)],
         plan=plan,
-        history=history.to_json(),
+        history=frozen,
     )
+    upsert(JobSamples, [first], by=["job", "attempt"], columns=SAMPLES_COLUMNS)
+    return History.from_json(frozen)
 
 
 def _read_history(plan: str) -> History:

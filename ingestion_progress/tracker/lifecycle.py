@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError
@@ -40,7 +40,8 @@ from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.former_jobs import begin_forecast, history_of
 from ingestion_progress.tracker.plan import Attempt, JobPlan, Stages, stage_weights
 from ingestion_progress.tracker.signal_sender import send_on_commit
-from ingestion_progress.tracker.sql import notify_on_commit, stages_of, write_milestone
+from ingestion_progress.tracker.sql import log_milestones, notify_on_commit, stages_of
+from ingestion_progress.wire.forecast import History
 
 
 def queue_job(
@@ -119,12 +120,15 @@ def _start(job: Job | None, plan: JobPlan, *, restart: bool) -> Attempt:
         raise JobCancelled(job.pk)
     else:
         raise JobExists(job.pk, job.status)
-    begin_forecast(job, stages_of(job))
+    stages = stages_of(job)
+    history = begin_forecast(job, stages)
     message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
-    write_milestone(job, message)
+    log_milestones([job], message)
+    job.event_count += 1
+    job.save(using=progress_alias())
     notify_on_commit(job.pk)
     send_on_commit(job_started, job)
-    return attempt_of(job)
+    return _attempt(job, stages, history)
 
 
 def join_attempt(job_id: str, *, even_if_ended: bool = False) -> Attempt:
@@ -136,14 +140,17 @@ def join_attempt(job_id: str, *, even_if_ended: bool = False) -> Attempt:
 
 
 def attempt_of(job: Job) -> Attempt:
-    stages = rows_of(Stage, job).order_by("position")
+    return _attempt(job, stages_of(job), history_of(job))
+
+
+def _attempt(job: Job, stages: Sequence[Stage], history: History) -> Attempt:
     return Attempt(
         job_id=job.pk,
         epoch=job.epoch,
         document_id=job.document_id,
-        stage_names=tuple(stages.values_list("name", flat=True)),
+        stage_names=tuple(stage.name for stage in stages),
         task=job.task,
-        history=history_of(job),
+        history=history,
     )
 
 
@@ -220,7 +227,8 @@ def _create(plan: JobPlan, status: JobStatus) -> Job:
 
 
 def _run(job: Job, plan: JobPlan) -> None:
-    """Starts a locked job. Values that the plan does not set stay unchanged."""
+    """Starts a locked job, which the caller saves. What the plan does not set stays unchanged."""
+    former_size = job.pool_size
     now = max(database_now(), job.queued_at or job.created_at)
     job.document_id = plan.document_id or job.document_id
     job.document_name = plan.document_name or job.document_name
@@ -245,10 +253,9 @@ def _run(job: Job, plan: JobPlan) -> None:
         job.document_version = plan.document_version
         rows_of(Checkpoint, job).delete()
         rows_of(Stage, job).update(processed=0, total=0, inherited_total=0)
-    job.save(using=progress_alias())
     if plan.weights is not None:
         write_stages(job, plan.weights)
-    if plan.weights is not None or plan.workers:
+    if plan.weights is not None or job.pool_size != former_size:
         write_workers([job])
 
 

@@ -142,9 +142,16 @@ def write_milestones(
     logged: Sequence[Job], message: str, level: EventLevel = EventLevel.INFO
 ) -> None:
     """The same entry in the logs of several jobs, in two statements."""
+    log_milestones(logged, message, level)
+    jobs().filter(pk__in=[job.pk for job in logged]).update(event_count=F("event_count") + 1)
+
+
+def log_milestones(
+    logged: Sequence[Job], message: str, level: EventLevel = EventLevel.INFO
+) -> None:
+    """Only the entries: the caller counts them in the rows of the jobs."""
     entry = EventEntry(at=database_now(), level=level, message=message)
     rows(JobEvent).bulk_create(event_of(job, entry) for job in logged)
-    jobs().filter(pk__in=[job.pk for job in logged]).update(event_count=F("event_count") + 1)
 
 
 def locked_attempt(attempt: Attempt) -> Job:

@@ -8,7 +8,8 @@ from datetime import timedelta
 from functools import partial, partialmethod
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.db.backends.signals import connection_created
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
@@ -90,6 +91,25 @@ def test_jobs_of_a_full_batch_wait_and_are_all_run_by_a_draining_worker():
     continue_batch("blocking")
     IngestionWorker(interval_seconds=0.05, is_draining=True).run()
     assert Job.objects.with_result("succeeded").count() == 3
+
+
+def test_worker_connects_once_for_all_its_tasks():
+    for name in ("a", "b", "c"):
+        receive(io.BytesIO(b"Bees make honey."), name=f"{name}.txt", job_id=name)
+        delete_job(name)  # the tasks find no job, and end
+    connected: list[threading.Thread] = []
+
+    def count(**kwargs: object) -> None:
+        connected.append(threading.current_thread())
+
+    connection_created.connect(count)
+    try:
+        IngestionWorker(interval_seconds=0.05, is_draining=True).run()
+    finally:
+        connection_created.disconnect(count)
+    assert DBTaskResult.objects.successful().count() == 3
+    assert connected.count(threading.current_thread()) <= 1
+    assert connection.settings_dict["CONN_MAX_AGE"] == 0
 
 
 def test_task_of_a_deleted_job_is_failed(taken: DBTaskResult):

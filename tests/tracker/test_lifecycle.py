@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ingestion_progress.exceptions import (
@@ -451,3 +452,13 @@ def test_an_end_before_the_start_of_another_hosts_clock_is_moved_to_it():
     Job.objects.update(started_at=ahead)
     finish_attempt(attempt, JobChanges(), JobStatus.SUCCEEDED)
     assert Job.objects.get().finished_at == ahead
+
+
+def test_start_of_a_queued_job_takes_few_statements():
+    queue_job("a.pdf", job_id="job", stages=["one", "two"], workers=4)
+    with CaptureQueriesContext(connection) as queries:
+        start(workers=4)
+    statements = [each["sql"].split()[0] for each in queries]
+    # The job, its stages and its history are read; the job, a sample and an entry are written.
+    assert statements.count("SELECT") == 3
+    assert sum(map(statements.count, ("INSERT", "UPDATE", "DELETE"))) == 3

@@ -82,8 +82,9 @@ class PageStore(ResultStore[Page]):
 
     def load(self) -> dict[int, Page]:
         pages = super().load()
-        rows = stored(ParsedPage).filter(job_id=self._job_id, version=self._version)
-        self.page_count = rows.values_list("page_count", flat=True).first() or 0
+        if pages:
+            rows = stored(ParsedPage).filter(job_id=self._job_id, version=self._version)
+            self.page_count = rows.values_list("page_count", flat=True).first() or 0
         return pages
 
     def row(self, **fields: Any) -> ParsedPage:
