@@ -17,7 +17,7 @@ from ingestion_progress import extensions
 from ingestion_progress.auth import permissions
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
-from ingestion_progress.models import Job, JobAttempt, JobEvent, clean_job_id
+from ingestion_progress.models import Batch, Job, JobAttempt, JobEvent, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.web.job_errors import attention_view
 from ingestion_progress.web.job_history import history_view
@@ -52,6 +52,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
     context = {
         "job": job,
         **timeline_context(snapshot, now),
+        "batch_name": _batch_name(job),
         "as_of": None if job.is_finished else now,
         "events": event_views(_newest_events(job)),
         "events_url": reverse("ingestion_progress:api:job_events", args=[job_id]),
@@ -123,6 +124,11 @@ def _offered(job: Job) -> list[str]:
     is_partial = job.job_status.has_succeeded and job.failed_items
     retries = ["retry-failed", "retry"] if is_partial else ["retry"]
     return [*(retries if job.task else ()), "deletion"]
+
+
+def _batch_name(job: Job) -> str:
+    """Its id if it has no name; empty for a job without a batch."""
+    return str(Batch.objects.filter(pk=job.batch).first() or job.batch) if job.batch else ""
 
 
 def _earlier_attempts(job: Job) -> Iterable[JobAttempt]:

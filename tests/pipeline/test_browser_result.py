@@ -110,3 +110,14 @@ def test_without_javascript_a_link_leads_to_the_result(open_page: OpenPage, inge
     expect(page.locator(".chunk").first).to_contain_text("Section 0")
     page.get_by_role("link", name="Later").click()
     expect(page.locator(".pagination span")).to_contain_text("2 of ")
+
+
+@pytest.mark.parametrize(("width", "is_beside"), [(1280, False), (1920, True)])
+def test_wide_window_has_the_log_beside_the_result(
+    open_page: OpenPage, ingested: str, width: int, is_beside: bool
+):
+    page = open_page(f"/jobs/{ingested}/", viewport={"width": width, "height": 900})
+    result, log = page.locator("#result").bounding_box(), page.locator("#log").bounding_box()
+    assert result
+    assert log
+    assert (log["x"] > result["x"] + result["width"]) is is_beside
