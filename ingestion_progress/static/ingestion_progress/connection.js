@@ -30,6 +30,14 @@
  * @property {(state: ConnectionState) => void} onConnection
  */
 
+/**
+ * @typedef {object} ConnectionOptions
+ * @property {boolean} [isOfMany] the end of a job does not end the stream
+ * @property {string} [pollUrl] the job as JSON, which is asked for while there is no stream
+ * @property {number} [keepaliveMs] the server's KEEPALIVE_SECONDS
+ * @property {(() => Promise<string>) | null} [token] gets a stream token, for each connection anew
+ */
+
 /** @type {Record<ConnectionState, string>} */
 export const CONNECTION_LABELS = {
   connecting: "Connecting",
@@ -74,6 +82,9 @@ export class ProgressConnection {
   #number = 0;
   /** @type {ConnectionState | null} */
   #state = null;
+  /** @type {(() => Promise<string>) | null} */
+  #requestToken;
+  #token = "";
   #onVisibleOrOnline = () => {
     const isOpen = this.#source?.readyState === EventSource.OPEN;
     if (document.hidden && this.#source) {
@@ -88,16 +99,16 @@ export class ProgressConnection {
   /**
    * @param {string} url
    * @param {ConnectionListener<Events>} listener
-   * @param {{isOfMany?: boolean, pollUrl?: string, keepaliveMs?: number}} options
-   *   `isOfMany`: the end of a job does not end the stream; `pollUrl`: the job as JSON, which is
-   *   asked for while there is no stream; `keepaliveMs`: the server's KEEPALIVE_SECONDS
+   * @param {ConnectionOptions} options
    */
-  constructor(url, listener, { isOfMany = false, pollUrl = "", keepaliveMs = KEEPALIVE_MS } = {}) {
+  constructor(url, listener, options = {}) {
+    const { isOfMany = false, pollUrl = "", keepaliveMs = KEEPALIVE_MS, token = null } = options;
     this.url = url;
     this.listener = listener;
     this.isOfMany = isOfMany;
     this.pollUrl = pollUrl;
     this.silentAfterMs = 2 * keepaliveMs + KEEPALIVE_MARGIN_MS;
+    this.#requestToken = token;
   }
 
   open() {
@@ -112,6 +123,12 @@ export class ProgressConnection {
     this.#disconnect();
   }
 
+  /** For a stream of many jobs that have all ended. */
+  end() {
+    this.close();
+    this.#setState("ended");
+  }
+
   /** Does not wait for the next try. */
   retryNow() {
     this.#failures = 0;
@@ -120,7 +137,7 @@ export class ProgressConnection {
 
   /** Ends the stream if its viewer may no longer see it. */
   async checkAccess() {
-    this.#onRefusal(await statusOf(this.url));
+    this.#onRefusal(await statusOf(this.#signed(this.url)));
   }
 
   #connect() {
@@ -129,9 +146,32 @@ export class ProgressConnection {
     if (this.#state !== "polling") {
       this.#setState(this.#state === "live" || this.#failures ? "reconnecting" : "connecting");
     }
-    const source = new EventSource(this.url);
-    this.#source = source;
     this.#watch(performance.now() + CONNECT_TIMEOUT_MS);
+    if (this.#requestToken) void this.#listenWithToken(this.#requestToken);
+    else this.#listen();
+  }
+
+  /** @param {() => Promise<string>} requestToken */
+  async #listenWithToken(requestToken) {
+    const number = this.#number;
+    const token = await requestToken().catch(() => "");
+    if (number !== this.#number) return;
+    this.#token = token;
+    if (token) this.#listen();
+    else void this.#retryLater();
+  }
+
+  /** With the token, which an EventSource can only send in the URL. @param {string} url */
+  #signed(url) {
+    if (!this.#token) return url;
+    const signed = new URL(url, document.baseURI);
+    signed.searchParams.set("token", this.#token);
+    return signed.href;
+  }
+
+  #listen() {
+    const source = new EventSource(this.#signed(this.url));
+    this.#source = source;
     source.addEventListener("open", () => {
       if (this.#state !== "polling") this.#heard();
       this.heardAt = performance.now();
@@ -186,10 +226,11 @@ export class ProgressConnection {
       /** @type {ErrorData} */
       const data = JSON.parse(event.data);
       // If only the stream has ended, the browser reconnects; without permission it gets a 401 or
-      // 403 then.
+      // 403 then. It would send the old token again.
       const isOfJob = this.isOfMany ? data.job_id !== "" : !STREAM_ERRORS.has(data.code);
       if (isOfJob) this.#onJobEnd(() => this.listener.onFailure(data));
       else if (data.code === "too_many_streams") this.#pollInstead();
+      else if (this.#requestToken) void this.#retryLater();
       return;
     }
     if (this.#source?.readyState === EventSource.CLOSED) void this.#retryLater();
@@ -206,14 +247,15 @@ export class ProgressConnection {
     this.retryAt = performance.now() + jittered;
     this.#timer = setTimeout(() => this.#connect(), jittered);
     const number = this.#number;
-    const status = await statusOf(this.url);
+    const status = await statusOf(this.#signed(this.url));
     if (number === this.#number) this.#onRefusal(status);
   }
 
   /** Stops trying if the viewer may not see it. @param {number} status of a response, or 0 */
   #onRefusal(status) {
     const refusal = REFUSALS[status];
-    if (!refusal) return false;
+    // A token that has expired is replaced at the next try.
+    if (!refusal || (status === 401 && this.#requestToken)) return false;
     this.#disconnect();
     this.#setState(refusal);
     return true;
@@ -239,9 +281,14 @@ export class ProgressConnection {
 
   async #poll() {
     const number = this.#number;
-    const response = await fetch(this.pollUrl, { cache: "no-cache" }).catch(() => null);
+    const url = this.#signed(this.pollUrl);
+    const response = await fetch(url, { cache: "no-cache" }).catch(() => null);
     const job = response?.ok ? await response.json().catch(() => null) : null;
     if (number !== this.#number || this.#onRefusal(response?.status ?? 0)) return;
+    if (response?.status === 401 && this.#requestToken) {
+      this.#token = await this.#requestToken().catch(() => this.#token);
+      if (number !== this.#number) return;
+    }
     if (job) this.#report(job);
     if (response?.status === 404) this.#onMissing();
     if (number !== this.#number) return; // the job has ended
