@@ -153,7 +153,6 @@ class ChunkStream:
 
     def _put(self, chunk: Chunk, pools: Pools) -> None:
         chunk = replace(chunk, language=self._languages.of_chunk(chunk.text))
-        self._add_language(chunk.language)
         for stage, pool in pools:
             if not (self._continues and stage.is_done(chunk.number)):
                 pool.put(chunk)
@@ -177,6 +176,7 @@ class ChunkStream:
                     vector = self._components.embedder.embed(chunk.text, chunk.language)
                     sparse.append((chunk, vector))
             pairs = self._with_dense(sparse)
+            self._add_languages({chunk.language for chunk, _ in pairs})
             write = partial(self._components.vectors.write, self._document, self._job.epoch, pairs)
             self._job.count(qdrant_writes=patiently(self._job, write))
         for chunk, _ in pairs:
@@ -208,11 +208,10 @@ class ChunkStream:
             for (chunk, words), meaning in zip(sparse, dense, strict=True)
         ]
 
-    def _add_language(self, code: str) -> None:
-        """Before the chunk is embedded, and here because this thread has a connection already."""
-        if code not in self._known_languages:
-            patiently(self._job, partial(add_languages, [code]))
-            self._known_languages.add(code)
+    def _add_languages(self, languages: set[str]) -> None:
+        if missing := languages - self._known_languages:
+            patiently(self._job, partial(add_languages, missing))
+            self._known_languages |= missing
 
     def _extract(self, number: int, chunks: Sequence[Chunk]) -> None:
         for chunk in chunks:
