@@ -118,3 +118,13 @@ def test_archive_with_a_broken_directory_is_damaged():
     data = docx().replace(b"PK\x01\x02", b"XX\x01\x02")
     with pytest.raises(DamagedDocument, match="cannot be opened"):
         open_archive(io.BytesIO(data), "a.docx")
+
+
+def test_an_opendocument_of_which_a_byte_is_missing_is_damaged():
+    data = archive({"mimetype": MediaType.ODT.encode(), "content.xml": b"<text/>"})
+    at = data.index(b"mimetype")
+    with pytest.raises(DamagedDocument, match="is damaged: its parts cannot be read"):
+        media_type_of(io.BytesIO(data[: at - 3] + data[at - 2 :]), "report.odt")
+    other = archive({"mimetype": b"application/x-other", "content.xml": b"<text/>"})
+    with pytest.raises(MislabelledDocument, match="a ZIP archive"):
+        media_type_of(io.BytesIO(other), "report.odt")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import zipfile
+from contextlib import suppress
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
 from ingestion_progress.pipeline.encodings import is_binary
 from ingestion_progress.pipeline.exceptions import (
+    DamagedDocument,
     EmptyDocument,
     MislabelledDocument,
     ProtectedDocument,
@@ -160,7 +162,7 @@ def _old_office(name: str, data: bytes) -> Format:
 
 def _in_archive(file: BinaryIO, name: str) -> MediaType | Format:
     with open_archive(file, name) as archive:
-        declared = _declared(archive)
+        declared = _declared(archive, name)
         parts = [part.replace("\\", "/").lower() for part in archive.namelist()]
     if declared:
         return declared
@@ -172,16 +174,20 @@ def _in_archive(file: BinaryIO, name: str) -> MediaType | Format:
     return IWORK if any(part.endswith(".iwa") for part in parts) else ZIP
 
 
-def _declared(archive: zipfile.ZipFile) -> MediaType | None:
+def _declared(archive: zipfile.ZipFile, name: str) -> MediaType | None:
     """What a part of this name says, which e-books and OpenDocument have."""
     if "mimetype" not in archive.namelist():
         return None
     try:
         with archive.open("mimetype") as part:
             value = part.read(MAX_MIMETYPE_BYTES).decode("ascii", "replace")
+    except UNREADABLE as error:
+        raise DamagedDocument(
+            f"“{name}” is damaged: its parts cannot be read. Save or download it again."
+        ) from error
+    with suppress(ValueError):
         return MediaType(value.strip().removesuffix("-template"))
-    except UNREADABLE:  # also an unknown value
-        return None
+    return None
 
 
 def _text(head: bytes) -> MediaType:
