@@ -12,6 +12,7 @@ from ingestion_progress.pipeline.components import embedded_query, embedder
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.models import Document, Edition
 from ingestion_progress.pipeline.search_filters import SearchFilters
+from ingestion_progress.pipeline.stages import Embedding
 from ingestion_progress.pipeline.stores import graph_store, vector_store
 from ingestion_progress.pipeline.stores.languages import indexed_languages
 from ingestion_progress.pipeline.stores.vectors import Match
@@ -81,12 +82,15 @@ def search(
     filters: SearchFilters | None = None,
     jobs: JobQuerySet | None = None,
     dense_weight: float | None = None,
+    vectors: Embedding | None = None,
 ) -> list[SearchHit]:
     """At most `limit` chunks (1 to 100), the best first, after skipping `offset` (0 to 1000).
 
     `jobs`: only what they have written. If they or the filters leave more than 1,000 documents,
     the best 10,000 matches are searched. `dense_weight`: from 0 (only words) to 1 (only meaning);
-    default: that of the settings. Raises VectorStoreUnavailable or GraphStoreUnavailable.
+    default: that of the settings. `vectors`: those of `query_vectors`, if they are known.
+
+    Raises VectorStoreUnavailable or GraphStoreUnavailable.
     """
     # Words and stemmers are loaded with the first search.
     from ingestion_progress.pipeline.highlights import Highlighter, marked
@@ -95,7 +99,7 @@ def search(
     text = query[:MAX_QUERY_LENGTH]
     languages = indexed_languages()
     weight = conf.dense_weight if dense_weight is None else dense_weight
-    vectors = embedded_query(text, languages, weight)
+    vectors = query_vectors(text, weight) if vectors is None else vectors
     ranked = partial(vector_store().search, vectors, dense_weight=weight)
     found = _found(ranked, limit + offset, filters or SearchFilters(), jobs)
     found = found[offset : offset + limit]
@@ -124,6 +128,12 @@ def search(
             )
         )
     return hits
+
+
+def query_vectors(query: str, dense_weight: float | None = None) -> Embedding:
+    """What a search compares. It has no dense vector if its model does not answer."""
+    weight = conf.dense_weight if dense_weight is None else dense_weight
+    return embedded_query(query[:MAX_QUERY_LENGTH], indexed_languages(), weight)
 
 
 def _found(

@@ -17,10 +17,13 @@ from pydantic import ValidationError
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.models import Batch
+from ingestion_progress.pipeline.components import dense_embedder
+from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.documents.access import IS_SEARCHABLE, documents_for
 from ingestion_progress.pipeline.exceptions import ModelRefused, ModelUnavailable, PipelineError
-from ingestion_progress.pipeline.search import MAX_OFFSET, SearchHit, search
+from ingestion_progress.pipeline.search import MAX_OFFSET, SearchHit, query_vectors, search
 from ingestion_progress.pipeline.search_api import MAX_API_QUERY_LENGTH, SearchQuery
+from ingestion_progress.pipeline.stages import Embedding
 from ingestion_progress.pipeline.uploads.media_types import KINDS
 from ingestion_progress.web import views
 from ingestion_progress.web.recent_batches import recent_batch_ids
@@ -48,7 +51,7 @@ class FoundHits:
     """Why there are none: a sentence."""
     status: int = 200
     is_model_away: bool = False
-    """The words alone can be searched."""
+    """Without a problem, the words alone were searched; with one, they can be."""
 
 
 @require_safe
@@ -102,6 +105,7 @@ def _validated(query: QueryDict) -> tuple[SearchQuery | None, str]:
 
 def _found(request: HttpRequest, wanted: SearchQuery) -> FoundHits:
     try:
+        vectors = query_vectors(wanted.q, wanted.dense_weight)
         hits = search(
             wanted.q,
             limit=wanted.limit,
@@ -109,13 +113,24 @@ def _found(request: HttpRequest, wanted: SearchQuery) -> FoundHits:
             filters=wanted.filters,
             jobs=permissions.visible_jobs(request, by_token=False),
             dense_weight=wanted.dense_weight,
+            vectors=vectors,
         )
     except PipelineError as error:
         if error.code is not ErrorCode.UNAVAILABLE:
             raise
         is_model_away = isinstance(error, ModelUnavailable | ModelRefused)
         return FoundHits(problem=str(error), status=503, is_model_away=is_model_away)
-    return FoundHits(hits=hits[:HITS_SHOWN], has_more=len(hits) > HITS_SHOWN)
+    return FoundHits(
+        hits=hits[:HITS_SHOWN],
+        has_more=len(hits) > HITS_SHOWN,
+        is_model_away=_is_without_meaning(vectors, wanted.dense_weight),
+    )
+
+
+def _is_without_meaning(vectors: Embedding, dense_weight: float | None) -> bool:
+    """Does the query lack the dense vector that the settings ask for?"""
+    weight = conf.dense_weight if dense_weight is None else dense_weight
+    return vectors.dense is None and weight > 0 and dense_embedder() is not None
 
 
 def _hit(hit: SearchHit, query: QueryDict) -> dict[str, Any]:

@@ -191,6 +191,16 @@ def test_words_alone_are_offered_while_the_model_is_away(client, settings):
     assert names_of(text_of(client, words_only)) == ["bees.txt"]
 
 
+def test_passages_that_match_by_words_only_are_marked_as_such(client, settings):
+    ingested("bees.txt", "Bees make honey.")
+    assert "by their words only" not in page_of(client, q="bees")
+    settings.INGESTION_PROGRESS_DENSE_EMBEDDER = f"{__name__}.AwayEmbedder"
+    html = page_of(client, q="bees")
+    assert names_of(html) == ["bees.txt"]
+    assert "these passages match by their words only" in html
+    assert "by their words only" not in page_of(client, q="bees", dense_weight="0")
+
+
 def jobs_in_the_hive(request):
     return Job.objects.filter(batch="hive")
 
