@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from ingestion_progress.models import Batch, Job, Stage
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.statuses import Liveness
 from ingestion_progress.web import formatting
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -31,6 +32,16 @@ def mark(choice: Choices, text: str = "") -> SafeString:
         choice.label,
         text or choice.label,
     )
+
+
+def job_status(job: Job, trouble: Liveness | None = None) -> SafeString:
+    """The status of a job, and what is wrong with one that is active."""
+    text = formatting.job_label(job.status, job.failed_items)
+    if job.cancel_requested_at and not job.is_finished:
+        text = "Cancelling"
+    if trouble:
+        return mark(trouble, f"{text} · {trouble.value}")
+    return mark(job.result or job.job_status, text)
 
 
 def bar(percent: float, label: str) -> SafeString:
@@ -70,9 +81,9 @@ def snapshot(job: Job) -> Snapshot:
     return Snapshot(job=job, stages=list(job.stages.all()), workers=())
 
 
-def job_url(view: str, job: Job) -> str | None:
+def url(view: str, *args: str) -> str | None:
     """None if the project does not include the app's URLs."""
     try:
-        return reverse(f"ingestion_progress:{view}", args=[job.pk])
+        return reverse(f"ingestion_progress:{view}", args=args)
     except NoReverseMatch:
         return None

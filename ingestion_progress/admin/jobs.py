@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
@@ -20,12 +21,13 @@ from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.filters import BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.auth import permissions
+from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.job_search import MAX_SEARCHED, found_jobs
 from ingestion_progress.models.pagination import FirstPages
-from ingestion_progress.models.statuses import StageStatus
+from ingestion_progress.models.statuses import Liveness, StageStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.web.presenters import remaining_text
 
@@ -68,8 +70,7 @@ class JobAdmin(JobModelAdmin):
     list_display = (
         "document",
         "owned_by",
-        "shown_status",
-        "shown_liveness",
+        "live_status",
         "progress",
         "stages_in_progress",
         "errors",
@@ -107,6 +108,7 @@ class JobAdmin(JobModelAdmin):
 
     class Media:
         css = {"all": ["ingestion_progress/admin.css"]}
+        js = [forms.Script("ingestion_progress/admin-list.js", type="module")]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         stages = Prefetch("stages", Stage.objects.order_by("position"))
@@ -121,6 +123,15 @@ class JobAdmin(JobModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
     ) -> tuple[QuerySet[Job], bool]:
         return found_jobs(queryset, search_term), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        live = {
+            "stream_url": display.url("jobs_progress"),
+            "keepalive_seconds": conf.keepalive_seconds,
+        }
+        return super().changelist_view(request, (extra_context or {}) | live)
 
     # Columns and fields
 
@@ -140,11 +151,19 @@ class JobAdmin(JobModelAdmin):
     def owned_by(self, job: Job) -> str:
         return display.owner(job)
 
-    @admin.display(description="status", ordering="status")
+    @admin.display(description="status")
     def shown_status(self, job: Job) -> SafeString:
-        is_cancelling = job.cancel_requested_at and not job.is_finished
-        label = formatting.job_label(job.status, job.failed_items)
-        return display.mark(job.result or job.job_status, "Cancelling" if is_cancelling else label)
+        return display.job_status(job)
+
+    @admin.display(description="status", ordering="status")
+    def live_status(self, job: Job) -> SafeString:
+        """In the list, whose script finds the row by it."""
+        liveness = job.liveness(database_now())
+        is_well = liveness in {None, Liveness.QUEUED, Liveness.WORKING}
+        mark = display.job_status(job, None if is_well else liveness)
+        return format_html(
+            '<span data-job="{}" data-status="{}">{}</span>', job.pk, job.status, mark
+        )
 
     @admin.display(description="progress", ordering="reached_percent")
     def progress(self, job: Job) -> SafeString:
@@ -172,11 +191,6 @@ class JobAdmin(JobModelAdmin):
     @admin.display(description="remaining")
     def remaining(self, job: Job) -> str:
         return remaining_text(display.snapshot(job).forecast(database_now())) or EMPTY
-
-    @admin.display(description="liveness")
-    def shown_liveness(self, job: Job) -> str:
-        liveness = job.liveness(database_now())
-        return display.mark(liveness, liveness.value.capitalize()) if liveness else EMPTY
 
     @admin.display(description="liveness")
     def liveness(self, job: Job) -> str:
@@ -241,8 +255,8 @@ class JobAdmin(JobModelAdmin):
         job: Job = context["original"]
         is_permitted = self.has_start_permission(request)
         context |= {
-            "live_page_url": display.job_url("job_detail", job),
-            "stream_url": display.job_url("job_progress", job),
+            "live_page_url": display.url("job_detail", job.pk),
+            "stream_url": display.url("job_progress", job.pk),
             "offered_actions": actions.offered_actions(job) if is_permitted else [],
         }
         return super().render_change_form(request, context, *args, **kwargs)

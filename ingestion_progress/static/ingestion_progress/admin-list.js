@@ -1,0 +1,154 @@
+// @ts-check
+/** Updates the active rows of the admin's list of jobs from one stream of these jobs. */
+
+import { CONNECTION_LABELS, watch } from "./client.js";
+import { setBar } from "./dom.js";
+import { duration, exactPercent, jobLabel, timestamp } from "./format.js";
+import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
+
+/** @typedef {import("./client.js").WatchedJob} WatchedJob */
+/** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
+
+const EMPTY = "-";
+const TICK_MS = 1_000;
+
+const connection = document.getElementById("progress-connection");
+/** The rows of the jobs that were active when the page was made. @type {Map<string, HTMLElement>} */
+const rows = new Map();
+/** Running jobs, and when the browser heard of them. @type {Map<string, [WatchedJob, number]>} */
+const running = new Map();
+let isLive = false;
+
+if (connection) start(connection);
+
+/** @param {HTMLElement} line */
+function start(line) {
+  /** @type {NodeListOf<HTMLElement>} */
+  const all = document.querySelectorAll("#result_list [data-job]");
+  for (const { dataset, parentElement } of all) {
+    const row = parentElement?.closest("tr");
+    if (row && !FINAL_STATUSES.has(dataset.status)) rows.set(dataset.job ?? "", row);
+  }
+  if (!rows.size) return;
+  watch(line.dataset.stream ?? "", {
+    jobs: [...rows.keys()],
+    keepaliveSeconds: Number(line.dataset.keepaliveSeconds),
+    onJob: render,
+    onConnection: (state) => {
+      isLive = state === "live";
+      line.textContent = state === "refused" ? "You may not watch these jobs" : CONNECTION_LABELS[state];
+      line.hidden = !line.textContent;
+      line.dataset.state = state;
+    },
+  });
+  setInterval(tick, TICK_MS);
+}
+
+/** @param {WatchedJob} job */
+function render(job) {
+  const row = rows.get(job.id);
+  if (!row) return;
+  const { progress, state } = job;
+  if (!progress || !state) {
+    if (job.error) setMark(row, "lost", job.error.message, "Deleted");
+    return;
+  }
+  setMark(row, ...markOf(state));
+  const percent = progress.overall_progress_percent;
+  const exact = exactPercent(percent);
+  setBar(row.querySelector("progress"), percent);
+  write(row.querySelector(".progress-bar span"), exact);
+  write(cell(row, "errors"), state.error_count ? String(state.error_count) : EMPTY);
+  write(cell(row, "failed_items"), String(state.failed_items ?? 0));
+  writeStages(cell(row, "stages_in_progress"), Object.values(progress.stages));
+  if (progress.timing.started_at) {
+    writeStart(cell(row, "started"), new Date(progress.timing.started_at * 1000));
+    write(cell(row, "elapsed"), duration(progress.timing.elapsed_ms));
+  }
+  if (state.status === "running") running.set(job.id, [job, performance.now()]);
+  else running.delete(job.id);
+}
+
+/**
+ * Class, title and text, as the server renders them.
+ * @param {JobStateData} state
+ * @returns {[string, string, string]}
+ */
+function markOf({ status, result, liveness, cancel_requested, failed_items = 0 }) {
+  const isActive = !FINAL_STATUSES.has(status);
+  const label = isActive && cancel_requested ? "Cancelling" : jobLabel(status, failed_items);
+  if (!liveness || liveness === "working" || liveness === "queued") {
+    return [result ?? status, result === "partial" ? "Succeeded with errors" : jobLabel(status, 0), label];
+  }
+  return [liveness, LIVENESS_LABELS[liveness], `${label} · ${liveness}`];
+}
+
+/**
+ * @param {HTMLElement} row
+ * @param {string} name
+ * @param {string} title
+ * @param {string} text
+ */
+function setMark(row, name, title, text) {
+  /** @type {HTMLElement | null} */
+  const mark = row.querySelector("[data-job] > .progress-mark");
+  if (!mark) return;
+  const classes = `progress-mark progress-mark-${name}`;
+  if (mark.className !== classes) mark.className = classes;
+  if (mark.title !== title) mark.title = title;
+  write(mark, text);
+}
+
+/**
+ * A line for each stage in progress.
+ * @param {HTMLElement | null} target
+ * @param {import("./progress-events.d.ts").StageProgress[]} stages
+ */
+function writeStages(target, stages) {
+  const lines = stages
+    .filter(({ status }) => status === "in_progress")
+    .map(({ name, processed, total }) => `${name} ${processed}${total ? `/${total}` : ""}`);
+  if (!target || target.innerText === (lines.join("\n") || EMPTY)) return;
+  const nodes = lines.flatMap((line) => [document.createElement("br"), line]).slice(1);
+  target.replaceChildren(...(nodes.length ? nodes : [EMPTY]));
+}
+
+/**
+ * Of a job that started since; the server shows the time in its own time zone.
+ * @param {HTMLElement | null} target
+ * @param {Date} start
+ */
+function writeStart(target, start) {
+  if (target?.textContent !== EMPTY) return;
+  const time = document.createElement("time");
+  time.dateTime = start.toISOString();
+  time.textContent = timestamp(start);
+  target.replaceChildren(time);
+}
+
+/** The clocks of running jobs go on between two events. */
+function tick() {
+  if (!isLive) return;
+  for (const [id, [job, heardAt]] of running) {
+    const row = rows.get(id);
+    const elapsed = (job.progress?.timing.elapsed_ms ?? 0) + performance.now() - heardAt;
+    if (row && job.progress?.timing.started_at) write(cell(row, "elapsed"), duration(elapsed));
+  }
+}
+
+/**
+ * @param {Element} row
+ * @param {string} field
+ * @returns {HTMLElement | null}
+ */
+function cell(row, field) {
+  return row.querySelector(`.field-${field}`);
+}
+
+/**
+ * @param {Element | null} target
+ * @param {string} text
+ */
+function write(target, text) {
+  if (target && target.textContent !== text) target.textContent = text;
+}

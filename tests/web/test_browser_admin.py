@@ -1,0 +1,93 @@
+"""The admin's list of jobs in a real browser: its rows are live, and as the server renders them."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.support.chromium import OpenPage
+from tests.support.live import LiveProject, LiveServer
+from tests.support.simulated import simulated
+
+pytest_plugins = ["tests.support.browser"]
+pytestmark = pytest.mark.browser
+
+LIST = "/admin/ingestion_progress/job/"
+SESSION = """
+import json
+from django.conf import settings
+from django.contrib.auth import get_user_model, login
+from django.contrib.sessions.backends.db import SessionStore
+from django.http import HttpRequest
+users = get_user_model().objects
+user = users.filter(username="operator").first() or users.create_superuser("operator")
+request = HttpRequest()
+request.session = SessionStore()
+login(request, user, "django.contrib.auth.backends.ModelBackend")
+request.session.save()
+print(json.dumps([settings.SESSION_COOKIE_NAME, request.session.session_key]))
+"""
+
+
+@pytest.fixture
+def admin_page(open_page: OpenPage, site: LiveServer, sqlite_project: LiveProject) -> Page:
+    name, value = sqlite_project.ask(SESSION)
+    page = open_page()
+    page.context.add_cookies([{"name": name, "value": value, "url": site.url}])
+    return page
+
+
+def row_of(page: Page, job_id: str) -> Locator:
+    return page.locator("tr", has=page.locator(f'[data-job="{job_id}"]'))
+
+
+def texts_of(row: Locator) -> dict[str, str]:
+    """What each cell shows, but for times, which move on or depend on the time zone."""
+    return row.evaluate(
+        """(row) => {
+          const cells = [...row.querySelectorAll("td, th")].map((cell) => {
+            const [bar, mark] = [".progress-bar progress", ".progress-mark"]
+              .map((selector) => cell.querySelector(selector));
+            const seen = [cell.innerText, bar?.value, mark?.className, mark?.title];
+            return [cell.className, seen.join(" ")];
+          });
+          const times = ["field-started", "field-elapsed"];
+          return Object.fromEntries(cells.filter(([name]) => !times.includes(name)));
+        }"""
+    )
+
+
+def test_rows_follow_their_jobs_and_are_then_as_the_server_renders_them(
+    admin_page: Page, sqlite_project: LiveProject
+):
+    with (
+        simulated(sqlite_project, "--seconds=4") as ends,
+        simulated(sqlite_project, "--seconds=600") as runs,
+    ):
+        admin_page.goto(LIST)
+        expect(admin_page.locator("#progress-connection")).to_have_text("Live")
+        ended = row_of(admin_page, ends)
+        expect(ended.locator(".progress-mark")).to_have_text(
+            re.compile("^Succeeded"), timeout=60_000
+        )
+        expect(ended.locator(".progress-bar span")).to_have_text("100%")
+        expect(ended.locator(".field-stages_in_progress")).to_have_text("-")
+        elapsed = row_of(admin_page, runs).locator(".field-elapsed")
+        shown = str(elapsed.text_content())
+        expect(elapsed).not_to_have_text(shown)
+        expect(ended.locator(".field-started time")).to_have_attribute(
+            "datetime", re.compile("T.*Z")
+        )
+        live = texts_of(ended)
+    admin_page.reload()
+    assert texts_of(row_of(admin_page, ends)) == live
+
+
+def test_list_without_active_jobs_opens_no_stream(admin_page: Page):
+    streams = []
+    admin_page.on("request", lambda request: "progress?" in request.url and streams.append(request))
+    admin_page.goto(f"{LIST}?status__exact=cancelled")
+    expect(admin_page.locator("#progress-connection")).to_be_hidden()
+    assert not streams
