@@ -2,7 +2,7 @@
 /**
  * Watches jobs from any page or single-page application, also of another origin:
  *
- *   import { watch } from "https://progress.example.org/static/ingestion_progress/client.js";
+ *   import { watch } from "…/static/ingestion_progress/client.js";
  *   const watched = watch(url, { jobs, token, onJob, onConnection });
  *
  * Connects again after a refusal, a restart or a silent network, gets a new token when one has
