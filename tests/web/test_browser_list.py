@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Request, Route, expect
 
@@ -89,7 +91,8 @@ def test_new_job_appears_advances_and_ends_without_a_reload(
     expect(row.locator("progress")).to_have_attribute("value", "100")
     expect(row.get_by_role("link")).to_have_attribute("href", f"/jobs/{job_id}/")
     assert "simulated-report.pdf: Succeeded" in page.evaluate("recorded.said")
-    assert not has_stream or len(polls) <= 5  # at the start, and when the job began and ended
+    # At the start, and when the job began and ended.
+    assert not has_stream or len(polls) <= 8
     assert page.evaluate("recorded.violations") == []
 
 
@@ -169,6 +172,18 @@ def test_list_shows_that_it_may_be_out_of_date_and_stops_its_clocks(open_page: O
     page.unroute_all()
     page.clock.fast_forward(30_000)
     expect(notice).to_be_hidden()
+
+
+def test_list_says_when_its_stream_is_away_and_tries_now_on_request(open_page: OpenPage):
+    page = open_page(errors=NETWORK)
+    page.route(STREAM, lambda route: route.fulfill(status=503))
+    page.goto("/")
+    connection = page.locator("#list-head [data-field]")
+    expect(connection).to_have_text(re.compile(r"^Connection lost\. As of .*\. Trying again in "))
+    page.unroute_all()
+    page.get_by_role("button", name="Try now").click()
+    expect(connection).to_have_text("Live")
+    expect(page.get_by_role("button", name="Try now")).to_be_hidden()
 
 
 @pytest.mark.parametrize("path", PAGES)

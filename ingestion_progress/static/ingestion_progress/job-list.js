@@ -8,6 +8,7 @@
 
 import { announceEndings } from "./announcements.js";
 import { Arrivals } from "./arrivals.js";
+import { STALE, renderConnection } from "./connection-text.js";
 import { ProgressConnection } from "./connection.js";
 import { localiseTimes } from "./dom.js";
 import { JobRows } from "./job-rows.js";
@@ -24,6 +25,7 @@ const TICK_MS = 1_000;
 const TIMES_MS = 30_000;
 
 const section = /** @type {HTMLElement} */ (document.getElementById("jobs"));
+const head = /** @type {HTMLElement} */ (document.getElementById("list-head"));
 const rows = new JobRows(section);
 const arrivals = new Arrivals(section, onRows);
 
@@ -34,6 +36,10 @@ let clock;
 let failures = 0;
 let requestCount = 0;
 let requestedAt = -Infinity;
+/** @type {import("./connection.js").ConnectionState} */
+let connection = "connecting";
+/** When the server last answered a poll, in milliseconds of `performance.now()`. */
+let answeredAt = -Infinity;
 let isLive = false;
 let hasNoAccess = false;
 /** The last status and liveness that the stream has sent, by id. @type {Map<string, string>} */
@@ -60,11 +66,15 @@ runClock();
 document.addEventListener("visibilitychange", schedule);
 document.addEventListener("uploaded", () => void refresh());
 setInterval(() => document.hidden || isStale() || localiseTimes(section), TIMES_MS);
+setInterval(() => STALE.has(connection) && showConnection(), TICK_MS);
+head.querySelector("button")?.addEventListener("click", () => stream.retryNow());
 stream.open();
 
 /** @param {import("./connection.js").ConnectionState} state */
 function onConnection(state) {
+  connection = state;
   isLive = state === "live";
+  showConnection();
   if (state === "refused") return showRefusal("forbidden");
   if (state === "logged_out") return showRefusal("logged-out");
   // Deleted and inactive jobs are not on the stream.
@@ -79,6 +89,17 @@ function onState(state) {
   rows.change(state);
   if (row && FINAL_STATUSES.has(state.status)) announceEndings([[row, before]]);
   onChange(state.job_id, `${state.status} ${state.liveness ?? ""}`, FINAL_STATUSES.has(state.status));
+}
+
+/** Beside the title; there is a notice for one who may not see the list. */
+function showConnection() {
+  const line = head.querySelector("p");
+  if (!line) return;
+  line.hidden = connection === "logged_out" || connection === "refused";
+  head.dataset.connection = connection;
+  const { retryAt, isSilent } = stream;
+  const heardAt = Math.max(stream.heardAt, answeredAt);
+  renderConnection(head, connection, { heardAt, retryAt, isSilent: isSilent && heardAt > answeredAt });
 }
 
 /**
@@ -127,6 +148,7 @@ async function refresh() {
     if (isOutdated()) return;
     clockOffsetMs = (date || Date.now()) - Date.now();
     render(body);
+    answeredAt = performance.now();
     failures = 0;
   } catch {
     if (isOutdated()) return;
