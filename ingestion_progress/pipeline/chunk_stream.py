@@ -12,6 +12,7 @@ from typing import Protocol, Self, TypeAlias
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.edition_writers import is_to_be_continued
 from ingestion_progress.pipeline.exceptions import (
     GraphStoreUnavailable,
     ModelRefused,
@@ -177,10 +178,17 @@ class ChunkStream:
                     sparse.append((chunk, vector))
             pairs = self._with_dense(sparse)
             self._add_languages({chunk.language for chunk, _ in pairs})
-            write = partial(self._components.vectors.write, self._document, self._job.epoch, pairs)
-            self._job.count(qdrant_writes=patiently(self._job, write))
+            self._job.count(qdrant_writes=patiently(self._job, partial(self._write_vectors, pairs)))
         for chunk, _ in pairs:
             stage.advance(key=chunk.number)
+
+    def _write_vectors(self, pairs: Sequence[EmbeddedChunk]) -> int:
+        vectors, document_id, epoch = self._components.vectors, self._document.pk, self._job.epoch
+        written = vectors.write(self._document, epoch, pairs)
+        # A pool that stops does not wait for long: what it wrote may have been discarded already.
+        if self._stop.is_set and not is_to_be_continued(document_id, self._job.job_id, epoch):
+            vectors.discard(document_id, epoch)
+        return written
 
     def _with_dense(self, sparse: Sequence[tuple[Chunk, SparseVector]]) -> list[EmbeddedChunk]:
         """Chunks that cannot be embedded with others are embedded one by one."""

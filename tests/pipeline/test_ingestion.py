@@ -13,7 +13,7 @@ from pypdf import PdfWriter
 from ingestion_progress.exceptions import JobCancelled, JobExists
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
-from ingestion_progress.pipeline import chunk_stream, ingestion, retries
+from ingestion_progress.pipeline import chunk_stream, ingestion, retries, thread_pool
 from ingestion_progress.pipeline.chunk_stream import Components
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -554,6 +554,29 @@ def test_cancelled_job_leaves_the_former_text_and_nothing_else(monkeypatch):
         ingest(job.pk)
     assert_counts_are_what_is_stored(former)
     assert [hit.text for hit in search("paper honey")] == ["Bees make honey."]
+
+
+def test_vectors_that_are_written_after_the_end_of_a_cancelled_job_are_discarded(monkeypatch):
+    monkeypatch.setattr(thread_pool, "STOP_SECONDS", 0.05)
+    has_ended, is_written = threading.Event(), threading.Event()
+
+    class Late(EmbeddedVectors):
+        def write(self, *args):
+            request_cancellation(job.pk)
+            assert has_ended.wait(60)
+            written = super().write(*args)
+            is_written.set()
+            return written
+
+    with_components(monkeypatch, vectors=Late())
+    job = queued(b"Bees make honey.", "a.txt")
+    with pytest.raises(JobCancelled):
+        ingest(job.pk)
+    (writer,) = [each for each in threading.enumerate() if each.name == "embedding-1"]
+    has_ended.set()
+    writer.join(60)
+    assert is_written.is_set()
+    assert EmbeddedVectors().count(job.document_id) == 0
 
 
 @pytest.mark.parametrize("is_kept", [False, True])
