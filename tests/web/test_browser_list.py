@@ -90,7 +90,8 @@ def test_new_job_appears_advances_and_ends_without_a_reload(
     expect(page.locator('[data-group="done"] .job').first).to_have_attribute("data-job", job_id)
     expect(row.locator("progress")).to_have_attribute("value", "100")
     expect(row.get_by_role("link")).to_have_attribute("href", f"/jobs/{job_id}/")
-    assert "simulated-report.pdf: Succeeded" in page.evaluate("recorded.said")
+    said = "recorded.said.some((text) => text.includes('simulated-report.pdf: Succeeded'))"
+    page.wait_for_function(said)
     # At the start, and when the job began and ended.
     assert not has_stream or len(polls) <= 8
     assert page.evaluate("recorded.violations") == []
