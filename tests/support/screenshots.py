@@ -42,7 +42,8 @@ login(request, user, "django.contrib.auth.backends.ModelBackend")
 request.session.save()
 print(json.dumps(request.session.session_key))
 """
-RECORDING = {"width": 820, "height": 620}
+RECORDING = {"width": 1000, "height": 880}
+RECORDED_SIZE = (750, 660)
 FRAMES = 40
 FRAME_SECONDS = 0.5
 
@@ -160,7 +161,8 @@ def record(browser: Browser, server: LiveServer, path: str) -> None:
     frames = []
     with opened(browser, server, path, theme="light", viewport=RECORDING) as page:
         for _ in range(FRAMES):
-            frames.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB").quantize(32))
+            frame = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            frames.append(frame.resize(RECORDED_SIZE, Image.Resampling.LANCZOS).quantize(32))
             page.wait_for_timeout(FRAME_SECONDS * 1000)
     file = IMAGES / "progress.gif"
     milliseconds = int(FRAME_SECONDS * 1000)
