@@ -18,7 +18,7 @@ LONGEST_WAIT_SECONDS = 10.0
 
 
 class WriteQueue:
-    """A lock that is handed to whoever has waited longest."""
+    """A lock that goes to the thread that has waited for the longest time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
