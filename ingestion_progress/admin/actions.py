@@ -1,4 +1,4 @@
-"""The actions of the job list: cancel, retry and delete."""
+"""The actions of the job list and of a job's page: cancel, retry, mark as lost and delete."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from functools import partial
 
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected as delete_after_confirmation
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
+from django.template.response import TemplateResponse
 
 from ingestion_progress.auth.permissions import user_id_of, user_name_of
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.recovery import RetryScope, retry_jobs
+from ingestion_progress.recovery import RetryScope, has_sign_of_life, mark_lost, retry_jobs
 from ingestion_progress.tracker.cancellations import request_cancellations
 from ingestion_progress.web import formatting
 
 # Further reasons are counted, not listed.
 MAX_REASONS = 5
 QUEUED = "Queued again: {}."
+# A field of a form on the page of a job, to which its response leads back.
+PAGE_OF = "page_of"
 Act = Callable[..., Mapping[str, IngestionProgressError]]
 """Takes ids of jobs, and `by`; returns, by id, why some were refused."""
 
@@ -50,6 +54,30 @@ def retry_failed_items(
     _act(jobs, request, queryset, act, done=QUEUED, participle="retried")
 
 
+@admin.action(description="Mark selected jobs as lost", permissions=["start"])
+def mark_selected_lost(
+    jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
+) -> HttpResponseBase | None:
+    """Ends the running attempt of each job; of one with a sign of life only after confirmation."""
+    is_confirmed = request.POST.get("confirmed") == "yes"
+    alive = [] if is_confirmed else [job for job in queryset if has_sign_of_life(job)]
+    if alive:
+        context = jobs.admin_site.each_context(request) | {
+            "title": "Mark as lost?",
+            "opts": jobs.opts,
+            "alive": alive,
+            "chosen": list(queryset.values_list("pk", flat=True)),
+            "action": mark_selected_lost.__name__,
+            "checkbox_name": ACTION_CHECKBOX_NAME,
+            "page_of": request.POST.get(PAGE_OF, ""),
+        }
+        return TemplateResponse(request, "admin/ingestion_progress/job/mark_lost.html", context)
+    act = partial(mark_lost, even_if_alive=is_confirmed)
+    done = "Marked as lost: {}. A job with a task is queued again."
+    _act(jobs, request, queryset, act, done=done, participle="marked as lost")
+    return None
+
+
 @admin.action(description="Delete selected jobs", permissions=["delete"])
 def delete_selected(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
@@ -68,7 +96,10 @@ def delete_selected(
 def offered_actions(job: Job) -> list[tuple[str, str]]:
     """The name and the label of each action that the job's page offers."""
     if not job.is_finished:
-        return [] if job.cancel_requested_at else [(cancel_jobs.__name__, "Cancel this job")]
+        cancel = (cancel_jobs.__name__, "Cancel this job")
+        lost = (mark_selected_lost.__name__, "Mark as lost…")
+        is_running = job.job_status is JobStatus.RUNNING
+        return [*([] if job.cancel_requested_at else [cancel]), *([lost] if is_running else [])]
     if not job.task:
         return []
     has_failed_items = job.job_status.has_succeeded and job.failed_items

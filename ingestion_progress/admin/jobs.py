@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString, mark_safe
 
 from ingestion_progress import tracker
 from ingestion_progress.admin import actions, display
-from ingestion_progress.admin.display import EMPTY
+from ingestion_progress.admin.columns import JobColumns
 from ingestion_progress.admin.filters import BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.auth import permissions
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
-from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
-from ingestion_progress.models.clock import database_now
+from ingestion_progress.models import Job, JobAttempt, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.job_search import MAX_SEARCHED, found_jobs
 from ingestion_progress.models.pagination import FirstPages
-from ingestion_progress.models.statuses import Liveness, StageStatus
-from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import remaining_text
+from ingestion_progress.web.job_errors import attention_view
 
 if TYPE_CHECKING:
     JobModelAdmin = admin.ModelAdmin[Job]
@@ -64,8 +60,8 @@ RECORD = (
 
 
 @admin.register(Job)
-class JobAdmin(JobModelAdmin):
-    """Read-only, apart from cancelling, retrying and deleting: only the tracker writes."""
+class JobAdmin(JobColumns, JobModelAdmin):
+    """Read-only, apart from its actions: only the tracker writes."""
 
     list_display = (
         "document",
@@ -92,6 +88,7 @@ class JobAdmin(JobModelAdmin):
         actions.cancel_jobs,
         actions.retry_selected,
         actions.retry_failed_items,
+        actions.mark_selected_lost,
         actions.delete_selected,
     )
 
@@ -133,74 +130,16 @@ class JobAdmin(JobModelAdmin):
         }
         return super().changelist_view(request, (extra_context or {}) | live)
 
-    # Columns and fields
-
-    @admin.display(description="document", ordering="document_name")
-    def document(self, job: Job) -> str:
-        return job.document_name or job.document_id or job.pk
-
-    @admin.display(description="batch")
-    def batch_link(self, job: Job) -> str:
-        if not job.batch:
-            return EMPTY
-        query = {BatchFilter.parameter_name: job.batch}
-        jobs = reverse("admin:ingestion_progress_job_changelist", current_app=self.admin_site.name)
-        return format_html('<a href="{}?{}">{}</a>', jobs, urlencode(query), job.batch)
-
-    @admin.display(description="owner", ordering="owner_name")
-    def owned_by(self, job: Job) -> str:
-        return display.owner(job)
-
-    @admin.display(description="status")
-    def shown_status(self, job: Job) -> SafeString:
-        return display.job_status(job)
-
-    @admin.display(description="status", ordering="status")
-    def live_status(self, job: Job) -> SafeString:
-        """In the list, whose script finds the row by it."""
-        liveness = job.liveness(database_now())
-        is_well = liveness in {None, Liveness.QUEUED, Liveness.WORKING}
-        mark = display.job_status(job, None if is_well else liveness)
-        return format_html(
-            '<span data-job="{}" data-status="{}">{}</span>', job.pk, job.status, mark
-        )
-
-    @admin.display(description="progress", ordering="reached_percent")
-    def progress(self, job: Job) -> SafeString:
-        return display.bar(
-            display.snapshot(job).overall_percent, f"Progress of {self.document(job)}"
-        )
-
-    @admin.display(description="in progress")
-    def stages_in_progress(self, job: Job) -> str:
-        running = [
-            (f"{stage.name} {display.count(stage)}",)
-            for stage in job.stages.all()
-            if stage.stage_status is StageStatus.IN_PROGRESS
-        ]
-        return format_html_join(mark_safe("<br>"), "{}", running) or EMPTY
-
-    @admin.display(description="started", ordering="started_at")
-    def started(self, job: Job) -> str:
-        return display.timestamp(job.started_at)
-
-    @admin.display(description="elapsed")
-    def elapsed(self, job: Job) -> str:
-        return display.duration(job.started_at, job.finished_at)
-
-    @admin.display(description="remaining")
-    def remaining(self, job: Job) -> str:
-        return remaining_text(display.snapshot(job).forecast(database_now())) or EMPTY
-
-    @admin.display(description="liveness")
-    def liveness(self, job: Job) -> str:
-        now = database_now()
-        liveness, waiting = job.liveness(now), formatting.waiting(job.awaited_service(now))
-        return display.mark(liveness, waiting) if liveness else EMPTY
-
-    @admin.display(description="errors", ordering="error_count")
-    def errors(self, job: Job) -> int | str:
-        return job.error_count or EMPTY
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Job], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """An action of a job's page leads back to it."""
+        response = super().response_action(request, queryset, *args, **kwargs)
+        job_id = request.POST.get(actions.PAGE_OF)
+        if not job_id or not isinstance(response, HttpResponseRedirect):
+            return response
+        name, site = "admin:ingestion_progress_job_change", self.admin_site.name
+        return redirect(reverse(name, args=[quote(job_id)], current_app=site))
 
     # Permissions
 
@@ -231,6 +170,7 @@ class JobAdmin(JobModelAdmin):
             "stages": Stage.objects.filter(job_id__in=ids).count(),
             "workers": Worker.objects.filter(job_id__in=ids).count(),
             "attempts": JobAttempt.objects.filter(job_id__in=ids).count(),
+            "groups of errors": JobError.objects.filter(job_id__in=ids).count(),
             "events": JobEvent.objects.filter(job_id__in=ids).count(),
         }
         is_allowed = all(self.has_delete_permission(request, job) for job in jobs)
@@ -257,6 +197,8 @@ class JobAdmin(JobModelAdmin):
         context |= {
             "live_page_url": display.url("job_detail", job.pk),
             "stream_url": display.url("job_progress", job.pk),
+            "log_url": display.url("job_log", job.pk),
+            "attention": attention_view(job),
             "offered_actions": actions.offered_actions(job) if is_permitted else [],
         }
         return super().render_change_form(request, context, *args, **kwargs)

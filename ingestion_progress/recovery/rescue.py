@@ -121,10 +121,11 @@ def _silent() -> QuerySet[Job]:
 
 
 def _recover(lost: QuerySet[Job], reason: str) -> int:
-    return _act_on_each(lost, lambda job: _end_attempt(job, reason))
+    return _act_on_each(lost, lambda job: end_lost_attempt(job, reason))
 
 
-def _end_attempt(job: Job, reason: str) -> None:
+def end_lost_attempt(job: Job, reason: str) -> None:
+    """Of a locked, running job, whose process died: queues the next attempt, or ends the job."""
     end_lost_tasks(job)
     follow_up(job, AttemptStatus.LOST, reason, can_run_again=bool(job.task))
     logger.warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.web import formatting
@@ -29,8 +29,15 @@ def attention_view(job: Job) -> Context:
         "groups": groups[:GROUPS_SHOWN],
         "more": groups[GROUPS_SHOWN:],
         "note": _note(rows),
-        "csv_url": f"{reverse('ingestion_progress:api:job_errors', args=[job.pk])}?format=csv",
+        "csv_url": _csv_url(job),
     }
+
+
+def _csv_url(job: Job) -> str:
+    try:
+        return f"{reverse('ingestion_progress:api:job_errors', args=[job.pk])}?format=csv"
+    except NoReverseMatch:  # in the admin of a project that does not include the app's URLs
+        return ""
 
 
 def _is_reason(row: JobError, job: Job) -> bool:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 import ingestion_progress
 from ingestion_progress.admin.inlines import MAX_ROWS
-from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models import Job, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import (
     EventLevel,
     JobStatus,
@@ -262,7 +262,7 @@ def test_page_costs_the_same_queries_whatever_the_job_holds(admin_client: Client
         with CaptureQueriesContext(connection) as captured:
             admin_client.get(page(job))
         counts.append(len(captured))
-    assert counts[0] == counts[1] <= 10
+    assert counts[0] == counts[1] <= 11
 
 
 @pytest.mark.parametrize("job_id", ["a_b", 'job "1" <&>', "ü 🚀", "x?y#z%2F", "-", "j" * 255])
@@ -396,3 +396,74 @@ def test_confirmation_counts_events_and_does_not_list_them(admin_client: Client)
     html = admin_client.get(page(job, "delete")).content.decode()
     assert "Events: 300" in html
     assert "Message" not in html
+
+
+# Errors and the log
+
+
+def test_page_groups_errors_and_links_to_all_of_them_and_to_the_whole_log(
+    admin_client: Client,
+) -> None:
+    job = make_job(error_count=338)
+    now = timezone.now()
+    for number, (message, count) in enumerate(
+        [("503 from …", 334), ("<b>No text", 2), *((f"Rare {each}", 1) for each in range(3))]
+    ):
+        JobError.objects.create(
+            job=job, digest=str(number), stage="extraction", message=message, count=count,
+            attempt=1, first_at=now, last_at=now, examples=[{"item": "page 7", "message": "503"}],
+        )  # fmt: skip
+    html = admin_client.get(page(job)).content.decode()
+    assert "339 errors of 5 kinds" in html
+    assert re.search(r"334\s×", html)
+    assert "503 from …" in html
+    assert "&lt;b&gt;No text" in html
+    assert "page 7" in html
+    assert "1 more" in html
+    csv, log = (re.search(rf'href="([^"]*{name}[^"]*)"', html) for name in ("errors", "log.txt"))
+    assert b"503 from" in admin_client.get(csv[1]).content
+    assert admin_client.get(log[1]).status_code == 200
+    assert 'form class="error-resolution"' not in html
+
+
+# Marking as lost
+
+
+@pytest.mark.parametrize("task", ["", "ingestion_progress.pipeline.tasks.ingest_document"])
+def test_silent_job_is_marked_as_lost_and_its_page_says_by_whom(admin_client: Client, task) -> None:
+    job = make_job(heartbeat_at=timezone.now() - timedelta(seconds=17), task=task)
+    data = {"action": "mark_selected_lost", "_selected_action": job.pk, "page_of": job.pk}
+    assert "Mark as lost…" in admin_client.get(page(job)).content.decode()
+    response = admin_client.post(LIST, data, follow=True)
+    assert response.redirect_chain[-1][0] == page(job)
+    html = response.content.decode()
+    assert "Marked as lost: 1 job." in html
+    assert "Lost: Marked as lost by admin." in html
+    job.refresh_from_db()
+    assert job.status == ("queued" if task else "lost")
+    ended = job.attempts.get()
+    assert (ended.status, ended.error) == ("lost", "Marked as lost by admin.")
+    assert LogEntry.objects.get().object_id == job.pk
+
+
+def test_job_with_a_sign_of_life_is_marked_as_lost_only_after_confirmation(
+    admin_client: Client,
+) -> None:
+    job, done = make_job(), make_job("done", JobStatus.SUCCEEDED)
+    asked = act(admin_client, "mark_selected_lost", job, done).content.decode()
+    assert "has just sent a sign of life" in asked
+    job.refresh_from_db()
+    assert job.status == JobStatus.RUNNING
+    html = act(admin_client, "mark_selected_lost", job, done, confirmed="yes").content.decode()
+    assert "Marked as lost: 1 job." in html
+    assert "Job done is succeeded and cannot be marked as lost" in html
+    job.refresh_from_db()
+    assert job.status == JobStatus.LOST
+
+
+def test_viewer_cannot_mark_a_job_as_lost(viewer: Client) -> None:
+    job = make_job(heartbeat_at=timezone.now() - timedelta(hours=1))
+    assert "Mark as lost" not in viewer.get(page(job)).content.decode()
+    act(viewer, "mark_selected_lost", job, confirmed="yes")
+    job.refresh_from_db()
+    assert job.status == JobStatus.RUNNING
