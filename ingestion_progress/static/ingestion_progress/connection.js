@@ -9,6 +9,9 @@
  * closes its own and asks for the state from time to time.
  */
 
+import { reportJob, reportMissing, requestJob } from "./job-poll.js";
+import { StreamAccess } from "./stream-access.js";
+
 /** @typedef {import("./progress-events.d.ts").ProgressEventMap} ProgressEventMap */
 /** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
@@ -60,8 +63,6 @@ const KEEPALIVE_MARGIN_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 15_000;
 /** Codes of errors that end the stream and not the job. @type {ReadonlySet<ErrorData["code"]>} */
 const STREAM_ERRORS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
-/** @type {Record<number, ConnectionState | undefined>} */
-const REFUSALS = { 401: "logged_out", 403: "refused" };
 
 /** @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap] */
 export class ProgressConnection {
@@ -82,9 +83,7 @@ export class ProgressConnection {
   #number = 0;
   /** @type {ConnectionState | null} */
   #state = null;
-  /** @type {(() => Promise<string>) | null} */
-  #requestToken;
-  #token = "";
+  #access;
   #onVisibleOrOnline = () => {
     const isOpen = this.#source?.readyState === EventSource.OPEN;
     if (document.hidden && this.#source) {
@@ -108,7 +107,7 @@ export class ProgressConnection {
     this.isOfMany = isOfMany;
     this.pollUrl = pollUrl;
     this.silentAfterMs = 2 * keepaliveMs + KEEPALIVE_MARGIN_MS;
-    this.#requestToken = token;
+    this.#access = new StreamAccess(token);
   }
 
   open() {
@@ -137,7 +136,7 @@ export class ProgressConnection {
 
   /** Ends the stream if its viewer may no longer see it. */
   async checkAccess() {
-    this.#onRefusal(await statusOf(this.#signed(this.url)));
+    this.#onRefusal(await this.#access.statusOf(this.url));
   }
 
   #connect() {
@@ -147,30 +146,20 @@ export class ProgressConnection {
       this.#setState(this.#state === "live" || this.#failures ? "reconnecting" : "connecting");
     }
     this.#watch(performance.now() + CONNECT_TIMEOUT_MS);
-    if (this.#requestToken) void this.#listenWithToken(this.#requestToken);
+    if (this.#access.hasToken) void this.#listenWithToken();
     else this.#listen();
   }
 
-  /** @param {() => Promise<string>} requestToken */
-  async #listenWithToken(requestToken) {
+  async #listenWithToken() {
     const number = this.#number;
-    const token = await requestToken().catch(() => "");
+    const hasToken = await this.#access.renew();
     if (number !== this.#number) return;
-    this.#token = token;
-    if (token) this.#listen();
+    if (hasToken) this.#listen();
     else void this.#retryLater();
   }
 
-  /** With the token, which an EventSource can only send in the URL. @param {string} url */
-  #signed(url) {
-    if (!this.#token) return url;
-    const signed = new URL(url, document.baseURI);
-    signed.searchParams.set("token", this.#token);
-    return signed.href;
-  }
-
   #listen() {
-    const source = new EventSource(this.#signed(this.url));
+    const source = new EventSource(this.#access.signed(this.url));
     this.#source = source;
     source.addEventListener("open", () => {
       if (this.#state !== "polling") this.#heard();
@@ -230,7 +219,7 @@ export class ProgressConnection {
       const isOfJob = this.isOfMany ? data.job_id !== "" : !STREAM_ERRORS.has(data.code);
       if (isOfJob) this.#onJobEnd(() => this.listener.onFailure(data));
       else if (data.code === "too_many_streams") this.#pollInstead();
-      else if (this.#requestToken) void this.#retryLater();
+      else if (this.#access.hasToken) void this.#retryLater();
       return;
     }
     if (this.#source?.readyState === EventSource.CLOSED) void this.#retryLater();
@@ -247,15 +236,14 @@ export class ProgressConnection {
     this.retryAt = performance.now() + jittered;
     this.#timer = setTimeout(() => this.#connect(), jittered);
     const number = this.#number;
-    const status = await statusOf(this.#signed(this.url));
+    const status = await this.#access.statusOf(this.url);
     if (number === this.#number) this.#onRefusal(status);
   }
 
   /** Stops trying if the viewer may not see it. @param {number} status of a response, or 0 */
   #onRefusal(status) {
-    const refusal = REFUSALS[status];
-    // A token that has expired is replaced at the next try.
-    if (!refusal || (status === 401 && this.#requestToken)) return false;
+    const refusal = this.#access.refusalOf(status);
+    if (!refusal) return false;
     this.#disconnect();
     this.#setState(refusal);
     return true;
@@ -281,16 +269,14 @@ export class ProgressConnection {
 
   async #poll() {
     const number = this.#number;
-    const url = this.#signed(this.pollUrl);
-    const response = await fetch(url, { cache: "no-cache" }).catch(() => null);
-    const job = response?.ok ? await response.json().catch(() => null) : null;
-    if (number !== this.#number || this.#onRefusal(response?.status ?? 0)) return;
-    if (response?.status === 401 && this.#requestToken) {
-      this.#token = await this.#requestToken().catch(() => this.#token);
+    const { status, job } = await requestJob(this.#access.signed(this.pollUrl));
+    if (number !== this.#number || this.#onRefusal(status)) return;
+    if (status === 401) {
+      await this.#access.refresh();
       if (number !== this.#number) return;
     }
     if (job) this.#report(job);
-    if (response?.status === 404) this.#onMissing();
+    if (status === 404) this.#onJobEnd(() => reportMissing(this.listener));
     if (number !== this.#number) return; // the job has ended
     // A poll says nothing of whether there is room for a stream again.
     this.#failures += 1;
@@ -299,20 +285,10 @@ export class ProgressConnection {
   }
 
   /** @param {any} job as JSON */
-  #report({ job_id, status, error, progress, forecast, state, next_attempt }) {
+  #report(job) {
     this.heardAt = performance.now();
-    this.listener.onProgress(progress);
-    if (forecast) this.listener.onForecast?.(forecast);
-    this.listener.onState(state);
-    if (next_attempt) this.listener.onNextAttempt?.(next_attempt);
-    if (status === "succeeded") this.#onJobEnd(() => this.listener.onComplete({}));
-    else if (status !== "queued" && status !== "running") {
-      this.#onJobEnd(() => this.listener.onFailure({ message: error ?? "", job_id, code: status }));
-    }
-  }
-
-  #onMissing() {
-    this.#onJobEnd(() => this.listener.onFailure({ message: "", job_id: "", code: "not_found" }));
+    const reportEnd = reportJob(job, this.listener);
+    if (reportEnd) this.#onJobEnd(reportEnd);
   }
 
   /** @param {() => void} report */
@@ -337,15 +313,5 @@ export class ProgressConnection {
     if (state === this.#state) return;
     this.#state = state;
     this.listener.onConnection(state);
-  }
-}
-
-/** An EventSource does not expose the HTTP status; a HEAD request does. @param {string} url */
-async function statusOf(url) {
-  try {
-    const signal = AbortSignal.timeout(CONNECT_TIMEOUT_MS);
-    return (await fetch(url, { method: "HEAD", signal })).status;
-  } catch {
-    return 0;
   }
 }
