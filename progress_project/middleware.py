@@ -1,4 +1,4 @@
-"""Middleware of this deployment: static files, a log line, a strict Content-Security-Policy.
+"""Middleware of this deployment: static files, a log line, a strict CSP, the reader's language.
 
 Each works synchronously and asynchronously: `EventStreams` runs all middleware in one thread.
 """
@@ -18,6 +18,8 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import sync_and_async_middleware
 from servestatic.middleware import ServeStaticMiddleware
 from servestatic.responders import MissingFileError
@@ -30,6 +32,9 @@ Finish: TypeAlias = Callable[[HttpResponseBase], object]
 
 logger = logging.getLogger(__name__)
 
+# What programs read is in one language.
+API_PATH = "/api/"
+API_LANGUAGE = "en"
 # The pages have nothing inline, so the policy needs no exception. Django 6.0 has `SECURE_CSP` for
 # the same; Django 5.2 has not.
 POLICY = (
@@ -140,3 +145,22 @@ def content_security_policy(request: HttpRequest) -> Finish:
             response.headers.setdefault("Content-Security-Policy", POLICY)
 
     return add_policy
+
+
+@around
+def page_language(request: HttpRequest) -> Finish:
+    """The language of the reader's browser, as `LocaleMiddleware` finds it, for all but the API.
+
+    Unlike that class it needs no thread, and leaves the headers of the API and the streams alone.
+    """
+    if request.path_info.startswith(API_PATH):
+        translation.activate(API_LANGUAGE)
+        return lambda response: None
+    language = translation.get_language_from_request(request)
+    translation.activate(language)
+
+    def add_headers(response: HttpResponseBase) -> None:
+        patch_vary_headers(response, ("Accept-Language",))
+        response.headers.setdefault("Content-Language", language)
+
+    return add_headers

@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "progress_project.middleware.request_log",
     "progress_project.middleware.content_security_policy",
     "corsheaders.middleware.CorsMiddleware",
+    "progress_project.middleware.page_language",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -195,7 +196,9 @@ STORAGES: dict[str, dict[str, Any]] = {
 
 # Language, time zone and logs
 
-LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+# Of those whose browser wants none of LANGUAGES, and of commands.
+LANGUAGE_CODE = env("LANGUAGE_CODE", one_of([code for code, _ in LANGUAGES]), default="en")
 TIME_ZONE = env("TIME_ZONE", time_zone, default="UTC")
 USE_TZ = True
 # Console for people at a terminal, JSON for programs that collect the log.

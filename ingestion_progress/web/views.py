@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
 from django.utils.http import content_disposition_header
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from ingestion_progress import extensions
@@ -100,7 +101,8 @@ def _snapshot(request: HttpRequest, job_id: str) -> Snapshot | None:
 
 def not_found(request: HttpRequest, job_id: str = "") -> HttpResponse:
     """404 for a job, or for a batch without a job id; the same page with DEBUG and without."""
-    context = {"kind": "Job" if job_id else "Batch", "job_id": job_id}
+    title = gettext("Job not found") if job_id else gettext("Batch not found")
+    context = {"title": title, "job_id": job_id}
     return render(request, "ingestion_progress/not_found.html", context, status=404)
 
 
