@@ -9,6 +9,7 @@ An app config lists dotted paths, which are imported on use:
         progress_document_deleters = ["….deletion.delete_unused_document"]  `DocumentDeleter`s
         progress_worker_command = "ingestion_worker"           starts a worker
         progress_document_pages = ["….documents.access.document_page"]  `DocumentPage`s
+        progress_document_admin_pages = ["….documents.access.document_admin_page"]  the same
         progress_job_cards = ["….documents.cards.result_card"]  `JobCard`s
 """
 
@@ -102,8 +103,12 @@ def worker_command() -> str:
 
 def document_url(request: HttpRequest, document_id: str) -> str:
     """The page of a document, to which the pages of its jobs link; empty without one."""
-    pages: Iterator[DocumentPage] = _named("progress_document_pages")
-    return next(filter(None, (page(request, document_id) for page in pages)), "")
+    return _first_page("progress_document_pages", request, document_id)
+
+
+def document_admin_url(request: HttpRequest, document_id: str) -> str:
+    """The page of a document in the admin, to which the admin's page of a job links; or empty."""
+    return _first_page("progress_document_admin_pages", request, document_id)
 
 
 def job_cards(request: HttpRequest, job: Job) -> list[str]:
@@ -119,6 +124,11 @@ def view_name(scope: Scope) -> str:
         return resolve(path, settings.ROOT_URLCONF).view_name
     except Resolver404:
         return ""
+
+
+def _first_page(attribute: str, request: HttpRequest, document_id: str) -> str:
+    pages: Iterator[DocumentPage] = _named(attribute)
+    return next(filter(None, (page(request, document_id) for page in pages)), "")
 
 
 def _named(attribute: str) -> Iterator[Any]:

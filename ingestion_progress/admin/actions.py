@@ -12,6 +12,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext, gettext_lazy
 
 from ingestion_progress.auth.permissions import user_id_of, user_name_of
 from ingestion_progress.exceptions import IngestionProgressError
@@ -30,14 +31,14 @@ Act = Callable[..., Mapping[str, IngestionProgressError]]
 """Takes ids of jobs, and `by`; returns, by id, why some were refused."""
 
 
-@admin.action(description="Cancel selected jobs", permissions=["start"])
+@admin.action(description=gettext_lazy("Cancel selected jobs"), permissions=["start"])
 def cancel_jobs(jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]) -> None:
     """Requests cancellation of each job, and shows why some could not be cancelled."""
     done = "Cancellation requested: {}. A running job stops at its next step."
     _act(jobs, request, queryset, request_cancellations, done=done, participle="cancelled")
 
 
-@admin.action(description="Retry selected jobs", permissions=["start"])
+@admin.action(description=gettext_lazy("Retry selected jobs"), permissions=["start"])
 def retry_selected(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> None:
@@ -45,7 +46,9 @@ def retry_selected(
     _act(jobs, request, queryset, retry_jobs, done=QUEUED, participle="retried")
 
 
-@admin.action(description="Retry failed items of selected jobs", permissions=["start"])
+@admin.action(
+    description=gettext_lazy("Retry failed items of selected jobs"), permissions=["start"]
+)
 def retry_failed_items(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> None:
@@ -54,7 +57,7 @@ def retry_failed_items(
     _act(jobs, request, queryset, act, done=QUEUED, participle="retried")
 
 
-@admin.action(description="Mark selected jobs as lost", permissions=["start"])
+@admin.action(description=gettext_lazy("Mark selected jobs as lost"), permissions=["start"])
 def mark_selected_lost(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> HttpResponseBase | None:
@@ -63,7 +66,7 @@ def mark_selected_lost(
     alive = [] if is_confirmed else [job for job in queryset if has_sign_of_life(job)]
     if alive:
         context = jobs.admin_site.each_context(request) | {
-            "title": "Mark as lost?",
+            "title": gettext("Mark as lost?"),
             "opts": jobs.opts,
             "alive": alive,
             "chosen": list(queryset.values_list("pk", flat=True)),
@@ -73,12 +76,12 @@ def mark_selected_lost(
         }
         return TemplateResponse(request, "admin/ingestion_progress/job/mark_lost.html", context)
     act = partial(mark_lost, even_if_alive=is_confirmed)
-    done = "Marked as lost: {}. A job with a task is queued again."
+    done = gettext("Marked as lost: {}. A job with a task is queued again.")
     _act(jobs, request, queryset, act, done=done, participle="marked as lost")
     return None
 
 
-@admin.action(description="Delete selected jobs", permissions=["delete"])
+@admin.action(description=gettext_lazy("Delete selected jobs"), permissions=["delete"])
 def delete_selected(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> HttpResponseBase | None:
@@ -96,15 +99,17 @@ def delete_selected(
 def offered_actions(job: Job) -> list[tuple[str, str]]:
     """The name and the label of each action that the job's page offers."""
     if not job.is_finished:
-        cancel = (cancel_jobs.__name__, "Cancel this job")
-        lost = (mark_selected_lost.__name__, "Mark as lost…")
+        cancel = (cancel_jobs.__name__, gettext("Cancel this job"))
+        lost = (mark_selected_lost.__name__, gettext("Mark as lost…"))
         is_running = job.job_status is JobStatus.RUNNING
         return [*([] if job.cancel_requested_at else [cancel]), *([lost] if is_running else [])]
     if not job.task:
         return []
     has_failed_items = job.job_status.has_succeeded and job.failed_items
-    some = [(retry_failed_items.__name__, "Retry failed items")] if has_failed_items else []
-    return [*some, (retry_selected.__name__, "Retry this job")]
+    some = (
+        [(retry_failed_items.__name__, gettext("Retry failed items"))] if has_failed_items else []
+    )
+    return [*some, (retry_selected.__name__, gettext("Retry this job"))]
 
 
 def _act(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, cast
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
 from ingestion_progress.auth.permissions import OWN
 from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.models import Job, clean_batch
+from ingestion_progress.models.about import About
 from ingestion_progress.models.statuses import JobResult
 
 if TYPE_CHECKING:
@@ -36,6 +38,28 @@ class BatchFilter(admin.SimpleListFilter):
         try:
             return cast("JobQuerySet", queryset).of_batch(clean_batch(batch))
         except InvalidBatch:  # PostgreSQL rejects NUL characters
+            return queryset.none()
+
+
+class AboutFilter(admin.SimpleListFilter):
+    """Offers only the object in the URL, such as `shop.order:17`."""
+
+    title = gettext_lazy("object")
+    parameter_name = "about"
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
+    ) -> list[tuple[str, str]]:
+        about = self.value()
+        return [(about, about)] if about else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        about = self.value()
+        if not about:
+            return queryset
+        try:
+            return queryset.filter(About.parse(about).condition)
+        except ValueError:
             return queryset.none()
 
 

@@ -14,10 +14,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from ingestion_progress import tracker
+from ingestion_progress import extensions, tracker
 from ingestion_progress.admin import actions, display
 from ingestion_progress.admin.columns import JobColumns
-from ingestion_progress.admin.filters import BatchFilter, OwnerFilter, ResultFilter
+from ingestion_progress.admin.filters import AboutFilter, BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.auth import permissions
 from ingestion_progress.conf import conf
@@ -74,7 +74,7 @@ class JobAdmin(JobColumns, JobModelAdmin):
         "started",
         "elapsed",
     )
-    list_filter = ("status", ResultFilter, "created_at", OwnerFilter, BatchFilter)
+    list_filter = ("status", ResultFilter, "created_at", OwnerFilter, BatchFilter, AboutFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = (
         "A job id, document id or batch; or part of a document name, among the newest "
@@ -177,6 +177,14 @@ class JobAdmin(JobColumns, JobModelAdmin):
         refused = set() if is_allowed else {"job"}
         return [str(job) for job in jobs], counts, refused, []
 
+    def render_delete_form(self, request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+        job: Job = context["object"]
+        page = extensions.document_admin_url(request, job.document_id)
+        response: HttpResponse = super().render_delete_form(
+            request, context | {"document_url": page}
+        )
+        return response
+
     def delete_model(self, request: HttpRequest, obj: Job) -> None:
         try:
             tracker.delete_job(obj.pk)
@@ -197,6 +205,7 @@ class JobAdmin(JobColumns, JobModelAdmin):
         context |= {
             "live_page_url": display.url("job_detail", job.pk),
             "stream_url": display.url("job_progress", job.pk),
+            "document_url": extensions.document_admin_url(request, job.document_id),
             "log_url": display.url("job_log", job.pk),
             "attention": attention_view(job),
             "offered_actions": actions.offered_actions(job) if is_permitted else [],

@@ -3,11 +3,15 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils.html import format_html
 from django.utils.text import Truncator
+from django.utils.translation import gettext, gettext_lazy
 
+from ingestion_progress.admin import JobsAboutMixin, display
 from ingestion_progress.auth import permissions
+from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.admin_actions import (
     delete_selected_documents,
     ingest_selected_again,
@@ -27,15 +31,39 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     has_add_permission = has_change_permission = has_delete_permission = refuse
 
 
+def _link(view: str, document: Document, text: str) -> str:
+    url = display.url(view, document.pk)
+    return format_html('<a href="{}">{}</a>', url, text) if url else display.EMPTY
+
+
 @admin.register(Document)
-class DocumentAdmin(ReadOnlyAdmin):
+class DocumentAdmin(JobsAboutMixin, ReadOnlyAdmin):
+    """Its page shows the jobs that ingest the document."""
+
     actions = (ingest_selected_again, delete_selected_documents)
     list_display = ("name", "id", "media_type", "size_bytes", "updated_at")
     list_filter = ("media_type", "updated_at")
     search_fields = ("id", "name", "sha256")
+    fields = (
+        *("name", "id", "original_file", "document_page", "media_type", "size_bytes", "sha256"),
+        *("language", "created_at", "updated_at"),
+    )
+    readonly_fields = ("original_file", "document_page")
 
-    class Media:
-        css = {"all": ["ingestion_progress/admin.css"]}
+    def jobs_of(self, jobs: JobQuerySet, obj: Model) -> JobQuerySet:
+        return jobs.filter(document_id=obj.pk)
+
+    def query_of_jobs(self, obj: Model) -> dict[str, str]:
+        return {"document_id": str(obj.pk)}
+
+    @admin.display(description=gettext_lazy("file"))
+    def original_file(self, document: Document) -> str:
+        """By the API, which checks permissions; the storage need not have a URL for it."""
+        return _link("api:document_file", document, gettext("Download"))
+
+    @admin.display(description=gettext_lazy("page"))
+    def document_page(self, document: Document) -> str:
+        return _link("document_detail", document, gettext("Chunks, entities and text"))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Document]:
         return documents_for(request, by_token=False)

@@ -22,6 +22,9 @@ class PipelineConfig(AppConfig):
     progress_urls = ("ingestion_progress.pipeline.urls.urlpatterns",)
     progress_worker_command = "ingestion_worker"
     progress_document_pages = ("ingestion_progress.pipeline.documents.access.document_page",)
+    progress_document_admin_pages = (
+        "ingestion_progress.pipeline.documents.access.document_admin_page",
+    )
     progress_job_cards = ("ingestion_progress.pipeline.documents.cards.result_card",)
 
     def ready(self) -> None:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -51,6 +51,8 @@ FILTERED = [
     f"{ADMIN}?result=partial",
     f"{ADMIN}?batch=batch-7",
     f"{ADMIN}?owned_by=me",
+    f"{ADMIN}?about=auth.group:7",
+    f"{ADMIN}?document_id=doc-7",
     f"{ADMIN}?q=job-7",
     f"{ADMIN}?q=eport+7",
 ]
@@ -113,6 +115,8 @@ def _job(n: int, now: Any, owner: Any) -> Job:
         document_name=f"Report {n}.pdf",
         batch=f"batch-{n // 5}",
         owner=owner,
+        about_model="auth.group" if n % 2 else "",
+        about_id=f"{n // 10}" if n % 2 else "",
         status="running" if is_running else "succeeded",
         failed_items=n % 100 == 7,
         created_at=at,
@@ -171,6 +175,15 @@ def test_no_filter_reads_all_jobs(viewer, user):
     """Of some thousand jobs PostgreSQL may rather read all than look up a page of them."""
     store_jobs(8000, user)
     assert scans_of(viewer, FILTERED) == {}
+
+
+def test_page_of_an_object_reads_only_the_jobs_about_it(viewer, user, settings):
+    settings.ROOT_URLCONF = "tests.support.about_admin_urls"
+    user.user_permissions.add(Permission.objects.get(codename="change_group"))
+    group = Group.objects.create(name="Buyers")
+    store_jobs(8000, user)
+    Job.objects.filter(about_id="3").update(about_id=str(group.pk))
+    assert scans_of(viewer, [f"/own/auth/group/{group.pk}/change/"]) == {}
 
 
 @pytest.mark.parametrize("owned", [100, 5000], ids=["one percent", "none"])

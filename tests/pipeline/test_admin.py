@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -131,6 +133,39 @@ class TestActions:
         assert "Queued: 1 document." in html
         assert "Not done: “b.txt” is being ingested by job" in html
         assert Job.objects.filter(document_id=documents[0].pk).count() == 2
+
+    def test_document_and_its_jobs_are_linked_in_both_directions(
+        self, admin_client, client, label, documents
+    ) -> None:
+        """And its file is opened by the API, for those who may see it."""
+        document = documents[0]
+        job = Job.objects.get(document_id=document.pk)
+        job_page = reverse("admin:ingestion_progress_job_change", args=[quote(job.pk)])
+        document_page = reverse(f"admin:{label}_document_change", args=[document.pk])
+        assert f'href="{document_page}">Document<' in admin_client.get(job_page).content.decode()
+        deletion = reverse("admin:ingestion_progress_job_delete", args=[quote(job.pk)])
+        assert f'with <a href="{document_page}">' in admin_client.get(deletion).content.decode()
+        html = admin_client.get(document_page).content.decode()
+        assert f'href="{job_page}">a.txt<' in html
+        assert "documents/" not in re.sub(r'"/[^"]*"', "", html), "the stored path"
+        jobs = re.search(r'href="([^"]*job/\?document_id=[^"]*)"', html)[1]
+        assert list(admin_client.get(jobs).context["cl"].queryset) == [job]
+        file = re.search(r'href="([^"]*)">Download<', html)[1]
+        assert b"".join(admin_client.get(file).streaming_content) == b"Bees make honey."
+        with override_settings(INGESTION_PROGRESS_PUBLIC=False):
+            assert client.get(file).status_code == 401
+
+    def test_jobs_link_to_no_document_that_the_user_may_not_view(
+        self, client, label, documents
+    ) -> None:
+        user = User.objects.create_user("ada", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_job"))
+        client.force_login(user)
+        job = Job.objects.get(document_id=documents[0].pk)
+        page = reverse("admin:ingestion_progress_job_change", args=[quote(job.pk)])
+        assert ">Document<" not in client.get(page).content.decode()
+        user.user_permissions.add(Permission.objects.get(codename="view_document"))
+        assert ">Document<" in client.get(page).content.decode()
 
     def test_actions_need_the_permission_to_start(self, client, label, documents) -> None:
         user = User.objects.create_user("ada", is_staff=True)

@@ -1,8 +1,9 @@
-"""The admin's list of jobs in a real browser: its rows are live, and as the server renders them."""
+"""Jobs in the admin in a real browser: their rows are live, and as the server renders them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
@@ -29,6 +30,30 @@ login(request, user, "django.contrib.auth.backends.ModelBackend")
 request.session.save()
 print(json.dumps([settings.SESSION_COOKIE_NAME, request.session.session_key]))
 """
+
+
+QUEUE = """
+import json, sys
+from django.contrib.auth.models import Group
+from ingestion_progress.tracker import queue_job
+group, _ = Group.objects.get_or_create(name="Buyers")
+job = queue_job(sys.argv[1], about=group)
+print(json.dumps([group.pk, job.pk]))
+"""
+CANCEL = """
+import json, sys
+from ingestion_progress.tracker import request_cancellation
+print(json.dumps(request_cancellation(sys.argv[1]).status))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(sqlite_project: LiveProject) -> Iterator[LiveServer]:
+    settings = "tests.support.settings_about"
+    live = sqlite_project.serve("daphne", DJANGO_SETTINGS_MODULE=settings)
+    yield live
+    live.process.terminate()
+    live.process.wait(30)
 
 
 @pytest.fixture
@@ -91,3 +116,20 @@ def test_list_without_active_jobs_opens_no_stream(admin_page: Page):
     admin_page.goto(f"{LIST}?status__exact=cancelled")
     expect(admin_page.locator("#progress-connection")).to_be_hidden()
     assert not streams
+
+
+def test_jobs_about_an_object_are_live_on_its_page_and_new_ones_appear(
+    admin_page: Page, sqlite_project: LiveProject
+):
+    group, first = sqlite_project.ask(QUEUE, "first.pdf")
+    admin_page.goto(f"/own/auth/group/{group}/change/")
+    expect(admin_page.locator("#progress-connection")).to_have_text("Live")
+    admin_page.get_by_label("Name:").fill("Sellers")
+    mark = row_of(admin_page, first).locator(".progress-mark")
+    expect(mark).to_have_text("Queued")
+    sqlite_project.ask(CANCEL, first)
+    expect(mark).to_have_text("Cancelled")
+    _, second = sqlite_project.ask(QUEUE, "second.pdf")
+    expect(row_of(admin_page, second).locator(".progress-mark")).to_have_text("Queued")
+    expect(mark).to_have_text("Cancelled")
+    assert admin_page.get_by_label("Name:").input_value() == "Sellers", "the form stays"

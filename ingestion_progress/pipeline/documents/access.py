@@ -7,10 +7,11 @@ it, or before there is such a job, for those who see one of its jobs.
 from collections.abc import Iterable
 from typing import Any
 
+from django.contrib.admin.utils import quote
 from django.db import router
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import InvalidJobId
@@ -61,6 +62,18 @@ def document_page(request: HttpRequest, document_id: str) -> str:
     except DocumentNotFound:
         return ""
     return reverse("ingestion_progress:document_detail", args=[document.pk])
+
+
+def document_admin_page(request: HttpRequest, document_id: str) -> str:
+    """Implements `extensions.DocumentPage`, for the admin."""
+    user: Any = permissions.user_of(request)
+    if user is None or not user.has_perm("ingestion_pipeline.view_document"):
+        return ""
+    try:
+        document = document_for(request, document_id, by_token=False)
+        return reverse("admin:ingestion_pipeline_document_change", args=[quote(document.pk)])
+    except (DocumentNotFound, NoReverseMatch):  # the admin is optional
+        return ""
 
 
 def is_whole(request: HttpRequest, document_id: str) -> bool:

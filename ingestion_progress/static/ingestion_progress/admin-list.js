@@ -1,5 +1,8 @@
 // @ts-check
-/** Updates the active rows of the admin's list of jobs from one stream of these jobs. */
+/**
+ * Updates the active rows of the admin's list of jobs, or of the jobs about an object on its page,
+ * from one stream of these jobs.
+ */
 
 import { CONNECTION_LABELS, watch } from "./client.js";
 import { setBar } from "./dom.js";
@@ -11,29 +14,35 @@ import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
 
 const EMPTY = "-";
 const TICK_MS = 1_000;
+// Several jobs may begin at once.
+const ARRIVALS_MS = 1_000;
 
 const connection = document.getElementById("progress-connection");
-/** The rows of the jobs that were active when the page was made. @type {Map<string, HTMLElement>} */
+/** The rows of the jobs that were active when they were made. @type {Map<string, HTMLElement>} */
 const rows = new Map();
+/** What the stream has said of each job. @type {Map<string, WatchedJob>} */
+const watched = new Map();
 /** Running jobs, and when the browser heard of them. @type {Map<string, [WatchedJob, number]>} */
 const running = new Map();
 let isLive = false;
+let isRefreshing = false;
 
 if (connection) start(connection);
 
 /** @param {HTMLElement} line */
 function start(line) {
-  /** @type {NodeListOf<HTMLElement>} */
-  const all = document.querySelectorAll("#result_list [data-job]");
-  for (const { dataset, parentElement } of all) {
-    const row = parentElement?.closest("tr");
-    if (row && !FINAL_STATUSES.has(dataset.status)) rows.set(dataset.job ?? "", row);
-  }
-  if (!rows.size) return;
+  readRows();
+  const followsArrivals = "arrivals" in line.dataset;
+  if (!rows.size && !followsArrivals) return;
   watch(line.dataset.stream ?? "", {
-    jobs: [...rows.keys()],
+    ...(followsArrivals ? {} : { jobs: [...rows.keys()] }),
     keepaliveSeconds: Number(line.dataset.keepaliveSeconds),
-    onJob: render,
+    onJob: (job) => {
+      const isNew = followsArrivals && !watched.has(job.id) && !rows.has(job.id);
+      watched.set(job.id, job);
+      render(job);
+      if (isNew) refreshSoon();
+    },
     onConnection: (state) => {
       isLive = state === "live";
       line.textContent = state === "refused" ? "You may not watch these jobs" : CONNECTION_LABELS[state];
@@ -42,6 +51,40 @@ function start(line) {
     },
   });
   setInterval(tick, TICK_MS);
+}
+
+function readRows() {
+  rows.clear();
+  /** @type {NodeListOf<HTMLElement>} */
+  const all = document.querySelectorAll(":is(#result_list, [data-jobs]) [data-job]");
+  for (const { dataset, parentElement } of all) {
+    const row = parentElement?.closest("tr");
+    if (row && !FINAL_STATUSES.has(dataset.status)) rows.set(dataset.job ?? "", row);
+  }
+}
+
+function refreshSoon() {
+  if (isRefreshing) return;
+  isRefreshing = true;
+  setTimeout(refresh, ARRIVALS_MS);
+}
+
+/** Shows the rows that the server makes now, with jobs that have begun since. */
+async function refresh() {
+  try {
+    const response = await fetch(location.href);
+    if (!response.ok || response.redirected) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const [old, made] = [document, page].map((each) => each.querySelector("[data-jobs] [data-rows]"));
+    if (!old || !made) return;
+    old.replaceWith(made);
+    readRows();
+    for (const job of watched.values()) render(job);
+  } catch {
+    // The server is away: the next job that begins tries again.
+  } finally {
+    isRefreshing = false;
+  }
 }
 
 /** @param {WatchedJob} job */
