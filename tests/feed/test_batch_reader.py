@@ -165,3 +165,39 @@ async def test_queries_do_not_depend_on_the_number_of_batches(django_assert_num_
             assert len(batch_frames(Job.objects.all(), names)) == count
 
     await sync_to_async(read)()
+
+
+async def test_reader_goes_on_after_a_failure_which_it_logs_once(jobs, reader, monkeypatch, caplog):
+    monkeypatch.setattr(batch_reader, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(reader._backoff, "_first_seconds", 0.0)
+    monkeypatch.setattr(reader._backoff, "_last_seconds", 0.0)
+    tries: list[int] = []
+    has_sent = asyncio.Event()
+
+    async def send() -> None:
+        tries.append(len(tries))
+        if len(tries) < 4:
+            raise OperationalError
+        has_sent.set()
+
+    monkeypatch.setattr(reader, "send", send)
+    running = asyncio.create_task(reader.run())
+    await asyncio.wait_for(has_sent.wait(), 60)
+    await asyncio.sleep(0)
+    running.cancel()
+    assert caplog.text.count("batch_progress_failed") == 1
+    assert caplog.text.count("batch_progress_recovered") == 1
+
+
+async def test_closed_readers_leave_no_thread(jobs, clock):
+    await make_job("mine", batch="b")
+    reader = BatchReader(jobs, clock=clock)
+    reader.close()
+    watch(jobs)
+    await reader.send()
+    thread = reader._thread
+    assert thread.is_alive
+    reader.close()
+    async with asyncio.timeout(60):
+        while thread.is_alive:  # noqa: ASYNC110  (nothing says so)
+            await asyncio.sleep(0)

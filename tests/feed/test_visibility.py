@@ -154,7 +154,12 @@ async def test_a_question_that_failed_is_asked_again(monkeypatch):
         while not visible.ids:  # noqa: ASYNC110  (the thread of the reader has no event)
             await asyncio.sleep(0.01)
     reading.cancel()
+    thread = reader._thread
+    assert thread.is_alive
     reader.close()
+    async with asyncio.timeout(60):
+        while thread.is_alive:  # noqa: ASYNC110  (nothing says so)
+            await asyncio.sleep(0.01)
     assert len(questions) == 2
 
 

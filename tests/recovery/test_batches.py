@@ -154,6 +154,16 @@ class TestLimit:
         with track("c", job_id="import-2"):
             assert not Job.objects.get(pk="import-2").waits_for_batch
 
+    def test_a_waiting_job_has_the_task_that_it_was_started_with(self):
+        jobs_of("import", 2)
+        queue_job("c.pdf", job_id="c", batch="import")
+        with track("a", job_id="import-0"), track("b", job_id="import-1"):
+            with pytest.raises(BatchFull), track("c", job_id="c", task=TASK):
+                pass
+        assert Job.objects.get(pk="c").task == TASK
+        continue_batch("import-0")
+        assert queued == ["c"]
+
     def test_a_rescue_pass_queues_what_may_run(self):
         jobs_of("import", 3)
         Job.objects.update(waits_for_batch=True)

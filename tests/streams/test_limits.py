@@ -13,6 +13,7 @@ from django.db import OperationalError, connections
 from ingestion_progress.auth import permissions, revocations, tokens, users
 from ingestion_progress.auth.addresses import network_of
 from ingestion_progress.feed import Selection, Subscription
+from ingestion_progress.streams import visibility
 from ingestion_progress.streams.limits import ABANDONED_AFTER_SECONDS, ConnectionLimits
 
 
@@ -350,6 +351,23 @@ class TestRecheck:
         assert [each.subscription.is_ending for each in connections] == [
             refused in each.job_ids for each in connections
         ]
+
+    async def test_rule_for_jobs_is_asked_for_streams_that_stay_open_only(
+        self, limits, admit, rf, settings, monkeypatch
+    ):
+        asked = []
+        settings.INGESTION_PROGRESS_VISIBLE_JOBS = "ingestion_progress.auth.visibility.own_jobs"
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
+        settings.INGESTION_PROGRESS_RECHECK_SECONDS = 600
+        monkeypatch.setattr(visibility, "read_again", lambda watching: asked.extend(watching) or [])
+        refused = admit(request=rf.get("/", headers={"X-Job": "other"}))
+        permitted = admit(request=rf.get("/", headers={"X-Job": "job"}))
+        limits.tick(0, time.monotonic() + 601)
+        await limits._recheck
+        await asyncio.sleep(0)
+
+        assert asked == [(permitted.request, permitted.subscription)]
+        assert refused.subscription.is_ending
 
     async def test_token_that_has_expired_by_the_recheck_is_reported_as_expired(
         self, admit, rf, monkeypatch

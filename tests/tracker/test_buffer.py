@@ -105,6 +105,35 @@ def test_last_unit_of_a_stage_is_kept(buffer, before, after, merged):
     assert pending.stages["one"].unit == merged
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "merged"),
+    [(True, None, True), (True, False, False), (False, True, True), (None, True, True)],
+)
+def test_total_is_an_estimate_if_the_last_one_is(buffer, before, after, merged):
+    def describe(changes: JobChanges, is_estimate: bool | None) -> None:
+        changes.stages["one"].total_is_estimate = is_estimate
+
+    pending = put_back(
+        buffer, lambda changes: describe(changes, before), lambda changes: describe(changes, after)
+    )
+    assert pending.stages["one"].total_is_estimate is merged
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "merged"),
+    [("a", None, "a"), ("a", "", ""), ("", "b", "b"), (None, "b", "b"), (None, None, None)],
+)
+def test_service_that_is_waited_for_is_the_last_one(buffer, before, after, merged):
+    def wait(changes: JobChanges, service: str | None) -> None:
+        changes.waiting_for = service
+
+    pending = put_back(
+        buffer, lambda changes: wait(changes, before), lambda changes: wait(changes, after)
+    )
+    assert pending.waiting_for == merged
+    assert bool(pending) is (merged is not None)
+
+
 def test_last_state_of_each_worker_is_kept(buffer):
     busy = WorkerChange(status=WorkerStatus.PROCESSING, current_chunk="c-1", progress_percent=40)
     idle = WorkerChange(status=WorkerStatus.IDLE)
@@ -291,6 +320,16 @@ def test_state_of_the_job_decides_whether_the_task_continues(buffer, learned, ra
         with pytest.raises(raised, match="job"):
             buffer.raise_if_cancelled()
     assert buffer.is_over is (learned is None or learned.status.is_final)
+
+
+def test_flush_of_a_locked_job_leaves_its_changes_pending(buffer):
+    buffer.is_cancel_requested = True
+    buffer.changes.counters["n"].delta += 1
+    assert not buffer.receive(buffer.take(), None)
+    assert buffer.is_cancel_requested  # nothing was learned
+    assert buffer.take().counters["n"].delta == 1
+    assert buffer.receive(JobChanges(), result())
+    assert not buffer.is_cancel_requested
 
 
 def test_write_takes_all_changes_and_learns_the_state(buffer):

@@ -9,8 +9,10 @@ from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.tracker.database import (
     Call,
     Calls,
+    busy_as_unavailable,
     holds_sqlite_lock,
     is_transient,
+    others_go_on,
     timeout_as_unavailable,
 )
 
@@ -65,6 +67,45 @@ def test_only_calls_whose_deadline_has_passed_expire(calls, written):
     assert isinstance(late.future.exception(0), TimeoutError)
     calls.perform(lambda: NOW)
     assert written == ["early"]
+
+
+def test_call_for_a_locked_row_is_tried_again_after_the_others(calls, written):
+    failures = [locked()]
+
+    def write() -> None:
+        if failures:
+            raise failures.pop()
+        written.append("locked")
+
+    calls.append(Call(write=write, deadline=DEADLINE))
+    calls.append(Call(write=lambda: written.append("free"), deadline=DEADLINE))
+    with pytest.raises(OperationalError):
+        calls.perform(lambda: NOW)
+    calls.perform(lambda: NOW)
+    assert written == ["free", "locked"]
+
+
+def locked(state: str = "55P03") -> OperationalError:
+    """What PostgreSQL's driver raises if another connection holds a row for too long."""
+    error = OperationalError("canceling statement due to lock timeout")
+    error.__cause__ = type("DriverError", (Exception,), {"sqlstate": state})()
+    return error
+
+
+@pytest.mark.parametrize("state", ["55P03", "57014", "40P01", "40001"])
+def test_locked_row_stops_no_other_writes_and_is_an_answer_for_people(state):
+    with others_go_on():
+        raise locked(state)
+    with pytest.raises(ProgressUnavailable), busy_as_unavailable("job", "deletion"):
+        raise locked(state)
+
+
+@pytest.mark.parametrize("error", [OperationalError("down"), locked("57P01")])
+def test_outage_is_no_locked_row(error):
+    for context in (others_go_on(), busy_as_unavailable("job", "deletion")):
+        with pytest.raises(OperationalError) as raised, context:
+            raise error
+        assert raised.value is error
 
 
 def failing_with(error: Exception) -> Call[None]:

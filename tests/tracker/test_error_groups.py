@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -21,6 +22,8 @@ from ingestion_progress.tracker.error_groups import (
     OTHER,
     ErrorGroups,
     error_group,
+    reopen_error,
+    resolve_error,
     write_errors,
 )
 
@@ -122,15 +125,25 @@ class TestRows:
             raise ValueError("odd")
         assert groups() == [("", "value error", "odd", 1)]
 
+    def test_stored_group_has_the_times_of_its_first_and_its_last_error(self):
+        job = queue_job("a.pdf")
+        for minutes in (5, 0, 9, 7):
+            write_errors(job, [error_group("odd", at=later(minutes), stage="one")])
+        row = JobError.objects.get()
+        assert (row.first_at, row.last_at, row.count) == (later(0), later(9), 4)
+
     def test_each_way_to_fail_is_one(self):
         with track("a.pdf", stages=["one"]) as job:
             job.fail("by its task")
+        with track("d.pdf", stages=["one"]) as job:
+            async_to_sync(job.afail)("by its coroutine")
         queue_job("b.pdf", job_id="b")
         fail_job("b", "by its queue")
         track("c.pdf", job_id="c", stages=["one"]).start()
         follow_up(Job.objects.get(pk="c"), AttemptStatus.LOST, "Killed.", can_run_again=False)
         assert [group[1:3] for group in groups()] == [
             ("", "by its task"),
+            ("", "by its coroutine"),
             ("", "by its queue"),
             ("lost", "Killed."),
         ]
@@ -157,6 +170,22 @@ class TestRows:
             job.stage("one").record_error("odd")
         row = JobError.objects.get()
         assert (row.resolved_at, row.resolved_by, row.count) == (None, "", 2)
+
+    def test_resolving_and_reopening_change_one_group_of_one_job(self):
+        for job_id in ("job", "other"):
+            track("a.pdf", job_id=job_id, stages=["one"]).stage("one").record_error("odd")
+            JobError.objects.filter(job=job_id).update(message="same")
+        mine, others = (JobError.objects.get(job=job_id) for job_id in ("job", "other"))
+        assert not resolve_error("job", others.pk, by="ann")
+        assert resolve_error("job", mine.pk, by="ann")
+        assert not resolve_error("job", mine.pk, by="ben")
+        resolved = JobError.objects.exclude(resolved_at=None)
+        assert list(resolved.values_list("job", "resolved_by")) == [("job", "ann")]
+        assert not reopen_error("other", mine.pk)
+        assert resolved.exists()
+        assert reopen_error("job", mine.pk)
+        mine.refresh_from_db()
+        assert (mine.resolved_at, mine.resolved_by) == (None, "")
 
     def test_number_of_statements_does_not_depend_on_the_errors(self):
         def statements(n: int) -> int:

@@ -76,6 +76,15 @@ def test_number_of_statements_does_not_depend_on_what_changed_nor_on_the_number_
     assert statements_to_flush(*many) == of_one
 
 
+def test_jobs_that_are_all_there_are_read_once():
+    buffers = [buffer_of(f"job-{n}") for n in range(3)]
+    for buffer in buffers:
+        fill(buffer, 1)
+    with CaptureQueriesContext(connection) as queries:
+        flush_all(buffers)
+    assert sum('FROM "ingestion_progress_job" ' in query["sql"] for query in queries) == 1
+
+
 def test_flush_of_several_jobs_writes_to_each_what_is_its_own():
     buffers = [buffer_of(f"job-{n}") for n in range(3)]
     for n, buffer in enumerate(buffers, start=1):

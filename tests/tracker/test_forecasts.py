@@ -182,6 +182,17 @@ def test_an_item_after_a_pause_has_the_age_that_it_would_have_without(clock):
     assert ages["paused"] == pytest.approx(ages["steady"], rel=0.02)
 
 
+def test_all_running_stages_pause_while_one_of_them_does(clock):
+    former(clock)
+    task = Task(clock, "job")
+    task.write("b", total=20, status="in_progress")
+    task.run("a", items=10, seconds=1.0, upto=8)
+    clock.sleep(300)
+    task.write("a", n=1)
+    paused = Stage.objects.filter(job="job").values_list("paused_seconds", flat=True)
+    assert list(paused) == [pytest.approx(299, abs=1)] * 2
+
+
 def test_an_outage_of_the_database_is_no_pause(clock):
     former(clock)
     task = Task(clock, "job")

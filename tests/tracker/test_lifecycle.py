@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -175,8 +176,15 @@ def test_starting_a_queued_job_keeps_what_was_declared():
 
 
 def test_starting_a_queued_job_keeps_or_replaces_what_describes_it():
-    queued = {"document_id": "d", "workers": 2}
-    started = {"document_id": "e", "workers": 3, "total_chunks": 5, "total_images": 6}
+    anna, bert = (get_user_model().objects.create_user(name) for name in ("anna", "bert"))
+    queued = {
+        "document_id": "d", "workers": 2, "task": "shop.old", "owner": anna, "about": anna,
+        "metadata": {"n": 1},
+    }  # fmt: skip
+    started = {
+        "document_id": "e", "workers": 3, "task": "shop.new", "owner": bert, "about": bert,
+        "metadata": {}, "total_chunks": 5, "total_images": 6,
+    }  # fmt: skip
     for job_id in ("kept", "replaced"):
         queue_job("a.pdf", job_id=job_id, **queued)
     Job.objects.update(total_chunks=3, total_images=4)
@@ -186,6 +194,14 @@ def test_starting_a_queued_job_keeps_or_replaces_what_describes_it():
     names = ("document_name", "document_id", "pool_size", "total_chunks", "total_images")
     assert Job.objects.values_list(*names).get(pk="kept") == ("a.pdf", "d", 2, 3, 4)
     assert Job.objects.values_list(*names).get(pk="replaced") == ("b.pdf", "e", 3, 5, 6)
+    names = ("task", "owner", "owner_name", "about_model", "about_id", "metadata")
+    model = "auth.user"
+    assert Job.objects.values_list(*names).get(pk="kept") == (
+        "shop.old", anna.pk, "anna", model, str(anna.pk), {"n": 1}
+    )  # fmt: skip
+    assert Job.objects.values_list(*names).get(pk="replaced") == (
+        "shop.new", bert.pk, "bert", model, str(bert.pk), {}
+    )  # fmt: skip
     for job_id, workers in {"kept": 2, "replaced": 3}.items():
         assert Worker.objects.filter(job=job_id).count() == workers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ingestion_progress.exceptions import InvalidMetadata
-from ingestion_progress.tracker.metadata import MAX_METADATA_BYTES, clean_metadata
+from ingestion_progress.tracker.metadata import MAX_METADATA_BYTES, clean_metadata, metadata_of
 
 
 def nested(levels: int) -> dict[str, object]:
@@ -51,3 +51,33 @@ def test_the_limits_themselves_are_allowed():
     assert clean_metadata(nested(5)) == nested(5)
     text = "x" * (MAX_METADATA_BYTES - len('{"text": ""}'))
     assert clean_metadata({"text": text}) == {"text": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", None),
+        (" \n", None),
+        ("{}", {}),
+        (' {"a": [1]}\n', {"a": [1]}),
+        ("{}" + " " * (2 * MAX_METADATA_BYTES - 2), {}),
+    ],
+)
+def test_typed_text_is_an_object_or_nothing(text, expected):
+    assert metadata_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "it is not JSON"),
+        ("[" * 8000, "it is not JSON"),
+        ("[1]", "it is not an object"),
+        ("null", "it is not an object"),
+        ("{}" + " " * (2 * MAX_METADATA_BYTES - 1), "it has 8193 characters"),
+        ('{"a": NaN}', "cannot express"),
+    ],
+)
+def test_typed_text_that_is_no_metadata_is_refused(text, problem):
+    with pytest.raises(InvalidMetadata, match=problem):
+        metadata_of(text)

@@ -15,6 +15,7 @@ from ingestion_progress.tracker.plan import (
     checked_counter_names,
     clean_text,
     stage_weights,
+    task_path,
 )
 
 
@@ -64,3 +65,37 @@ def test_stage_with_a_wrong_name_or_weight_is_refused(stages):
 def test_weights_are_kept_and_small_ones_are_allowed():
     assert stage_weights({"b": 0.001, "a": 1e9}) == {"b": 0.001, "a": 1e9}
     assert list(stage_weights({"b": 2, "a": 1})) == ["b", "a"]
+
+
+class QueuedTask:
+    """As Celery's: an object whose `run` is the function."""
+
+    def __init__(self, name: str, function: object) -> None:
+        setattr(self, name, function)
+
+
+@pytest.mark.parametrize(
+    ("task", "path"),
+    [
+        ("", ""),
+        ("shop.tasks.ingest", "shop.tasks.ingest"),
+        (clean_text, "ingestion_progress.tracker.plan.clean_text"),
+        (QueuedTask("run", clean_text), "ingestion_progress.tracker.plan.clean_text"),
+        (QueuedTask("func", clean_text), "ingestion_progress.tracker.plan.clean_text"),
+        (JobPlan.__init__, "ingestion_progress.tracker.plan.JobPlan.__init__"),
+    ],
+)
+def test_task_is_stored_as_the_path_of_its_function(task, path):
+    assert task_path(task) == path
+
+
+def test_task_that_cannot_be_imported_is_refused():
+    with pytest.raises(ValueError, match="at the top of a module"):
+        task_path(lambda job_id: None)
+
+
+@pytest.mark.parametrize("priority", [-101, 101])
+def test_priority_is_limited(priority):
+    assert [JobPlan("a.pdf", priority=n).priority for n in (-100, 100)] == [-100, 100]
+    with pytest.raises(ValueError, match="from -100 to 100"):
+        JobPlan("a.pdf", priority=priority)

@@ -92,6 +92,17 @@ def test_it_is_known_which_keys_are_done():
         assert stage.is_done(2)
 
 
+def test_keys_that_another_process_reports_are_known_once_they_are_read_again():
+    with tracked() as job:
+        stage = job.stage("one")
+        assert not stage.is_done(1)
+        with attach("job") as other:
+            other.stage("one").advance(key=1)
+        assert not stage.is_done(1)
+        stage.reload_keys()
+        assert stage.is_done(1)
+
+
 def test_done_keys_are_read_with_one_query(django_assert_num_queries):
     stop_after(2, range(5))
     with tracked() as job:
@@ -288,6 +299,10 @@ async def test_async_iteration_skips_what_is_done():
         stage.advance(key="b")
         assert [each async for each in stage.aiterate(letters(), key=True)] == ["a", "c"]
         assert [each async for each in stage.aiterate("abcd", key=True)] == ["d"]
+        await job.aflush()
+        with attach("async") as other:  # which has to read what is done
+            again = other.stage("one").aiterate(letters(), key=True)
+            assert [each async for each in again] == []
 
 
 @pytest.mark.usefixtures("flush_only")

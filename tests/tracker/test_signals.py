@@ -16,6 +16,7 @@ from ingestion_progress.recovery.rescue import report_death
 from ingestion_progress.signals import attempt_ended, job_ended, job_started
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import fail_job, queue_job, request_cancellation
+from ingestion_progress.tracker.signal_sender import SignalSender
 from tests.support.tracking import eventually, quick_writer  # noqa: F401
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -71,6 +72,20 @@ def test_trackers_of_tests_send_at_once(received):
     with synchronous_tracking(), track("a.pdf"):
         assert received.names == ["started"]
     assert received.threads == {threading.current_thread().name}
+
+
+def test_signal_is_sent_once_although_no_thread_can_start(monkeypatch):
+    """As at the end of the interpreter."""
+
+    def fail() -> None:
+        raise RuntimeError("can't start new thread")
+
+    sender, sent = SignalSender(), []
+    monkeypatch.setattr(sender, "start", fail)
+    for number in (1, 2):
+        sender.put(lambda: sent.append(number))  # noqa: B023
+        assert sent == [*range(1, number + 1)]
+    assert not sender._pending
 
 
 def test_an_idle_thread_keeps_no_connection(monkeypatch):

@@ -17,6 +17,7 @@ from ingestion_progress.exceptions import (
     JobCancelled,
     JobNotFound,
     JobSuperseded,
+    ProgressUnavailable,
     UnknownStage,
 )
 from ingestion_progress.models import Job, JobEvent, Worker
@@ -543,6 +544,7 @@ def test_attempt_gets_heartbeats_until_it_ends_or_is_left():
     ("end", "status", "error"),
     [
         (JobTracker.acomplete, "succeeded", ""),
+        (lambda job: job.ahand_back("stopped"), "queued", "stopped"),
         (lambda job: job.afail("why"), "failed", "why"),
     ],
 )
@@ -586,6 +588,20 @@ def test_attached_block_whose_attempt_is_superseded_ends_quietly(caplog):
         start_attempt(JobPlan("a.pdf", job_id="job"), restart=True)
     assert other.buffer not in background_writer._live
     record = next(each for each in caplog.records if each.message == "tracker_superseded")
+    assert record.job_id == "job"
+
+
+def test_attached_block_that_cannot_write_ends_and_the_writer_keeps_its_counts(caplog, monkeypatch):
+    def fail(*_: object) -> None:
+        raise ProgressUnavailable("job", "progress")
+
+    start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
+    with attach("job") as other, monkeypatch.context() as database:
+        database.setattr(other, "flush", fail)
+        other.count(entities_total=1)
+        other.__exit__(None, None, None)
+    assert other.buffer not in background_writer._live
+    record = next(each for each in caplog.records if each.message == "tracker_left_unwritten")
     assert record.job_id == "job"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.recovery import retry_job
@@ -19,13 +20,16 @@ from ingestion_progress.tracker import (
     fail_job,
     queue_job,
     request_cancellation,
+    transactions,
 )
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import renew_heartbeats, write_changes
+from ingestion_progress.tracker.transactions import in_transactions
 from tests.support.rescuing import rescue_now
+from tests.tracker.test_database import locked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -124,3 +128,55 @@ def test_act_that_fails_midway_changes_nothing(attempt, name):
 def test_job_that_cannot_be_queued_completely_does_not_exist():
     fail_at_the_last_write_of(lambda: queue_job("a.pdf", job_id="job", workers=1))
     assert not Job.objects.exists()
+
+
+class Write:
+    """A write of several jobs, which finds a row locked the first times."""
+
+    def __init__(self, locked_times: int = 0) -> None:
+        self.locked_times = locked_times
+        self.tries: list[list[str]] = []
+
+    def __call__(self, job_ids: Sequence[str]) -> dict[str, str]:
+        assert connection.in_atomic_block
+        self.tries.append(list(job_ids))
+        if len(self.tries) <= self.locked_times:
+            raise locked()
+        return {job_id: f"not {job_id}" for job_id in job_ids if job_id.startswith("x")}
+
+
+def test_refusals_of_all_transactions_are_returned(monkeypatch):
+    monkeypatch.setattr(transactions, "JOBS_PER_TRANSACTION", 2)
+    write = Write()
+    assert in_transactions(["x1", "a", "x2"], "retry", write) == {"x1": "not x1", "x2": "not x2"}
+    assert write.tries == [["x1", "a"], ["x2"]]
+
+
+def test_jobs_of_a_transaction_that_met_a_lock_are_tried_once_more():
+    for job_id in ("a", "x1"):
+        queue_job("a.pdf", job_id=job_id)
+    write = Write(locked_times=1)
+    assert in_transactions(["a", "x1"], "retry", write) == {"x1": "not x1"}
+    assert write.tries == [["a", "x1"]] * 2
+
+
+def test_jobs_that_stay_locked_are_refused():
+    queue_job("a.pdf", job_id="a")
+    refused = in_transactions(["a", "unknown"], "retry", Write(locked_times=9))
+    assert refused.keys() == {"a", "unknown"}
+    for job_id, error in refused.items():
+        assert isinstance(error, ProgressUnavailable)
+        assert job_id in str(error)
+        assert "retry" in str(error)
+
+
+def test_only_the_locked_ones_of_the_named_jobs_are_refused(monkeypatch):
+    for job_id in ("a", "held", "held too"):
+        queue_job("a.pdf", job_id=job_id)
+    free = transactions.unlocked
+    monkeypatch.setattr(
+        transactions, "unlocked", lambda found: free(found).exclude(pk__startswith="held")
+    )
+    write = Write(locked_times=1)
+    assert in_transactions(["held", "a"], "retry", write).keys() == {"held"}
+    assert write.tries == [["held", "a"], ["a"]]

@@ -18,10 +18,13 @@ from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker import heartbeats, request_cancellation
 from ingestion_progress.tracker import writer as writer_module
+from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.heartbeats import CANCELLATION_SECONDS
 from ingestion_progress.tracker.jobs import JobTracker
+from ingestion_progress.tracker.plan import Attempt
+from ingestion_progress.tracker.unwritten import UnwrittenBuffers
 from ingestion_progress.tracker.writer import (
     FIRST_RETRY_SECONDS,
     LAST_RETRY_SECONDS,
@@ -403,6 +406,84 @@ def test_flushes_and_failures_are_counted(writer, clock):
         clock.now = writer._retry_at
         turn(writer)
         assert writer.counts.flushes == 1
+
+
+# What wakes the thread
+
+
+class Unstarted(BackgroundWriter):
+    """Its thread never runs; a test looks at what it would do."""
+
+    def start(self) -> None:
+        """The inbox has what would wake the thread."""
+
+    def wakes(self) -> int:
+        """How often it was woken since the last call."""
+        count = self._inbox.qsize()
+        for _ in range(count):
+            self._inbox.get_nowait()
+        return count
+
+
+@pytest.fixture
+def unstarted() -> Unstarted:
+    return Unstarted()
+
+
+@pytest.fixture
+def buffer(unstarted) -> Buffer:
+    attempt = Attempt(job_id="job", epoch="e", document_id="d", stage_names=("one",))
+    return Buffer(attempt, unstarted)
+
+
+def test_thread_is_woken_by_the_first_change_and_by_each_urgent_one(unstarted, buffer):
+    wakes = []
+    for is_urgent in (False, False, True, True, False):
+        unstarted.notice(buffer, is_urgent=is_urgent)
+        wakes.append(unstarted.wakes())
+    assert wakes == [1, 0, 1, 1, 0]
+
+
+def test_thread_is_woken_by_jobs_that_start_and_leave(unstarted, buffer):
+    unstarted.open(buffer)
+    assert unstarted.wakes() == 1
+    assert 0 < unstarted._seconds_until_due() <= CANCELLATION_SECONDS
+    unstarted.close(buffer)
+    assert unstarted.wakes() == 1
+    assert unstarted._seconds_until_due() is None
+
+
+def test_postponed_end_is_due_although_nothing_else_is(unstarted):
+    assert unstarted._seconds_until_due() is None
+    unstarted.postpone("job", lambda: None)
+    assert unstarted.wakes() == 1
+    assert unstarted._seconds_until_due() == 0
+
+
+def test_thread_does_not_end_before_it_has_done_what_it_received(unstarted, buffer):
+    assert not unstarted._may_stop()
+    unstarted.stopping_since = time.monotonic()
+    assert unstarted._may_stop()
+    unstarted._submit(lambda: None)
+    assert not unstarted._may_stop()
+    unstarted._receive(0)
+    assert not unstarted._may_stop()
+    assert unstarted._seconds_until_due() == 0
+    unstarted._work()
+    assert unstarted._may_stop()
+    unstarted.notice(buffer)
+    unstarted.wakes()
+    assert not unstarted._may_stop()
+
+
+def test_thread_that_is_to_end_pauses_before_it_tries_a_locked_job_again(
+    unstarted, buffer, monkeypatch
+):
+    unstarted.stopping_since = time.monotonic()
+    monkeypatch.setattr(UnwrittenBuffers, "flush", lambda self: 0)
+    unstarted.notice(buffer)
+    unstarted._work()
+    assert 0 < unstarted._seconds_until_due() <= FIRST_RETRY_SECONDS
 
 
 # Calls
