@@ -26,11 +26,14 @@ from django.utils.translation.template import templatize  # noqa: E402
 
 LOCALE = ROOT / "ingestion_progress" / "locale"
 FOLDERS = ("ingestion_progress", "progress_project", "templates")
+SUFFIXES = {".html", ".js", ".py"}
+GENERATED = {"migrations", "words"}
 KEYWORDS = DEFAULT_KEYWORDS | {
     "gettext_lazy": None,
     "gettext_noop": None,
     "ngettext_lazy": (1, 2),
     "pgettext_lazy": ((1, "c"), 2),
+    "counted": (1, 2),  # of web/formatting.py
 }
 # Lines of a catalogue's head about people and versions, which would have to be kept up to date.
 UNUSED_HEADERS = re.compile(
@@ -53,7 +56,7 @@ def template() -> Catalog:
 def sources() -> Iterator[Path]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in {".py", ".html"} and "migrations" not in path.parts:
+            if path.suffix in SUFFIXES and not GENERATED & set(path.relative_to(ROOT).parts):
                 yield path
 
 
@@ -63,7 +66,8 @@ def texts(path: Path) -> Iterator[tuple[Any, list[str], str | None]]:
     if path.suffix == ".html":
         # Python calls of gettext among nonsense words, whose indentation is none of Python's.
         source = "\n".join(line.strip() for line in templatize(source).splitlines())
-    found = extract("python", io.BytesIO(source.encode()), KEYWORDS, ["Translators:"])
+    method = "javascript" if path.suffix == ".js" else "python"
+    found = extract(method, io.BytesIO(source.encode()), KEYWORDS, ["Translators:"])
     for _, text, comments, context in found:
         yield text, comments, context
 

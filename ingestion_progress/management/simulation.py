@@ -90,7 +90,7 @@ class SimulatedJob:
         stage = self._job.stage(planned.name, total=planned.total, unit=planned.unit)
         if planned.start > self._shown_moment:
             stage.start()
-            unit = formatting.unit(planned.unit, planned.total)
+            unit = formatting.unit_in_english(planned.unit, planned.total)
             self._job.log(f"{planned.total} {unit} to do", stage=planned.name)
         in_flight = len(planned.items_in_flight(moment, width))
         stage.set(processed=planned.processed(moment), in_flight=in_flight)

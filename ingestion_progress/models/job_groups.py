@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models.jobs import SILENT_SHARE, Job, JobQuerySet
@@ -14,11 +15,11 @@ from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
 
 
 class JobGroup(models.TextChoices):
-    ATTENTION = "attention", "Attention"
+    ATTENTION = "attention", _("Attention")
     """Failed, lost, succeeded with errors, or running without news."""
-    RUNNING = "running", "Running"
-    WAITING = "waiting", "Waiting"
-    DONE = "done", "Done"
+    RUNNING = "running", _("Running")
+    WAITING = "waiting", _("Waiting")
+    DONE = "done", _("Done")
     """Succeeded without errors, or cancelled."""
 
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Self
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class Status(models.TextChoices):
@@ -29,12 +30,12 @@ class Status(models.TextChoices):
 
 
 class JobStatus(Status):
-    QUEUED = "queued", "Queued"
-    RUNNING = "running", "Running"
-    SUCCEEDED = "succeeded", "Succeeded"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
-    LOST = "lost", "Lost"
+    QUEUED = "queued", _("Queued")
+    RUNNING = "running", _("Running")
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    LOST = "lost", _("Lost")
 
     @classmethod
     def successors(cls) -> Mapping[Self, frozenset[Self]]:
@@ -62,31 +63,31 @@ class JobStatus(Status):
 class JobResult(models.TextChoices):
     """How a job ended: its status, except that a success with failed items is `partial`."""
 
-    SUCCEEDED = "succeeded", "Succeeded"
-    PARTIAL = "partial", "Succeeded with errors"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
-    LOST = "lost", "Lost"
+    SUCCEEDED = "succeeded", _("Succeeded")
+    PARTIAL = "partial", _("Succeeded with errors")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    LOST = "lost", _("Lost")
 
 
 class AttemptStatus(models.TextChoices):
     """How an attempt ended."""
 
-    SUCCEEDED = "succeeded", "Succeeded"
-    FAILED = "failed", "Failed"
-    CANCELLED = "cancelled", "Cancelled"
-    LOST = "lost", "Lost"
-    INTERRUPTED = "interrupted", "Handed back"
+    SUCCEEDED = "succeeded", _("Succeeded")
+    FAILED = "failed", _("Failed")
+    CANCELLED = "cancelled", _("Cancelled")
+    LOST = "lost", _("Lost")
+    INTERRUPTED = "interrupted", _("Handed back")
     """Its worker was stopped, or `track(…, restart=True)` started the job again while it ran."""
 
 
 class StageStatus(Status):
-    PENDING = "pending", "Pending"
-    IN_PROGRESS = "in_progress", "In progress"
-    COMPLETED = "completed", "Completed"
-    ERROR = "error", "Error"
+    PENDING = "pending", _("Pending")
+    IN_PROGRESS = "in_progress", _("In progress")
+    COMPLETED = "completed", _("Completed")
+    ERROR = "error", _("Error")
     # Not on the wire: `stages` has no skipped stage.
-    SKIPPED = "skipped", "Skipped"
+    SKIPPED = "skipped", _("Skipped")
 
     @classmethod
     def successors(cls) -> Mapping[Self, frozenset[Self]]:
@@ -111,44 +112,44 @@ class ShownStageStatus(models.TextChoices):
     COMPLETED = StageStatus.COMPLETED.value, StageStatus.COMPLETED.label
     ERROR = StageStatus.ERROR.value, StageStatus.ERROR.label
     SKIPPED = StageStatus.SKIPPED.value, StageStatus.SKIPPED.label
-    STOPPED = "stopped", "Stopped"
-    NOT_RUN = "not_run", "Not run"
+    STOPPED = "stopped", _("Stopped")
+    NOT_RUN = "not_run", _("Not run")
 
 
 class WorkerStatus(models.TextChoices):
-    IDLE = "idle", "Idle"
-    PROCESSING = "processing", "Processing"
-    ERROR = "error", "Error"
+    IDLE = "idle", _("Idle")
+    PROCESSING = "processing", _("Processing")
+    ERROR = "error", _("Error")
 
 
 class EventLevel(models.TextChoices):
-    INFO = "info", "Info"
-    WARNING = "warning", "Warning"
-    ERROR = "error", "Error"
+    INFO = "info", _("Info")
+    WARNING = "warning", _("Warning")
+    ERROR = "error", _("Error")
 
 
 class ForecastReason(models.TextChoices):
     """Why a job's forecast is unknown, or only a guess; never stored."""
 
-    QUEUED = "queued", "Waiting for a worker"
-    STARTING = "starting", "Estimating…"
-    NO_HISTORY = "no_history", "No history yet"
-    STALLED = "stalled", "No progress"
-    LOST = "lost", "No sign of life"
-    OVERDUE = "overdue", "Later than expected"
-    WAITING = "waiting", "Waiting for a service"
+    QUEUED = "queued", _("Waiting for a worker")
+    STARTING = "starting", _("Estimating…")
+    NO_HISTORY = "no_history", _("No history yet")
+    STALLED = "stalled", _("No progress")
+    LOST = "lost", _("No sign of life")
+    OVERDUE = "overdue", _("Later than expected")
+    WAITING = "waiting", _("Waiting for a service")
 
 
 class Liveness(models.TextChoices):
     """Whether an unfinished job is alive, from its heartbeat and its last change; never stored."""
 
-    QUEUED = "queued", "Waiting for a worker"
-    STARVED = "starved", "Waiting longer than expected: is a worker running?"
-    WORKING = "working", "Working"
-    STALLED = "stalled", "Alive, but without progress"
-    SILENT = "silent", "No recent sign of life"
+    QUEUED = "queued", _("Waiting for a worker")
+    STARVED = "starved", _("Waiting longer than expected: is a worker running?")
+    WORKING = "working", _("Working")
+    STALLED = "stalled", _("Alive, but without progress")
+    SILENT = "silent", _("No recent sign of life")
     """Its process may still be late; with LOST it is given up."""
-    LOST = "lost", "No sign of life"
+    LOST = "lost", _("No sign of life")
 
     @property
     def is_alive(self) -> bool:

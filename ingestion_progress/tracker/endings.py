@@ -101,11 +101,16 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
         end_locked_job(job, JobStatus(ending.value), reason)
     else:
         record_endings([job], ending, reason)
-        write_milestone(job, f"{ending.label}: {reason}", EventLevel.WARNING)
+        write_milestone(job, f"{name_in_english(ending)}: {reason}", EventLevel.WARNING)
         notify_on_commit(job.pk)
         job.failed_attempts = failures
         due_at = database_now() + timedelta(seconds=pause_seconds(failures))
         queue_attempts([job], due_at=due_at if job.task else None, reason=reason)
+
+
+def name_in_english(ending: JobStatus | AttemptStatus) -> str:
+    """Instead of its label: stored texts are in one language, that of their writer is unknown."""
+    return "Handed back" if ending is AttemptStatus.INTERRUPTED else ending.value.capitalize()
 
 
 def pause_seconds(failures: int) -> float:
@@ -145,7 +150,8 @@ def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") ->
         raise InvalidTransition(f"Job {ended[0].pk}", ended[0].status, f"become {status}")
     _close_stages(ended, now, has_succeeded=has_succeeded)
     _free_workers(ended)
-    message = f"{status.label}: {error}" if error else status.label
+    name = name_in_english(status)
+    message = f"{name}: {error}" if error else name
     log_milestones(ended, message, LEVELS_OF_ENDINGS[status])
     for job in ended:
         job.status, job.finished_at, job.updated_at = status, now, now

@@ -1,7 +1,13 @@
-"""Texts of numbers, durations and states. `format.js` has the same functions and test cases."""
+"""Texts of numbers, durations and states, in the active language.
+
+`format.js` has the same functions and test cases.
+"""
 
 import math
 from collections.abc import Sequence
+
+from django.utils.formats import get_format
+from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
 
 from ingestion_progress.models.statuses import JobStatus, ShownStageStatus, WorkerStatus
 
@@ -17,43 +23,83 @@ ABBREVIATION_LENGTH = 3
 OTHER_PLURALS = ("ss", "ies", "sses", "xes", "ches", "shes")
 
 
+def counted(singular: str, plural: str) -> tuple[str, str]:
+    """Marks what is counted for translation."""
+    return singular, plural
+
+
+# Pipelines name their stages, counters and units in code. These names have translations.
+NAMES = (
+    pgettext_lazy("name", "Parsing"),
+    pgettext_lazy("name", "VLM"),
+    pgettext_lazy("name", "Chunking"),
+    pgettext_lazy("name", "Embedding"),
+    pgettext_lazy("name", "Extraction"),
+)
+UNITS = (
+    counted("chunk", "chunks"),
+    counted("error", "errors"),
+    counted("image", "images"),
+    counted("item", "items"),
+    counted("page", "pages"),
+    counted("step", "steps"),
+)
+
+
 def label(name: str) -> str:
     """`entity_linking` as "Entity linking", `vlm` as "VLM"."""
     words = name.replace("_", " ").replace("-", " ").strip()
     if len(words) <= ABBREVIATION_LENGTH:
-        return words.upper()
-    return words[:1].upper() + words[1:]
+        return pgettext("name", words.upper())
+    return pgettext("name", words[:1].upper() + words[1:])
 
 
 def count(number: int) -> str:
     """1234567 as "1,234,567"."""
-    return f"{number:,}"
+    return f"{number:,}".replace(",", get_format("THOUSAND_SEPARATOR"))
+
+
+def decimal(text: str) -> str:
+    """A number with a point, as the language has it."""
+    return text.replace(".", get_format("DECIMAL_SEPARATOR"))
 
 
 def unit(plural: str, number: int) -> str:
     """What is counted: "page" after 1, otherwise "pages"."""
+    return ngettext(_singular(plural), plural, number) if plural else ""
+
+
+def unit_in_english(plural: str, number: int) -> str:
+    """For texts that are stored."""
+    return _singular(plural) if number == 1 else plural
+
+
+def _singular(plural: str) -> str:
     has_singular = plural.endswith("s") and not plural.endswith(OTHER_PLURALS)
-    return plural[:-1] if number == 1 and has_singular else plural
+    return plural[:-1] if has_singular else plural
 
 
 def age(milliseconds: int) -> str:
     """How long ago something was: "3 min ago", in its largest unit, rounded down."""
     if milliseconds < MINUTE_MS:
-        return "just now"
+        return gettext("just now")
     if milliseconds < HOUR_MS:
-        return f"{milliseconds // MINUTE_MS}{NBSP}min ago"
+        return gettext("%(number)s\u00a0min ago") % {"number": milliseconds // MINUTE_MS}
     if milliseconds < DAY_MS:
-        return f"{milliseconds // HOUR_MS}{NBSP}h ago"
-    return f"{milliseconds // DAY_MS}{NBSP}d ago"
+        return gettext("%(number)s\u00a0h ago") % {"number": milliseconds // HOUR_MS}
+    days = milliseconds // DAY_MS
+    return ngettext("%(number)s\u00a0d ago", "%(number)s\u00a0d ago", days) % {"number": days}
 
 
 def queue_position(position: int) -> str:
     """1 is the job that should start next."""
-    return "Next in the queue" if position == 1 else f"Number {count(position)} in the queue"
+    if position == 1:
+        return gettext("Next in the queue")
+    return gettext("Number %(number)s in the queue") % {"number": count(position)}
 
 
 def jobs(number: int) -> str:
-    return "1 job" if number == 1 else f"{number} jobs"
+    return ngettext("%(number)s job", "%(number)s jobs", number) % {"number": number}
 
 
 def number(value: float) -> str:
@@ -63,18 +109,19 @@ def number(value: float) -> str:
 
 def percent(value: float) -> str:
     """Whole percent, rounded down, so that only finished work shows 100%."""
-    return f"{math.floor(value)}%"
+    return gettext("%(number)s%%") % {"number": math.floor(value)}
 
 
 def exact_percent(value: float) -> str:
-    return f"{value:.1f}%" if 0 < value < 100 else f"{value:.0f}%"
+    shown = f"{value:.1f}" if 0 < value < 100 else f"{value:.0f}"
+    return gettext("%(number)s%%") % {"number": decimal(shown)}
 
 
 def duration(milliseconds: int) -> str:
     """The two largest units, rounded down; tenths below a second."""
     if milliseconds < SECOND_MS:
         tenths = milliseconds // 100
-        return f"0.{tenths}{NBSP}s" if tenths else f"0{NBSP}s"
+        return f"{decimal(f'0.{tenths}')}{NBSP}s" if tenths else f"0{NBSP}s"
     if milliseconds < MINUTE_MS:
         return f"{milliseconds // SECOND_MS}{NBSP}s"
     if milliseconds < HOUR_MS:
@@ -89,17 +136,20 @@ def remaining(milliseconds: int, low_ms: int = 0, high_ms: int = 0) -> str:
     if milliseconds <= 0:
         return ""
     if milliseconds < 10 * SECOND_MS:
-        return "a few seconds left"
-    shown_range = time_range(low_ms, high_ms)
+        return gettext("a few seconds left")
+    about = gettext("about %(time)s left") % {"time": _rounded_time(milliseconds)}
+    return f"{about}{time_range(low_ms, high_ms)}"
+
+
+def _rounded_time(milliseconds: int) -> str:
     if milliseconds <= 50 * SECOND_MS:
-        tens = math.ceil(milliseconds / (10 * SECOND_MS))
-        return f"about {tens * 10}{NBSP}s left{shown_range}"
+        return f"{math.ceil(milliseconds / (10 * SECOND_MS)) * 10}{NBSP}s"
     quarters = math.ceil(milliseconds / (15 * SECOND_MS))
     if milliseconds <= 3 * MINUTE_MS and quarters % 4:
-        return f"about {duration(quarters * 15 * SECOND_MS)} left{shown_range}"
+        return duration(quarters * 15 * SECOND_MS)
     if milliseconds < HOUR_MS:
-        return f"about {math.ceil(milliseconds / MINUTE_MS)}{NBSP}min left{shown_range}"
-    return f"about {duration(milliseconds)} left{shown_range}"
+        return f"{math.ceil(milliseconds / MINUTE_MS)}{NBSP}min"
+    return duration(milliseconds)
 
 
 def with_reason(left: str, reason: str) -> str:
@@ -117,7 +167,10 @@ def time_range(low_ms: int, high_ms: int) -> str:
     elif high_ms < HOUR_MS:
         step_ms, factor, unit = MINUTE_MS, 1, "min"
     low, high = low_ms // step_ms * factor, math.ceil(high_ms / step_ms) * factor
-    return f" ({low}–{high}{NBSP}{unit})" if low else f" (up to {high}{NBSP}{unit})"
+    if low:
+        return f" ({low}–{high}{NBSP}{unit})"
+    up_to = gettext("up to %(time)s") % {"time": f"{high}{NBSP}{unit}"}
+    return f" ({up_to})"
 
 
 def file_size(size_bytes: int) -> str:
@@ -128,30 +181,34 @@ def file_size(size_bytes: int) -> str:
         units.pop(0)
     has_tenths = units[0] != "bytes" and size < 10
     shown = f"{math.floor(size * 10) / 10:.1f}" if has_tenths else str(math.floor(size))
-    return f"{shown}{NBSP}{units[0]}"
+    name = gettext("bytes") if units[0] == "bytes" else units[0]
+    return f"{decimal(shown)}{NBSP}{name}"
 
 
 def job_label(status: str, failed_items: int) -> str:
     """The label of a status; a success with failed items says so."""
-    shown = str(JobStatus(status).label)
     if status != JobStatus.SUCCEEDED or not failed_items:
-        return shown
-    return f"{shown} with {count(failed_items)} {unit('errors', failed_items)}"
+        return str(JobStatus(status).label)
+    return ngettext(
+        "Succeeded with %(number)s error", "Succeeded with %(number)s errors", failed_items
+    ) % {"number": count(failed_items)}
 
 
 def error_note(errors: int) -> str:
     """Errors that did not end the job; empty if there are none."""
-    return f"Errors during ingestion: {count(errors)}" if errors else ""
+    if not errors:
+        return ""
+    return gettext("Errors during ingestion: %(number)s") % {"number": count(errors)}
 
 
 def attempt_note(attempt: int) -> str:
     """Only of later attempts."""
-    return f"Attempt {count(attempt)}" if attempt > 1 else ""
+    return gettext("Attempt %(number)s") % {"number": count(attempt)} if attempt > 1 else ""
 
 
 def waiting(service: str) -> str:
     """Empty if it waits for none."""
-    return f"Waiting for {service}" if service else ""
+    return gettext("Waiting for %(service)s") % {"service": service} if service else ""
 
 
 def next_attempt(attempt: int, max_attempts: int, reason: str, due_in_ms: int | None) -> str:
@@ -159,12 +216,16 @@ def next_attempt(attempt: int, max_attempts: int, reason: str, due_in_ms: int | 
 
     `reason`: how the last attempt ended; empty if a person retries the job.
     """
-    number = f"attempt {count(attempt)} of {count(max_attempts)}"
-    text = f"Waiting to continue: {number}" if reason else f"Waiting to start again: {number}"
+    values = {"number": count(attempt), "limit": count(max_attempts)}
+    if reason:
+        text = gettext("Waiting to continue: attempt %(number)s of %(limit)s") % values
+    else:
+        text = gettext("Waiting to start again: attempt %(number)s of %(limit)s") % values
     if due_in_ms is None:
         return f"{text}."
-    due = "now" if due_in_ms < SECOND_MS else f"in {duration(due_in_ms)}"
-    return f"{text}, due {due}."
+    if due_in_ms < SECOND_MS:
+        return gettext("%(text)s, due now.") % {"text": text}
+    return gettext("%(text)s, due in %(time)s.") % {"text": text, "time": duration(due_in_ms)}
 
 
 def rate(items: float, milliseconds: float) -> str:
@@ -173,28 +234,32 @@ def rate(items: float, milliseconds: float) -> str:
         return ""
     for unit_ms, name in ((SECOND_MS, "s"), (MINUTE_MS, "min")):
         if (found := items * unit_ms / milliseconds) >= 1:
-            return f"{_rounded(found)} per{NBSP}{name}"
+            return _per(_rounded(found), name)
     hourly = _rounded(items * HOUR_MS / milliseconds)
-    return "" if hourly == "0" else f"{hourly} per{NBSP}h"
+    return "" if hourly == "0" else _per(hourly, "h")
+
+
+def _per(number: str, unit: str) -> str:
+    return gettext("%(number)s per\u00a0%(unit)s") % {"number": number, "unit": unit}
 
 
 def _rounded(value: float) -> str:
     """With a tenth below ten."""
     if value >= 10:
         return count(math.floor(value + 0.5))
-    return f"{math.floor(value * 10 + 0.5) / 10:g}"
+    return decimal(f"{math.floor(value * 10 + 0.5) / 10:g}")
 
 
 def peak(highest: str) -> str:
     """The text of a highest value, as a note; empty if there is none."""
-    return f"at most {highest}" if highest else ""
+    return gettext("at most %(number)s") % {"number": highest} if highest else ""
 
 
 def former_jobs(number: int) -> str:
     """Whose median is shown."""
     if number == 1:
-        return "of the last such job"
-    return f"median of {count(number)} such jobs"
+        return gettext("of the last such job")
+    return gettext("median of %(number)s such jobs") % {"number": count(number)}
 
 
 def axis_label(milliseconds: int, step_ms: int) -> str:
@@ -203,14 +268,14 @@ def axis_label(milliseconds: int, step_ms: int) -> str:
         return "0"
     units = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s"))
     unit_ms, name = next((each for each in units if step_ms >= each[0]), units[-1])
-    return f"{milliseconds / unit_ms:g}{NBSP}{name}"
+    return f"{decimal(f'{milliseconds / unit_ms:g}')}{NBSP}{name}"
 
 
 def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
     """Names the running stages."""
     if running_labels:
-        return f"Now: {', '.join(running_labels)}"
-    return "Between two stages" if has_started else "Starting"
+        return gettext("Now: %(stages)s") % {"stages": ", ".join(running_labels)}
+    return gettext("Between two stages") if has_started else gettext("Starting")
 
 
 def stage_detail(  # noqa: PLR0917  (the cases that JavaScript shares are lists)
@@ -224,29 +289,63 @@ def stage_detail(  # noqa: PLR0917  (the cases that JavaScript shares are lists)
     """How far a stage with this shown status is. `counted` is its unit in plural; may be empty.
     `is_estimate`: its total is only about right.
     """
-    whole = f"about {count(total)}" if is_estimate else count(total)
+    whole = count(total)
+    if is_estimate:
+        whole = gettext("about %(number)s") % {"number": whole}
     amount = _stage_amount(status, processed, total, whole, counted)
-    return " · ".join(filter(None, [amount, f"{count(failed)} failed" if failed else ""]))
+    return " · ".join(filter(None, [amount, failures(failed)]))
+
+
+def failures(number: int) -> str:
+    """How many items failed; empty if none did."""
+    return gettext("%(number)s failed") % {"number": count(number)} if number else ""
 
 
 def _stage_amount(status: str, processed: int, total: int, whole: str, counted: str) -> str:
     """`whole` is the text of the total."""
     suffix = f" {unit(counted, total or processed)}" if counted else ""
     if status == ShownStageStatus.SKIPPED:
-        return "Not needed for this document"
+        return gettext("Not needed for this document")
     if status == ShownStageStatus.NOT_RUN:
         return ""
     if status == ShownStageStatus.PENDING:
-        return f"{whole}{suffix} to do" if total else ""
+        return gettext("%(amount)s to do") % {"amount": f"{whole}{suffix}"} if total else ""
     is_whole = not total or (status == ShownStageStatus.COMPLETED and processed == total)
-    amount = count(processed) if is_whole else f"{count(processed)} of {whole}"
-    is_stopped = status in {ShownStageStatus.ERROR, ShownStageStatus.STOPPED}
-    return f"{'Stopped at ' if is_stopped else ''}{amount}{suffix}"
+    amount = count(processed)
+    if not is_whole:
+        amount = gettext("%(number)s of %(total)s") % {"number": amount, "total": whole}
+    if status in {ShownStageStatus.ERROR, ShownStageStatus.STOPPED}:
+        return gettext("Stopped at %(amount)s") % {"amount": f"{amount}{suffix}"}
+    return f"{amount}{suffix}"
+
+
+def in_flight(number: int) -> str:
+    """Items that have begun and not ended; empty if there are none."""
+    return gettext("%(number)s in flight") % {"number": count(number)} if number else ""
+
+
+def busy(active: int, workers: int) -> str:
+    """How many workers have an item; empty without workers."""
+    if not workers:
+        return ""
+    return gettext("%(number)s of %(total)s busy") % {
+        "number": count(active),
+        "total": count(workers),
+    }
+
+
+def waiting_items(number: int) -> str:
+    """Empty if there are none."""
+    return gettext("%(number)s waiting") % {"number": count(number)} if number else ""
+
+
+def worker(number: int) -> str:
+    return gettext("Worker %(number)s") % {"number": number}
 
 
 def worker_activity(status: str, chunk: str) -> str:
     """What a worker with this status does; `chunk` may be empty."""
-    label = WorkerStatus(status).label
+    label = str(WorkerStatus(status).label)
     if status == WorkerStatus.ERROR and chunk:
         return f"{label}: {chunk}"
     return chunk if status == WorkerStatus.PROCESSING and chunk else label

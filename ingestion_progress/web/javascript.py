@@ -48,10 +48,19 @@ LABELS: dict[str, tuple[type[TextChoices], str]] = {
 def markup_module() -> str:
     """The text of `markup.js`: the partials without values, which the browser fills."""
     parts = [HEADER.format(source="templates")]
-    for name, (partial, context) in MARKUP.items():
-        html = render_to_string(f"ingestion_progress/partials/{partial}.html", dict(context))
-        parts.append(f"export const {name} = {template_literal(html)};\n")
+    parts += [
+        f"export const {name} = {template_literal(html)};\n"
+        for name, html in markup_parts().items()
+    ]
     return "\n".join(parts)
+
+
+def markup_parts() -> dict[str, str]:
+    """By constant, in the active language."""
+    return {
+        name: render_to_string(f"ingestion_progress/partials/{partial}.html", dict(context))
+        for name, (partial, context) in MARKUP.items()
+    }
 
 
 def labels_module() -> str:
@@ -59,7 +68,7 @@ def labels_module() -> str:
     parts = [HEADER.format(source="enums")]
     for name, (enum, type_name) in LABELS.items():
         imported = re.sub(r"\b[A-Z]\w+", r'import("./progress-events.d.ts").\g<0>', type_name)
-        lines = [f"  {value}: {json.dumps(label)},\n" for value, label in enum.choices]
+        lines = [f"  {value}: {json.dumps(str(label))},\n" for value, label in enum.choices]
         table = f"export const {name} = {{\n{''.join(lines)}}};\n"
         parts.append(f"/** @type {{Record<{imported}, string>}} */\n{table}")
     final = [status.value for status in JobStatus if status.is_final]

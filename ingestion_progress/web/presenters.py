@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage
 from ingestion_progress.models.statuses import (
@@ -37,13 +38,13 @@ from ingestion_progress.wire.snapshots import Snapshot
 logger = logging.getLogger("ingestion_progress.web")
 
 METRIC_LABELS = {
-    "total_chunks": "Chunks",
-    "total_images": "Images",
-    "entities_total": "Entities",
-    "relations_total": "Relations",
-    "neo4j_writes": "Graph writes",
-    "qdrant_writes": "Vector writes",
-    "error_count": "Errors",
+    "total_chunks": _("Chunks"),
+    "total_images": _("Images"),
+    "entities_total": _("Entities"),
+    "relations_total": _("Relations"),
+    "neo4j_writes": _("Graph writes"),
+    "qdrant_writes": _("Vector writes"),
+    "error_count": _("Errors"),
 }
 # Not more than these are shown one by one at once.
 FEW_WORKERS = 8
@@ -85,10 +86,8 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "stages": _stages(snapshot, progress),
         "workers": [_worker(worker) for worker in pool.workers],
         "has_few_workers": 0 < len(pool.workers) <= FEW_WORKERS,
-        "busy": f"{formatting.count(pool.active)} of {formatting.count(pool.max)} busy"
-        if pool.max
-        else "",
-        "waiting": f"{formatting.count(pool.queue_depth)} waiting" if pool.queue_depth else "",
+        "busy": formatting.busy(pool.active, pool.max),
+        "waiting": formatting.waiting_items(pool.queue_depth),
         "metrics": _metrics(progress, state),
         "has_no_metrics": _has_no_metrics(snapshot, progress),
         "counters": [
@@ -103,7 +102,7 @@ def remaining_text(forecast: ForecastEventData | BatchForecastSchema | None) -> 
     if forecast is None:
         return ""
     left = formatting.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms)
-    reason = ForecastReason(forecast.reason).label if forecast.reason else ""
+    reason = str(ForecastReason(forecast.reason).label) if forecast.reason else ""
     return formatting.with_reason(left, reason)
 
 
@@ -160,9 +159,7 @@ def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:
             "took": _took(each),
             "started_by": each.started_by,
             "cancelled_by": each.cancelled_by,
-            "failed_note": f"{formatting.count(each.failed_items)} failed"
-            if each.failed_items
-            else "",
+            "failed_note": formatting.failures(each.failed_items),
             "error": each.error,
         }
         for each in attempts
@@ -299,7 +296,7 @@ def _stage(stage: StageProgressSchema, row: Stage, *, is_over: bool) -> Context:
         "percent": formatting.number(stage.progress_percent),
         "is_total_known": is_total_known,
         "percent_text": formatting.percent(stage.progress_percent) if is_total_known else "–",
-        "in_flight": f"{formatting.count(stage.in_flight)} in flight" if stage.in_flight else "",
+        "in_flight": formatting.in_flight(stage.in_flight),
         "unit": unit,
         "duration": "" if stage.status == "pending" else formatting.duration(stage.duration_ms),
     }
@@ -323,7 +320,7 @@ def _worker(worker: WorkerInfoSchema) -> Context:
         "number": str(worker.id),
         "status": worker.status,
         "activity": activity,
-        "title": f"Worker {worker.id}: {activity}",
+        "title": f"{formatting.worker(worker.id)}: {activity}",
         "percent": formatting.number(worker.progress_percent),
     }
 
@@ -342,4 +339,6 @@ def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> l
         **progress.metrics.model_dump(),
         "error_count": state.error_count,
     }
-    return [(name, label, formatting.count(values[name])) for name, label in METRIC_LABELS.items()]
+    return [
+        (name, str(label), formatting.count(values[name])) for name, label in METRIC_LABELS.items()
+    ]

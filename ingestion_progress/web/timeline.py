@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils.timezone import localdate
+from django.utils.translation import gettext
 
 from ingestion_progress.models import JobSamples, Stage
 from ingestion_progress.models.statuses import Liveness, ShownStageStatus, StageStatus
@@ -79,7 +80,7 @@ def add_timeline(
     view["has_many_stages"] = len(snapshot.stages) > MANY_STAGES
     view["folded"] = folded_counts(view["stages"])
     view["started_ms"] = math.floor(job.started_at.timestamp() * 1000) if job.started_at else ""
-    view["end_label"] = "Ended" if job.is_finished else "Expected end"
+    view["end_label"] = gettext("Ended") if job.is_finished else gettext("Expected end")
     end_at = job.finished_at or (now + timedelta(milliseconds=left_ms) if left_ms else None)
     view["end_at"] = end_at
     view["ends_today"] = bool(end_at and localdate(end_at) == localdate(now))

@@ -11,6 +11,7 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import reverse
 
+from ingestion_progress.web import client_words
 from tests.support.live import ROOT
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.8"}
@@ -59,6 +60,14 @@ def test_incomplete_catalogue_fails_the_check(translations, copied, capsys, edit
     copied.write_text(text.replace(*edit))
     assert translations.main(["--check"]) == 1
     assert problem in capsys.readouterr().out
+
+
+def test_client_has_the_texts_that_the_script_finds_in_modules(translations):
+    paths = client_words.APP.rglob("static/*/*.js")
+    found = [text for path in paths for text, *_ in translations.texts(path)]
+    texts = client_words.client_texts()
+    singulars = {text.partition(client_words.CONTEXT_END)[2] or text for text, _ in texts}
+    assert {text if isinstance(text, str) else text[0] for text in found} <= singulars
 
 
 def test_pages_are_in_the_language_of_the_browser():

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from django.utils import translation
 from playwright.sync_api import Page, expect
 
+from ingestion_progress.web import formatting
 from tests.support import chart_cases
 from tests.support.chromium import OpenPage
 from tests.support.live import LiveProject, LiveServer
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.browser
 
 STATIC = "/static/ingestion_progress"
 STREAM = "/api/v1/admin/ingestion/jobs/{}/progress"
-EMPTY = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Elsewhere</title>
+EMPTY = """<!doctype html><html lang="%s"><meta charset="utf-8"><title>Elsewhere</title>
 <link rel="stylesheet" href="/static/ingestion_progress/progress.css">
 <script type="module" src="/static/ingestion_progress/pipeline-progress.js"></script>
 <body><pipeline-progress src="%s" heading-level="1"></pipeline-progress></body></html>"""
@@ -124,20 +126,25 @@ def elsewhere() -> Iterator[ThreadingHTTPServer]:
         server.shutdown()
 
 
-def open_empty(open_page: OpenPage, job_id: str, **options) -> Page:
+def open_empty(open_page: OpenPage, job_id: str, *, lang: str = "en", **options) -> Page:
     """A page of the same origin with an empty element."""
     page = open_page(**options)
-    html = EMPTY % STREAM.format(job_id)
+    html = EMPTY % (lang, STREAM.format(job_id))
     page.route("**/elsewhere/", lambda route: route.fulfill(body=html, content_type="text/html"))
     page.goto("/elsewhere/")
     return page
 
 
-@pytest.mark.parametrize("status", STATUSES)
-def test_element_creates_the_markup_that_the_server_renders(open_page: OpenPage, status: str):
-    alone = open_empty(open_page, f"same-{status}")
+@pytest.mark.parametrize(
+    ("status", "lang"),
+    [*((status, "en") for status in STATUSES), ("running", "de"), ("lost", "de")],
+)
+def test_element_creates_the_markup_that_the_server_renders(
+    open_page: OpenPage, status: str, lang: str
+):
+    alone = open_empty(open_page, f"same-{status}", lang=lang)
     expect(alone.locator("pipeline-progress")).to_have_attribute("data-status", status)
-    served = open_page(f"/jobs/same-{status}/", java_script_enabled=False)
+    served = open_page(f"/jobs/same-{status}/", java_script_enabled=False, locale=lang)
     expected = served.evaluate(MARKUP)
     deadline = time.monotonic() + 30  # the forecast is a later event than the state
     while (markup := alone.evaluate(MARKUP)) != expected and time.monotonic() < deadline:
@@ -207,6 +214,20 @@ def test_values_have_the_same_texts_in_javascript(open_page: OpenPage):
         [[javascript, arguments] for _, javascript, arguments, _ in ALL],
     )
     assert found == [answer for *_, answer in ALL]
+
+
+def test_values_have_the_same_texts_in_each_language(open_page: OpenPage):
+    page = open_page("/", locale="de")
+    found = page.evaluate(
+        f"""async (cases) => {{
+          const format = await import("{STATIC}/format.js");
+          return cases.map(([name, values]) => format[name](...values));
+        }}""",
+        [[javascript, arguments] for _, javascript, arguments, _ in ALL],
+    )
+    with translation.override("de"):
+        assert found == [getattr(formatting, name)(*arguments) for name, _, arguments, _ in ALL]
+    assert found != [answer for *_, answer in ALL]
 
 
 def test_charts_and_axes_are_the_same_in_javascript(open_page: OpenPage):

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.web import javascript
+from ingestion_progress.web import client_words, javascript
 from ingestion_progress.web.presenters import METRIC_LABELS
 
 
@@ -41,3 +41,27 @@ def test_final_statuses_are_those_of_the_enum():
 )
 def test_template_literal_is_the_markup_without_empty_lines(html, literal):
     assert javascript.template_literal(html) == literal
+
+
+def test_states_of_a_connection_have_translations():
+    source = (client_words.APP / "static/ingestion_progress/connection.js").read_text()
+    table = source.partition("CONNECTION_LABELS = {")[2].partition("}")[0]
+    assert set(re.findall(r'"(.+?)"', table)) == set(client_words.CONNECTION_TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("source", "texts"),
+    [
+        ('gettext("Ended")', [("Ended", "")]),
+        ('gettext(\n  "a \\u00a0 \\"b\\"",\n  { number })', [('a \u00a0 "b"', "")]),
+        (
+            'ngettext(\n  "%(number)s job",\n  "%(number)s jobs",\n  2)',
+            [("%(number)s job", "%(number)s jobs")],
+        ),
+        ('pgettext("name", "VLM")', [("name\x04VLM", "")]),
+        ('pgettext("name", words)', []),
+        ("gettext(LABELS[status])", []),
+    ],
+)
+def test_texts_of_a_module_are_those_of_its_calls(source, texts):
+    assert list(client_words.texts_in(source)) == texts

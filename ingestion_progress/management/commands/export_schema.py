@@ -5,11 +5,12 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import CommandError
+from django.core.management.base import CommandError, no_translations
 
 import ingestion_progress
 from ingestion_progress.api.api import build_api
 from ingestion_progress.management.terminal.command import TerminalCommand
+from ingestion_progress.web.client_words import languages, languages_module, words_module
 from ingestion_progress.web.javascript import labels_module, markup_module
 from ingestion_progress.wire.events import events_json_schema
 from ingestion_progress.wire.typescript import declaration
@@ -36,6 +37,7 @@ class Command(TerminalCommand):
             help="Write all files into this folder, for another front end.",
         )
 
+    @no_translations
     def handle(self, *, check: bool, folder: Path | None, **options: Any) -> None:
         files = {path_of(name, folder): text for name, text in generated_files().items()}
         stale = [path for path, text in files.items() if not is_current(path, text)]
@@ -58,6 +60,8 @@ def generated_files() -> dict[str, str]:
         f"{STATIC}/progress-events.d.ts": declaration(),
         f"{STATIC}/labels.js": labels_module(),
         f"{STATIC}/markup.js": markup_module(),
+        f"{STATIC}/words/languages.js": languages_module(),
+        **{f"{STATIC}/words/{name}.js": words_module(name) for name in languages()},
     }
 
 
@@ -68,7 +72,7 @@ def as_json(document: dict[str, Any]) -> str:
 def path_of(name: str, folder: Path | None) -> Path:
     """Where to write a file. Raises CommandError if the app is installed and not checked out."""
     if folder is not None:
-        return folder / Path(name).name
+        return folder / name.removeprefix("docs/").removeprefix(f"{STATIC}/")
     if not (CHECKOUT / "pyproject.toml").exists():
         raise CommandError("This is not a checkout: name a folder for the files with --folder.")
     return CHECKOUT / name

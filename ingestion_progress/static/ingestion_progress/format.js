@@ -1,6 +1,10 @@
 // @ts-check
-/** Texts of numbers, durations and states. `formatting.py` has the same; both pass the same cases. */
+/**
+ * Texts of numbers, durations and states, in the language of the page. `formatting.py` has the same;
+ * both pass the same cases.
+ */
 
+import { gettext, language, ngettext, pgettext } from "./gettext.js";
 import { JOB_LABELS, WORKER_LABELS } from "./labels.js";
 
 const NBSP = "\u00a0";
@@ -12,27 +16,51 @@ const ABBREVIATION_LENGTH = 3;
 /** Plurals whose singular is more than the word without its "s". */
 const OTHER_PLURALS = /(ss|ies|sses|xes|ches|shes)$/;
 
-const thousands = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const localTime = new Intl.DateTimeFormat("en-GB", {
-  day: "numeric",
-  month: "short",
-  year: "numeric",
-  hour: "2-digit",
-  minute: "2-digit",
-});
-const localMinutes = new Intl.DateTimeFormat("en-GB", { timeStyle: "short" });
-const localClock = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" });
+/** The formats of one language. @typedef {ReturnType<typeof makeFormats>} Formats */
+
+/** @param {string} tag */
+function makeFormats(tag) {
+  const dates = tag === "en" ? "en-GB" : tag;
+  return {
+    whole: new Intl.NumberFormat(tag, { maximumFractionDigits: 0, useGrouping: true }),
+    point: new Intl.NumberFormat(tag, { minimumFractionDigits: 1 }).format(0.5).slice(1, -1),
+    time: new Intl.DateTimeFormat(dates, {
+      day: "numeric",
+      month: "short",
+      year: "numeric",
+      hour: "2-digit",
+      minute: "2-digit",
+    }),
+    minutes: new Intl.DateTimeFormat(dates, { timeStyle: "short" }),
+    clock: new Intl.DateTimeFormat(dates, { timeStyle: "medium" }),
+  };
+}
+
+/** They are expensive to make. @type {Map<string, Formats>} */
+const made = new Map();
+
+function formats() {
+  const tag = language();
+  const found = made.get(tag) ?? makeFormats(tag);
+  made.set(tag, found);
+  return found;
+}
 
 /** @param {string} name */
 export function label(name) {
   const words = name.replaceAll("_", " ").replaceAll("-", " ").trim();
-  if (words.length <= ABBREVIATION_LENGTH) return words.toUpperCase();
-  return words.slice(0, 1).toUpperCase() + words.slice(1);
+  if (words.length <= ABBREVIATION_LENGTH) return pgettext("name", words.toUpperCase());
+  return pgettext("name", words.slice(0, 1).toUpperCase() + words.slice(1));
 }
 
 /** @param {number} number */
 export function count(number) {
-  return thousands.format(number);
+  return formats().whole.format(number);
+}
+
+/** A number with a point, as the language has it. @param {string} text */
+function decimal(text) {
+  return text.replace(".", formats().point);
 }
 
 /**
@@ -41,24 +69,27 @@ export function count(number) {
  * @param {number} number
  */
 export function unit(plural, number) {
-  return number === 1 && !OTHER_PLURALS.test(plural) ? plural.replace(/s$/, "") : plural;
+  if (!plural) return "";
+  const singular = OTHER_PLURALS.test(plural) ? plural : plural.replace(/s$/, "");
+  return ngettext(singular, plural, number);
 }
 
 /** Whole percent, rounded down, so that only finished work shows 100%. @param {number} value */
 export function percent(value) {
-  return `${Math.floor(value)}%`;
+  return gettext("%(number)s%%", { number: Math.floor(value) });
 }
 
 /** @param {number} value */
 export function exactPercent(value) {
-  return 0 < value && value < 100 ? `${value.toFixed(1)}%` : `${value.toFixed(0)}%`;
+  const shown = 0 < value && value < 100 ? value.toFixed(1) : value.toFixed(0);
+  return gettext("%(number)s%%", { number: decimal(shown) });
 }
 
 /** The two largest units, rounded down; tenths below a second. @param {number} milliseconds */
 export function duration(milliseconds) {
   if (milliseconds < SECOND_MS) {
     const tenths = Math.floor(milliseconds / 100);
-    return tenths ? `0.${tenths}${NBSP}s` : `0${NBSP}s`;
+    return tenths ? `${decimal(`0.${tenths}`)}${NBSP}s` : `0${NBSP}s`;
   }
   if (milliseconds < MINUTE_MS) return `${Math.floor(milliseconds / SECOND_MS)}${NBSP}s`;
   if (milliseconds < HOUR_MS) return twoUnits(milliseconds, MINUTE_MS, "min", SECOND_MS, "s");
@@ -68,10 +99,15 @@ export function duration(milliseconds) {
 
 /** How long ago something was, in its largest unit, rounded down. @param {number} milliseconds */
 export function age(milliseconds) {
-  if (milliseconds < MINUTE_MS) return "just now";
-  if (milliseconds < HOUR_MS) return `${Math.floor(milliseconds / MINUTE_MS)}${NBSP}min ago`;
-  if (milliseconds < DAY_MS) return `${Math.floor(milliseconds / HOUR_MS)}${NBSP}h ago`;
-  return `${Math.floor(milliseconds / DAY_MS)}${NBSP}d ago`;
+  if (milliseconds < MINUTE_MS) return gettext("just now");
+  if (milliseconds < HOUR_MS) {
+    return gettext("%(number)s\u00a0min ago", { number: Math.floor(milliseconds / MINUTE_MS) });
+  }
+  if (milliseconds < DAY_MS) {
+    return gettext("%(number)s\u00a0h ago", { number: Math.floor(milliseconds / HOUR_MS) });
+  }
+  const days = Math.floor(milliseconds / DAY_MS);
+  return ngettext("%(number)s\u00a0d ago", "%(number)s\u00a0d ago", days, { number: days });
 }
 
 /**
@@ -80,19 +116,20 @@ export function age(milliseconds) {
  */
 export function remaining(milliseconds, lowMs = 0, highMs = 0) {
   if (milliseconds <= 0) return "";
-  if (milliseconds < 10 * SECOND_MS) return "a few seconds left";
-  const range = timeRange(lowMs, highMs);
+  if (milliseconds < 10 * SECOND_MS) return gettext("a few seconds left");
+  const about = gettext("about %(time)s left", { time: roundedTime(milliseconds) });
+  return `${about}${timeRange(lowMs, highMs)}`;
+}
+
+/** @param {number} milliseconds */
+function roundedTime(milliseconds) {
   if (milliseconds <= 50 * SECOND_MS) {
-    return `about ${Math.ceil(milliseconds / (10 * SECOND_MS)) * 10}${NBSP}s left${range}`;
+    return `${Math.ceil(milliseconds / (10 * SECOND_MS)) * 10}${NBSP}s`;
   }
   const quarters = Math.ceil(milliseconds / (15 * SECOND_MS));
-  if (milliseconds <= 3 * MINUTE_MS && quarters % 4) {
-    return `about ${duration(quarters * 15 * SECOND_MS)} left${range}`;
-  }
-  if (milliseconds < HOUR_MS) {
-    return `about ${Math.ceil(milliseconds / MINUTE_MS)}${NBSP}min left${range}`;
-  }
-  return `about ${duration(milliseconds)} left${range}`;
+  if (milliseconds <= 3 * MINUTE_MS && quarters % 4) return duration(quarters * 15 * SECOND_MS);
+  if (milliseconds < HOUR_MS) return `${Math.ceil(milliseconds / MINUTE_MS)}${NBSP}min`;
+  return duration(milliseconds);
 }
 
 /**
@@ -116,7 +153,8 @@ export function timeRange(lowMs, highMs) {
   else if (highMs < HOUR_MS) [stepMs, factor, unit] = [MINUTE_MS, 1, "min"];
   const low = Math.floor(lowMs / stepMs) * factor;
   const high = Math.ceil(highMs / stepMs) * factor;
-  return low ? ` (${low}–${high}${NBSP}${unit})` : ` (up to ${high}${NBSP}${unit})`;
+  if (low) return ` (${low}–${high}${NBSP}${unit})`;
+  return ` (${gettext("up to %(time)s", { time: `${high}${NBSP}${unit}` })})`;
 }
 
 /** Rounded down, one digit below ten: "8.4 MB", "50 MB". @param {number} bytes */
@@ -129,7 +167,8 @@ export function fileSize(bytes) {
   }
   const hasTenths = units[0] !== "bytes" && size < 10;
   const shown = hasTenths ? (Math.floor(size * 10) / 10).toFixed(1) : String(Math.floor(size));
-  return `${shown}${NBSP}${units[0]}`;
+  const name = units[0] === "bytes" ? gettext("bytes") : units[0];
+  return `${decimal(shown)}${NBSP}${name}`;
 }
 
 /**
@@ -138,24 +177,31 @@ export function fileSize(bytes) {
  * @param {number} failedItems
  */
 export function jobLabel(status, failedItems) {
-  const label = JOB_LABELS[status] ?? "";
-  if (status !== "succeeded" || !failedItems) return label;
-  return `${label} with ${count(failedItems)} ${unit("errors", failedItems)}`;
+  if (status !== "succeeded" || !failedItems) {
+    const label = JOB_LABELS[status];
+    return label ? gettext(label) : "";
+  }
+  return ngettext(
+    "Succeeded with %(number)s error",
+    "Succeeded with %(number)s errors",
+    failedItems,
+    { number: count(failedItems) },
+  );
 }
 
 /** Errors that did not end the job; empty if there are none. @param {number} errors */
 export function errorNote(errors) {
-  return errors ? `Errors during ingestion: ${count(errors)}` : "";
+  return errors ? gettext("Errors during ingestion: %(number)s", { number: count(errors) }) : "";
 }
 
 /** Only of later attempts. @param {number} attempt */
 export function attemptNote(attempt) {
-  return attempt > 1 ? `Attempt ${count(attempt)}` : "";
+  return attempt > 1 ? gettext("Attempt %(number)s", { number: count(attempt) }) : "";
 }
 
 /** Empty if it waits for none. @param {string} service */
 export function waiting(service) {
-  return service ? `Waiting for ${service}` : "";
+  return service ? gettext("Waiting for %(service)s", { service }) : "";
 }
 
 /**
@@ -166,10 +212,13 @@ export function waiting(service) {
  * @param {number | null} dueInMs null once its task is queued
  */
 export function nextAttempt(attempt, maxAttempts, reason, dueInMs) {
-  const number = `attempt ${count(attempt)} of ${count(maxAttempts)}`;
-  const text = reason ? `Waiting to continue: ${number}` : `Waiting to start again: ${number}`;
+  const values = { number: count(attempt), limit: count(maxAttempts) };
+  const text = reason
+    ? gettext("Waiting to continue: attempt %(number)s of %(limit)s", values)
+    : gettext("Waiting to start again: attempt %(number)s of %(limit)s", values);
   if (dueInMs === null) return `${text}.`;
-  return dueInMs < SECOND_MS ? `${text}, due now.` : `${text}, due in ${duration(dueInMs)}.`;
+  if (dueInMs < SECOND_MS) return gettext("%(text)s, due now.", { text });
+  return gettext("%(text)s, due in %(time)s.", { text, time: duration(dueInMs) });
 }
 
 /**
@@ -183,20 +232,29 @@ export function rate(items, milliseconds) {
   const units = [[SECOND_MS, "s"], [MINUTE_MS, "min"]];
   for (const [unitMs, name] of units) {
     const found = (items * unitMs) / milliseconds;
-    if (found >= 1) return `${rounded(found)} per${NBSP}${name}`;
+    if (found >= 1) return per(rounded(found), name);
   }
   const hourly = rounded((items * HOUR_MS) / milliseconds);
-  return hourly === "0" ? "" : `${hourly} per${NBSP}h`;
+  return hourly === "0" ? "" : per(hourly, "h");
+}
+
+/**
+ * @param {string} number
+ * @param {string} unit
+ */
+function per(number, unit) {
+  return gettext("%(number)s per\u00a0%(unit)s", { number, unit });
 }
 
 /** With a tenth below ten. @param {number} value */
 function rounded(value) {
-  return value >= 10 ? count(Math.floor(value + 0.5)) : String(Math.floor(value * 10 + 0.5) / 10);
+  if (value >= 10) return count(Math.floor(value + 0.5));
+  return decimal(String(Math.floor(value * 10 + 0.5) / 10));
 }
 
 /** The text of a highest value, as a note; empty if there is none. @param {string} highest */
 export function peak(highest) {
-  return highest ? `at most ${highest}` : "";
+  return highest ? gettext("at most %(number)s", { number: highest }) : "";
 }
 
 /**
@@ -209,7 +267,7 @@ export function axisLabel(milliseconds, stepMs) {
   /** @type {[number, string][]} */
   const units = [[DAY_MS, "d"], [HOUR_MS, "h"], [MINUTE_MS, "min"], [SECOND_MS, "s"]];
   const [unitMs, name] = units.find(([each]) => stepMs >= each) ?? [SECOND_MS, "s"];
-  return `${milliseconds / unitMs}${NBSP}${name}`;
+  return `${decimal(String(milliseconds / unitMs))}${NBSP}${name}`;
 }
 
 /**
@@ -218,8 +276,8 @@ export function axisLabel(milliseconds, stepMs) {
  * @param {boolean} hasStarted
  */
 export function activity(runningLabels, hasStarted) {
-  if (runningLabels.length) return `Now: ${runningLabels.join(", ")}`;
-  return hasStarted ? "Between two stages" : "Starting";
+  if (runningLabels.length) return gettext("Now: %(stages)s", { stages: runningLabels.join(", ") });
+  return hasStarted ? gettext("Between two stages") : gettext("Starting");
 }
 
 /** @typedef {import("./progress-events.d.ts").StageStatus | "skipped" | "stopped" | "not_run"} ShownStageStatus */
@@ -232,9 +290,11 @@ export function activity(runningLabels, hasStarted) {
  * @param {string} counted what it counts, in plural; may be empty
  */
 export function stageDetail(status, processed, total, counted, failed = 0, isEstimate = false) {
-  const whole = isEstimate ? `about ${count(total)}` : count(total);
+  let whole = count(total);
+  if (isEstimate) whole = gettext("about %(number)s", { number: whole });
   const amount = stageAmount(status, processed, total, whole, counted);
-  return [amount, failed ? `${count(failed)} failed` : ""].filter(Boolean).join(" · ");
+  const failures = failed ? gettext("%(number)s failed", { number: count(failed) }) : "";
+  return [amount, failures].filter(Boolean).join(" · ");
 }
 
 /**
@@ -246,13 +306,44 @@ export function stageDetail(status, processed, total, counted, failed = 0, isEst
  */
 function stageAmount(status, processed, total, whole, counted) {
   const suffix = counted && ` ${unit(counted, total || processed)}`;
-  if (status === "skipped") return "Not needed for this document";
+  if (status === "skipped") return gettext("Not needed for this document");
   if (status === "not_run") return "";
-  if (status === "pending") return total ? `${whole}${suffix} to do` : "";
+  if (status === "pending") {
+    return total ? gettext("%(amount)s to do", { amount: `${whole}${suffix}` }) : "";
+  }
   const isWhole = !total || (status === "completed" && processed === total);
-  const amount = isWhole ? count(processed) : `${count(processed)} of ${whole}`;
-  const isStopped = status === "error" || status === "stopped";
-  return `${isStopped ? "Stopped at " : ""}${amount}${suffix}`;
+  const amount = isWhole
+    ? count(processed)
+    : gettext("%(number)s of %(total)s", { number: count(processed), total: whole });
+  if (status === "error" || status === "stopped") {
+    return gettext("Stopped at %(amount)s", { amount: `${amount}${suffix}` });
+  }
+  return `${amount}${suffix}`;
+}
+
+/** Items that have begun and not ended; empty if there are none. @param {number} number */
+export function inFlight(number) {
+  return number ? gettext("%(number)s in flight", { number: count(number) }) : "";
+}
+
+/**
+ * How many workers have an item; empty without workers.
+ * @param {number} active
+ * @param {number} workers
+ */
+export function busy(active, workers) {
+  if (!workers) return "";
+  return gettext("%(number)s of %(total)s busy", { number: count(active), total: count(workers) });
+}
+
+/** Empty if there are none. @param {number} number */
+export function waitingItems(number) {
+  return number ? gettext("%(number)s waiting", { number: count(number) }) : "";
+}
+
+/** @param {number} number */
+export function worker(number) {
+  return gettext("Worker %(number)s", { number });
 }
 
 /**
@@ -261,25 +352,25 @@ function stageAmount(status, processed, total, whole, counted) {
  * @param {string | null} chunk
  */
 export function workerActivity(status, chunk) {
-  const label = WORKER_LABELS[status];
+  const label = gettext(WORKER_LABELS[status]);
   if (status === "error" && chunk) return `${label}: ${chunk}`;
   return status === "processing" && chunk ? chunk : label;
 }
 
 /** In the browser's time zone. @param {Date} instant */
 export function timestamp(instant) {
-  return localTime.format(instant);
+  return formats().time.format(instant);
 }
 
 /** Without the date if that is the day of today. @param {Date} instant */
 export function moment(instant) {
   const isToday = instant.toDateString() === new Date().toDateString();
-  return isToday ? localMinutes.format(instant) : timestamp(instant);
+  return isToday ? formats().minutes.format(instant) : timestamp(instant);
 }
 
 /** With seconds. @param {Date} instant */
 export function clock(instant) {
-  return localClock.format(instant);
+  return formats().clock.format(instant);
 }
 
 /**

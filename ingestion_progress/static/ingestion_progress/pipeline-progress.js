@@ -23,8 +23,8 @@ import { renderConnection } from "./connection-text.js";
 import { ProgressConnection } from "./connection.js";
 import { fill } from "./dom.js";
 import { jobLabel } from "./format.js";
+import { gettext, markup } from "./gettext.js";
 import { FINAL_STATUSES } from "./labels.js";
-import { JOB } from "./markup.js";
 import {
   renderClock,
   renderEnd,
@@ -98,7 +98,7 @@ export class PipelineProgress extends HTMLElement {
   connectedCallback() {
     if (!this.querySelector("[data-field]")) {
       const above = (Number(this.getAttribute("heading-level")) || 2) - 1;
-      this.innerHTML = JOB.replaceAll(/(?<=<\/?h)\d/g, (level) => `${Number(level) + above}`);
+      this.innerHTML = markup().JOB.replaceAll(/(?<=<\/?h)\d/g, (level) => `${Number(level) + above}`);
     }
     this.#prepareOffers();
     this.#announcer = new Announcer(this.querySelector("[data-announcer]"));
@@ -231,7 +231,7 @@ export class PipelineProgress extends HTMLElement {
   render() {
     if (this.#isMissing) {
       this.dataset.status = this.dataset.liveness = "";
-      fill(this, { "job.status": "Not found" });
+      fill(this, { "job.status": gettext("Not found") });
       showNotice(this, "not_found");
       return;
     }

@@ -3,8 +3,8 @@
 
 import { element, fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
+import { gettext, markup } from "./gettext.js";
 import { DEFAULT_STAGES, FINAL_STATUSES, FORECAST_LABELS } from "./labels.js";
-import { CELL, COUNTER, WORKER } from "./markup.js";
 import { renderStages } from "./stages.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
@@ -32,8 +32,8 @@ export function renderProgress(root, progress, state) {
     "job.started": timing.started_at
       ? format.timestamp(new Date(timing.started_at * 1000))
       : NOTHING,
-    "job.busy": pool.max ? `${format.count(pool.active)} of ${format.count(pool.max)} busy` : "",
-    "job.waiting": pool.queue_depth ? `${format.count(pool.queue_depth)} waiting` : "",
+    "job.busy": format.busy(pool.active, pool.max),
+    "job.waiting": format.waitingItems(pool.queue_depth),
   });
   setBar(root.querySelector('[data-bar="job"]'), percent, format.exactPercent(percent));
   renderStages(root, progress, state);
@@ -139,7 +139,7 @@ function noticeName(state, nextAttempt) {
 export function renderRemaining(root, leftMs, state, forecast) {
   const isMoving = !state || state.liveness === "working";
   const left = format.remaining(leftMs, forecast?.low_ms, forecast?.high_ms);
-  const reason = forecast?.reason ? FORECAST_LABELS[forecast.reason] : "";
+  const reason = forecast?.reason ? gettext(FORECAST_LABELS[forecast.reason]) : "";
   const text = isMoving ? format.withReason(left, reason) : "";
   fill(root, { "job.remaining": text || NOTHING });
 }
@@ -155,7 +155,7 @@ export function renderEnd(root, { timing }, leftMs, isOver) {
   const endMs = isOver ? timing.started_at * 1000 + timing.elapsed_ms : Date.now() + leftMs;
   const isKnown = isOver ? timing.started_at > 0 : leftMs > 0;
   fill(root, {
-    "job.end_label": isOver ? "Ended" : "Expected end",
+    "job.end_label": isOver ? gettext("Ended") : gettext("Expected end"),
     "job.end": isKnown ? format.moment(new Date(endMs)) : NOTHING,
   });
 }
@@ -175,7 +175,7 @@ function activity(progress) {
  * @param {WorkerInfo[]} workers
  */
 function renderWorkers(root, workers) {
-  syncRows(root, "workers", "worker", workers.map((worker) => String(worker.id)), WORKER);
+  syncRows(root, "workers", "worker", workers.map((worker) => String(worker.id)), markup().WORKER);
   const byNumber = new Map(workers.map((worker) => [String(worker.id), worker]));
   for (const row of rows(root, "workers")) {
     const worker = byNumber.get(row.dataset.worker ?? "");
@@ -189,7 +189,7 @@ function renderWorkers(root, workers) {
       "worker.activity": format.workerActivity(worker.status, worker.current_chunk),
     });
     const bar = row.querySelector("progress");
-    bar?.setAttribute("aria-label", `Worker ${worker.id}`);
+    bar?.setAttribute("aria-label", format.worker(worker.id));
     setBar(bar, worker.progress_percent);
   }
   renderCells(root, workers);
@@ -209,12 +209,13 @@ function renderWorkers(root, workers) {
  * @param {WorkerInfo[]} workers
  */
 function renderCells(root, workers) {
-  syncRows(root, "cells", "cell", workers.map((worker) => String(worker.id)), CELL);
+  syncRows(root, "cells", "cell", workers.map((worker) => String(worker.id)), markup().CELL);
   const cells = rows(root, "cells");
   cells.slice(workers.length).forEach((cell) => cell.remove());
   workers.forEach((worker, index) => {
     const cell = cells[index];
-    const title = `Worker ${worker.id}: ${format.workerActivity(worker.status, worker.current_chunk)}`;
+    const activity = format.workerActivity(worker.status, worker.current_chunk);
+    const title = `${format.worker(worker.id)}: ${activity}`;
     if (cell.dataset.status !== worker.status) cell.dataset.status = worker.status;
     if (cell.title !== title) cell.title = title;
   });
@@ -263,7 +264,7 @@ function renderCounters(root, counters) {
   for (const [name, value] of Object.entries(counters)) {
     let entry = list.querySelector(`[data-counter="${CSS.escape(name)}"]`);
     if (!entry) {
-      entry = element(COUNTER);
+      entry = element(markup().COUNTER);
       entry.setAttribute("data-counter", name);
       fill(entry, { "metric.label": format.label(name) });
       list.append(entry);

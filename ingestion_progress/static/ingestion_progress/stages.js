@@ -3,8 +3,8 @@
 
 import { fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
+import { gettext, markup } from "./gettext.js";
 import { FINAL_STATUSES, STAGE_LABELS } from "./labels.js";
-import { STAGE } from "./markup.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").StageProgress} StageProgress */
@@ -26,9 +26,9 @@ const SKIPPED = /** @type {const} */ ({
  */
 export function renderStages(root, progress, state) {
   const skipped = state?.skipped_stages ?? [];
-  syncRows(root, "stages", "stage", Object.keys(progress.stages), STAGE);
+  syncRows(root, "stages", "stage", Object.keys(progress.stages), markup().STAGE);
   const present = rows(root, "stages").map((row) => row.dataset.stage ?? "");
-  syncRows(root, "stages", "stage", [...new Set([...present, ...skipped])], STAGE);
+  syncRows(root, "stages", "stage", [...new Set([...present, ...skipped])], markup().STAGE);
   for (const row of rows(root, "stages")) {
     const name = row.dataset.stage ?? "";
     const stage = progress.stages[name];
@@ -70,10 +70,10 @@ function renderStage(row, stage, state) {
   row.dataset.failed = failed ? "true" : "";
   fill(row, {
     "stage.label": label,
-    "stage.status": STAGE_LABELS[status],
+    "stage.status": gettext(STAGE_LABELS[status]),
     "stage.percent": isTotalKnown ? percent : "–",
     "stage.detail": format.stageDetail(status, processed, total, unit, failed, isEstimate),
-    "stage.in_flight": in_flight ? `${format.count(in_flight)} in flight` : "",
+    "stage.in_flight": format.inFlight(in_flight),
     ...(isSkipped && { "stage.duration": "" }),
   });
   const bar = row.querySelector("progress");
