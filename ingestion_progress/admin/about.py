@@ -17,6 +17,7 @@ from django.utils.http import urlencode
 
 from ingestion_progress.admin import display
 from ingestion_progress.admin.jobs import JobAdmin
+from ingestion_progress.auth.viewers import viewer_key
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job
 from ingestion_progress.models.about import About
@@ -96,6 +97,7 @@ class JobsAboutMixin(AnyModelAdmin):
             "stream_url": f"{stream}?{urlencode(about)}" if stream and about else stream,
             "has_arrivals": bool(about),
             "keepalive_seconds": conf.keepalive_seconds,
+            "viewer_key": viewer_key(request),
         }
 
 

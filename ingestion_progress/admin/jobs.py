@@ -20,6 +20,7 @@ from ingestion_progress.admin.columns import JobColumns
 from ingestion_progress.admin.filters import AboutFilter, BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.auth import permissions
+from ingestion_progress.auth.viewers import viewer_key
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, JobError, JobEvent, Stage, Worker
@@ -127,6 +128,7 @@ class JobAdmin(JobColumns, JobModelAdmin):
         live = {
             "stream_url": display.url("jobs_progress"),
             "keepalive_seconds": conf.keepalive_seconds,
+            "viewer_key": viewer_key(request),
         }
         return super().changelist_view(request, (extra_context or {}) | live)
 

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
 from ingestion_progress.auth import permissions
+from ingestion_progress.auth.viewers import viewer_key
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.models import Job
@@ -79,6 +80,7 @@ def job_list(
         "poll_url": _url(request.GET, filters),
         "stream_url": _stream_url(filters),
         "keepalive_seconds": f"{conf.keepalive_seconds:g}",
+        "viewer_key": viewer_key(request),
         **(extra_context or {}),
     }
     return render(request, PARTS if is_refresh else template_name, context)

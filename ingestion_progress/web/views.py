@@ -16,6 +16,7 @@ from django.views.decorators.http import require_safe
 
 from ingestion_progress import extensions
 from ingestion_progress.auth import permissions
+from ingestion_progress.auth.viewers import viewer_key
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.models import Batch, Job, JobAttempt, JobEvent, clean_job_id
@@ -74,6 +75,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "cards": extensions.job_cards(request, job),
         "worker_command": extensions.worker_command(),
         "keepalive_seconds": f"{conf.keepalive_seconds:g}",
+        "viewer_key": viewer_key(request),
     }
     return render(request, "ingestion_progress/job_detail.html", context)
 

@@ -301,6 +301,16 @@ def test_lost_access_is_shown_and_ends_the_tries(
     wait_until_connected(page, state)  # no further try
 
 
+def test_page_without_locks_has_its_own_stream(open_page: OpenPage, running: str):
+    page = open_page()
+    # As on plain http, where browsers have none.
+    page.add_init_script("Object.defineProperty(navigator, 'locks', {value: undefined})")
+    with page.expect_request("**/progress") as request:
+        page.goto(f"/jobs/{running}/")
+    wait_until_connected(page, "live")
+    assert request.value.resource_type == "eventsource"
+
+
 def test_log_in_page_is_not_taken_for_the_page_of_the_job(
     open_page: OpenPage, sqlite_project: LiveProject
 ):

@@ -37,6 +37,7 @@ function start(line) {
   watch(line.dataset.stream ?? "", {
     ...(followsArrivals ? {} : { jobs: [...rows.keys()] }),
     keepaliveSeconds: Number(line.dataset.keepaliveSeconds),
+    viewer: line.dataset.viewer,
     onJob: (job) => {
       const isNew = followsArrivals && !watched.has(job.id) && !rows.has(job.id);
       watched.set(job.id, job);

@@ -45,6 +45,8 @@ export { CONNECTION_LABELS } from "./connection.js";
  * @property {(batch: BatchProgressData) => void} [onBatch] on a stream with `?batch=`
  * @property {(state: ConnectionState) => void} [onConnection]
  * @property {number} [keepaliveSeconds] the server's KEEPALIVE_SECONDS, 15 by default
+ * @property {string} [viewer] any text that names who is logged in: tabs of one browser with the
+ *   same share a stream. Not with tokens, each of which may permit other jobs
  */
 
 /** @typedef {{retryNow: () => void, close: () => void}} Watched */
@@ -60,13 +62,14 @@ export function watch(url, options) {
   const address = new URL(url, document.baseURI);
   const jobId = OF_ONE_JOB.exec(address.pathname)?.[1];
   if (options.jobs) address.searchParams.set("jobs", options.jobs.join(","));
-  const { token, keepaliveSeconds } = options;
+  const { token, keepaliveSeconds, viewer } = options;
   const jobs = new WatchedJobs(options, decodeURIComponent(jobId ?? ""), () => connection.end());
   const connection = new ProgressConnection(address.href, jobs, {
     isOfMany: jobId === undefined,
     pollUrl: jobId && address.href.replace(/\/progress\/?(?=[?#]|$)/, ""),
     keepaliveMs: keepaliveSeconds && keepaliveSeconds * 1000,
     token,
+    viewer,
   });
   connection.open();
   return { retryNow: () => connection.retryNow(), close: () => connection.close() };

@@ -5,11 +5,13 @@
  *
  * The browser reconnects after a dropped connection, but a response other than 200 (one 503 during
  * a deploy) closes an EventSource for good, and a network that swallows all packets leaves it open.
- * A browser opens six HTTP/1.1 connections per origin in all its tabs together, so a hidden page
- * closes its own and asks for the state from time to time.
+ * A browser opens six HTTP/1.1 connections per origin in all its tabs together, so its tabs share
+ * one if they can (shared-stream.js), and a hidden page does without and asks for the state from
+ * time to time.
  */
 
 import { reportJob, reportMissing, requestJob } from "./job-poll.js";
+import { SharedStream, sharedTarget } from "./shared-stream.js";
 import { StreamAccess } from "./stream-access.js";
 
 /** @typedef {import("./progress-events.d.ts").ProgressEventMap} ProgressEventMap */
@@ -39,6 +41,8 @@ import { StreamAccess } from "./stream-access.js";
  * @property {string} [pollUrl] the job as JSON, which is asked for while there is no stream
  * @property {number} [keepaliveMs] the server's KEEPALIVE_SECONDS
  * @property {(() => Promise<string>) | null} [token] gets a stream token, for each connection anew
+ * @property {string} [viewer] any text that names the credentials: tabs of one browser with the
+ *   same share a stream; not with a token
  */
 
 /** @type {Record<ConnectionState, string>} */
@@ -61,6 +65,8 @@ const KEEPALIVE_MS = 15_000;
 /** How late the second keep-alive may be before the connection counts as dead. */
 const KEEPALIVE_MARGIN_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 15_000;
+/** Another tab's job may be refused, or the tab that has the stream may hang. */
+const MAX_SHARED_FAILURES = 2;
 /** Codes of errors that end the stream and not the job. @type {ReadonlySet<ErrorData["code"]>} */
 const STREAM_ERRORS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
 
@@ -73,8 +79,11 @@ export class ProgressConnection {
   /** The connection did not break: nothing came any more. */
   isSilent = false;
 
-  /** @type {EventSource | null} */
+  /** @type {EventSource | SharedStream | null} */
   #source = null;
+  #target;
+  /** How often in a row the shared stream failed although the server would respond. */
+  #sharedFailures = 0;
   /** @type {number | undefined} */
   #timer;
   /** @type {number | undefined} */
@@ -101,13 +110,15 @@ export class ProgressConnection {
    * @param {ConnectionOptions} options
    */
   constructor(url, listener, options = {}) {
-    const { isOfMany = false, pollUrl = "", keepaliveMs = KEEPALIVE_MS, token = null } = options;
+    const { isOfMany = false, pollUrl = "", keepaliveMs = KEEPALIVE_MS } = options;
+    const { token = null, viewer = "" } = options;
     this.url = url;
     this.listener = listener;
     this.isOfMany = isOfMany;
     this.pollUrl = pollUrl;
     this.silentAfterMs = 2 * keepaliveMs + KEEPALIVE_MARGIN_MS;
     this.#access = new StreamAccess(token);
+    this.#target = token ? null : sharedTarget(url, viewer);
   }
 
   open() {
@@ -159,7 +170,10 @@ export class ProgressConnection {
   }
 
   #listen() {
-    const source = new EventSource(this.#access.signed(this.url));
+    const source =
+      this.#target && this.#sharedFailures < MAX_SHARED_FAILURES
+        ? new SharedStream(this.#target)
+        : new EventSource(this.#access.signed(this.url));
     this.#source = source;
     source.addEventListener("open", () => {
       if (this.#state !== "polling") this.#heard();
@@ -184,14 +198,14 @@ export class ProgressConnection {
   #on(name, handle) {
     this.#source?.addEventListener(name, (event) => {
       this.#heard();
-      handle(JSON.parse(event.data));
+      handle(JSON.parse(/** @type {MessageEvent} */ (event).data));
     });
   }
 
   #heard() {
     this.heardAt = performance.now();
     this.isSilent = false;
-    this.#failures = 0;
+    this.#failures = this.#sharedFailures = 0;
     this.#setState("live");
   }
 
@@ -227,6 +241,7 @@ export class ProgressConnection {
   }
 
   async #retryLater() {
+    const wasShared = this.#source instanceof SharedStream;
     this.#disconnect();
     this.#setState("reconnecting");
     const delay = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
@@ -237,6 +252,7 @@ export class ProgressConnection {
     this.#timer = setTimeout(() => this.#connect(), jittered);
     const number = this.#number;
     const status = await this.#access.statusOf(this.url);
+    this.#sharedFailures = wasShared && status === 200 ? this.#sharedFailures + 1 : 0;
     if (number === this.#number) this.#onRefusal(status);
   }
 

@@ -3,7 +3,8 @@
  * Updates the rows of the list from the stream of all active jobs, and the list itself from the
  * server's page when a job begins, waits or ends. Without the stream it polls.
  *
- * One stream and not one per job: a browser opens six HTTP/1.1 connections per origin in all.
+ * One stream and not one per job: a browser opens six HTTP/1.1 connections per origin in all. Tabs
+ * with the same list share it.
  */
 
 import { announceEndings } from "./announcements.js";
@@ -58,7 +59,11 @@ const stream = new ProgressConnection(
     onFailure: ({ job_id, code }) => onChange(job_id, code, true),
     onConnection,
   },
-  { isOfMany: true, keepaliveMs: 1000 * Number(section.dataset.keepaliveSeconds) || undefined },
+  {
+    isOfMany: true,
+    keepaliveMs: 1000 * Number(section.dataset.keepaliveSeconds) || undefined,
+    viewer: section.dataset.viewer,
+  },
 );
 
 localiseTimes(document);

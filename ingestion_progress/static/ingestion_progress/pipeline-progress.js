@@ -5,7 +5,8 @@
  * Updates the server-rendered markup inside it; if empty, it creates its own (needs
  * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2);
  * `keepalive-seconds`, the server's KEEPALIVE_SECONDS (default 15); `login-url`, where one who is
- * logged out can log in.
+ * logged out can log in; `viewer`, any text that names the credentials: tabs of a browser with the
+ * same share a stream.
  * Properties: `progress`, `state`, `nextAttempt`, `forecast`, `connection`: the newest of each.
  *
  * Events, all bubbling, each with the data of its kind in `detail`:
@@ -134,6 +135,7 @@ export class PipelineProgress extends HTMLElement {
 
   #open() {
     if (!this.src) return;
+    /** @type {import("./connection.js").ConnectionListener} */
     const listener = {
       onProgress: (progress) => this.#onProgress(progress),
       onState: (state) => this.#onState(state),
@@ -146,7 +148,8 @@ export class PipelineProgress extends HTMLElement {
       onConnection: (connection) => this.#onConnection(connection),
     };
     const keepaliveMs = 1000 * Number(this.getAttribute("keepalive-seconds") ?? 0) || undefined;
-    const options = { pollUrl: jobUrl(this.src), keepaliveMs };
+    const viewer = this.getAttribute("viewer") ?? "";
+    const options = { pollUrl: jobUrl(this.src), keepaliveMs, viewer };
     this.#stream = new ProgressConnection(this.src, listener, options);
     this.#stream.open();
     this.#ticker = setInterval(() => this.#tick(), TICK_MS);

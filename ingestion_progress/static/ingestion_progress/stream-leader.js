@@ -1,0 +1,124 @@
+// @ts-check
+/** Opens the stream for all tabs that share it, and sends them its events. */
+
+/**
+ * Between tabs. `from`: the id of the sender's SharedStream. A leader sends `who` when it begins,
+ * `slow` if its stream is not open after a second, `lost` while the browser reconnects, and
+ * `closed` after a response other than 200.
+ * @typedef {{type: "join", from: string, jobs: string[], isOfOne: boolean}
+ *   | {type: "who" | "open" | "slow" | "lost" | "closed", from: string}
+ *   | {type: "event", from: string, name: string, data: string, jobId: string}} Message
+ */
+
+const EVENTS = [
+  "pipeline_progress",
+  "forecast",
+  "job_state",
+  "next_attempt",
+  "batch_progress",
+  "complete",
+  "keepalive",
+];
+/** Tabs that come together, as after a restart of the browser, open the stream once. */
+const JOIN_MS = 50;
+const SLOW_MS = 1_000;
+
+export class StreamLeader {
+  #name;
+  #address;
+  #id;
+  #send;
+  /** @type {EventSource | null} */
+  #source = null;
+  /** By the id of the SharedStream. @type {Map<string, {jobs: string[], isOfOne: boolean}>} */
+  #wanted = new Map();
+  /** If all tabs show the same job, it is the stream of this one. */
+  #onlyJob = "";
+  /** @type {number | undefined} */
+  #timer;
+  /** @type {number | undefined} */
+  #slowTimer;
+  #isClosed = false;
+
+  /**
+   * @param {string} name of the lock
+   * @param {URL} address
+   * @param {string} id of its SharedStream
+   * @param {(message: Message) => void} send to all tabs, and to its own
+   */
+  constructor(name, address, id, send) {
+    this.#name = name;
+    this.#address = address;
+    this.#id = id;
+    this.#send = send;
+  }
+
+  /** A tab is told the whole state by a stream that begins after it came. @param {Message} message */
+  onJoin(message) {
+    if (message.type !== "join") return;
+    this.#wanted.set(message.from, message);
+    this.#timer ??= setTimeout(() => void this.#open(), JOIN_MS);
+  }
+
+  close() {
+    this.#isClosed = true;
+    clearTimeout(this.#timer);
+    clearTimeout(this.#slowTimer);
+    this.#source?.close();
+  }
+
+  async #open() {
+    this.#timer = undefined;
+    await this.#forgetClosed();
+    if (this.#isClosed) return;
+    this.#source?.close();
+    clearTimeout(this.#slowTimer);
+    const source = new EventSource(this.#url());
+    const from = this.#id;
+    this.#source = source;
+    source.addEventListener("open", () => {
+      clearTimeout(this.#slowTimer);
+      this.#send({ type: "open", from });
+    });
+    for (const name of EVENTS) {
+      source.addEventListener(name, (event) => this.#forward(name, event.data));
+    }
+    source.addEventListener("error", (event) => {
+      if (event instanceof MessageEvent && event.data) this.#forward("error", event.data);
+      else this.#send({ type: source.readyState === EventSource.CLOSED ? "closed" : "lost", from });
+    });
+    this.#slowTimer = setTimeout(() => this.#send({ type: "slow", from }), SLOW_MS);
+  }
+
+  /** Those whose tab has gone without a word have no lock any more. */
+  async #forgetClosed() {
+    const { held = [] } = await navigator.locks.query();
+    const present = new Set(held.map(({ name }) => name));
+    for (const id of this.#wanted.keys()) {
+      if (!present.has(`${this.#name} ${id}`)) this.#wanted.delete(id);
+    }
+  }
+
+  #url() {
+    const wanted = [...this.#wanted.values()];
+    const jobs = [...new Set(wanted.flatMap((each) => each.jobs))].sort();
+    const url = new URL(this.#address);
+    this.#onlyJob = jobs.length === 1 && wanted.every((each) => each.isOfOne) ? jobs[0] : "";
+    if (this.#onlyJob) {
+      const id = encodeURIComponent(this.#onlyJob);
+      url.pathname = url.pathname.replace(/progress$/, () => `jobs/${id}/progress`);
+    } else if (jobs.length) {
+      url.searchParams.set("jobs", jobs.join(","));
+    }
+    return url.href;
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} data
+   */
+  #forward(name, data) {
+    const { job_id: jobId = this.#onlyJob } = JSON.parse(data);
+    this.#send({ type: "event", from: this.#id, name, data, jobId });
+  }
+}
