@@ -80,7 +80,7 @@ export default {
     "name\u0004Extraction": "Extraktion",
     "name\u0004Parsing": "Parsen",
     "name\u0004VLM": "VLM",
-    "page": ["page", "pages"],
+    "page": ["Seite", "Seiten"],
     "step": ["Schritt", "Schritte"],
     "up to %(time)s": "bis %(time)s",
   },
