@@ -1,8 +1,9 @@
-"""The ES modules that are generated from the templates and the enums."""
+"""The ES modules that are generated from the templates, the style sheets and the enums."""
 
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from django.db.models import TextChoices
@@ -43,6 +44,9 @@ LABELS: dict[str, tuple[type[TextChoices], str]] = {
     "LIVENESS_LABELS": (Liveness, "Liveness"),
     "FORECAST_LABELS": (ForecastReason, "ForecastReason"),
 }
+STATIC = Path(__file__).parents[1] / "static" / "ingestion_progress"
+REM = re.compile(r"(?<![\w.])(-?\d*\.?\d+)rem\b")
+STYLE_SHEETS = ("theme.css", "pipeline-progress.css")
 
 
 def markup_module() -> str:
@@ -86,6 +90,21 @@ def labels_module() -> str:
         f"export const DEFAULT_STAGES = {json.dumps(list(DEFAULT_WEIGHTS))};\n"
     )
     return "\n".join(parts)
+
+
+def styles_module() -> str:
+    """The text of `styles.js`: the style sheet of the shadow tree.
+
+    The page around the element may have changed what a rem is: in declarations it becomes
+    `--rem`. Queries keep their own units.
+    """
+    css = "\n".join((STATIC / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)
+    lines = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL).splitlines()
+    own = [
+        line if line.startswith("@") else REM.sub(r"calc(\1 * var(--rem))", line) for line in lines
+    ]
+    text = template_literal("\n".join(own))
+    return f"{HEADER.format(source='style sheets')}\nexport const STYLES = {text};\n"
 
 
 def template_literal(html: str) -> str:

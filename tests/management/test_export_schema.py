@@ -66,6 +66,7 @@ NAMES = (
     "openapi.json",
     "pipeline-progress.schema.json",
     "progress-events.d.ts",
+    "styles.js",
     "words",
 )
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 
 from ingestion_progress.web import formatting
 from tests.support import chart_cases
-from tests.support.chromium import OpenPage
+from tests.support.chromium import DESKTOP, PHONE, OpenPage
 from tests.support.live import LiveProject, LiveServer
 from tests.support.simulated import simulated
 from tests.support.wording_cases import ALL
@@ -26,9 +26,44 @@ pytestmark = pytest.mark.browser
 STATIC = "/static/ingestion_progress"
 STREAM = "/api/v1/admin/ingestion/jobs/{}/progress"
 EMPTY = """<!doctype html><html lang="%s"><meta charset="utf-8"><title>Elsewhere</title>
-<link rel="stylesheet" href="/static/ingestion_progress/progress.css">
+<meta name="viewport" content="width=device-width">
 <script type="module" src="/static/ingestion_progress/pipeline-progress.js"></script>
 <body><pipeline-progress src="%s" heading-level="1"></pipeline-progress></body></html>"""
+# A page with rules for everything that the element contains, and with those of the admin.
+STYLED = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Styled</title>
+<link rel="stylesheet" href="/static/admin/css/base.css">
+<style>
+:root { font-size: 62.5%%; color-scheme: %s }
+body { margin: 3px; padding: 0; font: italic 700 1.6rem/2.5 serif; color: rebeccapurple;
+  text-align: end; text-transform: uppercase; letter-spacing: 3px }
+* { box-sizing: content-box }
+h1, h2, h3, p, section, dl, dd, ol, li, progress, svg, button, header, span, bdi, time, details
+  { margin: 17px; padding: 13px; border: 5px solid lime; background: pink; color: red }
+h1, h2, h3 { font-size: 41px } a { color: lime } ol, li { list-style: square } svg { width: 50px }
+.card, .columns, .bar, .badge, .stage, .connection, .timing { display: none !important }
+</style>
+<body><h1>Title</h1><h3>Part</h3><p>Text <a href="/">link</a> <code>code</code></p>
+<ul><li>One</li></ul><button>Press</button><progress></progress><div id="here"></div></body>"""
+PLAIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Plain</title>
+<style>html { color-scheme: %s } body { margin: 3px }</style><div id="here"></div></html>"""
+# The styles and sizes of all elements within the one of the selector.
+STYLES = """(selector) => {
+  const found = document.querySelector(selector);
+  return [...(found.shadowRoot ?? found).querySelectorAll("*")].map((element) => {
+    const style = getComputedStyle(element);
+    const {width, height} = element.getBoundingClientRect();
+    const values = [...style].filter((name) => !/^--|-origin$/.test(name))
+      .map((name) => `${name}: ${style.getPropertyValue(name)}`);
+    return [`${element.localName}.${element.className.baseVal ?? element.className}`,
+      Math.round(width), Math.round(height), ...values];
+  });
+}"""
+ADD = """([src, attributes]) => {
+  const element = Object.assign(document.createElement("pipeline-progress"), {src});
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  document.querySelector("#here").replaceChildren(element);
+  return import("/static/ingestion_progress/pipeline-progress.js").then(() => null);
+}"""
 
 STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "lost")
 SEED = """
@@ -78,7 +113,8 @@ eventSource.addEventListener("error", (event) => {
 # The markup without white space, parts of the page alone, server-side times, bars over time and
 # fields that change with the clock.
 MARKUP = """() => {
-  const root = document.querySelector("pipeline-progress").cloneNode(true);
+  const element = document.querySelector("pipeline-progress");
+  const root = (element.shadowRoot?.querySelector(".job-view") ?? element).cloneNode(true);
   for (const time of root.querySelectorAll("time")) time.replaceWith("TIME");
   for (const svg of root.querySelectorAll("svg")) svg.replaceWith("SVG");
   for (const part of root.querySelectorAll("#history, #attention")) part.remove();
@@ -145,11 +181,11 @@ def test_element_creates_the_markup_that_the_server_renders(
     alone = open_empty(open_page, f"same-{status}", lang=lang)
     expect(alone.locator("pipeline-progress")).to_have_attribute("data-status", status)
     served = open_page(f"/jobs/same-{status}/", java_script_enabled=False, locale=lang)
-    expected = served.evaluate(MARKUP)
     deadline = time.monotonic() + 30  # the forecast is a later event than the state
-    while (markup := alone.evaluate(MARKUP)) != expected and time.monotonic() < deadline:
+    while (markup := alone.evaluate(MARKUP)) != (expected := served.evaluate(MARKUP)):
+        assert time.monotonic() < deadline, (markup, expected)
         alone.wait_for_timeout(50)
-    assert markup == expected
+        served.reload()  # meanwhile the job may have stalled
 
 
 @pytest.mark.parametrize(("job", "reason"), [("forecast", ""), ("guess", " · No history yet")])
@@ -161,6 +197,63 @@ def test_element_and_page_show_the_same_range_and_why_it_is_a_guess(
     served = open_page(f"/jobs/same-{job}/", java_script_enabled=False)
     for page in (alone, served):
         expect(page.locator('[data-field="job.remaining"]')).to_have_text(text)
+
+
+def open_foreign(open_page: OpenPage, html: str, scheme: str, **options) -> Page:
+    page = open_page(**options)
+    html = html % scheme
+    page.route("**/foreign/", lambda route: route.fulfill(body=html, content_type="text/html"))
+    page.goto("/foreign/")
+    return page
+
+
+def add_element(page: Page, job_id: str, **attributes: str) -> None:
+    page.evaluate(ADD, [STREAM.format(job_id), attributes])
+    expect(page.locator("pipeline-progress")).to_have_attribute("data-status", job_id[5:])
+    expect(page.locator(".stage")).not_to_have_count(0)
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", DESKTOP), ("dark", PHONE)])
+def test_element_and_the_page_around_it_do_not_style_each_other(
+    open_page: OpenPage, scheme: str, size: dict[str, int]
+):
+    styled = open_foreign(open_page, STYLED, scheme, viewport=size)
+    plain = open_foreign(open_page, PLAIN, scheme, viewport=size)
+    before = styled.evaluate(STYLES, "html")
+    for attributes in ({}, {"compact": ""}):
+        for page in (styled, plain):
+            add_element(page, "same-succeeded", **attributes)
+        assert styled.evaluate(STYLES, "pipeline-progress") == plain.evaluate(
+            STYLES, "pipeline-progress"
+        )
+    styled.evaluate("document.querySelector('pipeline-progress').remove()")
+    assert styled.evaluate(STYLES, "html") == before
+
+
+def test_element_has_the_theme_of_its_page_or_its_own(open_page: OpenPage):
+    page = open_foreign(open_page, PLAIN, "light", color_scheme="dark")
+    colours = []
+    for theme in ("", "light", "dark", "auto"):
+        add_element(page, "same-succeeded", theme=theme)
+        card = page.locator(".overall")
+        colours.append(card.evaluate("card => getComputedStyle(card).backgroundColor"))
+    assert colours == ["rgb(255, 255, 255)"] * 2 + ["rgb(27, 30, 34)"] * 2
+
+
+def test_page_changes_the_colours_and_the_parts_of_the_element_on_purpose(open_page: OpenPage):
+    page = open_foreign(open_page, PLAIN, "light")
+    add_element(page, "same-succeeded")
+    page.add_style_tag(
+        content="pipeline-progress { --surface: rgb(1, 2, 3); font-family: serif }"
+        "pipeline-progress::part(title) { color: rgb(4, 5, 6) }"
+    )
+    card, title = page.locator(".overall"), page.locator(".job-title")
+    for element, name, value in (
+        (card, "backgroundColor", "rgb(1, 2, 3)"),
+        (card, "fontFamily", "serif"),
+        (title, "color", "rgb(4, 5, 6)"),
+    ):
+        assert element.evaluate("(each, name) => getComputedStyle(each)[name]", name) == value
 
 
 def test_element_with_a_new_src_shows_the_other_job(open_page: OpenPage):

@@ -60,7 +60,7 @@ def test_every_status_of_a_worker_has_a_text(status, chunk):
 def test_status_has_a_colour(kind, status):
     attribute = "liveness" if kind == "liveness" else "status"
     selector = re.escape(f'[data-{attribute}="{status.value}"]')
-    css = (STATIC / "progress.css").read_text()
+    css = (STATIC / "theme.css").read_text()
     assert re.search(rf"{selector}[^{{}}]*{{ --tone: var\(--\w+\); }}", css)
 
 

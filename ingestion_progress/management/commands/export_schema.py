@@ -11,7 +11,7 @@ import ingestion_progress
 from ingestion_progress.api.api import build_api
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.web.client_words import languages, languages_module, words_module
-from ingestion_progress.web.javascript import labels_module, markup_module
+from ingestion_progress.web.javascript import labels_module, markup_module, styles_module
 from ingestion_progress.wire.events import events_json_schema
 from ingestion_progress.wire.typescript import declaration
 
@@ -23,7 +23,7 @@ CHECKOUT = Path(ingestion_progress.__file__).resolve().parent.parent
 class Command(TerminalCommand):
     help = (
         "Generates docs/openapi.json, the JSON Schema of the events, their TypeScript declaration, "
-        "and the markup and labels of the live element; --check only compares them."
+        "and the markup, styles and labels of the live element; --check only compares them."
     )
     requires_system_checks = ()
 
@@ -60,6 +60,7 @@ def generated_files() -> dict[str, str]:
         f"{STATIC}/progress-events.d.ts": declaration(),
         f"{STATIC}/labels.js": labels_module(),
         f"{STATIC}/markup.js": markup_module(),
+        f"{STATIC}/styles.js": styles_module(),
         f"{STATIC}/words/languages.js": languages_module(),
         **{f"{STATIC}/words/{name}.js": words_module(name) for name in languages()},
     }

@@ -3,20 +3,20 @@
 
 export const JOB = `
 <header class="job-head">
-  <h1 class="job-title"><bdi data-field="job.document_name"></bdi></h1>
-  <p class="badge"><span class="symbol" aria-hidden="true"></span><span class="visually-hidden">Status: </span><span data-field="job.status"></span></p>
+  <h1 class="job-title" part="title"><bdi data-field="job.document_name"></bdi></h1>
+  <p class="badge" part="status"><span class="symbol" aria-hidden="true"></span><span class="visually-hidden">Status: </span><span data-field="job.status"></span></p>
 </header>
-<section class="card overall" aria-label="Overall progress">
-  <p class="overall-percent" data-field="job.percent">–</p>
-  <dl class="timing">
+<section class="card overall" part="card overall" aria-label="Overall progress">
+  <p class="overall-percent" part="percent" data-field="job.percent">–</p>
+  <dl class="timing" part="timing">
     <div><dt>Started</dt><dd><time data-field="job.started">–</time></dd></div>
     <div><dt>Elapsed</dt><dd><span data-field="job.elapsed">–</span></dd></div>
     <div class="timing-end"><dt data-field="job.end_label"></dt><dd><time data-field="job.end">–</time></dd></div>
     <div class="timing-remaining"><dt>Remaining</dt><dd data-field="job.remaining">–</dd></div>
   </dl>
-  <progress class="bar bar-large" max="100" value="0" aria-label="Overall progress" data-bar="job">–</progress>
+  <progress class="bar bar-large" part="bar" max="100" value="0" aria-label="Overall progress" data-bar="job">–</progress>
   <div class="overall-foot">
-    <div class="notices">
+    <div class="notices" part="notices">
 <p class="notice" data-notice="liveness-queued" hidden>Waiting for a worker to take the job.</p>
 <p class="notice" data-notice="next_attempt" hidden><span data-field="job.next_attempt"></span> <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="liveness-starved" hidden><strong>No worker has taken the job yet.</strong> If none is running, start one.</p>
@@ -32,11 +32,11 @@ export const JOB = `
 <p class="notice" data-notice="lost" hidden><strong>The job was lost:</strong> its process ended without a result. <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="not_found" hidden><strong>This job does not exist.</strong> It may have been deleted.</p>
     </div>
-    <p class="connection"><span data-field="job.connection"></span> <button class="link-button" type="button" data-offer="retry" hidden>Try now</button> <a data-offer="logged_out" hidden>Log in</a></p>
+    <p class="connection" part="connection"><span data-field="job.connection"></span> <button class="link-button" type="button" data-offer="retry" hidden>Try now</button> <a data-offer="logged_out" hidden>Log in</a></p>
   </div>
 </section>
 <div class="columns">
-<section class="card stages" data-many="" data-started="" data-usual="">
+<section class="card stages" part="card stages" data-many="" data-started="" data-usual="">
   <div class="card-head">
     <h2>Stages</h2>
     <p class="card-note stage-legend" aria-hidden="true"><span class="legend-done"></span>Items done</p>
@@ -53,7 +53,7 @@ export const JOB = `
   <div class="stage-replay" data-slot="replay"></div>
 </section>
   <div class="column">
-    <section class="card workers">
+    <section class="card workers" part="card workers">
   <div class="card-head">
     <h2>Workers</h2>
     <p class="card-note"><span data-field="job.busy"></span><span data-field="job.waiting"></span></p>
@@ -67,7 +67,7 @@ export const JOB = `
   </details>
   <p class="empty" data-empty="workers">No workers.</p>
 </section>
-    <section class="card metrics">
+    <section class="card metrics" part="card metrics">
       <h2>Metrics</h2>
       <dl class="metric-list" data-list="metrics">
           <div data-metric="total_chunks"><dt>Chunks</dt><dd data-field="metric.value">0</dd></div>
@@ -84,10 +84,10 @@ export const JOB = `
 <p class="visually-hidden" role="status" data-announcer></p>`;
 
 export const STAGE = `
-<li class="stage" data-stage="" data-status="" data-failed="" data-unit="" data-start="" data-end="" data-usual="">
+<li class="stage" part="stage" data-stage="" data-status="" data-failed="" data-unit="" data-start="" data-end="" data-usual="">
   <span class="symbol" aria-hidden="true"></span>
-  <span class="stage-name"><bdi data-field="stage.label"></bdi></span>
-<svg class="stage-time" aria-hidden="true" focusable="false">
+  <span class="stage-name" part="stage-name"><bdi data-field="stage.label"></bdi></span>
+<svg class="stage-time" part="stage-bar" aria-hidden="true" focusable="false">
   <svg viewBox="0 0 100 1" preserveAspectRatio="none"><path class="time-ticks" d=""/></svg>
   <rect class="time-usual" x="0%" width="0%" y="19" height="3"/>
   <rect class="time-bar" x="0%" width="0%" y="1" height="16" rx="2"/>
@@ -107,7 +107,7 @@ export const STAGE = `
 </li>`;
 
 export const WORKER = `
-<li class="worker" data-worker="" data-status="">
+<li class="worker" part="worker" data-worker="" data-status="">
   <span class="worker-number"><span class="visually-hidden">Worker </span><span data-field="worker.number"></span></span>
   <span class="worker-activity"><bdi data-field="worker.activity"></bdi></span>
   <progress class="bar" max="100" value="0" aria-label="Worker "></progress>

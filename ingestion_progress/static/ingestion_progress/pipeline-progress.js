@@ -2,11 +2,11 @@
 /**
  * `<pipeline-progress src="…/progress">`: the live progress of one job.
  *
- * Updates the server-rendered markup inside it; if empty, it creates its own (needs
- * progress.css). Attributes: `src`, the job's stream; `heading-level`, 1 to 5 (default 2);
- * `keepalive-seconds`, the server's KEEPALIVE_SECONDS (default 15); `login-url`, where one who is
- * logged out can log in; `viewer`, any text that names the credentials: tabs of a browser with the
- * same share a stream.
+ * Updates the server-rendered markup inside it; if empty, it creates its own in a shadow tree, with
+ * its style sheet. Attributes: `src`, the job's stream; `compact`; `theme`, light, dark or auto;
+ * `heading-level`, 1 to 5 (default 2); `keepalive-seconds`, the server's KEEPALIVE_SECONDS (default
+ * 15); `login-url`, where one who is logged out can log in; `viewer`, any text that names the
+ * credentials: tabs of a browser with the same share a stream.
  * Properties: `progress`, `state`, `nextAttempt`, `forecast`, `connection`: the newest of each.
  *
  * Events, all bubbling, each with the data of its kind in `detail`:
@@ -24,7 +24,7 @@ import { renderConnection } from "./connection-text.js";
 import { ProgressConnection } from "./connection.js";
 import { fill } from "./dom.js";
 import { jobLabel } from "./format.js";
-import { gettext, markup } from "./gettext.js";
+import { gettext } from "./gettext.js";
 import { FINAL_STATUSES } from "./labels.js";
 import {
   renderClock,
@@ -37,6 +37,7 @@ import {
   showNotice,
 } from "./render.js";
 import { Samples } from "./samples.js";
+import { createView, mirror } from "./shadow-view.js";
 import { SteadyEnd } from "./steady-end.js";
 import { renderTimeline } from "./timeline.js";
 
@@ -87,6 +88,8 @@ export class PipelineProgress extends HTMLElement {
   /** @type {number | undefined} */
   #ticker;
   #announcer = new Announcer(null);
+  /** What has the markup: the element, or a part of its shadow tree. @type {HTMLElement} */
+  #view = this;
 
   get src() {
     return this.getAttribute("src") ?? "";
@@ -97,22 +100,21 @@ export class PipelineProgress extends HTMLElement {
   }
 
   connectedCallback() {
-    if (!this.querySelector("[data-field]")) {
-      const above = (Number(this.getAttribute("heading-level")) || 2) - 1;
-      this.innerHTML = markup().JOB.replaceAll(/(?<=<\/?h)\d/g, (level) => `${Number(level) + above}`);
-    }
+    const isEmpty = !this.shadowRoot && !this.querySelector("[data-field]");
+    if (isEmpty) this.#view = createView(this);
     this.#prepareOffers();
-    this.#announcer = new Announcer(this.querySelector("[data-announcer]"));
+    this.#announcer = new Announcer(this.#view.querySelector("[data-announcer]"));
     // A job that had already ended when the server rendered it has no stream.
     if (!FINAL_STATUSES.has(this.dataset.status)) this.#open();
   }
 
   /** The button and the link beside the state of the connection. */
   #prepareOffers() {
-    const retry = this.querySelector('[data-offer="retry"]');
+    const retry = this.#view.querySelector('[data-offer="retry"]');
     retry?.addEventListener("click", () => this.#stream?.retryNow());
     const loginUrl = this.getAttribute("login-url");
-    if (loginUrl) this.querySelector('a[data-offer="logged_out"]')?.setAttribute("href", loginUrl);
+    if (!loginUrl) return;
+    this.#view.querySelector('a[data-offer="logged_out"]')?.setAttribute("href", loginUrl);
   }
 
   disconnectedCallback() {
@@ -212,14 +214,16 @@ export class PipelineProgress extends HTMLElement {
   /** @param {ConnectionState} connection */
   #onConnection(connection) {
     this.connection = connection;
-    this.dataset.connection = connection;
+    this.#view.dataset.connection = connection;
+    mirror(this, this.#view);
     this.#renderConnection();
     this.#announcer.connection(connection);
     this.#dispatch("connectionchange", connection);
   }
 
   #renderConnection() {
-    if (this.connection && this.#stream) renderConnection(this, this.connection, this.#stream);
+    if (!this.connection || !this.#stream) return;
+    renderConnection(this.#view, this.connection, this.#stream);
   }
 
   /** Renders once for the progress and state events of the same moment. */
@@ -232,21 +236,24 @@ export class PipelineProgress extends HTMLElement {
 
   /** Renders the newest state; to be called after a change of the markup from outside. */
   render() {
+    const view = this.#view;
     if (this.#isMissing) {
-      this.dataset.status = this.dataset.liveness = "";
-      fill(this, { "job.status": gettext("Not found") });
-      showNotice(this, "not_found");
+      view.dataset.status = view.dataset.liveness = "";
+      fill(view, { "job.status": gettext("Not found") });
+      showNotice(view, "not_found");
+      mirror(this, view);
       return;
     }
     if (this.progress) {
-      renderProgress(this, this.progress, this.state);
+      renderProgress(view, this.progress, this.state);
       this.#renderRemaining();
       this.#renderTimeline(0);
     }
     if (this.state) {
-      renderState(this, this.state, this.nextAttempt);
-      renderSilence(this, this.state, this.#serverNow());
+      renderState(view, this.state, this.nextAttempt);
+      renderSilence(view, this.state, this.#serverNow());
     }
+    mirror(this, view);
     const status = /** @type {JobStatus} */ (this.state?.status ?? this.dataset.status);
     const label = jobLabel(status, this.state?.failed_items ?? 0);
     if (this.progress) this.#announcer.progress(label, this.progress.overall_progress_percent);
@@ -259,13 +266,15 @@ export class PipelineProgress extends HTMLElement {
 
   #tick() {
     if (this.connection !== "live") this.#renderConnection();
-    if (this.nextAttempt && this.connection === "live") renderNextAttempt(this, this.nextAttempt);
+    if (this.nextAttempt && this.connection === "live") {
+      renderNextAttempt(this.#view, this.nextAttempt);
+    }
     if (!this.progress || this.connection !== "live") return;
     const isRunning = (this.state?.status ?? this.dataset.status) === "running";
     const isSilent = Boolean(this.state?.heartbeat_at);
-    if (this.state && isSilent) renderSilence(this, this.state, this.#serverNow());
+    if (this.state && isSilent) renderSilence(this.#view, this.state, this.#serverNow());
     else if (isRunning) {
-      renderClock(this, this.progress, performance.now() - this.#receivedAt);
+      renderClock(this.#view, this.progress, performance.now() - this.#receivedAt);
       this.#renderRemaining();
       this.#renderTimeline(performance.now() - this.#receivedAt);
     }
@@ -283,15 +292,15 @@ export class PipelineProgress extends HTMLElement {
   }
 
   #renderRemaining() {
-    renderRemaining(this, this.#leftMs, this.state, this.forecast);
-    if (this.progress) renderEnd(this, this.progress, this.#leftMs, this.#isOver);
+    renderRemaining(this.#view, this.#leftMs, this.state, this.forecast);
+    if (this.progress) renderEnd(this.#view, this.progress, this.#leftMs, this.#isOver);
   }
 
   /** @param {number} sinceMs after the newest state */
   #renderTimeline(sinceMs) {
     const { progress, samples, state } = this;
     if (!progress) return;
-    renderTimeline(this, {
+    renderTimeline(this.#view, {
       progress,
       elapsedMs: progress.timing.elapsed_ms + sinceMs,
       leftMs: this.#leftMs,
