@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from tests.support.chromium import OpenPage
 from tests.support.live import LiveProject
-from tests.support.simulated import simulated
+from tests.support.running_jobs import RUN, SHIFT, WATCH
 
 pytest_plugins = ["tests.support.browser"]
 pytestmark = pytest.mark.browser
@@ -18,44 +18,17 @@ from ingestion_progress.models.statuses import JobStatus
 from tests.support.page_jobs import job_with
 status, batch, first, count = sys.argv[1:]
 for number in range(int(first), int(first) + int(count)):
-    job_with(JobStatus(status), job_id=f"{batch}-{number}", batch=batch)
+    job_with(JobStatus(status), job_id=f"{batch}-{number}", batch="" if batch == "alone" else batch)
 print("null")
 """
+# Jobs of this batch have none: a batch is one row.
+ALONE = "alone"
 END = """
 import sys
 from ingestion_progress.tracker import fail_job
 fail_job(sys.argv[1], "No text.")
 print("null")
 """
-WATCH = """() => {
-  window.writes = [];
-  const text = (nodes) => [...nodes].map((node) => node.textContent).join("");
-  new MutationObserver((changes) => {
-    for (const {type, target, attributeName, oldValue, removedNodes, addedNodes} of changes) {
-      const row = target.closest?.("[data-job]")?.dataset.job ?? null;
-      const isSame = type === "attributes" ? target.getAttribute(attributeName) === oldValue
-        : addedNodes.length > 0 && text(removedNodes) === text(addedNodes);
-      writes.push({row, isSame, what: attributeName ?? target.className});
-    }
-  }).observe(document.getElementById("jobs"), {
-    subtree: true, attributes: true, attributeOldValue: true, childList: true,
-  });
-}"""
-# Cumulative layout shift: the largest window of at most 5 s without a gap of 1 s.
-SHIFT = """() => new Promise((resolve) => {
-  new PerformanceObserver((list) => {
-    let [largest, sum, first, last] = [0, 0, 0, -Infinity];
-    for (const {startTime, value, hadRecentInput} of list.getEntries()) {
-      if (hadRecentInput) continue;
-      if (startTime - last > 1000 || startTime - first > 5000) [sum, first] = [0, startTime];
-      last = startTime;
-      sum += value;
-      largest = Math.max(largest, sum);
-    }
-    resolve(largest);
-  }).observe({type: "layout-shift", buffered: true});
-  setTimeout(() => resolve(0), 1000);
-})"""
 
 
 def store(project: LiveProject, status: str, batch: str, *, first: int = 0, count: int = 1) -> None:
@@ -67,21 +40,34 @@ def settled(page: Page) -> Page:
     return page
 
 
-def test_nothing_is_written_twice_and_only_rows_of_changed_jobs_are(
+def test_of_fifty_running_jobs_nothing_is_written_twice_and_little_shifts(
     open_page: OpenPage, own_project: LiveProject
 ):
-    """Jobs that other tests left in a shared project would run, and get lost, on the page."""
+    """Each changes twice a second, and jobs end and begin. Jobs that other tests left in a shared
+    project would run, and get lost, on the page.
+    """
     site = own_project.serve("daphne")
-    store(own_project, "succeeded", "still", count=5)
-    with simulated(own_project, "--seconds=30") as job_id:
+    store(own_project, "succeeded", ALONE, count=5)
+    writer = own_project.python(RUN, "50", "4")
+    try:
         page = open_page(f"{site.url}/")
-        row = page.locator(f'[data-group="running"] [data-job="{job_id}"]')
-        expect(row).to_be_visible(timeout=20_000)
-        settled(page).evaluate(WATCH)
-        page.wait_for_timeout(4_000)
+        running = page.locator('[data-group="running"] .job')
+        expect(running).to_have_count(50, timeout=30_000)
+        since = settled(page).evaluate("performance.now()")
+        page.evaluate(WATCH)
+        shown = set(running.evaluate_all("(rows) => rows.map(({dataset}) => dataset.job)"))
+        for name in ("new-2.pdf", "new-3.pdf"):
+            link = running.get_by_role("link", name=name)
+            expect(link).to_be_visible(timeout=30_000)
         writes = page.evaluate("writes")
-    assert [write for write in writes if write["isSame"]] == []
-    assert {write["row"] for write in writes} == {job_id}
+        shift = page.evaluate(SHIFT, since)
+    finally:
+        writer.kill()
+    assert [write for write in writes if write["isSame"] or write["isRepeated"]] == []
+    rows = {write["row"] for write in writes} - {None}
+    assert len(rows & shown) > 40
+    assert not any(row.startswith(ALONE) for row in rows)
+    assert shift < 0.05
 
 
 def test_list_without_running_jobs_is_not_written(open_page: OpenPage, sqlite_project: LiveProject):
