@@ -31,7 +31,7 @@ class Revocations:
     def include(self, token: tokens.StreamToken) -> bool:
         if token.id and token.id in self.token_ids:
             return True
-        revoked_at = self.revoked_at.get(token.issuer_id) if token.issuer_id else None
+        revoked_at = self.revoked_at.get(token.issuer_id)  # none for a token without an issuer
         return revoked_at is not None and token.issued_at <= revoked_at
 
 

@@ -34,12 +34,12 @@ class Poller:
         self,
         jobs: WatchedJobs,
         *,
+        counts: FeedCounts,
         clock: Callable[[], float] = time.monotonic,
-        counts: FeedCounts | None = None,
     ) -> None:
         self._jobs = jobs
         self._clock = clock
-        self._counts = FeedCounts() if counts is None else counts
+        self._counts = counts
         self._reader = WorkerThread(
             "ingestion-progress-feed",
             timeout_seconds=POLL_TIMEOUT_SECONDS,

@@ -204,7 +204,7 @@ def _close_stages(ended: Sequence[Job], now: datetime, *, has_succeeded: bool) -
     stages = rows(Stage).filter(job__in=ended)
     status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
     stages.filter(status=StageStatus.IN_PROGRESS).update(
-        status=status, was_interrupted=not has_succeeded, finished_at=now, in_flight=0
+        status=status, was_interrupted=not has_succeeded, finished_at=now
     )
     if has_succeeded:
         stages.filter(status=StageStatus.PENDING).update(status=StageStatus.SKIPPED)

@@ -78,7 +78,7 @@ def write_several(pending: Sequence[tuple[Attempt, JobChanges]]) -> list[WriteRe
         job_ids = {attempt.job_id for attempt, _ in pending}
         locked = {job.pk: job for job in unlocked(jobs().filter(pk__in=job_ids)).order_by("pk")}
         others = jobs().filter(pk__in=job_ids - locked.keys())
-        epochs = dict(others.values_list("pk", "epoch")) if len(locked) < len(job_ids) else {}
+        epochs = dict(others.values_list("pk", "epoch"))  # no query if there are none
         writes = JobWrites(list(locked.values()))
         results = [
             None

@@ -126,6 +126,9 @@ class TestCounting:
 
     def test_a_look_counts_nothing(self, request_from, per_address):
         quotas.count(request_from(), quotas.UPLOADS)
+        for _ in range(2):
+            quotas.count(request_from(), quotas.TOKENS)
+            quotas.count(request_from("192.0.2.2"), quotas.UPLOADS)
         for _ in range(3):
             quotas.check(request_from(), quotas.UPLOADS)
         quotas.count(request_from(), quotas.UPLOADS)

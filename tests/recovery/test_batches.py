@@ -105,6 +105,18 @@ class TestRecords:
             change_batch("nobody", name="x")
         assert not Batch.objects.exists()
 
+    def test_only_what_is_given_is_changed(self):
+        create_batch("May", batch_id="import", max_running=2)
+        for change, name, most in (
+            ({"max_running": 0}, "May", 0),
+            ({"name": ""}, "", 0),
+            ({"name": "June", "max_running": 3}, "June", 3),
+            ({}, "June", 3),
+        ):
+            changed = change_batch("import", **change)
+            assert (changed.name, changed.max_running) == (name, most)
+            assert Batch.objects.values_list("name", "max_running").get() == (name, most)
+
     def test_empty_batches_are_deleted_with_old_jobs(self, settings):
         settings.INGESTION_PROGRESS_KEEP_JOBS_DAYS = 1
         for name in ("empty", "used", "new"):
@@ -172,10 +184,15 @@ class TestLimit:
 
     def test_a_waiting_job_that_may_start_is_announced(self):
         jobs_of("import", 1)
-        Job.objects.update(waits_for_batch=True)
+        past = timezone.now() - timedelta(days=1)
+        Job.objects.update(waits_for_batch=True, updated_at=past, queued_at=past)
         before = Job.objects.get()
         assert start_waiting_jobs() == 1
-        assert Job.objects.get().revision == before.revision + 1
+        after = Job.objects.get()
+        assert after.revision == before.revision + 1
+        for name in ("updated_at", "queued_at"):
+            assert getattr(after, name) > getattr(before, name)
+        assert after.retry_at is not None
 
     def test_a_higher_limit_and_no_limit_start_waiting_jobs(self):
         jobs_of("import", 5)

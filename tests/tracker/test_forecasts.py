@@ -267,6 +267,45 @@ def test_what_is_scored_is_what_was_said(clock):
     assert scored[2] == pytest.approx(said, abs=1)
 
 
+def ran(start: float | None, end: float | None, status: str = "completed") -> Stage:
+    """A stage with 10 items that ran between these seconds."""
+    at = [None if each is None else START + timedelta(seconds=each) for each in (start, end)]
+    return Stage(status=status, started_at=at[0], finished_at=at[1], processed=10, total=10)
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [
+        # Seconds, overlap with the stage before, and seconds until the next start, of each.
+        ([ran(0, 4), ran(6, 10)], [(4, 0, 2), (4, 0, 2)]),
+        ([ran(0, 4), ran(4, 10)], [(4, 0, 0), (6, 0, 2)]),
+        ([ran(0, 4), ran(2, 10)], [(4, 0, 0), (8, 0.5, 2)]),
+        ([ran(0, 8), ran(2, 4)], [(8, 0, 4), (2, 1, 0)]),
+        ([ran(5, 9), ran(0, 4)], [(4, 0, 3), (4, 0, 1)]),
+        ([ran(0, 4), ran(4, 4), ran(7, 8)], [(4, 0, 0), (0, 0, 3), (1, 0, 4)]),
+        ([ran(0, 4, "error"), ran(5, 6)], [(0, 0, 0), (1, 0, 6)]),
+        ([ran(0, 4), ran(None, None, "skipped")], [(4, 0, 8), (0, 0, 0)]),
+        ([ran(0, 4), ran(1, None, "in_progress")], [(4, 0, 8), (0, 0, 0)]),
+    ],
+)
+def test_what_a_stage_did_is_read_from_its_times(stages, expected):
+    sample = [0, 0, [0] * len(stages), [10] * len(stages)]
+    times = former_jobs.stage_times([sample], stages, START + timedelta(seconds=12))
+    assert [(each.seconds, each.overlap, each.gap_seconds) for each in times] == expected
+    assert [each.items for each in times] == [10 if seconds else 0 for seconds, *_ in expected]
+    assert {each.total for each in times} == {10}
+
+
+def test_items_of_an_attempt_are_those_that_it_counted_itself():
+    samples = [[0, 0, [4], [0]], [900, 40, [6], [9]], [2000, 99, [10], [10]]]
+    (time,) = former_jobs.stage_times(samples, [ran(0, 4)], START + timedelta(seconds=4))
+    assert (time.items, time.total, time.has_grown) == (6, 10, True)
+    (known,) = former_jobs.stage_times(
+        [[0, 0, [10], [10]]], [ran(0, 4)], START + timedelta(seconds=4)
+    )
+    assert (known.items, known.has_grown) == (1, False)
+
+
 def test_an_error_needs_a_range_that_is_wider_than_a_millisecond():
     history = History(former_jobs=3)
     exact = [[percent, 250, 1, 1, 1, None] for percent in (10, 25)]

@@ -27,6 +27,7 @@ from ingestion_progress.tracker import (
     queue_job,
     request_cancellation,
 )
+from ingestion_progress.tracker.attempts import this_process
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
@@ -98,6 +99,7 @@ def test_a_job_that_is_started_at_once_is_alive():
     )
     assert (job.batch, job.total_chunks, job.total_images) == ("b", 3, 4)
     assert job.created_at == job.updated_at == job.started_at == job.heartbeat_at
+    assert job.writer == this_process()
     assert list(job.events.values_list("message", "level")) == [("Started", "info")]
 
 

@@ -137,6 +137,14 @@ def test_a_failed_item_counts_is_not_done_and_is_tried_again():
     assert counts() == (3, 3, 0)
 
 
+def test_a_failed_item_is_named_by_its_key_or_as_it_is_said():
+    with tracked() as job:
+        job.stage("one").record_error("broken", key=7)
+        job.stage("one").record_error("broken", key=8, item="page 8")
+    items = JobEvent.objects.filter(level="error").order_by("pk").values_list("item", flat=True)
+    assert list(items) == ["7", "page 8"]
+
+
 def test_the_first_report_of_a_key_in_an_attempt_counts():
     with tracked() as job, attach("job") as other:
         first, second = job.stage("one"), other.stage("one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Self
@@ -16,14 +17,16 @@ from ingestion_progress import attach, track
 from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.tracker import heartbeats, request_cancellation
+from ingestion_progress.tracker import database, heartbeats, request_cancellation
 from ingestion_progress.tracker import writer as writer_module
 from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.database import HUNG_SECONDS
 from ingestion_progress.tracker.endings import finish_attempt
-from ingestion_progress.tracker.heartbeats import CANCELLATION_SECONDS
+from ingestion_progress.tracker.heartbeats import CANCELLATION_SECONDS, Heartbeats
 from ingestion_progress.tracker.jobs import JobTracker
-from ingestion_progress.tracker.plan import Attempt
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.unwritten import UnwrittenBuffers
 from ingestion_progress.tracker.writer import (
     FIRST_RETRY_SECONDS,
@@ -451,6 +454,42 @@ def test_thread_is_woken_by_jobs_that_start_and_leave(unstarted, buffer):
     unstarted.close(buffer)
     assert unstarted.wakes() == 1
     assert unstarted._seconds_until_due() is None
+
+
+def test_change_is_due_although_nothing_else_is(unstarted, buffer):
+    unstarted._flush_at = time.monotonic() + LONG_SECONDS
+    assert unstarted._seconds_until_due() is None
+    unstarted.notice(buffer)
+    assert HEARTBEAT_SECONDS < unstarted._seconds_until_due() <= LONG_SECONDS
+    unstarted.notice(buffer, is_urgent=True)
+    assert unstarted._seconds_until_due() == 0
+
+
+def test_no_query_of_heartbeats_and_flushes_may_hang(monkeypatch):
+    limits: list[float] = []
+
+    class Watchdog:
+        @contextmanager
+        def limit(self, connection: object, seconds: float) -> Iterator[None]:
+            limits.append(seconds)
+            yield
+            limits.pop()
+
+    def check(execute, sql, *args):
+        assert set(limits) == {HUNG_SECONDS}
+        queries.append(sql)
+        return execute(sql, *args)
+
+    monkeypatch.setattr(database, "watchdog", Watchdog())
+    attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
+    buffer, live, queries = Buffer(attempt, Unstarted()), Heartbeats(), []
+    live.add(buffer, 0.0)
+    buffer.log("line", level="info")
+    with connection.execute_wrapper(check):
+        for act in (lambda: live.attend(1.0), lambda: live.attend(1e9), buffer.flush):
+            queries.clear()
+            act()
+            assert queries
 
 
 def test_postponed_end_is_due_although_nothing_else_is(unstarted):
