@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import weakref
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -40,6 +41,18 @@ class Server:
         if self.error:
             raise self.error
         self.bodies.append(message["body"])
+
+
+@pytest.fixture(autouse=True)
+async def _loop_has_no_complaints() -> AsyncIterator[None]:
+    """No callback raises, and no error of a task is left for the garbage collector to log."""
+    complaints: list[dict[str, Any]] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    yield
+    await turns()
+    gc.collect()
+    assert complaints == []
 
 
 @pytest.fixture
@@ -170,6 +183,85 @@ async def test_cancelling_ended_cancels_the_send(subscriber, server, writer):
     server.may_write.set()
     await turns()
     assert server.bodies == []
+
+
+async def test_cancelled_send_cancels_ended(subscriber, server, writer):
+    """As by a server that cancels all tasks when it stops."""
+    server.may_write.clear()
+    subscriber.put("job", frame(1))
+    (sending,) = asyncio.all_tasks() - {asyncio.current_task()}
+    sending.cancel()
+    await turns()
+
+    assert writer.ended.cancelled()
+
+
+@pytest.mark.parametrize("error", [None, OSError("the connection broke")])
+async def test_nothing_is_sent_after_the_end_although_a_send_outlasts_it(subscriber, error):
+    sent = []
+    released = asyncio.Event()
+
+    async def send(message: Any) -> None:
+        sent.append(message["body"])
+        try:
+            await released.wait()
+        except asyncio.CancelledError:
+            if error:
+                raise error from None
+
+    writer = FrameWriter(send, asyncio.get_running_loop(), on_idle=subscriber.flush)
+    subscriber.attach(writer)
+    subscriber.put("job", frame(1))
+    subscriber.put("job", frame(2))
+    await turns()
+    writer.ended.cancel()
+    await turns()
+    subscriber.flush()
+
+    assert sent == [frame(1).body]
+
+
+async def test_writer_that_has_ended_is_busy_at_once(subscriber, server, writer):
+    writer.close()
+    assert writer.is_busy
+    writer.close()
+    subscriber.put("job", frame(1))
+
+    assert server.bodies == []
+
+
+async def test_writer_whose_end_is_cancelled_writes_nothing_more(subscriber, server, writer):
+    writer.ended.cancel()
+    await turns()
+    subscriber.put("job", frame(1))
+
+    assert server.bodies == []
+
+
+async def test_nothing_is_sent_after_an_error(subscriber, server, writer):
+    tries = 0
+
+    def send(message: Any) -> None:
+        nonlocal tries
+        tries += 1
+        raise OSError("the connection broke")
+
+    writer = FrameWriter(send, asyncio.get_running_loop(), on_idle=subscriber.flush)  # type: ignore[arg-type]
+    subscriber.attach(writer)
+    subscriber.put("job", frame(1))
+    subscriber.put("job", frame(2))
+
+    assert tries == 1
+    with pytest.raises(OSError, match="broke"):
+        await writer.ended
+
+
+async def test_error_after_the_end_is_ignored(subscriber, server, writer):
+    server.error = OSError("the connection broke")
+    writer.ended.cancel()
+    writer.write(frame(1).body)
+
+    assert writer.ended.cancelled()
 
 
 async def test_closing_the_subscription_ends_the_writer(subscriber, server, writer):
