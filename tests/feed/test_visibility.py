@@ -131,7 +131,7 @@ async def test_an_answer_for_streams_that_have_ended_is_dropped(visibility):
     assert not visibility
 
 
-async def test_a_question_that_failed_is_asked_again(monkeypatch):
+async def test_a_question_that_failed_is_asked_again(monkeypatch, caplog):
     questions = []
 
     def ask(question: VisibilityQuery) -> list[set[str]]:
@@ -161,6 +161,9 @@ async def test_a_question_that_failed_is_asked_again(monkeypatch):
         while thread.is_alive:  # noqa: ASYNC110  (nothing says so)
             await asyncio.sleep(0.01)
     assert len(questions) == 2
+    failure, success = [each for each in caplog.records if each.message.startswith("visible_jobs")]
+    assert (failure.levelname, failure.exc_info[0]) == ("ERROR", OperationalError)
+    assert success.message == "visible_jobs_recovered"
 
 
 async def test_a_newer_answer_shows_and_hides_jobs_of_all_its_streams(visibility):

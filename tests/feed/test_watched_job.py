@@ -258,6 +258,15 @@ async def test_counts_tell_which_frames_are_needed(watch):
     assert (watch.has_single, watch.has_named) == (True, False)
 
 
+async def test_active_job_is_wanted_by_streams_of_its_batch():
+    streams = {stream(Selection.active(batch="b"))}
+    mine, others = (WatchedJob("job", streams) for _ in range(2))
+    assert not mine.is_wanted
+    mine.offer(state(1, batch="b"), 0.0)
+    others.offer(state(1, batch="c"), 0.0)
+    assert (mine.is_wanted, others.is_wanted) == (True, False)
+
+
 async def test_active_job_is_wanted_by_streams_of_all_jobs(watch):
     everything = WatchedJob("job", {stream(Selection.active())})
     assert not everything.is_wanted

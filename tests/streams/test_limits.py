@@ -13,8 +13,10 @@ from django.db import OperationalError, connections
 from ingestion_progress.auth import permissions, revocations, tokens, users
 from ingestion_progress.auth.addresses import network_of
 from ingestion_progress.feed import Selection, Subscription
+from ingestion_progress.streams import limits as limits_module
 from ingestion_progress.streams import visibility
 from ingestion_progress.streams.limits import ABANDONED_AFTER_SECONDS, ConnectionLimits
+from tests.support import rules
 
 
 @pytest.fixture
@@ -299,6 +301,24 @@ class TestRecheck:
         settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
 
         assert b'"code":"forbidden"' in await closing_message(connection)
+
+    async def test_rule_that_hangs_is_given_up_and_asked_again(
+        self, limits, admit, rf, settings, monkeypatch
+    ):
+        monkeypatch.setattr(limits_module, "RECHECK_TIMEOUT_SECONDS", 0.01)
+        settings.INGESTION_PROGRESS_RECHECK_SECONDS = 600
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.when_released"
+        rules.released.clear()
+        connection = admit(request=rf.get("/"))
+        limits.tick(time.time(), time.monotonic() + 601)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(limits._recheck), 10)
+        await asyncio.sleep(0)
+        rules.released.set()
+
+        assert limits._backoff.is_failing
+        assert limits._recheck is None
+        assert not connection.subscription.is_ending
 
     async def test_recheck_is_due_after_its_interval_and_one_runs_at_a_time(
         self, limits, admit, rf, settings

@@ -74,6 +74,9 @@ class TestCurrentJob:
             async with track(name, job_id=name) as job:
                 await asyncio.sleep(0)
                 inner = await asyncio.to_thread(current_job)
+                async with attach(name) as joined:
+                    assert current_job() is joined
+                assert current_job() is job
                 return current_job() is job and inner is job
 
         async def main() -> list[bool]:

@@ -286,6 +286,7 @@ def ran(start: float | None, end: float | None, status: str = "completed") -> St
         ([ran(0, 4, "error"), ran(5, 6)], [(0, 0, 0), (1, 0, 6)]),
         ([ran(0, 4), ran(None, None, "skipped")], [(4, 0, 8), (0, 0, 0)]),
         ([ran(0, 4), ran(1, None, "in_progress")], [(4, 0, 8), (0, 0, 0)]),
+        ([ran(0, 4), ran(1, None)], [(4, 0, 8), (0, 0, 0)]),
     ],
 )
 def test_what_a_stage_did_is_read_from_its_times(stages, expected):

@@ -280,6 +280,7 @@ def test_keys_beyond_the_limit_count_and_are_logged_once(monkeypatch):
     with tracked() as job:
         assert list(job.stage("one").iterate("abcdef", key=True)) == ["c", "d", "e", "f"]
     assert counts() == (6, 6, 0)
+    assert Job.objects.get().event_count == JobEvent.objects.count()
     (line,) = JobEvent.objects.filter(level="warning", stage="one")
     assert line.message.startswith("More keys than are remembered (10,000 texts")
 

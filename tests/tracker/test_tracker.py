@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -22,11 +23,12 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import Job, JobEvent, Worker
 from ingestion_progress.models.statuses import JobStatus, StageStatus
-from ingestion_progress.tracker import JobTracker, contexts, request_cancellation
+from ingestion_progress.testing import InlineWriter
+from ingestion_progress.tracker import JobTracker, contexts, fail_job, request_cancellation
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.reasons import UNEXPECTED
-from ingestion_progress.tracker.writer import background_writer
+from ingestion_progress.tracker.writer import background_writer, use_writer
 from ingestion_progress.wire.snapshots import load_snapshot
 from tests.support.tracking import eventually, progress, quick_writer  # noqa: F401  (the fixture of all)
 
@@ -555,6 +557,60 @@ async def test_async_code_may_end_the_job_early(end, status, error):
         assert job.buffer.is_over
     row = await Job.objects.aget()
     assert (row.status, row.error) == (status, error)
+
+
+class Late(InlineWriter):
+    """Its database is down until a test performs what was postponed."""
+
+    def __init__(self) -> None:
+        self.is_down = False
+        self.postponed: list[tuple[str, Callable[[], object]]] = []
+
+    def call(self, write: Callable[[], object]) -> object:
+        if self.is_down:
+            raise TimeoutError
+        return super().call(write)
+
+    def postpone(self, job_id: str, write: Callable[[], object]) -> None:
+        self.postponed.append((job_id, write))
+
+
+@pytest.fixture
+def late() -> Iterator[Late]:
+    late = Late()
+    before = use_writer(late)
+    yield late
+    use_writer(before)
+
+
+def test_end_that_cannot_be_written_is_written_later_once(late):
+    job = track("a.pdf", job_id="job", stages=["one"])
+    job.start()
+    late.is_down = True
+    for _ in range(2):
+        with pytest.raises(ProgressUnavailable):
+            job.complete()
+    assert job.has_ended
+    ((job_id, write),) = late.postponed
+    assert job_id == "job"
+    late.is_down = False
+    write()
+    assert Job.objects.get().status == JobStatus.SUCCEEDED
+    before = Job.objects.get()
+    write()
+    assert Job.objects.get().revision == before.revision
+
+
+def test_late_end_of_a_job_that_has_ended_otherwise_is_logged(late, caplog):
+    job = track("a.pdf", job_id="job", stages=["one"])
+    job.start()
+    late.is_down = True
+    with pytest.raises(ProgressUnavailable):
+        job.complete()
+    fail_job("job", "by its queue")
+    late.postponed[0][1]()
+    assert Job.objects.get().error == "by its queue"
+    assert unrecorded_end(caplog).levelname == "WARNING"
 
 
 def unrecorded_end(caplog):

@@ -80,6 +80,15 @@ async def test_transport_that_failed_is_closed_before_it_is_replaced(monkeypatch
     assert happened[:4] == ["failed", "closed"] * 2
 
 
+async def test_error_of_a_query_is_raised():
+    class Connection:
+        async def execute(self, query: str, values: object) -> None:
+            raise ConnectionError(query)
+
+    with pytest.raises(ConnectionError, match="SELECT 1"):
+        await postgres._answer(Connection(), "SELECT 1")  # type: ignore[arg-type]
+
+
 @pytest.fixture
 async def proxy():
     proxy = Proxy(postgresql().create_database())
