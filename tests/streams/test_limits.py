@@ -96,6 +96,7 @@ class TestLimits:
     async def test_connection_that_is_not_read_is_released_after_35_seconds(self, limits, admit):
         connection = admit()
         connection.subscription = None
+        connection.opened_at = 1000.0  # exact sums
         limits.tick(0, connection.opened_at + ABANDONED_AFTER_SECONDS)
         assert len(limits._connections) == 1
         limits.tick(0, connection.opened_at + 35.1)
