@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from ingestion_progress.auth import permissions
@@ -48,7 +49,7 @@ def batch_view(request: HttpRequest, batch_id: str) -> Context | None:
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.percent(progress.overall_progress_percent),
         "remaining": remaining_text(progress.forecast),
-        "counts": [(name, number) for name, number in counts if number],
+        "counts": [formatting.jobs_with(name, number) for name, number in counts if number],
         "may_cancel": may_start and counts.active,
         "may_retry": may_start and (counts.failed or counts.lost),
         "may_change": may_change,
@@ -58,12 +59,12 @@ def batch_view(request: HttpRequest, batch_id: str) -> Context | None:
 
 @require_POST
 def batch_cancellation(request: HttpRequest, batch_id: str) -> HttpResponse:
-    return _act(request, batch_id, cancel_batch, "Cancellation requested")
+    return _act(request, batch_id, cancel_batch, gettext("Cancellation requested"))
 
 
 @require_POST
 def batch_retry(request: HttpRequest, batch_id: str) -> HttpResponse:
-    return _act(request, batch_id, retry_batch, "Queued again")
+    return _act(request, batch_id, retry_batch, gettext("Queued again"))
 
 
 @require_POST
@@ -74,7 +75,7 @@ def batch_change(request: HttpRequest, batch_id: str) -> HttpResponse:
         limit = int(request.POST.get("max_running") or 0)
         change_batch(batch.pk, name=request.POST.get("name", "").strip(), max_running=limit)
     except (InvalidCount, ValueError) as invalid:
-        raise BadRequest("max_running: a whole number of at least 0") from invalid
+        raise BadRequest(gettext("max_running: a whole number of at least 0")) from invalid
     return _page_of(batch.pk)
 
 
@@ -89,15 +90,17 @@ def batch_deletion(request: HttpRequest, batch_id: str) -> HttpResponse:
     if done.left:
         messages.warning(request, deletion_text(done), fail_silently=True)
         return _page_of(batch.pk)
-    text = f"Deleted: {batch}, {formatting.jobs(done.deleted)}."
+    values = {"batch": batch, "jobs": formatting.jobs(done.deleted)}
+    text = gettext("Deleted: %(batch)s, %(jobs)s.") % values
     messages.success(request, text, fail_silently=True)
     return redirect("ingestion_progress:job_list")
 
 
 def deletion_text(done: BatchDeletion) -> str:
     """After a deletion that has to be continued."""
-    deleted, left = formatting.jobs(done.deleted), formatting.jobs(done.left)
-    return f"Deleted so far: {deleted}. To delete the other {left}, delete the batch again."
+    return gettext(
+        "Deleted so far: %(deleted)s. To delete the other %(left)s, delete the batch again."
+    ) % {"deleted": formatting.jobs(done.deleted), "left": formatting.jobs(done.left)}
 
 
 def _act(
@@ -108,7 +111,8 @@ def _act(
     result = act(found, by=permissions.user_name_of(request))
     messages.info(request, f"{done}: {formatting.jobs(result.changed)}.", fail_silently=True)
     for reason in list(result.refused.values())[:1]:
-        text = f"Refused: {formatting.jobs(len(result.refused))}. {reason}"
+        values = {"jobs": formatting.jobs(len(result.refused)), "reason": reason}
+        text = gettext("Refused: %(jobs)s. %(reason)s") % values
         messages.warning(request, text, fail_silently=True)
     return _page_of(batch.pk)
 

@@ -11,10 +11,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from django.db.models import TextChoices
 from django.utils import translation
 from django.utils.translation import gettext_noop
 
 import ingestion_progress
+from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.web import formatting
 from ingestion_progress.web.javascript import HEADER, LABELS, markup_parts, template_literal
 
@@ -78,9 +80,10 @@ def words_module(language: str) -> str:
 
 def client_texts() -> Iterator[tuple[str, str]]:
     """Each text of the client, with its plural or an empty one; a context is before CONTEXT_END."""
+    enums: list[type[TextChoices]] = [*(enum for enum, _ in LABELS.values()), EventLevel]
     yield from formatting.UNITS
     with translation.override(None):
-        for enum, _ in LABELS.values():
+        for enum in enums:
             yield from ((str(label), "") for label in enum.labels)
         yield from ((f"name{CONTEXT_END}{name}", "") for name in formatting.NAMES)
     yield from ((text, "") for text in CONNECTION_TEXTS)

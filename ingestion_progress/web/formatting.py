@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from django.utils.formats import get_format
-from django.utils.translation import gettext, ngettext, pgettext, pgettext_lazy
+from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext, pgettext_lazy
 
 from ingestion_progress.models.statuses import JobStatus, ShownStageStatus, WorkerStatus
 
@@ -100,6 +100,23 @@ def queue_position(position: int) -> str:
 
 def jobs(number: int) -> str:
     return ngettext("%(number)s job", "%(number)s jobs", number) % {"number": number}
+
+
+# Of a number of jobs, by their status, result or what they wait for.
+COUNTED_JOBS = {
+    "queued": gettext_lazy("%(number)s waiting"),
+    "running": gettext_lazy("%(number)s running"),
+    "succeeded": gettext_lazy("%(number)s succeeded"),
+    "partial": gettext_lazy("%(number)s succeeded with errors"),
+    "failed": gettext_lazy("%(number)s failed"),
+    "cancelled": gettext_lazy("%(number)s cancelled"),
+    "lost": gettext_lazy("%(number)s lost"),
+}
+
+
+def jobs_with(name: str, number: int) -> str:
+    """How many jobs are in a state, as `batch.js` has it."""
+    return str(COUNTED_JOBS[name] % {"number": count(number)})
 
 
 def number(value: float) -> str:

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST
 
 from ingestion_progress import tracker
@@ -45,7 +46,7 @@ def job_deletion(request: HttpRequest, job_id: str) -> HttpResponse:
     deleted = redirect("ingestion_progress:job_list")
     response = _act(request, job_id, tracker.delete_job, deleted)
     if response is deleted:
-        messages.success(request, "The job is deleted.", fail_silently=True)
+        messages.success(request, gettext("The job is deleted."), fail_silently=True)
     return response
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.urls import NoReverseMatch, reverse
+from django.utils.translation import gettext
 
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.web import formatting
@@ -47,11 +48,13 @@ def _is_reason(row: JobError, job: Job) -> bool:
 
 def _note(rows: list[JobError]) -> str:
     errors = sum(row.count for row in rows)
-    number = f"{formatting.count(errors)} {formatting.unit('errors', errors)}"
-    resolved = sum(row.resolved_at is not None for row in rows)
-    kinds = f"of {len(rows)} kinds" if len(rows) > 1 else ""
-    parts = [" ".join(filter(None, [number, kinds])), f"{resolved} resolved" if resolved else ""]
-    return " · ".join(filter(None, parts))
+    parts = [f"{formatting.count(errors)} {formatting.unit('errors', errors)}"]
+    if len(rows) > 1:
+        values = {"errors": parts[0], "number": len(rows)}
+        parts = [gettext("%(errors)s of %(number)s kinds") % values]
+    if resolved := sum(row.resolved_at is not None for row in rows):
+        parts.append(gettext("%(number)s resolved") % {"number": resolved})
+    return " · ".join(parts)
 
 
 def _group(row: JobError) -> dict[str, Any]:
@@ -59,7 +62,7 @@ def _group(row: JobError) -> dict[str, Any]:
     return {
         "id": row.pk,
         "count": f"{formatting.count(row.count)}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}",
-        "where": formatting.label(row.stage) if row.stage else "The job",
+        "where": formatting.label(row.stage) if row.stage else gettext("The job"),
         "kind": row.kind,
         "message": row.message,
         "items": f"{', '.join(items)}{', …' if row.count > len(items) else ''}" if items else "",

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from django.http import HttpRequest, QueryDict
 from django.utils import timezone
 from django.utils.dateparse import parse_date
+from django.utils.translation import pgettext, pgettext_lazy
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.models import clean_batch
@@ -20,6 +21,19 @@ from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import JobResult, JobStatus
 
 OLDEST = "oldest"
+# What no job of an empty list is or does, by status, group or result.
+FILTER_TEXTS = {
+    JobStatus.QUEUED.value: pgettext_lazy("no job", "is queued"),
+    JobStatus.RUNNING.value: pgettext_lazy("no job", "is running"),
+    JobStatus.SUCCEEDED.value: pgettext_lazy("no job", "is succeeded"),
+    JobStatus.FAILED.value: pgettext_lazy("no job", "is failed"),
+    JobStatus.CANCELLED.value: pgettext_lazy("no job", "is cancelled"),
+    JobStatus.LOST.value: pgettext_lazy("no job", "is lost"),
+    JobResult.PARTIAL.value: pgettext_lazy("no job", "succeeded with errors"),
+    JobGroup.ATTENTION.value: pgettext_lazy("no job", "needs attention"),
+    JobGroup.WAITING.value: pgettext_lazy("no job", "is waiting"),
+    JobGroup.DONE.value: pgettext_lazy("no job", "is done"),
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,12 +104,8 @@ class JobFilters:
     def label(self) -> str:
         """What the jobs of the list are or did, after "No job"; empty without such a filter."""
         if self.is_search:
-            return "matches the search"
-        if self.result:
-            return str(JobResult(self.result).label).lower()
-        if self.group == JobGroup.ATTENTION:
-            return "needs attention"
-        return f"is {self.status or self.group}" if self.status or self.group else ""
+            return pgettext("no job", "matches the search")
+        return str(FILTER_TEXTS.get(self.result or self.status or self.group, ""))
 
     def within(self, request: HttpRequest) -> JobQuerySet:
         """The jobs of which the list shows some: those of all groups and statuses."""

@@ -27,6 +27,7 @@ from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.queue_positions import queue_positions
 from ingestion_progress.models.statuses import JobResult, JobStatus
+from ingestion_progress.web import formatting
 from ingestion_progress.web.batches import batch_view
 from ingestion_progress.web.job_filters import JobFilters
 from ingestion_progress.web.overview import read_overview
@@ -136,7 +137,7 @@ def _group(
     return {
         "name": group.value,
         "label": group.label,
-        "count": str(count),
+        "count": _count_text(count),
         "rows": [rows[job.pk] for job in jobs],
         "has_more": not count.is_exact or count.number > len(jobs),
     }
@@ -147,11 +148,15 @@ def _tabs(filters: JobFilters, counts: Counts) -> list[dict[str, Any]]:
         {
             "name": group.value,
             "label": group.label,
-            "count": str(counts.get(group, "")),
+            "count": _count_text(counts[group]) if group in counts else "",
             "is_current": filters.group == group,
         }
         for group in JobGroup
     ]
+
+
+def _count_text(count: RowCount) -> str:
+    return f"{formatting.count(count.number)}{'' if count.is_exact else '+'}"
 
 
 def _url(query: QueryDict, filters: JobFilters) -> str:

@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext
+
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.pagination import ListCursor, ListPage, RowCount
+from ingestion_progress.web import formatting
 
 PAGE_SIZE = 25
 
@@ -53,7 +56,7 @@ class JobPage:
         page = ListPage.read(*parts, limit=PAGE_SIZE, cursor=cursor, oldest_first=oldest_first)
         return cls(
             jobs=page.rows,
-            place="Later jobs" if oldest_first else "Older jobs",
+            place=gettext("Later jobs") if oldest_first else gettext("Older jobs"),
             older_cursor=page.next_cursor,
             is_after_cursor=True,
         )
@@ -68,7 +71,8 @@ class JobPage:
         page = ListPage.read(*parts, limit=PAGE_SIZE, offset=offset, oldest_first=oldest_first)
         is_last = number == pages
         has_more = is_last and not count.is_exact and page.rows
-        place = f"Page {number} of {pages:,}{'' if count.is_exact else '+'}"
+        total = f"{formatting.count(pages)}{'' if count.is_exact else '+'}"
+        place = gettext("Page %(number)s of %(total)s") % {"number": number, "total": total}
         return cls(
             jobs=page.rows,
             place=place if pages > 1 else "",

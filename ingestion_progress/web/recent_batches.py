@@ -16,10 +16,8 @@ from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
 # Batches are looked for among so many of the newest jobs.
 RECENT_JOBS = 500
 MAX_BATCHES = 5
-# In the order of the bar, with the word after the number.
+# In the order of the bar.
 PARTS = ("succeeded", "partial", "cancelled", "failed", "lost", "running", "queued")
-# Instead of the name, after the number.
-WORDS = {"partial": "succeeded with errors", "queued": "waiting"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +48,7 @@ def batch_rows(jobs: JobQuerySet, batch_ids: Iterable[str]) -> list[dict[str, An
 
 def _row(batch: Batch, progress: BatchProgressSchema) -> dict[str, Any]:
     counts = {name: getattr(progress.counts, name) for name in PARTS}
-    texts = [
-        f"{formatting.count(number)} {WORDS.get(name, name)}"
-        for name, number in counts.items()
-        if number
-    ]
+    texts = [formatting.jobs_with(name, number) for name, number in counts.items() if number]
     return {
         "batch": batch,
         "jobs": progress.jobs,

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext, gettext_lazy
+
 from ingestion_progress.models import Job, JobSamples
 from ingestion_progress.web import charts, formatting
 from ingestion_progress.web.spans import elapsed_ms, stage_span
@@ -15,7 +17,7 @@ from ingestion_progress.wire.snapshots import Snapshot
 Context = dict[str, Any]
 # Of a table: every so many of the samples.
 MAX_ROWS = 20
-UNKNOWN = "unknown"
+UNKNOWN = gettext_lazy("unknown")
 
 
 def samples_view(snapshot: Snapshot, stored: JobSamples | None, now: datetime) -> Context:
@@ -70,7 +72,7 @@ def stage_rows(
 def _progress_chart(snapshot: Snapshot, samples: Sequence[Sample], whole_ms: int) -> Context:
     points = [*_points(samples, "percent", whole_ms), (100.0, snapshot.overall_percent)]
     text = formatting.exact_percent(snapshot.overall_percent)
-    return _chart("progress", "Progress", charts.area_path(points, 100), text)
+    return _chart("progress", gettext("Progress"), charts.area_path(points, 100), text)
 
 
 def _throughput_chart(snapshot: Snapshot, samples: Sequence[Sample], whole_ms: int) -> Context:
@@ -80,7 +82,9 @@ def _throughput_chart(snapshot: Snapshot, samples: Sequence[Sample], whole_ms: i
     rates = charts.throughput([*start, *counts, (whole_ms, done)], whole_ms)
     highest = max(rates, default=0.0)
     path = charts.steps_path(charts.spread(rates), highest)
-    return _chart("throughput", "Throughput", path, formatting.peak(formatting.rate(highest, 1000)))
+    return _chart(
+        "throughput", gettext("Throughput"), path, formatting.peak(formatting.rate(highest, 1000))
+    )
 
 
 def _worker_charts(job: Job, samples: Sequence[Sample], whole_ms: int) -> list[Context]:
@@ -91,12 +95,12 @@ def _worker_charts(job: Job, samples: Sequence[Sample], whole_ms: int) -> list[C
     shown = []
     busy = max((each.busy or 0 for each in samples), default=0)
     for name, label, ceiling, peak in (
-        ("busy", "Busy workers", max(job.pool_size, busy), busy),
-        ("waiting", "Waiting items", highest, highest),
+        ("busy", gettext("Busy workers"), max(job.pool_size, busy), busy),
+        ("waiting", gettext("Waiting items"), highest, highest),
     ):
         known = [each for each in samples if getattr(each, name) is not None]
         path = charts.steps_path(_points(known, name, whole_ms), ceiling)
-        text = formatting.peak(formatting.count(peak)) if known else UNKNOWN
+        text = formatting.peak(formatting.count(peak)) if known else str(UNKNOWN)
         shown.append(_chart(name, label, path, text))
     return shown
 
@@ -127,8 +131,8 @@ def _rows(samples: Sequence[Sample]) -> list[Context]:
                 "percent": formatting.exact_percent(each.percent),
                 "items": formatting.count(each.processed),
                 "rate": formatting.rate(items, passed_ms) if before else "",
-                "busy": UNKNOWN if each.busy is None else formatting.count(each.busy),
-                "waiting": UNKNOWN if each.waiting is None else formatting.count(each.waiting),
+                "busy": str(UNKNOWN) if each.busy is None else formatting.count(each.busy),
+                "waiting": str(UNKNOWN) if each.waiting is None else formatting.count(each.waiting),
             }
         )
     return rows

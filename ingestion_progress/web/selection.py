@@ -12,6 +12,8 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_POST
 
 from ingestion_progress.auth import permissions
@@ -35,11 +37,11 @@ from ingestion_progress.web.views import not_found, refusal
 
 # Of one request; the same request again does the rest.
 MAX_SELECTED = 1_000
-# By the value of the button: what is asked, and what a message says after it.
+# By the value of the button: what is asked, what a button says, and a message after it.
 ACTIONS = {
-    "cancel": ("Cancel", "Cancellation requested"),
-    "retry": ("Retry", "Queued again"),
-    "delete": ("Delete", "Deleted"),
+    "cancel": (_("Cancel %(jobs)s?"), _("Cancel %(jobs)s"), _("Cancellation requested: %(jobs)s.")),
+    "retry": (_("Retry %(jobs)s?"), _("Retry %(jobs)s"), _("Queued again: %(jobs)s.")),
+    "delete": (_("Delete %(jobs)s?"), _("Delete %(jobs)s"), _("Deleted: %(jobs)s.")),
 }
 
 
@@ -70,7 +72,7 @@ def job_selection(request: HttpRequest) -> HttpResponse:
     is_all = "all" in request.POST
     job_ids = _selected(request, filters, is_all=is_all)
     if not job_ids:
-        messages.warning(request, "Select at least one job.", fail_silently=True)
+        messages.warning(request, gettext("Select at least one job."), fail_silently=True)
     elif (is_all or action == "delete") and "confirmed" not in request.POST:
         return _confirmation(request, action, job_ids)
     else:
@@ -95,10 +97,12 @@ def _selected(request: HttpRequest, filters: JobFilters, *, is_all: bool) -> lis
 
 
 def _confirmation(request: HttpRequest, action: str, job_ids: Sequence[str]) -> HttpResponse:
+    question, button, _ = ACTIONS[action]
+    jobs = {"jobs": formatting.jobs(len(job_ids))}
     context: dict[str, Any] = {
         "action": action,
-        "label": ACTIONS[action][0],
-        "jobs": formatting.jobs(len(job_ids)),
+        "question": question % jobs,
+        "button": button % jobs,
         "job_ids": job_ids,
         "is_limited": len(job_ids) == MAX_SELECTED,
         "filters": request.POST.get("filters", ""),
@@ -142,9 +146,10 @@ def _texts(refused: Mapping[str, IngestionProgressError]) -> list[str]:
 def _report(
     request: HttpRequest, action: str, job_ids: Sequence[str], result: SelectionResult
 ) -> None:
-    text = f"{ACTIONS[action][1]}: {formatting.jobs(result.changed)}."
+    text = ACTIONS[action][2] % {"jobs": formatting.jobs(result.changed)}
     if unchanged := len(job_ids) - result.changed:
-        text += f" Not changed: {formatting.jobs(unchanged)}."
+        jobs = {"jobs": formatting.jobs(unchanged)}
+        text = f"{text} {gettext('Not changed: %(jobs)s.') % jobs}"
     messages.info(request, text, fail_silently=True)
     for reason in result.refused[:1]:
         messages.warning(request, reason, fail_silently=True)

@@ -4,9 +4,11 @@
  * from one stream of these jobs.
  */
 
-import { CONNECTION_LABELS, watch } from "./client.js";
+import { watch } from "./client.js";
+import { labelOf } from "./connection-text.js";
 import { setBar } from "./dom.js";
 import { duration, exactPercent, jobLabel, timestamp } from "./format.js";
+import { gettext } from "./gettext.js";
 import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
 
 /** @typedef {import("./client.js").WatchedJob} WatchedJob */
@@ -46,7 +48,7 @@ function start(line) {
     },
     onConnection: (state) => {
       isLive = state === "live";
-      line.textContent = state === "refused" ? "You may not watch these jobs" : CONNECTION_LABELS[state];
+      line.textContent = state === "refused" ? gettext("You may not watch these jobs") : labelOf(state);
       line.hidden = !line.textContent;
       line.dataset.state = state;
     },
@@ -94,7 +96,7 @@ function render(job) {
   if (!row) return;
   const { progress, state } = job;
   if (!progress || !state) {
-    if (job.error) setMark(row, "lost", job.error.message, "Deleted");
+    if (job.error) setMark(row, "lost", job.error.message, gettext("Deleted"));
     return;
   }
   setMark(row, ...markOf(state));
@@ -120,11 +122,11 @@ function render(job) {
  */
 function markOf({ status, result, liveness, cancel_requested, failed_items = 0 }) {
   const isActive = !FINAL_STATUSES.has(status);
-  const label = isActive && cancel_requested ? "Cancelling" : jobLabel(status, failed_items);
+  const label = isActive && cancel_requested ? gettext("Cancelling") : jobLabel(status, failed_items);
   if (!liveness || liveness === "working" || liveness === "queued") {
-    return [result ?? status, result === "partial" ? "Succeeded with errors" : jobLabel(status, 0), label];
+    return [result ?? status, result === "partial" ? gettext("Succeeded with errors") : jobLabel(status, 0), label];
   }
-  return [liveness, LIVENESS_LABELS[liveness], `${label} · ${liveness}`];
+  return [liveness, gettext(LIVENESS_LABELS[liveness]), `${label} · ${liveness}`];
 }
 
 /**

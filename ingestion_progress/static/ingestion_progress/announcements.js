@@ -1,6 +1,7 @@
 // @ts-check
 /** Tells screen readers which jobs have ended: each by its name, or only how many. */
 
+import { gettext } from "./gettext.js";
 import { FINAL_STATUSES } from "./labels.js";
 
 const MAX_NAMED = 3;
@@ -13,7 +14,7 @@ export function announceEndings(rows) {
   if (!ended.length) return;
   const texts = ended.map(([row]) => `${textOf(row, "job.document_name")}: ${textOf(row, "job.status")}`);
   const region = document.getElementById("jobs-announcement");
-  const text = texts.length > MAX_NAMED ? `${texts.length} jobs have ended` : texts.join(", ");
+  const text = texts.length > MAX_NAMED ? gettext("%(number)s jobs have ended", { number: texts.length }) : texts.join(", ");
   if (region) region.textContent = text;
 }
 

@@ -2,6 +2,7 @@
 /** Announces a new status, every quarter and a lost connection to screen readers. */
 
 import { STALE } from "./connection-text.js";
+import { gettext } from "./gettext.js";
 
 const STEP_PERCENT = 25;
 
@@ -35,8 +36,8 @@ export class Announcer {
   /** @param {import("./connection.js").ConnectionState} state */
   connection(state) {
     const isDisconnected = STALE.has(state);
-    if (isDisconnected && !this.#isDisconnected) this.#announce("Connection lost");
-    if (state === "live" && this.#isDisconnected) this.#announce("Connected again");
+    if (isDisconnected && !this.#isDisconnected) this.#announce(gettext("Connection lost"));
+    if (state === "live" && this.#isDisconnected) this.#announce(gettext("Connected again"));
     if (isDisconnected || state === "live") this.#isDisconnected = isDisconnected;
   }
 

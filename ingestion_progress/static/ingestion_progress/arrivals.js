@@ -1,6 +1,7 @@
 // @ts-check
 /** Keeps the rows in place while somebody is about to use one, and says that there are new ones. */
 
+import { ngettext } from "./gettext.js";
 import { morph } from "./morph.js";
 
 const LEAVE_MS = 400;
@@ -80,7 +81,7 @@ export class Arrivals {
   #announce(wanted) {
     const shown = new Set(keysOf(this.groups));
     const number = keysOf(wanted).filter((key) => !shown.has(key)).length;
-    const text = number === 1 ? "1 new job ↑" : `${number} new jobs ↑`;
+    const text = ngettext("%(number)s new job ↑", "%(number)s new jobs ↑", number, { number });
     if (number && this.button.textContent !== text) this.button.textContent = text;
     if (this.button.hidden !== !number) this.button.hidden = !number;
   }

@@ -6,6 +6,7 @@
 
 import { fill, setBar } from "./dom.js";
 import * as format from "./format.js";
+import { gettext } from "./gettext.js";
 import { FORECAST_LABELS } from "./labels.js";
 
 /**
@@ -68,7 +69,7 @@ function renderProgress(progress) {
   fill(head, {
     "batch.percent": percent,
     "batch.remaining": remaining(progress.forecast),
-    "batch.counts": counts.map(([key, number]) => `${number} ${key}`).join(" · ") || "No jobs",
+    "batch.counts": counts.map((each) => format.jobsWith(...each)).join(" · ") || gettext("No jobs"),
   });
   setBar(head.querySelector("progress"), progress.overall_progress_percent, percent);
 }
@@ -80,7 +81,7 @@ function renderProgress(progress) {
 function remaining(forecast) {
   if (!forecast) return "";
   const left = format.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms);
-  return format.withReason(left, forecast.reason ? FORECAST_LABELS[forecast.reason] : "");
+  return format.withReason(left, forecast.reason ? gettext(FORECAST_LABELS[forecast.reason]) : "");
 }
 
 /** @param {boolean} isStale */

@@ -4,6 +4,7 @@
 import { CONNECTION_LABELS } from "./connection.js";
 import { fill } from "./dom.js";
 import { clock, duration } from "./format.js";
+import { gettext } from "./gettext.js";
 
 /** @typedef {import("./connection.js").ConnectionState} ConnectionState */
 /** @typedef {Pick<import("./connection.js").ProgressConnection, "heardAt" | "retryAt" | "isSilent">} Connection */
@@ -17,18 +18,27 @@ export const STALE = new Set(["reconnecting", "logged_out", "refused"]);
  * @param {Connection} connection
  */
 export function connectionText(state, { heardAt, retryAt, isSilent }) {
-  if (!STALE.has(state)) return CONNECTION_LABELS[state];
+  if (!STALE.has(state)) return labelOf(state);
   const age = performance.now() - heardAt;
   const isLost = state === "reconnecting";
-  const label = isLost && isSilent ? `No news for ${duration(age)}` : CONNECTION_LABELS[state];
-  const asOf = Number.isFinite(age) ? `As of ${clock(new Date(Date.now() - age))}` : "";
+  const noNews = gettext("No news for %(time)s", { time: duration(age) });
+  const label = isLost && isSilent ? noNews : labelOf(state);
+  const time = Number.isFinite(age) ? clock(new Date(Date.now() - age)) : "";
+  const asOf = time && gettext("As of %(time)s", { time });
   return [label, asOf, isLost ? nextTry(retryAt) : ""].filter(Boolean).join(". ");
 }
 
 /** @param {number | null} retryAt */
 function nextTry(retryAt) {
   const seconds = retryAt === null ? 0 : Math.ceil((retryAt - performance.now()) / 1000);
-  return seconds > 0 ? `Trying again in ${duration(seconds * 1000)}` : "Trying again";
+  if (seconds <= 0) return gettext("Trying again");
+  return gettext("Trying again in %(time)s", { time: duration(seconds * 1000) });
+}
+
+/** Empty after the end. @param {ConnectionState} state */
+export function labelOf(state) {
+  const label = CONNECTION_LABELS[state];
+  return label ? gettext(label) : "";
 }
 
 /**

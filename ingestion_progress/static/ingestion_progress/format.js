@@ -341,6 +341,24 @@ export function waitingItems(number) {
   return number ? gettext("%(number)s waiting", { number: count(number) }) : "";
 }
 
+/**
+ * How many jobs are in a state; those that are queued wait.
+ * @param {string} state
+ * @param {number} number
+ */
+export function jobsWith(state, number) {
+  const values = { number: count(number) };
+  switch (state) {
+    case "queued": return gettext("%(number)s waiting", values);
+    case "running": return gettext("%(number)s running", values);
+    case "succeeded": return gettext("%(number)s succeeded", values);
+    case "partial": return gettext("%(number)s succeeded with errors", values);
+    case "failed": return gettext("%(number)s failed", values);
+    case "cancelled": return gettext("%(number)s cancelled", values);
+    default: return gettext("%(number)s lost", values);
+  }
+}
+
 /** @param {number} number */
 export function worker(number) {
   return gettext("Worker %(number)s", { number });

@@ -6,6 +6,7 @@
 
 import { element, fill, localiseTimes } from "./dom.js";
 import { count, label } from "./format.js";
+import { gettext } from "./gettext.js";
 
 /**
  * @typedef {object} LogLine
@@ -115,7 +116,7 @@ export class JobLog {
     row.querySelector("a")?.setAttribute("href", `#log-${id}`);
     row.querySelector("time")?.setAttribute("datetime", at);
     const where = [stage && label(stage), item].filter(Boolean).join(" · ");
-    fill(row, { "log.level": label(level), "log.where": where, "log.message": message });
+    fill(row, { "log.level": gettext(label(level)), "log.where": where, "log.message": message });
     localiseTimes(row);
     return row;
   }
@@ -156,7 +157,10 @@ export class JobLog {
     const shown = this.list.childElementCount;
     const isFiltered = Boolean(this.#value("level") || this.#value("search"));
     const isAll = isComplete || (!isFiltered && shown >= this.#known);
-    const of = isFiltered ? `${count(shown)} shown` : `The newest ${count(shown)} of ${count(this.#known)}`;
+    const numbers = { number: count(shown), total: count(this.#known) };
+    const of = isFiltered
+      ? gettext("%(number)s shown", numbers)
+      : gettext("The newest %(number)s of %(total)s", numbers);
     fill(this.root, { "log.note": isAll && !isFiltered ? "" : of });
     /** @type {HTMLElement | null} */
     const earlier = this.root.querySelector("[data-log='earlier']");

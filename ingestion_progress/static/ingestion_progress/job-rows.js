@@ -3,6 +3,7 @@
 
 import * as format from "./format.js";
 import { fill, setBar } from "./dom.js";
+import { gettext } from "./gettext.js";
 import { LIVENESS_LABELS } from "./labels.js";
 
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobState */
@@ -127,7 +128,7 @@ function noteText(state) {
 /** Why a job does not move, or how it ended. @param {JobState} state */
 function reason({ status, liveness, waiting_for, error_count, error }) {
   if (waiting_for) return format.waiting(waiting_for);
-  if (liveness) return liveness === "working" ? "" : LIVENESS_LABELS[liveness];
+  if (liveness) return liveness === "working" ? "" : gettext(LIVENESS_LABELS[liveness]);
   if (status === "succeeded") return format.errorNote(error_count);
   return error ?? "";
 }

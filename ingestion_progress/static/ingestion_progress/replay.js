@@ -2,6 +2,7 @@
 /** Replays a job that has ended: a slider over its stored samples shows a past moment. */
 
 import { duration, exactPercent } from "./format.js";
+import { gettext } from "./gettext.js";
 import { FINAL_STATUSES } from "./labels.js";
 import { morph } from "./morph.js";
 import { renderProgress } from "./render.js";
@@ -93,7 +94,7 @@ export class Replay {
   #load() {
     this.#loading ??= this.#read().catch(() => {
       this.#loading = null;
-      this.#part("text").textContent = "The samples could not be read.";
+      this.#part("text").textContent = gettext("The samples could not be read.");
       return false;
     });
     return this.#loading;
@@ -113,7 +114,7 @@ export class Replay {
     if (!(await this.#load())) return;
     const last = Number(this.#slider.max);
     if (Number(this.#slider.value) >= last) this.#slider.value = "0";
-    this.#part("play").textContent = "Pause";
+    this.#part("play").textContent = gettext("Pause");
     void this.#show();
     this.#player = setInterval(() => {
       this.#slider.value = String(Number(this.#slider.value) + 1);
@@ -125,7 +126,7 @@ export class Replay {
   #stop() {
     clearInterval(this.#player);
     this.#player = undefined;
-    this.#part("play").textContent = "Replay";
+    this.#part("play").textContent = gettext("Replay");
   }
 
   /** Shows the moment of the slider; its last one is the end of the job. */
@@ -139,8 +140,11 @@ export class Replay {
       this.#render(job, this.#progress, sample);
     } else this.#showEnd(job);
     const text = sample
-      ? `After ${duration(sample.elapsed_ms)}: ${exactPercent(sample.overall_progress_percent)}`
-      : "The end of the job";
+      ? gettext("After %(time)s: %(percent)s", {
+          time: duration(sample.elapsed_ms),
+          percent: exactPercent(sample.overall_progress_percent),
+        })
+      : gettext("The end of the job");
     this.#part("text").textContent = text;
     this.#slider.setAttribute("aria-valuetext", text);
     this.#part("end").hidden = !sample;

@@ -2,6 +2,7 @@
 /** Sends documents to the server, two at a time. */
 
 import { fileSize } from "../ingestion_progress/format.js";
+import { gettext } from "../ingestion_progress/gettext.js";
 
 const MAX_CONCURRENT = 2;
 
@@ -54,7 +55,8 @@ export class UploadQueue {
       const upload = { file, ...options, state: "waiting", sent: 0, page: "", reason: "" };
       if (file.size > this.maxBytes) {
         upload.state = "refused";
-        upload.reason = `Not sent: ${fileSize(file.size)} exceeds the limit of ${fileSize(this.maxBytes)}.`;
+        const sizes = { size: fileSize(file.size), limit: fileSize(this.maxBytes) };
+        upload.reason = gettext("Not sent: %(size)s exceeds the limit of %(limit)s.", sizes);
       }
       this.uploads.push(upload);
     }
@@ -125,8 +127,11 @@ export class UploadQueue {
 
   /** @param {number} status */
   #errorText(status) {
-    if (status === 413) return `Larger than the limit of ${fileSize(this.maxBytes)}.`;
-    return status ? `The server rejected the document (${status}).` : "The connection failed.";
+    if (status === 413) {
+      return gettext("Larger than the limit of %(limit)s.", { limit: fileSize(this.maxBytes) });
+    }
+    if (!status) return gettext("The connection failed.");
+    return gettext("The server rejected the document (%(status)s).", { status });
   }
 }
 

@@ -3,12 +3,13 @@
 
 import { fill, setBar } from "../ingestion_progress/dom.js";
 import { count, percent } from "../ingestion_progress/format.js";
+import { gettext, ngettext } from "../ingestion_progress/gettext.js";
 
 /** @typedef {import("./upload-queue.js").UploadQueue} UploadQueue */
 
 /** @param {number} number */
 function files(number) {
-  return number === 1 ? "1 file" : `${count(number)} files`;
+  return ngettext("%(number)s file", "%(number)s files", number, { number: count(number) });
 }
 
 export class UploadSummary {
@@ -57,7 +58,7 @@ export class UploadSummary {
     if (link.hidden) return;
     const isJob = accepted.length === 1;
     link.href = isJob ? accepted[0].page : `?batch=${encodeURIComponent(batch ?? "")}`;
-    const text = isJob ? "Open job" : "Open batch";
+    const text = isJob ? gettext("Open job") : gettext("Open batch");
     if (link.textContent !== text) link.textContent = text;
   }
 
@@ -67,7 +68,7 @@ export class UploadSummary {
     const details = /** @type {HTMLDetailsElement} */ (this.root.querySelector("details"));
     const list = /** @type {HTMLElement} */ (details.querySelector("ul"));
     details.hidden = !refused.length;
-    fill(details, { "upload.refused": `${files(refused.length)} refused` });
+    fill(details, { "upload.refused": gettext("%(files)s refused", { files: files(refused.length) }) });
     if (list.childElementCount > refused.length) list.replaceChildren();
     for (const upload of refused.slice(list.childElementCount)) list.append(item(upload));
   }
@@ -76,7 +77,9 @@ export class UploadSummary {
   #announce(queue, skipped) {
     if (queue.isBusy === this.#wasBusy && queue.isBusy) return;
     const region = document.getElementById("upload-announcement");
-    const text = queue.isBusy ? `Uploading ${files(queue.uploads.length)}` : result(queue, skipped);
+    const text = queue.isBusy
+      ? gettext("Uploading %(files)s", { files: files(queue.uploads.length) })
+      : result(queue, skipped);
     if (region && region.textContent !== text) region.textContent = text;
     this.#wasBusy = queue.isBusy;
   }
@@ -85,7 +88,8 @@ export class UploadSummary {
 /** @param {UploadQueue} queue */
 function sending(queue) {
   const left = queue.count("waiting", "running");
-  return `Uploading ${count(queue.uploads.length - left + 1)} of ${files(queue.uploads.length)}`;
+  const number = count(queue.uploads.length - left + 1);
+  return gettext("Uploading %(number)s of %(files)s", { number, files: files(queue.uploads.length) });
 }
 
 /**
@@ -95,16 +99,22 @@ function sending(queue) {
 function result(queue, skipped) {
   const known = queue.count("known");
   if (known === 1 && queue.uploads.length === 1) {
-    return "Nothing to do: this content was uploaded before";
+    return gettext("Nothing to do: this content was uploaded before");
   }
-  const parts = [
-    [queue.count("uploaded"), "uploaded"],
-    [queue.count("refused", "broken"), "refused"],
-    [known, "known already"],
-    [queue.count("stopped"), "stopped"],
-    [skipped, "of other formats skipped"],
-  ].filter(([number]) => number);
-  return parts.map(([number, what]) => `${count(Number(number))} ${what}`).join(", ");
+  const [uploaded, refused, stopped] = [
+    queue.count("uploaded"),
+    queue.count("refused", "broken"),
+    queue.count("stopped"),
+  ];
+  return [
+    uploaded && gettext("%(number)s uploaded", { number: count(uploaded) }),
+    refused && gettext("%(number)s refused", { number: count(refused) }),
+    known && gettext("%(number)s known already", { number: count(known) }),
+    stopped && gettext("%(number)s stopped", { number: count(stopped) }),
+    skipped && gettext("%(number)s of other formats skipped", { number: count(skipped) }),
+  ]
+    .filter(Boolean)
+    .join(", ");
 }
 
 /** @param {import("./upload-queue.js").Upload} upload */

@@ -1,6 +1,7 @@
 // @ts-check
 /** Uploads documents that are chosen, pasted or dropped anywhere. Without it the form is posted. */
 
+import { gettext } from "../ingestion_progress/gettext.js";
 import { filesOf, filesOfFolder } from "./dropped-files.js";
 import { UploadQueue } from "./upload-queue.js";
 import { UploadSummary } from "./upload-summary.js";
@@ -74,7 +75,7 @@ function add(chosen) {
   skipped = (queue.isBusy ? skipped : 0) + chosen.skipped;
   queue.add(files, {
     batch: files.length > 1 ? newBatch() : "",
-    batchName: folder || `${files.length} documents`,
+    batchName: folder || gettext("%(number)s documents", { number: files.length }),
     metadata: String(new FormData(form).get("metadata") ?? ""),
   });
 }
