@@ -156,6 +156,16 @@ def slow(seconds: float, step: Step = good) -> Step:
     return answer
 
 
+def held(until: threading.Event, step: Step = good) -> Step:
+    """Answers once the event is set."""
+
+    def answer(question: dict[str, Any]) -> Response:
+        until.wait(60)
+        return step(question)
+
+    return answer
+
+
 @contextmanager
 def silent_server() -> Iterator[str]:
     """The address of a server that accepts connections and never answers."""

@@ -21,7 +21,7 @@ from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import request_cancellation
 from tests.pipeline.test_ingestion import ingested, queued
 from tests.support.documents import png
-from tests.support.fake_openai import answering, failing, good, slow
+from tests.support.fake_openai import answering, failing, good, held, slow
 from tests.support.tracking import eventually, quick_writer  # noqa: F401  (the fixture of all)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("storage")]
@@ -152,8 +152,9 @@ def test_pictures_are_described_at_the_same_time(describer, settings):
 
 
 def test_a_job_is_cancelled_while_models_are_slow(describer, extractor, settings):
-    settings.INGESTION_PROGRESS_OPENAI_TIMEOUT_SECONDS = 30
-    describer.always = slow(3)
+    settings.INGESTION_PROGRESS_OPENAI_TIMEOUT_SECONDS = 60
+    go_on = threading.Event()
+    describer.always = held(go_on)
     job = queued(page_with(png()), "a.html")
 
     def cancel():
@@ -167,6 +168,7 @@ def test_a_job_is_cancelled_while_models_are_slow(describer, extractor, settings
     with pytest.raises(JobCancelled):
         ingest(job.pk)
     assert describer.open_questions == 1
+    go_on.set()
     job.refresh_from_db()
     assert job.status == "cancelled"
     eventually(ModelAnswer.objects.exists)  # the answer comes later, and a retry has it
