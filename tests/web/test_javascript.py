@@ -44,7 +44,7 @@ def test_template_literal_is_the_markup_without_empty_lines(html, literal):
 
 
 def test_states_of_a_connection_have_translations():
-    source = (client_words.APP / "static/ingestion_progress/connection.js").read_text()
+    source = (client_words.APP / "static/ingestion_progress/connection-state.js").read_text()
     table = source.partition("CONNECTION_LABELS = {")[2].partition("}")[0]
     assert set(re.findall(r'"(.+?)"', table)) == set(client_words.CONNECTION_TEXTS)
 

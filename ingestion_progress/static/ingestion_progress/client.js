@@ -12,7 +12,7 @@
 import { ProgressConnection } from "./connection.js";
 import { FINAL_STATUSES } from "./labels.js";
 
-export { CONNECTION_LABELS } from "./connection.js";
+export { CONNECTION_LABELS } from "./connection-state.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
@@ -22,7 +22,7 @@ export { CONNECTION_LABELS } from "./connection.js";
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
 /** @typedef {import("./progress-events.d.ts").JobStatus} JobStatus */
 /** @typedef {import("./progress-events.d.ts").BatchProgressData} BatchProgressData */
-/** @typedef {import("./connection.js").ConnectionState} ConnectionState */
+/** @typedef {import("./connection-state.js").ConnectionState} ConnectionState */
 
 /**
  * What is known of a job, the newest of each event. `onJob` gets another object for each change.

@@ -1,7 +1,7 @@
 // @ts-check
 /** What is known of a connection, and what one can do about it. */
 
-import { CONNECTION_LABELS } from "./connection.js";
+import { CONNECTION_LABELS } from "./connection-state.js";
 import { fill } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { gettext } from "./gettext.js";

@@ -17,11 +17,7 @@ import { StreamAccess } from "./stream-access.js";
 /** @typedef {import("./progress-events.d.ts").ProgressEventMap} ProgressEventMap */
 /** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
-/**
- * `polling`: there are too many streams. `logged_out` and `refused`: no further try, until the
- * page is shown again or somebody asks for one.
- * @typedef {"connecting" | "live" | "reconnecting" | "polling" | "logged_out" | "refused" | "paused" | "ended"} ConnectionState
- */
+/** @typedef {import("./connection-state.js").ConnectionState} ConnectionState */
 /**
  * @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap]
  * @typedef {object} ConnectionListener
@@ -44,18 +40,6 @@ import { StreamAccess } from "./stream-access.js";
  * @property {string} [viewer] any text that names the credentials: tabs of one browser with the
  *   same share a stream; not with a token
  */
-
-/** @type {Record<ConnectionState, string>} */
-export const CONNECTION_LABELS = {
-  connecting: "Connecting",
-  live: "Live",
-  reconnecting: "Connection lost",
-  polling: "Too many viewers: updated every 15 s",
-  logged_out: "You are logged out",
-  refused: "You may no longer see this",
-  paused: "Paused in the background",
-  ended: "",
-};
 
 const FIRST_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
