@@ -187,6 +187,11 @@ class JobStateEventData(WireModel):
         description="partial if the job succeeded with failed items. Left out for any other job, "
         "whose result is its status.",
     )
+    units: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda units: not units,
+        description="What each stage counts, in plural, such as `pages`. Left out if none says so.",
+    )
     waiting_for: str = Field(
         default="",
         exclude_if=lambda service: not service,

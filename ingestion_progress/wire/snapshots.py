@@ -109,6 +109,7 @@ class Snapshot:
                 "event_count": job.event_count,
                 "heartbeat_at": heartbeat_at.timestamp() if heartbeat_at else None,
                 "result": JobResult.PARTIAL if job.result is JobResult.PARTIAL else None,
+                "units": {each.name: each.unit for each in self.stages if each.unit},
                 "waiting_for": job.awaited_service(now),
             }
         )

@@ -266,3 +266,9 @@ def test_any_number_of_jobs_is_loaded_with_three_queries(django_assert_num_queri
 @pytest.mark.django_db
 def test_there_is_no_snapshot_of_what_does_not_exist():
     assert load_snapshot("nothing") is None
+
+
+def test_state_names_the_units_of_the_stages_that_have_one():
+    taken = snapshot(stage("parsing", unit="pages"), stage("tidying"))
+    assert taken.state(NOW).units == {"parsing": "pages"}
+    assert "units" not in snapshot(stage("tidying")).state(NOW).model_dump()

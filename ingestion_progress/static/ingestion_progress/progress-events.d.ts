@@ -115,6 +115,8 @@ export interface JobStateData {
   heartbeat_at?: number | null;
   /** partial if the job succeeded with failed items. Left out for any other job, whose result is its status. */
   result?: "partial" | null;
+  /** What each stage counts, in plural, such as `pages`. Left out if none says so. */
+  units?: { [key: string]: string };
   /** The service that the job waits for, such as `the model at api.example.org`; left out while it waits for none. */
   waiting_for?: string;
 }

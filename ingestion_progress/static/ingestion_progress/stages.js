@@ -61,12 +61,13 @@ function renderStage(row, stage, state) {
   const status = shownStatus(name, stage.status, state);
   const failed = state?.failed_by_stage?.[name] ?? 0;
   const isEstimate = state?.estimated_stages?.includes(name);
-  const unit = row.dataset.unit ?? "";
+  const unit = state?.units?.[name] ?? row.dataset.unit ?? "";
   const label = format.label(name);
   const isSkipped = status === "skipped";
   const isTotalKnown = total > 0 || status !== "in_progress";
   const percent = isSkipped ? "" : format.percent(progress_percent);
   row.dataset.status = status;
+  row.dataset.unit = isSkipped ? "" : unit;
   row.dataset.failed = failed ? "true" : "";
   fill(row, {
     "stage.label": label,
