@@ -492,8 +492,12 @@ def test_job_can_be_cancelled_with_the_keyboard(open_page: OpenPage, sqlite_proj
         dialog = page.get_by_role("dialog", name="Cancel this job?")
         expect(dialog).to_be_visible()
         expect(dialog.get_by_role("button", name="Keep it running")).to_be_focused()
+        for _ in range(4):  # past the last button, and never to what is behind
+            page.keyboard.press("Tab")
+            assert page.evaluate("document.activeElement.matches('dialog *, body')")
         page.keyboard.press("Escape")
         expect(dialog).to_be_hidden()
+        expect(page.get_by_role("button", name="Cancel job…")).to_be_focused()
         page.keyboard.press("Enter")
         page.keyboard.press("Tab")
         page.keyboard.press("Enter")

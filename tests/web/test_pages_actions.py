@@ -168,7 +168,9 @@ def deletion_of(job_id: str) -> str:
 def test_ended_job_can_be_deleted_after_a_confirmation_without_javascript(client, status):
     job_with(status)
     html = text_of(client, page_of("job-1"))
-    dialog = re.search(r'<div id="deletion" class="dialog" popover.*?</div>', html, re.DOTALL)[0]
+    dialog = re.search(
+        r'<dialog id="deletion" class="dialog" popover.*?</dialog>', html, re.DOTALL
+    )[0]
     assert f'action="{deletion_of("job-1")}"' in dialog
     response = client.post(deletion_of("job-1"), follow=True)
     assert response.redirect_chain == [(LIST, 302)]

@@ -1,6 +1,7 @@
 // @ts-check
 /** Updates the log, the actions and the tab of a job's page around `<pipeline-progress>`. */
 
+import "./dialogs.js";
 import "./pipeline-progress.js";
 import { localiseTimes } from "./dom.js";
 import { JobLog } from "./job-log.js";
@@ -114,7 +115,7 @@ function updateActions(newest) {
 }
 
 /**
- * Units, starts and ends are not on the wire, and are unknown while the job is queued.
+ * Starts and ends are not on the wire, and are unknown while the job is queued.
  * @param {Document} fresh
  */
 function updateStages(fresh) {
@@ -124,7 +125,6 @@ function updateStages(fresh) {
     const name = CSS.escape(stage.dataset.stage ?? "");
     /** @type {HTMLElement | null} */
     const newest = fresh.querySelector(`[data-stage="${name}"]`);
-    stage.dataset.unit = newest?.dataset.unit ?? "";
     // A stage that ran between two updates.
     if (!stage.dataset.start && newest?.dataset.end) {
       stage.dataset.start = newest.dataset.start;
