@@ -92,9 +92,9 @@ def test_expired_form_explains_that_nothing_was_changed():
     assert "Nothing was changed" in response.content.decode()
 
 
-def tokens(mode: str) -> dict[str, str]:
+def tokens(mode: str, css: str = CSS.split("@media", 1)[0]) -> dict[str, str]:
     """The colours of the theme, by name."""
-    pairs = re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", CSS)
+    pairs = re.findall(r"--([\w-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\);", css)
     return {name: light if mode == "light" else dark for name, light, dark in pairs}
 
 
@@ -127,3 +127,12 @@ def test_bars_and_buttons_have_enough_contrast(mode):
     assert contrast(colours["on-accent"], colours["accent"]) >= 4.5
     for tone in ("running", "good", "warn", "bad", "lost", "neutral"):
         assert contrast(colours[tone], colours["track"]) >= 3
+    for background in ("surface", "page"):
+        assert contrast(colours["outline"], colours[background]) >= 3
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_lines_have_more_contrast_for_those_who_want_it(mode):
+    usual, more = tokens(mode), tokens(mode, CSS.split("prefers-contrast: more", 1)[1])
+    assert contrast(more["muted"], usual["surface"]) >= 7
+    assert contrast(more["line"], usual["surface"]) >= 3

@@ -9,6 +9,7 @@ export const STYLES = `
   --muted: light-dark(#575e66, #a5acb3);
   --line: light-dark(#dfe0dc, #31363c);
   --track: light-dark(#e4e6e6, #343a41);
+  --outline: light-dark(#868d94, #737b84);
   --accent: light-dark(#2149b8, #93b4ff);
   --on-accent: light-dark(#ffffff, #10182c);
   --running: light-dark(#2149b8, #93b4ff);
@@ -93,6 +94,21 @@ bdi { overflow-wrap: anywhere; }
 .card > :is(h1, h2, h3, h4, h5, h6) { margin-block-end: calc(0.875 * var(--rem)); }
 .card-note { color: var(--muted); font-size: calc(0.875 * var(--rem)); }
 .empty { color: var(--muted); }
+@media (prefers-contrast: more) {
+  :root, :host {
+    --muted: light-dark(#3f454b, #cfd4d9);
+    --line: light-dark(#6e747a, #979ea5);
+    --outline: light-dark(#3f454b, #cfd4d9);
+  }
+  .bar { border: 1px solid var(--outline); }
+}
+@media print {
+  .bar { border: 1px solid var(--tone); }
+  .bar, .symbol { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .bar::-webkit-progress-value { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .card { break-inside: avoid; }
+  .link-button { display: none; }
+}
 @media (prefers-reduced-motion: reduce) {
   *, ::before, ::after { animation: none !important; transition: none !important; }
   .bar:indeterminate { background: repeating-linear-gradient(135deg, var(--track) 0 calc(0.5 * var(--rem)), var(--tone) calc(0.5 * var(--rem)) calc(0.625 * var(--rem))); }
@@ -247,5 +263,5 @@ bdi { overflow-wrap: anywhere; }
 }
 @media print {
   .stage-folds { display: none; }
-  .worker-cell, .legend-usual { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  .worker-cell, .legend-usual, .legend-done { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
 }`;
