@@ -11,6 +11,7 @@ from django.contrib.admin.models import CHANGE, DELETION, LogEntry
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import AccessRefused, ErrorCode, IngestionProgressError
@@ -19,6 +20,7 @@ from ingestion_progress.pipeline.deletion import delete_document
 from ingestion_progress.pipeline.documents.access import is_whole
 from ingestion_progress.pipeline.documents.again import ingest_again
 from ingestion_progress.pipeline.documents.contents import counts
+from ingestion_progress.pipeline.documents.result import stored_text
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.versions import pending_versions
 
@@ -27,19 +29,20 @@ MAX_SHOWN = 20
 MAX_REASONS = 5
 
 
-@admin.action(description="Ingest selected documents again", permissions=["start"])
+@admin.action(description=gettext_lazy("Ingest selected documents again"), permissions=["start"])
 def ingest_selected_again(
     documents: admin.ModelAdmin[Document], request: HttpRequest, queryset: QuerySet[Document]
 ) -> None:
     owner = permissions.user_of(request)
     done = _act(documents, request, queryset, lambda each: ingest_again(each.pk, owner=owner))
     if done:
-        documents.message_user(request, f"Queued: {_count(done)}.", messages.SUCCESS)
+        text = gettext("Queued: %(documents)s.") % {"documents": _count(done)}
+        documents.message_user(request, text, messages.SUCCESS)
         message = "Requested to be ingested again."
         LogEntry.objects.log_actions(permissions.user_id_of(request), done, CHANGE, message)
 
 
-@admin.action(description="Delete selected documents", permissions=["start"])
+@admin.action(description=gettext_lazy("Delete selected documents"), permissions=["start"])
 def delete_selected_documents(
     documents: admin.ModelAdmin[Document], request: HttpRequest, queryset: QuerySet[Document]
 ) -> HttpResponse | None:
@@ -53,7 +56,8 @@ def delete_selected_documents(
         delete_document(document.pk, by=permissions.user_name_of(request))
 
     if done := _act(documents, request, list(queryset), delete):
-        documents.message_user(request, f"Deleted: {_count(done)}.", messages.SUCCESS)
+        text = gettext("Deleted: %(documents)s.") % {"documents": _count(done)}
+        documents.message_user(request, text, messages.SUCCESS)
         LogEntry.objects.log_actions(permissions.user_id_of(request), done, DELETION)
     return None
 
@@ -63,7 +67,7 @@ def _confirmation(
 ) -> HttpResponse:
     ids = list(queryset.values_list("pk", flat=True))
     context = documents.admin_site.each_context(request) | {
-        "title": "Are you sure?",
+        "title": gettext("Are you sure?"),
         "total": len(ids),
         "rest": len(ids) - MAX_SHOWN,
         "chosen": [_what_goes(document) for document in queryset[:MAX_SHOWN]],
@@ -78,7 +82,7 @@ def _confirmation(
 def _what_goes(document: Document) -> dict[str, Any]:
     return {
         "document": document,
-        "counts": counts(document),
+        "stored": stored_text(counts(document)),
         "files": 1 + pending_versions(document.pk).count(),
         "active": Job.objects.active().filter(document_id=document.pk).count(),
     }
@@ -102,10 +106,13 @@ def _act(
     if reasons:
         shown = " ".join(reasons[:MAX_REASONS])
         rest = len(reasons) - MAX_REASONS
-        more = f" And {rest} more." if rest > 0 else ""
-        documents.message_user(request, f"Not done: {shown}{more}", messages.WARNING)
+        if rest > 0:
+            shown += " " + gettext("And %(number)s more.") % {"number": rest}
+        text = gettext("Not done: %(reasons)s") % {"reasons": shown}
+        documents.message_user(request, text, messages.WARNING)
     return done
 
 
 def _count(done: list[Document]) -> str:
-    return f"{len(done)} document{'s' * (len(done) != 1)}"
+    number = len(done)
+    return ngettext("%(number)s document", "%(number)s documents", number) % {"number": number}

@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
+from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 from pydantic import ValidationError
 
@@ -207,5 +208,5 @@ def _filters(request: HttpRequest, query: QueryDict) -> dict[str, Any]:
 
 def _kind_label(kind: Any) -> str:
     """`a Word document` as `Word document`."""
-    label = KINDS[kind].description.removeprefix("a ").removeprefix("an ")
+    label = gettext(KINDS[kind].description).removeprefix("a ").removeprefix("an ")
     return f"{label[:1].upper()}{label[1:]}"

@@ -117,7 +117,7 @@ class TestActions:
         action = "delete_selected_documents"
         html = self.act(admin_client, label, action, documents)
         assert "2 documents will be deleted" in html
-        assert "1 chunks" in html
+        assert "1 chunk," in html
         assert "1 job will be cancelled" in html
         assert Document.objects.count() == 2
         html = self.act(admin_client, label, action, documents, confirmed="yes")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from django.utils.translation import gettext, ngettext
+
 from ingestion_progress.pipeline.documents.contents import Counts, counts, position
 from ingestion_progress.pipeline.exceptions import GraphStoreUnavailable, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
@@ -120,7 +122,23 @@ class Summary:
         """Labels and numbers."""
         values = [self.counts["chunks"], self.counts["entities"], self.counts["relations"]]
         texts = ["?" if value is None else formatting.count(value) for value in values]
-        return list(zip(["Chunks", "Entities", "Relations"], texts, strict=True))
+        return list(
+            zip([gettext("Chunks"), gettext("Entities"), gettext("Relations")], texts, strict=True)
+        )
+
+
+def stored_text(number: Counts) -> str:
+    """How much is stored; "?" where a store does not answer."""
+    chunks, entities, relations = number["chunks"], number["entities"], number["relations"]
+    texts = (
+        (ngettext("%(number)s chunk", "%(number)s chunks", chunks or 0), chunks),
+        (ngettext("%(number)s entity", "%(number)s entities", entities or 0), entities),
+        (ngettext("%(number)s relation", "%(number)s relations", relations or 0), relations),
+    )
+    return ", ".join(
+        text % {"number": "?" if value is None else formatting.count(value)}
+        for text, value in texts
+    )
 
 
 def summary(edition: ShownEdition) -> Summary:

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from ingestion_progress.auth import permissions, quotas
@@ -12,7 +13,7 @@ from ingestion_progress.pipeline.deletion import delete_document
 from ingestion_progress.pipeline.documents.access import document_for, is_whole
 from ingestion_progress.pipeline.documents.again import ingest_again
 from ingestion_progress.pipeline.documents.cards import chunks_of
-from ingestion_progress.pipeline.documents.result import ShownEdition, summary
+from ingestion_progress.pipeline.documents.result import ShownEdition, stored_text, summary
 from ingestion_progress.pipeline.documents.schemas import links
 from ingestion_progress.pipeline.exceptions import DocumentNotFound
 from ingestion_progress.pipeline.models import Document
@@ -39,7 +40,7 @@ def document_detail(request: HttpRequest, document_id: str) -> HttpResponse:
         "summary": shown,
         "chunks": chunks_of(request, edition),
         "size": formatting.file_size(document.size_bytes),
-        "counts": shown.counts,
+        "stored": stored_text(shown.counts),
         "jobs": jobs.order_by("-created_at", "id")[:JOBS_SHOWN],
         "pending_count": pending_versions(document.pk).count(),
         "links": links(document.pk),
@@ -82,7 +83,9 @@ def document_deletion(request: HttpRequest, document_id: str) -> HttpResponse:
     except IngestionProgressError as refused:
         messages.warning(request, str(refused), fail_silently=True)
         return redirect("ingestion_progress:document_detail", document_id=document_id)
-    messages.success(request, f"{document.name} is deleted.", fail_silently=True)
+    messages.success(
+        request, gettext("%(name)s is deleted.") % {"name": document.name}, fail_silently=True
+    )
     return redirect("ingestion_progress:job_list")
 
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
+from django.utils.translation import gettext_noop as _
+
 from ingestion_progress.pipeline.encodings import is_binary
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -68,34 +70,35 @@ class MediaType(StrEnum):
 
 class Kind(NamedTuple):
     description: str
+    """In English; pages translate it."""
     extensions: tuple[str, ...]
     is_text: bool = False
     """Its source is text, which is valid as any other kind of text."""
 
 
 KINDS = {
-    MediaType.PDF: Kind("a PDF", (".pdf",)),
-    MediaType.DOCX: Kind("a Word document", (".docx", ".docm")),
-    MediaType.PPTX: Kind("a PowerPoint presentation", (".pptx", ".pptm", ".ppsx")),
-    MediaType.XLSX: Kind("an Excel workbook", (".xlsx", ".xlsm")),
-    MediaType.HTML: Kind("an HTML page", (".html", ".htm", ".xhtml"), is_text=True),
-    MediaType.MARKDOWN: Kind("Markdown", (".md", ".markdown"), is_text=True),
-    MediaType.TEXT: Kind("plain text", (".txt", ".text", ".log"), is_text=True),
-    MediaType.ODT: Kind("an OpenDocument text", (".odt", ".ott")),
-    MediaType.ODP: Kind("an OpenDocument presentation", (".odp", ".otp")),
-    MediaType.ODS: Kind("an OpenDocument spreadsheet", (".ods", ".ots")),
-    MediaType.EPUB: Kind("an EPUB book", (".epub",)),
-    MediaType.MAIL: Kind("a message", (".eml", ".mht", ".mhtml"), is_text=True),
-    MediaType.RST: Kind("reStructuredText", (".rst",), is_text=True),
-    MediaType.RTF: Kind("an RTF document", (".rtf",)),
-    MediaType.CSV: Kind("a table of text", (".csv", ".tsv"), is_text=True),
-    MediaType.JSON: Kind("JSON", (".json",), is_text=True),
-    MediaType.JSON_LINES: Kind("JSON Lines", (".jsonl", ".ndjson"), is_text=True),
-    MediaType.NOTEBOOK: Kind("a Jupyter notebook", (".ipynb",), is_text=True),
-    MediaType.XML: Kind("XML", (".xml",), is_text=True),
-    MediaType.PNG: Kind("a PNG picture", (".png",)),
-    MediaType.JPEG: Kind("a JPEG picture", (".jpg", ".jpeg")),
-    MediaType.TIFF: Kind("a TIFF picture", (".tif", ".tiff")),
+    MediaType.PDF: Kind(_("a PDF"), (".pdf",)),
+    MediaType.DOCX: Kind(_("a Word document"), (".docx", ".docm")),
+    MediaType.PPTX: Kind(_("a PowerPoint presentation"), (".pptx", ".pptm", ".ppsx")),
+    MediaType.XLSX: Kind(_("an Excel workbook"), (".xlsx", ".xlsm")),
+    MediaType.HTML: Kind(_("an HTML page"), (".html", ".htm", ".xhtml"), is_text=True),
+    MediaType.MARKDOWN: Kind(_("Markdown"), (".md", ".markdown"), is_text=True),
+    MediaType.TEXT: Kind(_("plain text"), (".txt", ".text", ".log"), is_text=True),
+    MediaType.ODT: Kind(_("an OpenDocument text"), (".odt", ".ott")),
+    MediaType.ODP: Kind(_("an OpenDocument presentation"), (".odp", ".otp")),
+    MediaType.ODS: Kind(_("an OpenDocument spreadsheet"), (".ods", ".ots")),
+    MediaType.EPUB: Kind(_("an EPUB book"), (".epub",)),
+    MediaType.MAIL: Kind(_("a message"), (".eml", ".mht", ".mhtml"), is_text=True),
+    MediaType.RST: Kind(_("reStructuredText"), (".rst",), is_text=True),
+    MediaType.RTF: Kind(_("an RTF document"), (".rtf",)),
+    MediaType.CSV: Kind(_("a table of text"), (".csv", ".tsv"), is_text=True),
+    MediaType.JSON: Kind(_("JSON"), (".json",), is_text=True),
+    MediaType.JSON_LINES: Kind(_("JSON Lines"), (".jsonl", ".ndjson"), is_text=True),
+    MediaType.NOTEBOOK: Kind(_("a Jupyter notebook"), (".ipynb",), is_text=True),
+    MediaType.XML: Kind(_("XML"), (".xml",), is_text=True),
+    MediaType.PNG: Kind(_("a PNG picture"), (".png",)),
+    MediaType.JPEG: Kind(_("a JPEG picture"), (".jpg", ".jpeg")),
+    MediaType.TIFF: Kind(_("a TIFF picture"), (".tif", ".tiff")),
 }
 PICTURE_MARKS = [
     (b"\x89PNG", MediaType.PNG),

@@ -4,6 +4,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods
 
 from ingestion_progress.auth import permissions, quotas
@@ -29,7 +30,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "may_upload": not request.GET.get("batch") and rules.may_upload(request),
         "upload_url": reverse("ingestion_progress:api:jobs"),
         "upload_extensions": ",".join(EXTENSIONS),
-        "upload_formats": [(kind.description, kind.extensions) for kind in KINDS.values()],
+        "upload_formats": [(gettext(kind.description), kind.extensions) for kind in KINDS.values()],
         "folder_extensions": ",".join(FOLDER_EXTENSIONS),
         "max_upload_bytes": conf.max_upload_bytes,
         "max_upload": formatting.file_size(conf.max_upload_bytes),
@@ -43,9 +44,9 @@ def upload(request: HttpRequest) -> HttpResponse:
         return views.refusal(request)
     files = request.FILES.getlist("file")
     batch = new_job_id() if len(files) > 1 else None
-    name = f"{len(files)} documents"
+    name = gettext("%(number)s documents") % {"number": len(files)}
     if not files:
-        messages.error(request, "Choose at least one document.", fail_silently=True)
+        messages.error(request, gettext("Choose at least one document."), fail_silently=True)
     for file in files:
         try:
             quotas.count(request, quotas.UPLOADS)
@@ -63,5 +64,6 @@ def upload(request: HttpRequest) -> HttpResponse:
         except IngestionProgressError as refused:
             messages.error(request, str(refused), fail_silently=True)
         else:
-            messages.success(request, f"{job.document_name} is queued.", fail_silently=True)
+            text = gettext("%(name)s is queued.") % {"name": job.document_name}
+            messages.success(request, text, fail_silently=True)
     return redirect("ingestion_progress:job_list")
