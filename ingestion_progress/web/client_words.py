@@ -47,7 +47,7 @@ def languages_module() -> str:
     rows = "".join(f'  {name}: () => import("./{name}.js"),\n' for name in languages())
     return (
         HEADER.format(source="catalogues of translations")
-        + '\n/** @typedef {import("../gettext.js").Words} Words */\n'
+        + '\n/** @import { Words } from "../gettext.js" */\n'
         "\n/** @type {Record<string, () => Promise<{ default: Words }>>} */\n"
         f"export const LANGUAGES = {{\n{rows}}};\n"
     )
@@ -69,7 +69,8 @@ def words_module(language: str) -> str:
         )
     return (
         HEADER.format(source="catalogue of translations")
-        + '\n/** @type {import("../gettext.js").Words} */\nexport default {\n'
+        + '\n/** @import { Words } from "../gettext.js" */\n'
+        + "\n/** @type {Words} */\nexport default {\n"
         f'  language: "{language}",\n'
         f"  plural: (n) => Number({rule}),\n"
         f"  messages: {{\n{''.join(rows)}  }},\n"

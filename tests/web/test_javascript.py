@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import client_words, javascript
 from ingestion_progress.web.presenters import METRIC_LABELS
+
+APP = client_words.APP
 
 
 def test_markup_has_every_metric_and_no_values():
@@ -44,7 +47,7 @@ def test_template_literal_is_the_markup_without_empty_lines(html, literal):
 
 
 def test_states_of_a_connection_have_translations():
-    source = (client_words.APP / "static/ingestion_progress/connection-state.js").read_text()
+    source = (APP / "static/ingestion_progress/connection-state.js").read_text()
     table = source.partition("CONNECTION_LABELS = {")[2].partition("}")[0]
     assert set(re.findall(r'"(.+?)"', table)) == set(client_words.CONNECTION_TEXTS)
 
@@ -65,3 +68,18 @@ def test_states_of_a_connection_have_translations():
 )
 def test_texts_of_a_module_are_those_of_its_calls(source, texts):
     assert list(client_words.texts_in(source)) == texts
+
+
+def imports(module: Path) -> set[Path]:
+    """As the storage of static files finds them, also in comments."""
+    names = re.findall(r"""(?:from\s+"|import\(")(\.[^"]+\.js)"(?:\)|;)""", module.read_text())
+    return {(module.parent / name).resolve() for name in names}
+
+
+def test_modules_do_not_import_in_a_circle():
+    """Their names could not have the hash of what they import."""
+    left = {module: imports(module) for module in APP.glob("static/**/*.js")}
+    while last := [module for module, needed in left.items() if not needed & left.keys()]:
+        for module in last:
+            del left[module]
+    assert not left

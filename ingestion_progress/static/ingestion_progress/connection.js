@@ -20,15 +20,7 @@ import { StreamAccess } from "./stream-access.js";
 /** @typedef {import("./connection-state.js").ConnectionState} ConnectionState */
 /**
  * @template {ProgressEventMap | ManyJobsEventMap} [Events=ProgressEventMap]
- * @typedef {object} ConnectionListener
- * @property {(data: Events["pipeline_progress"]) => void} onProgress
- * @property {(data: ProgressEventMap["job_state"]) => void} onState
- * @property {(data: ProgressEventMap["next_attempt"]) => void} [onNextAttempt] after `onState`
- * @property {(data: ProgressEventMap["forecast"]) => void} [onForecast] before `onState`
- * @property {(data: ManyJobsEventMap["batch_progress"]) => void} [onBatch] on a batch's stream
- * @property {(data: Events["complete"]) => void} onComplete
- * @property {(data: ErrorData) => void} onFailure the error event that ends a job's stream
- * @property {(state: ConnectionState) => void} onConnection
+ * @typedef {import("./connection-state.js").ConnectionListener<Events>} ConnectionListener
  */
 
 /**

@@ -2,7 +2,7 @@
 /** The state of a job as JSON, which is requested while it has no stream. */
 
 /** @typedef {import("./progress-events.d.ts").ErrorData} ErrorData */
-/** @typedef {Omit<import("./connection.js").ConnectionListener, "onConnection">} JobListener */
+/** @typedef {Omit<import("./connection-state.js").ConnectionListener, "onConnection">} JobListener */
 
 /**
  * The status of the response, 0 without one, and the job, null if there is none.

@@ -1,7 +1,7 @@
 // @ts-check
 /** How a stream is authorised: by the session's cookie, or by a token in its URL. */
 
-/** @typedef {import("./connection.js").ConnectionState} ConnectionState */
+/** @typedef {import("./connection-state.js").ConnectionState} ConnectionState */
 
 const TIMEOUT_MS = 15_000;
 /** @type {Record<number, ConnectionState | undefined>} */

@@ -4,13 +4,14 @@
 import { onWatcherCleanup, reactive, ref, toValue, watchEffect } from "vue";
 import { watch } from "./client.js";
 
+/** @import { MaybeRefOrGetter } from "vue" */
 /** @typedef {Omit<import("./client.js").WatchOptions, "onJob" | "onConnection">} JobsOptions */
 
 /**
  * The watched jobs by id, and the state of the connection. Watches anew when the URL or the options
  * change, which may be refs or getters; without a URL, nothing.
- * @param {import("vue").MaybeRefOrGetter<string | null>} url
- * @param {import("vue").MaybeRefOrGetter<JobsOptions>} [options]
+ * @param {MaybeRefOrGetter<string | null>} url
+ * @param {MaybeRefOrGetter<JobsOptions>} [options]
  */
 export function useJobs(url, options = {}) {
   const jobs = reactive(/** @type {Record<string, import("./client.js").WatchedJob>} */ ({}));
