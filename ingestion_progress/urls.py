@@ -6,7 +6,7 @@ from ingestion_progress import extensions
 from ingestion_progress.api.api import build_api
 from ingestion_progress.monitoring import health, metrics
 from ingestion_progress.streams.views import job_progress, jobs_progress
-from ingestion_progress.web import batches, job_actions, job_list, selection, views
+from ingestion_progress.web import batch_list, batches, job_actions, job_list, selection, views
 
 app_name = "ingestion_progress"
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -26,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         job_actions.error_resolution,
         name="job_error_resolution",
     ),
+    path("batches/", batch_list.batch_list, name="batch_list"),
     path(
         "batches/<str:batch_id>/cancellation/",
         batches.batch_cancellation,

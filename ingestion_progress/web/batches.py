@@ -69,14 +69,15 @@ def batch_retry(request: HttpRequest, batch_id: str) -> HttpResponse:
 
 @require_POST
 def batch_change(request: HttpRequest, batch_id: str) -> HttpResponse:
-    """`name` and `max_running` in the form."""
+    """`name` and `max_running` in the form; `list` in it leads back to the list of batches."""
     batch = _whole(request, batch_id)
     try:
         limit = int(request.POST.get("max_running") or 0)
         change_batch(batch.pk, name=request.POST.get("name", "").strip(), max_running=limit)
     except (InvalidCount, ValueError) as invalid:
         raise BadRequest(gettext("max_running: a whole number of at least 0")) from invalid
-    return _page_of(batch.pk)
+    is_in_list = "list" in request.POST
+    return redirect("ingestion_progress:batch_list") if is_in_list else _page_of(batch.pk)
 
 
 @require_POST

@@ -33,6 +33,7 @@ from ingestion_progress.web.job_filters import JobFilters
 from ingestion_progress.web.overview import read_overview
 from ingestion_progress.web.pagination import JobPage
 from ingestion_progress.web.presenters import Context, job_row
+from ingestion_progress.web.queue_speed import speed_note
 from ingestion_progress.web.recent_batches import batch_rows, recent_batch_ids
 from ingestion_progress.web.views import not_found, refusal
 from ingestion_progress.wire.snapshots import load_snapshots
@@ -66,6 +67,8 @@ def job_list(
         **_shown_jobs(request.GET, filters, jobs, counts, now),
         "filters": filters.query,
         "filter_label": filters.label,
+        "throughput": _throughput(request, filters, counts, now),
+        "is_refresh": is_refresh,
         "tabs": _tabs(filters, counts),
         "is_of_all": filters.is_of_all,
         "is_search": filters.is_search or filters.status or filters.result or filters.sort,
@@ -141,6 +144,14 @@ def _group(
         "rows": [rows[job.pk] for job in jobs],
         "has_more": not count.is_exact or count.number > len(jobs),
     }
+
+
+def _throughput(
+    request: HttpRequest, filters: JobFilters, counts: Counts, now: datetime
+) -> str | None:
+    """Only above the list of all jobs, because the queue is that of all. None: not shown."""
+    has_all = permissions.visible_jobs(request, by_token=False) is None
+    return speed_note(counts[JobGroup.WAITING], now) if has_all and not filters.query else None
 
 
 def _tabs(filters: JobFilters, counts: Counts) -> list[dict[str, Any]]:

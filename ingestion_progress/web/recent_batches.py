@@ -1,8 +1,8 @@
-"""The newest batches in the list of jobs: one row with a bar for each."""
+"""Batches in lists: one row with a bar for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,11 @@ def batch_rows(jobs: JobQuerySet, batch_ids: Iterable[str]) -> list[dict[str, An
     if not listed:
         return []
     records = Batch.objects.in_bulk(listed)
-    batches = [records.get(batch_id) or Batch(id=batch_id) for batch_id in listed]
+    return rows_of(jobs, [records.get(batch_id) or Batch(id=batch_id) for batch_id in listed])
+
+
+def rows_of(jobs: JobQuerySet, batches: Sequence[Batch]) -> list[dict[str, Any]]:
+    """The same for batches that are read. One query, but for those that are active."""
     progress = batch_progress(jobs, batches)
     return [_row(batch, progress[batch.pk]) for batch in batches]
 
@@ -52,6 +56,7 @@ def _row(batch: Batch, progress: BatchProgressSchema) -> dict[str, Any]:
     return {
         "batch": batch,
         "jobs": progress.jobs,
+        "is_active": progress.counts.active > 0,
         "note": " · ".join(texts),
         "bar": _bar(counts),
         "percent_text": formatting.percent(progress.overall_progress_percent),

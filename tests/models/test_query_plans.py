@@ -24,6 +24,7 @@ from ingestion_progress.models import Batch, Job, JobSamples, Stage
 from ingestion_progress.models import job_search as search
 from ingestion_progress.models.pagination import ListCursor, RowCount
 from ingestion_progress.monitoring.metrics import count_jobs
+from ingestion_progress.web import batch_list
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -63,7 +64,7 @@ LISTS = [url for url in FILTERED if url.startswith(f"{API}/jobs?")] + [
     f"{API}/batches",
 ]
 # With VISIBLE_JOBS these, too, read the jobs of one user only.
-UNFILTERED = ["/", f"{API}/jobs", f"{API}/batches", ADMIN]
+UNFILTERED = ["/", "/batches/", f"{API}/jobs", f"{API}/batches", ADMIN]
 TABLE = "ingestion_progress_job"
 
 
@@ -207,6 +208,7 @@ def test_with_visible_jobs_no_page_reads_the_jobs_of_others(
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """All of them are reached with the smaller number of jobs."""
     monkeypatch.setattr(RowCount, "limit", 20)
+    monkeypatch.setattr(batch_list, "PAGE_SIZE", 5)
     for admin in (JobAdmin, BatchAdmin):
         monkeypatch.setattr(admin, "list_per_page", 10)
 

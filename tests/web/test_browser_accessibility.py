@@ -23,7 +23,7 @@ STATUSES = ("queued", "running", "succeeded", "failed", "cancelled", "lost")
 PAGES = (
     *(f"/jobs/axe-{status}/" for status in STATUSES),
     *("/jobs/axe-document/", "/jobs/axe-document/result/", "/jobs/nobody/"),
-    *("/", "/?status=lost", "/?batch=axe", "/?batch=none"),
+    *("/", "/batches/", "/?status=lost", "/?batch=axe", "/?batch=none"),
     *("/search/", "/search/?q=redis", "/search/?q=qqqqzzzz"),
     *("/login/", "/admin/ingestion_progress/job/axe-failed/change/"),
     "/admin/ingestion_progress/job/",

@@ -31,7 +31,7 @@ LIST = reverse("ingestion_progress:job_list")
 
 @pytest.mark.parametrize("count", [1, PAGE_SIZE])
 @pytest.mark.parametrize(
-    ("query", "queries"), [({}, 7), ({"batch": "import", "status": "running"}, 7)]
+    ("query", "queries"), [({}, 8), ({"batch": "import", "status": "running"}, 7)]
 )
 def test_list_makes_a_fixed_number_of_queries_for_any_number_of_jobs(
     client, django_assert_num_queries, count, query, queries

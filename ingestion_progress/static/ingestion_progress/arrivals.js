@@ -87,9 +87,9 @@ export class Arrivals {
   }
 }
 
-/** @param {Element} groups */
+/** Of jobs only: a batch has a row as well. @param {Element} groups */
 function keysOf(groups) {
-  return [...groups.querySelectorAll("li[data-key]")].map((row) => row.getAttribute("data-key"));
+  return [...groups.querySelectorAll("li[data-job]")].map((row) => row.getAttribute("data-key"));
 }
 
 /** Which rows are in which group, and in which order. @param {Element} groups */

@@ -98,7 +98,8 @@ function onState(state) {
 
 /** Beside the title; there is a notice for one who may not see the list. */
 function showConnection() {
-  const line = head.querySelector("p");
+  /** @type {HTMLElement | null} */
+  const line = head.querySelector(".connection");
   if (!line) return;
   line.hidden = connection === "logged_out" || connection === "refused";
   head.dataset.connection = connection;
@@ -198,7 +199,7 @@ function render(body) {
   const page = new DOMParser().parseFromString(body, "text/html");
   localiseTimes(page);
   const before = rows.all.map((row) => ({ id: row.dataset.job ?? "", status: row.dataset.status ?? "" }));
-  for (const part of ["tabs", "pages"]) {
+  for (const part of ["throughput", "tabs", "pages"]) {
     const [current, wanted] = [document, page].map((each) => each.querySelector(`[data-part=${part}]`));
     if (current && wanted) morph(current, wanted);
   }

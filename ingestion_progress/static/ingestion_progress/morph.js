@@ -5,11 +5,13 @@
 const KEPT = new Set(["style", "open"]);
 
 /**
- * Elements with the same `data-key` stay the same elements, with their focus and their state.
+ * Elements with the same `data-key` stay the same elements, with their focus and their state. One
+ * with `data-kept`, such as a form that somebody fills in, stays as it is.
  * @param {Element} current
  * @param {Element} wanted of the same kind; not changed
  */
 export function morph(current, wanted) {
+  if (current.hasAttribute("data-kept")) return;
   morphAttributes(current, wanted);
   if (isText(wanted)) {
     if (current.textContent !== wanted.textContent) current.textContent = wanted.textContent;

@@ -124,7 +124,7 @@ export default {
     "name\u0004Extraction": "Extraktion",
     "name\u0004Parsing": "Parsen",
     "name\u0004VLM": "VLM",
-    "page": ["Seite", "Seiten"],
+    "page": ["S", "e"],
     "step": ["Schritt", "Schritte"],
     "up to %(time)s": "bis %(time)s",
   },
