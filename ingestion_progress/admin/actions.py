@@ -24,7 +24,8 @@ from ingestion_progress.web import formatting
 
 # Further reasons are counted, not listed.
 MAX_REASONS = 5
-QUEUED = "Queued again: {}."
+QUEUED = gettext_lazy("Queued again: %(jobs)s.")
+NOT_RETRIED = gettext_lazy("Could not be retried: %(jobs)s. %(reasons)s")
 # A field of a form on the page of a job, to which its response leads back.
 PAGE_OF = "page_of"
 Act = Callable[..., Mapping[str, IngestionProgressError]]
@@ -34,8 +35,16 @@ Act = Callable[..., Mapping[str, IngestionProgressError]]
 @admin.action(description=gettext_lazy("Cancel selected jobs"), permissions=["start"])
 def cancel_jobs(jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]) -> None:
     """Requests cancellation of each job, and shows why some could not be cancelled."""
-    done = "Cancellation requested: {}. A running job stops at its next step."
-    _act(jobs, request, queryset, request_cancellations, done=done, participle="cancelled")
+    done = gettext("Cancellation requested: %(jobs)s. A running job stops at its next step.")
+    not_done = gettext("Could not be cancelled: %(jobs)s. %(reasons)s")
+    _act(
+        jobs,
+        request,
+        queryset,
+        request_cancellations,
+        texts=(done, not_done),
+        participle="cancelled",
+    )
 
 
 @admin.action(description=gettext_lazy("Retry selected jobs"), permissions=["start"])
@@ -43,7 +52,14 @@ def retry_selected(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> None:
     """Queues another attempt of each job, and shows why some could not be retried."""
-    _act(jobs, request, queryset, retry_jobs, done=QUEUED, participle="retried")
+    _act(
+        jobs,
+        request,
+        queryset,
+        retry_jobs,
+        texts=(str(QUEUED), str(NOT_RETRIED)),
+        participle="retried",
+    )
 
 
 @admin.action(
@@ -54,7 +70,7 @@ def retry_failed_items(
 ) -> None:
     """As `retry_selected`, but a job that succeeded repeats only its failed items."""
     act = partial(retry_jobs, only=RetryScope.FAILED)
-    _act(jobs, request, queryset, act, done=QUEUED, participle="retried")
+    _act(jobs, request, queryset, act, texts=(str(QUEUED), str(NOT_RETRIED)), participle="retried")
 
 
 @admin.action(description=gettext_lazy("Mark selected jobs as lost"), permissions=["start"])
@@ -76,8 +92,9 @@ def mark_selected_lost(
         }
         return TemplateResponse(request, "admin/ingestion_progress/job/mark_lost.html", context)
     act = partial(mark_lost, even_if_alive=is_confirmed)
-    done = gettext("Marked as lost: {}. A job with a task is queued again.")
-    _act(jobs, request, queryset, act, done=done, participle="marked as lost")
+    done = gettext("Marked as lost: %(jobs)s. A job with a task is queued again.")
+    not_done = gettext("Could not be marked as lost: %(jobs)s. %(reasons)s")
+    _act(jobs, request, queryset, act, texts=(done, not_done), participle="marked as lost")
     return None
 
 
@@ -89,7 +106,9 @@ def delete_selected(
     finished = queryset.filter(status__in=JobStatus.final())
     if kept := queryset.count() - finished.count():
         count = formatting.jobs(kept)
-        text = f"Not deleted, because not finished: {count}. Cancel first, then delete."
+        text = gettext(
+            "Not deleted, because not finished: %(jobs)s. Cancel first, then delete."
+        ) % {"jobs": count}
         jobs.message_user(request, text, messages.WARNING)
     if not finished.exists():
         return None
@@ -118,18 +137,24 @@ def _act(
     queryset: QuerySet[Job],
     act: Act,
     *,
-    done: str,
+    texts: tuple[str, str],
     participle: str,
 ) -> None:
     chosen = list(queryset.prefetch_related(None))
     refused = act([job.pk for job in chosen], by=user_name_of(request))
     if changed := [job for job in chosen if job.pk not in refused]:
-        jobs.message_user(request, done.format(formatting.jobs(len(changed))), messages.SUCCESS)
+        jobs.message_user(
+            request, texts[0] % {"jobs": formatting.jobs(len(changed))}, messages.SUCCESS
+        )
         message = f"Requested to be {participle}."
         LogEntry.objects.log_actions(user_id_of(request), changed, CHANGE, message)
     if refused:
         rest = len(refused) - MAX_REASONS
         reasons = [str(reason) for reason in list(refused.values())[:MAX_REASONS]]
-        shown = [*reasons, *([f"And {rest} more."] if rest > 0 else [])]
-        text = f"Could not be {participle}: {formatting.jobs(len(refused))}. {' '.join(shown)}"
+        shown = [
+            *reasons,
+            *([gettext("And %(number)s more.") % {"number": rest}] if rest > 0 else []),
+        ]
+        values = {"jobs": formatting.jobs(len(refused)), "reasons": " ".join(shown)}
+        text = texts[1] % values
         jobs.message_user(request, text, messages.WARNING)

@@ -14,6 +14,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.admin import display
 from ingestion_progress.admin.display import EMPTY
@@ -77,43 +79,50 @@ class BatchAdmin(BatchModelAdmin):
             _load_progress(request, [batch])
         return batch
 
-    @admin.display(description="owner", ordering="owner_name")
+    @admin.display(description=_("owner"), ordering="owner_name")
     def owned_by(self, batch: Batch) -> str:
         return display.owner(batch)
 
-    @admin.display(description="progress")
+    @admin.display(description=_("progress"))
     def progress(self, batch: Batch) -> SafeString:
-        return display.bar(_progress(batch).overall_progress_percent, f"Progress of {batch}")
+        return display.bar(
+            _progress(batch).overall_progress_percent,
+            gettext("Progress of %(name)s") % {"name": batch},
+        )
 
-    @admin.display(description="remaining")
+    @admin.display(description=_("remaining"))
     def remaining(self, batch: Batch) -> str:
         return remaining_text(_progress(batch).forecast) or EMPTY
 
-    @admin.display(description="jobs by result")
+    @admin.display(description=_("jobs by result"))
     def counts(self, batch: Batch) -> str:
-        counts = [f"{number} {name}" for name, number in _progress(batch).counts if number]
+        counts = [formatting.jobs_with(*each) for each in _progress(batch).counts if each[1]]
         return ", ".join(counts) or EMPTY
 
-    @admin.display(description="jobs")
+    @admin.display(description=_("jobs"))
     def jobs(self, batch: Batch) -> SafeString:
         jobs = reverse("admin:ingestion_progress_job_changelist", current_app=self.admin_site.name)
-        return format_html('<a href="{}?{}">Jobs</a>', jobs, urlencode({"batch": batch.pk}))
+        return format_html(
+            '<a href="{}?{}">{}</a>', jobs, urlencode({"batch": batch.pk}), gettext("Jobs")
+        )
 
-    @admin.action(description="Cancel the jobs of selected batches", permissions=["start"])
+    @admin.action(description=_("Cancel the jobs of selected batches"), permissions=["start"])
     def cancel_jobs(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        self._act(request, queryset, cancel_batch, "Cancellation requested")
+        self._act(request, queryset, cancel_batch, gettext("Cancellation requested: %(jobs)s."))
 
-    @admin.action(description="Retry failed jobs of selected batches", permissions=["start"])
+    @admin.action(description=_("Retry failed jobs of selected batches"), permissions=["start"])
     def retry_failed_jobs(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        self._act(request, queryset, retry_batch, "Queued again")
+        self._act(request, queryset, retry_batch, gettext("Queued again: %(jobs)s."))
 
-    @admin.action(description="Delete selected batches with their jobs", permissions=["delete"])
+    @admin.action(description=_("Delete selected batches with their jobs"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
         """In place of Django's action of this name, which would leave the jobs. Stops after 5 s."""
         ends_at = time.monotonic() + DELETE_SECONDS
         for batch in queryset:
             if not is_whole(request, batch, by_token=False):
-                text = f"Not deleted: {batch} has jobs that you cannot see."
+                text = gettext("Not deleted: %(batch)s has jobs that you cannot see.") % {
+                    "batch": batch
+                }
                 self.message_user(request, text, messages.WARNING)
                 continue
             try:
@@ -122,13 +131,17 @@ class BatchAdmin(BatchModelAdmin):
                 self.message_user(request, str(active), messages.WARNING)
                 continue
             if done.left:
-                text = f"Not yet deleted: {batch}. {deletion_text(done)}"
+                values = {"batch": batch, "text": deletion_text(done)}
+                text = gettext("Not yet deleted: %(batch)s. %(text)s") % values
                 self.message_user(request, text, messages.WARNING)
             else:
-                text = f"Deleted: {batch} with {formatting.jobs(done.deleted)}."
+                values = {"batch": batch, "jobs": formatting.jobs(done.deleted)}
+                text = gettext("Deleted: %(batch)s, %(jobs)s.") % values
                 self.message_user(request, text, messages.SUCCESS)
             if time.monotonic() >= ends_at:
-                text = "Stopped after some seconds. Select the batches that are left again."
+                text = gettext(
+                    "Stopped after some seconds. Select the batches that are left again."
+                )
                 self.message_user(request, text, messages.WARNING)
                 break
 
@@ -158,9 +171,12 @@ class BatchAdmin(BatchModelAdmin):
         ids = list(queryset.values_list("pk", flat=True))
         found = permissions.jobs_for(request, by_token=False).filter(batch__in=ids)
         result = act(found.exclude(batch=""), by=permissions.user_name_of(request))
-        self.message_user(request, f"{done}: {result.changed}.", messages.SUCCESS)
+        text = done % {"jobs": formatting.jobs(result.changed)}
+        self.message_user(request, text, messages.SUCCESS)
         if refused := list(result.refused.values()):
-            self.message_user(request, f"Refused: {len(refused)}. {refused[0]}", messages.WARNING)
+            values = {"jobs": formatting.jobs(len(refused)), "reason": refused[0]}
+            text = gettext("Refused: %(jobs)s. %(reason)s") % values
+            self.message_user(request, text, messages.WARNING)
 
 
 def _load_progress(request: HttpRequest, batches: Iterable[Any]) -> None:

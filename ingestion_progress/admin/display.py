@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from ingestion_progress.models import Batch, Job, Stage
 from ingestion_progress.models.clock import database_now
@@ -38,9 +39,9 @@ def job_status(job: Job, trouble: Liveness | None = None) -> SafeString:
     """The status of a job, and what is wrong with one that is active."""
     text = formatting.job_label(job.status, job.failed_items)
     if job.cancel_requested_at and not job.is_finished:
-        text = "Cancelling"
+        text = gettext("Cancelling")
     if trouble:
-        return mark(trouble, f"{text} · {trouble.value}")
+        return mark(trouble, f"{text} · {formatting.trouble(trouble.value)}")
     return mark(job.result or job.job_status, text)
 
 
@@ -59,7 +60,7 @@ def timestamp(at: datetime | None) -> str:
     """As on the pages, and with seconds, because they show the order of events."""
     if at is None:
         return EMPTY
-    shown = date_format(timezone.localtime(at), "j M Y, H:i:s")
+    shown = date_format(timezone.localtime(at), gettext("j M Y, H:i:s"))
     return format_html('<time datetime="{}">{}</time>', at.isoformat(), shown)
 
 

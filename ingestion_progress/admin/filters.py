@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, cast
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.auth.permissions import OWN
 from ingestion_progress.exceptions import InvalidBatch
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class BatchFilter(admin.SimpleListFilter):
     """Offers only the batch in the URL, because there may be too many to list."""
 
-    title = "batch"
+    title = _("batch")
     parameter_name = "batch"
 
     def lookups(
@@ -44,7 +45,7 @@ class BatchFilter(admin.SimpleListFilter):
 class AboutFilter(admin.SimpleListFilter):
     """Offers only the object in the URL, such as `shop.order:17`."""
 
-    title = gettext_lazy("object")
+    title = _("object")
     parameter_name = "about"
 
     def lookups(
@@ -66,13 +67,13 @@ class AboutFilter(admin.SimpleListFilter):
 class OwnerFilter(admin.SimpleListFilter):
     """Offers the jobs of the user who is logged in, because there may be too many users to list."""
 
-    title = "owner"
+    title = _("owner")
     parameter_name = "owned_by"
 
     def lookups(
         self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
     ) -> list[tuple[str, str]]:
-        return [(OWN, "Me")]
+        return [(OWN, gettext("Me"))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
         if self.value() != OWN:
@@ -83,7 +84,7 @@ class OwnerFilter(admin.SimpleListFilter):
 class ResultFilter(admin.SimpleListFilter):
     """Filters by result: a success with failed items is `partial`."""
 
-    title = "result"
+    title = _("result")
     parameter_name = "result"
 
     def lookups(

@@ -10,6 +10,9 @@ from django.db.models import Model, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.text import format_lazy
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timestamp
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
@@ -39,7 +42,7 @@ class FirstRows(Rows):
 class ReadOnlyInline(Inline):
     formset = FirstRows
     template = "admin/ingestion_progress/job/rows.html"
-    empty_text = ""
+    empty_text: Any = ""
     extra = 0
     can_delete = False
 
@@ -60,92 +63,104 @@ class ReadOnlyInline(Inline):
 
 class AttemptInline(ReadOnlyInline):
     model = JobAttempt
-    empty_text = "No attempt has ended yet."
+    empty_text = _("No attempt has ended yet.")
     ordering = ("-number",)
-    verbose_name_plural = f"ended attempts (the latest {MAX_ROWS}, newest first)"
+    verbose_name_plural = format_lazy(
+        _("ended attempts (the latest {number}, newest first)"), number=MAX_ROWS
+    )
     fields = (
         *("number", "shown_status", "started", "finished", "took", "failed_items"),
         *("people", "error"),
     )
     readonly_fields = ("shown_status", "started", "finished", "took", "people")
 
-    @admin.display(description="status")
+    @admin.display(description=_("status"))
     def shown_status(self, attempt: JobAttempt) -> SafeString:
         return mark(AttemptStatus(attempt.status))
 
-    @admin.display(description="started")
+    @admin.display(description=_("started"))
     def started(self, attempt: JobAttempt) -> str:
         return timestamp(attempt.started_at)
 
-    @admin.display(description="finished")
+    @admin.display(description=_("finished"))
     def finished(self, attempt: JobAttempt) -> str:
         return timestamp(attempt.finished_at)
 
-    @admin.display(description="took")
+    @admin.display(description=_("took"))
     def took(self, attempt: JobAttempt) -> str:
         return duration(attempt.started_at, attempt.finished_at)
 
-    @admin.display(description="people")
+    @admin.display(description=_("people"))
     def people(self, attempt: JobAttempt) -> str:
         """Who started it and who cancelled it, as far as that is known."""
-        started = f"started by {attempt.started_by}" if attempt.started_by else ""
-        cancelled = f"cancelled by {attempt.cancelled_by}" if attempt.cancelled_by else ""
-        return ", ".join(filter(None, [started, cancelled])) or EMPTY
+        people = []
+        if attempt.started_by:
+            people.append(gettext("started by %(name)s") % {"name": attempt.started_by})
+        if attempt.cancelled_by:
+            people.append(gettext("cancelled by %(name)s") % {"name": attempt.cancelled_by})
+        return ", ".join(people) or EMPTY
 
 
 class StageInline(ReadOnlyInline):
     model = Stage
-    empty_text = "This job declares no stages."
+    empty_text = _("This job declares no stages.")
     ordering = ("position",)
     fields = ("name", "shown_status", "progress", *COUNTS, "took")
     readonly_fields = ("shown_status", "progress", "took")
 
-    @admin.display(description="status")
+    @admin.display(description=_("status"))
     def shown_status(self, stage: Stage) -> SafeString:
         return mark(stage.shown_status(is_over=stage.job.is_finished))
 
-    @admin.display(description="progress")
+    @admin.display(description=_("progress"))
     def progress(self, stage: Stage) -> str:
         if stage.stage_status is StageStatus.SKIPPED:
             return EMPTY
-        return bar(shown_percent(stage.percent), f"Progress of {stage.name}")
+        return bar(
+            shown_percent(stage.percent), gettext("Progress of %(name)s") % {"name": stage.name}
+        )
 
-    @admin.display(description="took")
+    @admin.display(description=_("took"))
     def took(self, stage: Stage) -> str:
         return duration(stage.started_at, stage.finished_at)
 
 
 class WorkerInline(ReadOnlyInline):
     model = Worker
-    empty_text = "No worker has started yet."
+    empty_text = _("No worker has started yet.")
     ordering = ("number",)
-    verbose_name_plural = f"workers (the first {MAX_ROWS})"
+    verbose_name_plural = format_lazy(_("workers (the first {number})"), number=MAX_ROWS)
     fields = ("number", "shown_status", "current_chunk", "progress")
     readonly_fields = ("shown_status", "progress")
 
-    @admin.display(description="status")
+    @admin.display(description=_("status"))
     def shown_status(self, worker: Worker) -> SafeString:
         return mark(WorkerStatus(worker.status))
 
-    @admin.display(description="progress")
+    @admin.display(description=_("progress"))
     def progress(self, worker: Worker) -> str:
         if worker.status == WorkerStatus.IDLE:
             return EMPTY
-        return bar(shown_percent(worker.progress_percent), f"Progress of worker {worker.number}")
+        return bar(
+            shown_percent(worker.progress_percent),
+            gettext("Progress of worker %(number)s") % {"number": worker.number},
+        )
 
 
 class EventInline(ReadOnlyInline):
     model = JobEvent
-    empty_text = "No events have been logged."
+    empty_text = _("No events have been logged.")
     ordering = ("-id",)
-    verbose_name_plural = f"events (the latest {MAX_ROWS}, newest first)"
+    verbose_name_plural = format_lazy(
+        _("events (the latest {number}, newest first)"), number=MAX_ROWS
+    )
     fields = ("time", "shown_level", "stage", "item", "message")
     readonly_fields = ("time", "shown_level")
 
-    @admin.display(description="time")
+    @admin.display(description=_("time"))
     def time(self, event: JobEvent) -> str:
         return timestamp(event.at)
 
-    @admin.display(description="level")
+    @admin.display(description=_("level"))
     def shown_level(self, event: JobEvent) -> SafeString:
         return mark(EventLevel(event.level))

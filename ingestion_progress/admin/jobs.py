@@ -13,6 +13,8 @@ from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress import extensions, tracker
 from ingestion_progress.admin import actions, display
@@ -77,9 +79,12 @@ class JobAdmin(JobColumns, JobModelAdmin):
     )
     list_filter = ("status", ResultFilter, "created_at", OwnerFilter, BatchFilter, AboutFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
-    search_help_text = (
-        "A job id, document id or batch; or part of a document name, among the newest "
-        f"{MAX_SEARCHED:,} jobs."
+    search_help_text = format_lazy(
+        _(
+            "A job id, document id or batch; or part of a document name, among the newest "
+            "{number} jobs."
+        ),
+        number=f"{MAX_SEARCHED:,}",
     )
     list_per_page = 50
     # Without a count of all rows, whose cost grows with the table.
@@ -95,9 +100,9 @@ class JobAdmin(JobColumns, JobModelAdmin):
 
     fieldsets = (
         (None, {"fields": SUMMARY}),
-        ("Timing", {"fields": TIMING}),
-        ("Counts", {"fields": COUNTS}),
-        ("Record", {"fields": RECORD, "classes": ("collapse",)}),
+        (_("Timing"), {"fields": TIMING}),
+        (_("Counts"), {"fields": COUNTS}),
+        (_("Record"), {"fields": RECORD, "classes": ("collapse",)}),
     )
     readonly_fields = (
         *("batch_link", "owned_by", "shown_status", "progress", "liveness", "elapsed", "remaining"),

@@ -2,12 +2,13 @@
 
 from django.apps import AppConfig
 from django.core.checks import register
+from django.utils.translation import gettext_lazy as _
 
 
 class PipelineConfig(AppConfig):
     name = "ingestion_progress.pipeline"
     label = "ingestion_pipeline"
-    verbose_name = "Reference ingestion"
+    verbose_name = _("Reference ingestion")
     default_auto_field = "django.db.models.BigAutoField"
 
     # See ingestion_progress/extensions.py
@@ -29,9 +30,11 @@ class PipelineConfig(AppConfig):
 
     def ready(self) -> None:
         from ingestion_progress.checks import not_positive
+        from ingestion_progress.models.names import translate_names
         from ingestion_progress.pipeline import checks
         from ingestion_progress.pipeline.conf import conf
 
+        translate_names(self)
         register(lambda **kwargs: not_positive(conf))
         register(checks.check_task_queue)
         register(checks.check_uploads)

@@ -86,6 +86,7 @@ def client_texts() -> Iterator[tuple[str, str]]:
     with translation.override(None):
         for enum in enums:
             yield from ((str(label), "") for label in enum.labels)
+        yield from ((str(text), "") for text in formatting.TROUBLES.values())
         yield from ((f"name{CONTEXT_END}{name}", "") for name in formatting.NAMES)
     yield from ((text, "") for text in CONNECTION_TEXTS)
     for path in sorted(APP.rglob("static/*/*.js")):

@@ -114,6 +114,20 @@ COUNTED_JOBS = {
 }
 
 
+# What is wrong with an active job, after its status.
+TROUBLES = {
+    "starved": gettext_lazy("starved"),
+    "stalled": gettext_lazy("stalled"),
+    "silent": gettext_lazy("silent"),
+    "lost": gettext_lazy("lost"),
+}
+
+
+def trouble(liveness: str) -> str:
+    """In a word."""
+    return str(TROUBLES.get(liveness, liveness))
+
+
 def jobs_with(name: str, number: int) -> str:
     """How many jobs are in a state, as `batch.js` has it."""
     return str(COUNTED_JOBS[name] % {"number": count(number)})

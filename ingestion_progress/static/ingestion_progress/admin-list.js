@@ -126,7 +126,7 @@ function markOf({ status, result, liveness, cancel_requested, failed_items = 0 }
   if (!liveness || liveness === "working" || liveness === "queued") {
     return [result ?? status, result === "partial" ? gettext("Succeeded with errors") : jobLabel(status, 0), label];
   }
-  return [liveness, gettext(LIVENESS_LABELS[liveness]), `${label} · ${liveness}`];
+  return [liveness, gettext(LIVENESS_LABELS[liveness]), `${label} · ${gettext(liveness)}`];
 }
 
 /**
