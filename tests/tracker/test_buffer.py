@@ -77,14 +77,18 @@ def test_later_status_of_a_stage_replaces_the_one_that_was_put_back(buffer):
         changes.stages["one"].started_at = NOON
         changes.stages["two"].status = StageStatus.COMPLETED
         changes.stages["two"].finished_at = NOON
+        changes.stages["three"].counters["total"].set(3)
 
     def complete(changes: JobChanges) -> None:
         changes.stages["one"].status = StageStatus.COMPLETED
         changes.stages["one"].started_at = NOON + timedelta(hours=1)
         changes.stages["one"].finished_at = NOON + timedelta(hours=2)
         changes.stages["two"].counters["failed"].delta += 1
+        changes.stages["three"].status = StageStatus.IN_PROGRESS
+        changes.stages["three"].started_at = NOON
 
     merged = put_back(buffer, start, complete)
+    assert merged.stages["three"].started_at == NOON
     one, two = merged.stages["one"], merged.stages["two"]
     assert (one.status, two.status) == (StageStatus.COMPLETED, StageStatus.COMPLETED)
     assert (one.started_at, one.finished_at) == (NOON, NOON + timedelta(hours=2))

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -124,6 +124,15 @@ def test_an_id_is_taken_once():
     start("newer")
     with pytest.raises(JobExists, match="Job job exists and is queued"):
         queue_job("b.pdf", job_id="job")
+
+
+def test_a_refusal_of_the_database_for_another_reason_is_raised_as_it_is(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise IntegrityError("some other constraint")
+
+    monkeypatch.setattr(Job, "save", refuse)
+    with pytest.raises(IntegrityError, match="some other constraint"):
+        queue_job("a.pdf", job_id="job")
 
 
 def test_an_impossible_id_is_refused_before_it_is_written():
