@@ -423,6 +423,16 @@ class TestRecheck:
         assert caplog.text.count("access_recheck_failed") == 1
         assert caplog.text.count("access_recheck_recovered") == 1
 
+    async def test_thread_ends_with_the_last_stream(self, limits, watching):
+        _, connection = watching
+        assert not await self.ends(connection)
+        thread = limits._thread
+        assert thread.is_alive
+        limits.release(connection)
+        async with asyncio.timeout(60):
+            while thread.is_alive:  # noqa: ASYNC110  (nothing says so)
+                await asyncio.sleep(0.01)
+
     async def test_no_connection_is_held_in_between(self, limits, watching):
         await asyncio.sleep(0.2)
 

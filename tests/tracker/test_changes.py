@@ -14,10 +14,12 @@ from ingestion_progress.tracker.changes import (
     Counter,
     EventEntry,
     JobChanges,
+    KeyChanges,
     StageChanges,
     ThreadCounts,
     WorkerChange,
 )
+from ingestion_progress.tracker.keys import KeySet
 
 steps = st.lists(st.tuples(st.sampled_from(["add", "set"]), st.integers(0, 1000)), max_size=12)
 
@@ -86,6 +88,13 @@ def test_one_change_of_any_kind_is_something_to_write(change):
     changes = JobChanges()
     change(changes)
     assert changes
+
+
+def test_keys_that_are_only_counted_are_something_to_write():
+    assert not KeyChanges()
+    assert KeyChanges(forgotten=1)
+    assert KeyChanges(failed={"a"})
+    assert KeyChanges(done=KeySet(texts=["a"]))
 
 
 def test_counts_of_threads_are_taken_once_also_those_of_threads_that_have_ended():

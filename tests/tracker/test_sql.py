@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -10,17 +12,18 @@ from ingestion_progress import wakeups
 from ingestion_progress.exceptions import JobSuperseded
 from ingestion_progress.models import Job, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus, WorkerStatus
-from ingestion_progress.tracker import request_cancellation
+from ingestion_progress.tracker import delete_job, queue_job, request_cancellation
 from ingestion_progress.tracker.changes import EventEntry, JobChanges, WorkerChange
 from ingestion_progress.tracker.endings import finish_attempt
 from ingestion_progress.tracker.error_groups import error_group
-from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import (
     WriteResult,
     notify_on_commit,
     renew_heartbeats,
     write_changes,
+    write_several,
 )
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -260,6 +263,38 @@ def test_notification_says_whether_the_job_has_ended(monkeypatch, is_end):
     monkeypatch.setattr(wakeups, "publish", lambda *args, **names: published.append((args, names)))
     notify_on_commit("job", is_end=is_end)
     assert published == [(("job",), {"is_end": is_end})]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_write_of_a_job_is_announced_until_its_end(monkeypatch):
+    published: list[tuple[str, bool]] = []
+
+    def publish(job_id: str, *, is_end: bool) -> None:
+        published.append((job_id, is_end))
+
+    def announced(act: Callable[[], object]) -> set[tuple[str, bool]]:
+        published.clear()
+        act()
+        return set(published)
+
+    def logged() -> JobChanges:
+        changes = JobChanges()
+        changes.add_event(EventEntry(at=NINE, level=EventLevel.INFO, message="line"))
+        return changes
+
+    monkeypatch.setattr(wakeups, "publish", publish)
+    plan = JobPlan("a.pdf", job_id="job", stages=["one"])
+    assert announced(lambda: queue_job("a.pdf", job_id="job")) == {("job", False)}
+    assert announced(lambda: start_attempt(plan)) == {("job", False)}
+    attempt = join_attempt("job")
+    assert announced(lambda: write_changes(attempt, logged())) == {("job", False)}
+    assert announced(lambda: write_several([(attempt, logged())])) == {("job", False)}
+    assert announced(lambda: request_cancellation("job")) == {("job", False)}
+    end = partial(finish_attempt, attempt, logged(), JobStatus.CANCELLED)
+    assert announced(end) == {("job", False), ("job", True)}
+    assert announced(lambda: write_changes(attempt, logged())) == set()  # only its log changes
+    assert announced(lambda: write_several([(attempt, logged())])) == set()
+    assert announced(lambda: delete_job("job")) == {("job", False)}
 
 
 class TestLog:
