@@ -231,10 +231,13 @@ def test_page_fits_into_any_width(open_page: OpenPage, width: int, job_id: str):
     track = page.locator(".stage-time:visible").first.bounding_box()
     assert axis["x"] == pytest.approx(track["x"], abs=1)
     assert axis["width"] == pytest.approx(track["width"], abs=1)
+    job, log = page.locator("pipeline-progress").bounding_box(), page.locator("#log").bounding_box()
+    assert (log["x"] > job["x"] + job["width"]) == (width == 1920)
 
 
 def test_printed_page_shows_all_stages_and_no_controls(open_page: OpenPage):
     page = open_live(open_page, "many")
     page.emulate_media(media="print")
     expect(page.locator(".stage:visible")).to_have_count(40)
-    expect(page.locator(".stage-folds")).to_be_hidden()
+    for control in (".stage-folds", ".site-header", ".toolbar", ".connection", "button:visible"):
+        expect(page.locator(control).and_(page.locator(":visible"))).to_have_count(0)

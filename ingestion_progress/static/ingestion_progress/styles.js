@@ -165,7 +165,7 @@ bdi { overflow-wrap: anywhere; }
 :is([data-connection="reconnecting"], [data-connection="logged_out"], [data-connection="refused"]) :is(.overall-percent, dd, .stage-name, .stage-percent, .worker-activity) { color: var(--muted); }
 .card-head { display: flex; flex-wrap: wrap; align-items: baseline; justify-content: space-between; gap: 0 calc(1 * var(--rem)); margin-block-end: calc(0.875 * var(--rem)); }
 .card-note span + span:not(:empty)::before { content: " · "; }
-.metric-list { display: grid; grid-template-columns: repeat(auto-fill, minmax(calc(7 * var(--rem)), 1fr)); gap: calc(0.875 * var(--rem)) calc(1 * var(--rem)); }
+.metric-list { display: grid; grid-template-columns: repeat(auto-fill, minmax(calc(5.75 * var(--rem)), 1fr)); gap: calc(0.875 * var(--rem)) calc(1 * var(--rem)); }
 .metric-list dd { font-size: calc(1.25 * var(--rem)); line-height: 1.3; }
 .columns { display: grid; gap: var(--gap); align-items: start; }
 .columns > *, .column > * { min-width: 0; }
