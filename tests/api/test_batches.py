@@ -303,7 +303,7 @@ class TestPage:
         fail_job("import-0", "No text.")
         html = unescape(text_of(client, f"{LIST}?batch=import"))
         assert '<bdi data-field="batch.name"><May></bdi>' in html
-        assert "1 queued · 1 failed" in html
+        assert "1 waiting · 1 failed" in html
         assert "at most 2 at the same time" in html
         assert re.findall(r'action="/batches/import/(\w+)/"', html) == [
             "cancellation", "retry", "change",
