@@ -194,7 +194,7 @@ def test_no_control_character_of_a_job_is_drawn() -> None:
     job = job_with(JobStatus.RUNNING, document_name=bad, error=bad)
     Worker.objects.update(current_chunk=bad)
     out = io.StringIO()
-    Console(file=out, width=100).print(views.render_one(load_snapshot(job.pk), timezone.now()))
+    Console(file=out, width=100).print(views.render_one(load_snapshot(job.pk), timezone.now(), 100))
     assert out.getvalue().count("owned") == 3 + len(WorkerStatus) - 1
     assert out.getvalue().replace("\n", "").isprintable()
 
@@ -260,7 +260,7 @@ def test_terminal_gets_bars_that_are_redrawn(sqlite_project: LiveProject) -> Non
         screen += read_until(main)
         assert process.wait(60) == 130
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
-    assert re.search(r"parsing +━+", plain)
+    assert re.search(r"Parsing +━+", plain)
     assert re.search(r"worker 2 .*processing +page-\d+", plain)
     assert "Traceback" not in plain
     assert screen.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
@@ -283,13 +283,13 @@ def test_terminal_shows_all_that_is_known_of_a_job():
     Worker.objects.bulk_create(Worker(job=job, number=n) for n in range(10, 25))
     out = io.StringIO()
     snapshot = load_snapshot(job.pk)
-    Console(file=out, width=100).print(views.render_one(snapshot, timezone.now()))
+    Console(file=out, width=100).print(views.render_one(snapshot, timezone.now(), 100))
     text = out.getvalue()
 
     assert "running, working" in text.replace("[/]", "")
     assert re.search(r"report\.pdf .* so far, .* left", text)
     assert "1200/4800 (+4)" in text
-    assert re.search(r"skipped_stage .*skipped", text)
+    assert re.search(r"Skipped stage .*skipped", text)
     assert re.search(r"worker 2 .*processing +chunk-2", text)
     assert re.search(r"and +6 more", text)
     assert re.search(r"queue +7 +waiting", text)
@@ -299,7 +299,7 @@ def test_terminal_shows_all_that_is_known_of_a_job():
 def test_terminal_shows_why_a_job_failed():
     job = job_with(JobStatus.FAILED, error="The file is empty.")
     out = io.StringIO()
-    Console(file=out, width=100).print(views.render_one(load_snapshot(job.pk), timezone.now()))
+    Console(file=out, width=100).print(views.render_one(load_snapshot(job.pk), timezone.now(), 100))
     assert "The file is empty." in out.getvalue()
     assert "so far" not in out.getvalue()
     assert "worker" not in out.getvalue()

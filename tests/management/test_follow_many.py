@@ -312,7 +312,7 @@ def test_tally_of_a_batch_is_one_query_however_large_it_is(django_assert_num_que
 def drawn(rows: int, width: int = 100) -> list[str]:
     out = io.StringIO()
     snapshots = load_snapshots(Job.objects.all())
-    bars = views.render_many(snapshots.values(), timezone.now(), rows)
+    bars = views.render_many(snapshots.values(), timezone.now(), rows, width)
     Console(file=out, width=width).print(bars)
     return out.getvalue().splitlines()
 

@@ -8,15 +8,15 @@ from typing import TypeAlias
 from django.core.management.base import OutputWrapper
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
-from rich.table import Column
 from rich.text import Text
 
 from ingestion_progress.management.terminal import text
+from ingestion_progress.management.terminal.bars import Row, bars
 from ingestion_progress.management.terminal.output import printable, printable_json
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
+from ingestion_progress.web.formatting import unit_in_english
 from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import (
     JobPipelineProgressEventData,
@@ -26,7 +26,6 @@ from ingestion_progress.wire.schemas import (
 from ingestion_progress.wire.snapshots import Snapshot
 
 REDRAWS_PER_SECOND = 4
-BAR_WIDTH = 24
 # More do not fit a terminal.
 MAX_WORKERS = 12
 # Below the bars of many jobs: how many more there are, and the line of the cursor.
@@ -40,8 +39,6 @@ STYLES = {
 
 Change: TypeAlias = tuple[str, Snapshot | None, str]
 """Job id, new state, and status or result. No state: the job is deleted or unreadable."""
-Row: TypeAlias = tuple[str, float, str, str, str]
-"""Name, percent, style and text of a state, detail."""
 
 
 class MultiJobView:
@@ -86,7 +83,8 @@ class MultiJobView:
         """Called in the display's thread as well."""
         batch = self._batch
         rows = max(1, self.console.height - LINES_BELOW - (batch is not None))
-        jobs = render_many(list(self._states.values()), database_now(), rows)
+        states = list(self._states.values())
+        jobs = render_many(states, database_now(), rows, self.console.width)
         return Group(jobs, Text(printable(text.batch_line(batch)), style="bold")) if batch else jobs
 
     def _line(self, change: Change, now: datetime) -> Text | None:
@@ -111,7 +109,8 @@ class JobView(MultiJobView):
     is_single = True
 
     def render(self) -> RenderableType:
-        return Group(*(render_one(each, database_now()) for each in list(self._states.values())))
+        now, width = database_now(), self.console.width
+        return Group(*(render_one(each, now, width) for each in list(self._states.values())))
 
 
 class JsonView:
@@ -160,25 +159,31 @@ class JsonView:
         self._states.flush()
 
 
-def render_many(snapshots: Collection[Snapshot], now: datetime, rows: int) -> RenderableType:
+def render_many(
+    snapshots: Collection[Snapshot], now: datetime, rows: int, width: int
+) -> RenderableType:
     """A bar per job, as many as there are rows, and how many more jobs there are."""
     shown = most_interesting(snapshots, rows)
     hidden = len(snapshots) - len(shown)
-    table = bars(_job_row(snapshot, now) for snapshot in shown)
+    table = bars([_job_row(snapshot, now) for snapshot in shown], width)
     return Group(table, Text(f"and {hidden} more", style="dim")) if hidden else table
 
 
-def render_one(snapshot: Snapshot, now: datetime) -> RenderableType:
+def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
     """Heading, a bar for each stage and worker, counts, warning, error."""
     progress, job = snapshot.progress(now), snapshot.job
     pool, metrics = progress.worker_pool, progress.metrics
     hidden = max(0, len(pool.workers) - MAX_WORKERS)
     queue = f"and {hidden} more workers, " * bool(hidden) + f"queue {pool.queue_depth} waiting"
-    numbers = (
-        f"{progress.total_chunks} chunks, {progress.total_images} images, "
-        f"{metrics.entities_total} entities, {metrics.relations_total} relations, "
-        f"{metrics.qdrant_writes} vectors, {metrics.neo4j_writes} graph writes"
-    )
+    counted = {
+        "chunks": progress.total_chunks,
+        "images": progress.total_images,
+        "entities": metrics.entities_total,
+        "relations": metrics.relations_total,
+        "vector writes": metrics.qdrant_writes,
+        "graph writes": metrics.neo4j_writes,
+    }
+    numbers = ", ".join(f"{n} {unit_in_english(name, n)}" for name, n in counted.items())
     lines = [
         (queue if pool.workers and not job.is_finished else "", "dim"),
         (numbers, "dim"),
@@ -186,25 +191,8 @@ def render_one(snapshot: Snapshot, now: datetime) -> RenderableType:
         (job.error, "red"),
     ]
     below = [Text(printable(line), style=style) for line, style in lines if line]
-    return Group(_heading(snapshot, progress, now), bars(_rows(snapshot, progress, now)), *below)
-
-
-def bars(rows: Iterable[Row]) -> Progress:
-    """A table with one line per row."""
-    name, detail = Column(ratio=2, no_wrap=True), Column(ratio=3, no_wrap=True)
-    progress = Progress(
-        TextColumn("{task.description}", markup=False, table_column=name),
-        BarColumn(BAR_WIDTH),
-        TaskProgressColumn("{task.percentage:5.1f}%"),
-        TextColumn("[{task.fields[style]}]{task.fields[state]}[/]"),
-        TextColumn("{task.fields[detail]}", markup=False, table_column=detail),
-        auto_refresh=False,
-        expand=True,
-    )
-    for title, percent, style, state, note in rows:
-        task = progress.add_task(printable(title), style=style or "none", state=state)
-        progress.update(task, completed=percent, detail=printable(note))
-    return progress
+    table = bars([*_rows(snapshot, progress, now)], width)
+    return Group(_heading(snapshot, progress, now), table, *below)
 
 
 def most_interesting(snapshots: Iterable[Snapshot], rows: int) -> list[Snapshot]:
@@ -235,9 +223,10 @@ def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime
         detail = text.counts(stage, is_estimated=stored.is_estimated)
         detail += f", {stored.failed} failed" if stored.failed else ""
         style, state = STYLES.get(shown, ""), shown.replace("_", " ")
-        yield stage.name, stage.progress_percent, style, state, detail
+        name = formatting.label(stage.name)
+        yield name, stage.progress_percent, style, state, detail
     for skipped in snapshot.state(now).skipped_stages:
-        yield skipped, 0, "dim", "skipped", ""
+        yield formatting.label(skipped), 0, "dim", "skipped", ""
     workers = [] if snapshot.job.is_finished else progress.worker_pool.workers
     for worker in workers[:MAX_WORKERS]:
         style, chunk = STYLES.get(worker.status, ""), worker.current_chunk or ""
