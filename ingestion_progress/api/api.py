@@ -17,6 +17,7 @@ from ninja.operation import Operation, PathView
 from ingestion_progress import extensions
 from ingestion_progress.api import batches, job_errors, job_list, job_samples, jobs, stream_tokens
 from ingestion_progress.api.auth import MayView
+from ingestion_progress.api.docs_page import DocsPage
 from ingestion_progress.api.errors import ApiError, add_error_handlers
 from ingestion_progress.api.openapi import complete
 from ingestion_progress.api.stream_docs import description
@@ -53,6 +54,7 @@ def build_api() -> ProgressAPI:
         title="Ingestion progress",
         version="1",
         description=description("api.md"),
+        docs=DocsPage(),
         urls_namespace="ingestion_progress:api",
         auth=[MayView()],
     )
