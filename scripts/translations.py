@@ -33,7 +33,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "gettext_noop": None,
     "ngettext_lazy": (1, 2),
     "pgettext_lazy": ((1, "c"), 2),
-    "counted": (1, 2),  # of web/formatting.py
+    "counted": ((1, "c"), 2, 3),  # of web/formatting.py
 }
 # Lines of a catalogue's head about people and versions, which would have to be kept up to date.
 UNUSED_HEADERS = re.compile(
@@ -49,6 +49,9 @@ def template() -> Catalog:
     for path in sources():
         for text, comments, context in texts(path):
             name = path.relative_to(ROOT).as_posix()
+            known = catalog.get(text if isinstance(text, str) else text[0], context)
+            if known and isinstance(known.id, str) != isinstance(text, str):
+                raise SystemExit(f"{name}: {text!r} is used with and without a plural.")
             catalog.add(text, locations=[(name, 0)], auto_comments=comments, context=context)
     return catalog
 

@@ -1,4 +1,4 @@
-"""The translated names of models and fields, as the admin shows them.
+"""The translated names and help texts of models and fields, as the admin shows them.
 
 They are set when the apps are ready, and so are no part of any migration.
 """
@@ -29,6 +29,38 @@ FIELDS = (
     *(_("target"), _("task"), _("total"), _("total chunks"), _("total images")),
     *(_("updated at"), _("writer")),
 )
+HELP_TEXTS = (
+    _("User name of the owner when the job was created."),
+    _("The project's own data about the job: a small object."),
+    _("Model of the object that the job is about, such as shop.order."),
+    _("Primary key of that object."),
+    _("Dotted path of the task that runs the job. Empty: no next attempt is automatic."),
+    _("-100 to 100: jobs with a higher one are run first, if the task queue can."),
+    _("One try at the job; starting it again is the next one."),
+    _("Names the attempt; a writer of another epoch is refused."),
+    _("One more on each write."),
+    _("Attempts in a row that were lost or failed. A person's retry starts from 0."),
+    _("User who started this attempt; empty if it began automatically."),
+    _("Host and process id of the process that runs the attempt."),
+    _("The pipeline's own counters: name to integer."),
+    _("Items of all stages that failed in this attempt."),
+    _("When a writer last proved that it lives."),
+    _("When the revision last moved."),
+    _("When it was queued again; empty for the first attempt."),
+    _("When the task of the next attempt is to be queued."),
+    _("User name; empty on a public site."),
+    _("When the running process learned of the request."),
+    _("Why the job ended without success; of a queued job, why its last attempt did."),
+    _("Shown instead of the id; may be changed."),
+    _("User name of the owner when the batch was created."),
+    _("Jobs that may run at the same time; 0: no limit."),
+    _("As given with the upload, a code of ISO 639. Empty: it is detected."),
+    _("The attempt whose vectors and graph search shows."),
+    _("The attempt that wrote it."),
+    _("The name in lower case."),
+    _("The name as first written."),
+    _("Mentions: a list of {chunk, page} in order of ingestion."),
+)
 
 
 def translate_names(config: AppConfig) -> None:
@@ -41,3 +73,5 @@ def translate_names(config: AppConfig) -> None:
         for field in options.fields:
             if field.verbose_name in FIELDS or field.verbose_name in MODELS:
                 field.verbose_name = gettext_lazy(field.verbose_name)
+            if field.help_text in HELP_TEXTS:
+                field.help_text = gettext_lazy(field.help_text)

@@ -82,7 +82,7 @@ def words_module(language: str) -> str:
 def client_texts() -> Iterator[tuple[str, str]]:
     """Each text of the client, with its plural or an empty one; a context is before CONTEXT_END."""
     enums: list[type[TextChoices]] = [*(enum for enum, _ in LABELS.values()), EventLevel]
-    yield from formatting.UNITS
+    yield from ((f"{context}{CONTEXT_END}{one}", many) for context, one, many in formatting.UNITS)
     with translation.override(None):
         for enum in enums:
             yield from ((str(label), "") for label in enum.labels)
@@ -109,11 +109,16 @@ def translated(
     catalogue: gettext.GNUTranslations, text: str, plural: str, rule: str
 ) -> str | list[str]:
     """The text in that language, or each of its forms in the order of the catalogue."""
+    context, _, name = text.rpartition(CONTEXT_END)
     if plural:
         form_of = gettext.c2py(rule)
-        forms = {form_of(number): catalogue.ngettext(text, plural, number) for number in range(200)}
+        forms = {
+            form_of(number): catalogue.npgettext(context, name, plural, number)
+            if context
+            else catalogue.ngettext(name, plural, number)
+            for number in range(200)
+        }
         return [forms[index] for index in sorted(forms)]
-    context, _, name = text.rpartition(CONTEXT_END)
     return catalogue.pgettext(context, name) if context else catalogue.gettext(text)
 
 

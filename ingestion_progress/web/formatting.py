@@ -7,7 +7,14 @@ import math
 from collections.abc import Sequence
 
 from django.utils.formats import get_format
-from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext, pgettext_lazy
+from django.utils.translation import (
+    gettext,
+    gettext_lazy,
+    ngettext,
+    npgettext,
+    pgettext,
+    pgettext_lazy,
+)
 
 from ingestion_progress.models.statuses import JobStatus, ShownStageStatus, WorkerStatus
 
@@ -23,9 +30,9 @@ ABBREVIATION_LENGTH = 3
 OTHER_PLURALS = ("ss", "ies", "sses", "xes", "ches", "shes")
 
 
-def counted(singular: str, plural: str) -> tuple[str, str]:
+def counted(context: str, singular: str, plural: str) -> tuple[str, str, str]:
     """Marks what is counted for translation."""
-    return singular, plural
+    return context, singular, plural
 
 
 # Pipelines name their stages, counters and units in code. These names have translations.
@@ -37,12 +44,12 @@ NAMES = (
     pgettext_lazy("name", "Extraction"),
 )
 UNITS = (
-    counted("chunk", "chunks"),
-    counted("error", "errors"),
-    counted("image", "images"),
-    counted("item", "items"),
-    counted("page", "pages"),
-    counted("step", "steps"),
+    counted("unit", "chunk", "chunks"),
+    counted("unit", "error", "errors"),
+    counted("unit", "image", "images"),
+    counted("unit", "item", "items"),
+    counted("unit", "page", "pages"),
+    counted("unit", "step", "steps"),
 )
 
 
@@ -66,7 +73,7 @@ def decimal(text: str) -> str:
 
 def unit(plural: str, number: int) -> str:
     """What is counted: "page" after 1, otherwise "pages"."""
-    return ngettext(_singular(plural), plural, number) if plural else ""
+    return npgettext("unit", _singular(plural), plural, number) if plural else ""
 
 
 def unit_in_english(plural: str, number: int) -> str:

@@ -149,7 +149,7 @@ def _report(
     text = ACTIONS[action][2] % {"jobs": formatting.jobs(result.changed)}
     if unchanged := len(job_ids) - result.changed:
         jobs = {"jobs": formatting.jobs(unchanged)}
-        text = f"{text} {gettext('Not changed: %(jobs)s.') % jobs}"
+        text += " " + gettext("Not changed: %(jobs)s.") % jobs
     messages.info(request, text, fail_silently=True)
     for reason in result.refused[:1]:
         messages.warning(request, reason, fail_silently=True)

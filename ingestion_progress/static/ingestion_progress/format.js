@@ -4,7 +4,7 @@
  * both pass the same cases.
  */
 
-import { gettext, language, ngettext, pgettext } from "./gettext.js";
+import { gettext, language, ngettext, npgettext, pgettext } from "./gettext.js";
 import { JOB_LABELS, WORKER_LABELS } from "./labels.js";
 
 const NBSP = "\u00a0";
@@ -71,7 +71,7 @@ function decimal(text) {
 export function unit(plural, number) {
   if (!plural) return "";
   const singular = OTHER_PLURALS.test(plural) ? plural : plural.replace(/s$/, "");
-  return ngettext(singular, plural, number);
+  return npgettext("unit", singular, plural, number);
 }
 
 /** Whole percent, rounded down, so that only finished work shows 100%. @param {number} value */

@@ -78,6 +78,18 @@ export function ngettext(singular, plural, number, values = {}) {
 
 /**
  * @param {string} context
+ * @param {string} singular
+ * @param {string} plural
+ * @param {number} number
+ */
+export function npgettext(context, singular, plural, number) {
+  const forms = words.messages[`${context}\u0004${singular}`];
+  const found = Array.isArray(forms) ? forms[words.plural(number)] : undefined;
+  return found ?? (number === 1 ? singular : plural);
+}
+
+/**
+ * @param {string} context
  * @param {string} text
  */
 export function pgettext(context, text) {

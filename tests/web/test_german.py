@@ -1,0 +1,127 @@
+"""Each page in German: in the language of the browser, without English words."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from ingestion_progress.models import Batch, Job, JobAttempt, JobError, JobEvent, Stage
+from ingestion_progress.models.statuses import AttemptStatus, JobStatus
+from tests.support.german import english_of_page
+from tests.support.page_jobs import job_with, page_of
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("ingestion_progress:job_list")
+
+
+@pytest.fixture
+def german() -> Client:
+    """A superuser's."""
+    client = Client(headers={"Accept-Language": "de"})
+    client.force_login(User.objects.create_superuser("anna"))
+    return client
+
+
+@pytest.fixture
+def jobs() -> list[Job]:
+    Batch.objects.create(id="b", name="Mai", max_running=2)
+    found = [
+        job_with(status, job_id=f"j{number}", batch="b", failed_items=2, event_count=90, attempt=2)
+        for number, status in enumerate(JobStatus)
+    ]
+    JobEvent.objects.update(message="Zeile")
+    for stage in Stage.objects.all():
+        Stage.objects.filter(pk=stage.pk).update(name=f"schritt_{stage.position}")
+    now = timezone.now()
+    for job in found:
+        JobAttempt.objects.create(
+            job=job,
+            number=1,
+            status=AttemptStatus.FAILED,
+            started_at=now,
+            finished_at=now,
+            started_by="anna",
+            cancelled_by="anna",
+            failed_items=3,
+        )
+        for stage in ("", "parsing"):
+            JobError.objects.create(
+                job=job,
+                attempt=job.attempt,
+                stage=stage,
+                digest=stage,
+                message="Kaputt",
+                count=7,
+                first_at=now,
+                last_at=now,
+                examples=[{"item": "a", "message": "b"}],
+            )
+    return found
+
+
+@pytest.mark.usefixtures("jobs")
+@pytest.mark.parametrize(
+    "path",
+    [
+        LIST,
+        f"{LIST}?batch=b",
+        f"{LIST}?batch=b&status=queued&q=none",
+        f"{LIST}?owner=me",
+        f"{LIST}?group=attention",
+        *(page_of(f"j{number}") for number, _ in enumerate(JobStatus)),
+        reverse("ingestion_progress:search"),
+        f"{reverse('ingestion_progress:search')}?q=Haus",
+        reverse("login"),
+        reverse("admin:index"),
+        reverse("admin:ingestion_progress_job_changelist"),
+        reverse("admin:ingestion_progress_job_change", args=["j3"]),
+        reverse("admin:ingestion_progress_batch_changelist"),
+        reverse("admin:ingestion_progress_batch_change", args=["b"]),
+        reverse("admin:ingestion_pipeline_document_changelist"),
+        reverse("admin:ingestion_pipeline_entity_changelist"),
+        reverse("admin:ingestion_pipeline_relation_changelist"),
+    ],
+)
+def test_page_has_no_english_words(german, path):
+    response = german.get(path)
+    assert response.status_code == 200
+    assert '<html lang="de"' in response.text
+    assert english_of_page(response.text) == []
+
+
+@pytest.mark.parametrize("path", [page_of("none"), "/nowhere/", f"{LIST}?batch=%2F"])
+def test_error_page_has_no_english_words(german, path):
+    response = german.get(path)
+    assert response.status_code == 404
+    assert english_of_page(response.text) == []
+
+
+def test_texts_of_an_english_page_are_found(client):
+    found = english_of_page(client.get("/nowhere/").text)
+    assert "Page not found" in found
+    assert (
+        "There is no page at this address. It may be incomplete, or the page was removed." in found
+    )
+
+
+def test_dates_and_numbers_are_german(german):
+    job = job_with(JobStatus.SUCCEEDED, error_count=1234)
+    html = german.get(page_of(job.pk)).text
+    assert "1.200 / 4.800 Seiten" in html
+    assert "Fehler beim Einlesen: 1.234" in html
+    assert "100 %" in html.replace("\xa0", " ")
+    assert f"{job.created_at.day}. " in html
+
+
+@pytest.mark.usefixtures("jobs")
+def test_messages_of_actions_are_german(german):
+    path = reverse("ingestion_progress:job_selection")
+    asked = german.post(path, {"action": "delete", "job": ["j3"]}).text
+    assert "1 Job löschen?" in asked
+    assert english_of_page(asked) == []
+    done = german.post(path, {"action": "retry", "job": ["j1"]}, follow=True).text
+    assert "Neu eingereiht: 0 Jobs. Nicht geändert: 1 Job." in done
