@@ -152,15 +152,17 @@ def page_language(request: HttpRequest) -> Finish:
     """The language of the reader's browser, as `LocaleMiddleware` finds it, for all but the API.
 
     Unlike that class it needs no thread, and leaves the headers of the API and the streams alone.
+    The thread has no language afterwards.
     """
     if request.path_info.startswith(API_PATH):
         translation.activate(API_LANGUAGE)
-        return lambda response: None
+        return lambda response: translation.deactivate()
     language = translation.get_language_from_request(request)
     translation.activate(language)
 
     def add_headers(response: HttpResponseBase) -> None:
         patch_vary_headers(response, ("Accept-Language",))
         response.headers.setdefault("Content-Language", language)
+        translation.deactivate()
 
     return add_headers

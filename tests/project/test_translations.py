@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 from django.test import Client, override_settings
 from django.urls import reverse
+from django.utils import translation
 
 from ingestion_progress.web import client_words
 from tests.support.live import ROOT
@@ -84,6 +85,11 @@ def test_pages_are_in_the_language_of_the_browser():
 def test_pages_are_in_the_language_of_the_site_for_other_browsers():
     with override_settings(LANGUAGE_CODE="de"):
         assert "Seite nicht gefunden" in Client().get("/nowhere/").text
+
+
+def test_language_of_a_request_ends_with_it():
+    Client().get("/nowhere/", headers=GERMAN)
+    assert translation.get_language() == "en"
 
 
 @pytest.mark.django_db
