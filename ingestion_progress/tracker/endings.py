@@ -46,7 +46,7 @@ LEVELS_OF_ENDINGS = {
     JobStatus.FAILED: EventLevel.ERROR,
     JobStatus.LOST: EventLevel.ERROR,
 }
-NO_HEARTBEAT = "Its worker gave no sign of life."
+NO_HEARTBEAT = "Its worker process disappeared."
 FIRST_PAUSE_SECONDS = 5.0
 LAST_PAUSE_SECONDS = 600.0
 

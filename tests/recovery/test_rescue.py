@@ -48,9 +48,9 @@ def test_a_lost_job_waits_for_its_next_attempt():
     assert rescue_now() == rescue.RescueCounts(lost=1)
     job = Job.objects.get()
     assert (job.status, job.attempt, job.failed_attempts) == ("queued", 2, 1)
-    assert job.error == "Its worker gave no sign of life."
+    assert job.error == "Its worker process disappeared."
     assert 4 < (job.retry_at - timezone.now()).total_seconds() < 6
-    assert attempts() == [(1, "lost", "Its worker gave no sign of life.")]
+    assert attempts() == [(1, "lost", "Its worker process disappeared.")]
     with pytest.raises(JobSuperseded):
         write_changes(old, JobChanges())
 
@@ -87,9 +87,9 @@ def test_a_job_that_kills_its_worker_each_time_ends_after_the_last_attempt(setti
     rescue_now()
     job = Job.objects.get()
     end = "The job was lost or failed 2 times in a row: no further attempt."
-    sentence = f"Its worker gave no sign of life. {end}"
+    sentence = f"Its worker process disappeared. {end}"
     assert (job.status, job.attempt, job.error) == ("lost", 2, sentence)
-    assert attempts() == [(1, "lost", "Its worker gave no sign of life."), (2, "lost", sentence)]
+    assert attempts() == [(1, "lost", "Its worker process disappeared."), (2, "lost", sentence)]
 
 
 def test_a_job_without_a_task_is_lost():

@@ -439,7 +439,7 @@ def test_silent_jobs_are_lost_and_the_others_are_not():
     assert rescue_now().lost == 2
     assert rescue_now().lost == 0
     dead = Job.objects.get(pk="dead")
-    assert (dead.job_status, dead.error) == (JobStatus.LOST, "Its worker gave no sign of life.")
+    assert (dead.job_status, dead.error) == (JobStatus.LOST, "Its worker process disappeared.")
     assert dead.stages.get().stage_status is StageStatus.ERROR
     assert dead.stages.get().in_flight == 0
     assert Job.objects.get(pk="alive").job_status is JobStatus.RUNNING

@@ -115,12 +115,12 @@ def test_job_that_was_lost_waits_to_continue(client):
         failed_attempts=1,
         queued_at=timezone.now(),
         retry_at=timezone.now() + timedelta(seconds=65),
-        error="Its worker gave no sign of life.",
+        error="Its worker process disappeared.",
     )
     html = text_of(client, page_of("job-1"))
     assert visible_notice(html) == "next_attempt"
     assert "Waiting to continue: attempt 2 of 3, due in 1\u00a0min\u00a004\u00a0s." in html
-    assert '<bdi data-field="job.error">Its worker gave no sign of life.</bdi>' in html
+    assert '<bdi data-field="job.error">Its worker process disappeared.</bdi>' in html
 
 
 def test_later_attempt_that_no_worker_takes_is_starved(client):
