@@ -214,6 +214,18 @@ def test_dark_mode_is_dark_and_light_mode_light(open_page: OpenPage):
     assert max(backgrounds[1]) < 60
 
 
+def test_error_of_a_row_can_be_selected_and_has_two_lines_on_a_phone(open_page: OpenPage):
+    page = open_page("/?status=failed", viewport=PHONE)
+    note = page.locator(".job-note bdi").first
+    lines = page.locator(".job-note").first.evaluate(
+        "(note) => note.clientHeight / parseFloat(getComputedStyle(note).lineHeight)"
+    )
+    assert round(lines) == 2
+    note.dblclick(position={"x": 30, "y": 8})
+    assert page.evaluate("getSelection().toString()").startswith("e")
+    expect(page).to_have_url(re.compile("status=failed"))
+
+
 def test_reduced_motion_stops_every_animation(open_page: OpenPage):
     page = open_page("/jobs/looks-running/", reduced_motion="reduce")
     page.locator(".stage progress").first.evaluate("bar => bar.removeAttribute('value')")
