@@ -43,6 +43,13 @@ def test_list_makes_a_fixed_number_of_queries_for_any_number_of_jobs(
         assert client.get(LIST, query).content.decode().count('class="job"') == count
 
 
+def test_pages_without_javascript_name_the_time_zone_of_their_times(client):
+    job_with()
+    for url in (LIST, page_of("job-1")):
+        note = re.search(r"<noscript><p class=.site-zone.>([^<]+)</p>", text_of(client, url))
+        assert note[1] == "Times are in the time zone UTC."
+
+
 def test_list_shows_the_newest_job_first(client):
     now = timezone.now()
     for number in range(3):
