@@ -275,8 +275,11 @@ class TestScans:
         active.leave(watching)
         assert active.sent
         assert active.broken(1.0)
+        shared = active.subscribers, active.by_rule  # watched jobs and readers refer to them
         active.leave(other)
 
+        assert (active.subscribers, active.by_rule) == shared
+        assert active.subscribers is shared[0]
         assert not active.subscribers | active.joining
         assert not active.sent
         assert not active.broken(1.0)

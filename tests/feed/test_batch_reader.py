@@ -123,6 +123,15 @@ async def test_unchanged_progress_is_not_sent_again(jobs, reader, reads, clock):
     assert unread(viewer) == []
 
 
+async def test_streams_that_have_ended_are_forgotten(jobs, reader):
+    viewers = [watch(jobs) for _ in range(2)]
+    await reader.send()
+    assert reader._sent.keys() == set(viewers)
+    jobs.active.leave(viewers[0])
+    await reader.send()
+    assert reader._sent.keys() == {viewers[1]}
+
+
 async def test_a_failed_read_is_repeated(jobs, reader, clock, monkeypatch):
     viewer = watch(jobs)
     await reader.send()

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from ingestion_progress import wakeups
-from ingestion_progress.feed import Selection, poller, read_schedule
+from ingestion_progress.feed import Feed, Selection, poller, read_schedule
 from ingestion_progress.feed.job_state import cursor_at
 from ingestion_progress.models.statuses import JobStatus
 from tests.feed.test_feed import CountedReads, following, make_job, opened, write
@@ -47,6 +47,11 @@ def fail_next(monkeypatch):
 
     reads.before = fail
     return set_remaining
+
+
+def test_feed_that_nobody_watches_is_not_failing():
+    assert not Feed().is_failing
+    assert Feed().poll_lag_seconds == 0
 
 
 async def test_new_job_is_read_again_right_after_a_failed_read(feed, fail_next):

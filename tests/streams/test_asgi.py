@@ -8,6 +8,7 @@ import gzip
 import logging
 import re
 import threading
+import weakref
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,16 +18,19 @@ from django.core import signals
 from django.core.handlers.asgi import ASGIHandler
 from django.db import OperationalError, connections
 from django.http.response import ResponseHeaders
+from django.test import AsyncRequestFactory
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.decorators import async_only_middleware, sync_only_middleware
 
 from ingestion_progress.asgi import EventStreams
+from ingestion_progress.auth.permissions import Grant
+from ingestion_progress.feed import Selection
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.streams import asgi
 from ingestion_progress.streams.limits import get_connection_limits
-from ingestion_progress.streams.response import EventStreamResponse
+from ingestion_progress.streams.response import EventStream, EventStreamResponse
 from tests.support import rules
 from tests.support.exchanges import Exchange
 
@@ -420,6 +424,18 @@ async def test_aborted_stream_ends_without_an_error(feed):
 
     await answering
     assert feed.subscriber_count == 0
+
+
+async def test_open_stream_keeps_no_request(feed):
+    await make_job()
+    request = AsyncRequestFactory().get("/")
+    stream = EventStream(request, Selection.one("job"), Grant(), encoding="identity")
+    await stream.begin()
+    kept = weakref.ref(request)
+    del request
+    gc.collect()
+    assert kept() is None
+    stream.end()
 
 
 async def test_stream_that_does_not_begin_logs_the_reason(settings, feed, caplog):

@@ -11,9 +11,10 @@ from ingestion_progress import track
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.models import Job, JobAttempt
 from ingestion_progress.testing import synchronous_tracking
-from ingestion_progress.tracker import attempts, request_cancellation
+from ingestion_progress.tracker import attempts, fail_job, request_cancellation
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
+from ingestion_progress.tracker.registry import TrackerRegistry
 from tests.support.tracking import eventually, quick_writer  # noqa: F401  (the fixture of all)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -42,6 +43,20 @@ def test_attempt_after_a_cancelled_one_runs_to_its_end():
             second.flush()
     job = Job.objects.get()
     assert (job.status, job.attempt, job.cancel_requested_at) == ("succeeded", 2, None)
+
+
+def test_attempt_that_has_ended_elsewhere_is_not_kept_in_memory():
+    registry = TrackerRegistry()
+    with synchronous_tracking():
+        for job_id in "ab":
+            start_attempt(JobPlan("a.pdf", job_id=job_id, stages=["one"]))
+        joined = registry.join("a")
+        assert registry.get("a") is registry.kept("a") is joined
+        fail_job("a", "by its queue")
+        joined.flush()
+        registry.join("b")
+    assert registry.kept("a") is None
+    assert registry.kept("b") is not None
 
 
 def test_first_and_newest_attempts_are_kept(monkeypatch):

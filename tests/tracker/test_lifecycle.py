@@ -26,6 +26,7 @@ from ingestion_progress.tracker import (
     fail_job,
     queue_job,
     request_cancellation,
+    track,
 )
 from ingestion_progress.tracker.attempts import this_process
 from ingestion_progress.tracker.changes import JobChanges
@@ -81,11 +82,12 @@ def test_a_queued_job_has_the_default_stages_in_order_and_its_pool():
 
 
 def test_a_queued_job_has_all_that_was_declared_and_no_sign_of_life():
-    declared = {"job_id": "job", "document_id": "d", "batch": "b", "workers": 2}
+    declared = {"job_id": "job", "document_id": "d", "batch": "b", "workers": 2, "priority": -5}
     queue_job("a.pdf", stages={"x": 3}, **declared)
     job = Job.objects.get()
     assert (job.pk, job.document_id, job.document_name, job.batch) == ("job", "d", "a.pdf", "b")
     assert (job.pool_size, job.attempt, job.revision, job.event_count) == (2, 1, 0, 0)
+    assert job.priority == -5
     assert list(job.stages.values_list("name", "position", "weight")) == [("x", 0, 3)]
     assert job.created_at == job.updated_at
     assert (job.started_at, job.heartbeat_at) == (None, None)
@@ -117,6 +119,13 @@ def test_stages_by_name_have_the_weights_of_their_kind():
 def test_the_document_id_is_the_job_id_unless_given():
     assert queue_job("a.pdf", job_id="j").document_id == "j"
     assert queue_job("a.pdf", document_id="d").document_id == "d"
+
+
+def test_a_job_without_an_id_gets_one_that_cannot_be_guessed():
+    ids = {track("a.pdf", document_id="d").job_id for _ in range(3)}
+    ids |= {queue_job("a.pdf", document_id="d").pk}
+    assert len(ids) == 4
+    assert min(map(len, ids)) >= 16
 
 
 def test_an_id_is_taken_once():

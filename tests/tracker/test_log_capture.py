@@ -127,6 +127,19 @@ class TestBlock:
         assert [text for _, text in lines("inner")] == ["shop.ingest: two"]
         assert lines("quiet") == []
 
+    def test_what_is_logged_while_a_line_is_stored_is_left_out(self):
+        seen = []
+
+        def note(text: str) -> str:
+            seen.append(text)
+            logger.info("noted")
+            return text
+
+        with track("a.pdf", job_id="job", capture_logs=logging.INFO, log_filter=note):
+            logger.info("one")
+            logger.info("two")
+        assert seen == ["shop.ingest: one", "shop.ingest: two"]
+
     def test_records_of_the_app_and_of_its_queries_are_left_out(self, caplog):
         caplog.set_level(logging.DEBUG, logger="django.db.backends")
         with track("a.pdf", job_id="job", capture_logs=logging.DEBUG):

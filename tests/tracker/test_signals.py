@@ -16,6 +16,7 @@ from ingestion_progress.recovery.rescue import report_death
 from ingestion_progress.signals import attempt_ended, job_ended, job_started
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import fail_job, queue_job, request_cancellation
+from ingestion_progress.tracker.cancellations import request_cancellations
 from ingestion_progress.tracker.signal_sender import SignalSender
 from tests.support.tracking import eventually, quick_writer  # noqa: F401
 
@@ -125,6 +126,13 @@ class TestEndings:
             raise OSError("net")
         assert received.names == ["started", "attempt"]
         assert received.calls[1][1]["status"] == AttemptStatus.FAILED
+
+    def test_each_of_several_jobs_that_end_together_is_announced(self, received):
+        for job_id in "ab":
+            queue_job("a.pdf", job_id=job_id)
+        assert request_cancellations(["a", "b"]) == {}
+        for name in ("attempt", "ended"):
+            assert [call["id"] for sent, call in received.calls if sent == name] == ["a", "b"]
 
     def test_a_waiting_job_that_is_cancelled_ends_once(self, received):
         queue_job("a.pdf", job_id="job")
