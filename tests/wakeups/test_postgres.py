@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from urllib.parse import urlsplit
 
@@ -78,6 +79,31 @@ async def test_transport_that_failed_is_closed_before_it_is_replaced(monkeypatch
     task.cancel()
     await asyncio.wait({task})
     assert happened[:4] == ["failed", "closed"] * 2
+
+
+async def test_cancelled_listener_leaves_its_socket():
+    ours, theirs = socket.socketpair()
+
+    class Connection:
+        def fileno(self) -> int:
+            return ours.fileno()
+
+    listening = asyncio.create_task(postgres._handle_notifications(Connection(), 60))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    listening.cancel()
+    await asyncio.wait({listening})
+    assert not asyncio.get_running_loop().remove_reader(ours.fileno())
+    ours.close()
+    theirs.close()
+
+
+def test_pause_after_failures_is_short_at_first_and_grows_to_its_limit():
+    backoff = transports.new_backoff()
+    pauses = []
+    for _ in range(7):
+        backoff.failed(ConnectionError("reset by peer"))
+        pauses.append(backoff.pause_seconds)
+    assert pauses == [0.5, 1, 2, 4, 8, 15, 15]
 
 
 async def test_error_of_a_query_is_raised():
