@@ -97,15 +97,6 @@ async def test_cancelled_listener_leaves_its_socket():
     theirs.close()
 
 
-def test_pause_after_failures_is_short_at_first_and_grows_to_its_limit():
-    backoff = transports.new_backoff()
-    pauses = []
-    for _ in range(7):
-        backoff.failed(ConnectionError("reset by peer"))
-        pauses.append(backoff.pause_seconds)
-    assert pauses == [0.5, 1, 2, 4, 8, 15, 15]
-
-
 async def test_error_of_a_query_is_raised():
     class Connection:
         async def execute(self, query: str, values: object) -> None:

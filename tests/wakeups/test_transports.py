@@ -378,5 +378,6 @@ def test_failures_in_a_row_are_one_line_and_their_end_another(caplog):
     assert [record.message for record in caplog.records] == ["wakeups_down", "wakeups_back"]
     assert [record.transport for record in caplog.records] == ["notify", "notify"]
     assert caplog.records[0].reason == "ConnectionError: refused"
+    assert pauses[:3] == [0.5, 1, 2]
     assert pauses == sorted(pauses)
     assert pauses[-1] == LAST_PAUSE_SECONDS
