@@ -204,12 +204,14 @@ function render(body) {
     if (current && wanted) morph(current, wanted);
   }
   const groups = page.querySelector("[data-part=groups]");
-  if (groups) arrivals.update(groups);
+  if (groups) {
+    rows.bringUpToDate(groups, requestedAt);
+    arrivals.update(groups);
+  }
   /** @type {HTMLElement | null} */
   const empty = section.querySelector(".empty-list");
   const hasJobs = groups?.firstElementChild != null;
   if (empty && empty.hidden !== hasJobs) empty.hidden = hasJobs;
-  rows.renderSince(requestedAt);
   announceEndings(before.flatMap(({ id, status }) => {
     const row = rows.get(id);
     return row ? [[row, status]] : [];

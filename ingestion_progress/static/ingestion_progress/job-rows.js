@@ -67,13 +67,18 @@ export class JobRows {
     this.#frame ||= requestAnimationFrame(() => this.#render());
   }
 
-  /** What the stream has sent since a moment is newer than a list. @param {number} moment */
-  renderSince(moment) {
-    for (const [id, { receivedAt }] of this.#progress) {
-      if (!this.#rows.has(id)) this.#progress.delete(id);
-      else if (receivedAt > moment) this.#changed.add(id);
+  /**
+   * What the stream has sent since a moment is newer than a list: written into the list, before the
+   * page becomes like it, so that no bar goes back and forth.
+   * @param {Element} list
+   * @param {number} moment
+   */
+  bringUpToDate(list, moment) {
+    for (const [id, { percent, receivedAt }] of this.#progress) {
+      const row = list.querySelector(`[data-job="${CSS.escape(id)}"]`);
+      if (row && receivedAt > moment) showPercent(row, percent);
+      if (!row && !this.#rows.has(id)) this.#progress.delete(id);
     }
-    this.#render();
   }
 
   #render() {
@@ -81,10 +86,7 @@ export class JobRows {
     for (const id of this.#changed) {
       const row = this.#rows.get(id);
       const percent = this.#progress.get(id)?.percent;
-      if (!row || percent === undefined) continue;
-      const text = format.percent(percent);
-      setBar(row.querySelector("progress"), percent, text);
-      fill(row, { "job.percent": text });
+      if (row && percent !== undefined) showPercent(row, percent);
     }
     this.#changed.clear();
   }
@@ -109,6 +111,16 @@ export class JobRows {
       if (since) fill(row, { "job.elapsed": format.duration(Math.max(0, now - since)) });
     }
   }
+}
+
+/**
+ * @param {Element} row
+ * @param {number} percent
+ */
+function showPercent(row, percent) {
+  const text = format.percent(percent);
+  setBar(row.querySelector("progress"), percent, text);
+  fill(row, { "job.percent": text });
 }
 
 /**
