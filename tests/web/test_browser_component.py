@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from ingestion_progress.web import formatting
 from tests.support import chart_cases
 from tests.support.chromium import DESKTOP, PHONE, OpenPage
+from tests.support.german import english_in
 from tests.support.live import LiveProject, LiveServer
 from tests.support.simulated import simulated
 from tests.support.wording_cases import ALL
@@ -308,6 +309,31 @@ def test_values_have_the_same_texts_in_javascript(open_page: OpenPage):
         [[javascript, arguments] for _, javascript, arguments, _ in ALL],
     )
     assert found == [answer for *_, answer in ALL]
+
+
+def test_element_may_have_a_language_of_its_own(open_page: OpenPage):
+    page = open_empty(open_page, "same-running")
+    element = page.locator("pipeline-progress")
+    expect(element).to_contain_text("Stages")
+    page.evaluate("""() => {
+      const before = document.querySelector("pipeline-progress");
+      const after = before.cloneNode();
+      after.lang = "de-AT";
+      before.replaceWith(after);
+    }""")
+    expect(element).to_contain_text("Schritte")
+    expect(element).to_contain_text("1.200 / 4.800")
+    expect(element).to_contain_text("Verbleibend")
+
+
+def test_live_page_in_german_has_no_english_words(open_page: OpenPage):
+    page = open_page("/jobs/same-running/", locale="de")
+    expect(page.locator("pipeline-progress")).to_have_attribute("data-connection", "live")
+    data = "bdi, code, time, [data-field='job.activity']"
+    page.evaluate(
+        "(data) => document.querySelectorAll(data).forEach((each) => each.remove())", data
+    )
+    assert english_in(page.locator("body").inner_text().splitlines()) == []
 
 
 def test_values_have_the_same_texts_in_each_language(open_page: OpenPage):

@@ -40,6 +40,11 @@ export async function loadLanguage(tag) {
   loaded.set(language, module.default);
 }
 
+/** Whether texts can be in this language at once. @param {string} tag */
+export function isLoaded(tag) {
+  return loaded.has(known(tag));
+}
+
 /** From now on texts are in this language, if it is loaded. @param {string} tag */
 export function useLanguage(tag) {
   words = loaded.get(known(tag)) ?? ENGLISH;

@@ -24,7 +24,7 @@ import { renderConnection } from "./connection-text.js";
 import { ProgressConnection } from "./connection.js";
 import { fill } from "./dom.js";
 import { jobLabel } from "./format.js";
-import { gettext } from "./gettext.js";
+import { gettext, isLoaded, loadLanguage, useLanguage } from "./gettext.js";
 import { FINAL_STATUSES } from "./labels.js";
 import {
   renderClock,
@@ -100,6 +100,13 @@ export class PipelineProgress extends HTMLElement {
   }
 
   connectedCallback() {
+    const language = this.#language;
+    if (isLoaded(language)) this.#start();
+    else void loadLanguage(language).then(() => this.isConnected && this.#start());
+  }
+
+  #start() {
+    useLanguage(this.#language);
     const isEmpty = !this.shadowRoot && !this.querySelector("[data-field]");
     if (isEmpty) this.#view = createView(this);
     this.#prepareOffers();
@@ -115,6 +122,11 @@ export class PipelineProgress extends HTMLElement {
     const loginUrl = this.getAttribute("login-url");
     if (!loginUrl) return;
     this.#view.querySelector('a[data-offer="logged_out"]')?.setAttribute("href", loginUrl);
+  }
+
+  /** Its own, or that of its place in the page. */
+  get #language() {
+    return this.closest("[lang]")?.getAttribute("lang") ?? "";
   }
 
   disconnectedCallback() {
@@ -213,6 +225,7 @@ export class PipelineProgress extends HTMLElement {
 
   /** @param {ConnectionState} connection */
   #onConnection(connection) {
+    useLanguage(this.#language);
     this.connection = connection;
     this.#view.dataset.connection = connection;
     mirror(this, this.#view);
@@ -236,6 +249,7 @@ export class PipelineProgress extends HTMLElement {
 
   /** Renders the newest state; to be called after a change of the markup from outside. */
   render() {
+    useLanguage(this.#language);
     const view = this.#view;
     if (this.#isMissing) {
       view.dataset.status = view.dataset.liveness = "";
@@ -265,6 +279,7 @@ export class PipelineProgress extends HTMLElement {
   }
 
   #tick() {
+    useLanguage(this.#language);
     if (this.connection !== "live") this.#renderConnection();
     if (this.nextAttempt && this.connection === "live") {
       renderNextAttempt(this.#view, this.nextAttempt);
