@@ -113,11 +113,11 @@ def test_without_javascript_a_link_leads_to_the_result(open_page: OpenPage, inge
 
 
 @pytest.mark.parametrize(("width", "is_beside"), [(1280, False), (1920, True)])
-def test_wide_window_has_the_log_beside_the_result(
+def test_wide_window_has_the_result_and_the_log_beside_the_job(
     open_page: OpenPage, ingested: str, width: int, is_beside: bool
 ):
     page = open_page(f"/jobs/{ingested}/", viewport={"width": width, "height": 900})
-    result, log = page.locator("#result").bounding_box(), page.locator("#log").bounding_box()
-    assert result
-    assert log
-    assert (log["x"] > result["x"] + result["width"]) is is_beside
+    job = page.locator("pipeline-progress").bounding_box()
+    for name in ("#result", "#log"):
+        part = page.locator(name).bounding_box()
+        assert (part["x"] > job["x"] + job["width"]) is is_beside
