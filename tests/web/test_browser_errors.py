@@ -99,5 +99,5 @@ def test_details_are_folded_at_the_end(open_page: OpenPage):
     expect(link).to_be_hidden()
     page.get_by_role("heading", name="Details").click()
     expect(link).to_be_visible()
-    last = page.evaluate("document.querySelector('main > :last-child').className")
+    last = page.evaluate("document.querySelector('.job-side > :last-child').className")
     assert last == "card links"
