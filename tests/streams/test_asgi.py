@@ -339,6 +339,7 @@ async def test_disconnect_before_the_first_state_is_cleaned_up(feed, monkeypatch
 async def test_rule_that_hangs_is_abandoned_and_the_client_reconnects(settings, monkeypatch):
     monkeypatch.setattr(asgi, "TIMEOUT_SECONDS", 0.05)
     settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.when_released"
+    rules.released.clear()
     await make_job()
     application = streams_application()
     crowd = [get() for _ in range(2 * asgi.THREADS)]
