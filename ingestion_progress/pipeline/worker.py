@@ -13,13 +13,14 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from django.db import connections
+from django.db import connections, router
 from django.db.models import QuerySet
 from django_tasks_db.compat import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
 from django_tasks_db.models import DBTaskResult
 
 from ingestion_progress.concurrency.backoff import Backoff
+from ingestion_progress.concurrency.write_queue import write_transaction
 from ingestion_progress.conf import conf as app_conf
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.models import Job
@@ -116,7 +117,7 @@ class IngestionWorker(Worker):
                 signal.signal(number, handler or signal.SIG_DFL)  # None: not set by Python
 
     def run_task(self, db_task_result: DBTaskResult[Any, Any]) -> None:
-        self._with_patience(_store_start, db_task_result)
+        self._with_patience(self._write, _store_start, db_task_result)
         # Otherwise a task that ends while the database is down would run for ever, or end as
         # failed although it succeeded.
         endings = {
@@ -124,8 +125,13 @@ class IngestionWorker(Worker):
             "set_failed": partial(_fail_or_requeue, db_task_result),
         }
         for name, write in endings.items():
-            setattr(db_task_result, name, partial(self._with_patience, write))
+            setattr(db_task_result, name, partial(self._with_patience, self._write, write))
         super().run_task(db_task_result)
+
+    def _write(self, act: Callable[..., Any], *args: Any) -> None:
+        """Takes its turn among the writers of SQLite."""
+        with write_transaction(router.db_for_write(DBTaskResult)):
+            act(*args)
 
     def _with_patience(self, act: Callable[..., Any], *args: Any) -> None:
         """Repeats the call until the database answers, or for a second if the worker is stopped."""

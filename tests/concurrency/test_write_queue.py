@@ -1,15 +1,27 @@
-"""Threads of one process write to SQLite in turn; databases with locks of rows need no queue."""
+"""Threads and processes write to SQLite in turn; databases with locks of rows need no queue."""
 
 from __future__ import annotations
 
+import os
+import signal
+import statistics
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 from ingestion_progress import track
-from ingestion_progress.concurrency.write_queue import WriteQueue, write_queue_of, write_transaction
+from ingestion_progress.concurrency.write_queue import (
+    ProcessQueue,
+    WriteQueue,
+    write_queue_of,
+    write_transaction,
+)
 from ingestion_progress.pipeline.models import Document, Edition
 from ingestion_progress.pipeline.stages import Chunk, Extraction
 from ingestion_progress.pipeline.stores.database_graph import DatabaseGraphWriter
@@ -17,6 +29,7 @@ from ingestion_progress.testing import synchronous_tracking
 from tests.support.tracking import eventually
 
 LONG_SECONDS = 60.0
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "OPTIONS": {}, "TEST": {}}
 
 
 def test_turn_goes_to_the_thread_that_has_waited_longest():
@@ -120,3 +133,99 @@ def test_what_follows_a_commit_can_write():
     with write_transaction("default"):
         transaction.on_commit(write)
     assert Document.objects.exists()
+
+
+OTHER_WRITER = """
+import os, sys, time
+from ingestion_progress.concurrency.write_queue import ProcessQueue
+turns = ProcessQueue(sys.argv[1])
+while turns.take(60):
+    os.write(1, b".")
+    time.sleep(0.005)
+    turns.pass_on()
+"""
+
+
+@contextmanager
+def other_writer(database: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that writes one transaction after the other. A byte of its output is a turn."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OTHER_WRITER, database], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout
+        try:
+            assert process.stdout.read(1)
+            os.set_blocking(process.stdout.fileno(), False)
+            yield process
+        finally:
+            process.kill()
+
+
+def turns_of(process: subprocess.Popen[bytes]) -> int:
+    """Those since the last call."""
+    assert process.stdout
+    return len(process.stdout.read() or b"")
+
+
+@pytest.mark.once
+def test_process_that_waits_is_served_before_the_last_one_is_served_again(tmp_path):
+    turns = ProcessQueue(str(tmp_path / "db"))
+    with other_writer(str(tmp_path / "db")) as other:
+        between = []
+        for _ in range(20):
+            eventually(lambda: turns_of(other))
+            assert turns.take(LONG_SECONDS)
+            between.append(turns_of(other))
+            turns.pass_on()
+    # Its turn when this process becomes the next one, and turns while this one is not running.
+    assert statistics.median(between) <= 2
+
+
+@pytest.mark.once
+def test_turn_of_a_process_that_is_killed_is_free(tmp_path):
+    turns = ProcessQueue(str(tmp_path / "db"))
+    with other_writer(str(tmp_path / "db")) as other:
+        other.send_signal(signal.SIGSTOP)
+        other.kill()
+        other.wait()
+        assert turns.take(LONG_SECONDS)
+
+
+@pytest.mark.once
+def test_stopped_process_delays_a_transaction_and_does_not_prevent_it(tmp_path):
+    turns = ProcessQueue(str(tmp_path / "db"))
+    with other_writer(str(tmp_path / "db")) as other:
+        while True:  # until it is stopped in its turn
+            other.send_signal(signal.SIGSTOP)
+            if not turns.take(0.05):
+                break
+            turns.pass_on()
+            other.send_signal(signal.SIGCONT)
+        other.send_signal(signal.SIGCONT)
+        assert turns.take(LONG_SECONDS)
+
+
+def test_without_a_file_for_their_locks_processes_have_no_turns(tmp_path):
+    assert not ProcessQueue(str(tmp_path / "no-folder" / "db")).take(LONG_SECONDS)
+
+
+@pytest.mark.once
+def test_processes_take_turns_for_a_database_in_a_file(tmp_path, django_db_blocker):
+    path = str(tmp_path / "db.sqlite3")
+    with django_db_blocker.unblock(), alias_of(path), other_writer(path) as other:
+        with write_transaction("other"):
+            turns_of(other)
+            time.sleep(0.1)
+            assert not turns_of(other)
+        eventually(lambda: turns_of(other))
+
+
+@contextmanager
+def alias_of(path: str) -> Iterator[None]:
+    connections.databases["other"] = {**connections.databases["default"], **SQLITE, "NAME": path}
+    try:
+        yield
+    finally:
+        connections["other"].close()
+        del connections["other"]
+        del connections.databases["other"]

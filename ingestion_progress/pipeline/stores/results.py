@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 from django.db import router
 from django.db.models import QuerySet
 
+from ingestion_progress.concurrency.write_queue import write_transaction
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.models import ImageDescription, ParsedPage
 from ingestion_progress.pipeline.stages import Page
@@ -50,14 +51,14 @@ class ResultStore(Generic[Result]):
 
     def write(self, on_written: Callable[[int], object]) -> None:
         """Stores what was added, and calls `on_written` with each index."""
-        stored(self.model).bulk_create(
-            (
-                self.row(job_id=self._job_id, version=self._version, index=index, content=content)
-                for index, content in self._unwritten.items()
-                if content is not None
-            ),
-            ignore_conflicts=True,
-        )
+        rows = [
+            self.row(job_id=self._job_id, version=self._version, index=index, content=content)
+            for index, content in self._unwritten.items()
+            if content is not None
+        ]
+        if rows:
+            with write_transaction(router.db_for_write(self.model)):
+                stored(self.model).bulk_create(rows, ignore_conflicts=True)
         for index in self._unwritten:
             on_written(index)
         self._unwritten = {}
@@ -118,4 +119,6 @@ def delete_results_of_ended_jobs() -> None:
         ids = set(stored(model).values_list("job_id", flat=True).distinct())
         if ids:
             ids -= set(Job.objects.active().filter(pk__in=ids).values_list("pk", flat=True))
-            stored(model).filter(job_id__in=ids).delete()
+        if ids:
+            with write_transaction(router.db_for_write(model)):
+                stored(model).filter(job_id__in=ids).delete()
