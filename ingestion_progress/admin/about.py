@@ -16,6 +16,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 
 from ingestion_progress.admin import display
+from ingestion_progress.admin.columns import LIVE_COLUMNS
 from ingestion_progress.admin.jobs import JobAdmin
 from ingestion_progress.auth.viewers import viewer_key
 from ingestion_progress.conf import conf
@@ -24,16 +25,7 @@ from ingestion_progress.models.about import About
 from ingestion_progress.models.jobs import JobQuerySet
 
 MAX_ROWS = 20
-COLUMNS = (
-    "document",
-    "live_status",
-    "progress",
-    "stages_in_progress",
-    "errors",
-    "failed_items",
-    "started",
-    "elapsed",
-)
+COLUMNS = ("document", *LIVE_COLUMNS)
 TEMPLATE = "admin/ingestion_progress/jobs_about/change_form.html"
 
 if TYPE_CHECKING:

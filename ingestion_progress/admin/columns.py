@@ -19,6 +19,17 @@ from ingestion_progress.models.statuses import Liveness, StageStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.web.presenters import remaining_text
 
+# Of a row that a stream keeps up to date, in this order.
+LIVE_COLUMNS = (
+    "live_status",
+    "progress",
+    "stages_in_progress",
+    "errors",
+    "failed_items",
+    "started",
+    "elapsed",
+)
+
 
 class JobColumns:
     """Of jobs whose stages are prefetched."""

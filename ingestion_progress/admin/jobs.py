@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress import extensions, tracker
 from ingestion_progress.admin import actions, display
-from ingestion_progress.admin.columns import JobColumns
+from ingestion_progress.admin.columns import LIVE_COLUMNS, JobColumns
 from ingestion_progress.admin.filters import AboutFilter, BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.auth import permissions
@@ -66,17 +66,7 @@ RECORD = (
 class JobAdmin(JobColumns, JobModelAdmin):
     """Read-only, apart from its actions: only the tracker writes."""
 
-    list_display = (
-        "document",
-        "owned_by",
-        "live_status",
-        "progress",
-        "stages_in_progress",
-        "errors",
-        "failed_items",
-        "started",
-        "elapsed",
-    )
+    list_display = ("document", "owned_by", *LIVE_COLUMNS)
     list_filter = ("status", ResultFilter, "created_at", OwnerFilter, BatchFilter, AboutFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = format_lazy(

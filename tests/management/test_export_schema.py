@@ -16,50 +16,8 @@ from ingestion_progress.wire import typescript
 from ingestion_progress.wire.events import STREAM_EVENTS
 from tests.support.live import ROOT
 
-# The interface that users rely on, copied from the contract.
-CONTRACT = """
-interface PipelineProgressData {
-  document_id: string;
-  document_name: string;
-  total_chunks: number;
-  total_images: number;
-  stages: {
-    [key: string]: {
-      name: string;
-      status: "pending" | "in_progress" | "completed" | "error";
-      processed: number;
-      total: number;
-      in_flight: number;
-      progress_percent: number;
-      duration_ms: number;
-      is_complete: boolean;
-    };
-  };
-  worker_pool: {
-    active: number;
-    max: number;
-    queue_depth: number;
-    workers: Array<{
-      id: number;
-      status: "idle" | "processing" | "error";
-      current_chunk: string | null;
-      progress_percent: number;
-    }>;
-  };
-  metrics: {
-    entities_total: number;
-    relations_total: number;
-    neo4j_writes: number;
-    qdrant_writes: number;
-  };
-  timing: {
-    started_at: number;
-    elapsed_ms: number;
-    estimated_remaining_ms: number;
-  };
-  overall_progress_percent: number;
-}
-"""
+# The interface that users rely on.
+CONTRACT = (ROOT / "tests" / "web" / "contract.ts").read_text()
 NAMES = (
     "labels.js",
     "markup.js",
@@ -100,7 +58,7 @@ class TestDeclaration:
         generated = interfaces(typescript.declaration())
         promised = interfaces(CONTRACT)
         # The contract's interface is nested; only the outer one has a name.
-        outer = re.search(r"interface PipelineProgressData (\{.*\n\})", CONTRACT, re.DOTALL)
+        outer = re.search(r"interface PipelineProgressData (\{.*?\n\})", CONTRACT, re.DOTALL)
         assert set(promised) == {"PipelineProgressData"}
         assert fields(inlined("PipelineProgressData", generated)) == fields(outer.group(1))
 
