@@ -9,6 +9,7 @@ import time
 from typing import ClassVar
 
 import pytest
+from django.db import connections
 from PIL import Image
 
 from ingestion_progress.exceptions import JobCancelled
@@ -222,7 +223,12 @@ class TestDescribing:
     def test_a_slow_describer_does_not_delay_a_cancellation(self, looking):
         looking.seconds = 5.0
         job = queued(page_with(GREEN), "a.html")
-        threading.Timer(0.5, request_cancellation, [job.pk]).start()
+
+        def cancel() -> None:
+            request_cancellation(job.pk)
+            connections.close_all()
+
+        threading.Timer(0.5, cancel).start()
         with pytest.raises(JobCancelled):
             ingest(job.pk)
         assert not looking.finished
