@@ -350,12 +350,12 @@ class TestAdmin:
         for number in range(10):
             jobs_of(f"batch-{number}", 2)
         assert queries() == before
-        assert "2 queued" in admin_client.get(ADMIN).content.decode()
+        assert "2 waiting" in admin_client.get(ADMIN).content.decode()
 
     def test_a_batch_can_be_renamed(self, admin_client):
         jobs_of("import", 1)
         page = reverse("admin:ingestion_progress_batch_change", args=["import"])
-        assert "1 queued" in admin_client.get(page).content.decode()
+        assert "1 waiting" in admin_client.get(page).content.decode()
         admin_client.post(page, {"name": "May", "max_running": "2"})
         batch = Batch.objects.get()
         assert (batch.name, batch.max_running) == ("May", 2)
@@ -369,9 +369,9 @@ class TestAdmin:
             data = {"action": action, "_selected_action": ["import"]}
             return admin_client.post(ADMIN, data, follow=True).content.decode()
 
-        assert "Queued again: 1." in act("retry_failed_jobs")
+        assert "Queued again: 1 job." in act("retry_failed_jobs")
         assert "queued or running" in act("delete_selected")
-        assert "Cancellation requested: 2." in act("cancel_jobs")
-        assert "Deleted: import with 2 jobs." in act("delete_selected")
+        assert "Cancellation requested: 2 jobs." in act("cancel_jobs")
+        assert "Deleted: import, 2 jobs." in act("delete_selected")
         assert list(Job.objects.values_list("pk", flat=True)) == ["other-0"]
         assert act("cancel_jobs").count('value="delete_selected"') == 1

@@ -28,7 +28,7 @@ SAMPLES = [
 
 def rows_of(html: str) -> dict[str, str]:
     """The markup of each stage by its name."""
-    found = re.findall(r'<li class="stage" data-stage="([^"]*)"(.*?)</li>', html, re.DOTALL)
+    found = re.findall(r'<li class="stage"[^>]*? data-stage="([^"]*)"(.*?)</li>', html, re.DOTALL)
     return dict(found)
 
 
@@ -196,11 +196,11 @@ def test_many_stages_can_be_folded_but_not_those_with_failed_items(client):
     job = timed_job("job", stages, started_at=NOW)
     job.stages.filter(name="s1").update(failed=2)
     html = text_of(client, page_of("job"))
-    assert 'class="card stages" data-many="true"' in html
+    assert 'data-many="true"' in html
     assert 'data-field="job.done_stages">4<' in html
     assert 'data-field="job.pending_stages">8<' in html
     job.stages.filter(name="s12").delete()
-    assert 'class="card stages" data-many=""' in text_of(client, page_of("job"))
+    assert 'data-many=""' in text_of(client, page_of("job"))
 
 
 def test_page_makes_as_many_queries_with_many_stages_workers_and_former_jobs(client):
