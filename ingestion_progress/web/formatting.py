@@ -16,7 +16,12 @@ from django.utils.translation import (
     pgettext_lazy,
 )
 
-from ingestion_progress.models.statuses import JobStatus, ShownStageStatus, WorkerStatus
+from ingestion_progress.models.statuses import (
+    JobResult,
+    JobStatus,
+    ShownStageStatus,
+    WorkerStatus,
+)
 
 NBSP = "\u00a0"  # keeps a number and its unit on one line
 
@@ -111,13 +116,13 @@ def jobs(number: int) -> str:
 
 # Of a number of jobs, by their status, result or what they wait for.
 COUNTED_JOBS = {
-    "queued": gettext_lazy("%(number)s waiting"),
-    "running": gettext_lazy("%(number)s running"),
-    "succeeded": gettext_lazy("%(number)s succeeded"),
-    "partial": gettext_lazy("%(number)s succeeded with errors"),
-    "failed": gettext_lazy("%(number)s failed"),
-    "cancelled": gettext_lazy("%(number)s cancelled"),
-    "lost": gettext_lazy("%(number)s lost"),
+    JobStatus.QUEUED.value: gettext_lazy("%(number)s waiting"),
+    JobStatus.RUNNING.value: gettext_lazy("%(number)s running"),
+    JobStatus.SUCCEEDED.value: gettext_lazy("%(number)s succeeded"),
+    JobResult.PARTIAL.value: gettext_lazy("%(number)s succeeded with errors"),
+    JobStatus.FAILED.value: gettext_lazy("%(number)s failed"),
+    JobStatus.CANCELLED.value: gettext_lazy("%(number)s cancelled"),
+    JobStatus.LOST.value: gettext_lazy("%(number)s lost"),
 }
 
 
