@@ -3,9 +3,9 @@
 import multiprocessing.spawn
 import os
 import subprocess
+import sys
 import sysconfig
 from pathlib import Path
-from sys import path as import_path
 from typing import Any
 
 
@@ -29,5 +29,5 @@ def _project_paths() -> list[str]:
     Folders inside its own are left out: OpenCV adds one with a module `typing`.
     """
     own = [Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")]
-    paths = [Path(path).resolve() for path in import_path]
+    paths = [Path(path).resolve() for path in sys.path]
     return [str(path) for path in paths if not any(path.is_relative_to(each) for each in own)]
