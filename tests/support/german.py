@@ -17,8 +17,8 @@ select add change view history action actions run go home today past days month 
 results record records found file type
 """
 ENGLISH = frozenset(WORDS.split())
-# Of other packages, which have no German for them.
-FOREIGN = {"Search", "Task Results"}
+# Of other packages, which have no German for them: Django 6.1 has new texts.
+FOREIGN = re.compile(r"Search( \w+)?|Task Results|- Select an option -|Run")
 DATA = {"bdi", "code", "script", "style"}
 ATTRIBUTES = ("aria-label", "placeholder", "title", "alt")
 
@@ -49,7 +49,7 @@ class VisibleTexts(HTMLParser):
 
 def english_in(texts: list[str]) -> list[str]:
     """The texts that have an English word."""
-    own = [text for text in texts if text not in FOREIGN]
+    own = [text for text in texts if not FOREIGN.fullmatch(text)]
     return [text for text in own if ENGLISH & set(re.findall(r"[a-z]+", text.lower()))]
 
 
