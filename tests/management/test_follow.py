@@ -260,7 +260,7 @@ def test_terminal_gets_bars_that_are_redrawn(sqlite_project: LiveProject) -> Non
         screen += read_until(main)
         assert process.wait(60) == 130
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.decode())
-    assert re.search(r"Parsing +━+", plain)
+    assert re.search(r"Parsing +[╸━]+", plain)
     assert re.search(r"worker 2 .*processing +page-\d+", plain)
     assert "Traceback" not in plain
     assert screen.rstrip().endswith(b"\x1b[?25h")  # the cursor is back
