@@ -53,7 +53,10 @@ export class StreamLeader {
     this.#send = send;
   }
 
-  /** A tab is told the whole state by a stream that begins after it came. @param {Message} message */
+  /**
+   * Opens the stream anew: its first events give the new tab the whole state.
+   * @param {Message} message
+   */
   onJoin(message) {
     if (message.type !== "join") return;
     this.#wanted.set(message.from, message);
