@@ -33,7 +33,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "gettext_noop": None,
     "ngettext_lazy": (1, 2),
     "pgettext_lazy": ((1, "c"), 2),
-    "counted": ((1, "c"), 2, 3),  # of web/formatting.py
+    "counted": ((1, "c"), 2, 3),  # of web/names.py
 }
 # Lines of a catalogue's head about people and versions, which would have to be kept up to date.
 UNUSED_HEADERS = re.compile(

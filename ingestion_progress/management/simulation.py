@@ -9,7 +9,7 @@ from ingestion_progress.exceptions import IngestionProgressError, JobCancelled
 from ingestion_progress.management.schedule import PlannedStage, percent_at, stages_of
 from ingestion_progress.models.statuses import WorkerStatus
 from ingestion_progress.tracker import JobTracker, WorkerSlot
-from ingestion_progress.web import formatting
+from ingestion_progress.web import names
 
 DOCUMENT_NAME = "simulated-report.pdf"
 TICK_SECONDS = 0.05
@@ -90,7 +90,7 @@ class SimulatedJob:
         stage = self._job.stage(planned.name, total=planned.total, unit=planned.unit)
         if planned.start > self._shown_moment:
             stage.start()
-            unit = formatting.unit_in_english(planned.unit, planned.total)
+            unit = names.unit_in_english(planned.unit, planned.total)
             self._job.log(f"{planned.total} {unit} to do", stage=planned.name)
         in_flight = len(planned.items_in_flight(moment, width))
         stage.set(processed=planned.processed(moment), in_flight=in_flight)

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_noop
 
 import ingestion_progress
 from ingestion_progress.models.statuses import EventLevel
-from ingestion_progress.web import formatting
+from ingestion_progress.web import formatting, names
 from ingestion_progress.web.javascript import HEADER, LABELS, markup_parts, template_literal
 
 APP = Path(ingestion_progress.__file__).parent
@@ -82,12 +82,12 @@ def words_module(language: str) -> str:
 def client_texts() -> Iterator[tuple[str, str]]:
     """Each text of the client, with its plural or an empty one; a context is before CONTEXT_END."""
     enums: list[type[TextChoices]] = [*(enum for enum, _ in LABELS.values()), EventLevel]
-    yield from ((f"{context}{CONTEXT_END}{one}", many) for context, one, many in formatting.UNITS)
+    yield from ((f"{context}{CONTEXT_END}{one}", many) for context, one, many in names.UNITS)
     with translation.override(None):
         for enum in enums:
             yield from ((str(label), "") for label in enum.labels)
         yield from ((str(text), "") for text in formatting.TROUBLES.values())
-        yield from ((f"name{CONTEXT_END}{name}", "") for name in formatting.NAMES)
+        yield from ((f"name{CONTEXT_END}{name}", "") for name in names.NAMES)
     yield from ((text, "") for text in CONNECTION_TEXTS)
     for path in sorted(APP.rglob("static/*/*.js")):
         yield from texts_in(path.read_text(encoding="utf-8"))

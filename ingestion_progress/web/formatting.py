@@ -4,24 +4,11 @@
 """
 
 import math
-from collections.abc import Sequence
 
 from django.utils.formats import get_format
-from django.utils.translation import (
-    gettext,
-    gettext_lazy,
-    ngettext,
-    npgettext,
-    pgettext,
-    pgettext_lazy,
-)
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
-from ingestion_progress.models.statuses import (
-    JobResult,
-    JobStatus,
-    ShownStageStatus,
-    WorkerStatus,
-)
+from ingestion_progress.models.statuses import JobResult, JobStatus
 
 NBSP = "\u00a0"  # keeps a number and its unit on one line
 
@@ -29,41 +16,6 @@ SECOND_MS = 1000
 MINUTE_MS = 60 * SECOND_MS
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
-
-ABBREVIATION_LENGTH = 3
-# Endings of plurals whose singular is not the word without its "s".
-OTHER_PLURALS = ("ss", "ies", "sses", "xes", "ches", "shes")
-
-
-def counted(context: str, singular: str, plural: str) -> tuple[str, str, str]:
-    """Marks what is counted for translation."""
-    return context, singular, plural
-
-
-# Pipelines name their stages, counters and units in code. These names have translations.
-NAMES = (
-    pgettext_lazy("name", "Parsing"),
-    pgettext_lazy("name", "VLM"),
-    pgettext_lazy("name", "Chunking"),
-    pgettext_lazy("name", "Embedding"),
-    pgettext_lazy("name", "Extraction"),
-)
-UNITS = (
-    counted("unit", "chunk", "chunks"),
-    counted("unit", "error", "errors"),
-    counted("unit", "image", "images"),
-    counted("unit", "item", "items"),
-    counted("unit", "page", "pages"),
-    counted("unit", "step", "steps"),
-)
-
-
-def label(name: str) -> str:
-    """`entity_linking` as "Entity linking", `vlm` as "VLM"."""
-    words = name.replace("_", " ").replace("-", " ").strip()
-    if len(words) <= ABBREVIATION_LENGTH:
-        return pgettext("name", words.upper())
-    return pgettext("name", words[:1].upper() + words[1:])
 
 
 def count(number: int) -> str:
@@ -74,21 +26,6 @@ def count(number: int) -> str:
 def decimal(text: str) -> str:
     """A number with a point, as the language has it."""
     return text.replace(".", get_format("DECIMAL_SEPARATOR"))
-
-
-def unit(plural: str, number: int) -> str:
-    """What is counted: "page" after 1, otherwise "pages"."""
-    return npgettext("unit", _singular(plural), plural, number) if plural else ""
-
-
-def unit_in_english(plural: str, number: int) -> str:
-    """For texts that are stored."""
-    return _singular(plural) if number == 1 else plural
-
-
-def _singular(plural: str) -> str:
-    has_singular = plural.endswith("s") and not plural.endswith(OTHER_PLURALS)
-    return plural[:-1] if has_singular else plural
 
 
 def age(milliseconds: int) -> str:
@@ -312,86 +249,6 @@ def axis_label(milliseconds: int, step_ms: int) -> str:
     units = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s"))
     unit_ms, name = next((each for each in units if step_ms >= each[0]), units[-1])
     return f"{decimal(f'{milliseconds / unit_ms:g}')}{NBSP}{name}"
-
-
-def activity(running_labels: Sequence[str], *, has_started: bool) -> str:
-    """Names the running stages."""
-    if running_labels:
-        return gettext("Now: %(stages)s") % {"stages": ", ".join(running_labels)}
-    return gettext("Between two stages") if has_started else gettext("Starting")
-
-
-def stage_detail(  # noqa: PLR0917  (the cases that JavaScript shares are lists)
-    status: str,
-    processed: int,
-    total: int,
-    counted: str,
-    failed: int = 0,
-    is_estimate: bool = False,  # noqa: FBT002
-) -> str:
-    """How far a stage with this shown status is. `counted` is its unit in plural; may be empty.
-    `is_estimate`: its total is only about right.
-    """
-    whole = count(total)
-    if is_estimate:
-        whole = gettext("about %(number)s") % {"number": whole}
-    amount = _stage_amount(status, processed, total, whole, counted)
-    return " · ".join(filter(None, [amount, failures(failed)]))
-
-
-def failures(number: int) -> str:
-    """How many items failed; empty if none did."""
-    return gettext("%(number)s failed") % {"number": count(number)} if number else ""
-
-
-def _stage_amount(status: str, processed: int, total: int, whole: str, counted: str) -> str:
-    """`whole` is the text of the total."""
-    suffix = f" {unit(counted, total or processed)}" if counted else ""
-    if status == ShownStageStatus.SKIPPED:
-        return gettext("Not needed for this document")
-    if status == ShownStageStatus.NOT_RUN:
-        return ""
-    if status == ShownStageStatus.PENDING:
-        return gettext("%(amount)s to do") % {"amount": f"{whole}{suffix}"} if total else ""
-    is_whole = not total or (status == ShownStageStatus.COMPLETED and processed == total)
-    amount = count(processed)
-    if not is_whole:
-        amount = gettext("%(number)s of %(total)s") % {"number": amount, "total": whole}
-    if status in {ShownStageStatus.ERROR, ShownStageStatus.STOPPED}:
-        return gettext("Stopped at %(amount)s") % {"amount": f"{amount}{suffix}"}
-    return f"{amount}{suffix}"
-
-
-def in_flight(number: int) -> str:
-    """Items that have begun and not ended; empty if there are none."""
-    return gettext("%(number)s in flight") % {"number": count(number)} if number else ""
-
-
-def busy(active: int, workers: int) -> str:
-    """How many workers have an item; empty without workers."""
-    if not workers:
-        return ""
-    return gettext("%(number)s of %(total)s busy") % {
-        "number": count(active),
-        "total": count(workers),
-    }
-
-
-def waiting_items(number: int) -> str:
-    """Empty if there are none."""
-    return gettext("%(number)s waiting") % {"number": count(number)} if number else ""
-
-
-def worker(number: int) -> str:
-    return gettext("Worker %(number)s") % {"number": number}
-
-
-def worker_activity(status: str, chunk: str) -> str:
-    """What a worker with this status does; `chunk` may be empty."""
-    label = str(WorkerStatus(status).label)
-    if status == WorkerStatus.ERROR and chunk:
-        return f"{label}: {chunk}"
-    return chunk if status == WorkerStatus.PROCESSING and chunk else label
 
 
 def _two_units(milliseconds: int, large_ms: int, large: str, small_ms: int, small: str) -> str:

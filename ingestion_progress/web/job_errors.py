@@ -9,7 +9,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext
 
 from ingestion_progress.models import Job, JobError
-from ingestion_progress.web import formatting
+from ingestion_progress.web import formatting, names
 from ingestion_progress.web.presenters import Context
 
 # The others are folded.
@@ -48,7 +48,7 @@ def _is_reason(row: JobError, job: Job) -> bool:
 
 def _note(rows: list[JobError]) -> str:
     errors = sum(row.count for row in rows)
-    parts = [f"{formatting.count(errors)} {formatting.unit('errors', errors)}"]
+    parts = [f"{formatting.count(errors)} {names.unit('errors', errors)}"]
     if len(rows) > 1:
         values = {"errors": parts[0], "number": len(rows)}
         parts = [gettext("%(errors)s of %(number)s kinds") % values]
@@ -62,7 +62,7 @@ def _group(row: JobError) -> dict[str, Any]:
     return {
         "id": row.pk,
         "count": f"{formatting.count(row.count)}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}",
-        "where": formatting.label(row.stage) if row.stage else gettext("The job"),
+        "where": names.label(row.stage) if row.stage else gettext("The job"),
         "kind": row.kind,
         "message": row.message,
         "items": f"{', '.join(items)}{', …' if row.count > len(items) else ''}" if items else "",

@@ -22,7 +22,7 @@ from ingestion_progress.models.statuses import (
     Liveness,
     ShownStageStatus,
 )
-from ingestion_progress.web import formatting
+from ingestion_progress.web import formatting, names, stage_texts
 from ingestion_progress.wire.batch_forecasts import BatchForecastSchema
 from ingestion_progress.wire.schemas import (
     DEFAULT_WEIGHTS,
@@ -86,12 +86,12 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "stages": _stages(snapshot, progress),
         "workers": [_worker(worker) for worker in pool.workers],
         "has_few_workers": 0 < len(pool.workers) <= FEW_WORKERS,
-        "busy": formatting.busy(pool.active, pool.max),
-        "waiting": formatting.waiting_items(pool.queue_depth),
+        "busy": stage_texts.busy(pool.active, pool.max),
+        "waiting": stage_texts.waiting_items(pool.queue_depth),
         "metrics": _metrics(progress, state),
         "has_no_metrics": _has_no_metrics(snapshot, progress),
         "counters": [
-            (name, formatting.label(name), formatting.count(value))
+            (name, names.label(name), formatting.count(value))
             for name, value in state.counters.items()
         ],
     }
@@ -134,7 +134,7 @@ def event_views(events: Iterable[JobEvent]) -> list[Context]:
             "at": event.at,
             "level": event.level,
             "level_label": EventLevel(event.level).label,
-            "where": " · ".join(filter(None, [formatting.label(event.stage), event.item])),
+            "where": " · ".join(filter(None, [names.label(event.stage), event.item])),
             "message": event.message,
         }
         for event in events
@@ -159,7 +159,7 @@ def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:
             "took": _took(each),
             "started_by": each.started_by,
             "cancelled_by": each.cancelled_by,
-            "failed_note": formatting.failures(each.failed_items),
+            "failed_note": stage_texts.failures(each.failed_items),
             "error": each.error,
         }
         for each in attempts
@@ -265,8 +265,8 @@ def _reason(job: Job, liveness: Liveness | None) -> str:
 
 def _activity(progress: PipelineProgressEventData) -> str:
     stages = progress.stages.values()
-    running = [formatting.label(stage.name) for stage in stages if stage.status == "in_progress"]
-    return formatting.activity(
+    running = [names.label(stage.name) for stage in stages if stage.status == "in_progress"]
+    return stage_texts.activity(
         running, has_started=any(stage.status != "pending" for stage in stages)
     )
 
@@ -286,17 +286,17 @@ def _stage(stage: StageProgressSchema, row: Stage, *, is_over: bool) -> Context:
     is_total_known = bool(stage.total) or stage.status != "in_progress"
     return {
         "name": stage.name,
-        "label": formatting.label(stage.name),
+        "label": names.label(stage.name),
         "status": shown.value,
         "status_label": shown.label,
         "has_failed": "true" if row.failed else "",
-        "detail": formatting.stage_detail(
+        "detail": stage_texts.stage_detail(
             shown, stage.processed, stage.total, unit, row.failed, row.is_estimated
         ),
         "percent": formatting.number(stage.progress_percent),
         "is_total_known": is_total_known,
         "percent_text": formatting.percent(stage.progress_percent) if is_total_known else "–",
-        "in_flight": formatting.in_flight(stage.in_flight),
+        "in_flight": stage_texts.in_flight(stage.in_flight),
         "unit": unit,
         "duration": "" if stage.status == "pending" else formatting.duration(stage.duration_ms),
     }
@@ -305,22 +305,22 @@ def _stage(stage: StageProgressSchema, row: Stage, *, is_over: bool) -> Context:
 def _skipped(name: str) -> Context:
     return {
         "name": name,
-        "label": formatting.label(name),
+        "label": names.label(name),
         "status": ShownStageStatus.SKIPPED.value,
         "status_label": ShownStageStatus.SKIPPED.label,
-        "detail": formatting.stage_detail(ShownStageStatus.SKIPPED, 0, 0, ""),
+        "detail": stage_texts.stage_detail(ShownStageStatus.SKIPPED, 0, 0, ""),
         "percent": "0",
         "is_total_known": True,
     }
 
 
 def _worker(worker: WorkerInfoSchema) -> Context:
-    activity = formatting.worker_activity(worker.status, worker.current_chunk or "")
+    activity = stage_texts.worker_activity(worker.status, worker.current_chunk or "")
     return {
         "number": str(worker.id),
         "status": worker.status,
         "activity": activity,
-        "title": f"{formatting.worker(worker.id)}: {activity}",
+        "title": f"{stage_texts.worker(worker.id)}: {activity}",
         "percent": formatting.number(worker.progress_percent),
     }
 
@@ -328,8 +328,8 @@ def _worker(worker: WorkerInfoSchema) -> Context:
 def _has_no_metrics(snapshot: Snapshot, progress: PipelineProgressEventData) -> bool:
     """Does another kind of job than document ingestion count none of its metrics?"""
     counts = (progress.total_chunks, progress.total_images, *progress.metrics.model_dump().values())
-    names = {stage.name for stage in snapshot.stages}
-    return not any(counts) and not names & DEFAULT_WEIGHTS.keys()
+    stages = {stage.name for stage in snapshot.stages}
+    return not any(counts) and not stages & DEFAULT_WEIGHTS.keys()
 
 
 def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> list[Metric]:

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy
 
 from ingestion_progress.models import Job, JobSamples
-from ingestion_progress.web import charts, formatting
+from ingestion_progress.web import charts, formatting, stage_texts
 from ingestion_progress.web.spans import elapsed_ms, stage_span
 from ingestion_progress.web.usual_runs import UsualRun
 from ingestion_progress.wire.snapshots import Snapshot
@@ -60,7 +60,7 @@ def stage_rows(
                 "started_after": formatting.duration(span.start_ms) if span else "",
                 "took": formatting.duration(span.length_ms) if span else "",
                 "usually": formatting.duration(usually.length_ms) if usually else "",
-                "items": formatting.stage_detail(
+                "items": stage_texts.stage_detail(
                     view["status"], stage.processed, stage.total, stage.unit
                 ),
                 "failed": formatting.count(stage.failed),

@@ -1,5 +1,10 @@
 """Values with their texts, which Python and JavaScript format alike."""
 
+from collections.abc import Sequence
+from typing import Any
+
+from ingestion_progress.web import formatting, names, stage_texts
+
 S, MIN, H = 1000, 60_000, 3_600_000
 
 # The function's name in Python and in JavaScript: arguments and result.
@@ -161,3 +166,12 @@ ALL = [
     for (python, javascript), table in CASES.items()
     for arguments, answer in table
 ]
+
+PYTHON = vars(formatting) | vars(names) | vars(stage_texts)
+JAVASCRIPT = ("format.js", "names.js", "stage-texts.js")
+
+
+def text_of(name: str, arguments: Sequence[Any]) -> str:
+    """What the function with this name returns, in the active language."""
+    text: str = PYTHON[name](*arguments)
+    return text

@@ -13,13 +13,13 @@ import pytest
 from django.utils import translation
 from playwright.sync_api import Page, expect
 
-from ingestion_progress.web import formatting
+from ingestion_progress.web.formatting import NBSP
 from tests.support import chart_cases
 from tests.support.chromium import DESKTOP, PHONE, OpenPage
 from tests.support.german import english_in
 from tests.support.live import LiveProject, LiveServer
 from tests.support.simulated import simulated
-from tests.support.wording_cases import ALL
+from tests.support.wording_cases import ALL, JAVASCRIPT, text_of
 
 pytest_plugins = ["tests.support.browser"]
 pytestmark = pytest.mark.browser
@@ -47,6 +47,11 @@ h1, h2, h3 { font-size: 41px } a { color: lime } ol, li { list-style: square } s
 <ul><li>One</li></ul><button>Press</button><progress></progress><div id="here"></div></body>"""
 PLAIN = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Plain</title>
 <style>html { color-scheme: %s } body { margin: 3px }</style><div id="here"></div></html>"""
+TEXTS_IN_JAVASCRIPT = """async ([cases, files]) => {
+  const modules = await Promise.all(files.map((file) => import(file)));
+  const functions = Object.assign({}, ...modules);
+  return cases.map(([name, values]) => functions[name](...values));
+}"""
 # The styles and sizes of all elements within the one of the selector.
 STYLES = """(selector) => {
   const found = document.querySelector(selector);
@@ -299,16 +304,17 @@ def test_removed_element_closes_its_stream(open_page: OpenPage):
     assert page.evaluate("recorded.events.length") == before
 
 
+def texts_in_javascript(page: Page) -> list[str]:
+    cases = [[javascript, arguments] for _, javascript, arguments, _ in ALL]
+    files = [f"{STATIC}/{name}" for name in JAVASCRIPT]
+    texts: list[str] = page.evaluate(TEXTS_IN_JAVASCRIPT, [cases, files])
+    return texts
+
+
 def test_values_have_the_same_texts_in_javascript(open_page: OpenPage):
     page = open_page("/")
-    found = page.evaluate(
-        f"""async (cases) => {{
-          const format = await import("{STATIC}/format.js");
-          return cases.map(([name, values]) => format[name](...values).replaceAll("\\u00a0", " "));
-        }}""",
-        [[javascript, arguments] for _, javascript, arguments, _ in ALL],
-    )
-    assert found == [answer for *_, answer in ALL]
+    found = texts_in_javascript(page)
+    assert [text.replace(NBSP, " ") for text in found] == [answer for *_, answer in ALL]
 
 
 def test_element_may_have_a_language_of_its_own(open_page: OpenPage):
@@ -338,15 +344,9 @@ def test_live_page_in_german_has_no_english_words(open_page: OpenPage):
 
 def test_values_have_the_same_texts_in_each_language(open_page: OpenPage):
     page = open_page("/", locale="de")
-    found = page.evaluate(
-        f"""async (cases) => {{
-          const format = await import("{STATIC}/format.js");
-          return cases.map(([name, values]) => format[name](...values));
-        }}""",
-        [[javascript, arguments] for _, javascript, arguments, _ in ALL],
-    )
+    found = texts_in_javascript(page)
     with translation.override("de"):
-        assert found == [getattr(formatting, name)(*arguments) for name, _, arguments, _ in ALL]
+        assert found == [text_of(name, arguments) for name, _, arguments, _ in ALL]
     assert found != [answer for *_, answer in ALL]
 
 
@@ -368,7 +368,7 @@ def test_activity_is_the_same_in_javascript(open_page: OpenPage):
     cases = [[["Embedding", "Extraction"], True], [[], True], [[], False]]
     phrases = page.evaluate(
         f"""async (cases) => {{
-          const {{ activity }} = await import("{STATIC}/format.js");
+          const {{ activity }} = await import("{STATIC}/stage-texts.js");
           return cases.map((values) => activity(...values));
         }}""",
         cases,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 from django.utils import translation
 
-from ingestion_progress.web import formatting
-from tests.support.wording_cases import ALL
+from ingestion_progress.web import stage_texts
+from ingestion_progress.web.formatting import NBSP
+from tests.support.wording_cases import ALL, text_of
 
 
 @pytest.mark.parametrize(("name", "_javascript", "arguments", "text"), ALL)
 def test_values_have_the_texts_of_the_shared_cases(name, _javascript, arguments, text):
-    assert getattr(formatting, name)(*arguments).replace(formatting.NBSP, " ") == text
+    assert text_of(name, arguments).replace(NBSP, " ") == text
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_values_have_the_texts_of_the_shared_cases(name, _javascript, arguments,
 )
 def test_values_have_german_texts(name, arguments, text):
     with translation.override("de"):
-        assert getattr(formatting, name)(*arguments).replace(formatting.NBSP, " ") == text
+        assert text_of(name, arguments).replace(NBSP, " ") == text
 
 
 @pytest.mark.parametrize(
@@ -52,4 +53,4 @@ def test_values_have_german_texts(name, arguments, text):
     ],
 )
 def test_activity_names_the_stages_that_run(running, has_started, phrase):
-    assert formatting.activity(running, has_started=has_started) == phrase
+    assert stage_texts.activity(running, has_started=has_started) == phrase

@@ -15,7 +15,7 @@ from ingestion_progress.models.statuses import (
     StageStatus,
     WorkerStatus,
 )
-from ingestion_progress.web import formatting
+from ingestion_progress.web import stage_texts
 from tests.support.page_jobs import job_with, page_of, text_of
 
 APP = Path(ingestion_progress.__file__).parent
@@ -47,13 +47,13 @@ def test_every_state_of_a_job_has_a_notice_and_no_other_has():
 
 @pytest.mark.parametrize("status", set(ShownStageStatus) - {ShownStageStatus.NOT_RUN})
 def test_every_status_of_a_stage_has_a_text(status):
-    assert formatting.stage_detail(status, 1, 2, "pages")
+    assert stage_texts.stage_detail(status, 1, 2, "pages")
 
 
 @pytest.mark.parametrize("status", WorkerStatus)
 @pytest.mark.parametrize("chunk", ["chunk-1", ""])
 def test_every_status_of_a_worker_has_a_text(status, chunk):
-    assert formatting.worker_activity(status, chunk)
+    assert stage_texts.worker_activity(status, chunk)
 
 
 @pytest.mark.parametrize(("kind", "status"), STATUSES)

@@ -16,7 +16,7 @@ from ingestion_progress.management.terminal.output import printable, printable_j
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
-from ingestion_progress.web.formatting import unit_in_english
+from ingestion_progress.web.names import label, unit_in_english
 from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import (
     JobPipelineProgressEventData,
@@ -223,10 +223,10 @@ def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime
         detail = text.counts(stage, is_estimated=stored.is_estimated)
         detail += f", {stored.failed} failed" if stored.failed else ""
         style, state = STYLES.get(shown, ""), shown.replace("_", " ")
-        name = formatting.label(stage.name)
+        name = label(stage.name)
         yield name, stage.progress_percent, style, state, detail
     for skipped in snapshot.state(now).skipped_stages:
-        yield formatting.label(skipped), 0, "dim", "skipped", ""
+        yield label(skipped), 0, "dim", "skipped", ""
     workers = [] if snapshot.job.is_finished else progress.worker_pool.workers
     for worker in workers[:MAX_WORKERS]:
         style, chunk = STYLES.get(worker.status, ""), worker.current_chunk or ""

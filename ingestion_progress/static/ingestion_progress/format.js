@@ -4,18 +4,14 @@
  * both pass the same cases.
  */
 
-import { gettext, language, ngettext, npgettext, pgettext } from "./gettext.js";
-import { JOB_LABELS, WORKER_LABELS } from "./labels.js";
+import { gettext, language, ngettext } from "./gettext.js";
+import { JOB_LABELS } from "./labels.js";
 
 const NBSP = "\u00a0";
 const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
-const ABBREVIATION_LENGTH = 3;
-/** Plurals whose singular is more than the word without its "s". */
-const OTHER_PLURALS = /(ss|ies|sses|xes|ches|shes)$/;
-
 /** The formats of one language. @typedef {ReturnType<typeof makeFormats>} Formats */
 
 /** @param {string} tag */
@@ -46,13 +42,6 @@ function formats() {
   return found;
 }
 
-/** @param {string} name */
-export function label(name) {
-  const words = name.replaceAll("_", " ").replaceAll("-", " ").trim();
-  if (words.length <= ABBREVIATION_LENGTH) return pgettext("name", words.toUpperCase());
-  return pgettext("name", words.slice(0, 1).toUpperCase() + words.slice(1));
-}
-
 /** @param {number} number */
 export function count(number) {
   return formats().whole.format(number);
@@ -61,17 +50,6 @@ export function count(number) {
 /** A number with a point, as the language has it. @param {string} text */
 function decimal(text) {
   return text.replace(".", formats().point);
-}
-
-/**
- * What is counted: "page" after 1, otherwise "pages".
- * @param {string} plural
- * @param {number} number
- */
-export function unit(plural, number) {
-  if (!plural) return "";
-  const singular = OTHER_PLURALS.test(plural) ? plural : plural.replace(/s$/, "");
-  return npgettext("unit", singular, plural, number);
 }
 
 /** Whole percent, rounded down, so that only finished work shows 100%. @param {number} value */
@@ -271,77 +249,6 @@ export function axisLabel(milliseconds, stepMs) {
 }
 
 /**
- * Names the running stages.
- * @param {string[]} runningLabels
- * @param {boolean} hasStarted
- */
-export function activity(runningLabels, hasStarted) {
-  if (runningLabels.length) return gettext("Now: %(stages)s", { stages: runningLabels.join(", ") });
-  return hasStarted ? gettext("Between two stages") : gettext("Starting");
-}
-
-/** @typedef {import("./progress-events.d.ts").StageStatus | "skipped" | "stopped" | "not_run"} ShownStageStatus */
-
-/**
- * How far a stage with this shown status is.
- * @param {ShownStageStatus} status
- * @param {number} processed
- * @param {number} total
- * @param {string} counted what it counts, in plural; may be empty
- */
-export function stageDetail(status, processed, total, counted, failed = 0, isEstimate = false) {
-  let whole = count(total);
-  if (isEstimate) whole = gettext("about %(number)s", { number: whole });
-  const amount = stageAmount(status, processed, total, whole, counted);
-  const failures = failed ? gettext("%(number)s failed", { number: count(failed) }) : "";
-  return [amount, failures].filter(Boolean).join(" · ");
-}
-
-/**
- * @param {ShownStageStatus} status
- * @param {number} processed
- * @param {number} total
- * @param {string} whole the text of the total
- * @param {string} counted
- */
-function stageAmount(status, processed, total, whole, counted) {
-  const suffix = counted && ` ${unit(counted, total || processed)}`;
-  if (status === "skipped") return gettext("Not needed for this document");
-  if (status === "not_run") return "";
-  if (status === "pending") {
-    return total ? gettext("%(amount)s to do", { amount: `${whole}${suffix}` }) : "";
-  }
-  const isWhole = !total || (status === "completed" && processed === total);
-  const amount = isWhole
-    ? count(processed)
-    : gettext("%(number)s of %(total)s", { number: count(processed), total: whole });
-  if (status === "error" || status === "stopped") {
-    return gettext("Stopped at %(amount)s", { amount: `${amount}${suffix}` });
-  }
-  return `${amount}${suffix}`;
-}
-
-/** Items that have begun and not ended; empty if there are none. @param {number} number */
-export function inFlight(number) {
-  return number ? gettext("%(number)s in flight", { number: count(number) }) : "";
-}
-
-/**
- * How many workers have an item; empty without workers.
- * @param {number} active
- * @param {number} workers
- */
-export function busy(active, workers) {
-  if (!workers) return "";
-  return gettext("%(number)s of %(total)s busy", { number: count(active), total: count(workers) });
-}
-
-/** Empty if there are none. @param {number} number */
-export function waitingItems(number) {
-  return number ? gettext("%(number)s waiting", { number: count(number) }) : "";
-}
-
-/**
  * How many jobs are in a state; those that are queued wait.
  * @param {string} state
  * @param {number} number
@@ -357,22 +264,6 @@ export function jobsWith(state, number) {
     case "cancelled": return gettext("%(number)s cancelled", values);
     default: return gettext("%(number)s lost", values);
   }
-}
-
-/** @param {number} number */
-export function worker(number) {
-  return gettext("Worker %(number)s", { number });
-}
-
-/**
- * What a worker with this status does.
- * @param {import("./progress-events.d.ts").WorkerStatus} status
- * @param {string | null} chunk
- */
-export function workerActivity(status, chunk) {
-  const label = gettext(WORKER_LABELS[status]);
-  if (status === "error" && chunk) return `${label}: ${chunk}`;
-  return status === "processing" && chunk ? chunk : label;
 }
 
 /** In the browser's time zone. @param {Date} instant */

@@ -5,8 +5,9 @@
  */
 
 import { element, fill, localiseTimes } from "./dom.js";
-import { count, label } from "./format.js";
+import { count } from "./format.js";
 import { gettext } from "./gettext.js";
+import { label } from "./names.js";
 
 /**
  * @typedef {object} LogLine

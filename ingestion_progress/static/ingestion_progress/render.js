@@ -5,6 +5,8 @@ import { element, fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
 import { gettext, markup } from "./gettext.js";
 import { DEFAULT_STAGES, FINAL_STATUSES, FORECAST_LABELS } from "./labels.js";
+import { label } from "./names.js";
+import * as texts from "./stage-texts.js";
 import { renderStages } from "./stages.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
@@ -32,8 +34,8 @@ export function renderProgress(root, progress, state) {
     "job.started": timing.started_at
       ? format.timestamp(new Date(timing.started_at * 1000))
       : NOTHING,
-    "job.busy": format.busy(pool.active, pool.max),
-    "job.waiting": format.waitingItems(pool.queue_depth),
+    "job.busy": texts.busy(pool.active, pool.max),
+    "job.waiting": texts.waitingItems(pool.queue_depth),
   });
   setBar(root.querySelector('[data-bar="job"]'), percent, format.exactPercent(percent));
   renderStages(root, progress, state);
@@ -164,8 +166,8 @@ export function renderEnd(root, { timing }, leftMs, isOver) {
 function activity(progress) {
   const stages = Object.values(progress.stages);
   const running = stages.filter((stage) => stage.status === "in_progress");
-  return format.activity(
-    running.map((stage) => format.label(stage.name)),
+  return texts.activity(
+    running.map((stage) => label(stage.name)),
     stages.some((stage) => stage.status !== "pending"),
   );
 }
@@ -186,10 +188,10 @@ function renderWorkers(root, workers) {
     row.dataset.status = worker.status;
     fill(row, {
       "worker.number": String(worker.id),
-      "worker.activity": format.workerActivity(worker.status, worker.current_chunk),
+      "worker.activity": texts.workerActivity(worker.status, worker.current_chunk),
     });
     const bar = row.querySelector("progress");
-    bar?.setAttribute("aria-label", format.worker(worker.id));
+    bar?.setAttribute("aria-label", texts.worker(worker.id));
     setBar(bar, worker.progress_percent);
   }
   renderCells(root, workers);
@@ -214,8 +216,8 @@ function renderCells(root, workers) {
   cells.slice(workers.length).forEach((cell) => cell.remove());
   workers.forEach((worker, index) => {
     const cell = cells[index];
-    const activity = format.workerActivity(worker.status, worker.current_chunk);
-    const title = `${format.worker(worker.id)}: ${activity}`;
+    const activity = texts.workerActivity(worker.status, worker.current_chunk);
+    const title = `${texts.worker(worker.id)}: ${activity}`;
     if (cell.dataset.status !== worker.status) cell.dataset.status = worker.status;
     if (cell.title !== title) cell.title = title;
   });
@@ -266,7 +268,7 @@ function renderCounters(root, counters) {
     if (!entry) {
       entry = element(markup().COUNTER);
       entry.setAttribute("data-counter", name);
-      fill(entry, { "metric.label": format.label(name) });
+      fill(entry, { "metric.label": label(name) });
       list.append(entry);
     }
     fill(entry, { "metric.value": format.count(value) });

@@ -5,6 +5,8 @@ import { fill, rows, setBar, syncRows } from "./dom.js";
 import * as format from "./format.js";
 import { gettext, markup } from "./gettext.js";
 import { FINAL_STATUSES, STAGE_LABELS } from "./labels.js";
+import { label } from "./names.js";
+import * as texts from "./stage-texts.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").StageProgress} StageProgress */
@@ -43,7 +45,7 @@ export function renderStages(root, progress, state) {
  * @param {string} name
  * @param {StageProgress["status"] | "skipped"} status
  * @param {JobStateData | null} state
- * @returns {import("./format.js").ShownStageStatus}
+ * @returns {import("./stage-texts.js").ShownStageStatus}
  */
 function shownStatus(name, status, state) {
   if (status === "error" && state?.stopped_stages?.includes(name)) return "stopped";
@@ -62,7 +64,7 @@ function renderStage(row, stage, state) {
   const failed = state?.failed_by_stage?.[name] ?? 0;
   const isEstimate = state?.estimated_stages?.includes(name);
   const unit = state?.units?.[name] ?? row.dataset.unit ?? "";
-  const label = format.label(name);
+  const shownName = label(name);
   const isSkipped = status === "skipped";
   const isTotalKnown = total > 0 || status !== "in_progress";
   const percent = isSkipped ? "" : format.percent(progress_percent);
@@ -70,14 +72,14 @@ function renderStage(row, stage, state) {
   row.dataset.unit = isSkipped ? "" : unit;
   row.dataset.failed = failed ? "true" : "";
   fill(row, {
-    "stage.label": label,
+    "stage.label": shownName,
     "stage.status": gettext(STAGE_LABELS[status]),
     "stage.percent": isTotalKnown ? percent : "–",
-    "stage.detail": format.stageDetail(status, processed, total, unit, failed, isEstimate),
-    "stage.in_flight": format.inFlight(in_flight),
+    "stage.detail": texts.stageDetail(status, processed, total, unit, failed, isEstimate),
+    "stage.in_flight": texts.inFlight(in_flight),
     ...(isSkipped && { "stage.duration": "" }),
   });
   const bar = row.querySelector("progress");
-  bar?.setAttribute("aria-label", label);
+  bar?.setAttribute("aria-label", shownName);
   setBar(bar, isTotalKnown ? progress_percent : null, isTotalKnown ? percent : "");
 }
