@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from ingestion_progress import extensions, tracker
 from ingestion_progress.admin import actions, display
 from ingestion_progress.admin.columns import LIVE_COLUMNS, JobColumns
+from ingestion_progress.admin.error_groups import ErrorGroupForms
 from ingestion_progress.admin.filters import AboutFilter, BatchFilter, OwnerFilter, ResultFilter
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.auth import permissions
@@ -28,7 +29,6 @@ from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.job_search import MAX_SEARCHED, found_jobs
 from ingestion_progress.models.pagination import FirstPages
-from ingestion_progress.web.job_errors import attention_view
 
 if TYPE_CHECKING:
     JobModelAdmin = admin.ModelAdmin[Job]
@@ -63,7 +63,7 @@ RECORD = (
 
 
 @admin.register(Job)
-class JobAdmin(JobColumns, JobModelAdmin):
+class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
     """Read-only, apart from its actions: only the tracker writes."""
 
     list_display = ("document", "owned_by", *LIVE_COLUMNS)
@@ -150,10 +150,6 @@ class JobAdmin(JobColumns, JobModelAdmin):
         is_deletable = obj is None or obj.is_finished
         return is_deletable and super().has_delete_permission(request, obj)
 
-    def has_start_permission(self, request: HttpRequest) -> bool:
-        """Django derives this name from the permission that `cancel_jobs` declares."""
-        return request.user.has_perm("ingestion_progress.start_job")
-
     # Deleting
 
     def get_deleted_objects(
@@ -204,7 +200,8 @@ class JobAdmin(JobColumns, JobModelAdmin):
             "stream_url": display.url("job_progress", job.pk),
             "document_url": extensions.document_admin_url(request, job.document_id),
             "log_url": display.url("job_log", job.pk),
-            "attention": attention_view(job),
+            "attention": self.attention(job),
+            "may_start": self.may_resolve(request, job),
             "offered_actions": actions.offered_actions(job) if is_permitted else [],
         }
         return super().render_change_form(request, context, *args, **kwargs)

@@ -23,6 +23,7 @@ from ingestion_progress.exceptions import (
 )
 from ingestion_progress.models import clean_job_id
 from ingestion_progress.recovery import RetryScope, retry_job
+from ingestion_progress.web.job_errors import change_resolution
 from ingestion_progress.web.views import not_found, refusal
 
 
@@ -52,11 +53,8 @@ def job_deletion(request: HttpRequest, job_id: str) -> HttpResponse:
 
 @require_POST
 def error_resolution(request: HttpRequest, job_id: str, error_id: int) -> HttpResponse:
-    """Marks a group of errors as resolved, or with `open` in the form as open again."""
-    if "open" in request.POST:
-        return _act(request, job_id, partial(tracker.reopen_error, error_id=error_id))
-    resolve = partial(tracker.resolve_error, error_id=error_id)
-    return _act(request, job_id, _by_user(request, resolve))
+    change = partial(change_resolution, request, error_id=error_id)
+    return _act(request, job_id, change)
 
 
 def _by_user(request: HttpRequest, act: Callable[..., object]) -> Callable[[str], object]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext
 
+from ingestion_progress import tracker
+from ingestion_progress.auth.permissions import user_name_of
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.web import formatting, names
 from ingestion_progress.web.presenters import Context
@@ -16,22 +20,41 @@ from ingestion_progress.web.presenters import Context
 GROUPS_SHOWN = 4
 
 
-def attention_view(job: Job) -> Context:
+def attention_view(job: Job, resolution_url: Callable[[int], str] | None = None) -> Context:
     """`groups` and `more`: the most frequent ones first, those that are open before the others.
 
+    `resolution_url`: where the form of the group with this primary key is sent to, if not to that
+    of the pages.
     Empty lists if the notice of the page says it all. One query, of at most 101 rows.
     """
     rows = list(JobError.objects.filter(job=job).order_by("-count", "id"))
     if len(rows) == 1 and _is_reason(rows[0], job):
         rows = []
     rows.sort(key=lambda row: row.resolved_at is not None)
-    groups = [_group(row) for row in rows]
+    url_of = resolution_url or _resolution_url(job)
+    groups = [_group(row) | {"resolution_url": url_of(row.pk)} for row in rows]
     return {
         "groups": groups[:GROUPS_SHOWN],
         "more": groups[GROUPS_SHOWN:],
         "note": _note(rows),
         "csv_url": _csv_url(job),
     }
+
+
+def change_resolution(request: HttpRequest, job_id: str, error_id: int) -> str:
+    """Marks a group of errors as resolved, or with `open` in the form as open again.
+
+    Returns what was done, in English for records; empty if there was nothing to do.
+    """
+    if "open" in request.POST:
+        return "Opened errors again." if tracker.reopen_error(job_id, error_id) else ""
+    is_resolved = tracker.resolve_error(job_id, error_id, by=user_name_of(request))
+    return "Marked errors as resolved." if is_resolved else ""
+
+
+def _resolution_url(job: Job) -> Callable[[int], str]:
+    name = "ingestion_progress:job_error_resolution"
+    return lambda error_id: reverse(name, args=[job.pk, error_id])
 
 
 def _csv_url(job: Job) -> str:

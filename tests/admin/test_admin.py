@@ -424,7 +424,53 @@ def test_page_groups_errors_and_links_to_all_of_them_and_to_the_whole_log(
     csv, log = (re.search(rf'href="([^"]*{name}[^"]*)"', html) for name in ("errors", "log.txt"))
     assert b"503 from" in admin_client.get(csv[1]).content
     assert admin_client.get(log[1]).status_code == 200
-    assert 'form class="error-resolution"' not in html
+
+
+def make_error(job: Job) -> JobError:
+    now = timezone.now()
+    return JobError.objects.create(
+        job=job, digest="1", message="503 from …", count=3, attempt=1, first_at=now, last_at=now
+    )
+
+
+def resolution_of(error: JobError) -> str:
+    return f"{page(error.job)[: -len('change/')]}errors/{error.pk}/resolution/"
+
+
+def test_group_of_errors_is_resolved_and_opened_again_by_its_form(admin_client: Client) -> None:
+    error = make_error(make_job())
+    assert f'action="{resolution_of(error)}"' in admin_client.get(page(error.job)).content.decode()
+    html = admin_client.post(resolution_of(error), follow=True).content.decode()
+    error.refresh_from_db()
+    assert (error.resolved_at is not None, error.resolved_by) == (True, "admin")
+    assert "Resolved by <bdi>admin</bdi>" in html
+    admin_client.post(resolution_of(error), {"open": "1"})
+    error.refresh_from_db()
+    assert (error.resolved_at, error.resolved_by) == (None, "")
+    messages = LogEntry.objects.filter(object_id=error.job.pk).order_by("pk")
+    assert [str(each) for each in messages.values_list("change_message", flat=True)] == [
+        "Marked errors as resolved.",
+        "Opened errors again.",
+    ]
+
+
+def test_viewer_sees_errors_without_the_form_that_resolves_them(viewer: Client) -> None:
+    error = make_error(make_job())
+    html = viewer.get(page(error.job)).content.decode()
+    assert "503 from" in html
+    assert resolution_of(error) not in html
+    assert viewer.post(resolution_of(error)).status_code == 403
+    error.refresh_from_db()
+    assert error.resolved_at is None
+
+
+def test_errors_are_resolved_by_a_post_and_of_visible_jobs_only(settings) -> None:
+    error, client = make_error(make_job()), staff("view_job", "start_job")
+    assert client.get(resolution_of(error)).status_code == 405
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = "ingestion_progress.auth.visibility.own_jobs"
+    assert client.post(resolution_of(error)).status_code == 404
+    error.refresh_from_db()
+    assert error.resolved_at is None
 
 
 # Marking as lost
