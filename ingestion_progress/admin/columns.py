@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import reverse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -16,19 +16,11 @@ from ingestion_progress.admin.filters import BatchFilter
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import Liveness, StageStatus
-from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import remaining_text
+from ingestion_progress.web import formatting, names, stage_texts
+from ingestion_progress.web.presenters import name_parts, remaining_text
 
 # Of a row that a stream keeps up to date, in this order.
-LIVE_COLUMNS = (
-    "live_status",
-    "progress",
-    "stages_in_progress",
-    "errors",
-    "failed_items",
-    "started",
-    "elapsed",
-)
+LIVE_COLUMNS = ("live_status", "live_progress", "live_errors", "live_times")
 
 
 class JobColumns:
@@ -37,8 +29,15 @@ class JobColumns:
     admin_site: admin.AdminSite
 
     @admin.display(description=_("document"), ordering="document_name")
-    def document(self, job: Job) -> str:
-        return job.document_name or job.document_id or job.pk
+    def document(self, job: Job) -> SafeString:
+        """The name, and below it the owner."""
+        return format_html(
+            '<span class="progress-line progress-name" title="{name}">'
+            "<bdi><span>{name_start}</span><span>{name_end}</span></bdi></span>"
+            '<span class="progress-line progress-note"><bdi>{owner}</bdi></span>',
+            owner=job.owner_name or job.owner_id or "",
+            **name_parts(job),
+        )
 
     @admin.display(description=_("batch"))
     def batch_link(self, job: Job) -> str:
@@ -70,21 +69,30 @@ class JobColumns:
     def progress(self, job: Job) -> SafeString:
         return display.bar(
             display.snapshot(job).overall_percent,
-            gettext("Progress of %(name)s") % {"name": self.document(job)},
+            gettext("Progress of %(name)s") % {"name": name_parts(job)["name"]},
         )
 
-    @admin.display(description=_("in progress"))
-    def stages_in_progress(self, job: Job) -> str:
+    @admin.display(description=_("progress"), ordering="reached_percent")
+    def live_progress(self, job: Job) -> SafeString:
+        """With the stages that are in progress."""
         running = [
-            (f"{stage.name} {display.count(stage)}",)
+            f"{names.label(stage.name)} {display.count(stage)}"
             for stage in job.stages.all()
             if stage.stage_status is StageStatus.IN_PROGRESS
         ]
-        return format_html_join(mark_safe("<br>"), "{}", running) or EMPTY
+        return display.two_lines("bar", self.progress(job), "stages", ", ".join(running))
+
+    @admin.display(description=_("errors"), ordering="error_count")
+    def live_errors(self, job: Job) -> SafeString:
+        """With the number of failed items."""
+        count = formatting.count(job.error_count) if job.error_count else EMPTY
+        return display.two_lines("errors", count, "failed", stage_texts.failures(job.failed_items))
 
     @admin.display(description=_("started"), ordering="started_at")
-    def started(self, job: Job) -> str:
-        return display.timestamp(job.started_at)
+    def live_times(self, job: Job) -> SafeString:
+        """With the duration since then."""
+        took = display.duration(job.started_at, job.finished_at) if job.started_at else ""
+        return display.two_lines("started", display.moment(job.started_at), "elapsed", took)
 
     @admin.display(description=_("elapsed"))
     def elapsed(self, job: Job) -> str:
@@ -99,7 +107,3 @@ class JobColumns:
         now = database_now()
         liveness, waiting = job.liveness(now), formatting.waiting(job.awaited_service(now))
         return display.mark(liveness, waiting) if liveness else EMPTY
-
-    @admin.display(description=_("errors"), ordering="error_count")
-    def errors(self, job: Job) -> int | str:
-        return job.error_count or EMPTY

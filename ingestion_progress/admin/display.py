@@ -64,6 +64,14 @@ def timestamp(at: datetime | None) -> str:
     return format_html('<time datetime="{}">{}</time>', at.isoformat(), shown)
 
 
+def moment(at: datetime | None) -> str:
+    """As on the pages: without seconds."""
+    if at is None:
+        return EMPTY
+    shown = date_format(timezone.localtime(at), gettext("j M Y, H:i"))
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), shown)
+
+
 def duration(start: datetime | None, end: datetime | None) -> str:
     """From `start` to `end`, or until now; empty before the start."""
     if start is None:
@@ -73,8 +81,21 @@ def duration(start: datetime | None, end: datetime | None) -> str:
 
 
 def count(stage: Stage) -> str:
-    """`12/32`, or `12` while the total is unknown."""
-    return f"{stage.processed}/{stage.total}" if stage.total else str(stage.processed)
+    """`1,200/4,800`, or `1,200` while the total is unknown."""
+    counts = [stage.processed, *([stage.total] if stage.total else [])]
+    return "/".join(map(formatting.count, counts))
+
+
+def two_lines(name: str, value: object, note_name: str, note: object) -> SafeString:
+    """A value and a smaller note below it, which the script finds by their names."""
+    return format_html(
+        '<span class="progress-line" data-cell="{}">{}</span>'
+        '<span class="progress-line progress-note" data-cell="{}" title="{note}">{note}</span>',
+        name,
+        value,
+        note_name,
+        note=note,
+    )
 
 
 def snapshot(job: Job) -> Snapshot:

@@ -18,6 +18,7 @@ from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timesta
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.stages import shown_percent
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, StageStatus, WorkerStatus
+from ingestion_progress.web import names
 
 MAX_ROWS = 50
 COUNTS = ("processed", "total", "in_flight", "failed", "unit")
@@ -105,8 +106,12 @@ class StageInline(ReadOnlyInline):
     model = Stage
     empty_text = _("This job declares no stages.")
     ordering = ("position",)
-    fields = ("name", "shown_status", "progress", *COUNTS, "took")
-    readonly_fields = ("shown_status", "progress", "took")
+    fields = ("label", "shown_status", "progress", *COUNTS, "took")
+    readonly_fields = ("label", "shown_status", "progress", "took")
+
+    @admin.display(description=_("name"))
+    def label(self, stage: Stage) -> str:
+        return names.label(stage.name)
 
     @admin.display(description=_("status"))
     def shown_status(self, stage: Stage) -> SafeString:
@@ -117,7 +122,8 @@ class StageInline(ReadOnlyInline):
         if stage.stage_status is StageStatus.SKIPPED:
             return EMPTY
         return bar(
-            shown_percent(stage.percent), gettext("Progress of %(name)s") % {"name": stage.name}
+            shown_percent(stage.percent),
+            gettext("Progress of %(name)s") % {"name": self.label(stage)},
         )
 
     @admin.display(description=_("took"))
@@ -149,17 +155,21 @@ class WorkerInline(ReadOnlyInline):
 
 class EventInline(ReadOnlyInline):
     model = JobEvent
-    empty_text = _("No events have been logged.")
+    empty_text = _("Nothing has been logged yet.")
     ordering = ("-id",)
     verbose_name_plural = format_lazy(
-        _("events (the latest {number}, newest first)"), number=MAX_ROWS
+        _("log (the latest {number} lines, newest first)"), number=MAX_ROWS
     )
-    fields = ("time", "shown_level", "stage", "item", "message")
-    readonly_fields = ("time", "shown_level")
+    fields = ("time", "shown_level", "stage_label", "item", "message")
+    readonly_fields = ("time", "shown_level", "stage_label")
 
     @admin.display(description=_("time"))
     def time(self, event: JobEvent) -> str:
         return timestamp(event.at)
+
+    @admin.display(description=_("stage"))
+    def stage_label(self, event: JobEvent) -> str:
+        return names.label(event.stage)
 
     @admin.display(description=_("level"))
     def shown_level(self, event: JobEvent) -> SafeString:

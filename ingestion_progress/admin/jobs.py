@@ -66,7 +66,7 @@ RECORD = (
 class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
     """Read-only, apart from its actions: only the tracker writes."""
 
-    list_display = ("document", "owned_by", *LIVE_COLUMNS)
+    list_display = ("document", *LIVE_COLUMNS)
     list_filter = ("status", ResultFilter, "created_at", OwnerFilter, BatchFilter, AboutFilter)
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = format_lazy(

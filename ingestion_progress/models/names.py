@@ -14,19 +14,29 @@ MODELS = (
     *(_("batch"), _("batches"), _("document"), _("documents")),
     *(_("entity"), _("entities"), _("relation"), _("relations")),
 )
+# The numbers of a job are called the same on pages, in the admin and in the terminal.
+METRIC_NAMES = {
+    "total_chunks": _("chunks"),
+    "total_images": _("images"),
+    "entities_total": _("entities"),
+    "relations_total": _("relations"),
+    "neo4j_writes": _("graph writes"),
+    "qdrant_writes": _("vector writes"),
+    "error_count": _("errors"),
+}
 FIELDS = (
     *(_("about id"), _("about model"), _("attempt"), _("cancel acknowledged at")),
     *(_("cancel requested at"), _("cancel requested by"), _("counters"), _("created at")),
     *(_("current chunk"), _("document id"), _("document name"), _("document version")),
-    *(_("entities total"), _("epoch"), _("error"), _("error count"), _("event count")),
+    *(_("epoch"), _("error"), _("event count")),
     *(_("failed"), _("failed attempts"), _("failed items"), _("file"), _("finished at")),
     *(_("heartbeat at"), _("id"), _("in flight"), _("item"), _("key"), _("language")),
     *(_("max running"), _("media type"), _("message"), _("metadata"), _("name")),
-    *(_("neo4j writes"), _("number"), _("owner"), _("owner name"), _("pool size")),
-    *(_("position"), _("priority"), _("processed"), _("published epoch"), _("qdrant writes")),
-    *(_("queue depth"), _("queued at"), _("relations total"), _("retry at"), _("revision")),
+    *(_("number"), _("owner"), _("owner name"), _("pool size")),
+    *(_("position"), _("priority"), _("processed"), _("published epoch")),
+    *(_("queue depth"), _("queued at"), _("retry at"), _("revision")),
     *(_("size bytes"), _("source"), _("started at"), _("started by"), _("status")),
-    *(_("target"), _("task"), _("total"), _("total chunks"), _("total images")),
+    *(_("target"), _("task"), _("total")),
     *(_("updated at"), _("writer")),
 )
 HELP_TEXTS = (
@@ -71,7 +81,8 @@ def translate_names(config: AppConfig) -> None:
             if (name := getattr(options, attribute)) in MODELS:
                 setattr(options, attribute, gettext_lazy(name))
         for field in options.fields:
-            if field.verbose_name in FIELDS or field.verbose_name in MODELS:
-                field.verbose_name = gettext_lazy(field.verbose_name)
+            name = METRIC_NAMES.get(field.name, field.verbose_name)
+            if field.name in METRIC_NAMES or name in FIELDS or name in MODELS:
+                field.verbose_name = gettext_lazy(name)
             if field.help_text in HELP_TEXTS:
                 field.help_text = gettext_lazy(field.help_text)

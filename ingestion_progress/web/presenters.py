@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.urls import reverse
-from django.utils.translation import gettext_lazy as _
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy
 
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage
+from ingestion_progress.models.names import METRIC_NAMES
 from ingestion_progress.models.statuses import (
     AttemptStatus,
     EventLevel,
@@ -37,15 +39,7 @@ from ingestion_progress.wire.snapshots import Snapshot
 
 logger = logging.getLogger("ingestion_progress.web")
 
-METRIC_LABELS = {
-    "total_chunks": _("Chunks"),
-    "total_images": _("Images"),
-    "entities_total": _("Entities"),
-    "relations_total": _("Relations"),
-    "neo4j_writes": _("Graph writes"),
-    "qdrant_writes": _("Vector writes"),
-    "error_count": _("Errors"),
-}
+METRIC_LABELS = {name: capfirst(gettext_lazy(word)) for name, word in METRIC_NAMES.items()}
 # Not more than these are shown one by one at once.
 FEW_WORKERS = 8
 # Of a long name these last characters stay visible: with the number of a part and the extension.
@@ -112,9 +106,7 @@ def job_row(snapshot: Snapshot, now: datetime, position: int = 0) -> Context:
     return {
         "job": job,
         "url": reverse("ingestion_progress:job_detail", args=[job.id]),
-        "name": _name(job),
-        "name_start": _name(job)[:-NAME_END],
-        "name_end": _name(job)[-NAME_END:],
+        **name_parts(job),
         "status_label": formatting.job_label(job.status, job.failed_items),
         "result": _shown_result(job),
         "liveness": liveness.value if liveness else "",
@@ -194,6 +186,12 @@ def _took(attempt: JobAttempt) -> str:
     if attempt.started_at is None:
         return ""
     return formatting.duration(milliseconds_between(attempt.started_at, attempt.finished_at))
+
+
+def name_parts(job: Job) -> dict[str, str]:
+    """The name, and the parts of it of which a narrow column cuts only the first."""
+    name = _name(job)
+    return {"name": name, "name_start": name[:-NAME_END], "name_end": name[-NAME_END:]}
 
 
 def _name(job: Job) -> str:

@@ -109,9 +109,9 @@ def test_list_shows_status_and_progress_of_each_job(admin_client: Client) -> Non
     assert ">Running</span>" in html
     assert '<progress max="100" value="62.5" aria-label="Progress of job-1.pdf">' in html
     assert "62.5%" in html
-    assert "extraction 8/32" in html
+    assert "Extraction 8/32" in html
     assert "1\xa0min\xa005\xa0s" in html
-    assert '<td class="field-errors">3</td>' in html
+    assert 'data-cell="errors">3</span>' in html
 
 
 def test_percentage_and_bar_are_html_numbers_in_every_locale(admin_client, settings) -> None:
@@ -230,14 +230,29 @@ def test_page_shows_stages_workers_and_why_it_failed(admin_client: Client) -> No
     html = admin_client.get(page(job)).content.decode()
     assert ">2 Jan 2026, 03:04:05</time>" in html
     assert "The file is &lt;truncated&gt;." in html
-    for text in ("parsing", "extraction", "chunk-17", "No text", "page 3", "Progress of worker 3"):
+    for text in ("Parsing", "Extraction", "chunk-17", "No text", "page 3", "Progress of worker 3"):
         assert text in html
+
+
+def test_page_calls_numbers_and_stages_as_the_other_pages_do(admin_client: Client) -> None:
+    job = make_job()
+    Stage.objects.create(job=job, name="vlm", position=2, weight=1)
+    html, other = (admin_client.get(url).content.decode() for url in (page(job), live_page(job)))
+    for name in ("Chunks", "Images", "Entities", "Relations", "Graph writes", "Vector writes"):
+        assert re.search(f"<label[^>]*>{name}:</label>", html)
+        assert f"<dt>{name}</dt>" in other
+    assert all(">VLM<" in each for each in (html, other))
+    assert not re.search("neo4j|qdrant", re.sub("<[^>]*>", "", html), re.IGNORECASE)
+
+
+def live_page(job: Job) -> str:
+    return reverse("ingestion_progress:job_detail", args=[job.pk])
 
 
 def test_page_without_workers_and_events_explains_that(admin_client: Client) -> None:
     html = admin_client.get(page(make_job())).content.decode()
     assert "No worker has started yet." in html
-    assert "No events have been logged." in html
+    assert "Nothing has been logged yet." in html
 
 
 def test_page_shows_only_the_latest_events_newest_first(admin_client: Client) -> None:
@@ -301,7 +316,7 @@ def test_viewer_sees_a_job_and_cannot_change_it(viewer: Client) -> None:
     job, done = make_job(), make_job("done", JobStatus.SUCCEEDED)
     assert 'name="action"' not in viewer.get(LIST).content.decode()
     html = viewer.get(page(job)).content.decode()
-    assert "extraction" in html
+    assert "Extraction" in html
     assert "Cancel this job" not in html
     assert viewer.get(page(done, "delete")).status_code == 403
     act(viewer, "cancel_jobs", job)

@@ -13,7 +13,9 @@ from rich.text import Text
 from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.bars import Row, bars
 from ingestion_progress.management.terminal.output import printable, printable_json
+from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.names import METRIC_NAMES
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.web.names import label, unit_in_english
@@ -172,18 +174,10 @@ def render_many(
 def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
     """Heading, a bar for each stage and worker, counts, warning, error."""
     progress, job = snapshot.progress(now), snapshot.job
-    pool, metrics = progress.worker_pool, progress.metrics
+    pool = progress.worker_pool
     hidden = max(0, len(pool.workers) - MAX_WORKERS)
     queue = f"and {hidden} more workers, " * bool(hidden) + f"queue {pool.queue_depth} waiting"
-    counted = {
-        "chunks": progress.total_chunks,
-        "images": progress.total_images,
-        "entities": metrics.entities_total,
-        "relations": metrics.relations_total,
-        "vector writes": metrics.qdrant_writes,
-        "graph writes": metrics.neo4j_writes,
-    }
-    numbers = ", ".join(f"{n} {unit_in_english(name, n)}" for name, n in counted.items())
+    numbers = ", ".join(f"{n} {unit_in_english(name, n)}" for name, n in _counted(job))
     lines = [
         (queue if pool.workers and not job.is_finished else "", "dim"),
         (numbers, "dim"),
@@ -193,6 +187,13 @@ def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
     below = [Text(printable(line), style=style) for line, style in lines if line]
     table = bars([*_rows(snapshot, progress, now)], width)
     return Group(_heading(snapshot, progress, now), table, *below)
+
+
+def _counted(job: Job) -> Iterator[tuple[str, int]]:
+    """What the pages show, but for the errors."""
+    for field, name in METRIC_NAMES.items():
+        if field != "error_count":
+            yield name, getattr(job, field)
 
 
 def most_interesting(snapshots: Iterable[Snapshot], rows: int) -> list[Snapshot]:

@@ -7,9 +7,11 @@
 import { watch } from "./client.js";
 import { labelOf } from "./connection-text.js";
 import { setBar } from "./dom.js";
-import { duration, exactPercent, jobLabel, timestamp } from "./format.js";
+import { count, duration, exactPercent, jobLabel, timestamp } from "./format.js";
 import { gettext } from "./gettext.js";
 import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
+import { label } from "./names.js";
+import { failures } from "./stage-texts.js";
 
 /** @typedef {import("./client.js").WatchedJob} WatchedJob */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -103,10 +105,10 @@ function render(job) {
   const percent = progress.overall_progress_percent;
   const exact = exactPercent(percent);
   setBar(row.querySelector("progress"), percent);
-  write(row.querySelector(".progress-bar span"), exact);
-  write(cell(row, "errors"), state.error_count ? String(state.error_count) : EMPTY);
-  write(cell(row, "failed_items"), String(state.failed_items ?? 0));
-  writeStages(cell(row, "stages_in_progress"), Object.values(progress.stages));
+  write(row.querySelector(".progress-bar > span"), exact);
+  write(cell(row, "errors"), state.error_count ? count(state.error_count) : EMPTY);
+  write(cell(row, "failed"), failures(state.failed_items ?? 0));
+  write(cell(row, "stages"), stagesText(Object.values(progress.stages)));
   if (progress.timing.started_at) {
     writeStart(cell(row, "started"), new Date(progress.timing.started_at * 1000));
     write(cell(row, "elapsed"), duration(progress.timing.elapsed_ms));
@@ -146,17 +148,14 @@ function setMark(row, name, title, text) {
 }
 
 /**
- * A line for each stage in progress.
- * @param {HTMLElement | null} target
+ * Those in progress.
  * @param {import("./progress-events.d.ts").StageProgress[]} stages
  */
-function writeStages(target, stages) {
-  const lines = stages
+function stagesText(stages) {
+  return stages
     .filter(({ status }) => status === "in_progress")
-    .map(({ name, processed, total }) => `${name} ${processed}${total ? `/${total}` : ""}`);
-  if (!target || target.innerText === (lines.join("\n") || EMPTY)) return;
-  const nodes = lines.flatMap((line) => [document.createElement("br"), line]).slice(1);
-  target.replaceChildren(...(nodes.length ? nodes : [EMPTY]));
+    .map(({ name, processed, total }) => `${label(name)} ${[processed, ...(total ? [total] : [])].map(count).join("/")}`)
+    .join(", ");
 }
 
 /**
@@ -184,11 +183,11 @@ function tick() {
 
 /**
  * @param {Element} row
- * @param {string} field
+ * @param {string} name
  * @returns {HTMLElement | null}
  */
-function cell(row, field) {
-  return row.querySelector(`.field-${field}`);
+function cell(row, name) {
+  return row.querySelector(`[data-cell="${name}"]`);
 }
 
 /**
@@ -196,5 +195,7 @@ function cell(row, field) {
  * @param {string} text
  */
 function write(target, text) {
-  if (target && target.textContent !== text) target.textContent = text;
+  if (!target || target.textContent === text) return;
+  target.textContent = text;
+  if (target.hasAttribute("title")) target.setAttribute("title", text);
 }

@@ -29,8 +29,12 @@ export function stageDetail(status, processed, total, counted, failed = 0, isEst
   let whole = count(total);
   if (isEstimate) whole = gettext("about %(number)s", { number: whole });
   const amount = stageAmount(status, processed, total, whole, counted);
-  const failures = failed ? gettext("%(number)s failed", { number: count(failed) }) : "";
-  return [amount, failures].filter(Boolean).join(" · ");
+  return [amount, failures(failed)].filter(Boolean).join(" · ");
+}
+
+/** How many items failed; empty if none did. @param {number} number */
+export function failures(number) {
+  return number ? gettext("%(number)s failed", { number: count(number) }) : "";
 }
 
 /**
