@@ -21,7 +21,7 @@ from django.db.models import Model, QuerySet
 from ingestion_progress.concurrency.watchdog import watchdog
 from ingestion_progress.concurrency.write_queue import write_transaction
 from ingestion_progress.exceptions import ProgressUnavailable
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, RowLock, insert_rows, rows_by
 from ingestion_progress.models.jobs import JobQuerySet
 
 Result = TypeVar("Result")
@@ -98,7 +98,18 @@ def upsert(
     model: type[Row], changed: Iterable[Row], *, by: Sequence[str], columns: Sequence[str]
 ) -> None:
     """Writes these columns of the rows, and the rows that do not exist: one statement, or none."""
-    rows(model).bulk_create(changed, update_conflicts=True, unique_fields=by, update_fields=columns)
+    insert_rows(list(changed), using=progress_alias(), by=by, columns=columns)
+
+
+def insert(created: Iterable[Model]) -> None:
+    """Writes new rows of one model: one statement, or none. Their primary keys are not read."""
+    insert_rows(list(created), using=progress_alias())
+
+
+def rows_of_jobs(model: type[Row], job_ids: Sequence[str], **also: Any) -> list[Row]:
+    """The stages, workers or samples of these jobs, in no order. `also`: fields with a value."""
+    values = {field: [value] for field, value in also.items()}
+    return rows_by(model, "job", job_ids, using=progress_alias(), also=values)
 
 
 def unlocked(found: QuerySet[Row]) -> QuerySet[Row]:
@@ -107,14 +118,19 @@ def unlocked(found: QuerySet[Row]) -> QuerySet[Row]:
     return found.select_for_update(skip_locked=can_skip)
 
 
-def locked_job(**conditions: str) -> Job | None:
-    """The job that matches, locked until the transaction ends."""
-    return jobs().select_for_update().filter(**conditions).first()
+def locked_job(job_id: str) -> Job | None:
+    """The job, locked until the transaction ends."""
+    return locked_jobs([job_id]).get(job_id)
 
 
-def locked_jobs(job_ids: Sequence[str]) -> dict[str, Job]:
-    """Those that exist, by id. Locked in one order, so that two who lock them cannot deadlock."""
-    return jobs().select_for_update().filter(pk__in=job_ids).order_by("pk").in_bulk()
+def locked_jobs(job_ids: Sequence[str], *, skip_locked: bool = False) -> dict[str, Job]:
+    """Those that exist, by id. Locked in one order, so that two who lock them cannot deadlock.
+
+    `skip_locked`: without those that another connection has locked.
+    """
+    lock = RowLock(skip_locked=skip_locked)
+    found = rows_by(Job, "pk", job_ids, using=progress_alias(), lock=lock)
+    return {job.pk: job for job in found}
 
 
 def is_transient(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from ingestion_progress.models.errors import MAX_KIND_LENGTH, MAX_PATTERN_LENGTH
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
-from ingestion_progress.tracker.database import rows, rows_of, upsert
+from ingestion_progress.tracker.database import rows, rows_of_jobs, upsert
 from ingestion_progress.tracker.error_messages import pattern_of, without_folders, without_secrets
 from ingestion_progress.tracker.plan import clean_text
 
@@ -85,7 +85,7 @@ def reopen_error(job_id: str, error_id: int) -> bool:
 
 def write_errors(job: Job, errors: Iterable[JobError]) -> None:
     """Adds errors to the groups of a locked job: two statements, however many errors there are."""
-    upsert_errors(changed_groups(job, list(rows_of(JobError, job)), errors))
+    upsert_errors(changed_groups(job, rows_of_jobs(JobError, [job.pk]), errors))
 
 
 def upsert_errors(groups: Iterable[JobError]) -> None:

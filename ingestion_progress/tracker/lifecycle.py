@@ -100,7 +100,7 @@ def start_attempt(plan: JobPlan, *, restart: bool = False) -> Attempt:
     could start, BatchFull if it has to wait for other jobs of its batch.
     """
     with progress_transaction():
-        job = locked_job(pk=plan.job_id)
+        job = locked_job(plan.job_id)
         is_queued = job is not None and job.job_status is JobStatus.QUEUED
         if job is None or not is_queued or not wait_if_full(job, plan):
             return _start(job, plan, restart=restart)
@@ -176,7 +176,7 @@ def fail_job(job_id: str, reason: str) -> None:
 
 
 def _locked(job_id: str) -> Job:
-    return _found(locked_job(pk=clean_job_id(job_id)), job_id)
+    return _found(locked_job(clean_job_id(job_id)), job_id)
 
 
 def _found(job: Job | None, job_id: str) -> Job:

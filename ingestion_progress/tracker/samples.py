@@ -7,17 +7,16 @@ flush between two samples costs nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, F
-
-from ingestion_progress.models import Job, JobSamples, Stage, Worker
+from ingestion_progress.models import Job, JobSamples, Stage, Worker, rows_by
 from ingestion_progress.models.samples import MAX_SAMPLES
 from ingestion_progress.models.stages import percent_before_success
 from ingestion_progress.models.statuses import WorkerStatus
-from ingestion_progress.tracker.database import rows, upsert
+from ingestion_progress.tracker.database import progress_alias, rows_of_jobs, upsert
 
 # Half of the interval of flushes, so that the samples of a job of seconds have all its counts.
 FIRST_INTERVAL_MS = 125
@@ -88,12 +87,9 @@ class SampleWrites:
         """To be called after the workers are written, whose busy ones are counted."""
         if not self._due:
             return
-        stored = rows(JobSamples).filter(
-            job__in=[job.pk for job, _ in self._due], attempt=F("job__attempt")
-        )
-        columns = stored.order_by().values_list("job_id", "attempt", "samples")
-        found = {(job_id, attempt): samples for job_id, attempt, samples in columns}
-        busy = _busy_workers([job for job, _ in self._due if job.pool_size])
+        due = [job for job, _ in self._due]
+        found = _stored_samples(due)
+        busy = _busy_workers([job for job in due if job.pool_size])
         added = []
         for job, stages in self._due:
             sample = sample_of(job, stages, job.updated_at, busy.get(job.pk, 0))
@@ -103,9 +99,21 @@ class SampleWrites:
         upsert(JobSamples, added, by=["job", "attempt"], columns=["stages", "samples"])
 
 
+def _stored_samples(jobs: Sequence[Job]) -> dict[tuple[str, int], list[Any]]:
+    """By job and attempt; also of earlier attempts that have the number of another job's."""
+    attempts = {"attempt": sorted({job.attempt for job in jobs})}
+    ids = [job.pk for job in jobs]
+    stored = rows_by(
+        JobSamples, "job", ids, also=attempts, without="history", using=progress_alias()
+    )
+    return {(each.job_id, each.attempt): each.samples for each in stored}
+
+
 def _busy_workers(jobs: Sequence[Job]) -> dict[str, int]:
     """By job; without those that have none."""
     if not jobs:
         return {}
-    busy = rows(Worker).filter(job__in=jobs, status=WorkerStatus.PROCESSING).order_by()
-    return dict(busy.values("job").annotate(count=Count("pk")).values_list("job", "count"))
+    ids = [job.pk for job in jobs]
+    return Counter(
+        worker.job_id for worker in rows_of_jobs(Worker, ids, status=WorkerStatus.PROCESSING)
+    )

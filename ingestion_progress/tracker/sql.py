@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from django.db import transaction
 from django.db.models import Case, F, Value, When
@@ -16,17 +17,18 @@ from django.db.models.functions import Coalesce
 
 from ingestion_progress import wakeups
 from ingestion_progress.exceptions import JobSuperseded
-from ingestion_progress.models import Job, JobEvent, Stage
+from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import EventLevel, JobStatus
 from ingestion_progress.tracker.changes import EventEntry, JobChanges
 from ingestion_progress.tracker.database import (
+    insert,
     jobs,
     locked_job,
+    locked_jobs,
     progress_alias,
     progress_transaction,
-    rows,
-    rows_of,
+    rows_of_jobs,
     unlocked,
 )
 from ingestion_progress.tracker.plan import Attempt
@@ -76,7 +78,7 @@ def write_several(pending: Sequence[tuple[Attempt, JobChanges]]) -> list[WriteRe
     """
     with progress_transaction():
         job_ids = {attempt.job_id for attempt, _ in pending}
-        locked = {job.pk: job for job in unlocked(jobs().filter(pk__in=job_ids)).order_by("pk")}
+        locked = locked_jobs(list(job_ids), skip_locked=True)
         others = jobs().filter(pk__in=job_ids - locked.keys())
         epochs = dict(others.values_list("pk", "epoch"))  # no query if there are none
         writes = JobWrites(list(locked.values()))
@@ -151,18 +153,18 @@ def log_milestones(
 ) -> None:
     """Only the entries: the caller counts them in the rows of the jobs."""
     entry = EventEntry(at=database_now(), level=level, message=message)
-    rows(JobEvent).bulk_create(event_of(job, entry) for job in logged)
+    insert(event_of(job, entry) for job in logged)
 
 
 def locked_attempt(attempt: Attempt) -> Job:
-    job = locked_job(pk=attempt.job_id, epoch=attempt.epoch)
-    if job is None:
+    job = locked_job(attempt.job_id)
+    if job is None or job.epoch != attempt.epoch:
         raise JobSuperseded(attempt.job_id)
     return job
 
 
 def stages_of(job: Job) -> list[Stage]:
-    return list(rows_of(Stage, job).order_by("position"))
+    return sorted(rows_of_jobs(Stage, [job.pk]), key=attrgetter("position"))
 
 
 def write_locked(

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
+from operator import attrgetter
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Checkpoint, Job, JobError, JobEvent, Stage, Worker
@@ -24,7 +25,7 @@ from ingestion_progress.tracker.changes import (
     StageChanges,
 )
 from ingestion_progress.tracker.checkpoints import merge_keys
-from ingestion_progress.tracker.database import rows, rows_of, upsert
+from ingestion_progress.tracker.database import insert, rows_of, rows_of_jobs, upsert
 from ingestion_progress.tracker.error_groups import changed_groups, upsert_errors
 from ingestion_progress.tracker.forecasts import StageClocks, update_forecast
 from ingestion_progress.tracker.keys import MAX_KEY_RANGES, MAX_TEXT_KEYS
@@ -76,19 +77,19 @@ class JobWrites:
         self._changed_checkpoints: dict[tuple[str, str], Checkpoint] = {}
         self._samples = SampleWrites()
         self._stages_of: defaultdict[str, list[Stage]] = defaultdict(list)
-        for stage in rows(Stage).filter(job__in=self._ids).order_by("position"):
+        for stage in sorted(rows_of_jobs(Stage, self._ids), key=attrgetter("position")):
             self._stages_of[stage.job_id].append(stage)
 
     @cached_property
     def _stored_errors(self) -> dict[str, list[JobError]]:
         stored = defaultdict(list)
-        for group in rows(JobError).filter(job__in=self._ids).order_by():
+        for group in rows_of_jobs(JobError, self._ids):
             stored[group.job_id].append(group)
         return stored
 
     @cached_property
     def _checkpoints(self) -> dict[tuple[str, str], Checkpoint]:
-        stored = rows(Checkpoint).filter(job__in=self._ids).order_by()
+        stored = rows_of_jobs(Checkpoint, self._ids)
         return {(each.job_id, each.stage): each for each in stored}
 
     def apply(
@@ -130,7 +131,7 @@ class JobWrites:
         upsert(Stage, self._stages.values(), by=["id"], columns=STAGE_COLUMNS)
         upsert(Worker, workers, by=["job", "number"], columns=WORKER_COLUMNS)
         upsert_errors(self._errors.values())
-        rows(JobEvent).bulk_create(self._events)
+        insert(self._events)
         self._samples.save()
         upsert(Job, self._jobs.values(), by=["id"], columns=JOB_COLUMNS)
 

@@ -15,9 +15,11 @@ from ingestion_progress.models import (
     Batch,
     Job,
     JobEvent,
+    RowLock,
     Stage,
     Worker,
     clean_job_id,
+    insert_rows,
     new_epoch,
     new_job_id,
     rows_by,
@@ -283,6 +285,45 @@ class TestRowsBy:
             rows_by(Job, "pk", [str(number) for number in range(500)])
         with django_assert_num_queries(0):
             assert rows_by(Job, "pk", []) == []
+
+    def test_rows_match_all_conditions(self):
+        job = Job.objects.create(id="a")
+        for number, status in enumerate(["idle", "processing", "processing"], start=1):
+            Worker.objects.create(job=job, number=number, status=status)
+        busy = rows_by(Worker, "job", ["a"], also={"status": ["processing"], "number": [1, 2]})
+        assert [worker.number for worker in busy] == [2]
+
+    def test_locked_rows_come_in_the_order_of_their_keys(self):
+        for job_id in ("b", "c", "a"):
+            Job.objects.create(id=job_id)
+        found = rows_by(Job, "pk", ["c", "a", "b"], lock=RowLock())
+        assert [job.pk for job in found] == ["a", "b", "c"]
+
+
+class TestInsertRows:
+    def test_rows_are_those_of_bulk_create(self):
+        job = Job(id="a", counters={"pages": 3}, started_at=timezone.now(), metadata={"n": None})
+        insert_rows([job], using="default")
+        stored = Job.objects.get(pk="a")
+        fields = [field.attname for field in Job._meta.concrete_fields]
+        assert [getattr(stored, name) for name in fields] == [getattr(job, name) for name in fields]
+
+    def test_a_row_with_the_same_key_gets_only_the_named_columns(self):
+        job = Job.objects.create(id="a")
+        Worker.objects.create(job=job, number=1, current_chunk="c-1", progress_percent=50)
+        workers = [Worker(job=job, number=n, status="processing") for n in (1, 2)]
+        insert_rows(workers, using="default", by=["job", "number"], columns=["status"])
+        stored = Worker.objects.order_by("number").values_list("status", "current_chunk")
+        assert list(stored) == [("processing", "c-1"), ("processing", "")]
+
+    def test_many_rows_take_as_many_parameters_as_the_database_permits(self):
+        job = Job.objects.create(id="a")
+        insert_rows([Worker(job=job, number=n) for n in range(1000)], using="default")
+        assert job.workers.count() == 1000
+
+    def test_no_row_is_no_statement(self, django_assert_num_queries):
+        with django_assert_num_queries(0):
+            insert_rows([], using="default")
 
 
 def test_permission_of_an_older_database_gets_its_new_name():

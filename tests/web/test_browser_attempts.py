@@ -29,7 +29,7 @@ from ingestion_progress.models.statuses import AttemptStatus
 from ingestion_progress.tracker.endings import follow_up
 from ingestion_progress.tracker.database import locked_job, progress_transaction
 with progress_transaction():
-    follow_up(locked_job(pk=sys.argv[1]), AttemptStatus.LOST, "Its worker died.")
+    follow_up(locked_job(sys.argv[1]), AttemptStatus.LOST, "Its worker died.")
 Job.objects.filter(pk=sys.argv[1]).update(retry_at=timezone.now() + timedelta(seconds=30))
 """
 WAITING = RUNNING + LOSE
