@@ -23,7 +23,8 @@ IngestionProgressError
 ├── TokenKeyMissing     this server can check tokens but not sign them
 └── ProgressUnavailable the database did not answer in time
 
-Every message states the fact and the remedy, and may be shown to a user.
+Every message states the fact and the remedy, and may be shown to a user. It is a Sentence: the text
+of an exception is English, and `translated()` is for the person who reads it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError
+from django.utils.translation import gettext_noop as _
+
+from ingestion_progress.sentences import Sentence, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +43,19 @@ if TYPE_CHECKING:
 
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
 """What Django raises while its database is unreachable or busy."""
-NAME_RULE = "1 to 255 printable characters, no slash or backslash, and no space at its ends"
+NAME_RULE = Sentence(
+    "1 to 255 printable characters, no slash or backslash, and no space at its ends"
+)
+
+# Statuses, actions and what is counted, as details of sentences.
+WORDS = {
+    each: Sentence(each)
+    for each in (
+        *(_("queued"), _("running"), _("succeeded"), _("failed"), _("cancelled"), _("lost")),
+        *(_("cancellation"), _("deletion"), _("loss"), _("retry")),
+        *(_("uploads"), _("stream tokens"), _("failed logins")),
+    )
+}
 
 
 class ErrorCode(StrEnum):
@@ -50,60 +66,72 @@ class ErrorCode(StrEnum):
     """
 
     status: int
-    message: str
+    message: Sentence
     area: str
     """`api` for codes in the OpenAPI document; else `stream`, `metrics` or `health`."""
 
     def __new__(cls, code: str, status: int, message: str, area: str = "api") -> Self:
         member = str.__new__(cls, code)
         member._value_ = code
-        member.status, member.message, member.area = status, message, area
+        member.status, member.message, member.area = status, Sentence(message), area
         return member
 
-    BAD_REQUEST = "bad_request", 400, "The request is malformed."
-    UNAUTHORIZED = "unauthorized", 401, "Log in: this is not public."
-    TOKEN_INVALID = "token_invalid", 401, "The token is malformed, or not signed for this site."
-    TOKEN_EXPIRED = "token_expired", 401, "The token has expired; get a new one."
-    TOKEN_REVOKED = "token_revoked", 401, "The token was revoked; get a new one."
-    FORBIDDEN = "forbidden", 403, "This user or token lacks the required permission."
-    CSRF_FAILED = "csrf_failed", 403, "The request lacks a CSRF token, or comes from another site."
-    NOT_FOUND = "not_found", 404, "There is no such job or address."
-    METHOD_NOT_ALLOWED = "method_not_allowed", 405, "This address does not support this method."
-    JOB_EXISTS = "job_exists", 409, "The job id is taken."
-    BATCH_EXISTS = "batch_exists", 409, "The id of the batch is taken."
-    BATCH_ACTIVE = "batch_active", 409, "Jobs of the batch are queued or running."
-    JOB_FINISHED = "job_finished", 409, "The job has already ended."
-    JOB_RUNNING = "job_running", 409, "The job is running; cancel it first."
-    JOB_ACTIVE = "job_active", 409, "The job is queued or running; retry it after its end."
-    NOTHING_FAILED = "nothing_failed", 409, "None of the job's items failed."
-    NOT_REPEATABLE = "not_repeatable", 409, "No task is stored that could run the job again."
-    LENGTH_REQUIRED = "length_required", 411, "An upload must declare its Content-Length."
-    TOO_LARGE = "too_large", 413, "The document is larger than the limit."
-    UNSUPPORTED_DOCUMENT = "unsupported_document", 415, "No parser reads this kind of document."
-    INVALID_REQUEST = "invalid_request", 422, "A parameter is missing or has an invalid value."
-    INVALID_JOB_ID = "invalid_job_id", 422, "This is not a valid job id."
-    EMPTY_DOCUMENT = "empty_document", 422, "The document is empty."
-    UNREADABLE_DOCUMENT = "unreadable_document", 422, "The document is damaged, or mislabelled."
-    TOO_MANY_REQUESTS = "too_many_requests", 429, "Too many requests; try again later."
-    SERVER_ERROR = "server_error", 500, "Internal server error; the server's log has the details."
-    ASGI_REQUIRED = "asgi_required", 501, "Streams need an ASGI server: uvicorn, granian or daphne."
-    TOKENS_UNAVAILABLE = "tokens_unavailable", 501, "This server has no key to sign tokens with."
-    UNAVAILABLE = "unavailable", 503, "The database is not reachable; try again."
+    BAD_REQUEST = "bad_request", 400, _("The request is malformed.")
+    UNAUTHORIZED = "unauthorized", 401, _("Log in: this is not public.")
+    TOKEN_INVALID = "token_invalid", 401, _("The token is malformed, or not signed for this site.")
+    TOKEN_EXPIRED = "token_expired", 401, _("The token has expired; get a new one.")
+    TOKEN_REVOKED = "token_revoked", 401, _("The token was revoked; get a new one.")
+    FORBIDDEN = "forbidden", 403, _("This user or token lacks the required permission.")
+    CSRF_FAILED = (
+        "csrf_failed",
+        403,
+        _("The request lacks a CSRF token, or comes from another site."),
+    )
+    NOT_FOUND = "not_found", 404, _("There is no such job or address.")
+    METHOD_NOT_ALLOWED = "method_not_allowed", 405, _("This address does not support this method.")
+    JOB_EXISTS = "job_exists", 409, _("The job id is taken.")
+    BATCH_EXISTS = "batch_exists", 409, _("The id of the batch is taken.")
+    BATCH_ACTIVE = "batch_active", 409, _("Jobs of the batch are queued or running.")
+    JOB_FINISHED = "job_finished", 409, _("The job has already ended.")
+    JOB_RUNNING = "job_running", 409, _("The job is running; cancel it first.")
+    JOB_ACTIVE = "job_active", 409, _("The job is queued or running; retry it after its end.")
+    NOTHING_FAILED = "nothing_failed", 409, _("None of the job's items failed.")
+    NOT_REPEATABLE = "not_repeatable", 409, _("No task is stored that could run the job again.")
+    LENGTH_REQUIRED = "length_required", 411, _("An upload must declare its Content-Length.")
+    TOO_LARGE = "too_large", 413, _("The document is larger than the limit.")
+    UNSUPPORTED_DOCUMENT = "unsupported_document", 415, _("No parser reads this kind of document.")
+    INVALID_REQUEST = "invalid_request", 422, _("A parameter is missing or has an invalid value.")
+    INVALID_JOB_ID = "invalid_job_id", 422, _("This is not a valid job id.")
+    EMPTY_DOCUMENT = "empty_document", 422, _("The document is empty.")
+    UNREADABLE_DOCUMENT = "unreadable_document", 422, _("The document is damaged, or mislabelled.")
+    TOO_MANY_REQUESTS = "too_many_requests", 429, _("Too many requests; try again later.")
+    SERVER_ERROR = (
+        "server_error",
+        500,
+        _("Internal server error; the server's log has the details."),
+    )
+    ASGI_REQUIRED = (
+        "asgi_required",
+        501,
+        _("Streams need an ASGI server: uvicorn, granian or daphne."),
+    )
+    TOKENS_UNAVAILABLE = "tokens_unavailable", 501, _("This server has no key to sign tokens with.")
+    UNAVAILABLE = "unavailable", 503, _("The database is not reachable; try again.")
 
-    STORAGE_FULL = "storage_full", 507, "The server's disk is full."
+    STORAGE_FULL = "storage_full", 507, _("The server's disk is full.")
 
-    FAILED = "failed", 200, "The job failed.", "stream"
-    CANCELLED = "cancelled", 200, "The job was cancelled.", "stream"
-    LOST = "lost", 200, "The job was lost: its process stopped reporting.", "stream"
-    STREAM_ERROR = "stream_error", 200, "The progress of this job cannot be read.", "stream"
-    TOO_MANY_STREAMS = "too_many_streams", 200, "Too many streams are open; try later.", "stream"
+    FAILED = "failed", 200, _("The job failed."), "stream"
+    CANCELLED = "cancelled", 200, _("The job was cancelled."), "stream"
+    LOST = "lost", 200, _("The job was lost: its process stopped reporting."), "stream"
+    STREAM_ERROR = "stream_error", 200, _("The progress of this job cannot be read."), "stream"
+    TOO_MANY_STREAMS = "too_many_streams", 200, _("Too many streams are open; try later."), "stream"
 
-    NOT_INSTALLED = "not_installed", 404, "Metrics need prometheus-client.", "metrics"
-    DATABASE_UNREACHABLE = "database_unreachable", 503, "The database refuses queries.", "health"
-    DATABASE_SILENT = "database_silent", 503, "The database does not answer in time.", "health"
-    MIGRATIONS_MISSING = "migrations_missing", 503, "Run manage.py migrate.", "health"
-    POLLER_FAILING = "poller_failing", 503, "The progress of jobs cannot be read.", "health"
-    DRAINING = "draining", 503, "This process is shutting down.", "health"
+    NOT_INSTALLED = "not_installed", 404, _("Metrics need prometheus-client."), "metrics"
+    DATABASE_UNREACHABLE = "database_unreachable", 503, _("The database refuses queries."), "health"
+    DATABASE_SILENT = "database_silent", 503, _("The database does not answer in time."), "health"
+    MIGRATIONS_MISSING = "migrations_missing", 503, _("Run manage.py migrate."), "health"
+    POLLER_FAILING = "poller_failing", 503, _("The progress of jobs cannot be read."), "health"
+    DRAINING = "draining", 503, _("This process is shutting down."), "health"
 
 
 class IngestionProgressError(Exception):
@@ -112,24 +140,33 @@ class IngestionProgressError(Exception):
     code = ErrorCode.SERVER_ERROR
     """Of the API's response. Its message is the text of the exception, which SERVER_ERROR hides."""
 
+    @property
+    def sentence(self) -> str:
+        """The English text; a Sentence if it was raised with one."""
+        return self.args[0] if self.args and isinstance(self.args[0], Sentence) else str(self)
+
+    def translated(self) -> str:
+        """The text in the language that is active."""
+        return str(translated(self.sentence))
+
 
 class InvalidJobId(IngestionProgressError, ValueError):
     code = ErrorCode.INVALID_JOB_ID
 
     def __init__(self) -> None:
-        super().__init__(f"A job id has {NAME_RULE}.")
+        super().__init__(Sentence("A job id has %(rule)s.", rule=NAME_RULE))
 
 
 class InvalidBatch(IngestionProgressError, ValueError):
     def __init__(self) -> None:
-        super().__init__(f"The id of a batch has {NAME_RULE}.")
+        super().__init__(Sentence("The id of a batch has %(rule)s.", rule=NAME_RULE))
 
 
 class BatchNotFound(IngestionProgressError, LookupError):
     code = ErrorCode.NOT_FOUND
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(f"Batch not found: {batch_id}")
+        super().__init__(Sentence("Batch not found: %(batch)s", batch=batch_id))
 
 
 class BatchRefused(IngestionProgressError):
@@ -138,21 +175,31 @@ class BatchRefused(IngestionProgressError):
     code = ErrorCode.INVALID_REQUEST
 
     def __init__(self) -> None:
-        super().__init__("batch: this name cannot be used.")
+        super().__init__(Sentence("batch: this name cannot be used."))
 
 
 class BatchExists(IngestionProgressError):
     code = ErrorCode.BATCH_EXISTS
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(f"Batch {batch_id} exists. Choose another id, or leave it out to get one.")
+        super().__init__(
+            Sentence(
+                "Batch %(batch)s exists. Choose another id, or leave it out to get one.",
+                batch=batch_id,
+            )
+        )
 
 
 class BatchActive(IngestionProgressError):
     code = ErrorCode.BATCH_ACTIVE
 
     def __init__(self, batch_id: str) -> None:
-        super().__init__(f"Jobs of batch {batch_id} are queued or running; cancel them first.")
+        super().__init__(
+            Sentence(
+                "Jobs of batch %(batch)s are queued or running; cancel them first.",
+                batch=batch_id,
+            )
+        )
 
 
 class BatchFull(IngestionProgressError):
@@ -166,16 +213,25 @@ class BatchFull(IngestionProgressError):
 class InvalidMetadata(IngestionProgressError, ValueError):
     code = ErrorCode.INVALID_REQUEST
 
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"The metadata of a job is a small JSON object, but {problem}.")
+    def __init__(self, problem: Sentence) -> None:
+        super().__init__(
+            Sentence(
+                "The metadata of a job is a small JSON object, but %(problem)s.", problem=problem
+            )
+        )
 
 
 class JobNotFound(IngestionProgressError, LookupError):
     code = ErrorCode.NOT_FOUND
 
     def __init__(self, job_id: str, running: Iterable[str] = ()) -> None:
-        names = ", ".join(running)
-        super().__init__(f"Job not found: {job_id}" + (f". Running now: {names}." if names else ""))
+        if names := ", ".join(running):
+            sentence = Sentence(
+                "Job not found: %(job)s. Running now: %(names)s.", job=job_id, names=names
+            )
+        else:
+            sentence = Sentence("Job not found: %(job)s", job=job_id)
+        super().__init__(sentence)
         self.job_id = job_id
 
 
@@ -184,7 +240,12 @@ class JobExists(IngestionProgressError):
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(
-            f"Job {job_id} exists and is {status}. Choose another id, or leave it out to get one."
+            Sentence(
+                "Job %(job)s exists and is %(status)s. Choose another id, or leave it out to get "
+                "one.",
+                job=job_id,
+                status=WORDS.get(status, status),
+            )
         )
         self.job_id = job_id
         self.status = status
@@ -201,11 +262,15 @@ class InvalidCount(IngestionProgressError, ValueError):
 
 
 class InvalidTransition(IngestionProgressError):
-    def __init__(
-        self, subject: str, status: str, refused: str, code: ErrorCode = ErrorCode.SERVER_ERROR
-    ) -> None:
-        super().__init__(f"{subject} is {status} and cannot {refused}.")
+    def __init__(self, sentence: str, code: ErrorCode = ErrorCode.SERVER_ERROR) -> None:
+        super().__init__(sentence)
         self.code = code
+
+    @classmethod
+    def of_job(cls, template: str, job_id: str, status: str, code: ErrorCode) -> Self:
+        """`template` has `%(job)s` and `%(status)s`, and is marked for translation."""
+        status = WORDS.get(status, status)
+        return cls(Sentence(template, job=job_id, status=status), code)
 
 
 class JobNotRepeatable(IngestionProgressError):
@@ -213,8 +278,11 @@ class JobNotRepeatable(IngestionProgressError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(
-            f"Job {job_id} has no stored task that could run it again. Start it where it was "
-            "started, or pass task=… to track() or queue_job()."
+            Sentence(
+                "Job %(job)s has no stored task that could run it again. Start it where it was "
+                "started, or pass task=… to track() or queue_job().",
+                job=job_id,
+            )
         )
         self.job_id = job_id
 
@@ -229,7 +297,7 @@ class JobSuperseded(IngestionProgressError):
 
 class JobCancelled(IngestionProgressError):
     def __init__(self, job_id: str) -> None:
-        super().__init__(f"Job {job_id} was cancelled.")
+        super().__init__(Sentence("Job %(job)s was cancelled.", job=job_id))
         self.job_id = job_id
 
 
@@ -249,9 +317,14 @@ class QuotaExceeded(IngestionProgressError):
 
     def __init__(self, noun: str, limit: int, retry_after_seconds: int) -> None:
         minutes = -(-retry_after_seconds // 60)
+        time = Sentence("%(number)s minutes", number=minutes)
         super().__init__(
-            f"Too many {noun}: the limit is {limit} per hour. Try again in {minutes} "
-            f"minute{'s' * (minutes != 1)}."
+            Sentence(
+                "Too many %(noun)s: the limit is %(limit)s per hour. Try again in %(time)s.",
+                noun=WORDS.get(noun, noun),
+                limit=limit,
+                time=Sentence("1 minute") if minutes == 1 else time,
+            )
         )
         self.headers = {"Retry-After": str(retry_after_seconds)}
 
@@ -261,8 +334,10 @@ class TokenKeyMissing(IngestionProgressError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This server checks tokens with a public key and has no private key to sign them. "
-            "Ask the service that has it, or set INGESTION_PROGRESS_TOKEN_PRIVATE_KEY."
+            Sentence(
+                "This server checks tokens with a public key and has no private key to sign them. "
+                "Ask the service that has it, or set INGESTION_PROGRESS_TOKEN_PRIVATE_KEY."
+            )
         )
 
 
@@ -271,7 +346,11 @@ class ProgressUnavailable(IngestionProgressError):
 
     def __init__(self, job_id: str, action: str) -> None:
         super().__init__(
-            f"The database did not confirm the {action} of job {job_id} in time. "
-            "Is it reachable and not locked by a long transaction?"
+            Sentence(
+                "The database did not confirm the %(action)s of job %(job)s in time. "
+                "Is it reachable and not locked by a long transaction?",
+                action=WORDS.get(action, action),
+                job=job_id,
+            )
         )
         self.job_id = job_id

@@ -34,6 +34,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "ngettext_lazy": (1, 2),
     "pgettext_lazy": ((1, "c"), 2),
     "counted": ((1, "c"), 2, 3),  # of web/names.py
+    "Sentence": None,  # of sentences.py
 }
 # Lines of a catalogue's head about people and versions, which would have to be kept up to date.
 UNUSED_HEADERS = re.compile(

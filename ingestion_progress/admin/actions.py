@@ -150,7 +150,7 @@ def _act(
         LogEntry.objects.log_actions(user_id_of(request), changed, CHANGE, message)
     if refused:
         rest = len(refused) - MAX_REASONS
-        reasons = [str(reason) for reason in list(refused.values())[:MAX_REASONS]]
+        reasons = [reason.translated() for reason in list(refused.values())[:MAX_REASONS]]
         shown = [
             *reasons,
             *([gettext("And %(number)s more.") % {"number": rest}] if rest > 0 else []),

@@ -128,7 +128,7 @@ class BatchAdmin(BatchModelAdmin):
             try:
                 done = delete_batch(batch.pk, seconds=ends_at - time.monotonic())
             except BatchActive as active:
-                self.message_user(request, str(active), messages.WARNING)
+                self.message_user(request, active.translated(), messages.WARNING)
                 continue
             if done.left:
                 values = {"batch": batch, "text": deletion_text(done)}
@@ -174,7 +174,7 @@ class BatchAdmin(BatchModelAdmin):
         text = done % {"jobs": formatting.jobs(result.changed)}
         self.message_user(request, text, messages.SUCCESS)
         if refused := list(result.refused.values()):
-            values = {"jobs": formatting.jobs(len(refused)), "reason": refused[0]}
+            values = {"jobs": formatting.jobs(len(refused)), "reason": refused[0].translated()}
             text = gettext("Refused: %(jobs)s. %(reason)s") % values
             self.message_user(request, text, messages.WARNING)
 

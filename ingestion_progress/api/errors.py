@@ -3,6 +3,8 @@
 `{"code": "job_exists", "message": "Job a exists and is running. …"}`, without internals.
 `exceptions.ErrorCode` lists the codes with their statuses and default messages. An exception of
 the app that has a code becomes an error with its own text, any other one the default message.
+
+Messages are in English, for programs. Scripts of the pages get them in the language of the reader.
 """
 
 import errno
@@ -14,12 +16,18 @@ from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOpera
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
+from django.utils import translation
 from django.utils.log import log_response
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel, Field
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ErrorCode, IngestionProgressError
+from ingestion_progress.sentences import Sentence, translated
+
+LANGUAGE = "en"
+# What scripts of the pages send; no other page can without permission of the server.
+PAGE_HEADER = ("X-Requested-With", "fetch")
 
 # Those with a status from 500 are logged.
 OTHER_ERRORS: Mapping[type[Exception], ErrorCode] = {
@@ -65,11 +73,23 @@ class ApiError(Exception):
         self.details = details
         super().__init__(self.message)
 
-    def response(self, headers: Mapping[str, str] | None = None) -> JsonResponse:
-        body = ErrorSchema(code=self.code.value, message=self.message, **self.details)
+    def response(
+        self, headers: Mapping[str, str] | None = None, *, request: HttpRequest | None = None
+    ) -> JsonResponse:
+        """`request`: the message is in its language, if it is from a page."""
+        with translation.override(language_of(request) if request else LANGUAGE):
+            message = str(translated(self.message))
+        body = ErrorSchema(code=self.code.value, message=message, **self.details)
         return JsonResponse(
             body.model_dump(exclude_none=True), status=self.code.status, headers=headers
         )
+
+
+def language_of(request: HttpRequest) -> str:
+    """That of the reader for scripts of the pages, and English for all others."""
+    name, value = PAGE_HEADER
+    is_from_page = request.headers.get(name) == value
+    return translation.get_language_from_request(request) if is_from_page else LANGUAGE
 
 
 def error_responses(*codes: ErrorCode) -> dict[int, type[ErrorSchema]]:
@@ -101,8 +121,8 @@ def add_error_handlers(api: NinjaAPI) -> None:
         api.add_exception_handler(exception, functools.partial(_other_error, code=code))
 
 
-def _api_error(_: HttpRequest, exc: Any) -> Any:
-    return exc.response()
+def _api_error(request: HttpRequest, exc: Any) -> Any:
+    return exc.response(request=request)
 
 
 def _os_error(request: HttpRequest, exc: Any) -> HttpResponse:
@@ -115,11 +135,12 @@ def _os_error(request: HttpRequest, exc: Any) -> HttpResponse:
 def _own_error(request: HttpRequest, exc: Any) -> HttpResponse:
     if exc.code is ErrorCode.SERVER_ERROR:
         return _other_error(request, exc, exc.code)
-    return ApiError(exc.code, str(exc)).response(getattr(exc, "headers", None))
+    headers = getattr(exc, "headers", None)
+    return ApiError(exc.code, exc.sentence).response(headers, request=request)
 
 
 def _other_error(request: HttpRequest, exc: Any, code: ErrorCode) -> HttpResponse:
-    response = ApiError(code).response()
+    response = ApiError(code).response(request=request)
     if code.status >= 500:
         # As Django does for an unhandled exception; error trackers listen to the signal.
         got_request_exception.send(sender=NinjaAPI, request=request)
@@ -133,12 +154,26 @@ def _other_error(request: HttpRequest, exc: Any, code: ErrorCode) -> HttpRespons
     return response
 
 
-def _invalid_request(_: HttpRequest, exc: Any) -> HttpResponse:
+def _invalid_request(request: HttpRequest, exc: Any) -> HttpResponse:
     errors = [
         FieldErrorSchema(field=_field(error["loc"]), message=error["msg"]) for error in exc.errors
     ]
     message = "; ".join(f"{error.field}: {error.message}" for error in errors)
-    return ApiError(ErrorCode.INVALID_REQUEST, message, errors=errors).response()
+    if language_of(request) != LANGUAGE:
+        message = invalid_value(errors[0].field, exc.errors[0])
+    return ApiError(ErrorCode.INVALID_REQUEST, message, errors=errors).response(request=request)
+
+
+def invalid_value(name: str, error: Mapping[str, Any]) -> Sentence:
+    """What is wrong with a value; pydantic's own texts have no translation."""
+    match error["type"]:
+        case "string_too_long":
+            limit = error["ctx"]["max_length"]
+            return Sentence("%(name)s: at most %(limit)s characters.", name=name, limit=limit)
+        case "words":
+            return Sentence("%(name)s: 1 or more characters, and no control characters.", name=name)
+        case _:
+            return Sentence("%(name)s: this value is not valid.", name=name)
 
 
 def _field(location: tuple[str | int, ...]) -> str:

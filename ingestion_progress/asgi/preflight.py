@@ -87,7 +87,7 @@ def _upload_check(
             return rules.refusal(request, error, "")
         quotas.check(request, quotas.UPLOADS)
     except QuotaExceeded as refused:
-        response = rules.refusal(request, refused.code, str(refused))
+        response = rules.refusal(request, refused.code, refused.sentence)
         for name, value in refused.headers.items():
             response[name] = value
         return response

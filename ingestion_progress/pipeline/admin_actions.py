@@ -100,7 +100,7 @@ def _act(
         try:
             act(document)
         except IngestionProgressError as refused:
-            reasons.append(str(refused))
+            reasons.append(refused.translated())
         else:
             done.append(document)
     if reasons:

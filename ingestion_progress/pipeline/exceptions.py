@@ -40,6 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import ErrorCode, IngestionProgressError
+from ingestion_progress.sentences import Sentence
 
 if TYPE_CHECKING:
     from ingestion_progress.models import Job
@@ -87,7 +88,12 @@ class DocumentNotFound(PipelineError, LookupError):
     code = ErrorCode.NOT_FOUND
 
     def __init__(self, document_id: str) -> None:
-        super().__init__(f"There is no document {document_id}. If it was deleted, upload it again.")
+        super().__init__(
+            Sentence(
+                "There is no document %(document)s. If it was deleted, upload it again.",
+                document=document_id,
+            )
+        )
         self.document_id = document_id
 
 
@@ -95,28 +101,37 @@ class StoredFileMissing(PipelineError):
     code = ErrorCode.NOT_FOUND
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"The file of “{name}” is gone from the server. Upload it again.")
+        super().__init__(
+            Sentence("The file of “%(name)s” is gone from the server. Upload it again.", name=name)
+        )
 
 
 class StorageUnavailable(PipelineError):
     code = ErrorCode.UNAVAILABLE
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"The storage of uploads did not return all of “{name}”. Try again later.")
+        super().__init__(
+            Sentence(
+                "The storage of uploads did not return all of “%(name)s”. Try again later.",
+                name=name,
+            )
+        )
 
 
 class ParserUnavailable(PipelineError):
     code = ErrorCode.UNAVAILABLE
 
     def __init__(self) -> None:
-        super().__init__("The process that reads documents has ended. Try again later.")
+        super().__init__(Sentence("The process that reads documents has ended. Try again later."))
 
 
 class ModelUnavailable(PipelineError):
     code = ErrorCode.UNAVAILABLE
 
     def __init__(self, host: str) -> None:
-        super().__init__(f"The model at {host} did not answer in time. Try again later.")
+        super().__init__(
+            Sentence("The model at %(host)s did not answer in time. Try again later.", host=host)
+        )
 
 
 class ModelRefused(PipelineError):
@@ -135,7 +150,11 @@ class DocumentBusy(PipelineError):
 
     def __init__(self, name: str, job_id: str) -> None:
         super().__init__(
-            f"“{name}” is being ingested by job {job_id}. Ingest it again when that has ended."
+            Sentence(
+                "“%(name)s” is being ingested by job %(job)s. Ingest it again when that has ended.",
+                name=name,
+                job=job_id,
+            )
         )
         self.job_id = job_id
 
@@ -146,13 +165,18 @@ class DocumentRefused(PipelineError):
     code = ErrorCode.INVALID_REQUEST
 
     def __init__(self) -> None:
-        super().__init__("document_id: this id cannot be used.")
+        super().__init__(Sentence("document_id: this id cannot be used."))
 
 
 class AlreadyIngested(PipelineError):
     def __init__(self, name: str, job: Job) -> None:
-        state = "is being ingested" if not job.is_finished else "is ingested already"
-        super().__init__(f"“{name}” {state}: job {job.pk}.")
+        if job.is_finished:
+            sentence = Sentence(
+                "“%(name)s” is ingested already: job %(job)s.", name=name, job=job.pk
+            )
+        else:
+            sentence = Sentence("“%(name)s” is being ingested: job %(job)s.", name=name, job=job.pk)
+        super().__init__(sentence)
         self.job = job
 
 

@@ -11,10 +11,11 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.http import urlencode
-from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 from pydantic import ValidationError
 
+from ingestion_progress.api.errors import invalid_value
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.models import Batch
@@ -39,7 +40,7 @@ TEMPLATE = "ingestion_pipeline/search.html"
 SINGLE = ("q", "batch", "offset", "dense_weight")
 REPEATED = ("document", "media_type", "page", "language", "metadata")
 # In messages.
-LABELS = {"q": "The words", "media_type": "The type"}
+LABELS = {"q": gettext_lazy("The words"), "media_type": gettext_lazy("The type")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +101,8 @@ def _validated(query: QueryDict) -> tuple[SearchQuery | None, str]:
         return SearchQuery.model_validate(values | {"limit": HITS_SHOWN + 1}), ""
     except ValidationError as error:
         first = error.errors()[0]
-        name = LABELS.get(str(first["loc"][0]), str(first["loc"][0]))
-        return None, f"{name}: {first['msg']}."
+        field = str(first["loc"][0])
+        return None, invalid_value(str(LABELS.get(field, field)), dict(first)).translated()
 
 
 def _found(request: HttpRequest, wanted: SearchQuery) -> FoundHits:
@@ -120,7 +121,7 @@ def _found(request: HttpRequest, wanted: SearchQuery) -> FoundHits:
         if error.code is not ErrorCode.UNAVAILABLE:
             raise
         is_model_away = isinstance(error, ModelUnavailable | ModelRefused)
-        return FoundHits(problem=str(error), status=503, is_model_away=is_model_away)
+        return FoundHits(problem=error.translated(), status=503, is_model_away=is_model_away)
     return FoundHits(
         hits=hits[:HITS_SHOWN],
         has_more=len(hits) > HITS_SHOWN,
@@ -208,5 +209,5 @@ def _filters(request: HttpRequest, query: QueryDict) -> dict[str, Any]:
 
 def _kind_label(kind: Any) -> str:
     """`a Word document` as `Word document`."""
-    label = gettext(KINDS[kind].description).removeprefix("a ").removeprefix("an ")
+    label = KINDS[kind].description.translated().removeprefix("a ").removeprefix("an ")
     return f"{label[:1].upper()}{label[1:]}"

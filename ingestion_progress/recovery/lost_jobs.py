@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TypeAlias
 
+from django.utils.translation import gettext_noop as _
+
 from ingestion_progress.exceptions import (
     ErrorCode,
     InvalidTransition,
@@ -56,12 +58,16 @@ def _mark(job_ids: Sequence[str], *, by: str, even_if_alive: bool) -> dict[str, 
 
 def _problem(job: Job, *, even_if_alive: bool) -> InvalidTransition | None:
     """Why the job cannot be marked."""
-    problem = ""
     if job.job_status is not JobStatus.RUNNING:
-        problem = "be marked as lost; only a running job can"
+        problem = _(
+            "Job %(job)s is %(status)s and cannot be marked as lost; only a running job can."
+        )
     elif not even_if_alive and has_sign_of_life(job):
-        problem = "be marked as lost: its process has just sent a sign of life"
-    if not problem:
+        problem = _(
+            "Job %(job)s is %(status)s and cannot be marked as lost: its process has just sent a "
+            "sign of life."
+        )
+    else:
         return None
     code = ErrorCode.JOB_FINISHED if job.is_finished else ErrorCode.JOB_ACTIVE
-    return InvalidTransition(f"Job {job.pk}", job.status, problem, code)
+    return InvalidTransition.of_job(problem, job.pk, job.status, code)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeAlias
 
+from django.utils.translation import gettext_noop as _
+
 from ingestion_progress.exceptions import (
     ErrorCode,
     InvalidTransition,
@@ -83,11 +85,11 @@ def _problem(job_id: str, job: Job | None, scope: RetryScope) -> Refusal | None:
     if job is None:
         return JobNotFound(job_id)
     if not job.is_finished and job.liveness(database_now()) is not Liveness.LOST:
-        problem, code = "be retried; only an ended job can", ErrorCode.JOB_ACTIVE
-        return InvalidTransition(f"Job {job_id}", job.status, problem, code)
+        problem = _("Job %(job)s is %(status)s and cannot be retried; only an ended job can.")
+        return InvalidTransition.of_job(problem, job_id, job.status, ErrorCode.JOB_ACTIVE)
     if not job.task:
         return JobNotRepeatable(job_id)
     if scope is RetryScope.FAILED and job.job_status.has_succeeded and not job.failed_items:
-        problem, code = "be retried: none of its items failed", ErrorCode.NOTHING_FAILED
-        return InvalidTransition(f"Job {job_id}", job.status, problem, code)
+        problem = _("Job %(job)s is %(status)s and cannot be retried: none of its items failed.")
+        return InvalidTransition.of_job(problem, job_id, job.status, ErrorCode.NOTHING_FAILED)
     return None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from django.db.models import F
+from django.utils.translation import gettext_noop as _
 
 from ingestion_progress.exceptions import (
     ErrorCode,
@@ -55,8 +56,11 @@ def _cancel(job_ids: Sequence[str], by: str) -> dict[str, Refusal]:
         if job is None:
             refused[job_id] = JobNotFound(job_id)
         elif job.is_finished:
-            ended = ErrorCode.JOB_FINISHED
-            refused[job_id] = InvalidTransition(f"Job {job_id}", job.status, "be cancelled", ended)
+            problem, ended = (
+                _("Job %(job)s is %(status)s and cannot be cancelled."),
+                ErrorCode.JOB_FINISHED,
+            )
+            refused[job_id] = InvalidTransition.of_job(problem, job_id, job.status, ended)
         elif job.job_status is JobStatus.QUEUED or job.liveness(now) is Liveness.LOST:
             at_once.append(job)
         elif job.cancel_requested_at is None:

@@ -79,7 +79,7 @@ def hand_back_attempt(
         job = locked_attempt(attempt)
         write_locked(job, changes, attempt.history, is_last=True)
         if job.is_finished:
-            raise InvalidTransition(f"Job {job.pk}", job.status, "be handed back")
+            raise InvalidTransition(f"Job {job.pk} is {job.status} and cannot be handed back.")
         follow_up(job, ending, reason)
         return WriteResult.of(job, stages_of(job))
 
@@ -147,7 +147,8 @@ def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") ->
         )
     )
     if count < len(ended):
-        raise InvalidTransition(f"Job {ended[0].pk}", ended[0].status, f"become {status}")
+        first = ended[0]
+        raise InvalidTransition(f"Job {first.pk} is {first.status} and cannot become {status}.")
     _close_stages(ended, now, has_succeeded=has_succeeded)
     _free_workers(ended)
     name = name_in_english(status)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import IntegrityError
+from django.utils.translation import gettext_noop as _
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import (
@@ -135,7 +136,9 @@ def join_attempt(job_id: str, *, even_if_ended: bool = False) -> Attempt:
     """The running attempt. Raises JobNotFound, or InvalidTransition if none runs."""
     job = _found(jobs().filter(pk=job_id).first(), job_id)
     if job.job_status is not JobStatus.RUNNING and not even_if_ended:
-        raise InvalidTransition(f"Job {job_id}", job.status, "be joined; only a running job can")
+        raise InvalidTransition(
+            f"Job {job_id} is {job.status} and cannot be joined; only a running job can."
+        )
     return attempt_of(job)
 
 
@@ -161,8 +164,8 @@ def delete_job(job_id: str, *, even_if_running: bool = False) -> None:
         liveness = job.liveness(database_now())
         is_alive = liveness is not None and liveness.is_alive
         if is_alive and not even_if_running:
-            problem, code = "be deleted; cancel it first", ErrorCode.JOB_RUNNING
-            raise InvalidTransition(f"Job {job_id}", job.status, problem, code)
+            problem = _("Job %(job)s is %(status)s and cannot be deleted; cancel it first.")
+            raise InvalidTransition.of_job(problem, job_id, job.status, ErrorCode.JOB_RUNNING)
         job.delete(using=progress_alias())
         notify_on_commit(job_id)
 

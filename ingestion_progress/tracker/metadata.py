@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from ingestion_progress.exceptions import InvalidMetadata
+from ingestion_progress.sentences import Sentence
 
 MAX_METADATA_BYTES = 4096
 MAX_METADATA_DEPTH = 5
@@ -19,20 +20,28 @@ _OBJECT = TypeAdapter(dict[str, JsonValue])
 def clean_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """A copy that can be stored as JSON. Raises InvalidMetadata, which says what is wrong."""
     if not _is_nested_at_most(metadata, MAX_METADATA_DEPTH):
-        raise InvalidMetadata(f"it is nested deeper than {MAX_METADATA_DEPTH} levels")
+        raise InvalidMetadata(
+            Sentence("it is nested deeper than %(levels)s levels", levels=MAX_METADATA_DEPTH)
+        )
     try:
         copied = _OBJECT.validate_python(dict(metadata), strict=True)
         text = json.dumps(copied, allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
     except ValidationError as invalid:
         place = ".".join(str(part) for part in invalid.errors()[0]["loc"][:1])
-        raise InvalidMetadata(f"{place!r} is not JSON") from None
+        raise InvalidMetadata(Sentence("%(place)s is not JSON", place=repr(place))) from None
     except (TypeError, ValueError):
-        raise InvalidMetadata("it has a value that JSON cannot express") from None
+        raise InvalidMetadata(Sentence("it has a value that JSON cannot express")) from None
     if size > MAX_METADATA_BYTES:
-        raise InvalidMetadata(f"it has {size} bytes of JSON; the limit is {MAX_METADATA_BYTES}")
+        raise InvalidMetadata(
+            Sentence(
+                "it has %(size)s bytes of JSON; the limit is %(limit)s",
+                size=size,
+                limit=MAX_METADATA_BYTES,
+            )
+        )
     if "\\u0000" in text:
-        raise InvalidMetadata("it has a NUL character, which databases refuse")
+        raise InvalidMetadata(Sentence("it has a NUL character, which databases refuse"))
     return copied
 
 
@@ -41,13 +50,19 @@ def metadata_of(text: str) -> dict[str, Any] | None:
     if not text.strip():
         return None
     if len(text) > 2 * MAX_METADATA_BYTES:
-        raise InvalidMetadata(f"it has {len(text)} characters; the limit is {MAX_METADATA_BYTES}")
+        raise InvalidMetadata(
+            Sentence(
+                "it has %(size)s characters; the limit is %(limit)s",
+                size=len(text),
+                limit=MAX_METADATA_BYTES,
+            )
+        )
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
-        raise InvalidMetadata("it is not JSON") from None
+        raise InvalidMetadata(Sentence("it is not JSON")) from None
     if not isinstance(found, dict):
-        raise InvalidMetadata("it is not an object")
+        raise InvalidMetadata(Sentence("it is not an object"))
     return clean_metadata(found)
 
 

@@ -12,19 +12,20 @@ from django.db import Error as DjangoDatabaseError
 from django.db import InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import IngestionProgressError
+from ingestion_progress.sentences import Sentence
 
-UNEXPECTED = "An unexpected error; the log has the details."
-DISK_FULL = "The disk is full."
+UNEXPECTED = Sentence("An unexpected error; the log has the details.")
+DISK_FULL = Sentence("The disk is full.")
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # The texts of SQLite and PostgreSQL.
 FULL_DATABASE = ("disk is full", "No space left on device")
 
-OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], str], ...] = (
-    (FileNotFoundError, "A file is missing on the server."),
-    (PermissionError, "The server may not use a file or a service that it needs."),
-    (TimeoutError, "A service did not answer in time."),
-    ((ConnectionError, socket.gaierror), "A service cannot be reached."),
-    (OSError, "A file or a connection of the server failed."),
+OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], Sentence], ...] = (
+    (FileNotFoundError, Sentence("A file is missing on the server.")),
+    (PermissionError, Sentence("The server may not use a file or a service that it needs.")),
+    (TimeoutError, Sentence("A service did not answer in time.")),
+    ((ConnectionError, socket.gaierror), Sentence("A service cannot be reached.")),
+    (OSError, Sentence("A file or a connection of the server failed.")),
 )
 # Python raises these for mistakes in code: their text names variables and types, or only a key.
 OF_CODE = (
@@ -37,8 +38,11 @@ FOLDERS = re.compile(r"(?<![\w/:.])/(?:[^/\s'\"]+/){2,}")
 
 
 def reason_of(error: BaseException) -> str:
-    """The text of an exception that was raised on purpose; a general sentence for any other."""
-    text = str(error)
+    """The text of an exception that was raised on purpose; a general sentence for any other.
+
+    A Sentence if it has a translation.
+    """
+    text = error.sentence if isinstance(error, IngestionProgressError) else str(error)
     if isinstance(error, IngestionProgressError) and text:
         return text
     if isinstance(error, OSError) and error.errno is not None:
@@ -46,7 +50,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, DjangoDatabaseError | sqlite3.Error):
         return _of_database(error)
     if isinstance(error, MemoryError):
-        return "There is not enough memory."
+        return Sentence("There is not enough memory.")
     if type(error) in OF_CODE or not text:
         return UNEXPECTED
     return FOLDERS.sub("", text)
@@ -64,5 +68,5 @@ def _of_database(error: Exception) -> str:
     if isinstance(
         error, OperationalError | InterfaceError | sqlite3.OperationalError | sqlite3.InterfaceError
     ):
-        return "The database cannot be reached, or is busy."
-    return "The database is damaged, or refuses the data."
+        return Sentence("The database cannot be reached, or is busy.")
+    return Sentence("The database is damaged, or refuses the data.")

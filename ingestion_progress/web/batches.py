@@ -86,7 +86,7 @@ def batch_deletion(request: HttpRequest, batch_id: str) -> HttpResponse:
     try:
         done = delete_batch(batch.pk, seconds=DELETE_SECONDS)
     except BatchActive as active:
-        messages.warning(request, str(active), fail_silently=True)
+        messages.warning(request, active.translated(), fail_silently=True)
         return _page_of(batch.pk)
     if done.left:
         messages.warning(request, deletion_text(done), fail_silently=True)
@@ -112,7 +112,7 @@ def _act(
     result = act(found, by=permissions.user_name_of(request))
     messages.info(request, f"{done}: {formatting.jobs(result.changed)}.", fail_silently=True)
     for reason in list(result.refused.values())[:1]:
-        values = {"jobs": formatting.jobs(len(result.refused)), "reason": reason}
+        values = {"jobs": formatting.jobs(len(result.refused)), "reason": reason.translated()}
         text = gettext("Refused: %(jobs)s. %(reason)s") % values
         messages.warning(request, text, fail_silently=True)
     return _page_of(batch.pk)

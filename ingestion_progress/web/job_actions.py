@@ -76,7 +76,7 @@ def _act(
             return not_found(request, job_id)
         act(job_id)
     except (InvalidTransition, JobNotRepeatable, ProgressUnavailable) as refused:
-        messages.warning(request, str(refused), fail_silently=True)
+        messages.warning(request, refused.translated(), fail_silently=True)
         return job_page
     except (InvalidJobId, JobNotFound):
         return not_found(request, job_id)

@@ -30,7 +30,7 @@ def limit_logins(view: View) -> View:
         try:
             quotas.count(request, quotas.FAILED_LOGINS, name)
         except QuotaExceeded as refused:
-            response = too_many_requests(request, str(refused))
+            response = too_many_requests(request, refused.translated())
             for header, value in refused.headers.items():
                 response[header] = value
             return response

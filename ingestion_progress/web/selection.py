@@ -140,7 +140,7 @@ def _delete(jobs: JobQuerySet) -> SelectionResult:
 
 
 def _texts(refused: Mapping[str, IngestionProgressError]) -> list[str]:
-    return [str(reason) for reason in refused.values()]
+    return [reason.translated() for reason in refused.values()]
 
 
 def _report(

@@ -19,6 +19,8 @@ results record records found file type
 ENGLISH = frozenset(WORDS.split())
 # Of other packages, which have no German for them: Django 6.1 has new texts.
 FOREIGN = re.compile(r"Search( \w+)?|Task Results|- Select an option -|Run")
+# Names of documents and permissions, and extensions of files.
+NAMES = re.compile(r"„[^“]*“|\.\w+")
 DATA = {"bdi", "code", "script", "style"}
 ATTRIBUTES = ("aria-label", "placeholder", "title", "alt")
 
@@ -50,7 +52,9 @@ class VisibleTexts(HTMLParser):
 def english_in(texts: list[str]) -> list[str]:
     """The texts that have an English word."""
     own = [text for text in texts if not FOREIGN.fullmatch(text)]
-    return [text for text in own if ENGLISH & set(re.findall(r"[a-z]+", text.lower()))]
+    return [
+        text for text in own if ENGLISH & set(re.findall(r"[a-z]+", NAMES.sub("", text).lower()))
+    ]
 
 
 def english_of_page(html: str) -> list[str]:

@@ -3,67 +3,19 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import User
-from django.test import Client
 from django.urls import reverse
-from django.utils import timezone
 
-from ingestion_progress.models import Batch, Job, JobAttempt, JobError, JobEvent, Stage
-from ingestion_progress.models.statuses import AttemptStatus, JobStatus
+from ingestion_progress.models.statuses import JobStatus
 from tests.support.german import english_of_page
 from tests.support.page_jobs import job_with, page_of
 
+pytest_plugins = ["tests.support.german_pages"]
 pytestmark = pytest.mark.django_db
 
 LIST = reverse("ingestion_progress:job_list")
 
 
-@pytest.fixture
-def german() -> Client:
-    """A superuser's."""
-    client = Client(headers={"Accept-Language": "de"})
-    client.force_login(User.objects.create_superuser("anna"))
-    return client
-
-
-@pytest.fixture
-def jobs() -> list[Job]:
-    Batch.objects.create(id="b", name="Mai", max_running=2)
-    found = [
-        job_with(status, job_id=f"j{number}", batch="b", failed_items=2, event_count=90, attempt=2)
-        for number, status in enumerate(JobStatus)
-    ]
-    JobEvent.objects.update(message="Zeile")
-    for stage in Stage.objects.all():
-        Stage.objects.filter(pk=stage.pk).update(name=f"schritt_{stage.position}")
-    now = timezone.now()
-    for job in found:
-        JobAttempt.objects.create(
-            job=job,
-            number=1,
-            status=AttemptStatus.FAILED,
-            started_at=now,
-            finished_at=now,
-            started_by="anna",
-            cancelled_by="anna",
-            failed_items=3,
-        )
-        for stage in ("", "parsing"):
-            JobError.objects.create(
-                job=job,
-                attempt=job.attempt,
-                stage=stage,
-                digest=stage,
-                message="Kaputt",
-                count=7,
-                first_at=now,
-                last_at=now,
-                examples=[{"item": "a", "message": "b"}],
-            )
-    return found
-
-
-@pytest.mark.usefixtures("jobs")
+@pytest.mark.usefixtures("german_jobs")
 @pytest.mark.parametrize(
     "path",
     [
@@ -117,7 +69,7 @@ def test_dates_and_numbers_are_german(german):
     assert f"{job.created_at.day}. " in html
 
 
-@pytest.mark.usefixtures("jobs")
+@pytest.mark.usefixtures("german_jobs")
 def test_messages_of_actions_are_german(german):
     path = reverse("ingestion_progress:job_selection")
     asked = german.post(path, {"action": "delete", "job": ["j3"]}).text

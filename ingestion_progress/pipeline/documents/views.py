@@ -62,9 +62,9 @@ def document_ingestion(request: HttpRequest, document_id: str) -> HttpResponse:
     except DocumentNotFound:
         return _not_found(request)
     except QuotaExceeded as refused:
-        return views.too_many_requests(request, str(refused))
+        return views.too_many_requests(request, refused.translated())
     except IngestionProgressError as refused:
-        messages.warning(request, str(refused), fail_silently=True)
+        messages.warning(request, refused.translated(), fail_silently=True)
         return redirect("ingestion_progress:document_detail", document_id=document_id)
     return redirect("ingestion_progress:job_detail", job_id=job.pk)
 
@@ -81,7 +81,7 @@ def document_deletion(request: HttpRequest, document_id: str) -> HttpResponse:
     except DocumentNotFound:
         return _not_found(request)
     except IngestionProgressError as refused:
-        messages.warning(request, str(refused), fail_silently=True)
+        messages.warning(request, refused.translated(), fail_silently=True)
         return redirect("ingestion_progress:document_detail", document_id=document_id)
     messages.success(
         request, gettext("%(name)s is deleted.") % {"name": document.name}, fail_silently=True

@@ -95,7 +95,7 @@ def limit_body(run: View) -> View:
             limit_bytes=max_body_bytes(),
             must_declare=True,
         )
-        return api_refusal(error) if error else run(request, *args, **kwargs)
+        return api_refusal(request, error) if error else run(request, *args, **kwargs)
 
     return limited
 

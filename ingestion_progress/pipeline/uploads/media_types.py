@@ -8,8 +8,6 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
-from django.utils.translation import gettext_noop as _
-
 from ingestion_progress.pipeline.encodings import is_binary
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -30,6 +28,7 @@ from ingestion_progress.pipeline.uploads.unsupported_formats import (
     unsupported_format,
 )
 from ingestion_progress.pipeline.uploads.zip_safety import UNREADABLE, open_archive
+from ingestion_progress.sentences import Sentence
 
 HEAD_BYTES = 8192
 ZIP_MARK = b"PK\x03\x04"
@@ -69,13 +68,14 @@ class MediaType(StrEnum):
 
 
 class Kind(NamedTuple):
-    description: str
-    """In English; pages translate it."""
+    description: Sentence
+    """As `a PDF`."""
     extensions: tuple[str, ...]
     is_text: bool = False
     """Its source is text, which is valid as any other kind of text."""
 
 
+_ = Sentence
 KINDS = {
     MediaType.PDF: Kind(_("a PDF"), (".pdf",)),
     MediaType.DOCX: Kind(_("a Word document"), (".docx", ".docm")),
@@ -128,7 +128,7 @@ def media_type_of(file: BinaryIO, name: str) -> MediaType:
     while not head.strip() and (more := file.read(HEAD_BYTES)):
         head = more
     if not head.strip():
-        raise EmptyDocument(f"“{name}” is empty.")
+        raise EmptyDocument(Sentence("“%(name)s” is empty.", name=name))
     named = EXTENSIONS.get(extension(name).lower())
     found = _found(file, name, head)
     if not isinstance(found, MediaType):
@@ -158,7 +158,10 @@ def _found(file: BinaryIO, name: str, head: bytes) -> MediaType | Format | None:
 def _old_office(name: str, data: bytes) -> Format:
     if ENCRYPTED in data:
         raise ProtectedDocument(
-            f"“{name}” is protected by a password. Save it without one and try again."
+            Sentence(
+                "“%(name)s” is protected by a password. Save it without one and try again.",
+                name=name,
+            )
         )
     return old_office_format(data)
 
@@ -186,7 +189,10 @@ def _declared(archive: zipfile.ZipFile, name: str) -> MediaType | None:
             value = part.read(MAX_MIMETYPE_BYTES).decode("ascii", "replace")
     except UNREADABLE as error:
         raise DamagedDocument(
-            f"“{name}” is damaged: its parts cannot be read. Save or download it again."
+            Sentence(
+                "“%(name)s” is damaged: its parts cannot be read. Save or download it again.",
+                name=name,
+            )
         ) from error
     with suppress(ValueError):
         return MediaType(value.strip().removesuffix("-template"))
@@ -209,14 +215,35 @@ def _agree(named: MediaType, found: MediaType) -> bool:
 
 def _refusal(name: str, named: MediaType | None, found: Format | None) -> UnreadableDocument:
     if named is not None:
-        return _mismatch(name, named, found.description if found else "something else")
-    what = f"is {found.description}, which" if found else "is of a kind that"
-    advice = (found and found.advice) or f"Use {', '.join(EXTENSIONS)}."
-    return UnsupportedDocument(f"“{name}” {what} cannot be ingested. {advice}")
+        return _mismatch(name, named, found.description if found else Sentence("something else"))
+    advice = (found and found.advice) or Sentence(
+        "Use %(extensions)s.", extensions=", ".join(EXTENSIONS)
+    )
+    if found is None:
+        return UnsupportedDocument(
+            Sentence(
+                "“%(name)s” is of a kind that cannot be ingested. %(advice)s",
+                name=name,
+                advice=advice,
+            )
+        )
+    return UnsupportedDocument(
+        Sentence(
+            "“%(name)s” is %(format)s, which cannot be ingested. %(advice)s",
+            name=name,
+            format=found.description,
+            advice=advice,
+        )
+    )
 
 
-def _mismatch(name: str, named: MediaType, content: str) -> MislabelledDocument:
+def _mismatch(name: str, named: MediaType, content: Sentence) -> MislabelledDocument:
     return MislabelledDocument(
-        f"“{name}” is named like {KINDS[named].description}, but its content is {content}. "
-        "Give it the extension that fits its content, or export it again."
+        Sentence(
+            "“%(name)s” is named like %(format)s, but its content is %(content)s. "
+            "Give it the extension that fits its content, or export it again.",
+            name=name,
+            format=KINDS[named].description,
+            content=content,
+        )
     )

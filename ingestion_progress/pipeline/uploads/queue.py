@@ -10,6 +10,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import TaskNotQueued
 from ingestion_progress.recovery.tasks import queue_task
+from ingestion_progress.sentences import Sentence
 
 
 def queue_task_of(job: Job, using: str, on_refusal: Callable[[], object]) -> None:
@@ -49,5 +50,7 @@ def _enqueue(job: Job) -> None:
         queue_task(job)
     except Exception as error:
         raise TaskNotQueued(
-            "The task queue did not accept the document. Is its database or broker reachable?"
+            Sentence(
+                "The task queue did not accept the document. Is its database or broker reachable?"
+            )
         ) from error

@@ -29,6 +29,7 @@ from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.queue import queue_task_of
 from ingestion_progress.pipeline.uploads.uploaded_version import UploadedVersion
+from ingestion_progress.sentences import Sentence
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
 from ingestion_progress.tracker.batches import join_batch
 
@@ -124,12 +125,18 @@ def _read(file: Any, document: Document, spool: IO[bytes]) -> None:
         document.size_bytes = (document.size_bytes or 0) + len(data)
         if document.size_bytes > conf.max_upload_bytes:
             limit = f"{conf.max_upload_bytes / 1024**2:.3g} MB"
-            raise UploadTooLarge(f"“{name}” is larger than {limit}, the limit for a document.")
+            raise UploadTooLarge(
+                Sentence(
+                    "“%(name)s” is larger than %(limit)s, the limit for a document.",
+                    name=name,
+                    limit=limit,
+                )
+            )
         digest.update(data)
         with _storage_errors(name):
             spool.write(data)
     if not document.size_bytes:
-        raise EmptyDocument(f"“{name}” is empty.")
+        raise EmptyDocument(Sentence("“%(name)s” is empty.", name=name))
     document.media_type = media_type_of(cast("BinaryIO", spool), name).value
     document.sha256 = digest.hexdigest()
 
@@ -200,8 +207,11 @@ def _storage_errors(name: str) -> Iterator[None]:
 
 def _not_stored(name: str, error: Exception) -> DocumentNotStored:
     logger.error("document_not_stored", exc_info=error)
-    reason = reason_of(error) if isinstance(error, OSError) else "The storage of uploads failed."
-    return DocumentNotStored(f"“{name}” could not be stored. {reason}")
+    is_known = isinstance(error, OSError)
+    reason = reason_of(error) if is_known else Sentence("The storage of uploads failed.")
+    return DocumentNotStored(
+        Sentence("“%(name)s” could not be stored. %(reason)s", name=name, reason=reason)
+    )
 
 
 def _revert(job: Job, version: UploadedVersion) -> None:

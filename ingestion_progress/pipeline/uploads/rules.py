@@ -3,12 +3,14 @@
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext
 
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.extensions import view_name
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.sentences import Sentence, translated
 from ingestion_progress.web import formatting, views
 from ingestion_progress.wire.asgi_types import Scope
 
@@ -33,7 +35,7 @@ class DocumentUploadRules:
     def refusal(self, request: HttpRequest, code: ErrorCode, message: str) -> HttpResponse:
         if view_name(request.scope) == FORM:  # type: ignore[attr-defined]
             return _form_refusal(request, code, message)
-        return api_refusal(code, message)
+        return api_refusal(request, code, message)
 
 
 rules = DocumentUploadRules()
@@ -44,27 +46,30 @@ def max_body_bytes() -> int:
     return conf.max_upload_bytes + MULTIPART_OVERHEAD_BYTES
 
 
-def api_refusal(code: ErrorCode, message: str = "") -> HttpResponse:
-    return (too_large() if code is ErrorCode.TOO_LARGE else ApiError(code, message)).response()
+def api_refusal(request: HttpRequest, code: ErrorCode, message: str = "") -> HttpResponse:
+    refused = too_large() if code is ErrorCode.TOO_LARGE else ApiError(code, message)
+    return refused.response(request=request)
 
 
 def too_large() -> ApiError:
     limit = conf.max_upload_bytes
-    return ApiError(
-        ErrorCode.TOO_LARGE,
-        f"The document is larger than the limit of {limit / MEBIBYTE:g} MB ({limit} bytes).",
-        limit_bytes=limit,
+    size = f"{limit / MEBIBYTE:g}"
+    sentence = Sentence(
+        "The document is larger than the limit of %(size)s MB (%(limit)s bytes).",
+        size=size,
+        limit=limit,
     )
+    return ApiError(ErrorCode.TOO_LARGE, sentence, limit_bytes=limit)
 
 
 def _form_refusal(request: HttpRequest, code: ErrorCode, message: str) -> HttpResponse:
     if code in {ErrorCode.UNAUTHORIZED, ErrorCode.FORBIDDEN}:
         return views.refusal(request)
     if code is ErrorCode.TOO_MANY_REQUESTS:
-        return views.too_many_requests(request, message)
+        return views.too_many_requests(request, str(translated(message)))
     if code is not ErrorCode.TOO_LARGE:  # no browser sends such a request
         return ApiError(code, message).response()
     size = formatting.file_size(conf.max_upload_bytes)
-    text = f"The upload is larger than {size}, the limit for all documents of a form together."
-    messages.error(request, text, fail_silently=True)
+    text = gettext("The upload is larger than %(size)s, the limit for all documents of a form.")
+    messages.error(request, text % {"size": size}, fail_silently=True)
     return redirect(FORM)

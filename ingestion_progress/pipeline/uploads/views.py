@@ -30,7 +30,9 @@ def job_list(request: HttpRequest) -> HttpResponse:
         "may_upload": not request.GET.get("batch") and rules.may_upload(request),
         "upload_url": reverse("ingestion_progress:api:jobs"),
         "upload_extensions": ",".join(EXTENSIONS),
-        "upload_formats": [(gettext(kind.description), kind.extensions) for kind in KINDS.values()],
+        "upload_formats": [
+            (kind.description.translated(), kind.extensions) for kind in KINDS.values()
+        ],
         "folder_extensions": ",".join(FOLDER_EXTENSIONS),
         "max_upload_bytes": conf.max_upload_bytes,
         "max_upload": formatting.file_size(conf.max_upload_bytes),
@@ -60,9 +62,9 @@ def upload(request: HttpRequest) -> HttpResponse:
                 skips_known=True,
             )
         except AlreadyIngested as known:
-            messages.info(request, str(known), fail_silently=True)
+            messages.info(request, known.translated(), fail_silently=True)
         except IngestionProgressError as refused:
-            messages.error(request, str(refused), fail_silently=True)
+            messages.error(request, refused.translated(), fail_silently=True)
         else:
             text = gettext("%(name)s is queued.") % {"name": job.document_name}
             messages.success(request, text, fail_silently=True)

@@ -6,6 +6,7 @@ import zlib
 from typing import BinaryIO
 
 from ingestion_progress.pipeline.exceptions import DamagedDocument, DocumentTooLarge
+from ingestion_progress.sentences import Sentence
 
 MAX_ENTRIES = 5_000
 MAX_DIRECTORY_BYTES = 2 * 1024 * 1024
@@ -35,9 +36,7 @@ def open_archive(file: BinaryIO, name: str) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(file)
     except UNREADABLE as error:
-        raise DamagedDocument(
-            f"“{name}” is damaged: its archive cannot be opened. Save or download it again."
-        ) from error
+        raise _unopened(name) from error
     entries = archive.infolist()
     # Of pictures only the headers are read, and a blank one may be packed to a thousandth.
     read = [entry for entry in entries if not entry.filename.lower().endswith(PICTURES)]
@@ -59,7 +58,11 @@ def _check_directory(file: BinaryIO, name: str) -> None:
     at = tail.rfind(END_OF_DIRECTORY)
     if at < 0 or len(tail) - at < END_RECORD.size:
         raise DamagedDocument(
-            f"“{name}” is cut off: the end of its archive is missing. Save or download it again."
+            Sentence(
+                "“%(name)s” is cut off: the end of its archive is missing. Save or download it "
+                "again.",
+                name=name,
+            )
         )
     record = END_RECORD.unpack_from(tail, at)
     entries, directory_bytes = record[4], record[5]
@@ -81,14 +84,26 @@ def _large_counts(file: BinaryIO, end_at: int, name: str) -> tuple[int, int]:
         file.seek(0)
         if len(record) == LARGE_RECORD.size and record.startswith(LARGE_END_OF_DIRECTORY):
             return LARGE_RECORD.unpack(record)[7:9]
-    raise DamagedDocument(
-        f"“{name}” is damaged: its archive cannot be opened. Save or download it again."
+    raise _unopened(name)
+
+
+def _unopened(name: str) -> DamagedDocument:
+    return DamagedDocument(
+        Sentence(
+            "“%(name)s” is damaged: its archive cannot be opened. Save or download it again.",
+            name=name,
+        )
     )
 
 
 def _too_large(name: str) -> DocumentTooLarge:
     return DocumentTooLarge(
-        f"“{name}” would unpack to more than is allowed "
-        f"({MAX_UNPACKED_BYTES // 1024**2} MB, {MAX_ENTRIES} parts or {MAX_RATIO} times its size). "
-        "It was not opened."
+        Sentence(
+            "“%(name)s” would unpack to more than is allowed (%(size)s MB, %(parts)s parts or "
+            "%(ratio)s times its size). It was not opened.",
+            name=name,
+            size=MAX_UNPACKED_BYTES // 1024**2,
+            parts=MAX_ENTRIES,
+            ratio=MAX_RATIO,
+        )
     )

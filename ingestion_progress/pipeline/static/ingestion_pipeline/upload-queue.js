@@ -105,6 +105,7 @@ export class UploadQueue {
     const token = this.form.querySelector("[name=csrfmiddlewaretoken]");
     if (token instanceof HTMLInputElement) request.setRequestHeader("X-CSRFToken", token.value);
     request.setRequestHeader("Accept", "application/json");
+    request.setRequestHeader("X-Requested-With", "fetch"); // refusals in the language of the page
     request.send(bodyOf(upload));
   }
 
