@@ -1,6 +1,6 @@
 """The models: jobs with stages, workers, attempts, samples, log, errors; quotas; revocations."""
 
-from ingestion_progress.concurrency.compat.django import RowLock, insert_rows, rows_by
+from ingestion_progress.concurrency.compat.django import insert_rows, rows_by
 from ingestion_progress.models.attempts import Checkpoint, JobAttempt, RescueWatch
 from ingestion_progress.models.batches import Batch
 from ingestion_progress.models.errors import JobError
@@ -15,6 +15,6 @@ from ingestion_progress.models.workers import Worker
 
 __all__ = [
     "Batch", "Checkpoint", "Job", "JobAttempt", "JobError", "JobEvent", "JobSamples", "QuotaCount",
-    "RescueWatch", "RowLock", "Stage", "TokenRevocation", "Worker",
+    "RescueWatch", "Stage", "TokenRevocation", "Worker",
     "clean_batch", "clean_job_id", "insert_rows", "new_epoch", "new_job_id", "rows_by",
 ]  # fmt: skip

@@ -21,7 +21,7 @@ from django.db.models import Model, QuerySet
 from ingestion_progress.concurrency.watchdog import watchdog
 from ingestion_progress.concurrency.write_queue import write_transaction
 from ingestion_progress.exceptions import ProgressUnavailable
-from ingestion_progress.models import Job, RowLock, insert_rows, rows_by
+from ingestion_progress.models import Job, insert_rows, rows_by
 from ingestion_progress.models.jobs import JobQuerySet
 
 Result = TypeVar("Result")
@@ -128,8 +128,7 @@ def locked_jobs(job_ids: Sequence[str], *, skip_locked: bool = False) -> dict[st
 
     `skip_locked`: without those that another connection has locked.
     """
-    lock = RowLock(skip_locked=skip_locked)
-    found = rows_by(Job, "pk", job_ids, using=progress_alias(), lock=lock)
+    found = rows_by(Job, "pk", job_ids, using=progress_alias(), lock=True, skip_locked=skip_locked)
     return {job.pk: job for job in found}
 
 

@@ -15,7 +15,6 @@ from ingestion_progress.models import (
     Batch,
     Job,
     JobEvent,
-    RowLock,
     Stage,
     Worker,
     clean_job_id,
@@ -296,7 +295,7 @@ class TestRowsBy:
     def test_locked_rows_come_in_the_order_of_their_keys(self):
         for job_id in ("b", "c", "a"):
             Job.objects.create(id=job_id)
-        found = rows_by(Job, "pk", ["c", "a", "b"], lock=RowLock())
+        found = rows_by(Job, "pk", ["c", "a", "b"], lock=True)
         assert [job.pk for job in found] == ["a", "b", "c"]
 
 
