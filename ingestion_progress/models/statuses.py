@@ -23,7 +23,7 @@ class Status(models.TextChoices):
 
     @property
     def predecessors(self) -> frozenset[Self]:
-        """The statuses that may become this one: what a conditional UPDATE filters on."""
+        """The statuses that may become this one."""
         return frozenset(
             status for status, followers in self.successors().items() if self in followers
         )

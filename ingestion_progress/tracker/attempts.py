@@ -25,7 +25,7 @@ from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.samples import MAX_SAMPLED_ATTEMPTS
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.tracker.database import progress_alias, rows, rows_of
+from ingestion_progress.tracker.database import insert, rows, rows_of, save_job
 from ingestion_progress.tracker.plan import clean_text
 
 # What a new attempt sets back to its default.
@@ -106,7 +106,7 @@ def queue_attempts(
         job.started_by = clean_text(by, MAX_NAME_LENGTH)
         job.error = clean_text(reason, MAX_MESSAGE_LENGTH)
         job.revision += 1
-        job.save(using=progress_alias())
+        save_job(job)
 
 
 def write_stages(job: Job, weights: Mapping[str, float]) -> None:
@@ -131,12 +131,12 @@ def _replace_stages(again: Sequence[Job], former: Sequence[Stage]) -> None:
             new.total = new.inherited_total = stage.total
         stages.append(new)
     rows(Stage).filter(job__in=again).delete()
-    rows(Stage).bulk_create(stages)
+    insert(stages)
 
 
 def write_workers(again: Sequence[Job]) -> None:
     """Replaces the pool of each job."""
     rows(Worker).filter(job__in=again).delete()
-    rows(Worker).bulk_create(
+    insert(
         Worker(job=job, number=number) for job in again for number in range(1, job.pool_size + 1)
     )

@@ -40,6 +40,8 @@ LOCK_STATES = frozenset(
     }
 )
 
+ALL_BUT_ID = tuple(each.name for each in Job._meta.concrete_fields if not each.primary_key)
+
 _lock_seconds: ContextVar[float] = ContextVar("lock_seconds", default=0.0)
 
 
@@ -101,9 +103,17 @@ def upsert(
     insert_rows(list(changed), using=progress_alias(), by=by, columns=columns)
 
 
-def insert(created: Iterable[Model]) -> None:
-    """Writes new rows of one model: one statement, or none. Their primary keys are not read."""
-    insert_rows(list(created), using=progress_alias())
+def insert(created: Iterable[Model], *, unless: Sequence[str] = ()) -> None:
+    """Writes new rows of one model: one statement, or none. Their primary keys are not read.
+
+    `unless`: fields whose values another row has already.
+    """
+    insert_rows(list(created), using=progress_alias(), by=unless)
+
+
+def save_job(job: Job) -> None:
+    """Writes all columns of a locked job."""
+    upsert(Job, [job], by=["id"], columns=ALL_BUT_ID)
 
 
 def rows_of_jobs(model: type[Row], job_ids: Sequence[str], **also: Any) -> list[Row]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
-
-from django.db.models import F
+from datetime import timedelta
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition
@@ -19,13 +16,12 @@ from ingestion_progress.models.statuses import (
     AttemptStatus,
     EventLevel,
     JobStatus,
-    StageStatus,
     WorkerStatus,
 )
 from ingestion_progress.signals import attempt_ended, job_ended
 from ingestion_progress.tracker.attempts import queue_attempts
-from ingestion_progress.tracker.changes import JobChanges
-from ingestion_progress.tracker.database import jobs, progress_transaction, rows
+from ingestion_progress.tracker.changes import EventEntry, JobChanges
+from ingestion_progress.tracker.database import insert, jobs, progress_transaction, rows
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.former_jobs import record_times
 from ingestion_progress.tracker.plan import Attempt, clean_text
@@ -33,12 +29,12 @@ from ingestion_progress.tracker.signal_sender import send_on_commit
 from ingestion_progress.tracker.sql import (
     WriteResult,
     locked_attempt,
-    log_milestones,
     notify_on_commit,
     stages_of,
     write_locked,
     write_milestone,
 )
+from ingestion_progress.tracker.writes import JobWrites
 
 LEVELS_OF_ENDINGS = {
     JobStatus.SUCCEEDED: EventLevel.INFO,
@@ -60,9 +56,9 @@ def finish_attempt(
     """
     with progress_transaction():
         job = locked_attempt(attempt)
-        write_locked(job, changes, attempt.history, is_last=True)
-        end_locked_job(job, status, error)
-        stages = stages_of(job)
+        writes = JobWrites([job])
+        writes.apply(job, changes, attempt.history, is_last=True)
+        stages = _end([job], status, error, writes)[job.pk]
         if status.has_succeeded:
             record_times(job, stages)
         return WriteResult.of(job, stages)
@@ -128,39 +124,29 @@ def end_locked_job(job: Job, status: JobStatus, error: str = "") -> None:
 
 def end_locked_jobs(ended: Sequence[Job], status: JobStatus, error: str = "") -> None:
     """The same for several jobs, in as many statements as for one."""
+    _end(ended, status, error, JobWrites(ended))
+
+
+def _end(
+    ended: Sequence[Job], status: JobStatus, error: str, writes: JobWrites
+) -> dict[str, Sequence[Stage]]:
+    """Saves the writes with the ends of their jobs. Returns the stages by job."""
+    if refused := [job for job in ended if job.job_status not in status.predecessors]:
+        first = refused[0]
+        raise InvalidTransition(f"Job {first.pk} is {first.status} and cannot become {status}.")
     # This host's clock may be behind that of the host that wrote the start.
     now = max(database_now(), *(job.started_at or job.created_at for job in ended))
-    has_succeeded = status is JobStatus.SUCCEEDED
-    ending: dict[str, Any] = {"reached_percent": 100.0} if has_succeeded else {}
-    count = (
-        jobs()
-        .filter(pk__in=[job.pk for job in ended], status__in=status.predecessors)
-        .update(
-            status=status,
-            error=clean_text(error, MAX_MESSAGE_LENGTH),
-            finished_at=now,
-            updated_at=now,
-            queue_depth=0,
-            revision=F("revision") + 1,
-            event_count=F("event_count") + 1,
-            **ending,
-        )
-    )
-    if count < len(ended):
-        first = ended[0]
-        raise InvalidTransition(f"Job {first.pk} is {first.status} and cannot become {status}.")
-    _close_stages(ended, now, has_succeeded=has_succeeded)
-    _free_workers(ended)
     name = name_in_english(status)
     message = f"{name}: {error}" if error else name
-    log_milestones(ended, message, LEVELS_OF_ENDINGS[status])
-    for job in ended:
-        job.status, job.finished_at, job.updated_at = status, now, now
-        job.error = clean_text(error, MAX_MESSAGE_LENGTH)
-        notify_on_commit(job.pk, is_end=True)
+    entry = EventEntry(at=now, level=LEVELS_OF_ENDINGS[status], message=message)
+    stages = {job.pk: writes.end(job, status, error, entry) for job in ended}
+    writes.save()
+    _free_workers(ended)
     record_endings(ended, AttemptStatus(status.value), error)
     for job in ended:
+        notify_on_commit(job.pk, is_end=True)
         send_on_commit(job_ended, job)
+    return stages
 
 
 def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "") -> None:
@@ -171,7 +157,7 @@ def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "")
     if status is AttemptStatus.LOST:
         for job in ended:
             write_errors(job, [error_group(error, at=database_now(), kind=status.value)])
-    rows(JobAttempt).bulk_create(
+    insert(
         (
             JobAttempt(
                 job=job,
@@ -188,7 +174,7 @@ def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "")
             )
             for job in ended
         ),
-        ignore_conflicts=True,
+        unless=["job", "number"],
     )
     for job in ended:
         error = clean_text(error, MAX_MESSAGE_LENGTH)
@@ -198,15 +184,3 @@ def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "")
 def _free_workers(ended: Sequence[Job]) -> None:
     workers = rows(Worker).filter(job__in=ended)
     workers.update(status=WorkerStatus.IDLE, current_chunk="", progress_percent=0)
-
-
-def _close_stages(ended: Sequence[Job], now: datetime, *, has_succeeded: bool) -> None:
-    """Success completes running stages and skips the others; any other end interrupts them."""
-    stages = rows(Stage).filter(job__in=ended)
-    status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
-    stages.filter(status=StageStatus.IN_PROGRESS).update(
-        status=status, was_interrupted=not has_succeeded, finished_at=now
-    )
-    if has_succeeded:
-        stages.filter(status=StageStatus.PENDING).update(status=StageStatus.SKIPPED)
-    stages.filter(in_flight__gt=0).update(in_flight=0)

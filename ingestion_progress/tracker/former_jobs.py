@@ -15,7 +15,13 @@ from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, JobSamples, Stage
 from ingestion_progress.models.stages import overall_percent, stage_percent
 from ingestion_progress.models.statuses import StageStatus
-from ingestion_progress.tracker.database import progress_alias, rows, rows_of, upsert
+from ingestion_progress.tracker.database import (
+    progress_alias,
+    rows,
+    rows_of,
+    rows_of_jobs,
+    upsert,
+)
 from ingestion_progress.tracker.forecasts import forecast_at, running_seconds, set_ends
 from ingestion_progress.tracker.samples import sample_of
 from ingestion_progress.wire.forecast import History, StageTime, learn
@@ -84,11 +90,13 @@ def history_of(job: Job) -> History:
 
 def record_times(job: Job, stages: Sequence[Stage]) -> None:
     """After the success of a locked job: stores what its stages did, and scores its forecasts."""
-    stored = rows_of(JobSamples, job).filter(attempt=job.attempt).first()
-    if stored is None or not stored.plan or job.started_at is None or job.finished_at is None:
+    if job.started_at is None or job.finished_at is None:
         return
     whole_ms = round((job.finished_at - job.started_at).total_seconds() * 1000)
-    if whole_ms < LEAST_MS or len(stored.samples[-1][2]) != len(stages):
+    if whole_ms < LEAST_MS:
+        return
+    stored = next(iter(rows_of_jobs(JobSamples, [job.pk], attempt=job.attempt)), None)
+    if stored is None or not stored.plan or len(stored.samples[-1][2]) != len(stages):
         return
     stored.times = [astuple(time) for time in stage_times(stored.samples, stages, job.finished_at)]
     stored.scores = scores(job, stages, stored.samples, whole_ms)

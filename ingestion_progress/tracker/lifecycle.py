@@ -35,6 +35,7 @@ from ingestion_progress.tracker.database import (
     progress_alias,
     progress_transaction,
     rows_of,
+    save_job,
 )
 from ingestion_progress.tracker.endings import NO_HEARTBEAT, end_locked_job, record_endings
 from ingestion_progress.tracker.error_groups import error_group, write_errors
@@ -126,7 +127,7 @@ def _start(job: Job | None, plan: JobPlan, *, restart: bool) -> Attempt:
     message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
     log_milestones([job], message)
     job.event_count += 1
-    job.save(using=progress_alias())
+    save_job(job)
     notify_on_commit(job.pk)
     send_on_commit(job_started, job)
     return _attempt(job, stages, history)

@@ -22,6 +22,8 @@ from ingestion_progress.tracker.database import progress_alias, rows_of_jobs, up
 FIRST_INTERVAL_MS = 125
 # Of one attempt: with many stages there are fewer samples.
 MAX_NUMBERS = 8000
+# The position of the number of busy workers in a sample.
+BUSY = 5
 
 
 def interval_ms(elapsed_ms: int, stages: int) -> int:
@@ -45,8 +47,8 @@ def thinned(samples: Sequence[list[Any]], stages: int) -> list[list[Any]]:
     return list({sample[0] // interval: sample for sample in samples}.values())
 
 
-def sample_of(job: Job, stages: Sequence[Stage], now: datetime, busy: int = 0) -> list[Any]:
-    """Of a running job, with the percentage that its readers see. `busy`: workers."""
+def sample_of(job: Job, stages: Sequence[Stage], now: datetime) -> list[Any]:
+    """Of a running job without busy workers, with the percentage that its readers see."""
     processed, totals = ([getattr(s, name) for s in stages] for name in ("processed", "total"))
     return [
         elapsed_ms(job, now),
@@ -54,7 +56,7 @@ def sample_of(job: Job, stages: Sequence[Stage], now: datetime, busy: int = 0) -
         processed,
         totals,
         _forecast_of(job, now),
-        busy,
+        0,
         job.queue_depth,
     ]
 
@@ -75,24 +77,24 @@ class SampleWrites:
     """The samples that one transaction adds: two queries and a statement, or none."""
 
     def __init__(self) -> None:
-        self._due: list[tuple[Job, Sequence[Stage]]] = []
+        self._due: list[tuple[Job, Sequence[Stage], list[Any]]] = []
 
     def add(self, job: Job, stages: Sequence[Stage], *, before: datetime, is_last: bool) -> None:
         """Adds a sample if it is due, or the last one; `before`: the time of the last write."""
         before_ms, now_ms = elapsed_ms(job, before), elapsed_ms(job, job.updated_at)
         if job.started_at and (is_last or is_due(before_ms, now_ms, len(stages))):
-            self._due.append((job, stages))
+            self._due.append((job, stages, sample_of(job, stages, job.updated_at)))
 
     def save(self) -> None:
         """To be called after the workers are written, whose busy ones are counted."""
         if not self._due:
             return
-        due = [job for job, _ in self._due]
+        due = [job for job, *_ in self._due]
         found = _stored_samples(due)
         busy = _busy_workers([job for job in due if job.pool_size])
         added = []
-        for job, stages in self._due:
-            sample = sample_of(job, stages, job.updated_at, busy.get(job.pk, 0))
+        for job, stages, sample in self._due:
+            sample[BUSY] = busy.get(job.pk, 0)
             samples = thinned([*found.get((job.pk, job.attempt), []), sample], len(stages))
             names = [stage.name for stage in stages]
             added.append(JobSamples(job=job, attempt=job.attempt, stages=names, samples=samples))

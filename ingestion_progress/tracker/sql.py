@@ -146,6 +146,8 @@ def write_milestones(
     """The same entry in the logs of several jobs, in two statements."""
     log_milestones(logged, message, level)
     jobs().filter(pk__in=[job.pk for job in logged]).update(event_count=F("event_count") + 1)
+    for job in logged:
+        job.event_count += 1
 
 
 def log_milestones(

@@ -45,6 +45,8 @@ FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 3.0
 # Stages of a short document change within milliseconds: they are written together.
 URGENT_INTERVAL_SECONDS = 0.1
+# An unused connection: a worker of a queue starts the next job within milliseconds.
+KEPT_SECONDS = 1.0
 EXIT_SECONDS = 10.0  # also with a database that never answers
 
 
@@ -74,6 +76,7 @@ class BackgroundWriter(ProcessThread):
         self._dirty = UnwrittenBuffers()
         self._live = Heartbeats()
         self._flush_at = self._urgent_at = self._postponed_at = self._retry_at = 0.0
+        self._used_at = 0.0
         self._backoff = Backoff(
             logger,
             down="tracker_database_down",
@@ -178,12 +181,21 @@ class BackgroundWriter(ProcessThread):
         if self._calls or self.stopping_since is not None:
             due.append(0.0)
         if not due:
-            progress_connection().close()
-            return None
+            return self._seconds_until_closed()
         due_at = max(min(due), self._retry_at)
         if self.stopping_since is not None:
             due_at = min(due_at, self.stopping_since + EXIT_SECONDS)
         return max(0.0, due_at - time.monotonic())
+
+    def _seconds_until_closed(self) -> float | None:
+        """Closes the connection when it has not been used for a while; None: it is closed."""
+        left = self._used_at + KEPT_SECONDS - time.monotonic()
+        if self._connection is None or self._connection.connection is None:
+            return None
+        if left > 0:
+            return left
+        self._connection.close()
+        return None
 
     def _receive(self, seconds: float | None) -> None:
         """Waits until something is due or received, and takes all calls received."""
@@ -212,6 +224,8 @@ class BackgroundWriter(ProcessThread):
         if now < self._retry_at:
             self._calls.expire(now)
             return
+        if self._calls or self._postponed or self._dirty or self._live:
+            self._used_at = now
         if self._calls and not self._dirty:
             # The stages that a job starts right after its own start are written together.
             self._urgent_at = now + URGENT_INTERVAL_SECONDS

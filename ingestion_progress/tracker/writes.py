@@ -16,7 +16,7 @@ from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, plan_percent
-from ingestion_progress.models.statuses import EventLevel
+from ingestion_progress.models.statuses import EventLevel, JobStatus, StageStatus
 from ingestion_progress.tracker.changes import (
     Counter,
     EventEntry,
@@ -40,6 +40,7 @@ KEYS_FORGOTTEN = (
 JOB_COLUMNS = (
     *("revision", "updated_at", "heartbeat_at", "reached_percent", "counters"),
     *("event_count", "error_count", "failed_items", "cancel_acknowledged_at"),
+    *("status", "error", "finished_at"),
     *("likely_end_at", "earliest_end_at", "latest_end_at", "is_forecast_by_weights"),
     *("total_chunks", "total_images", "pool_size", "queue_depth", "waiting_for"),
     *("entities_total", "relations_total", "neo4j_writes", "qdrant_writes"),
@@ -124,6 +125,18 @@ class JobWrites:
         self._samples.add(job, stages, before=before, is_last=is_last)
         return stages
 
+    def end(self, job: Job, status: JobStatus, error: str, entry: EventEntry) -> Sequence[Stage]:
+        """Ends the job and its open stages at the time of the entry, which is logged even if the
+        log is full. Returns the stages.
+        """
+        self._jobs[job.pk] = job
+        _end_job(job, status, error, entry.at)
+        for stage in self._stages_of[job.pk]:
+            if _has_closed(stage, entry.at, has_succeeded=status.has_succeeded):
+                self._stages[stage.pk] = stage
+        self._events.append(event_of(job, entry))
+        return self._stages_of[job.pk]
+
     def save(self) -> None:
         workers = [worker for _, worker in sorted(self._workers.items())]
         checkpoints = self._changed_checkpoints.values()
@@ -206,3 +219,27 @@ def _apply_to_job(job: Job, stages: Sequence[Stage], changes: JobChanges, now: d
         job.cancel_acknowledged_at = job.cancel_acknowledged_at or now
     job.heartbeat_at = job.updated_at = now
     job.revision += 1
+
+
+def _end_job(job: Job, status: JobStatus, error: str, now: datetime) -> None:
+    job.status, job.error = status, clean_text(error, MAX_MESSAGE_LENGTH)
+    job.finished_at = job.updated_at = now
+    job.queue_depth = 0
+    job.revision += 1
+    job.event_count += 1
+    if status.has_succeeded:
+        job.reached_percent = 100.0
+
+
+def _has_closed(stage: Stage, now: datetime, *, has_succeeded: bool) -> bool:
+    """Success completes a running stage and skips one that has not started; any other end
+    interrupts it. Returns whether that changes the stage.
+    """
+    before = stage.status, stage.in_flight
+    if stage.stage_status is StageStatus.IN_PROGRESS:
+        stage.status = StageStatus.COMPLETED if has_succeeded else StageStatus.ERROR
+        stage.was_interrupted, stage.finished_at = not has_succeeded, now
+    elif has_succeeded and stage.stage_status is StageStatus.PENDING:
+        stage.status = StageStatus.SKIPPED
+    stage.in_flight = 0
+    return before != (stage.status, stage.in_flight)

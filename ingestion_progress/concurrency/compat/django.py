@@ -101,8 +101,9 @@ def insert_rows(
 ) -> None:
     """`QuerySet.bulk_create` of rows of one model, without a QuerySet, in a quarter of its time.
 
-    `by`: a row with the same values of these fields gets the `columns` instead. Primary keys that
-    the database makes are not read. Values are those of the instances: no `auto_now`.
+    `by`: a row with the same values of these fields gets the `columns` instead; without `columns`
+    it stays as it is. Primary keys that the database makes are not read. Values are those of the
+    instances: no `auto_now`.
     """
     if not rows:
         return
@@ -141,12 +142,15 @@ def _insert(
     table = operations.quote_name(meta.db_table)
     places = ", ".join([row] * count)
     # Names of the models only: the values are parameters.
-    statement = f"INSERT INTO {table} ({columns_of_table}) VALUES {places}"  # noqa: S608
+    is_kept = OnConflict.IGNORE if by and not columns else None
+    start = operations.insert_statement(on_conflict=is_kept)
+    statement = f"{start} {table} ({columns_of_table}) VALUES {places}"
     if not by:
         return statement
     columns_of = {field.name: field.column for field in meta.concrete_fields}
     unique, changed = ([columns_of[each] for each in some] for some in (by, columns))
-    conflict = operations.on_conflict_suffix_sql([], OnConflict.UPDATE, changed, unique)
+    on_conflict = is_kept or OnConflict.UPDATE
+    conflict = operations.on_conflict_suffix_sql([], on_conflict, changed, unique)
     return f"{statement} {conflict}"
 
 
