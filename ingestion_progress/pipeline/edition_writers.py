@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import QuerySet
 
 from ingestion_progress.concurrency.write_queue import write_transaction
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, rows_by
 from ingestion_progress.pipeline.models import Document, Edition
 
 
@@ -26,8 +26,8 @@ def writing(document_id: str, job_id: str, epoch: str) -> Iterator[None]:
 
 def raise_if_not_writer(document_id: str, job_id: str, epoch: str) -> None:
     """Raises what `writing` raises. Another attempt may become the writer at any time."""
-    mine = editions().filter(document_id=document_id, epoch=epoch, job_id=job_id)
-    if not mine.filter(is_writable=True).exists():
+    mine: dict[str, list[object]] = {"epoch": [epoch], "job_id": [job_id], "is_writable": [True]}
+    if not rows_by(Edition, "document", [document_id], using=using(), also=mine):
         raise refusal(job_id, epoch)
 
 
@@ -51,7 +51,8 @@ def locked(document_id: str) -> Iterator[QuerySet[Document]]:
     """The document, locked until the end of the block."""
     rows = Document.objects.using(using()).filter(pk=document_id)
     with write_transaction(using()):
-        rows.select_for_update().values_list("pk").first()
+        if connections[using()].features.has_select_for_update:  # SQLite locks its whole file
+            rows.select_for_update().values_list("pk").first()
         yield rows
 
 

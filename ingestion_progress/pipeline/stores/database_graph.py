@@ -34,6 +34,7 @@ Known: TypeAlias = tuple[int, list[Mention]]
 # Of pairs in one query; SQLite takes at most 32,766 parameters.
 PAIRS_AT_ONCE = 5000
 
+ENTITIES = "SELECT {columns} FROM {entity} WHERE document_id = %s AND epoch = %s AND key IN ("
 KNOWN_RELATIONS = (
     "SELECT id, source_id, target_id, evidence FROM {relation} WHERE document_id = %s "
     "AND (source_id, target_id) IN (VALUES "
@@ -158,10 +159,19 @@ class DatabaseGraphWriter:
 
     def write(self, results: Sequence[Extracted]) -> GraphWrites:
         found = Found(results)
+        # Made before the transaction: no other process writes to SQLite during it.
+        entities = {key: _json(mentions) for key, mentions in found.entities.items()}
+        evidence = {pair: _json(mentions) for pair, mentions in found.relations.items()}
         with self._writing():
             known = self._known_entities(found.entities)
             self._add_mentions(Entity, known, found.entities)
-            created = self._create_entities(found, known)
+            created = self._create_entities(
+                [
+                    (self._document_id, self._epoch, key, found.names[key], mentions)
+                    for key, mentions in entities.items()
+                    if key not in known
+                ]
+            )
             ids = created | {key: row_id for key, (row_id, _) in known.items()}
             relations = {
                 (ids[source], ids[target]): mentions
@@ -174,7 +184,11 @@ class DatabaseGraphWriter:
             ]
             known_relations = self._known_relations(former)
             self._add_mentions(Relation, known_relations, relations)
-            new = {pair: relations[pair] for pair in relations if pair not in known_relations}
+            new = [
+                (self._document_id, self._epoch, *pair, mentions)
+                for pair, mentions in zip(relations, evidence.values(), strict=True)
+                if pair not in known_relations
+            ]
             self._create_relations(new)
         return GraphWrites(entities=len(created), relations=len(new))
 
@@ -207,24 +221,23 @@ class DatabaseGraphWriter:
         )
 
     def _known_entities(self, keys: Iterable[str]) -> dict[str, Known]:
-        rows = self._rows(Entity, self._epoch).filter(key__in=keys).order_by()
-        return {
-            key: (pk, evidence) for key, pk, evidence in rows.values_list("key", "pk", "evidence")
-        }
+        rows = self._entities("key, id, evidence", list(keys))
+        return {key: (pk, json.loads(evidence)) for key, pk, evidence in rows}
 
-    def _create_entities(self, found: Found, known: Mapping[str, Known]) -> dict[str, int]:
-        """Creates those that are not known, and returns their primary keys."""
-        new = [key for key in found.entities if key not in known]
+    def _create_entities(self, new: Sequence[tuple[str, ...]]) -> dict[str, int]:
+        """Returns their primary keys."""
         self._execute_many(
             "INSERT INTO {entity} (document_id, epoch, key, name, evidence) "
             "VALUES (%s, %s, %s, %s, %s)",
-            [
-                (self._document_id, self._epoch, key, found.names[key], _json(found.entities[key]))
-                for key in new
-            ],
+            new,
         )
-        rows = self._rows(Entity, self._epoch).filter(key__in=new).order_by()
-        return dict(rows.values_list("key", "pk"))
+        return dict(self._entities("key, id", [key for _, _, key, *_ in new]))
+
+    def _entities(self, columns: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        if not keys:
+            return []
+        sql = ENTITIES.replace("{columns}", columns) + ", ".join(["%s"] * len(keys)) + ")"
+        return self._execute(sql, [self._document_id, self._epoch, *keys])
 
     def _known_relations(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Known]:
         """Those that are stored, by the primary keys of their entities."""
@@ -239,14 +252,11 @@ class DatabaseGraphWriter:
                 found[source, target] = pk, json.loads(evidence)
         return found
 
-    def _create_relations(self, new: Mapping[tuple[int, int], Sequence[Mention]]) -> None:
+    def _create_relations(self, new: Sequence[tuple[str | int, ...]]) -> None:
         self._execute_many(
             "INSERT INTO {relation} (document_id, epoch, source_id, target_id, evidence) "
             "VALUES (%s, %s, %s, %s, %s)",
-            [
-                (self._document_id, self._epoch, source, target, _json(mentions))
-                for (source, target), mentions in new.items()
-            ],
+            new,
         )
 
     def _add_mentions(
