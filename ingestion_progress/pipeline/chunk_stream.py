@@ -40,6 +40,8 @@ EMBEDDING_CAPACITY = 64
 EXTRACTION_CAPACITY_PER_WORKER = 8
 # Of chunks in one transaction, if they are extracted faster than they are written.
 GRAPH_BATCH = 64
+# A chunk waits so long for others, so that those of a short document are written together.
+GATHER_SECONDS = 0.1
 
 # A cancellation, or a database, store or model that cannot be used.
 NOT_OF_A_CHUNK = (
@@ -87,6 +89,7 @@ class ChunkStream:
             name="graph",
             capacity=GRAPH_BATCH,
             batch_size=GRAPH_BATCH,
+            gather_seconds=GATHER_SECONDS,
             check=job.raise_if_cancelled,
             stop=self._stop,
         )
@@ -122,6 +125,7 @@ class ChunkStream:
             name="embedding",
             capacity=EMBEDDING_CAPACITY,
             batch_size=EMBEDDING_BATCH,
+            gather_seconds=GATHER_SECONDS,
             check=self._job.raise_if_cancelled,
             stop=self._stop,
         )

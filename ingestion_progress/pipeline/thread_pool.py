@@ -69,10 +69,17 @@ class WaitingItems(Generic[Item]):
             self._has_item.notify()
             return True
 
-    def take(self, most: int, seconds: float) -> list[Item] | None:
-        """The oldest items; empty if there are none after this time, None if none will come."""
+    def take(self, most: int, seconds: float, *, gather_seconds: float = 0.0) -> list[Item] | None:
+        """The oldest items; empty if there are none after this time, None if none will come.
+
+        Waits so long for more after the first, unless there are `most` or none will come.
+        """
         with self._has_item:
             self._has_item.wait_for(lambda: self._items or self._is_complete, seconds)
+            if self._items and gather_seconds:
+                self._has_item.wait_for(
+                    lambda: len(self._items) >= most or self._is_complete, gather_seconds
+                )
             taken = [self._items.popleft() for _ in range(min(most, len(self._items)))]
             self._has_room.notify(len(taken))
             return None if self._is_complete and not taken else taken
@@ -104,14 +111,17 @@ class ThreadPool(Generic[Item]):
         size: int = 1,
         capacity: int = 32,
         batch_size: int = 1,
+        gather_seconds: float = 0.0,
         check: Callable[[], None],
         stop: Stop | None = None,
         on_depth: Callable[[int], object] = lambda depth: None,
     ) -> None:
         """`capacity`: the most items that wait. `check` raises when the work is to stop.
-        `on_depth` receives the number of waiting items whenever it changes."""
+        `gather_seconds`: how long an item waits for others of its batch. `on_depth` receives the
+        number of waiting items whenever it changes."""
         self._work = work
         self._batch_size = batch_size
+        self._gather_seconds = gather_seconds
         self._check = check
         self._on_depth = on_depth
         self._waiting = WaitingItems[Item](capacity)
@@ -175,7 +185,9 @@ class ThreadPool(Generic[Item]):
     def _next_batch(self) -> list[Item]:
         """The waiting items, up to a batch; empty when the thread is to end."""
         while not self._stop.is_set:
-            batch = self._waiting.take(self._batch_size, CHECK_SECONDS)
+            batch = self._waiting.take(
+                self._batch_size, CHECK_SECONDS, gather_seconds=self._gather_seconds
+            )
             if batch is None:
                 break
             if batch:

@@ -59,6 +59,33 @@ def test_threads_are_numbered_and_end_with_the_block():
     assert not [t for t in threading.enumerate() if t.name.startswith("numbered")]
 
 
+def test_an_item_waits_for_others_of_its_batch():
+    batches: list[list[int]] = []
+
+    def work(number, items):
+        batches.append(list(items))
+
+    with ThreadPool(work, name="t", batch_size=3, gather_seconds=60, check=fine) as pool:
+        pool.put(1)
+        pool.put(2)
+        assert not batches
+        pool.put(3)
+        eventually(lambda: batches == [[1, 2, 3]])
+        pool.put(4)  # the end of the block does not wait for a full batch
+    assert batches == [[1, 2, 3], [4]]
+
+
+def test_an_item_does_not_wait_for_others_that_do_not_come():
+    batches: list[list[int]] = []
+
+    def work(number, items):
+        batches.append(list(items))
+
+    with ThreadPool(work, name="t", batch_size=3, gather_seconds=0.01, check=fine) as pool:
+        pool.put(1)
+        eventually(lambda: batches == [[1]])
+
+
 def test_queue_is_bounded_and_its_depth_is_reported():
     depths: list[int] = []
     gate = threading.Event()
