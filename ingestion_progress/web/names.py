@@ -25,11 +25,15 @@ NAMES = (
 )
 UNITS = (
     counted("unit", "chunk", "chunks"),
+    counted("unit", "entities", "entities"),
     counted("unit", "error", "errors"),
+    counted("unit", "graph write", "graph writes"),
     counted("unit", "image", "images"),
     counted("unit", "item", "items"),
     counted("unit", "page", "pages"),
+    counted("unit", "relation", "relations"),
     counted("unit", "step", "steps"),
+    counted("unit", "vector write", "vector writes"),
 )
 
 

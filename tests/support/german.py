@@ -19,8 +19,8 @@ results record records found file type
 ENGLISH = frozenset(WORDS.split())
 # Of other packages, which have no German for them: Django 6.1 has new texts.
 FOREIGN = re.compile(r"Search( \w+)?|Task Results|- Select an option -|Run")
-# Names of documents and permissions, and extensions of files.
-NAMES = re.compile(r"„[^“]*“|\.\w+")
+# Names of documents and permissions, extensions of files, options of commands.
+NAMES = re.compile(r"„[^“]*“|\.\w+|--[\w-]+")
 DATA = {"bdi", "code", "script", "style"}
 ATTRIBUTES = ("aria-label", "placeholder", "title", "alt")
 

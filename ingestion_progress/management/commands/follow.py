@@ -6,9 +6,10 @@ import sys
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils.translation import gettext
 
 from ingestion_progress.conf import conf
-from ingestion_progress.exceptions import IngestionProgressError, JobNotFound
+from ingestion_progress.exceptions import BatchNotFound, IngestionProgressError, JobNotFound
 from ingestion_progress.feed import Selection
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.following import (
@@ -56,7 +57,7 @@ class Command(TerminalCommand):
             selection = selected(options["jobs"], options["batch"], is_all=options["all"])
             code = self._follow(selection, is_json=options["json"], is_once=options["once"])
         except IngestionProgressError as refused:
-            raise CommandError(str(refused), returncode=UNKNOWN_JOB) from refused
+            raise CommandError(refused.translated(), returncode=UNKNOWN_JOB) from refused
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED)
         except BrokenPipeError:
@@ -83,7 +84,7 @@ class Command(TerminalCommand):
             view.show_batch(frames[selection.batch].data, is_last=True)
         tally = jobs.tally()
         if not is_single:
-            view.conclude(in_words(tally) or "No job is active.")
+            view.conclude(in_words(tally) or gettext("No job is active."))
         elif DELETED in tally or not tally:
             raise JobNotFound(job_ids[0])
         if tally.keys() - {ACTIVE, *SUCCESSES}:
@@ -92,15 +93,19 @@ class Command(TerminalCommand):
 
 
 def selected(names: list[str], batch: str | None, *, is_all: bool) -> Selection:
-    """The jobs that the arguments name. Raises CommandError, JobNotFound and InvalidBatch."""
+    """The jobs that the arguments name.
+
+    Raises CommandError, JobNotFound, BatchNotFound and InvalidBatch.
+    """
     chosen = tuple(dict.fromkeys(names))
     if [bool(chosen), batch is not None, is_all].count(True) != 1:
-        raise _refused("Name the jobs, or their --batch, or say --all.")
+        raise _refused(gettext("Name the jobs, or their --batch, or say --all."))
     if len(chosen) > conf.max_jobs_per_stream:
-        most = conf.max_jobs_per_stream
-        raise _refused(f"{most} jobs may be named, and these are {len(chosen)}.")
+        values = {"number": len(chosen), "limit": conf.max_jobs_per_stream}
+        text = gettext("%(limit)s jobs may be named, and these are %(number)s.")
+        raise _refused(text % values)
     if batch is not None and not Job.objects.of_batch(clean_batch(batch)).exists():
-        raise _refused(f"Batch not found: {batch}")
+        raise BatchNotFound(batch)
     if chosen:
         known = Job.objects.filter(pk__in=chosen).values_list("pk", flat=True)
         if missing := [job_id for job_id in chosen if job_id not in known]:

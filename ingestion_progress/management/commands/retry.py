@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils.translation import gettext
 
 from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.management.age import age
@@ -51,19 +52,19 @@ class Command(TerminalCommand):
         refused = retry_jobs(job_ids, only=options["only"], by=command_user())
         for job_id in job_ids:
             if job_id in refused:
-                self.stderr.write(str(refused[job_id]))
+                self.stderr.write(refused[job_id].translated())
             else:
-                self.stdout.write(f"{job_id} is queued again.")
+                self.stdout.write(gettext("%(job)s is queued again.") % {"job": job_id})
         if refused:
-            raise CommandError(f"Not retried: {len(refused)}")
+            raise CommandError(gettext("Not retried: %(number)s") % {"number": len(refused)})
         if not job_ids:
-            self.stdout.write("There is nothing to retry.")
+            self.stdout.write(gettext("There is nothing to retry."))
 
 
 def _selected(options: dict[str, Any]) -> list[str]:
     chosen = [bool(options["jobs"]), bool(options["batch"]), options["failed"]]
     if sum(chosen) != 1:
-        raise CommandError("Name jobs, or say --batch or --failed.")
+        raise CommandError(gettext("Name jobs, or say --batch or --failed."))
     if options["jobs"]:
         return list(dict.fromkeys(options["jobs"]))
     jobs = Job.objects.order_by("created_at", "pk")
@@ -83,4 +84,4 @@ def _in_batch(jobs: JobQuerySet, batch: str) -> JobQuerySet:
     try:
         return jobs.of_batch(clean_batch(batch))
     except InvalidBatch as invalid:
-        raise CommandError(str(invalid)) from invalid
+        raise CommandError(invalid.translated()) from invalid

@@ -4,9 +4,10 @@ from collections.abc import Collection
 from typing import TypeAlias
 
 from rich.cells import cell_len
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.output import printable
 
 MAX_BAR_WIDTH = 24
@@ -30,13 +31,15 @@ def bars(rows: Collection[Row], width: int) -> Progress:
     progress = Progress(
         TextColumn("{task.description}", markup=False, table_column=name),
         *([BarColumn(bar)] if bar else []),
-        TaskProgressColumn("{task.percentage:5.1f}%"),
+        TextColumn("{task.fields[percent]}", style="progress.percentage"),
         TextColumn("[{task.fields[style]}]{task.fields[state]}[/]"),
         TextColumn("{task.fields[detail]}", markup=False, table_column=detail),
         auto_refresh=False,
         expand=True,
     )
     for title, percent, style, state, note in rows:
-        task = progress.add_task(printable(title), style=style or "none", state=state)
+        task = progress.add_task(
+            printable(title), style=style or "none", state=state, percent=text.percent(percent)
+        )
         progress.update(task, completed=percent, detail=printable(note))
     return progress

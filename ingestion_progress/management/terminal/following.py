@@ -11,14 +11,17 @@ from datetime import datetime, timedelta
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Case, Count, F, Value, When
+from django.utils.translation import gettext
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import EndReason, Selection, Subscription, get_feed
 from ingestion_progress.feed.job_state import NEVER
+from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.views import Change, JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
+from ingestion_progress.web import formatting
 from ingestion_progress.wire.batches import BatchFrame, BatchProgressEventData
 from ingestion_progress.wire.frames import Frame
 from ingestion_progress.wire.schemas import ErrorEventData
@@ -144,7 +147,7 @@ async def follow(
     await feed.opened(subscription)
     try:
         if feed.is_failing:
-            raise CommandError("The database does not answer.")
+            raise CommandError(gettext("The database does not answer."))
         with view.display:
             async for frames in FrameSink(subscription):
                 view.show(jobs.take(frames))
@@ -188,9 +191,14 @@ def shown(job_id: str, view: JobView) -> Iterator[None]:
 
 def in_words(tally: Counter[str]) -> str:
     """The tally in one line."""
-    labels = {result.value: str(result.label).lower() for result in JobResult}
-    words = (ACTIVE, *labels, DELETED, UNREADABLE)
-    return ", ".join(f"{tally[word]} {labels.get(word, word)}" for word in words if word in tally)
+    shown = {
+        word: formatting.jobs_with(word, number)
+        if word in formatting.COUNTED_JOBS
+        else f"{number} {text.word(word)}"
+        for word, number in tally.items()
+    }
+    order = (ACTIVE, *(result.value for result in JobResult), DELETED, UNREADABLE)
+    return ", ".join(shown[word] for word in order if word in shown)
 
 
 def _change(frame: Frame) -> Change:

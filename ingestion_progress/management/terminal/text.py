@@ -4,16 +4,24 @@ from datetime import datetime
 from typing import TextIO, cast
 
 from django.core.management.base import OutputWrapper
+from django.utils.translation import gettext, gettext_noop, ngettext
 from rich.console import Console
 
 from ingestion_progress.models import Job
-from ingestion_progress.models.statuses import Liveness
+from ingestion_progress.models.statuses import JobResult, Liveness
 from ingestion_progress.web import formatting
 from ingestion_progress.web.presenters import next_attempt_text, remaining_text
 from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import StageProgressSchema
 from ingestion_progress.wire.snapshots import Snapshot
 
+# Those that the pages do not have in lower case.
+WORDS = (
+    *(gettext_noop("active"), gettext_noop("deleted"), gettext_noop("unreadable")),
+    *(gettext_noop("pending"), gettext_noop("completed"), gettext_noop("skipped")),
+    *(gettext_noop("stopped"), gettext_noop("not run"), gettext_noop("idle")),
+    *(gettext_noop("in progress"), gettext_noop("processing"), gettext_noop("working")),
+)
 # In a pipe a line is printed after this much progress of a job.
 PERCENT_PER_LINE = 5.0
 
@@ -30,9 +38,9 @@ def line(snapshot: Snapshot, now: datetime) -> str:
     job, progress = snapshot.job, snapshot.progress(now)
     begun = [stage for stage in progress.stages.values() if stage.status != "pending"]
     parts = [
-        f"{progress.overall_progress_percent:5.1f}%",
+        percent(progress.overall_progress_percent),
         status(job),
-        f"attempt {job.attempt}" if job.attempt > 1 else "",
+        attempt(job) if job.attempt > 1 else "",
         progress.document_name or progress.document_id,
         ", ".join(f"{stage.name} {counts(stage)}" for stage in begun),
         warning(snapshot, now),
@@ -45,18 +53,39 @@ def batch_line(data: BatchProgressEventData) -> str:
     """How far a batch is, and when its last job will end."""
     progress = data.progress
     ended = progress.jobs - progress.counts.active
+    numbers = {"number": ended, "total": progress.jobs}
     parts = [
-        f"{progress.overall_progress_percent:5.1f}%",
-        f"batch {data.batch_id}",
-        f"{ended} of {progress.jobs} jobs ended",
+        percent(progress.overall_progress_percent),
+        gettext("batch %(id)s") % {"id": data.batch_id},
+        gettext("%(number)s of %(total)s jobs ended") % numbers,
         remaining_text(progress.forecast),
     ]
     return "  ".join(filter(None, parts))
 
 
+def percent(value: float) -> str:
+    """With a tenth, and as wide as 100%."""
+    number = formatting.decimal(f"{value:5.1f}")
+    return gettext("%(number)s%%") % {"number": number}
+
+
+def attempt(job: Job) -> str:
+    return gettext("attempt %(number)s") % {"number": job.attempt}
+
+
 def status(job: Job) -> str:
     """Its status; a success with failed items says so."""
-    return formatting.job_label(job.status, job.failed_items).lower()
+    if job.result != JobResult.PARTIAL:
+        return word(job.status)
+    number = job.failed_items
+    return ngettext(
+        "succeeded with %(number)s error", "succeeded with %(number)s errors", number
+    ) % {"number": formatting.count(number)}
+
+
+def word(status: str) -> str:
+    """A status, of a job, stage or worker, or a liveness."""
+    return gettext(status.replace("_", " "))
 
 
 def step_of(snapshot: Snapshot, now: datetime) -> tuple[object, ...]:
@@ -74,17 +103,22 @@ def warning(snapshot: Snapshot, now: datetime) -> str:
     match job.liveness(now):
         case Liveness.STARVED:
             queued_at = job.retry_at or job.queued_at or job.created_at
-            return f"Queued for {_since(queued_at, now)}: is a worker running?"
+            values = {"time": _since(queued_at, now)}
+            return gettext("Queued for %(time)s: is a worker running?") % values
         case Liveness.QUEUED:
             return next_attempt_text(snapshot.next_attempt(), now)
         case Liveness.STALLED:
-            return f"Alive, but without progress for {_since(job.updated_at, now)}."
+            values = {"time": _since(job.updated_at, now)}
+            return gettext("Alive, but without progress for %(time)s.") % values
         case Liveness.SILENT | Liveness.LOST as liveness:
-            silence = f"No sign of life for {_since(job.heartbeat_at or job.updated_at, now)}"
-            is_lost = liveness is Liveness.LOST
-            return f"{silence}: its process has probably died." if is_lost else f"{silence}."
+            text = (
+                gettext("No sign of life for %(time)s.")
+                if liveness is Liveness.SILENT
+                else gettext("No sign of life for %(time)s: its process has probably died.")
+            )
+            return text % {"time": _since(job.heartbeat_at or job.updated_at, now)}
         case _ if job.cancel_requested_at and not job.is_finished:
-            return "Asked to stop."
+            return gettext("Asked to stop.")
         case _:
             service = job.awaited_service(now)
             return f"{formatting.waiting(service)}." if service else ""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from django.core.management.base import OutputWrapper
+from django.utils.translation import gettext
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -18,7 +19,7 @@ from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.names import METRIC_NAMES
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
-from ingestion_progress.web.names import label, unit_in_english
+from ingestion_progress.web.names import label, unit
 from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import (
     JobPipelineProgressEventData,
@@ -95,7 +96,7 @@ class MultiJobView:
         style, before = STYLES.get(status, ""), self._steps.pop(job_id, None)
         self._states.pop(job_id, None)
         if snapshot is None:
-            return Text(printable(f"{job_id}  {status}"), style=style)
+            return Text(printable(f"{job_id}  {text.word(status)}"), style=style)
         is_ended, step = snapshot.job.is_finished, text.step_of(snapshot, now)
         if self.is_single or not is_ended:
             self._states[job_id], self._steps[job_id] = snapshot, step
@@ -129,7 +130,9 @@ class JsonView:
 
     def show(self, changes: Iterable[Change]) -> None:
         for job_id, snapshot, status in changes:
-            remark = status if snapshot is None else self._write(snapshot, database_now())
+            remark = (
+                text.word(status) if snapshot is None else self._write(snapshot, database_now())
+            )
             if remark:
                 remark = remark if self._is_single else f"{job_id}  {remark}"
                 self.conclude(printable(remark))
@@ -168,7 +171,11 @@ def render_many(
     shown = most_interesting(snapshots, rows)
     hidden = len(snapshots) - len(shown)
     table = bars([_job_row(snapshot, now) for snapshot in shown], width)
-    return Group(table, Text(f"and {hidden} more", style="dim")) if hidden else table
+    return (
+        Group(table, Text(gettext("and %(number)s more") % {"number": hidden}, style="dim"))
+        if hidden
+        else table
+    )
 
 
 def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
@@ -176,8 +183,10 @@ def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
     progress, job = snapshot.progress(now), snapshot.job
     pool = progress.worker_pool
     hidden = max(0, len(pool.workers) - MAX_WORKERS)
-    queue = f"and {hidden} more workers, " * bool(hidden) + f"queue {pool.queue_depth} waiting"
-    numbers = ", ".join(f"{n} {unit_in_english(name, n)}" for name, n in _counted(job))
+    queue = gettext("queue %(number)s waiting") % {"number": pool.queue_depth}
+    if hidden:
+        queue = gettext("and %(number)s more workers") % {"number": hidden} + f", {queue}"
+    numbers = ", ".join(f"{n} {unit(name, n)}" for name, n in _counted(job))
     lines = [
         (queue if pool.workers and not job.is_finished else "", "dim"),
         (numbers, "dim"),
@@ -213,7 +222,7 @@ def _job_row(snapshot: Snapshot, now: datetime) -> Row:
     )
     style = "yellow" if warning else STYLES.get(job.status, "")
     name = job.document_name or job.document_id or job.pk
-    return name, snapshot.overall_percent, style, job.status, warning or stages
+    return name, snapshot.overall_percent, style, text.word(job.status), warning or stages
 
 
 def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime) -> Iterator[Row]:
@@ -222,25 +231,30 @@ def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime
         stage = progress.stages[stored.name]
         shown = stored.shown_status(is_over=snapshot.job.is_finished).value
         detail = text.counts(stage, is_estimated=stored.is_estimated)
-        detail += f", {stored.failed} failed" if stored.failed else ""
-        style, state = STYLES.get(shown, ""), shown.replace("_", " ")
+        if stored.failed:
+            detail += ", " + gettext("%(number)s failed") % {"number": stored.failed}
+        style, state = STYLES.get(shown, ""), text.word(shown)
         name = label(stage.name)
         yield name, stage.progress_percent, style, state, detail
     for skipped in snapshot.state(now).skipped_stages:
-        yield label(skipped), 0, "dim", "skipped", ""
+        yield label(skipped), 0, "dim", text.word("skipped"), ""
     workers = [] if snapshot.job.is_finished else progress.worker_pool.workers
     for worker in workers[:MAX_WORKERS]:
         style, chunk = STYLES.get(worker.status, ""), worker.current_chunk or ""
-        yield f"  worker {worker.id}", worker.progress_percent, style, worker.status, chunk
+        name = gettext("worker %(number)s") % {"number": worker.id}
+        yield f"  {name}", worker.progress_percent, style, text.word(worker.status), chunk
 
 
 def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime) -> Text:
     job, timing = snapshot.job, progress.timing
     status, liveness = text.status(job), job.liveness(now)
-    shown = f"{status}, {liveness.value}" if liveness and liveness != status else status
+    has_other = liveness is not None and liveness != job.status
+    shown = f"{status}, {text.word(liveness)}" if liveness and has_other else status
     if job.attempt > 1:
-        shown += f", attempt {job.attempt}"
-    times = formatting.duration(timing.elapsed_ms) + " so far" * (not job.is_finished)
+        shown += f", {text.attempt(job)}"
+    times = formatting.duration(timing.elapsed_ms)
+    if not job.is_finished:
+        times = gettext("%(time)s so far") % {"time": times}
     forecast = snapshot.forecast(now)
     if forecast and forecast.likely_ms:
         left = formatting.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms)
@@ -248,8 +262,8 @@ def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datet
     return Text.assemble(
         (printable(progress.document_name or progress.document_id), "bold"),
         (
-            f"  {progress.overall_progress_percent:.1f}% {shown}",
+            f"  {text.percent(progress.overall_progress_percent).strip()} {shown}",
             STYLES.get(job.result or job.status, ""),
         ),
-        (printable(f"  {times}  job {job.pk}"), "dim"),
+        (printable(f"  {times}  {gettext('job %(id)s') % {'id': job.pk}}"), "dim"),
     )

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 
 from ingestion_progress.exceptions import IngestionProgressError
 from ingestion_progress.management.terminal.command import TerminalCommand
@@ -34,7 +35,7 @@ class Command(TerminalCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         chosen = [*options["documents"], *options["name"], *options["batch"]]
         if not chosen:
-            raise CommandError("Name a document, or use --name or --batch.")
+            raise CommandError(gettext("Name a document, or use --name or --batch."))
         refused = 0
         found = dict.fromkeys([*options["documents"], *self._found(options)])
         for document_id in found:
@@ -42,14 +43,16 @@ class Command(TerminalCommand):
             try:
                 delete_document(document_id, by=command_user())
             except IngestionProgressError as error:
-                self.stderr.write(str(error))
+                self.stderr.write(error.translated())
                 refused += 1
             else:
-                self.stdout.write(printable(f"{name} is deleted ({document_id})."))
+                self.stdout.write(
+                    printable(f"{gettext('%(name)s is deleted.') % {'name': name}} ({document_id})")
+                )
         if refused:
-            raise CommandError(f"Not deleted: {refused}")
+            raise CommandError(gettext("Not deleted: %(number)s") % {"number": refused})
         if not found:
-            raise CommandError("There is no such document.")
+            raise CommandError(gettext("There is no such document."))
 
     def _found(self, options: dict[str, Any]) -> Iterator[str]:
         """The ids of the documents that `--name` and `--batch` choose."""

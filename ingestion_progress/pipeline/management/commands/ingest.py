@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ObjectDoesNotExist
 from django.core.management.base import CommandError, CommandParser
+from django.utils.translation import gettext
 from rich.console import Console
 
 from ingestion_progress.exceptions import (
@@ -34,6 +35,7 @@ from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.uploads.media_types import FOLDER_EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
+from ingestion_progress.sentences import translated
 from ingestion_progress.tracker import reason_of, request_cancellation
 from ingestion_progress.tracker.metadata import metadata_of
 
@@ -90,13 +92,14 @@ class Command(TerminalCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found = distinct([entry for path in options["paths"] for entry in _found(path)])
         if options["job_id"] and len(found) != 1:
-            raise CommandError(f"--job-id is for one document, not for {len(found)}.")
+            text = gettext("--job-id is for one document, not for %(number)s.")
+            raise CommandError(text % {"number": len(found)})
         batch = options["batch"] or (new_job_id() if len(found) > 1 else None)
         is_enqueued = options["detach"] or options["wait"]
         try:
             metadata = metadata_of(options["metadata"])
         except InvalidMetadata as invalid:
-            raise CommandError(str(invalid)) from invalid
+            raise CommandError(invalid.translated()) from invalid
         self.console = console_for(self.stdout)
         jobs = self._received(
             found,
@@ -116,9 +119,11 @@ class Command(TerminalCommand):
         partial = results[JobResult.PARTIAL]
         failed = len(found) - results[JobResult.SUCCEEDED] - partial
         if failed:
-            raise CommandError(f"{failed} of {len(found)} documents were not ingested.")
+            text = gettext("%(number)s of %(total)s documents were not ingested.")
+            raise CommandError(text % {"number": failed, "total": len(found)})
         if partial:
-            text = f"{partial} of {len(found)} documents were ingested with errors."
+            text = gettext("%(number)s of %(total)s documents were ingested with errors.")
+            text %= {"number": partial, "total": len(found)}
             raise CommandError(text, returncode=PARTIALLY_SUCCESSFUL)
 
     def _received(self, found: list[tuple[Path, str]], **options: Any) -> Iterator[Job]:
@@ -128,18 +133,19 @@ class Command(TerminalCommand):
                 with path.open("rb") as file:
                     job = receive(file, name=path.name, document_id=document_id, **options)
             except AlreadyIngested as known:
-                self.console.print(
-                    printable(f"{known} --force ingests it again."), style="dim", markup=False
-                )
+                text = f"{known.translated()} {gettext('--force ingests it again.')}"
+                self.console.print(printable(text), style="dim", markup=False)
                 yield known.job
                 continue
-            except (IngestionProgressError, OSError) as error:
+            except IngestionProgressError as error:
+                reason = error.translated()
+            except OSError as error:
                 reason = str(error)
             except DATABASE_UNAVAILABLE:  # affects the documents that follow as well
                 raise
             except Exception as error:
                 logger.exception("document_not_received", extra={"path": _decodable(path)})
-                reason = reason_of(error)
+                reason = str(translated(reason_of(error)))
             else:
                 yield job
                 continue
@@ -155,17 +161,18 @@ def _owner(name: str | None) -> Any:
     try:
         return users.get_by_natural_key(name)
     except ObjectDoesNotExist:
-        raise CommandError(f"There is no user {name}.") from None
+        raise CommandError(gettext("There is no user %(name)s.") % {"name": name}) from None
 
 
 def _found(path: Path) -> list[tuple[Path, str]]:
     """The documents at a path, as in `_documents`. Raises CommandError if there are none."""
     if not path.exists():
-        raise CommandError(f"There is no {_decodable(path)}.")
+        raise CommandError(gettext("There is no %(path)s.") % {"path": _decodable(path)})
     documents = list(_documents(path))
     if not documents:
         kinds = ", ".join(FOLDER_EXTENSIONS)
-        raise CommandError(f"There is no document in {_decodable(path)} ({kinds}).")
+        text = gettext("There is no document in %(path)s (%(extensions)s).")
+        raise CommandError(text % {"path": _decodable(path), "extensions": kinds})
     return documents
 
 
@@ -223,7 +230,7 @@ def _run(job: Job, console: Console) -> JobResult | None:
     except (KeyboardInterrupt, SystemExit):
         # It was handed back, and no other worker is to continue it.
         request_cancellation(job.pk, by=command_user())
-        raise CommandError("Stopped.", returncode=130) from None
+        raise CommandError(gettext("Stopped."), returncode=130) from None
     except (IngestionProgressError, JobCancelled):
         return None
     except DATABASE_UNAVAILABLE:

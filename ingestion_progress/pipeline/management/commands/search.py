@@ -6,6 +6,7 @@ from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
+from django.utils.translation import gettext
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
@@ -18,6 +19,7 @@ from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.search import MAX_LIMIT, MAX_OFFSET, SearchHit, search
 from ingestion_progress.pipeline.search_filters import SearchFilters
+from ingestion_progress.sentences import translated
 from ingestion_progress.tracker import reason_of
 
 SNIPPET_LENGTH = 300
@@ -78,11 +80,11 @@ class Command(TerminalCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not 1 <= options["limit"] <= MAX_LIMIT:
-            raise CommandError(f"--limit must be from 1 to {MAX_LIMIT}.")
+            raise _out_of_range("--limit", 1, MAX_LIMIT)
         if not 0 <= options["offset"] <= MAX_OFFSET:
-            raise CommandError(f"--offset must be from 0 to {MAX_OFFSET}.")
+            raise _out_of_range("--offset", 0, MAX_OFFSET)
         if not 0 <= (options["dense_weight"] or 0) <= 1:
-            raise CommandError("--dense-weight must be from 0 to 1.")
+            raise _out_of_range("--dense-weight", 0, 1)
         filters = SearchFilters(
             documents=options["document"],
             batch=options["batch"],
@@ -101,16 +103,23 @@ class Command(TerminalCommand):
                 dense_weight=options["dense_weight"],
             )
         except (PipelineError, *DATABASE_UNAVAILABLE) as error:
-            raise CommandError(reason_of(error)) from None
+            raise CommandError(str(translated(reason_of(error)))) from None
         if options["json"]:
             found = [hit.model_dump(mode="json") for hit in hits]
             self.stdout.write(printable_json(json.dumps(found, ensure_ascii=False)))
             return
         console = console_for(self.stdout)
         if not hits:
-            console.print(printable(f"Nothing was found for “{query}”."), markup=False)
+            text = gettext("Nothing was found for “%(query)s”.") % {"query": query}
+            console.print(printable(text), markup=False)
         for hit in hits:
             _show(hit, query, console)
+
+
+def _out_of_range(option: str, lowest: int, highest: int) -> CommandError:
+    values = {"option": option, "lowest": lowest, "highest": highest}
+    text = gettext("%(option)s must be from %(lowest)s to %(highest)s.")
+    return CommandError(text % values)
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -123,7 +132,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _show(hit: SearchHit, query: str, console: Console) -> None:
     place = [hit.document_name]
     if hit.page:
-        place.append(f"page {hit.page}")
+        place.append(gettext("page %(number)s") % {"number": hit.page})
     if hit.heading:
         place.append(hit.heading)
     console.print(
@@ -133,9 +142,8 @@ def _show(hit: SearchHit, query: str, console: Console) -> None:
     text.highlight_regex(_any_word(query), style="yellow")
     _print_indented(text, console)
     if hit.entities:
-        _print_indented(
-            Text(printable(f"entities: {', '.join(hit.entities)}"), style="cyan"), console
-        )
+        entities = gettext("entities: %(names)s") % {"names": ", ".join(hit.entities)}
+        _print_indented(Text(printable(entities), style="cyan"), console)
 
 
 def _print_indented(text: Text, console: Console) -> None:
