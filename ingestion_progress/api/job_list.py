@@ -1,10 +1,11 @@
 """The list of jobs with its filters."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from django.http import HttpRequest
 from ninja import Query, Router
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from ingestion_progress.api.errors import error_responses
 from ingestion_progress.api.pages import ListQuery, ListSchema, read_page
@@ -21,10 +22,14 @@ from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.models.about import About
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.models.job_orders import JobOrder
+from ingestion_progress.models.job_search import MAX_SEARCHED
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.wire.snapshots import load_snapshots
 
 JOBS = "/admin/ingestion/jobs"
+OrderName = Literal["newest", "oldest", "longest", "shortest", "name"]
+NO_CURSOR = "Send offset instead of cursor: this order has no cursors."
 
 router = Router()
 
@@ -48,26 +53,41 @@ class JobListQuery(ListQuery):
         description="Only the jobs of this user: a primary key, or `me` for the user of the login "
         "or of the token.",
     )
+    sort: OrderName = Field(
+        default="newest",
+        description="`newest` and `oldest`: by time of creation. `longest` and `shortest`: by "
+        "duration, of jobs that have ended. `name`: by name of the document, A to Z. The last "
+        f"three sort the jobs that are among the newest {MAX_SEARCHED:,}, and have no cursor.",
+    )
+
+    @field_validator("sort")
+    @classmethod
+    def has_cursors(cls, sort: OrderName, info: ValidationInfo) -> OrderName:
+        if info.data.get("cursor") and JobOrder(sort).is_of_newest:
+            raise PydanticCustomError("sort", NO_CURSOR)
+        return sort
 
 
 class JobListSchema(ListSchema[JobSchema]):
-    """Jobs, newest first."""
+    """Jobs, newest first unless `sort` says otherwise."""
 
 
 @router.get(
     JOBS,
     response={200: JobListSchema, **error_responses(ErrorCode.INVALID_REQUEST)},
-    summary="List jobs, newest first",
+    summary="List jobs",
     url_name="jobs",
     tags=["Jobs"],
 )
 def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema:
-    """One page of jobs with their progress, the newest first.
+    """One page of jobs with their progress, the newest first unless `sort` says otherwise.
 
     `total` counts the jobs that match `status`, `result`, `batch`, `owner` and `about`, up to
     10,000. `offset` leads as far; `cursor` leads to jobs of any age, at the same cost.
     """
-    page, fields = read_page(query, *_matching(request, query))
+    order = JobOrder(query.sort)
+    jobs = order.listed(_matching(request, query))
+    page, fields = read_page(query, *jobs, order=order.terms)
     now = database_now()
     snapshots = load_snapshots(page.rows, with_workers=False)
     items = [describe_job(each, now) for each in snapshots.values()]

@@ -11,8 +11,10 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.pagination import (
     INVALID_CURSOR,
     MAX_COUNTED,
+    ORDER,
     ListCursor,
     ListPage,
+    Order,
     Row,
     RowCount,
 )
@@ -83,17 +85,19 @@ class ListSchema(BaseModel, Generic[Item]):
     offset: int
 
 
-def read_page(query: ListQuery, *parts: QuerySet[Row]) -> tuple[ListPage[Row], dict[str, Any]]:
+def read_page(
+    query: ListQuery, *parts: QuerySet[Row], order: Order = ORDER
+) -> tuple[ListPage[Row], dict[str, Any]]:
     """The rows, and all fields of a ListSchema except for `items`.
 
     A row is in one of the parts. One query for the rows, and one for each part to count them.
     """
-    page = ListPage.read(*parts, limit=query.limit, offset=query.offset, cursor=query.cursor)
+    place = {"limit": query.limit, "offset": query.offset}
+    page = ListPage.read(*parts, **place, cursor=query.cursor, order=order)
     count = RowCount.of(*parts)
     return page, {
         "total": count.number,
         "is_total_exact": count.is_exact,
         "next_cursor": page.next_cursor or None,
-        "limit": query.limit,
-        "offset": query.offset,
+        **place,
     }

@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 
 from ingestion_progress.models.jobs import Job, JobQuerySet
 
-# Parts of names have no index, so only this many jobs are searched for them.
+# What has no index, such as parts of names, is looked for among only this many jobs.
 MAX_SEARCHED = 10_000
 Jobs = TypeVar("Jobs", JobQuerySet, QuerySet[Job])
 
@@ -19,8 +19,12 @@ def found_jobs(jobs: Jobs, term: str) -> Jobs:
     exact = jobs.filter(Q(pk=term) | Q(document_id=term) | (Q(batch=term) & ~Q(batch="")))
     if exact.exists():
         return exact
+    return newest_jobs(jobs).filter(document_name__icontains=term)
+
+
+def newest_jobs(jobs: Jobs) -> Jobs:
+    """Of the jobs, those among the newest MAX_SEARCHED of all. One query."""
     newest = Job.objects.order_by("-created_at").values_list("created_at", flat=True)
     oldest = newest[MAX_SEARCHED - 1 : MAX_SEARCHED].first()
-    if oldest is not None:  # a value, not a subquery, tells PostgreSQL that it is a small part
-        jobs = jobs.filter(created_at__gte=oldest)
-    return jobs.filter(document_name__icontains=term)
+    # A value, not a subquery, tells PostgreSQL that it is a small part.
+    return jobs if oldest is None else jobs.filter(created_at__gte=oldest)

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 from django.core.exceptions import EmptyResultSet
 from django.core.paginator import Paginator
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
+from django.db.models.expressions import OrderBy
 from django.utils.functional import cached_property
 
 from ingestion_progress.exceptions import InvalidJobId
@@ -23,13 +24,15 @@ from ingestion_progress.models.ids import clean_job_id
 from ingestion_progress.models.jobs import Job
 
 MAX_COUNTED = 10_000
-ORDER = ("-created_at", "id")
-OLDEST_FIRST = ("created_at", "-id")
+Order = tuple[str | OrderBy, ...]
+ORDER: Order = ("-created_at", "id")
+OLDEST_FIRST: Order = ("created_at", "-id")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 INVALID_CURSOR = "Send next_cursor of an earlier answer, or no cursor."
 
 Row = TypeVar("Row", Job, Batch)
+AnyRow = TypeVar("AnyRow", bound=Model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,24 +142,23 @@ class ListPage(Generic[Row]):
         limit: int,
         offset: int = 0,
         cursor: str = "",
-        oldest_first: bool = False,
+        order: Order = ORDER,
     ) -> ListPage[Row]:
         """One query. A row is in one of the parts; an index should find each in order.
 
-        `offset` counts from the cursor. Raises ValueError for an invalid cursor.
+        `offset` counts from the cursor. Raises ValueError for an invalid cursor. There are cursors
+        in the orders by time of creation only, and only one part may have another order.
         """
         if cursor:
-            place = ListCursor.parse(cursor)
-            parts = tuple(place.rest(rows, oldest_first=oldest_first) for rows in parts)
-        end, order = offset + limit + 1, OLDEST_FIRST if oldest_first else ORDER
+            place, is_reverse = ListCursor.parse(cursor), order == OLDEST_FIRST
+            parts = tuple(place.rest(rows, oldest_first=is_reverse) for rows in parts)
+        end = offset + limit + 1
         found = list(merged(parts, end, order).order_by(*order)[offset:end])
-        has_next = len(found) > limit
+        has_next = len(found) > limit and order in {ORDER, OLDEST_FIRST}
         return cls(found[:limit], str(ListCursor.after(found[limit - 1])) if has_next else "")
 
 
-def merged(
-    parts: Sequence[QuerySet[Row]], limit: int, order: Sequence[str] = ORDER
-) -> QuerySet[Row]:
+def merged(parts: Sequence[QuerySet[Row]], limit: int, order: Order = ORDER) -> QuerySet[Row]:
     """At least the first `limit` rows of all parts.
 
     With `status IN (…)` the database would have to read all of them and sort, or to look for them
@@ -167,7 +169,7 @@ def merged(
     return first_rows((part.order_by(*order), limit) for part in parts)
 
 
-def first_rows(parts: Iterable[tuple[QuerySet[Row], int]]) -> QuerySet[Row]:
+def first_rows(parts: Iterable[tuple[QuerySet[AnyRow], int]]) -> QuerySet[AnyRow]:
     """The first rows of each ordered part, up to its limit, in any order and perhaps twice."""
     # SQLite permits the limit in an inner query only.
     first = [

@@ -16,11 +16,11 @@ from ingestion_progress.auth import permissions
 from ingestion_progress.models import clean_batch
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.job_groups import JobGroup
+from ingestion_progress.models.job_orders import JobOrder
 from ingestion_progress.models.job_search import found_jobs
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import JobResult, JobStatus
 
-OLDEST = "oldest"
 # What no job of an empty list is or does, by status, group or result.
 FILTER_TEXTS = {
     JobStatus.QUEUED.value: pgettext_lazy("no job", "is queued"),
@@ -52,6 +52,7 @@ class JobFilters:
     until: str = ""
     """The last day."""
     sort: str = ""
+    """A JobOrder; empty for the usual one of the list."""
 
     @classmethod
     def read(cls, query: QueryDict) -> Self:
@@ -60,18 +61,20 @@ class JobFilters:
         if status == JobResult.PARTIAL:  # as the form sends it
             status, result = "", status
         has_status, has_result = status in JobStatus.values, result in JobResult.values
-        group = query.get("group", "")
+        group, sort = query.get("group", ""), query.get("sort", "")
         is_group = group in JobGroup.values and not (has_status or has_result)
+        group = group if is_group else ""
+        is_order = sort in JobOrder.values and sort != _usual_order(group)
         return cls(
             batch=clean_batch(batch) if batch else "",
             status=status if has_status else "",
             result=result if has_result and not has_status else "",
-            group=group if is_group else "",
+            group=group,
             owner=_text(query, "owner"),
             q=_text(query, "q"),
             since=_day(query, "since"),
             until=_day(query, "until"),
-            sort=OLDEST if query.get("sort") == OLDEST else "",
+            sort=sort if is_order else "",
         )
 
     @property
@@ -97,14 +100,16 @@ class JobFilters:
         return self.is_of_all and not (self.is_search or self.sort)
 
     @property
-    def is_oldest_first(self) -> bool:
-        return self.sort == OLDEST or (not self.sort and self.group == JobGroup.WAITING)
+    def order(self) -> JobOrder:
+        return JobOrder(self.sort) if self.sort else _usual_order(self.group)
 
     @property
     def label(self) -> str:
         """What the jobs of the list are or did, after "No job"; empty without such a filter."""
         if self.is_search:
             return pgettext("no job", "matches the search")
+        if self.order.is_by_duration and self.is_of_all:
+            return pgettext("no job", "has ended")
         return str(FILTER_TEXTS.get(self.result or self.status or self.group, ""))
 
     def within(self, request: HttpRequest) -> JobQuerySet:
@@ -123,12 +128,17 @@ class JobFilters:
         return found_jobs(jobs, self.q)
 
     def parts(self, jobs: JobQuerySet, now: datetime) -> list[JobQuerySet]:
-        """Of those jobs, the ones with the group, status or result."""
+        """Of those jobs, the ones with the group, status or result and a place in the order."""
+        jobs = self.order.of(jobs)
         if self.group:
             return JobGroup(self.group).parts(jobs, now)
         if self.status:
             return [jobs.filter(status=self.status)]
         return [jobs.with_result(self.result) if self.result else jobs]
+
+
+def _usual_order(group: str) -> JobOrder:
+    return JobOrder.OLDEST if group == JobGroup.WAITING else JobOrder.NEWEST
 
 
 def _text(query: QueryDict, name: str) -> str:

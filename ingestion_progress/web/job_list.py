@@ -23,6 +23,7 @@ from ingestion_progress.exceptions import InvalidBatch
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.job_groups import JobGroup, count_groups
+from ingestion_progress.models.job_orders import JobOrder
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.queue_positions import queue_positions
@@ -71,6 +72,8 @@ def job_list(
         "is_refresh": is_refresh,
         "tabs": _tabs(filters, counts),
         "is_of_all": filters.is_of_all,
+        "orders": JobOrder.choices,
+        "order": filters.order,
         "is_search": filters.is_search or filters.status or filters.result or filters.sort,
         "statuses": [*JobStatus.choices, (JobResult.PARTIAL.value, JobResult.PARTIAL.label)],
         "is_active": not counts or any(counts[group].number for group in ACTIVE),
@@ -103,7 +106,7 @@ def _shown_jobs(
         query.get("page"),
         query.get("cursor", ""),
         count=counts.get(JobGroup(filters.group)) if filters.group else None,
-        oldest_first=filters.is_oldest_first,
+        order=filters.order,
     )
     rows = _rows(page.jobs, now, positions)
     return {"rows": rows.values(), "is_empty": not rows, "page": page}

@@ -11,9 +11,11 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from ingestion_progress import track
+from ingestion_progress.api.job_list import NO_CURSOR
 from ingestion_progress.api.pages import MAX_OFFSET
 from ingestion_progress.auth import tokens
 from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.models.job_orders import JobOrder
 from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
@@ -145,6 +147,38 @@ class TestList:
         assert {(page["total"], page["is_total_exact"]) for page in pages} == {(3, False)}
         few = client.get(JOBS, {"batch": "other"}).json()
         assert (few["total"], few["is_total_exact"], few["next_cursor"]) == (0, True, None)
+
+    def test_jobs_are_sorted_as_on_the_pages(self, client):
+        now = timezone.now()
+        for number, (name, seconds) in enumerate([("b", 9), ("A", 100), ("c", 80), ("B", None)]):
+            end = None if seconds is None else now + timedelta(seconds=seconds)
+            Job.objects.create(
+                id=name, document_name=name, created_at=now + timedelta(seconds=number),
+                started_at=now, finished_at=end, status="succeeded" if end else "running",
+            )  # fmt: skip
+        found = {
+            sort: [each["job_id"] for each in client.get(f"{JOBS}?sort={sort}").json()["items"]]
+            for sort in JobOrder.values
+        }
+        assert found == {
+            "newest": ["B", "c", "A", "b"],
+            "oldest": ["b", "A", "c", "B"],
+            "longest": ["A", "c", "b"],
+            "shortest": ["b", "c", "A"],
+            "name": ["A", "B", "b", "c"],
+        }
+        pages = [client.get(f"{JOBS}?sort=longest&limit=2&offset={each}").json() for each in (0, 2)]
+        assert [len(page["items"]) for page in pages] == [2, 1]
+        assert [(page["total"], page["next_cursor"]) for page in pages] == [(3, None)] * 2
+        oldest = client.get(f"{JOBS}?sort=oldest&limit=3").json()
+        rest = client.get(f"{JOBS}?sort=oldest&cursor={oldest['next_cursor']}").json()
+        assert [each["job_id"] for each in rest["items"]] == ["B"]
+
+    def test_cursor_is_refused_in_an_order_without_cursors(self, client):
+        cursor = f"{10**15}-a"
+        error = refusal(client.get(f"{JOBS}?sort=name&cursor={cursor}"), 422, "invalid_request")
+        assert error.message == f"sort: {NO_CURSOR}"
+        refusal(client.get(f"{JOBS}?sort=random"), 422, "invalid_request")
 
     def test_large_offset_is_refused_with_the_alternative(self, client):
         assert client.get(JOBS, {"offset": MAX_OFFSET}).status_code == 200

@@ -63,6 +63,18 @@ LISTS = [url for url in FILTERED if url.startswith(f"{API}/jobs?")] + [
     f"{API}/jobs?result=failed,partial",
     f"{API}/batches",
 ]
+SORTED = [
+    "/?sort=longest",
+    "/?sort=name&page=2",
+    "/?sort=shortest&group=done",
+    "/?sort=longest&group=attention",
+    "/?sort=name&owner=me",
+    f"{API}/jobs?sort=longest&limit=5",
+    f"{API}/jobs?sort=name&owner=me&limit=5",
+    f"{API}/jobs?sort=shortest&batch=batch-7&limit=5",
+    f"{API}/jobs?sort=shortest&status=failed&status=succeeded&limit=5",
+]
+FILTERED += [*SORTED, f"{API}/jobs?sort=oldest&limit=5"]
 # With VISIBLE_JOBS these, too, read the jobs of one user only.
 UNFILTERED = ["/", "/batches/", f"{API}/jobs", f"{API}/batches", ADMIN]
 TABLE = "ingestion_progress_job"

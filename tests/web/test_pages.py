@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.models import Job, JobEvent, job_search
 from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.tracker import create_batch, queue_job, request_cancellation
@@ -315,6 +315,42 @@ def test_order_and_search_stay_in_every_link_and_cursor_pages_go_on(client, monk
     assert len(shown) == len(set(shown)) == 60
     assert {int(job_id.split("-")[1]) // 2 for job_id in shown[:2]} == {0}
     assert shown == sorted(shown, key=lambda job_id: int(job_id.split("-")[1]) // 2)
+
+
+def test_list_is_sorted_by_duration_and_by_name_on_numbered_pages(client, monkeypatch):
+    monkeypatch.setattr(job_search, "MAX_SEARCHED", 2 * PAGE_SIZE)
+    at = timezone.now() - timedelta(days=1)
+    names = [f"{'Bb'[n % 2]} {n:03}.pdf" for n in range(3 * PAGE_SIZE)]
+    Job.objects.bulk_create(
+        Job(id=f"job-{n}", document_name=name, status="succeeded",
+            created_at=at - timedelta(seconds=n), started_at=at,
+            finished_at=at + timedelta(seconds=n * 7 % 100))
+        for n, name in enumerate(names)
+    )  # fmt: skip
+    job_with(JobStatus.RUNNING, job_id="runs", document_name="a.pdf")
+    newest = range(2 * PAGE_SIZE - 1)  # and the one that runs
+    expected = {
+        "longest": [f"job-{n}" for n in sorted(newest, key=lambda n: -(n * 7 % 100))],
+        "shortest": [f"job-{n}" for n in sorted(newest, key=lambda n: n * 7 % 100)],
+        "name": ["runs", *(f"job-{n}" for n in newest)],
+    }
+    for sort, ids in expected.items():
+        first = text_of(client, f"{LIST}?sort={sort}")
+        assert f'<option value="{sort}" selected>' in first
+        assert "Sorted among the newest" in first
+        second = text_of(client, LIST + unescape(re.search('rel="next" href="(.*?)"', first)[1]))
+        assert [*jobs_in(first), *jobs_in(second)] == ids
+        assert 'rel="next"' not in second
+        assert "Previous" in second
+    assert set(jobs_in(text_of(client, f"{LIST}?sort=longest&group=running"))) == set()
+    assert "No job matches" not in text_of(client, f"{LIST}?sort=nonsense")
+
+
+def test_usual_order_is_not_in_the_address_and_keeps_the_groups(client):
+    job_with()
+    html = text_of(client, f"{LIST}?q=&status=&sort=newest&since=&until=&owner=")
+    assert 'aria-labelledby="group-running"' in html
+    assert '<option value="oldest" selected>' in text_of(client, f"{LIST}?group=waiting")
 
 
 # The list of a batch
