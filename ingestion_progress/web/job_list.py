@@ -36,6 +36,8 @@ from ingestion_progress.web.pagination import JobPage
 from ingestion_progress.web.presenters import Context, job_row
 from ingestion_progress.web.queue_speed import speed_note
 from ingestion_progress.web.recent_batches import batch_rows, recent_batch_ids
+from ingestion_progress.web.spans import elapsed_ms
+from ingestion_progress.web.usual_durations import duration_bar, usual_durations
 from ingestion_progress.web.views import not_found, refusal
 from ingestion_progress.wire.snapshots import load_snapshots
 
@@ -131,9 +133,12 @@ def _overview(
 
 
 def _rows(jobs: Iterable[Job], now: datetime, positions: Mapping[str, int]) -> dict[str, Context]:
+    snapshots = load_snapshots(jobs, with_workers=False)
+    usual = usual_durations(each.job for each in snapshots.values())
     return {
         job_id: job_row(snapshot, now, positions.get(job_id, 0))
-        for job_id, snapshot in load_snapshots(jobs, with_workers=False).items()
+        | {"duration_bar": duration_bar(elapsed_ms(snapshot.job, now), usual.get(job_id, 0))}
+        for job_id, snapshot in snapshots.items()
     }
 
 
