@@ -85,4 +85,7 @@ def test_without_batches_the_page_says_so_and_the_list_links_to_it(client: Clien
     assert "No batches yet." in text_of(client, "/batches/")
     make(1)
     job_with(batch="batch-1")
-    assert 'href="/batches/">All batches<' in client.get("/").content.decode()
+    html = text_of(client, "/")
+    assert 'href="/batches/">All batches<' in html
+    assert '<a href="/batches/">Batches</a>' in html
+    assert '<a href="/batches/" aria-current="page">Batches</a>' in text_of(client, "/batches/")

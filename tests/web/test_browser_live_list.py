@@ -31,6 +31,17 @@ from ingestion_progress.models import Batch
 Batch.objects.create(id=sys.argv[1])
 print("null")
 """
+ADVANCE = """
+import sys
+from django.db.models import F
+from django.utils import timezone
+from ingestion_progress.models import Job
+now = timezone.now()
+Job.objects.filter(pk=sys.argv[1]).update(
+    reached_percent=sys.argv[2], revision=F("revision") + 1, updated_at=now, heartbeat_at=now
+)
+print("null")
+"""
 END = """
 import sys
 from ingestion_progress.tracker import fail_job
@@ -102,6 +113,23 @@ def test_batches_are_live_and_a_name_that_somebody_types_stays(
     expect(row.get_by_role("link", name="Night")).to_be_visible()
 
 
+def test_bars_of_a_batch_move_while_its_jobs_advance(open_page: OpenPage, own_project: LiveProject):
+    site = own_project.serve("daphne")
+    own_project.ask(BATCH, "moves")
+    store(own_project, "running", "moves", count=2)
+    pages = [open_page(f"{site.url}{path}") for path in ("/batches/", "/")]
+    shown = [page.locator('[data-key$="moves"] > .job-percent') for page in pages]
+    for percent in shown:
+        expect(percent).to_have_text("0%")
+    settled(pages[0])
+    own_project.ask(ADVANCE, "moves-0", "60")
+    for percent in shown:
+        expect(percent).to_have_text("30%", timeout=30_000)
+    own_project.ask(ADVANCE, "moves-1", "80")
+    for percent in shown:
+        expect(percent).to_have_text("70%", timeout=30_000)
+
+
 def test_many_bars_have_no_transition(open_page: OpenPage, sqlite_project: LiveProject):
     store(sqlite_project, "running", "many", count=20)
     page = settled(open_page("/?batch=many"))
@@ -116,7 +144,7 @@ def test_tabs_groups_and_pages_follow_the_jobs(open_page: OpenPage, sqlite_proje
     expect(waiting.get_by_text("No job of this batch is waiting.")).to_be_visible()
     store(sqlite_project, "queued", "tabs", first=1, count=26)
     expect(waiting.locator(".job")).to_have_count(25)
-    expect(waiting.get_by_role("link", name="Older")).to_be_visible()
+    expect(waiting.get_by_role("link", name="Next")).to_be_visible()
     expect(waiting.get_by_text("No job of this batch is waiting.")).to_be_hidden()
     expect(overview.locator('.filters [data-group="waiting"]')).to_have_text("Waiting 26")
     expect(overview.get_by_role("link", name=re.compile("Show all ?: Waiting"))).to_be_visible()

@@ -20,6 +20,7 @@ import { morph } from "./morph.js";
 
 const ACTIVE_POLL_MS = 2_000;
 const IDLE_POLL_MS = 15_000;
+const BATCHES_POLL_MS = 5_000;
 const MAX_POLL_MS = 30_000;
 const MIN_DELAY_MS = 300;
 const TICK_MS = 1_000;
@@ -34,6 +35,9 @@ const arrivals = new Arrivals(section, onRows);
 let timer;
 /** @type {number | undefined} */
 let clock;
+/** @type {number | undefined} */
+let batchesTimer;
+let hasActiveBatches = false;
 let failures = 0;
 let requestCount = 0;
 let requestedAt = -Infinity;
@@ -52,7 +56,7 @@ let clockOffsetMs = 0;
 const stream = new ProgressConnection(
   section.dataset.stream ?? "",
   {
-    onProgress: (progress) => rows.advance(progress),
+    onProgress,
     onState,
     onBatch: (detail) => document.dispatchEvent(new CustomEvent("batch_progress", { detail })),
     onComplete: () => {}, // its `job_state` came before
@@ -68,6 +72,7 @@ const stream = new ProgressConnection(
 
 localiseTimes(document);
 runClock();
+findActiveBatches();
 document.addEventListener("visibilitychange", schedule);
 document.addEventListener("uploaded", () => void refresh());
 setInterval(() => document.hidden || isStale() || localiseTimes(section), TIMES_MS);
@@ -85,6 +90,21 @@ function onConnection(state) {
   // Deleted and inactive jobs are not on the stream.
   if (isLive) void refresh();
   else schedule();
+}
+
+/** @param {import("./progress-events.d.ts").JobPipelineProgressData} progress */
+function onProgress(progress) {
+  rows.advance(progress);
+  // The bar of a batch is the mean of all of its jobs, of which the list shows some.
+  if (!hasActiveBatches || hasNoAccess || batchesTimer || document.hidden) return;
+  batchesTimer = setTimeout(() => {
+    batchesTimer = undefined;
+    if (performance.now() - requestedAt >= BATCHES_POLL_MS) void refresh();
+  }, BATCHES_POLL_MS);
+}
+
+function findActiveBatches() {
+  hasActiveBatches = section.querySelector(".batch-row[data-active]") !== null;
 }
 
 /** @param {ManyJobsEventMap["job_state"]} state */
@@ -207,6 +227,7 @@ function render(body) {
   if (groups) {
     rows.bringUpToDate(groups, requestedAt);
     arrivals.update(groups);
+    findActiveBatches();
   }
   /** @type {HTMLElement | null} */
   const empty = section.querySelector(".empty-list");
