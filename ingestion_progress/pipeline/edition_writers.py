@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 
 from django.db import connections, router
 from django.db.models import QuerySet
@@ -26,8 +27,7 @@ def writing(document_id: str, job_id: str, epoch: str) -> Iterator[None]:
 
 def raise_if_not_writer(document_id: str, job_id: str, epoch: str) -> None:
     """Raises what `writing` raises. Another attempt may become the writer at any time."""
-    mine: dict[str, list[object]] = {"epoch": [epoch], "job_id": [job_id], "is_writable": [True]}
-    if not rows_by(Edition, "document", [document_id], using=using(), also=mine):
+    if not editions_of(document_id, epoch=epoch, job_id=job_id, is_writable=True):
         raise refusal(job_id, epoch)
 
 
@@ -44,6 +44,13 @@ def refusal(job_id: str, epoch: str) -> JobCancelled | JobSuperseded:
 
 def editions() -> QuerySet[Edition]:
     return Edition.objects.using(using())
+
+
+def editions_of(document_id: str, **also: object) -> list[Edition]:
+    """Of one document, the oldest first. `also`: fields with a value."""
+    values = {field: [value] for field, value in also.items()}
+    found = rows_by(Edition, "document", [document_id], using=using(), also=values)
+    return sorted(found, key=attrgetter("pk"))
 
 
 @contextmanager

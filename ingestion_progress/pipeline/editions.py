@@ -15,9 +15,16 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, insert_rows, rows_by
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.edition_writers import editions, locked, refusal, using, writing
+from ingestion_progress.pipeline.edition_writers import (
+    editions,
+    editions_of,
+    locked,
+    refusal,
+    using,
+    writing,
+)
 from ingestion_progress.pipeline.exceptions import GraphStoreUnavailable, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document, Edition
 from ingestion_progress.pipeline.stores import graph_store, vector_store
@@ -38,12 +45,15 @@ def claim(job: JobTracker, document: Document, version: str = "") -> list[str]:
     with locked(document.pk) as rows:
         if not rows.exists():
             raise refusal(job.job_id, job.epoch)
-        former = editions().filter(document=document, job_id=job.job_id)
-        former.exclude(epoch=job.epoch).update(is_writable=False)
-        epochs = list(former.filter(version=version).values_list("epoch", flat=True))
-        mine = {"job_id": job.job_id, "version": version}
-        editions().get_or_create(document=document, epoch=job.epoch, defaults=mine)
-    return epochs
+        former = editions_of(document.pk, job_id=job.job_id)
+        if former:
+            of_job = editions().filter(document=document, job_id=job.job_id)
+            of_job.exclude(epoch=job.epoch).update(is_writable=False)
+        mine = Edition(
+            document=document, epoch=job.epoch, job_id=job.job_id, version=version, is_writable=True
+        )
+        insert_rows([mine], using=using(), by=["document", "epoch"])
+    return [edition.epoch for edition in former if edition.version == version]
 
 
 def publish(job: JobTracker, document: Document) -> None:
@@ -131,18 +141,20 @@ def _publish(document_id: str, job_id: str, epoch: str) -> bool:
     """False if a newer version is published."""
     is_older = _is_older_than_editions(document_id)
     with writing(document_id, job_id, epoch):
-        documents = Document.objects.using(using()).filter(pk=document_id)
-        document = documents.get()
-        mine = editions().get(document_id=document_id, epoch=epoch)
-        changes = make_current(document, mine.version)
+        (document,) = rows_by(Document, "pk", [document_id], using=using())
+        all_of_document = {edition.epoch: edition for edition in editions_of(document_id)}
+        changes = make_current(document, all_of_document[epoch].version)
         if changes is None:
             return False
         if is_older:
             editions().get_or_create(document_id=document_id, epoch="")
-        earlier = editions().filter(document_id=document_id).exclude(epoch=epoch)
-        of_former = Q(epoch=document.published_epoch, is_writable=True)
-        earlier.filter(Q(job_id=job_id) | of_former).update(job_id="")
-        documents.update(published_epoch=epoch, updated_at=timezone.now(), **changes)
+        if len(all_of_document) > 1:
+            earlier = editions().filter(document_id=document_id).exclude(epoch=epoch)
+            of_former = Q(epoch=document.published_epoch, is_writable=True)
+            earlier.filter(Q(job_id=job_id) | of_former).update(job_id="")
+        Document.objects.using(using()).filter(pk=document_id).update(
+            published_epoch=epoch, updated_at=timezone.now(), **changes
+        )
     return True
 
 
