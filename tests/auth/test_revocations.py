@@ -97,6 +97,16 @@ def test_all_tokens_of_a_user_are_revoked_and_later_ones_are_not(client, viewer)
     assert read(foreign).status_code == 200
 
 
+def test_tokens_between_two_revocations_of_a_user_are_revoked_by_the_second(client, viewer):
+    tokens_between = []
+    for _ in range(2):
+        assert client.delete(URL).status_code == 204
+        tokens_between.append(issued_by(client)["token"])
+    between, after = tokens_between
+    refusal(read(between), 401, "token_revoked")
+    assert read(after).status_code == 200
+
+
 def test_revoking_needs_a_login():
     refusal(Client().delete(URL), 401, "unauthorized")
     refusal(Client().delete(f"{URL}/some"), 401, "unauthorized")

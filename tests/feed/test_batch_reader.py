@@ -10,7 +10,12 @@ from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
 from ingestion_progress.feed import Selection, Subscription, batch_reader
-from ingestion_progress.feed.batch_reader import READ_EVERY_SECONDS, BatchReader
+from ingestion_progress.feed.batch_reader import (
+    PAUSE_PER_SECOND,
+    READ_EVERY_SECONDS,
+    BatchReader,
+)
+from ingestion_progress.feed.visibility_reader import VisibilityReader
 from ingestion_progress.feed.visible_jobs import VisibleJobs
 from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import Batch, Job
@@ -110,6 +115,36 @@ async def test_only_changed_batches_are_read_again_and_not_too_often(jobs, reade
     clock.now += READ_EVERY_SECONDS
     await reader.send()
     assert len(reads) == 2
+
+
+async def test_pause_after_a_slow_read_begins_at_its_end(jobs, reader, clock, monkeypatch):
+    reads: list[set[str]] = []
+
+    def slow(of: Any, batches: set[str]) -> Any:
+        reads.append(set(batches))
+        clock.now += 8.0
+        return batch_frames(of, batches)
+
+    monkeypatch.setattr(batch_reader, "batch_frames", slow)
+    watch(jobs)
+    await reader.send()
+    jobs.changed_batches.add("b")
+    clock.now += 8.0 * PAUSE_PER_SECOND - 0.25
+    await reader.send()
+    assert len(reads) == 1
+    clock.now += 0.25
+    await reader.send()
+    assert len(reads) == 2
+
+
+@pytest.mark.parametrize("kind", [BatchReader, VisibilityReader])
+def test_pauses_after_failures_double_up_to_five_seconds(kind):
+    backoff = kind(WatchedJobs())._backoff
+    pauses = []
+    for _ in range(5):
+        backoff.failed(OperationalError())
+        pauses.append(backoff.pause_seconds)
+    assert pauses == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
 async def test_unchanged_progress_is_not_sent_again(jobs, reader, reads, clock):

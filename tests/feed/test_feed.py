@@ -210,6 +210,20 @@ def test_feed_starts_again_in_another_event_loop():
     assert feed.subscriber_count == 0
 
 
+def test_streams_of_a_former_event_loop_are_forgotten():
+    feed = Feed()
+
+    async def join() -> Subscription:
+        subscriber = feed.join(Selection.one("job"))
+        await subscriber.ready
+        return subscriber
+
+    asyncio.run(make_job())
+    former, current = asyncio.run(join()), asyncio.run(join())
+    assert former != current
+    assert feed._unopened.keys() == feed._subscriptions == {current}
+
+
 async def test_feed_refuses_a_second_running_loop(feed):
     await make_job()
     await opened(feed.join(Selection.one("job")))

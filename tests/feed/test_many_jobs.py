@@ -361,11 +361,13 @@ class TestResume:
 
 
 class TestNamedJobs:
-    async def test_named_jobs_are_sent_with_any_status(self, feed):
+    @pytest.mark.parametrize("first", ["runs", "nobody", "a/b"])
+    async def test_named_jobs_are_sent_with_any_status(self, feed, first):
         await make_job("runs")
         await make_job("ended", JobStatus.FAILED, error="upside down")
         await make_job("unasked")
-        subscriber = await ready(watch_named(feed, "runs", "ended", "nobody", "a/b"))
+        names = {first: None} | dict.fromkeys(["runs", "ended", "nobody", "a/b"])
+        subscriber = await ready(watch_named(feed, *names))
         seen = [await following(subscriber) for _ in range(4)]
         last = {events[-1][2]["job_id"]: events[-1] for events in seen}
 

@@ -341,6 +341,23 @@ class TestScan:
         with django_assert_num_queries(2):  # one for each of the two that have ended
             read_changes(seen, now, Scope(ended_since=now, broken=["other"]))
 
+    def test_queries_for_further_jobs_do_not_scan_again(self, monkeypatch):
+        scans = []
+        read = queries._Poll.read
+
+        def noted(poll, asked, *, is_scan):
+            scans.append(is_scan)
+            read(poll, asked, is_scan=is_scan)
+
+        monkeypatch.setattr(queries._Poll, "read", noted)
+        monkeypatch.setattr(type(connection.features), "max_query_params", 12)
+        now = timezone.now()
+        unknown = {f"unknown-{number}": None for number in range(30)}
+        read_changes(unknown, now, Scope(ended_since=now))
+        assert scans[0] is True
+        assert len(scans) > 2
+        assert not any(scans[1:])
+
 
 @pytest.mark.parametrize(
     ("error", "is_about_a_row"),

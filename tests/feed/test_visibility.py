@@ -206,6 +206,18 @@ class TestQueries:
         visible = VisibleJobs.read(Job.objects.exclude(pk="hidden"), now - timedelta(minutes=1))
         assert visible.ids == {"active", "ended"}
 
+    def test_an_answer_is_as_old_as_its_first_query(self):
+        """A job that the feed finds between the queries may be missing in it."""
+        queried_at = []
+
+        def note(execute, *args):
+            queried_at.append(time.monotonic())
+            return execute(*args)
+
+        with connection.execute_wrapper(note):
+            visible = VisibleJobs.read(Job.objects.all(), timezone.now())
+        assert visible.asked_at <= queried_at[0]
+
     def test_equal_queries_have_equal_keys(self):
         assert query_key(Job.objects.filter(batch="a")) == query_key(Job.objects.filter(batch="a"))
         assert query_key(Job.objects.filter(batch="a")) != query_key(Job.objects.filter(batch="b"))
