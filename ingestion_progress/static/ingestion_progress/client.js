@@ -46,7 +46,7 @@ export { CONNECTION_LABELS } from "./connection-state.js";
  * @property {(state: ConnectionState) => void} [onConnection]
  * @property {number} [keepaliveSeconds] the server's KEEPALIVE_SECONDS, 15 by default
  * @property {string} [viewer] any text that names who is logged in: tabs of one browser with the
- *   same share a stream. Not with tokens, each of which may permit other jobs
+ *   same share a stream. Their tokens, if they have some, must permit the same jobs
  */
 
 /** @typedef {{retryNow: () => void, close: () => void}} Watched */

@@ -5,14 +5,13 @@
  *
  * The browser reconnects after a dropped connection, but a response other than 200 (one 503 during
  * a deploy) closes an EventSource for good, and a network that swallows all packets leaves it open.
- * A browser opens six HTTP/1.1 connections per origin in all its tabs together, so its tabs share
- * one if they can (shared-stream.js), and a hidden page does without and asks for the state from
- * time to time.
+ * A hidden page does without a stream and asks for the state from time to time.
  */
 
 import { reportJob, reportMissing, requestJob } from "./job-poll.js";
-import { SharedStream, sharedTarget } from "./shared-stream.js";
+import { Reconnections } from "./reconnections.js";
 import { StreamAccess } from "./stream-access.js";
+import { StreamSource } from "./stream-source.js";
 
 /** @typedef {import("./progress-events.d.ts").ProgressEventMap} ProgressEventMap */
 /** @typedef {import("./progress-events.d.ts").ManyJobsEventMap} ManyJobsEventMap */
@@ -30,7 +29,7 @@ import { StreamAccess } from "./stream-access.js";
  * @property {number} [keepaliveMs] the server's KEEPALIVE_SECONDS
  * @property {(() => Promise<string>) | null} [token] gets a stream token, for each connection anew
  * @property {string} [viewer] any text that names the credentials: tabs of one browser with the
- *   same share a stream; not with a token
+ *   same share a stream. Their tokens, if they have some, permit the same
  */
 
 const FIRST_DELAY_MS = 1_000;
@@ -41,8 +40,6 @@ const KEEPALIVE_MS = 15_000;
 /** How late the second keep-alive may be before the connection counts as dead. */
 const KEEPALIVE_MARGIN_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 15_000;
-/** Another tab's job may be refused, or the tab that has the stream may hang. */
-const MAX_SHARED_FAILURES = 2;
 /** Codes of errors that end the stream and not the job. @type {ReadonlySet<ErrorData["code"]>} */
 const STREAM_ERRORS = new Set(["stream_error", "forbidden", "token_expired", "too_many_streams"]);
 
@@ -55,11 +52,10 @@ export class ProgressConnection {
   /** The connection did not break: nothing came any more. */
   isSilent = false;
 
-  /** @type {EventSource | SharedStream | null} */
-  #source = null;
-  #target;
-  /** How often in a row the shared stream failed although the server would respond. */
-  #sharedFailures = 0;
+  #source;
+  /** @type {Reconnections | null} */
+  #reconnections = null;
+  #wasLost = false;
   /** @type {number | undefined} */
   #timer;
   /** @type {number | undefined} */
@@ -70,12 +66,11 @@ export class ProgressConnection {
   #state = null;
   #access;
   #onVisibleOrOnline = () => {
-    const isOpen = this.#source?.readyState === EventSource.OPEN;
-    if (document.hidden && this.#source) {
+    if (document.hidden && this.#source.isInUse) {
       clearTimeout(this.#timer);
       this.#timer = setTimeout(() => this.#pause(), HIDDEN_GRACE_MS);
     } else if (!document.hidden) {
-      if (isOpen) clearTimeout(this.#timer);
+      if (this.#source.isOpen) clearTimeout(this.#timer);
       else this.retryNow();
     }
   };
@@ -94,18 +89,23 @@ export class ProgressConnection {
     this.pollUrl = pollUrl;
     this.silentAfterMs = 2 * keepaliveMs + KEEPALIVE_MARGIN_MS;
     this.#access = new StreamAccess(token);
-    this.#target = token ? null : sharedTarget(url, viewer);
+    this.#source = new StreamSource(url, this.#access, viewer);
   }
 
   open() {
     document.addEventListener("visibilitychange", this.#onVisibleOrOnline);
     addEventListener("online", this.#onVisibleOrOnline);
+    this.#reconnections ??= new Reconnections(this.url, () => {
+      if (this.retryAt !== null) this.retryNow();
+    });
     this.#connect();
   }
 
   close() {
     document.removeEventListener("visibilitychange", this.#onVisibleOrOnline);
     removeEventListener("online", this.#onVisibleOrOnline);
+    this.#reconnections?.close();
+    this.#reconnections = null;
     this.#disconnect();
   }
 
@@ -133,56 +133,48 @@ export class ProgressConnection {
       this.#setState(this.#state === "live" || this.#failures ? "reconnecting" : "connecting");
     }
     this.#watch(performance.now() + CONNECT_TIMEOUT_MS);
-    if (this.#access.hasToken) void this.#listenWithToken();
-    else this.#listen();
+    void this.#open();
   }
 
-  async #listenWithToken() {
-    const number = this.#number;
-    const hasToken = await this.#access.renew();
-    if (number !== this.#number) return;
-    if (hasToken) this.#listen();
-    else void this.#retryLater();
+  async #open() {
+    const source = await this.#source.open();
+    if (source === "no_token") void this.#retryLater();
+    else if (source === "no_slot") this.#pollInstead();
+    else if (source) this.#listen(source);
   }
 
-  #listen() {
-    const source =
-      this.#target && this.#sharedFailures < MAX_SHARED_FAILURES
-        ? new SharedStream(this.#target)
-        : new EventSource(this.#access.signed(this.url));
-    this.#source = source;
+  /** @param {EventTarget} source */
+  #listen(source) {
     source.addEventListener("open", () => {
       if (this.#state !== "polling") this.#heard();
       this.heardAt = performance.now();
       this.#watch(this.heardAt + this.silentAfterMs);
     });
     const { listener } = this;
-    this.#on("pipeline_progress", (data) => listener.onProgress(data));
-    this.#on("job_state", (data) => listener.onState(data));
-    this.#on("next_attempt", (data) => listener.onNextAttempt?.(data));
-    this.#on("forecast", (data) => listener.onForecast?.(data));
-    this.#on("batch_progress", (data) => listener.onBatch?.(data));
-    this.#on("complete", (data) => this.#onJobEnd(() => listener.onComplete(data)));
-    this.#on("keepalive", () => {});
+    /** @type {(name: string, handle: (data: any) => void) => void} */
+    const on = (name, handle) =>
+      source.addEventListener(name, (event) => {
+        this.#heard();
+        handle(JSON.parse(/** @type {MessageEvent} */ (event).data));
+      });
+    on("pipeline_progress", (data) => listener.onProgress(data));
+    on("job_state", (data) => listener.onState(data));
+    on("next_attempt", (data) => listener.onNextAttempt?.(data));
+    on("forecast", (data) => listener.onForecast?.(data));
+    on("batch_progress", (data) => listener.onBatch?.(data));
+    on("complete", (data) => this.#onJobEnd(() => listener.onComplete(data)));
+    on("keepalive", () => {});
     source.addEventListener("error", (event) => this.#onError(event));
-  }
-
-  /**
-   * @param {string} name
-   * @param {(data: any) => void} handle
-   */
-  #on(name, handle) {
-    this.#source?.addEventListener(name, (event) => {
-      this.#heard();
-      handle(JSON.parse(/** @type {MessageEvent} */ (event).data));
-    });
   }
 
   #heard() {
     this.heardAt = performance.now();
     this.isSilent = false;
-    this.#failures = this.#sharedFailures = 0;
+    this.#failures = 0;
+    this.#source.onSuccess();
     this.#setState("live");
+    if (this.#wasLost) this.#reconnections?.announce();
+    this.#wasLost = false;
   }
 
   /** Looks whether the server was heard, as soon as it should have been. @param {number} until */
@@ -190,7 +182,7 @@ export class ProgressConnection {
     clearTimeout(this.#watchdog);
     this.#watchdog = setTimeout(() => {
       const due = this.heardAt + this.silentAfterMs;
-      const isOpen = this.#source?.readyState === EventSource.OPEN;
+      const { isOpen } = this.#source;
       if (isOpen && performance.now() < due) return this.#watch(due);
       if (!isOpen) return void this.#retryLater();
       this.isSilent = true;
@@ -212,12 +204,13 @@ export class ProgressConnection {
       else if (this.#access.hasToken) void this.#retryLater();
       return;
     }
-    if (this.#source?.readyState === EventSource.CLOSED) void this.#retryLater();
+    if (this.#source.isClosed) void this.#retryLater();
     else this.#setState("reconnecting"); // by the browser
   }
 
   async #retryLater() {
-    const wasShared = this.#source instanceof SharedStream;
+    const wasShared = this.#source.isShared;
+    this.#wasLost = true;
     this.#disconnect();
     this.#setState("reconnecting");
     const delay = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** this.#failures);
@@ -228,7 +221,7 @@ export class ProgressConnection {
     this.#timer = setTimeout(() => this.#connect(), jittered);
     const number = this.#number;
     const status = await this.#access.statusOf(this.url);
-    this.#sharedFailures = wasShared && status === 200 ? this.#sharedFailures + 1 : 0;
+    this.#source.onFailure(wasShared, status);
     if (number === this.#number) this.#onRefusal(status);
   }
 
@@ -296,8 +289,7 @@ export class ProgressConnection {
     clearTimeout(this.#watchdog);
     this.#number += 1;
     this.retryAt = null;
-    this.#source?.close();
-    this.#source = null;
+    this.#source.close();
   }
 
   /** @param {ConnectionState} state */

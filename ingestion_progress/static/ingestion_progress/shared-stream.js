@@ -4,35 +4,32 @@
  *
  * A browser opens six HTTP/1.1 connections per origin in all its tabs together. The tab that holds
  * a Web Lock opens the stream and sends its events to the others by a BroadcastChannel. When it
- * closes, the browser gives the lock to the next tab. Browsers have both only on https and
- * localhost: elsewhere each tab has its own stream.
+ * closes, the browser gives the lock to the next tab, and if it hangs, another tab steals the lock.
+ * Browsers have both only on https and localhost: elsewhere each tab has its own stream.
  */
 
 import { StreamLeader } from "./stream-leader.js";
 
 /** @typedef {import("./stream-leader.js").Message} Message */
-
-/**
- * @typedef {object} SharedTarget
- * @property {string} name of the lock and the channel: the same for all tabs that can share
- * @property {URL} address of the stream, without `?jobs=`
- * @property {string[]} jobs that this tab wants; none: everything on the stream
- * @property {boolean} isOfOne events as on the stream of one job
- */
+/** @typedef {import("./stream-leader.js").SharedTarget} SharedTarget */
+/** @typedef {import("./stream-access.js").StreamAccess} StreamAccess */
 
 const OF_ONE_JOB = /\/jobs\/([^/]+)\/progress$/;
 /** The joint stream names the jobs of all tabs, and MAX_JOBS_PER_STREAM is 200 by default. */
 const MAX_LISTED = 12;
 /** Their response depends on more than the viewer. */
 const OWN_PARAMETERS = ["token", "until", "last_event_id"];
+/** The tab that has the stream answers at once. */
+const ANSWER_MS = 5_000;
 
 /**
  * What tabs can share of a stream; null: nothing.
  * @param {string} url
  * @param {string} viewer names the credentials; empty: unknown
+ * @param {StreamAccess} access
  * @returns {SharedTarget | null}
  */
-export function sharedTarget(url, viewer) {
+export function sharedTarget(url, viewer, access) {
   if (!viewer || !navigator.locks || !("BroadcastChannel" in window)) return null;
   const address = new URL(url, document.baseURI);
   const jobId = OF_ONE_JOB.exec(address.pathname)?.[1];
@@ -43,8 +40,9 @@ export function sharedTarget(url, viewer) {
   if (isOwn || (isOfOne && (address.search || jobs[0].includes(",")))) return null;
   if (isOfOne) address.pathname = address.pathname.replace(OF_ONE_JOB, "/progress");
   if (jobs.length) address.searchParams.delete("jobs");
-  const name = `ingestion-progress ${viewer} ${address.href}${jobs.length ? " jobs" : ""}`;
-  return { name, address, jobs, isOfOne };
+  const kind = `${jobs.length ? " jobs" : ""}${access.hasToken ? " token" : ""}`;
+  const name = `ingestion-progress ${viewer} ${address.href}${kind}`;
+  return { name, address, jobs, isOfOne, access };
 }
 
 /** As much of an EventSource as a ProgressConnection needs; the events of other jobs are left out. */
@@ -60,6 +58,10 @@ export class SharedStream extends EventTarget {
   /** @type {StreamLeader | null} */
   #leader = null;
   #closing = new AbortController();
+  /** @type {number | undefined} */
+  #answerTimer;
+  /** There is a request for the lock, which others have. */
+  #isWaiting = false;
 
   /** @param {SharedTarget} target */
   constructor(target) {
@@ -67,45 +69,64 @@ export class SharedStream extends EventTarget {
     this.#target = target;
     this.#channel = new BroadcastChannel(target.name);
     this.#channel.addEventListener("message", ({ data }) => this.#onMessage(data));
+    const { signal } = this.#closing;
     // Held until it closes, so that the leader knows which tabs are still there.
-    this.#hold(`${target.name} ${this.#id}`, () => this.#join());
-    this.#hold(target.name, () => this.#lead());
+    void this.#hold(`${target.name} ${this.#id}`, { signal }, () => this.#join());
+    this.#waitForLead();
   }
 
   close() {
     if (this.#closing.signal.aborted) return;
     this.readyState = EventSource.CLOSED;
+    clearTimeout(this.#answerTimer);
     this.#leader?.close();
     this.#channel.close();
     this.#closing.abort();
   }
 
+  #waitForLead() {
+    if (this.#isWaiting) return;
+    this.#isWaiting = true;
+    void this.#holdLead({ signal: this.#closing.signal });
+  }
+
+  /** @param {LockOptions} options */
+  async #holdLead(options) {
+    await this.#hold(this.#target.name, options, () => this.#lead());
+    if (!this.#closing.signal.aborted) this.#resign();
+  }
+
   /**
+   * Resolves when the lock was released, as the stream was closed, or stolen.
    * @param {string} lock
-   * @param {() => void} start called with the lock, which is released when the stream is closed
+   * @param {LockOptions} options
+   * @param {() => void} start called with the lock
    */
-  #hold(lock, start) {
+  async #hold(lock, options, start) {
     const { signal } = this.#closing;
     const whileOpen = () => {
       if (signal.aborted) return;
       start();
       return new Promise((resolve) => signal.addEventListener("abort", resolve));
     };
-    navigator.locks.request(lock, { signal }, whileOpen).catch(() => {}); // it was closed
+    await navigator.locks.request(lock, options, whileOpen).catch(() => {});
   }
 
   #join() {
     const { jobs, isOfOne } = this.#target;
     /** @type {Message} */
     const message = { type: "join", from: this.#id, jobs, isOfOne };
-    this.#leader?.onJoin(message);
+    clearTimeout(this.#answerTimer);
+    if (this.#leader) return this.#leader.onJoin(message);
+    this.#answerTimer = setTimeout(() => void this.#holdLead({ steal: true }), ANSWER_MS);
     this.#channel.postMessage(message);
   }
 
   #lead() {
-    const { name, address } = this.#target;
+    this.#isWaiting = false;
     this.#leaderId = this.#id;
-    this.#leader = new StreamLeader(name, address, this.#id, (message) => {
+    this.#leader?.close();
+    this.#leader = new StreamLeader(this.#target, this.#id, (message) => {
       this.#channel.postMessage(message);
       this.#onMessage(message);
     });
@@ -118,16 +139,29 @@ export class SharedStream extends EventTarget {
     if (this.readyState === EventSource.CLOSED) return;
     if (message.type === "join") return this.#leader?.onJoin(message);
     if (message.type === "who") {
+      if (message.from === this.#id || this.#leader) return;
       this.#leaderId = message.from;
       return this.#join();
     }
     this.#leaderId ||= message.from;
     // What a former leader sent may come late.
-    if (message.from === this.#leaderId) this.#take(message);
+    if (message.from !== this.#leaderId) return;
+    clearTimeout(this.#answerTimer);
+    this.#take(message);
+  }
+
+  /** Another tab has stolen the lock. */
+  #resign() {
+    this.#leader?.close();
+    this.#leader = null;
+    this.#leaderId = "";
+    this.#waitForLead();
+    this.#join();
   }
 
   /** @param {Message} message */
   #take(message) {
+    if (message.type === "here") return;
     if (message.type === "open") {
       this.readyState = EventSource.OPEN;
       this.dispatchEvent(new Event("open"));

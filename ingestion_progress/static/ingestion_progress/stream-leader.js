@@ -1,12 +1,25 @@
 // @ts-check
 /** Opens the stream for all tabs that share it, and sends them its events. */
 
+import { takeSlot } from "./stream-slots.js";
+
+/** @typedef {import("./stream-access.js").StreamAccess} StreamAccess */
+
+/**
+ * @typedef {object} SharedTarget
+ * @property {string} name of the lock and the channel: the same for all tabs that can share
+ * @property {URL} address of the stream, without `?jobs=`
+ * @property {string[]} jobs that this tab wants; none: everything on the stream
+ * @property {boolean} isOfOne events as on the stream of one job
+ * @property {StreamAccess} access of this tab, used while it has the stream
+ */
+
 /**
  * Between tabs. `from`: the id of the sender's SharedStream. A leader sends `who` when it begins,
- * `slow` if its stream is not open after a second, `lost` while the browser reconnects, and
+ * `here` at once to a tab that joins, `slow` if its stream is not open after a second, `lost` while the browser reconnects, and
  * `closed` after a response other than 200.
  * @typedef {{type: "join", from: string, jobs: string[], isOfOne: boolean}
- *   | {type: "who" | "open" | "slow" | "lost" | "closed", from: string}
+ *   | {type: "who" | "here" | "open" | "slow" | "lost" | "closed", from: string}
  *   | {type: "event", from: string, name: string, data: string, jobId: string}} Message
  */
 
@@ -23,9 +36,11 @@ const EVENTS = [
 const JOIN_MS = 50;
 const SLOW_MS = 1_000;
 
+/** As the server says it when it has too many. */
+const NO_SLOT = JSON.stringify({ message: "", job_id: "", code: "too_many_streams" });
+
 export class StreamLeader {
-  #name;
-  #address;
+  #target;
   #id;
   #send;
   /** @type {EventSource | null} */
@@ -39,16 +54,16 @@ export class StreamLeader {
   /** @type {number | undefined} */
   #slowTimer;
   #isClosed = false;
+  /** @type {ReturnType<typeof takeSlot> | null} */
+  #slot = null;
 
   /**
-   * @param {string} name of the lock
-   * @param {URL} address
+   * @param {SharedTarget} target
    * @param {string} id of its SharedStream
    * @param {(message: Message) => void} send to all tabs, and to its own
    */
-  constructor(name, address, id, send) {
-    this.#name = name;
-    this.#address = address;
+  constructor(target, id, send) {
+    this.#target = target;
     this.#id = id;
     this.#send = send;
   }
@@ -60,6 +75,7 @@ export class StreamLeader {
   onJoin(message) {
     if (message.type !== "join") return;
     this.#wanted.set(message.from, message);
+    this.#send({ type: "here", from: this.#id });
     this.#timer ??= setTimeout(() => void this.#open(), JOIN_MS);
   }
 
@@ -68,12 +84,15 @@ export class StreamLeader {
     clearTimeout(this.#timer);
     clearTimeout(this.#slowTimer);
     this.#source?.close();
+    void this.#slot?.then((release) => release?.());
   }
 
   async #open() {
     this.#timer = undefined;
     await this.#forgetClosed();
+    const isReady = await this.#prepare();
     if (this.#isClosed) return;
+    if (!isReady) return this.#forward("error", NO_SLOT);
     this.#source?.close();
     clearTimeout(this.#slowTimer);
     const source = new EventSource(this.#url());
@@ -93,19 +112,29 @@ export class StreamLeader {
     this.#slowTimer = setTimeout(() => this.#send({ type: "slow", from }), SLOW_MS);
   }
 
+  /** Takes a slot, and gets a new token; false without a slot. */
+  async #prepare() {
+    const { address, access, jobs } = this.#target;
+    if (this.#source) await access.refresh(); // the first token is new
+    this.#slot ??= takeSlot(address.href, jobs.length > 0);
+    const hasSlot = (await this.#slot) !== null;
+    if (!hasSlot) this.#slot = null;
+    return hasSlot;
+  }
+
   /** Those whose tab has gone without a word have no lock any more. */
   async #forgetClosed() {
     const { held = [] } = await navigator.locks.query();
     const present = new Set(held.map(({ name }) => name));
     for (const id of this.#wanted.keys()) {
-      if (!present.has(`${this.#name} ${id}`)) this.#wanted.delete(id);
+      if (!present.has(`${this.#target.name} ${id}`)) this.#wanted.delete(id);
     }
   }
 
   #url() {
     const wanted = [...this.#wanted.values()];
     const jobs = [...new Set(wanted.flatMap((each) => each.jobs))].sort();
-    const url = new URL(this.#address);
+    const url = new URL(this.#target.address);
     this.#onlyJob = jobs.length === 1 && wanted.every((each) => each.isOfOne) ? jobs[0] : "";
     if (this.#onlyJob) {
       const id = encodeURIComponent(this.#onlyJob);
@@ -113,7 +142,7 @@ export class StreamLeader {
     } else if (jobs.length) {
       url.searchParams.set("jobs", jobs.join(","));
     }
-    return url.href;
+    return this.#target.access.signed(url.href);
   }
 
   /**
