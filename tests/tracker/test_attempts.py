@@ -10,8 +10,10 @@ from django.utils import timezone
 from ingestion_progress import track
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.models import Job, JobAttempt
+from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import attempts, fail_job, request_cancellation
+from ingestion_progress.tracker.endings import name_in_english
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.registry import TrackerRegistry
@@ -70,3 +72,16 @@ def test_first_and_newest_attempts_are_kept(monkeypatch):
     assert list(kept) == [1, 5, 6, 7]
     assert Job.objects.get(pk="job").attempt == 7
     assert JobAttempt.objects.filter(job="other").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [
+        (AttemptStatus.INTERRUPTED, "Handed back"),
+        (AttemptStatus.FAILED, "Failed"),
+        (AttemptStatus.LOST, "Lost"),
+        (JobStatus.CANCELLED, "Cancelled"),
+    ],
+)
+def test_the_log_names_how_an_attempt_ended(ending, name):
+    assert name_in_english(ending) == name

@@ -58,6 +58,20 @@ def test_a_stage_keeps_its_first_start_and_its_last_status():
     assert first.status is StageStatus.COMPLETED
 
 
+def test_later_changes_that_say_nothing_of_a_stage_keep_what_is_unwritten():
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    changes = StageChanges()
+    changes.status, changes.started_at, changes.finished_at = StageStatus.IN_PROGRESS, at, at
+    changes.total_is_estimate = True
+    changes.counters["processed"].delta = 2
+    changes.keys.add("a", has_failed=False)
+    changes.follow(StageChanges())
+    assert changes.status is StageStatus.IN_PROGRESS
+    assert (changes.started_at, changes.finished_at, changes.total_is_estimate) == (at, at, True)
+    assert changes.counters["processed"].delta == 2
+    assert "a" in changes.keys.done
+
+
 def test_an_unwritten_log_is_bounded_and_counts_what_it_drops():
     changes = JobChanges()
     entry = EventEntry(at=datetime(2026, 1, 1, tzinfo=UTC), level=EventLevel.INFO, message="m")
