@@ -16,6 +16,7 @@ from ingestion_progress.models.statuses import AttemptStatus, JobStatus, StageSt
 from ingestion_progress.tracker import endings, former_jobs, lifecycle, writes
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
+from ingestion_progress.tracker.forecasts import forecast_at
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import write_changes
@@ -455,3 +456,14 @@ def test_the_percentage_never_falls_and_is_100_only_on_success(clock, history, t
     task.end(ending)
     assert (task.percent == 100) == ending.has_succeeded
     assert task.percent >= reached
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_history_of_other_stages_gives_no_forecast(count, caplog):
+    known = StageHistory(log_seconds=2.0, items=10)
+    history = History(stages=(known,) * count, former_jobs=3)
+    stages = [Stage(name=name, status=StageStatus.PENDING) for name in ("a", "b")]
+    assert forecast_at(Job(id="job", updated_at=START), stages, history) is None
+    assert not caplog.records
+    history = replace(history, stages=(known,) * 2)
+    assert forecast_at(Job(id="job", updated_at=START), stages, history) is not None
