@@ -35,6 +35,8 @@ def test_json_values_are_copied():
         ({"text": "x" * MAX_METADATA_BYTES}, "the limit is 4096"),
         ({"text": "ä" * (MAX_METADATA_BYTES // 2)}, "the limit is 4096"),
         (nested(6), "deeper than 5"),
+        ({"lists": [[[[[]]]]]}, "deeper than 5"),
+        ({"list": ["flat", nested(4)]}, "deeper than 5"),
     ],
 )
 def test_anything_else_is_refused_with_its_reason(value, problem):
@@ -48,7 +50,8 @@ def test_metadata_that_is_too_deep_for_the_stack_is_refused_too():
 
 
 def test_the_limits_themselves_are_allowed():
-    assert clean_metadata(nested(5)) == nested(5)
+    for value in (nested(5), {"lists": [[[[]]]]}, {"list": ["flat", nested(3)]}):
+        assert clean_metadata(value) == value
     text = "x" * (MAX_METADATA_BYTES - len('{"text": ""}'))
     assert clean_metadata({"text": text}) == {"text": text}
 
