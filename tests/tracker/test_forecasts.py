@@ -228,6 +228,12 @@ def test_the_next_attempt_starts_with_a_new_forecast(clock):
     assert (again.job.former_jobs, again.job.attempt) == (3, 2)
 
 
+def test_former_job_without_times_does_not_count(clock):
+    former(clock)
+    JobSamples.objects.filter(pk=JobSamples.objects.latest("pk").pk).update(times=[])
+    assert Task(clock, "job").job.former_jobs == 2
+
+
 def test_a_job_that_an_older_version_started_goes_on_without_history(clock):
     task = Task(clock, "job")
     JobSamples.objects.all().delete()

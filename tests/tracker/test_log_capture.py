@@ -150,9 +150,10 @@ class TestBlock:
 
     def test_fields_of_structlog_are_readable(self):
         with track("a.pdf", job_id="job", capture_logs=logging.INFO):
-            fields = {"event": "page_read", "page": 3, "level": "info", "_record": object()}
+            counts = {"page": 3, "failed": 0}
+            fields = {"event": "page_read", **counts, "level": "info", "_record": object()}
             logger.info(fields)
-        assert lines() == [("info", "shop.ingest: page_read page=3")]
+        assert lines() == [("info", "shop.ingest: page_read page=3 failed=0")]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -112,7 +112,8 @@ class TestWrites:
         let_pass(LONG_INTERVAL_MS / 1000)
         assert (one, statements(5)) == (without + 2, without + 2)
 
-    def test_a_sample_has_the_busy_workers_and_the_queue_of_its_job(self):
+    @pytest.mark.parametrize("others", [0, 1])
+    def test_a_sample_has_the_busy_workers_and_the_queue_of_its_job(self, others):
         plans = [JobPlan("a.pdf", job_id=n, stages=["one"], workers=3) for n in "ab"]
         attempts = [start_attempt(plan) for plan in plans]
         changes = counted(1)
@@ -122,7 +123,7 @@ class TestWrites:
         }
         changes.counters["queue_depth"].set(7)
         let_pass(LONG_INTERVAL_MS / 1000)
-        write_several([(attempts[0], changes), (attempts[1], counted(1))])
+        write_several([(attempts[0], changes), *[(attempts[1], counted(1))] * others])
         last = {each.job_id: each.samples[-1][5:] for each in JobSamples.objects.all()}
         assert last == {"a": [2, 7], "b": [0, 0]}
 

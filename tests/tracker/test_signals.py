@@ -89,6 +89,16 @@ def test_signal_is_sent_once_although_no_thread_can_start(monkeypatch):
     assert not sender._pending
 
 
+def test_an_idle_thread_ends_when_it_is_stopped(monkeypatch):
+    monkeypatch.setattr("ingestion_progress.tracker.signal_sender.IDLE_SECONDS", 600)
+    sender, sent = SignalSender(), []
+    sender.put(lambda: sent.append(1))
+    thread = sender._thread
+    eventually(lambda: sent and sender._changed._waiters)
+    sender.stop()
+    assert not thread.is_alive()
+
+
 def test_an_idle_thread_keeps_no_connection(monkeypatch):
     # With it Django keeps connections, also those of a thread.
     monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 60)

@@ -8,6 +8,7 @@ from django.utils import timezone
 from ingestion_progress import track
 from ingestion_progress.exceptions import JobCancelled
 from ingestion_progress.models import Job, JobEvent
+from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker.waits import LOG_SECONDS, Waits
@@ -40,6 +41,14 @@ def test_a_service_is_shown_during_the_block_and_is_in_the_log():
             assert snapshot.forecast(timezone.now()).reason == "waiting"
         assert "waiting_for" not in load_snapshot(job.job_id).state(timezone.now()).model_dump()
     assert messages() == [f"Waiting for {MODEL}.", f"No longer waiting for {MODEL}."]
+
+
+def test_the_name_of_a_service_is_stored_as_any_other_name():
+    with track("a.pdf", stages=["one"]) as job, job.waiting("a\0" + "b" * 300):
+        name = Job.objects.get().waiting_for
+        assert name.startswith("ab")
+        assert "\0" not in name
+        assert len(name) == MAX_NAME_LENGTH
 
 
 def test_the_oldest_of_several_waits_is_shown():

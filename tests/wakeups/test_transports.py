@@ -122,6 +122,15 @@ def test_jobs_beyond_the_limit_make_a_notification_about_all(monkeypatch, count,
     assert set(second.job_ids) == set(second.ended) == (job_ids if is_named else set())
 
 
+def test_a_single_notification_does_not_wait_for_another(monkeypatch):
+    monkeypatch.setattr(sender_module, "IDLE_SECONDS", 600)
+    transport = FakeTransport()
+    with sending_by(monkeypatch, transport) as sender:
+        for number in range(1, 3):
+            sender.publish("job", is_end=False)
+            eventually(lambda: len(transport.sent) == number)  # noqa: B023
+
+
 def test_end_of_a_job_is_in_one_notification(monkeypatch):
     transport = FakeTransport()
     with sending_by(monkeypatch, transport) as sender:
