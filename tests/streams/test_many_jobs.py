@@ -51,6 +51,15 @@ async def test_stream_has_the_headers_of_every_stream(client):
     assert job_ids_in(await first_of(response)) == ["job"]
 
 
+@pytest.mark.parametrize("until", ["", "idle"])
+async def test_only_a_stream_until_idle_ends_when_no_job_is_active(client, feed, until):
+    await make_job("job", JobStatus.SUCCEEDED)
+    response = await client.get(URL, {"jobs": "job"} | ({"until": until} if until else {}))
+    (stream,) = feed._subscriptions
+    assert stream.selection.is_until_idle is bool(until)
+    assert b'"job_id":"job"' in await first_of(response)
+
+
 async def test_named_jobs_that_have_ended_are_sent_with_their_ends(client):
     for number in range(200):
         await make_job(f"job-{number}", JobStatus.SUCCEEDED)
