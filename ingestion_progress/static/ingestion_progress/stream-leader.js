@@ -16,8 +16,8 @@ import { takeSlot } from "./stream-slots.js";
 
 /**
  * Between tabs. `from`: the id of the sender's SharedStream. A leader sends `who` when it begins,
- * `here` at once to a tab that joins, `slow` if its stream is not open after a second, `lost` while the browser reconnects, and
- * `closed` after a response other than 200.
+ * `here` at once to a tab that joins, `slow` if its stream is not open after a second, `lost` while
+ * the browser reconnects, and `closed` after a response other than 200.
  * @typedef {{type: "join", from: string, jobs: string[], isOfOne: boolean}
  *   | {type: "who" | "here" | "open" | "slow" | "lost" | "closed", from: string}
  *   | {type: "event", from: string, name: string, data: string, jobId: string}} Message
