@@ -62,7 +62,7 @@ export default {
     "Lost": "Verloren",
     "No history yet": "Noch keine Vergleichswerte",
     "No jobs": "Keine Jobs",
-    "No news for %(time)s": "Seit %(time)s nichts gehört",
+    "No news for %(time)s": "Seit %(time)s keine Nachricht",
     "No progress": "Kein Fortschritt",
     "No recent sign of life": "Länger kein Lebenszeichen",
     "No sign of life": "Kein Lebenszeichen",
