@@ -33,7 +33,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError
-from django.utils.translation import gettext_noop as _
+# Needs no settings, unlike that of `django.utils.translation`: this module is imported without them.
+from django.utils.translation.trans_null import gettext_noop as _
 
 from ingestion_progress.sentences import Sentence, translated
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import subprocess
+import sys
 
 from django.utils import translation
 
@@ -44,3 +47,13 @@ def test_exception_is_english_and_translates_its_sentence():
 def test_each_error_code_has_a_sentence_in_each_language():
     with translation.override("de"):
         assert not [code for code in ErrorCode if code.message.translated() == code.message]
+
+
+def test_exceptions_are_imported_without_settings():
+    """A benchmark of frames has none."""
+    env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+    source = (
+        "from ingestion_progress.exceptions import ErrorCode; print(ErrorCode.NOT_FOUND.status)"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", source], env=env, text=True)
+    assert printed == "404\n"
