@@ -21,6 +21,7 @@ from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.models import Batch, Job, JobAttempt, JobEvent, clean_job_id
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.web.confirmations import Confirmation, confirmations
 from ingestion_progress.web.job_errors import attention_view
 from ingestion_progress.web.job_history import history_view
 from ingestion_progress.web.job_timeline import timeline_context
@@ -50,6 +51,12 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         return not_found(request, job_id)
     now, job = database_now(), snapshot.job
     may_start = permissions.may_start(request, job_id)
+    offered = _offered(job) if may_start else []
+    document_url = extensions.document_url(request, job.document_id)
+    confirmable = confirmations(job, offered, has_document=bool(document_url))
+    for asked in confirmable:
+        if asked.name == request.GET.get("confirm"):
+            return _confirmation(request, job, asked)
     stream_url = reverse("ingestion_progress:job_progress", args=[job_id])
     context = {
         "job": job,
@@ -65,13 +72,14 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "metadata": metadata_views(job),
         "attempts": attempt_views(_earlier_attempts(job)),
         "may_start": may_start,
-        "offered": _offered(job) if may_start else [],
+        "offered": offered,
+        "confirmations": confirmable,
         "stream_url": stream_url,
         "absolute_stream_url": request.build_absolute_uri(stream_url),
         "snapshot_url": reverse("ingestion_progress:api:job_snapshot", args=[job_id]),
         "samples_url": reverse("ingestion_progress:api:job_samples", args=[job_id]),
         "admin_url": _admin_url(job_id),
-        "document_url": extensions.document_url(request, job.document_id),
+        "document_url": document_url,
         "cards": extensions.job_cards(request, job),
         "worker_command": extensions.worker_command(),
         "keepalive_seconds": f"{conf.keepalive_seconds:g}",
@@ -94,6 +102,11 @@ def job_log(request: HttpRequest, job_id: str) -> HttpResponse:
     name = f"{job.document_name or job.pk}.log"
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     return response
+
+
+def _confirmation(request: HttpRequest, job: Job, asked: Confirmation) -> HttpResponse:
+    context = {"job": job, "confirmation": asked}
+    return render(request, "ingestion_progress/job_confirmation.html", context)
 
 
 def _snapshot(request: HttpRequest, job_id: str) -> Snapshot | None:

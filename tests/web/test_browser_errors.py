@@ -83,8 +83,8 @@ def test_job_is_deleted_by_keyboard_after_a_confirmation(
     sqlite_project.ask(PARTIAL, job_id, "short")
     page = open_page(f"/jobs/{job_id}/", java_script_enabled=script)
     page.get_by_role("button", name="Delete…").press("Enter")
-    dialog = page.get_by_role("dialog", name="Delete this job?")
-    expect(dialog).to_be_visible()
+    role = "dialog" if script else "heading"  # without scripts it is a page
+    expect(page.get_by_role(role, name="Delete this job?")).to_be_visible()
     if script:
         assert focused(page) == "Keep it"  # evaluating needs scripts
     page.keyboard.press("Tab")

@@ -46,7 +46,7 @@ def test_cancellation_of_a_running_job_is_requested(client):
     job_with()
     html = client.post(cancellation_of("job-1"), follow=True).content.decode()
     assert visible_notice(html) == "stopping"
-    assert "popovertarget" not in html
+    assert 'name="confirm"' not in html
 
 
 def test_cancellation_of_a_finished_job_shows_a_warning(client):
@@ -67,6 +67,26 @@ def test_cancellation_needs_post_and_a_token(client):
     assert client.get(cancellation_of("job-1")).status_code == 405
     assert Client(enforce_csrf_checks=True).post(cancellation_of("job-1")).status_code == 403
     assert Job.objects.get().cancel_requested_at is None
+
+
+def test_page_that_asks_for_a_confirmation_does_not_reload(client):
+    job_with()
+    html = text_of(client, page_of("job-1") + "?confirm=cancellation")
+    assert "http-equiv" not in html
+    assert f'action="{cancellation_of("job-1")}"' in html
+    assert f'href="{page_of("job-1")}"' in html
+
+
+@pytest.mark.parametrize("asked", ["deletion", "retry", ""])
+def test_what_is_not_offered_cannot_be_confirmed(client, asked):
+    job_with()
+    assert 'http-equiv="refresh"' in text_of(client, f"{page_of('job-1')}?confirm={asked}")
+
+
+def test_reader_is_not_asked_for_a_confirmation(client, closed):
+    job_with()
+    client.force_login(user_who_may("view_job"))
+    assert "Cancel this job?" not in text_of(client, page_of("job-1") + "?confirm=cancellation")
 
 
 # Uploads without JavaScript
@@ -168,10 +188,10 @@ def deletion_of(job_id: str) -> str:
 def test_ended_job_can_be_deleted_after_a_confirmation_without_javascript(client, status):
     job_with(status)
     html = text_of(client, page_of("job-1"))
-    dialog = re.search(
-        r'<dialog id="deletion" class="dialog" popover.*?</dialog>', html, re.DOTALL
-    )[0]
+    dialog = re.search(r'<dialog id="deletion".*?</dialog>', html, re.DOTALL)[0]
     assert f'action="{deletion_of("job-1")}"' in dialog
+    asked = text_of(client, page_of("job-1") + "?confirm=deletion")
+    assert f'action="{deletion_of("job-1")}"' in asked
     response = client.post(deletion_of("job-1"), follow=True)
     assert response.redirect_chain == [(LIST, 302)]
     assert "The job is deleted." in response.content.decode()
