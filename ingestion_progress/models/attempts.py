@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import TypedDict
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -10,11 +13,26 @@ from django.utils import timezone
 from ingestion_progress.models.cascades import CascadingForeignKey
 from ingestion_progress.models.fields import text_field
 from ingestion_progress.models.jobs import Job
-from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH
-from ingestion_progress.models.statuses import AttemptStatus
+from ingestion_progress.models.spans import stage_span
+from ingestion_progress.models.stages import MAX_STAGE_NAME_LENGTH, Stage
+from ingestion_progress.models.statuses import AttemptStatus, ShownStageStatus, StageStatus
 
 # The first, and the newest others. A job that is queued again and again has more attempts.
 MAX_KEPT_ATTEMPTS = 100
+
+
+class StageRecord(TypedDict):
+    """What a stage did in an attempt that has ended."""
+
+    name: str
+    status: str
+    """A ShownStageStatus."""
+    span_ms: list[int] | None
+    """Start and end, in milliseconds since the start of the attempt; None if it has not run."""
+    processed: int
+    total: int
+    failed: int
+    unit: str
 
 
 class JobAttempt(models.Model):
@@ -33,6 +51,10 @@ class JobAttempt(models.Model):
     started_by = text_field("User who started it; empty if it began automatically.")
     cancelled_by = text_field("User who asked it to stop; empty if nobody did, or without a login.")
     error = models.TextField(blank=True, help_text="Why it ended without success.")
+    stages = models.JSONField(
+        null=True,
+        help_text="A StageRecord of each; null if an older version ended it.",
+    )
 
     class Meta:
         ordering = ["job", "number"]
@@ -45,6 +67,23 @@ class JobAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.status}"
+
+
+def stage_record(job: Job, stage: Stage, ended_at: datetime) -> StageRecord:
+    """Of an attempt that ends now: a stage that still runs is interrupted."""
+    span = stage_span(job, stage, ended_at)
+    status = stage.shown_status(is_over=True)
+    if stage.stage_status is StageStatus.IN_PROGRESS:
+        status = ShownStageStatus.STOPPED
+    return {
+        "name": stage.name,
+        "status": status.value,
+        "span_ms": [span.start_ms, span.end_ms] if span else None,
+        "processed": stage.processed,
+        "total": stage.total,
+        "failed": stage.failed,
+        "unit": stage.unit,
+    }
 
 
 class Checkpoint(models.Model):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from operator import attrgetter
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition
 from ingestion_progress.models import Job, JobAttempt, Worker
+from ingestion_progress.models.attempts import stage_record
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.stages import Stage
@@ -21,7 +23,13 @@ from ingestion_progress.models.statuses import (
 from ingestion_progress.signals import attempt_ended, job_ended
 from ingestion_progress.tracker.attempts import queue_attempts
 from ingestion_progress.tracker.changes import EventEntry, JobChanges
-from ingestion_progress.tracker.database import insert, jobs, progress_transaction, rows
+from ingestion_progress.tracker.database import (
+    insert,
+    jobs,
+    progress_transaction,
+    rows,
+    rows_of_jobs,
+)
 from ingestion_progress.tracker.error_groups import error_group, write_errors
 from ingestion_progress.tracker.former_jobs import record_times
 from ingestion_progress.tracker.plan import Attempt, clean_text
@@ -142,43 +150,61 @@ def _end(
     stages = {job.pk: writes.end(job, status, error, entry) for job in ended}
     writes.save()
     _free_workers(ended)
-    record_endings(ended, AttemptStatus(status.value), error)
+    record_endings(ended, AttemptStatus(status.value), error, stages)
     for job in ended:
         notify_on_commit(job.pk, is_end=True)
         send_on_commit(job_ended, job)
     return stages
 
 
-def record_endings(ended: Sequence[Job], status: AttemptStatus, error: str = "") -> None:
-    """Stores how the current attempt of each job ended.
+def record_endings(
+    ended: Sequence[Job],
+    status: AttemptStatus,
+    error: str = "",
+    stages: Mapping[str, Sequence[Stage]] | None = None,
+) -> None:
+    """Stores how the current attempt of each job ended, and what its stages did.
 
-    The process of a lost attempt cannot group its error.
+    The process of a lost attempt cannot group its error. `stages`: by job, if they are known.
     """
     if status is AttemptStatus.LOST:
         for job in ended:
             write_errors(job, [error_group(error, at=database_now(), kind=status.value)])
+    known = _stages_of_jobs(ended) if stages is None else stages
     insert(
-        (
-            JobAttempt(
-                job=job,
-                number=job.attempt,
-                epoch=job.epoch,
-                status=status,
-                started_at=job.started_at,
-                finished_at=job.finished_at
-                or max(database_now(), job.started_at or job.created_at),
-                failed_items=job.failed_items,
-                started_by=job.started_by,
-                cancelled_by=job.cancel_requested_by,
-                error=clean_text(error, MAX_MESSAGE_LENGTH),
-            )
-            for job in ended
-        ),
+        (_ended_attempt(job, status, error, known[job.pk]) for job in ended),
         unless=["job", "number"],
     )
     for job in ended:
         error = clean_text(error, MAX_MESSAGE_LENGTH)
         send_on_commit(attempt_ended, job, attempt=job.attempt, status=status, error=error)
+
+
+def _stages_of_jobs(ended: Sequence[Job]) -> Mapping[str, Sequence[Stage]]:
+    found: dict[str, list[Stage]] = {job.pk: [] for job in ended}
+    for stage in rows_of_jobs(Stage, list(found)):
+        found[stage.job_id].append(stage)
+    return found
+
+
+def _ended_attempt(
+    job: Job, status: AttemptStatus, error: str, stages: Sequence[Stage]
+) -> JobAttempt:
+    now = job.finished_at or max(database_now(), job.started_at or job.created_at)
+    in_order = sorted(stages, key=attrgetter("position"))
+    return JobAttempt(
+        job=job,
+        number=job.attempt,
+        epoch=job.epoch,
+        status=status,
+        started_at=job.started_at,
+        finished_at=now,
+        failed_items=job.failed_items,
+        started_by=job.started_by,
+        cancelled_by=job.cancel_requested_by,
+        error=clean_text(error, MAX_MESSAGE_LENGTH),
+        stages=[stage_record(job, stage, now) for stage in in_order],
+    )
 
 
 def _free_workers(ended: Sequence[Job]) -> None:

@@ -7,8 +7,9 @@ from datetime import datetime
 from django.utils.translation import gettext
 
 from ingestion_progress.models import Job
+from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import Context, milliseconds_between
+from ingestion_progress.web.presenters import Context
 
 
 def history_view(job: Job, now: datetime) -> list[Context]:

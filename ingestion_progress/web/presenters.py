@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy
 
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage
 from ingestion_progress.models.names import METRIC_NAMES
+from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.models.statuses import (
     AttemptStatus,
     EventLevel,
@@ -25,6 +26,7 @@ from ingestion_progress.models.statuses import (
     ShownStageStatus,
 )
 from ingestion_progress.web import formatting, names, stage_texts
+from ingestion_progress.web.attempt_timeline import attempt_timeline
 from ingestion_progress.wire.batch_forecasts import BatchForecastSchema
 from ingestion_progress.wire.schemas import (
     DEFAULT_WEIGHTS,
@@ -153,6 +155,8 @@ def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:
             "cancelled_by": each.cancelled_by,
             "failed_note": stage_texts.failures(each.failed_items),
             "error": each.error,
+            "timeline": attempt_timeline(each),
+            "has_no_times": each.started_at is not None and each.stages is None,
         }
         for each in attempts
     ]
@@ -232,10 +236,6 @@ def next_attempt_text(data: NextAttemptEventData | None, now: datetime) -> str:
         return ""
     due_in_ms = None if data.due_at is None else round((data.due_at - now.timestamp()) * 1000)
     return formatting.next_attempt(data.attempt, data.max_attempts, data.reason, due_in_ms)
-
-
-def milliseconds_between(start: datetime, end: datetime) -> int:
-    return max(0, round((end - start).total_seconds() * 1000))
 
 
 def _running_since(job: Job) -> str:

@@ -10,9 +10,9 @@ from ingestion_progress.conf import conf
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import SILENT_SHARE
 from ingestion_progress.models.pagination import RowCount
+from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import milliseconds_between
 
 WINDOW = timedelta(minutes=15)
 # Of the newest ends, so that a fast queue costs no more than a slow one.

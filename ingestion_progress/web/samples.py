@@ -9,8 +9,8 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy
 
 from ingestion_progress.models import Job, JobSamples
+from ingestion_progress.models.spans import elapsed_ms, stage_span
 from ingestion_progress.web import charts, formatting, stage_texts
-from ingestion_progress.web.spans import elapsed_ms, stage_span
 from ingestion_progress.web.usual_runs import UsualRun
 from ingestion_progress.wire.snapshots import Snapshot
 

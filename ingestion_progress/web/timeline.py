@@ -14,10 +14,10 @@ from django.utils.timezone import localdate
 from django.utils.translation import gettext
 
 from ingestion_progress.models import JobSamples, Stage
+from ingestion_progress.models.spans import Span, elapsed_ms, stage_span
 from ingestion_progress.models.statuses import Liveness, ShownStageStatus, StageStatus
 from ingestion_progress.web import charts, formatting
 from ingestion_progress.web.formatting import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
-from ingestion_progress.web.spans import Span, elapsed_ms, stage_span
 from ingestion_progress.web.usual_runs import UsualRun
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -66,15 +66,15 @@ def add_timeline(
         counts = counts_of(stored, stage.name)
         usual_span = usual.spans.get(stage.name)
         shown["time"] = {
-            "bar": _share(span, width_ms),
-            "usual": _share(usual_span, width_ms),
+            "bar": share(span, width_ms),
+            "usual": share(usual_span, width_ms),
             "done": done_path(stage, span, counts),
             "ticks": ticks,
         }
         shown["start"], shown["end"] = ("", "") if span is None else _ends(stage, span)
         shown["usual"] = f"{usual_span.start_ms} {usual_span.end_ms}" if usual_span else ""
         shown["rate"] = stage_rate(stage, span, counts, job.attempt)
-    view["axis"] = _axis(width_ms)
+    view["axis"] = axis_view(width_ms)
     view["usual"] = formatting.duration(usual.whole_ms) if usual.jobs else ""
     view["usual_ms"], view["usual_note"] = usual.whole_ms, formatting.former_jobs(usual.jobs)
     view["has_many_stages"] = len(snapshot.stages) > MANY_STAGES
@@ -145,7 +145,7 @@ def _ends(stage: Stage, span: Span) -> tuple[str, str]:
     return str(span.start_ms), str(span.end_ms) if stage.finished_at else ""
 
 
-def _share(span: Span | None, width_ms: int) -> tuple[str, str]:
+def share(span: Span | None, width_ms: int) -> tuple[str, str]:
     """Start and length in percent of the axis."""
     if span is None or not width_ms:
         return "0", "0"
@@ -153,7 +153,8 @@ def _share(span: Span | None, width_ms: int) -> tuple[str, str]:
     return f"{start:.2f}", f"{max(0.0, min(end, MAX_PERCENT) - start):.2f}"
 
 
-def _axis(width_ms: int) -> Context:
+def axis_view(width_ms: int) -> Context:
+    """The labels of an axis: where, text and anchor."""
     if not width_ms:
         return {"width_ms": "", "labels": []}
     step = step_ms(width_ms)

@@ -11,9 +11,9 @@ from django.db.models import F
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models import JobSamples, Stage
+from ingestion_progress.models.spans import Span, milliseconds_between
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.tracker.former_jobs import plan_digest
-from ingestion_progress.web.spans import Span, milliseconds_between
 from ingestion_progress.wire.snapshots import Snapshot
 
 

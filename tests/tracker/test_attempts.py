@@ -9,11 +9,12 @@ from django.utils import timezone
 
 from ingestion_progress import track
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
-from ingestion_progress.models import Job, JobAttempt
+from ingestion_progress.models import Job, JobAttempt, Stage
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import attempts, fail_job, request_cancellation
-from ingestion_progress.tracker.endings import name_in_english
+from ingestion_progress.tracker.database import locked_job, progress_transaction
+from ingestion_progress.tracker.endings import follow_up, name_in_english
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.registry import TrackerRegistry
@@ -85,3 +86,66 @@ def test_first_and_newest_attempts_are_kept(monkeypatch):
 )
 def test_the_log_names_how_an_attempt_ended(ending, name):
     assert name_in_english(ending) == name
+
+
+def stages_of(number: int) -> dict[str, dict]:
+    stored = JobAttempt.objects.get(job="job", number=number).stages
+    for stage in stored:
+        start, end = stage.pop("span_ms") or (0, -1)
+        stage["ran"] = start <= end
+    return {stage.pop("name"): stage for stage in stored}
+
+
+def test_ended_attempt_keeps_what_its_stages_did():
+    with (
+        synchronous_tracking(),
+        pytest.raises(OSError, match="torn"),
+        track("a.pdf", job_id="job", stages=["one", "two", "three"]) as job,
+    ):
+        with job.stage("one", total=2, unit="pages") as stage:
+            stage.advance(2)
+        with job.stage("two", total=9, unit="chunks") as stage:
+            stage.advance(3)
+            stage.record_error("unreadable", item="4")
+            raise OSError("torn")
+    assert stages_of(1) == {
+        "one": {
+            "status": "completed",
+            "processed": 2,
+            "total": 2,
+            "failed": 0,
+            "unit": "pages",
+            "ran": True,
+        },
+        "two": {
+            "status": "error",
+            "processed": 3,
+            "total": 9,
+            "failed": 1,
+            "unit": "chunks",
+            "ran": True,
+        },
+        "three": {
+            "status": "not_run",
+            "processed": 0,
+            "total": 0,
+            "failed": 0,
+            "unit": "",
+            "ran": False,
+        },
+    }
+
+
+def test_stage_of_a_lost_attempt_was_stopped_and_the_next_one_begins_anew():
+    with synchronous_tracking():
+        start_attempt(JobPlan("a.pdf", job_id="job", stages=["one", "two"], task="a.task"))
+        stages = Stage.objects.filter(job="job", name="one")
+        stages.update(status="in_progress", processed=5, started_at=timezone.now())
+        with progress_transaction():
+            follow_up(locked_job(pk="job"), AttemptStatus.LOST, "Its worker died.")
+    assert {name: stage["status"] for name, stage in stages_of(1).items()} == {
+        "one": "stopped",
+        "two": "not_run",
+    }
+    assert stages_of(1)["one"]["ran"]
+    assert stages.get().started_at is None

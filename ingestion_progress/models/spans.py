@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ingestion_progress.models import Job, Stage
+from ingestion_progress.models.jobs import Job
+from ingestion_progress.models.stages import Stage
 
 
 @dataclass(frozen=True, slots=True)
