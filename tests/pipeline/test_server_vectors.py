@@ -91,6 +91,8 @@ def test_filters_pages_and_reads_chunks(local_qdrant: ServerVectors):
     assert sorted(local_qdrant.chunk_keys("d", "epoch")) == [
         f"c-{number}" for number in range(1, 7)
     ]
+    assert local_qdrant.count_by_page("d", "epoch") == {0: 2, 1: 2, 2: 2}
+    assert local_qdrant.count_by_page("d", "other") == {}
     read = local_qdrant.read("d", "epoch", ["c-2", "c-5", "c-9"])
     assert sorted(payload["text"] for payload in read) == ["Bees 2", "Bees 5"]
     local_qdrant.discard("d")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Max
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -13,7 +14,7 @@ from django.views.decorators.vary import vary_on_headers
 
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import InvalidJobId
-from ingestion_progress.models import Job, clean_job_id
+from ingestion_progress.models import Job, Stage, clean_job_id
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.documents.access import document_page
 from ingestion_progress.pipeline.documents.result import (
@@ -49,12 +50,12 @@ def job_result(request: HttpRequest, job_id: str) -> HttpResponse:
         return views.refusal(request)
     job = _job(request, job_id)
     context = _context(request, job) if job else {}
-    if not context:
+    if job is None or not context:
         return views.not_found(request, job_id)
     is_card = request.headers.get("X-Requested-With") == "fetch"
     edition: ShownEdition | None = context["edition"]
     if edition is not None:
-        context["summary"] = summary(edition)
+        context["summary"] = summary(edition, _page_count(job))
         context["chunks"] = chunks_of(request, edition, size=CHUNKS_ON_CARD if is_card else 0)
     return render(request, CARD if is_card else PAGE, context)
 
@@ -93,6 +94,12 @@ def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
         "document_url": page,
         "file_url": links(job.document_id).file if page and is_current else "",
     }
+
+
+def _page_count(job: Job) -> int:
+    """As far as it is known: while the job runs, the chart keeps its width."""
+    pages = Stage.objects.filter(job=job, unit="pages").aggregate(most=Max("total"))
+    return pages["most"] or 0
 
 
 def _edition(job: Job, document: Document) -> ShownEdition | None:

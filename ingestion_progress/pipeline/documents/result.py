@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.translation import gettext, ngettext
 
 from ingestion_progress.pipeline.documents.contents import Counts, counts, position
+from ingestion_progress.pipeline.documents.page_chart import PageChart, page_chart
 from ingestion_progress.pipeline.exceptions import GraphStoreUnavailable, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stores import graph_store, vector_store
@@ -116,6 +117,7 @@ class Summary:
     counts: Counts
     entities: Sequence[StoredEntity] = ()
     relations: Sequence[StoredRelation] = ()
+    pages: PageChart | None = None
 
     @property
     def shown_counts(self) -> list[tuple[str, str]]:
@@ -141,10 +143,12 @@ def stored_text(number: Counts) -> str:
     )
 
 
-def summary(edition: ShownEdition) -> Summary:
+def summary(edition: ShownEdition, page_count: int = 0) -> Summary:
+    """`page_count`: how many pages the document has, if that is known."""
     number = counts(edition.document, edition.epoch)
+    pages = _chart(edition, page_count) if number["chunks"] else None
     if number["entities"] is None:
-        return Summary(counts=number)
+        return Summary(counts=number, pages=pages)
     store, place = graph_store(), (edition.document.pk, edition.epoch)
     try:
         entities = store.entities(
@@ -154,5 +158,13 @@ def summary(edition: ShownEdition) -> Summary:
             *place, offset=0, limit=RELATIONS_SHOWN, most_mentioned_first=True
         )
     except GraphStoreUnavailable:
-        return Summary(counts=number)
-    return Summary(counts=number, entities=entities, relations=relations)
+        return Summary(counts=number, pages=pages)
+    return Summary(counts=number, entities=entities, relations=relations, pages=pages)
+
+
+def _chart(edition: ShownEdition, page_count: int) -> PageChart | None:
+    try:
+        found = vector_store().count_by_page(edition.document.pk, edition.epoch)
+    except VectorStoreUnavailable:
+        return None
+    return page_chart(found, page_count)

@@ -33,6 +33,8 @@ ATTEMPTS = 4
 PAGE = 256
 # Without vectors.
 READ_PAGE = 1000
+# Of a document.
+MAX_PAGES = 100_000
 
 
 class ServerVectors:
@@ -104,6 +106,15 @@ class ServerVectors:
         return self._call(
             lambda client: client.count(self._collection, condition, exact=True).count
         )
+
+    def count_by_page(self, document_id: str, epoch: str) -> dict[int, int]:
+        condition = _of_edition(document_id, epoch)
+        found = self._call(
+            lambda client: client.facet(
+                self._collection, "page", facet_filter=condition, limit=MAX_PAGES, exact=True
+            )
+        )
+        return {int(hit.value): hit.count for hit in found.hits}
 
     def chunk_keys(self, document_id: str, epoch: str) -> list[str]:
         read = partial(_scrolled_of, self._collection, _of_edition(document_id, epoch), ["chunk"])

@@ -71,6 +71,9 @@ class VectorStore(Protocol):
     def count(self, document_id: str, epoch: str | None = None) -> int:
         """The number of stored chunks of a document or of one edition."""
 
+    def count_by_page(self, document_id: str, epoch: str) -> dict[int, int]:
+        """The number of chunks of an edition on each page, without those that have no page."""
+
     def chunk_keys(self, document_id: str, epoch: str) -> list[str]:
         """The keys of the chunks of an edition, in no order."""
 

@@ -259,7 +259,17 @@ bdi { overflow-wrap: anywhere; }
 :host([compact]) .job-view:not([data-liveness="working"]) .timing { display: none; }
 :host([compact]) .job-view:not([data-connection="reconnecting"], [data-connection="logged_out"], [data-connection="refused"]) .connection { display: none; }
 @media (forced-colors: active) {
-  .time-bar, .time-done, .time-usual, .worker-cell { forced-color-adjust: none; }
+  .time-bar, .time-done, .time-usual, .time-ticks, .worker-cell, .legend-done, .legend-usual { forced-color-adjust: none; }
+  .time-bar { fill: Canvas; fill-opacity: 1; }
+  .time-bar:not([width="0%"]) { stroke: CanvasText; }
+  .time-done { fill: Highlight; }
+  .time-usual, .time-axis { fill: CanvasText; }
+  .time-ticks { stroke: GrayText; }
+  .worker-cell { border-color: CanvasText; }
+  .worker-cell[data-status="processing"] { background: Highlight; }
+  .worker-cell[data-status="error"] { background: CanvasText; }
+  .legend-done { border-color: CanvasText; background: linear-gradient(to bottom right, Canvas 50%, Highlight 50%); }
+  .legend-usual { background: CanvasText; }
 }
 @media print {
   .stage-folds { display: none; }

@@ -36,6 +36,8 @@ INDEXED = {
 FORMAT = 1
 FORMAT_NAME = "format.json"
 PAGE = 256
+# Of a document.
+MAX_PAGES = 100_000
 # What Edge says about a vector of another length.
 OF_DIMENSIONS = ("Vector dimension error", "already exists with different parameters")
 
@@ -143,6 +145,12 @@ class Shard:
 
     def count(self, document_id: str, epoch: str | None) -> int:
         return self._edge.count(edge.CountRequest(filter=_of_edition(document_id, epoch)))
+
+    def count_by_page(self, document_id: str, epoch: str) -> list[tuple[Any, int]]:
+        """Pages and their chunks, by the index of pages: 0.4 s for 100,000 chunks."""
+        chunks = _of_edition(document_id, epoch)
+        request = edge.FacetRequest("page", limit=MAX_PAGES, exact=True, filter=chunks)
+        return [(hit.value, hit.count) for hit in self._edge.facet(request).hits]
 
     def page(self, offset: str | None) -> tuple[list[tuple[str, Any]], str | None]:
         """Ids and payloads of some points, and the offset of the next page."""

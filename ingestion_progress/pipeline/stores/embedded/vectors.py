@@ -126,6 +126,12 @@ class EmbeddedVectors:
         found: int = self._ask("count", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch)
         return found
 
+    def count_by_page(self, document_id: str, epoch: str) -> dict[int, int]:
+        pairs = self._ask(
+            "count_by_page", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch
+        )
+        return {int(page): int(count) for page, count in pairs}
+
     def chunk_keys(self, document_id: str, epoch: str) -> list[str]:
         keys: list[str] = self._ask(
             "chunks", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch
