@@ -27,6 +27,7 @@ from ingestion_progress.models.job_orders import JobOrder
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.pagination import RowCount
 from ingestion_progress.models.queue_positions import queue_positions
+from ingestion_progress.models.spans import elapsed_ms
 from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.web.batches import batch_view
@@ -36,7 +37,6 @@ from ingestion_progress.web.pagination import JobPage
 from ingestion_progress.web.presenters import Context, job_row
 from ingestion_progress.web.queue_speed import speed_note
 from ingestion_progress.web.recent_batches import batch_rows, recent_batch_ids
-from ingestion_progress.web.spans import elapsed_ms
 from ingestion_progress.web.usual_durations import duration_bar, usual_durations
 from ingestion_progress.web.views import not_found, refusal
 from ingestion_progress.wire.snapshots import load_snapshots

@@ -12,10 +12,10 @@ from django.utils.translation import gettext
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, JobSamples
 from ingestion_progress.models.pagination import first_rows
+from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.web.presenters import Context
-from ingestion_progress.web.spans import milliseconds_between
 
 # The jobs of one page hardly have more different lists of stages.
 MAX_PLANS = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.support.chromium import OpenPage, has_horizontal_scroll
+from tests.support.chromium import OpenPage, has_horizontal_scroll, tab_to
 from tests.support.live import LiveProject
 
 pytest_plugins = ["tests.support.browser"]
@@ -47,6 +47,19 @@ def test_words_in_the_header_lead_to_the_passage_in_its_document(open_page: Open
     expect(chunk).to_contain_text("A quokkabee sleeps in the lighthouse.")
     if script:  # evaluating needs scripts
         assert chunk.evaluate(IN_VIEW)
+
+
+def test_passage_is_found_with_the_keyboard(open_page: OpenPage):
+    page = open_page("/")
+    box = page.get_by_role("searchbox", name="Search documents")
+    tab_to(page, box)
+    page.keyboard.type("quokkabee")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search/*")
+    tab_to(page, page.locator(".hit-document"))
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/documents/**")
+    expect(page.locator(".chunk:target")).to_contain_text("A quokkabee sleeps")
 
 
 def test_filters_and_pages_are_in_the_address_and_survive_back(open_page: OpenPage):

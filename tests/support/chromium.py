@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.support.live import LiveProject
 
@@ -44,6 +44,8 @@ new PerformanceObserver((list) => {
 """
 
 OpenPage = Callable[..., Page]
+# Of Tab, before it is clear that it leads nowhere.
+MAX_STOPS = 60
 
 
 def find_chromium() -> str | None:
@@ -58,3 +60,13 @@ def run_to_end(project: LiveProject, source: str, *args: str) -> None:
 
 def has_horizontal_scroll(page: Page) -> bool:
     return page.evaluate("document.documentElement.scrollWidth > innerWidth")
+
+
+def tab_to(page: Page, target: Locator, key: str = "Tab") -> None:
+    """Presses Tab until the element has the focus, as a person does."""
+    expect(target).to_be_visible()
+    for _ in range(MAX_STOPS):
+        page.keyboard.press(key)
+        if target.evaluate("(element) => element === document.activeElement"):
+            return
+    raise AssertionError(f"Tab does not reach {target}")

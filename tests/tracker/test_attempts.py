@@ -142,7 +142,7 @@ def test_stage_of_a_lost_attempt_was_stopped_and_the_next_one_begins_anew():
         stages = Stage.objects.filter(job="job", name="one")
         stages.update(status="in_progress", processed=5, started_at=timezone.now())
         with progress_transaction():
-            follow_up(locked_job(pk="job"), AttemptStatus.LOST, "Its worker died.")
+            follow_up(locked_job("job"), AttemptStatus.LOST, "Its worker died.")
     assert {name: stage["status"] for name, stage in stages_of(1).items()} == {
         "one": "stopped",
         "two": "not_run",

@@ -116,6 +116,8 @@ bdi { overflow-wrap: anywhere; }
 @media (forced-colors: active) {
   .bar { border: 1px solid CanvasText; }
   .bar::-webkit-progress-value { background: Highlight; forced-color-adjust: none; }
+  .bar::-moz-progress-bar { background: Highlight; forced-color-adjust: none; }
+  .bar:indeterminate { background: repeating-linear-gradient(135deg, Canvas 0 calc(0.5 * var(--rem)), Highlight calc(0.5 * var(--rem)) calc(0.75 * var(--rem))); forced-color-adjust: none; }
   .symbol { forced-color-adjust: none; }
 }
 :host {
