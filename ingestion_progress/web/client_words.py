@@ -31,7 +31,7 @@ CONNECTION_TEXTS = (
     gettext_noop("Connecting"),
     gettext_noop("Live"),
     gettext_noop("Connection lost"),
-    gettext_noop("Too many viewers: updated every 15 s"),
+    gettext_noop("Too many open streams: updated every 15 s"),
     gettext_noop("You are logged out"),
     gettext_noop("You may no longer see this"),
     gettext_noop("Paused in the background"),

@@ -396,7 +396,7 @@ def test_one_viewer_too_many_sees_the_state_by_polling(
         page.clock.install()
         page.goto(f"{server.url}/jobs/{running}/")
         wait_until_connected(page, "polling")
-        expect(page.get_by_text("Too many viewers: updated every 15 s")).to_be_visible()
+        expect(page.get_by_text("Too many open streams: updated every 15 s")).to_be_visible()
         wait_for_states(page, 1)
         before = page.evaluate("recorded.percents.length")
         page.clock.fast_forward(16_000)

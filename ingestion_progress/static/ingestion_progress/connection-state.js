@@ -29,7 +29,7 @@ export const CONNECTION_LABELS = {
   connecting: "Connecting",
   live: "Live",
   reconnecting: "Connection lost",
-  polling: "Too many viewers: updated every 15 s",
+  polling: "Too many open streams: updated every 15 s",
   logged_out: "You are logged out",
   refused: "You may no longer see this",
   paused: "Paused in the background",

@@ -93,7 +93,7 @@ export default {
     "The newest %(number)s of %(total)s": "Die neuesten %(number)s von %(total)s",
     "The samples could not be read.": "Die Messwerte konnten nicht gelesen werden.",
     "The server rejected the document (%(status)s).": "Der Server hat das Dokument abgelehnt (%(status)s).",
-    "Too many viewers: updated every 15 s": "Zu viele Zuschauer: Aktualisierung alle 15 s",
+    "Too many open streams: updated every 15 s": "Zu viele offene Streams: Aktualisierung alle 15 s",
     "Trying again": "Neuer Versuch läuft",
     "Trying again in %(time)s": "Neuer Versuch in %(time)s",
     "Uploading %(files)s": "Lädt hoch: %(files)s",
