@@ -33,7 +33,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from django.db import InterfaceError, OperationalError
-# Needs no settings, unlike that of `django.utils.translation`: this module is imported without them.
+
+# That of `django.utils.translation` needs settings, and this module is imported without.
 from django.utils.translation.trans_null import gettext_noop as _
 
 from ingestion_progress.sentences import Sentence, translated

@@ -185,7 +185,7 @@ def test_writer_learns_of_changes_that_a_waiting_caller_could_not_write():
     def fail(attempt: Attempt, changes: JobChanges) -> NoReturn:
         writer.noticed.clear()
         buffer.flush()  # as the writer's thread may, which finds nothing
-        raise InvalidTransition("Job job", "failed", "become succeeded")
+        raise InvalidTransition("Job job is failed and cannot become succeeded.")
 
     attempt = Attempt(job_id="job", epoch="e", document_id="d", stage_names=("one",))
     writer = Noticing()
