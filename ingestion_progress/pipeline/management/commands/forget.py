@@ -46,9 +46,8 @@ class Command(TerminalCommand):
                 self.stderr.write(error.translated())
                 refused += 1
             else:
-                self.stdout.write(
-                    printable(f"{gettext('%(name)s is deleted.') % {'name': name}} ({document_id})")
-                )
+                text = gettext("%(name)s is deleted (%(document)s).")
+                self.stdout.write(printable(text % {"name": name, "document": document_id}))
         if refused:
             raise CommandError(gettext("Not deleted: %(number)s") % {"number": refused})
         if not found:
