@@ -50,7 +50,7 @@ def test_media_types_of_the_examples(path):
         ("a", bytes(range(32)), UnsupportedDocument, ".docx"),
         ("a.GIF", b"GIF89a" + BINARY, UnsupportedDocument, "is a GIF picture, which cannot be"),
         ("a.zip", archive({"a.txt": b"a"}), UnsupportedDocument, "Unpack it"),
-        ("a.pages", archive({"Index/Document.iwa": b"a"}), UnsupportedDocument, "Export it as PDF"),
+        ("a.pages", archive({"Index/Document.iwa": b"a"}), UnsupportedDocument, "Save it as PDF"),
         ("a.tar", bytes(257) + b"ustar" + bytes(99), UnsupportedDocument, "a tar archive"),
         ("a.mp3", b"ID3" + BINARY, UnsupportedDocument, "MP3 audio"),
         ("a.mp4", bytes(4) + b"ftypisom" + bytes(99), UnsupportedDocument, "MP4 video"),
