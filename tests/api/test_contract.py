@@ -122,7 +122,7 @@ def run(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Run:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
     assert report.exists(), done.stdout

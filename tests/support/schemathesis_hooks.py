@@ -16,7 +16,11 @@ schemathesis.openapi.format("json", strategies.sampled_from(["", "{}", '{"order"
 @schemathesis.hook
 def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
     """OpenAPI cannot express that parameters exclude each other."""
-    if query and "jobs" in query:
-        excluded = {"batch", "about", "owner"}
-        return {name: value for name, value in query.items() if name not in excluded}
-    return query
+    if not query:
+        return query
+    excluded: set[str] = set()
+    if "jobs" in query:
+        excluded |= {"batch", "about", "owner"}
+    if query.get("sort") in {"longest", "shortest", "name"}:
+        excluded |= {"cursor"}
+    return {name: value for name, value in query.items() if name not in excluded}
