@@ -259,11 +259,12 @@ def _heading(snapshot: Snapshot, progress: PipelineProgressEventData, now: datet
     if forecast and forecast.likely_ms:
         left = formatting.remaining(forecast.likely_ms, forecast.low_ms, forecast.high_ms)
         times += f", {left}"
+    job_id = gettext("job %(id)s") % {"id": job.pk}
     return Text.assemble(
         (printable(progress.document_name or progress.document_id), "bold"),
         (
             f"  {text.percent(progress.overall_progress_percent).strip()} {shown}",
             STYLES.get(job.result or job.status, ""),
         ),
-        (printable(f"  {times}  {gettext('job %(id)s') % {'id': job.pk}}"), "dim"),
+        (printable(f"  {times}  {job_id}"), "dim"),
     )

@@ -133,7 +133,8 @@ class Command(TerminalCommand):
                 with path.open("rb") as file:
                     job = receive(file, name=path.name, document_id=document_id, **options)
             except AlreadyIngested as known:
-                text = f"{known.translated()} {gettext('--force ingests it again.')}"
+                advice = gettext("--force ingests it again.")
+                text = f"{known.translated()} {advice}"
                 self.console.print(printable(text), style="dim", markup=False)
                 yield known.job
                 continue
