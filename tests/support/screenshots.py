@@ -31,7 +31,9 @@ from django.contrib.auth import get_user_model, login
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.tracker import create_batch
 from tests.support.page_jobs import job_with
+create_batch(batch_id="Reports of May")
 for status in JobStatus:
     error = "The file is not a PDF." if status.is_final and status != "succeeded" else ""
     job_with(status, job_id=f"state-{status}", error=error, batch="Reports of May")
@@ -94,10 +96,13 @@ def pages(running: str) -> dict[str, str]:
         "list": "/",
         "list-failed": "/?status=failed",
         "list-empty": "/?batch=none",
+        "list-longest": "/?sort=longest",
+        "batches": "/batches/",
         "batch": "/?batch=Reports+of+May",
         "job-live": f"/jobs/{running}/",
         "job-document": "/jobs/reportlab-userguide/",
         "job-not-found": "/jobs/nobody/",
+        "job-confirmation": "/jobs/state-failed/?confirm=deletion",
         "result": "/jobs/reportlab-userguide/result/",
         **{f"job-{status}": f"/jobs/state-{status}/" for status in STATUSES},
         "search": "/search/?q=table+style",
