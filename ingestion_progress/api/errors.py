@@ -23,7 +23,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from pydantic import BaseModel, Field
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ErrorCode, IngestionProgressError
-from ingestion_progress.sentences import Sentence, translated
+from ingestion_progress.exceptions.sentences import Sentence, translated
 
 LANGUAGE = "en"
 # What scripts of the pages send; no other page can without permission of the server.

@@ -40,7 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import ErrorCode, IngestionProgressError
-from ingestion_progress.sentences import Sentence
+from ingestion_progress.exceptions.sentences import Sentence
 
 if TYPE_CHECKING:
     from ingestion_progress.models import Job

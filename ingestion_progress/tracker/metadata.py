@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from ingestion_progress.exceptions import InvalidMetadata
-from ingestion_progress.sentences import Sentence
+from ingestion_progress.exceptions.sentences import Sentence
 
 MAX_METADATA_BYTES = 4096
 MAX_METADATA_DEPTH = 5

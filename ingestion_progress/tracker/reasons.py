@@ -12,7 +12,7 @@ from django.db import Error as DjangoDatabaseError
 from django.db import InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import IngestionProgressError
-from ingestion_progress.sentences import Sentence
+from ingestion_progress.exceptions.sentences import Sentence
 
 UNEXPECTED = Sentence("An unexpected error; the log has the details.")
 DISK_FULL = Sentence("The disk is full.")

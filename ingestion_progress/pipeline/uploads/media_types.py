@@ -8,6 +8,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
+from ingestion_progress.exceptions.sentences import Sentence
 from ingestion_progress.pipeline.encodings import is_binary
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -28,7 +29,6 @@ from ingestion_progress.pipeline.uploads.unsupported_formats import (
     unsupported_format,
 )
 from ingestion_progress.pipeline.uploads.zip_safety import UNREADABLE, open_archive
-from ingestion_progress.sentences import Sentence
 
 HEAD_BYTES = 8192
 ZIP_MARK = b"PK\x03\x04"

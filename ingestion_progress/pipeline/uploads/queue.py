@@ -6,11 +6,11 @@ from django.apps import apps
 from django.db import router, transaction
 from django.utils.module_loading import import_string
 
+from ingestion_progress.exceptions.sentences import Sentence
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import TaskNotQueued
 from ingestion_progress.recovery.tasks import queue_task
-from ingestion_progress.sentences import Sentence
 
 
 def queue_task_of(job: Job, using: str, on_refusal: Callable[[], object]) -> None:

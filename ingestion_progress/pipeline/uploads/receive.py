@@ -13,6 +13,7 @@ from django.core.files import File
 from django.core.files.storage import Storage
 from django.db import router, transaction
 
+from ingestion_progress.exceptions.sentences import Sentence
 from ingestion_progress.models import Job, clean_batch, clean_job_id
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.conf import conf
@@ -29,7 +30,6 @@ from ingestion_progress.pipeline.uploads.media_types import media_type_of
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.queue import queue_task_of
 from ingestion_progress.pipeline.uploads.uploaded_version import UploadedVersion
-from ingestion_progress.sentences import Sentence
 from ingestion_progress.tracker import delete_job, queue_job, reason_of
 from ingestion_progress.tracker.batches import join_batch
 

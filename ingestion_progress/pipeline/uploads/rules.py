@@ -8,9 +8,9 @@ from django.utils.translation import gettext
 from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions
 from ingestion_progress.exceptions import ErrorCode
+from ingestion_progress.exceptions.sentences import Sentence, translated
 from ingestion_progress.extensions import view_name
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.sentences import Sentence, translated
 from ingestion_progress.web import formatting, views
 from ingestion_progress.wire.asgi_types import Scope
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ingestion_progress.exceptions.sentences import Sentence
 from ingestion_progress.pipeline.encodings import is_binary
-from ingestion_progress.sentences import Sentence
 
 
 @dataclass(frozen=True)

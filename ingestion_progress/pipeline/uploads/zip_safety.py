@@ -5,8 +5,8 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import Sentence
 from ingestion_progress.pipeline.exceptions import DamagedDocument, DocumentTooLarge
-from ingestion_progress.sentences import Sentence
 
 MAX_ENTRIES = 5_000
 MAX_DIRECTORY_BYTES = 2 * 1024 * 1024

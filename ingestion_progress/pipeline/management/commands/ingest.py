@@ -20,6 +20,7 @@ from ingestion_progress.exceptions import (
     InvalidMetadata,
     JobCancelled,
 )
+from ingestion_progress.exceptions.sentences import translated
 from ingestion_progress.feed import Selection
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.following import follow, shown
@@ -35,7 +36,6 @@ from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.uploads.media_types import FOLDER_EXTENSIONS
 from ingestion_progress.pipeline.uploads.names import clean_name, stable_id
 from ingestion_progress.pipeline.uploads.receive import receive
-from ingestion_progress.sentences import translated
 from ingestion_progress.tracker import reason_of, request_cancellation
 from ingestion_progress.tracker.metadata import metadata_of
 

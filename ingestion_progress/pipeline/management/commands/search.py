@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE
+from ingestion_progress.exceptions.sentences import translated
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.output import printable, printable_json
 from ingestion_progress.management.terminal.text import console_for
@@ -19,7 +20,6 @@ from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.search import MAX_LIMIT, MAX_OFFSET, SearchHit, search
 from ingestion_progress.pipeline.search_filters import SearchFilters
-from ingestion_progress.sentences import translated
 from ingestion_progress.tracker import reason_of
 
 SNIPPET_LENGTH = 300

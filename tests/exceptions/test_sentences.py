@@ -11,7 +11,7 @@ import sys
 from django.utils import translation
 
 from ingestion_progress.exceptions import BatchActive, ErrorCode, IngestionProgressError
-from ingestion_progress.sentences import Sentence
+from ingestion_progress.exceptions.sentences import Sentence
 
 
 def test_sentence_is_english_in_every_language_until_it_is_translated():

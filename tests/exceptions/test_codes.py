@@ -15,7 +15,7 @@ from ingestion_progress.wire.schemas import ErrorEventData
 from tests.support.live import ROOT
 
 APP = ROOT / "ingestion_progress"
-CATALOGUE = APP / "exceptions.py"
+CATALOGUE = APP / "exceptions" / "codes.py"
 # Its tables say how an operator fixes the cause of an error.
 DOCTOR = APP / "management" / "doctor"
 SOURCES = [path for path in APP.rglob("*.py") if path != CATALOGUE]
