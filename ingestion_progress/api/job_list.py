@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from ingestion_progress.api.errors import error_responses
-from ingestion_progress.api.pages import ListQuery, ListSchema, read_page
+from ingestion_progress.api.pages import CURSOR, ListQuery, ListSchema, cursor_schema, read_page
 from ingestion_progress.api.schemas import (
     AboutText,
     JobSchema,
@@ -24,12 +24,17 @@ from ingestion_progress.models.about import About
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.job_orders import JobOrder
 from ingestion_progress.models.job_search import MAX_SEARCHED
-from ingestion_progress.models.jobs import JobQuerySet
+from ingestion_progress.models.jobs import Job, JobQuerySet
+from ingestion_progress.models.pagination import INVALID_CURSOR
 from ingestion_progress.wire.snapshots import load_snapshots
 
 JOBS = "/admin/ingestion/jobs"
 OrderName = Literal["newest", "oldest", "longest", "shortest", "name"]
-NO_CURSOR = "Send offset instead of cursor: this order has no cursors."
+OTHER_ORDER = "The cursor is of a list in another order."
+# The time of creation and the id, after what else the jobs are sorted by.
+JobCursorText = Annotated[
+    str, cursor_schema(r"(?:n[A-Za-z0-9_-]{0,1360}\.|d[0-9]{16}\.)?", max_length=1 + 1360 + 1)
+]
 
 router = Router()
 
@@ -55,17 +60,35 @@ class JobListQuery(ListQuery):
     )
     sort: OrderName = Field(
         default="newest",
+        validate_default=True,
         description="`newest` and `oldest`: by time of creation. `longest` and `shortest`: by "
         "duration, of jobs that have ended. `name`: by name of the document, A to Z. The last "
-        f"three sort the jobs that are among the newest {MAX_SEARCHED:,}, and have no cursor.",
+        f"three sort the jobs that are among the newest {MAX_SEARCHED:,}.",
     )
+    cursor: JobCursorText = Field(default="", description=CURSOR)
+
+    @field_validator("cursor")
+    @classmethod
+    def is_a_cursor(cls, cursor: str) -> str:
+        if cursor and not any(_has_cursor(order, cursor) for order in JobOrder):
+            raise PydanticCustomError("cursor", INVALID_CURSOR)
+        return cursor
 
     @field_validator("sort")
     @classmethod
-    def has_cursors(cls, sort: OrderName, info: ValidationInfo) -> OrderName:
-        if info.data.get("cursor") and JobOrder(sort).is_of_newest:
-            raise PydanticCustomError("sort", NO_CURSOR)
+    def is_order_of_the_cursor(cls, sort: OrderName, info: ValidationInfo) -> OrderName:
+        cursor = info.data.get("cursor")
+        if cursor and not _has_cursor(JobOrder(sort), cursor):
+            raise PydanticCustomError("sort", OTHER_ORDER)
         return sort
+
+
+def _has_cursor(order: JobOrder, cursor: str) -> bool:
+    try:
+        order.ordering.after(Job.objects.none(), cursor)
+    except ValueError:
+        return False
+    return True
 
 
 class JobListSchema(ListSchema[JobSchema]):
@@ -87,7 +110,7 @@ def list_jobs(request: HttpRequest, query: Query[JobListQuery]) -> JobListSchema
     """
     order = JobOrder(query.sort)
     jobs = order.listed(_matching(request, query))
-    page, fields = read_page(query, *jobs, order=order.terms)
+    page, fields = read_page(query, *jobs, order=order.ordering)
     now = database_now()
     snapshots = load_snapshots(page.rows, with_workers=False)
     items = [describe_job(each, now) for each in snapshots.values()]

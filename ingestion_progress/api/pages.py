@@ -11,10 +11,10 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.pagination import (
     INVALID_CURSOR,
     MAX_COUNTED,
-    ORDER,
+    NEWEST,
     ListCursor,
     ListPage,
-    Order,
+    Ordering,
     Row,
     RowCount,
 )
@@ -45,17 +45,20 @@ Offset = Annotated[
     AfterValidator(valid_offset),
     WithJsonSchema({"type": "integer", "minimum": 0, "maximum": MAX_OFFSET}),
 ]
-CursorText = Annotated[
-    str,
-    AfterValidator(valid_cursor),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": f"^(?:[0-9]{{16}}-{ID_PATTERN})?$",
-            "maxLength": 16 + 1 + MAX_NAME_LENGTH,
-        }
-    ),
-]
+CURSOR = (
+    "Only what comes after this place in the list: `next_cursor` of an earlier answer. Costs the "
+    "same however far it is."
+)
+
+
+def cursor_schema(prefix: str = "", *, max_length: int = 0) -> WithJsonSchema:
+    """`prefix`: a pattern of what is before the time of creation, with its length."""
+    pattern = f"^(?:{prefix}[0-9]{{16}}-{ID_PATTERN})?$"
+    length = max_length + 16 + 1 + MAX_NAME_LENGTH
+    return WithJsonSchema({"type": "string", "pattern": pattern, "maxLength": length})
+
+
+CursorText = Annotated[str, AfterValidator(valid_cursor), cursor_schema()]
 
 
 class ListQuery(PageQuery):
@@ -63,11 +66,7 @@ class ListQuery(PageQuery):
         default=0,
         description=f"Skip this many first, at most {MAX_OFFSET:,}. `cursor` leads further.",
     )
-    cursor: CursorText = Field(
-        default="",
-        description="Only what comes after this place in the list: `next_cursor` of an earlier "
-        "answer. Costs the same however far it is.",
-    )
+    cursor: CursorText = Field(default="", description=CURSOR)
 
 
 class ListSchema(BaseModel, Generic[Item]):
@@ -86,7 +85,7 @@ class ListSchema(BaseModel, Generic[Item]):
 
 
 def read_page(
-    query: ListQuery, *parts: QuerySet[Row], order: Order = ORDER
+    query: ListQuery, *parts: QuerySet[Row], order: Ordering = NEWEST
 ) -> tuple[ListPage[Row], dict[str, Any]]:
     """The rows, and all fields of a ListSchema except for `items`.
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.core.paginator import Paginator
@@ -115,16 +115,57 @@ class ListCursor:
             raise ValueError(INVALID_CURSOR) from None
 
     def __str__(self) -> str:
-        return f"{(self.created_at - EPOCH) // MICROSECOND:016}-{self.pk}"
+        return f"{microseconds(self.created_at)}-{self.pk}"
 
-    def rest(self, rows: QuerySet[Row], *, oldest_first: bool = False) -> QuerySet[Row]:
-        """Those that come later in the list."""
+
+def microseconds(at: datetime) -> str:
+    """16 digits."""
+    return f"{(at - EPOCH) // MICROSECOND:016}"
+
+
+class Ordering(Protocol):
+    """An order of a list, and the texts of places in it: cursors."""
+
+    @property
+    def terms(self) -> Order:
+        """What `order_by` takes."""
+
+    @property
+    def reverse(self) -> Ordering: ...
+
+    def cursor(self, row: Any) -> str:
+        """The place of this row."""
+
+    def after(self, rows: QuerySet[Row], cursor: str) -> QuerySet[Row]:
+        """Those that come later in the list. Raises ValueError for an invalid cursor."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByCreation:
+    is_oldest_first: bool = False
+
+    @property
+    def terms(self) -> Order:
+        return OLDEST_FIRST if self.is_oldest_first else ORDER
+
+    @property
+    def reverse(self) -> ByCreation:
+        return ByCreation(not self.is_oldest_first)
+
+    def cursor(self, row: Job | Batch) -> str:
+        return str(ListCursor.after(row))
+
+    def after(self, rows: QuerySet[Row], cursor: str) -> QuerySet[Row]:
+        place = ListCursor.parse(cursor)
         # Not `older | same age and …`, of which SQLite would not read one range of an index.
-        if oldest_first:
-            newer = rows.filter(created_at__gte=self.created_at)
-            return newer.exclude(created_at=self.created_at, pk__gte=self.pk)
-        older = rows.filter(created_at__lte=self.created_at)
-        return older.exclude(created_at=self.created_at, pk__lte=self.pk)
+        if self.is_oldest_first:
+            newer = rows.filter(created_at__gte=place.created_at)
+            return newer.exclude(created_at=place.created_at, pk__gte=place.pk)
+        older = rows.filter(created_at__lte=place.created_at)
+        return older.exclude(created_at=place.created_at, pk__lte=place.pk)
+
+
+NEWEST = ByCreation()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +183,17 @@ class ListPage(Generic[Row]):
         limit: int,
         offset: int = 0,
         cursor: str = "",
-        order: Order = ORDER,
+        order: Ordering = NEWEST,
     ) -> ListPage[Row]:
         """One query. A row is in one of the parts; an index should find each in order.
 
-        `offset` counts from the cursor. Raises ValueError for an invalid cursor. There are cursors
-        in the orders by time of creation only, and only one part may have another order.
+        `offset` counts from the cursor. Raises ValueError for an invalid cursor.
         """
         if cursor:
-            place, is_reverse = ListCursor.parse(cursor), order == OLDEST_FIRST
-            parts = tuple(place.rest(rows, oldest_first=is_reverse) for rows in parts)
+            parts = tuple(order.after(rows, cursor) for rows in parts)
         end = offset + limit + 1
-        found = list(merged(parts, end, order).order_by(*order)[offset:end])
-        has_next = len(found) > limit and order in {ORDER, OLDEST_FIRST}
-        return cls(found[:limit], str(ListCursor.after(found[limit - 1])) if has_next else "")
+        found = list(merged(parts, end, order.terms).order_by(*order.terms)[offset:end])
+        return cls(found[:limit], order.cursor(found[limit - 1]) if len(found) > limit else "")
 
 
 def merged(parts: Sequence[QuerySet[Row]], limit: int, order: Order = ORDER) -> QuerySet[Row]:

@@ -101,12 +101,12 @@ def _shown_jobs(
     """The groups of the first page, or else one page of jobs without groups."""
     has_queue = not counts or counts[JobGroup.WAITING].number
     positions = queue_positions() if has_queue else {}
-    if filters.has_groups and query.get("page", "1") == "1" and not query.get("cursor"):
+    has_place = query.get("page", "1") != "1" or query.get("cursor") or query.get("before")
+    if filters.has_groups and not has_place:
         return _overview(filters, jobs, counts, now, positions)
     page = JobPage.read(
         filters.parts(jobs, now),
-        query.get("page"),
-        query.get("cursor", ""),
+        query,
         count=counts.get(JobGroup(filters.group)) if filters.group else None,
         order=filters.order,
     )
@@ -181,7 +181,7 @@ def _count_text(count: RowCount) -> str:
 def _url(query: QueryDict, filters: JobFilters) -> str:
     """Of the same page of the list."""
     address = filters.query
-    for name in ("page", "cursor"):
+    for name in ("page", "cursor", "before"):
         if value := query.get(name):
             address[name] = value
     shown = address.urlencode()

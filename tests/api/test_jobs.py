@@ -11,12 +11,12 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from ingestion_progress import track
-from ingestion_progress.api.job_list import NO_CURSOR
+from ingestion_progress.api.job_list import OTHER_ORDER
 from ingestion_progress.api.pages import MAX_OFFSET
 from ingestion_progress.auth import tokens
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.job_orders import JobOrder
-from ingestion_progress.models.pagination import RowCount
+from ingestion_progress.models.pagination import INVALID_CURSOR, RowCount
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job
@@ -169,16 +169,68 @@ class TestList:
         }
         pages = [client.get(f"{JOBS}?sort=longest&limit=2&offset={each}").json() for each in (0, 2)]
         assert [len(page["items"]) for page in pages] == [2, 1]
-        assert [(page["total"], page["next_cursor"]) for page in pages] == [(3, None)] * 2
+        assert [(page["total"], bool(page["next_cursor"])) for page in pages] == [
+            (3, True), (3, False),
+        ]  # fmt: skip
         oldest = client.get(f"{JOBS}?sort=oldest&limit=3").json()
         rest = client.get(f"{JOBS}?sort=oldest&cursor={oldest['next_cursor']}").json()
         assert [each["job_id"] for each in rest["items"]] == ["B"]
 
-    def test_cursor_is_refused_in_an_order_without_cursors(self, client):
-        cursor = f"{10**15}-a"
-        error = refusal(client.get(f"{JOBS}?sort=name&cursor={cursor}"), 422, "invalid_request")
-        assert error.message == f"sort: {NO_CURSOR}"
+    def test_cursors_lead_through_every_order_while_jobs_end_and_go(self, client):
+        now = timezone.now()
+        for number in range(9):
+            Job.objects.create(
+                id=f"job-{number}", document_name=["", "é.pdf", "Ärger"][number % 3],
+                document_id=f"d{number}", created_at=now, status="succeeded", started_at=now,
+                finished_at=now + timedelta(seconds=number % 4),
+            )  # fmt: skip
+        for sort in JobOrder.values:
+            everything = client.get(f"{JOBS}?sort={sort}").json()["items"]
+            first = client.get(f"{JOBS}?sort={sort}&limit=4").json()
+            # It becomes both the first and the last of some order, or has no place any more.
+            Job.objects.filter(id=first["items"][0]["job_id"]).update(
+                document_name="", finished_at=now + timedelta(seconds=99)
+            )
+            Job.objects.get(id=first["items"][3]["job_id"]).delete()
+            query = {"sort": sort, "cursor": first["next_cursor"]}
+            rest = client.get(JOBS, query).json()["items"]
+            moved = first["items"][0]["job_id"]
+            shown = [each["job_id"] for each in rest if each["job_id"] != moved]
+            assert shown == [each["job_id"] for each in everything[4:]], sort
+            Job.objects.create(
+                id=first["items"][3]["job_id"], created_at=now, status="succeeded",
+                started_at=now, finished_at=now,
+            )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("sort", "cursor"),
+        [
+            ("name", f"{10**15}-a"),
+            ("longest", f"nYQ.{10**15}-a"),
+            ("newest", f"d{10**15}.{10**15}-a"),
+            ("", f"nYQ.{10**15}-a"),
+        ],
+    )
+    def test_cursor_of_another_order_is_refused(self, client, sort, cursor):
+        query = {"sort": sort, "cursor": cursor} if sort else {"cursor": cursor}
+        error = refusal(client.get(JOBS, query), 422, "invalid_request")
+        assert error.message == f"sort: {OTHER_ORDER}"
         refusal(client.get(f"{JOBS}?sort=random"), 422, "invalid_request")
+
+    @pytest.mark.parametrize(
+        "cursor",
+        [
+            f"nAA.{10**15}-a",  # NUL
+            f"n_w.{10**15}-a",  # not UTF-8
+            f"na.{10**15}-a",  # not base64
+            f"n{'YWFh' * 90}.{10**15}-a",  # longer than a name
+            f"d{10**15}.{10**15}-a/b",
+        ],
+    )
+    def test_cursor_that_no_order_has_is_refused(self, client, cursor):
+        query = {"sort": "name" if cursor[0] == "n" else "longest", "cursor": cursor}
+        error = refusal(client.get(JOBS, query), 422, "invalid_request")
+        assert error.message == f"cursor: {INVALID_CURSOR}"
 
     def test_large_offset_is_refused_with_the_alternative(self, client):
         assert client.get(JOBS, {"offset": MAX_OFFSET}).status_code == 200

@@ -21,6 +21,7 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
     excluded: set[str] = set()
     if "jobs" in query:
         excluded |= {"batch", "about", "owner"}
-    if query.get("sort") in {"longest", "shortest", "name"}:
-        excluded |= {"cursor"}
+    is_by_time = query.get("sort", "newest") in {"newest", "oldest"}
+    if not (is_by_time and str(query.get("cursor", ""))[:1].isdigit()):
+        excluded |= {"cursor"}  # perhaps of another order, or with a name that is not UTF-8
     return {name: value for name, value in query.items() if name not in excluded}

@@ -62,7 +62,8 @@ def test_list_is_paginated_and_links_to_the_older_jobs(client):
         job_with(job_id=f"job-{number}", status=JobStatus.FAILED)
     first, second = text_of(client, f"{LIST}?status=failed"), text_of(client, f"{LIST}?page=2")
     assert first.count('class="job"') == PAGE_SIZE
-    assert 'href="?status=failed&amp;page=2"' in first
+    assert 'href="?status=failed&amp;cursor=' in first
+    assert "1–25 of 26" in first
     assert second.count('class="job"') == 1
 
 
@@ -80,13 +81,49 @@ def test_jobs_beyond_those_that_are_counted_are_reached_by_cursors(client, monke
         polled = text_of(client, unescape(re.search('id="jobs" data-poll="(.*?)"', html)[1]))
         assert re.findall(r'data-job="([\w-]+)"', polled) == ids
         shown += ids
-        places += re.findall(r"<span>(Page .*?|Older jobs)</span>", html)
-        is_first = f'rel="first" href="{LIST}?batch=b&amp;status=queued"' in html
-        assert is_first == (places[-1] == "Older jobs")
+        places += re.findall(r"<span>([0-9]+–.*?|Older jobs)</span>", html)
+        has_first = f'rel="first" href="{LIST}?batch=b&amp;status=queued"' in html
+        assert has_first == (places[-1] != "1–25 of 50+")
         older = re.search('rel="next" href="(.*?)"', html)
         url = LIST + unescape(older[1]) if older else ""
     assert shown == [f"job-{n}" for n in range(110)]
-    assert places == ["Page 1 of 2+", "Page 2 of 2+", *["Older jobs"] * 3]
+    assert places == ["1–25 of 50+", "26–50 of 50+", "51–75 of 75+", *["Older jobs"] * 2]
+
+
+@pytest.mark.parametrize("sort", ["newest", "oldest", "longest", "shortest", "name"])
+def test_pages_stay_right_while_jobs_come_end_and_go(client, sort):
+    at = timezone.now() - timedelta(hours=1)
+    Job.objects.bulk_create(
+        Job(id=f"job-{n}", batch="b", document_name=f"{n % 7}.pdf", status="succeeded",
+            created_at=at + timedelta(seconds=n // 2), started_at=at,
+            finished_at=at + timedelta(seconds=n % 9 + 1))
+        for n in range(3 * PAGE_SIZE)
+    )  # fmt: skip
+
+    def linked(html: str, rel: str) -> str:
+        return text_of(client, LIST + unescape(re.search(f'rel="{rel}" href="(.*?)"', html)[1]))
+
+    whole = first = text_of(client, f"{LIST}?status=succeeded&sort={sort}")
+    shown = [jobs_in(first)]
+    for _ in range(2):
+        whole = linked(whole, "next")
+        shown.append(jobs_in(whole))
+    assert "51–75 of 75" in whole
+    assert 'rel="next"' not in whole
+    # One begins each list, or ends it.
+    for job_id, seconds, name in (("new-1", 0, "!.pdf"), ("new-2", 99, "9.pdf")):
+        start = at - timedelta(days=1) if job_id == "new-1" else timezone.now()
+        end = start + timedelta(seconds=seconds)
+        job_with(JobStatus.SUCCEEDED, job_id=job_id, document_name=name, created_at=start,
+                 started_at=start, finished_at=end)  # fmt: skip
+    Job.objects.get(pk=shown[0][-1]).delete()
+    second = linked(first, "next")
+    assert jobs_in(second) == shown[1]
+    third = linked(second, "next")
+    assert jobs_in(third)[:PAGE_SIZE] == shown[2]
+    assert jobs_in(linked(third, "prev")) == shown[1]
+    back = jobs_in(linked(second, "prev"))
+    assert back[-PAGE_SIZE + 2 :] == shown[0][:-1][-PAGE_SIZE + 2 :]
 
 
 @pytest.mark.parametrize("cursor", ["job-1", "1-a/b", "\x00"])
@@ -168,7 +205,7 @@ def test_tab_lists_the_jobs_of_its_group_on_pages(client):
         assert groups_of(html) == {}
     for number in range(PAGE_SIZE):
         job_with(JobStatus.LOST, job_id=f"lost-{number + 2}")
-    assert "group=attention&amp;page=2" in text_of(client, f"{LIST}?group=attention")
+    assert "group=attention&amp;cursor=" in text_of(client, f"{LIST}?group=attention")
 
 
 def test_running_jobs_are_on_the_first_page_whatever_was_created_later(client):
@@ -317,7 +354,7 @@ def test_order_and_search_stay_in_every_link_and_cursor_pages_go_on(client, monk
     assert shown == sorted(shown, key=lambda job_id: int(job_id.split("-")[1]) // 2)
 
 
-def test_list_is_sorted_by_duration_and_by_name_on_numbered_pages(client, monkeypatch):
+def test_list_is_sorted_by_duration_and_by_name(client, monkeypatch):
     monkeypatch.setattr(job_search, "MAX_SEARCHED", 2 * PAGE_SIZE)
     at = timezone.now() - timedelta(days=1)
     names = [f"{'Bb'[n % 2]} {n:03}.pdf" for n in range(3 * PAGE_SIZE)]
@@ -376,12 +413,12 @@ def test_every_link_keeps_the_batch_except_the_one_to_all_batches(client):
     for number in range(PAGE_SIZE + 1):
         job_with(job_id=f"job-{number}", batch="a & b", status=JobStatus.FAILED)
     html = text_of(client, f"{LIST}?batch=a+%26+b&status=failed")
-    assert 'href="?batch=a+%26+b&amp;status=failed&amp;page=2"' in html  # older
+    assert 'href="?batch=a+%26+b&amp;status=failed&amp;cursor=' in html  # older
     assert f'href="{LIST}?batch=a+%26+b&amp;group=done"' in html
     assert f'href="{LIST}?batch=a+%26+b"' in html  # any status
     assert f'<a href="{LIST}?status=failed">Show jobs of all batches</a>' in html
     older = text_of(client, f"{LIST}?batch=a+%26+b&page=2")
-    assert 'href="?batch=a+%26+b&amp;page=1"' in older
+    assert 'href="?batch=a+%26+b&amp;before=' in older
     assert older.count('class="job"') == 1
 
 
