@@ -293,6 +293,17 @@ class TestScans:
 
         assert (sent(mine), sent(other)) == ([b'"job_id":"gone"'], [])
 
+    async def test_stream_that_resumes_gets_the_ends_since_its_own_last_event(self, active):
+        day = timedelta(days=1)
+        late, early = (joining(active, cursor_at(NOW - age)) for age in (day, 3 * day))
+        scan = active.scan(NOW, 0.0)
+        for name, age in (("old", 2 * day), ("new", day / 2)):
+            active.job_ended(name, ended(name, NOW - age), was_active=False, scan=scan)
+        active.complete(scan, {}, not_before=0.0)
+
+        assert sent(late) == [b'"job_id":"new"']
+        assert sent(early) == [b'"job_id":"old"', b'"job_id":"new"']
+
     async def test_stream_that_was_opened_before_the_scan_gets_the_states_at_once(self, active):
         stream = joining(active)
         stream.open()

@@ -312,6 +312,17 @@ class TestScan:
         assert set(read_changes({"job-2": None}, now, named).states) == {"job-0", "job-2", "job-3"}
 
     @pytest.mark.database
+    def test_it_finds_only_the_newest_of_many_ends(self, monkeypatch):
+        monkeypatch.setattr(queries, "MAX_ENDED", 1)
+        now = timezone.now()
+        for age in (2, 1, 3):
+            at = now - timedelta(seconds=age)
+            Job.objects.create(id=f"job-{age}", status=JobStatus.SUCCEEDED, finished_at=at)
+
+        changes = read_changes({}, now, Scope(ended_since=now - timedelta(minutes=1)))
+
+        assert set(changes.states) == {"job-1"}
+
     def test_it_uses_an_index_for_each_of_its_parts(self):
         scope = Scope(ended_since=timezone.now(), batches={"a"})
         with transaction.atomic(), connection.cursor() as cursor:

@@ -108,8 +108,11 @@ async def test_jobs_that_no_open_stream_shows_take_no_memory(visibility):
     visibility.replace(second, answer("c", key="other"))
     visibility.leave(first)
     assert set(visibility._by_job) == {"c"}
+    visibility.found({"c"})
     visibility.leave(second)
     assert not visibility._by_job
+    visibility.found({"c"})
+    assert not visibility._found_at
 
 
 async def test_new_jobs_are_asked_about_while_ends_may_be_missing(visibility):

@@ -214,6 +214,7 @@ def test_transport_that_cannot_be_closed_ends_nothing(monkeypatch):
 
 
 def test_transport_is_closed_when_the_setting_leaves_none(monkeypatch):
+    monkeypatch.setattr(sender_module, "IDLE_SECONDS", 600)
     transport = FakeTransport()
     with sending_by(monkeypatch, transport) as sender:
         sender.publish("sent", is_end=False)
