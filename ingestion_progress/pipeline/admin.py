@@ -12,11 +12,11 @@ from django.utils.translation import gettext, gettext_lazy
 from ingestion_progress.admin import JobsAboutMixin, display
 from ingestion_progress.auth import permissions
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.pipeline.admin_actions import (
+from ingestion_progress.pipeline.documents.access import documents_for
+from ingestion_progress.pipeline.documents.admin_actions import (
     delete_selected_documents,
     ingest_selected_again,
 )
-from ingestion_progress.pipeline.documents.access import documents_for
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 
 

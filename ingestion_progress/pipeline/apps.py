@@ -16,10 +16,12 @@ class PipelineConfig(AppConfig):
         "ingestion_progress.pipeline.uploads.api.router",
         "ingestion_progress.pipeline.documents.api.router",
         "ingestion_progress.pipeline.documents.contents.router",
-        "ingestion_progress.pipeline.search_api.router",
+        "ingestion_progress.pipeline.search.api.router",
     )
     progress_upload_rules = ("ingestion_progress.pipeline.uploads.rules.rules",)
-    progress_document_deleters = ("ingestion_progress.pipeline.deletion.delete_unused_document",)
+    progress_document_deleters = (
+        "ingestion_progress.pipeline.documents.deletion.delete_unused_document",
+    )
     progress_urls = ("ingestion_progress.pipeline.urls.urlpatterns",)
     progress_worker_command = "ingestion_worker"
     progress_document_pages = ("ingestion_progress.pipeline.documents.access.document_page",)

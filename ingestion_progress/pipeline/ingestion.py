@@ -9,23 +9,23 @@ from functools import partial
 from ingestion_progress.exceptions import JobCancelled, JobExists, JobNotFound
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.pipeline.chunk_stream import ChunkStream
 from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.edition_writers import editions
-from ingestion_progress.pipeline.editions import adopted, claim, publish, settle
+from ingestion_progress.pipeline.documents.edition_writers import editions
+from ingestion_progress.pipeline.documents.editions import adopted, claim, publish, settle
+from ingestion_progress.pipeline.documents.versions import NEWER_VERSION, SHA_LENGTH, document_of
 from ingestion_progress.pipeline.exceptions import (
     DocumentNotFound,
     EditionMissing,
 )
 from ingestion_progress.pipeline.models import Document, ParsedPage
 from ingestion_progress.pipeline.retries import PASSING, patiently
-from ingestion_progress.pipeline.shared_extraction import SharedChunkStream
 from ingestion_progress.pipeline.stages import chunk_number
+from ingestion_progress.pipeline.stages.chunk_stream import ChunkStream
 from ingestion_progress.pipeline.stages.parsing import read_document
+from ingestion_progress.pipeline.stages.shared_extraction import SharedChunkStream
 from ingestion_progress.pipeline.stores.results import stored
 from ingestion_progress.pipeline.uploads.stored_file import open_stored
-from ingestion_progress.pipeline.versions import NEWER_VERSION, SHA_LENGTH, document_of
 from ingestion_progress.tracker import JobTracker, fail_job, request_cancellation, track
 
 

@@ -9,8 +9,8 @@ from datetime import timedelta
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.deletion import discard_deleted
-from ingestion_progress.pipeline.editions import discard_abandoned
+from ingestion_progress.pipeline.documents.deletion import discard_deleted
+from ingestion_progress.pipeline.documents.editions import discard_abandoned
 from ingestion_progress.pipeline.openai.answers import answer_pruner
 from ingestion_progress.recovery.rescue import report_death, rescue_pass
 from ingestion_progress.recovery.rescuer import passes

@@ -15,6 +15,7 @@ from tenacity import (
     wait_exponential,
 )
 
+from ingestion_progress.concurrency.thread_pool import CHECK_SECONDS
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ProgressUnavailable
 from ingestion_progress.pipeline.exceptions import (
     GraphStoreBusy,
@@ -23,7 +24,6 @@ from ingestion_progress.pipeline.exceptions import (
     StorageUnavailable,
     VectorStoreBusy,
 )
-from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 from ingestion_progress.tracker import JobTracker
 
 Result = TypeVar("Result")

@@ -37,6 +37,6 @@ def ingest_document(job_id: str) -> None:
 @task(queue_name="default")
 def extract_chunks(job_id: str, epoch: str, document_id: str, chunks: list[dict[str, Any]]) -> None:
     """Extracts from chunks of a document that another worker ingests, if they are not done yet."""
-    from ingestion_progress.pipeline.shared_extraction import extract_part
+    from ingestion_progress.pipeline.stages.shared_extraction import extract_part
 
     extract_part(job_id, epoch, document_id, chunks)

@@ -8,7 +8,7 @@ from ingestion_progress.pipeline.documents.views import (
     document_detail,
     document_ingestion,
 )
-from ingestion_progress.pipeline.search_page import search_page
+from ingestion_progress.pipeline.search.page import search_page
 from ingestion_progress.pipeline.uploads.views import job_list
 
 urlpatterns = [

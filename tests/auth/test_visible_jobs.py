@@ -12,8 +12,9 @@ from django.urls import reverse
 
 from ingestion_progress.auth import permissions, tokens
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline import search, search_api
+from ingestion_progress.pipeline import search
 from ingestion_progress.pipeline.models import Document, Edition
+from ingestion_progress.pipeline.search import api as search_api
 from ingestion_progress.tracker import fail_job, queue_job
 from tests.support.api import JOBS, refusal
 

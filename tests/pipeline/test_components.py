@@ -15,13 +15,13 @@ from django.core.management.base import SystemCheckError
 
 from ingestion_progress.pipeline.checks import check_components
 from ingestion_progress.pipeline.models import Entity
-from ingestion_progress.pipeline.rebuild import rebuild_search_index
 from ingestion_progress.pipeline.search import search
+from ingestion_progress.pipeline.search.rebuild import rebuild_search_index
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
+from tests.pipeline.stages.test_pictures import picture
 from tests.pipeline.test_ingestion import ingested
-from tests.pipeline.test_pictures import picture
 from tests.support.documents import storage  # noqa: F401
 from tests.support.live import ROOT
 

@@ -10,11 +10,11 @@ from django.db import OperationalError, connections
 from PIL import Image
 from pypdf import PdfWriter
 
+from ingestion_progress.concurrency import thread_pool
 from ingestion_progress.exceptions import JobCancelled, JobExists
 from ingestion_progress.models import Job, JobEvent
 from ingestion_progress.models.statuses import StageStatus, WorkerStatus
-from ingestion_progress.pipeline import chunk_stream, ingestion, retries, thread_pool
-from ingestion_progress.pipeline.chunk_stream import Components
+from ingestion_progress.pipeline import ingestion, retries
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     DocumentNotFound,
@@ -28,7 +28,8 @@ from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.models import Document, Edition, Entity, Relation
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.search import search
-from ingestion_progress.pipeline.stages import Chunk, Embedding, Extraction
+from ingestion_progress.pipeline.stages import Chunk, Embedding, Extraction, chunk_stream
+from ingestion_progress.pipeline.stages.chunk_stream import Components
 from ingestion_progress.pipeline.stages.chunking import SemanticChunker
 from ingestion_progress.pipeline.stages.embedding import Bm25Embedder
 from ingestion_progress.pipeline.stages.extraction import KeyphraseExtractor
@@ -41,8 +42,8 @@ from ingestion_progress.pipeline.uploads.media_types import MediaType
 from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import delete_job, request_cancellation
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
-from tests.pipeline.test_docx import p, word
-from tests.pipeline.test_parsers import broken_page_pdf
+from tests.pipeline.stages.test_docx import p, word
+from tests.pipeline.stages.test_parsers import broken_page_pdf
 from tests.support import parsers
 from tests.support.documents import EXAMPLES, docx, pdf, storage, written  # noqa: F401
 

@@ -10,9 +10,9 @@ import pytest
 from django.contrib.auth.models import User
 
 from ingestion_progress import attach, current_job, track, tracked
+from ingestion_progress.concurrency.thread_pool import ThreadPool
 from ingestion_progress.exceptions import JobExists, JobNotFound, JobSuperseded
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.thread_pool import ThreadPool
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import delete_job, queue_job
 

@@ -6,7 +6,8 @@ from django.db import router, transaction
 
 from ingestion_progress.models import Job
 from ingestion_progress.pipeline.conf import conf
-from ingestion_progress.pipeline.edition_writers import editions
+from ingestion_progress.pipeline.documents.edition_writers import editions
+from ingestion_progress.pipeline.documents.versions import jobs_of_version
 from ingestion_progress.pipeline.exceptions import (
     DocumentBusy,
     DocumentNotFound,
@@ -14,7 +15,6 @@ from ingestion_progress.pipeline.exceptions import (
 )
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.uploads.queue import queue_task_of
-from ingestion_progress.pipeline.versions import jobs_of_version
 from ingestion_progress.tracker import delete_job, queue_job
 
 

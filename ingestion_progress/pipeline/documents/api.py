@@ -11,12 +11,12 @@ from ingestion_progress.api.schemas import (
     describe_created_job,
     describe_job,
 )
+from ingestion_progress.api.unknown_parameters import refuse_unknown
 from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.pipeline.deletion import delete_document
 from ingestion_progress.pipeline.documents.access import (
     document_for,
     documents_for,
@@ -26,6 +26,7 @@ from ingestion_progress.pipeline.documents.access import (
 )
 from ingestion_progress.pipeline.documents.again import ingest_again
 from ingestion_progress.pipeline.documents.contents import counts
+from ingestion_progress.pipeline.documents.deletion import delete_document
 from ingestion_progress.pipeline.documents.schemas import (
     DocumentDetailSchema,
     DocumentJobListSchema,
@@ -35,9 +36,8 @@ from ingestion_progress.pipeline.documents.schemas import (
     VersionSchema,
     described,
 )
+from ingestion_progress.pipeline.documents.versions import is_of, pending_versions
 from ingestion_progress.pipeline.models import Document, Edition, PendingVersion
-from ingestion_progress.pipeline.unknown_parameters import refuse_unknown
-from ingestion_progress.pipeline.versions import is_of, pending_versions
 from ingestion_progress.wire.snapshots import load_snapshots
 
 DOCUMENTS = "/documents"

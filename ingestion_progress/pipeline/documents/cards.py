@@ -24,8 +24,8 @@ from ingestion_progress.pipeline.documents.result import (
     summary,
 )
 from ingestion_progress.pipeline.documents.schemas import links
+from ingestion_progress.pipeline.documents.versions import is_of
 from ingestion_progress.pipeline.models import Document, Edition
-from ingestion_progress.pipeline.versions import is_of
 from ingestion_progress.web import views
 
 CHUNKS_ON_CARD = 3

@@ -12,6 +12,7 @@ from ninja import Query, Router
 
 from ingestion_progress.api.errors import error_responses
 from ingestion_progress.api.schemas import PageQuery
+from ingestion_progress.api.unknown_parameters import refuse_unknown
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.documents.access import document_for
 from ingestion_progress.pipeline.documents.schemas import (
@@ -32,7 +33,6 @@ from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import chunk_number
 from ingestion_progress.pipeline.stores import graph_store, vector_store
 from ingestion_progress.pipeline.stores.graph import GraphStore
-from ingestion_progress.pipeline.unknown_parameters import refuse_unknown
 
 READ_BYTES = 256 * 1024
 # A stored file is what somebody has uploaded: a browser is to save it, never to show or run it.

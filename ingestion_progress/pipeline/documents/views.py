@@ -9,15 +9,15 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.exceptions import IngestionProgressError, QuotaExceeded
-from ingestion_progress.pipeline.deletion import delete_document
 from ingestion_progress.pipeline.documents.access import document_for, is_whole
 from ingestion_progress.pipeline.documents.again import ingest_again
 from ingestion_progress.pipeline.documents.cards import chunks_of
+from ingestion_progress.pipeline.documents.deletion import delete_document
 from ingestion_progress.pipeline.documents.result import ShownEdition, stored_text, summary
 from ingestion_progress.pipeline.documents.schemas import links
+from ingestion_progress.pipeline.documents.versions import pending_versions
 from ingestion_progress.pipeline.exceptions import DocumentNotFound
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.versions import pending_versions
 from ingestion_progress.web import formatting, views
 
 JOBS_SHOWN = 20

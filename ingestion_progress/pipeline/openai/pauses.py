@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Self
 
+from ingestion_progress.concurrency.thread_pool import CHECK_SECONDS
 from ingestion_progress.pipeline.exceptions import ModelUnavailable
 from ingestion_progress.pipeline.retries import pause
-from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 from ingestion_progress.tracker import JobTracker
 
 # A shorter pause is not shown, unless others have come before it.

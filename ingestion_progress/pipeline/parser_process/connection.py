@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ingestion_progress.concurrency.python_process import start_python
+from ingestion_progress.concurrency.thread_pool import CHECK_SECONDS
 from ingestion_progress.pipeline.exceptions import ParserUnavailable
-from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 
 MODULE = "ingestion_progress.pipeline.parser_process.process"
 RECEIVE_BYTES = 1 << 20

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
-from ingestion_progress.pipeline.concurrent_items import concurrently
 from ingestion_progress.pipeline.exceptions import ModelRefused
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.retries import PASSING
 from ingestion_progress.pipeline.stages import Chunk, Picture
+from ingestion_progress.pipeline.stages.concurrent_items import concurrently
 from ingestion_progress.pipeline.stages.image_description import ImageDescriber
 from ingestion_progress.pipeline.stages.stage_results import StageResults
 from ingestion_progress.pipeline.stores.results import DescriptionStore

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 
-from ingestion_progress.pipeline.edition_writers import writing
+from ingestion_progress.pipeline.documents.edition_writers import writing
 from ingestion_progress.pipeline.models import Document, Entity, Relation
 from ingestion_progress.pipeline.stores.graph import (
     MAX_MENTIONS,

@@ -15,7 +15,10 @@ from typing import Any, TypeAlias
 from neo4j import ManagedTransaction
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
-from ingestion_progress.pipeline.edition_writers import is_to_be_continued, raise_if_not_writer
+from ingestion_progress.pipeline.documents.edition_writers import (
+    is_to_be_continued,
+    raise_if_not_writer,
+)
 from ingestion_progress.pipeline.stores import neo4j_server
 from ingestion_progress.pipeline.stores.graph import (
     MAX_MENTIONS,

@@ -9,12 +9,12 @@ from typing import Any
 
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
-from ingestion_progress.pipeline.edition_writers import editions
+from ingestion_progress.pipeline.documents.edition_writers import editions
+from ingestion_progress.pipeline.documents.versions import SHA_LENGTH, is_of, pending_versions
 from ingestion_progress.pipeline.exceptions import DocumentRefused
 from ingestion_progress.pipeline.models import Document, PendingVersion
 from ingestion_progress.pipeline.uploads.names import stable_id
 from ingestion_progress.pipeline.uploads.uploaded_version import lock
-from ingestion_progress.pipeline.versions import SHA_LENGTH, is_of, pending_versions
 
 
 @dataclass(frozen=True, kw_only=True)

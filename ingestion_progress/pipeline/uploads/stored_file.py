@@ -14,9 +14,9 @@ from typing import BinaryIO, cast
 
 from django.core.files.storage import Storage
 
+from ingestion_progress.concurrency.thread_pool import CHECK_SECONDS
 from ingestion_progress.pipeline.exceptions import StorageUnavailable, StoredFileMissing
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.thread_pool import CHECK_SECONDS
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 

@@ -8,13 +8,13 @@ order.
 from django.db import router, transaction
 from django.db.models import QuerySet
 
-from ingestion_progress.pipeline.models import Document, PendingVersion
-from ingestion_progress.pipeline.versions import (
+from ingestion_progress.pipeline.documents.versions import (
     FIELDS,
     delete_files_on_commit,
     drop_ended,
     pending_versions,
 )
+from ingestion_progress.pipeline.models import Document, PendingVersion
 
 
 class UploadedVersion:

@@ -9,8 +9,8 @@ from ingestion_progress.pipeline.exceptions import ModelUnavailable, UnusableAns
 from ingestion_progress.pipeline.ingestion import ingest
 from ingestion_progress.pipeline.openai import endpoint as endpoints
 from ingestion_progress.pipeline.openai.embedder import OpenAIEmbedder
-from ingestion_progress.pipeline.rebuild import rebuild_search_index
 from ingestion_progress.pipeline.search import search
+from ingestion_progress.pipeline.search.rebuild import rebuild_search_index
 from ingestion_progress.recovery import retry_job
 from tests.pipeline.test_ingestion import ingested
 from tests.support.fake_openai import answering, failing, good, vectors_of

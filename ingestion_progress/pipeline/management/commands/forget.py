@@ -12,7 +12,7 @@ from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.management.terminal.output import printable
 from ingestion_progress.management.terminal.user import command_user
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.deletion import delete_document
+from ingestion_progress.pipeline.documents.deletion import delete_document
 from ingestion_progress.pipeline.models import Document
 
 

@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import PipelineError
-from ingestion_progress.pipeline.rebuild import is_former, rebuild_search_index
+from ingestion_progress.pipeline.search.rebuild import is_former, rebuild_search_index
 
 
 class Command(TerminalCommand):

@@ -19,7 +19,7 @@ from ingestion_progress.management.terminal.text import console_for
 from ingestion_progress.pipeline.exceptions import PipelineError
 from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.search import MAX_LIMIT, MAX_OFFSET, SearchHit, search
-from ingestion_progress.pipeline.search_filters import SearchFilters
+from ingestion_progress.pipeline.search.filters import SearchFilters
 from ingestion_progress.tracker import reason_of
 
 SNIPPET_LENGTH = 300
