@@ -89,8 +89,10 @@ async def test_a_stream_asks_about_jobs_that_were_found_after_it_was_admitted(vi
     entered(visibility, answer(key="other"))
     admitted = answer("a")
     visibility.found({"a", "b"})
+    visibility.unknown.clear()
     stream = entered(visibility, admitted)
     assert stream.selection.visible.is_behind
+    assert visibility.unknown.is_set()
     assert "b" in visibility.query().job_ids
 
 

@@ -22,6 +22,7 @@ from ingestion_progress.models import Batch, Job
 from ingestion_progress.models.statuses import JobStatus, Liveness
 from ingestion_progress.recovery import (
     BatchDeletion,
+    BatchResult,
     cancel_batch,
     continue_batch,
     delete_batch,
@@ -244,8 +245,11 @@ class TestActions:
         jobs_of("import", 1)
         with track("a", job_id="import-0") as job, job.stage("parsing", total=2) as stage:
             stage.record_error("No text.")
-        assert retry_batch(Job.objects.all()).changed == 0
-        assert retry_batch(Job.objects.all(), only="failed").changed == 1
+        with track("b", job_id="whole"):
+            pass
+        jobs_of("other", 1)  # queued
+        assert retry_batch(Job.objects.all()) == BatchResult()
+        assert retry_batch(Job.objects.all(), only="failed") == BatchResult(changed=1)
 
     def test_deleting_removes_the_batch_and_its_jobs(self):
         jobs_of("import", 2)

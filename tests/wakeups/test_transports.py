@@ -222,6 +222,8 @@ def test_transport_is_closed_when_the_setting_leaves_none(monkeypatch):
         monkeypatch.setattr(sender_module, "transport_name", str)
         sender.publish("not sent", is_end=False)
         eventually(lambda: transport.is_closed)
+        thread = sender._thread
+    assert not thread.is_alive()  # it does not wait for the end of IDLE_SECONDS
     assert [each.job_ids for each in transport.sent] == [("sent",)]
 
 
@@ -271,6 +273,23 @@ async def test_listener_delivers_what_others_send_and_replaces_what_failed(monke
     assert not wakeups._listeners
     labels = [(each.message, each.transport, each.direction) for each in caplog.records]
     assert labels[:2] == [("wakeups_down", "fake", "receive"), ("wakeups_back", "fake", "receive")]
+
+
+async def test_listener_pauses_before_it_replaces_what_failed(monkeypatch):
+    created = []
+
+    def new_receiver(name: str) -> FakeReceiver:
+        created.append(name)
+        return FakeReceiver()
+
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 600)
+    monkeypatch.setattr(wakeups, "transport_name", lambda: "fake")
+    monkeypatch.setattr(wakeups, "new_transport", new_receiver)
+    listening = asyncio.create_task(wakeups.listen(print, Counter()))
+    for _ in range(50):
+        await asyncio.sleep(0)
+    listening.cancel()
+    assert created == ["fake"]
 
 
 class DeafLayer(InMemoryChannelLayer):
