@@ -111,6 +111,13 @@ def duration(milliseconds: int) -> str:
     return _two_units(milliseconds, DAY_MS, "d", HOUR_MS, "h")
 
 
+def exact_duration(milliseconds: int) -> str:
+    """Of what has ended, to be compared with another: tenths below ten seconds."""
+    if SECOND_MS <= milliseconds < 10 * SECOND_MS:
+        return f"{decimal(f'{milliseconds // 100 / 10:.1f}')}{NBSP}s"
+    return duration(milliseconds)
+
+
 def remaining(milliseconds: int, low_ms: int = 0, high_ms: int = 0) -> str:
     """A rounded estimate with its range: "about 3 min left (up to 5 min)"; empty if none."""
     if milliseconds <= 0:

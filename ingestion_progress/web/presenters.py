@@ -76,7 +76,7 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
         "activity": _activity(progress),
-        "elapsed": formatting.duration(timing.elapsed_ms),
+        "elapsed": _elapsed(job, timing.elapsed_ms),
         "remaining": remaining_text(snapshot.forecast(now)) if is_moving else "",
         "error_note": formatting.error_note(job.error_count),
         "stages": _stages(snapshot, progress),
@@ -117,8 +117,13 @@ def job_row(snapshot: Snapshot, now: datetime, position: int = 0) -> Context:
         "note": _note(job, liveness, job.awaited_service(now), position),
         "since": _running_since(job),
         "age": formatting.age(milliseconds_between(job.created_at, now)),
-        "elapsed": formatting.duration(progress.timing.elapsed_ms) if job.started_at else "",
+        "elapsed": _elapsed(job, progress.timing.elapsed_ms) if job.started_at else "",
     }
+
+
+def _elapsed(job: Job, elapsed_ms: int) -> str:
+    write = formatting.exact_duration if job.is_finished else formatting.duration
+    return write(elapsed_ms)
 
 
 def event_views(events: Iterable[JobEvent]) -> list[Context]:

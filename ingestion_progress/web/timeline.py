@@ -75,7 +75,8 @@ def add_timeline(
         shown["usual"] = f"{usual_span.start_ms} {usual_span.end_ms}" if usual_span else ""
         shown["rate"] = stage_rate(stage, span, counts, job.attempt)
     view["axis"] = axis_view(width_ms)
-    view["usual"] = formatting.duration(usual.whole_ms) if usual.jobs else ""
+    view["is_over"] = job.is_finished
+    view["usual"] = formatting.exact_duration(usual.whole_ms) if usual.jobs else ""
     view["usual_ms"], view["usual_note"] = usual.whole_ms, formatting.former_jobs(usual.jobs)
     view["has_many_stages"] = len(snapshot.stages) > MANY_STAGES
     view["folded"] = folded_counts(view["stages"])

@@ -40,15 +40,18 @@ def usual_durations(jobs: Iterable[Job]) -> dict[str, int]:
 
 
 def duration_bar(took_ms: int, usual_ms: int) -> Context | None:
-    """Its width in percent and its texts; None without a usual duration."""
+    """Its width in percent and its texts; None without a usual duration.
+
+    The page of the job shows what was usual when it began: the texts say that this is of now.
+    """
     if usual_ms <= 0:
         return None
-    took, usual = formatting.duration(took_ms), formatting.duration(usual_ms)
+    took, usual = formatting.exact_duration(took_ms), formatting.exact_duration(usual_ms)
     return {
         "percent": min(100, round(USUAL_PERCENT * took_ms / usual_ms)),
         "usual_percent": USUAL_PERCENT,
-        "text": gettext("%(time)s, usual %(usual)s") % {"time": took, "usual": usual},
-        "usual_text": gettext("usual %(time)s") % {"time": usual},
+        "text": gettext("%(time)s, now usual %(usual)s") % {"time": took, "usual": usual},
+        "usual_text": gettext("now usual %(time)s") % {"time": usual},
     }
 
 

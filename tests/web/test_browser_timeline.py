@@ -115,7 +115,7 @@ def test_bars_grow_while_the_job_runs_and_overlap_as_they_did(
 def test_usual_run_stays_beside_the_bars_of_the_live_page(open_page: OpenPage):
     page = open_page("/jobs/ended/")
     expect(page.get_by_text("Usually: of the last such job")).to_be_visible()
-    expect(page.locator(".timing-note")).to_have_text(re.compile(r"^usually 1\smin\s40\ss$"))
+    expect(page.locator(".timing-note")).to_have_text(re.compile(r"^then usual 1\smin\s40\ss$"))
     assert bars(page) == bars(page, "time-usual") == [[0, 20], [10, 60], [50, 50]]
 
 

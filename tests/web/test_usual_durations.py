@@ -84,8 +84,8 @@ def test_list_shows_the_bar_with_its_text(client):
     ended("alone", 60, plan="b")
     ended("stopped", 60, status="cancelled")
     rows = dict(re.findall(r'data-job="(\w+)"(.*?)</li>', text_of(client, LIST), re.DOTALL))
-    text = "2\xa0min\xa031\xa0s, usual 2\xa0min\xa005\xa0s"
+    text = "2\xa0min\xa031\xa0s, now usual 2\xa0min\xa005\xa0s"
     assert f'aria-label="{text}"' in rows["three"]
     assert '<rect class="duration" width="60"' in rows["three"]
-    assert "usual 2\xa0min\xa018\xa0s" in rows["one"]
+    assert "now usual 2\xa0min\xa018\xa0s" in rows["one"]
     assert all("usual" not in rows[each] for each in ("alone", "stopped"))

@@ -75,6 +75,12 @@ export function duration(milliseconds) {
   return twoUnits(milliseconds, DAY_MS, "d", HOUR_MS, "h");
 }
 
+/** Of what has ended: tenths below ten seconds. @param {number} milliseconds */
+export function exactDuration(milliseconds) {
+  if (milliseconds < SECOND_MS || milliseconds >= 10 * SECOND_MS) return duration(milliseconds);
+  return `${decimal((Math.floor(milliseconds / 100) / 10).toFixed(1))}${NBSP}s`;
+}
+
 /** How long ago something was, in its largest unit, rounded down. @param {number} milliseconds */
 export function age(milliseconds) {
   if (milliseconds < MINUTE_MS) return gettext("just now");

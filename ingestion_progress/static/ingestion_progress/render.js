@@ -46,7 +46,7 @@ export function renderProgress(root, progress, state) {
   // Another kind of job than document ingestion, which counts none of them.
   const isOther = !DEFAULT_STAGES.some((name) => name in progress.stages || isSkipped(state, name));
   hideMetrics(root, Object.keys(counts), isOther && !Object.values(counts).some(Boolean));
-  renderClock(root, progress, 0);
+  renderClock(root, progress, 0, Boolean(state && FINAL_STATUSES.has(state.status)));
 }
 
 /**
@@ -96,10 +96,12 @@ export function renderSilence(root, { heartbeat_at = null }, nowMs) {
  * @param {HTMLElement} root
  * @param {PipelineProgressData} progress
  * @param {number} sinceMs
+ * @param {boolean} [isOver]
  */
-export function renderClock(root, progress, sinceMs) {
+export function renderClock(root, progress, sinceMs, isOver = false) {
   const { started_at, elapsed_ms } = progress.timing;
-  fill(root, { "job.elapsed": format.duration(started_at ? elapsed_ms + sinceMs : 0) });
+  const write = isOver ? format.exactDuration : format.duration;
+  fill(root, { "job.elapsed": write(started_at ? elapsed_ms + sinceMs : 0) });
   for (const row of rows(root, "stages")) {
     const stage = progress.stages[row.dataset.stage ?? ""];
     if (!stage) continue;
