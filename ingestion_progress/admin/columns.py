@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
@@ -21,6 +23,19 @@ from ingestion_progress.web.presenters import name_parts, remaining_text
 
 # Of a row that a stream keeps up to date, in this order.
 LIVE_COLUMNS = ("live_status", "live_progress", "live_errors", "live_times")
+
+
+def time_of(name: str) -> Any:
+    """A field with a time, written like the other times of the page: Django has another format."""
+
+    field: Any = Job._meta.get_field(name)
+
+    @admin.display(description=field.verbose_name)
+    def shown(job: Job) -> str:
+        return display.timestamp(getattr(job, name))
+
+    shown.__name__ = f"shown_{name}"
+    return shown
 
 
 class JobColumns:

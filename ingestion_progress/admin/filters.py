@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
+from django.db.models.expressions import OrderBy
+from django.db.models.functions import NullIf
 from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -95,3 +98,35 @@ class ResultFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
         result = self.value()
         return cast("JobQuerySet", queryset).with_result(result) if result else queryset
+
+
+class OrderFilter(admin.SimpleListFilter):
+    """The orders by what has no column of its own. A click on a column takes precedence."""
+
+    title = _("order")
+    parameter_name = "sort"
+    ORDERS: tuple[tuple[str, Any, OrderBy | str], ...] = (
+        ("owner", _("Owner, A to Z"), NullIf("owner_name", Value("")).asc(nulls_last=True)),
+        ("failed", _("Most failed items first"), "-failed_items"),
+    )
+
+    @classmethod
+    def chosen(cls, request: HttpRequest) -> OrderBy | str | None:
+        name = request.GET.get(cls.parameter_name)
+        return next((order for value, _label, order in cls.ORDERS if value == name), None)
+
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Job]
+    ) -> list[tuple[str, str]]:
+        return [(name, str(label)) for name, label, _order in self.ORDERS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        return queryset  # the list asks `chosen`
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Without numbers: an order has all jobs."""
+        had_numbers, changelist.add_facets = changelist.add_facets, False
+        try:
+            yield from super().choices(changelist)
+        finally:
+            changelist.add_facets = had_numbers

@@ -8,27 +8,39 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import quote
+from django.contrib.admin.views.main import (  # type: ignore[attr-defined]
+    IS_FACETS_VAR,
+    ORDER_VAR,
+)
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.text import format_lazy
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress import extensions, tracker
 from ingestion_progress.admin import actions, display
-from ingestion_progress.admin.columns import LIVE_COLUMNS, JobColumns
+from ingestion_progress.admin.columns import LIVE_COLUMNS, JobColumns, time_of
 from ingestion_progress.admin.error_groups import ErrorGroupForms
-from ingestion_progress.admin.filters import AboutFilter, BatchFilter, OwnerFilter, ResultFilter
+from ingestion_progress.admin.filters import (
+    AboutFilter,
+    BatchFilter,
+    OrderFilter,
+    OwnerFilter,
+    ResultFilter,
+)
 from ingestion_progress.admin.inlines import AttemptInline, EventInline, StageInline, WorkerInline
 from ingestion_progress.auth import permissions
 from ingestion_progress.auth.viewers import viewer_key
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition, ProgressUnavailable
 from ingestion_progress.models import Job, JobAttempt, JobError, JobEvent, Stage, Worker
-from ingestion_progress.models.job_search import MAX_SEARCHED, found_jobs
+from ingestion_progress.models.job_search import MAX_SEARCHED, found_jobs, newest_jobs
 from ingestion_progress.models.pagination import FirstPages
+from ingestion_progress.web import formatting
 
 if TYPE_CHECKING:
     JobModelAdmin = admin.ModelAdmin[Job]
@@ -43,10 +55,17 @@ SUMMARY = (
     "error",
     "metadata",
 )
+TIMES: dict[str, Any] = {
+    name: time_of(name)
+    for name in (
+        *("created_at", "started_at", "finished_at", "cancel_requested_at"),
+        *("cancel_acknowledged_at", "queued_at", "retry_at", "heartbeat_at", "updated_at"),
+    )
+}
 TIMING = (
-    ("created_at", "started_at", "finished_at"),
+    (TIMES["created_at"], TIMES["started_at"], TIMES["finished_at"]),
     ("elapsed", "remaining"),
-    ("cancel_requested_at", "cancel_requested_by", "cancel_acknowledged_at"),
+    (TIMES["cancel_requested_at"], "cancel_requested_by", TIMES["cancel_acknowledged_at"]),
 )
 COUNTS = (
     ("total_chunks", "total_images"),
@@ -57,9 +76,20 @@ COUNTS = (
 )
 RECORD = (
     ("attempt", "failed_attempts", "epoch", "revision"),
-    ("task", "priority", "writer", "queued_at", "retry_at"),
-    ("event_count", "heartbeat_at", "updated_at"),
+    ("task", "priority", "writer", TIMES["queued_at"], TIMES["retry_at"]),
+    ("event_count", TIMES["heartbeat_at"], TIMES["updated_at"]),
 )
+
+
+def _is_of_newest(request: HttpRequest) -> bool:
+    """Are only the newest jobs sorted and counted? No order but the usual one has an index."""
+    has_order = ORDER_VAR in request.GET or OrderFilter.chosen(request) is not None
+    return has_order or IS_FACETS_VAR in request.GET
+
+
+def _newest_note() -> str:
+    values = {"number": formatting.count(MAX_SEARCHED)}
+    return gettext("Sorted and counted among the newest %(number)s jobs.") % values
 
 
 @admin.register(Job)
@@ -67,7 +97,10 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
     """Read-only, apart from its actions: only the tracker writes."""
 
     list_display = ("document", *LIVE_COLUMNS)
-    list_filter = ("status", ResultFilter, "created_at", OwnerFilter, BatchFilter, AboutFilter)
+    list_filter = (
+        *("status", ResultFilter, "created_at", OwnerFilter, BatchFilter, AboutFilter),
+        OrderFilter,
+    )
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = format_lazy(
         _(
@@ -96,6 +129,7 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
     )
     readonly_fields = (
         *("batch_link", "owned_by", "shown_status", "progress", "liveness", "elapsed", "remaining"),
+        *TIMES.values(),
     )
     inlines = (StageInline, WorkerInline, AttemptInline, EventInline)
 
@@ -115,7 +149,13 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Job], search_term: str
     ) -> tuple[QuerySet[Job], bool]:
+        if _is_of_newest(request):
+            queryset = newest_jobs(queryset)
         return found_jobs(queryset, search_term), False
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        order = OrderFilter.chosen(request)
+        return [order] if order is not None else super().get_ordering(request)
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
@@ -124,6 +164,7 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
             "stream_url": display.url("jobs_progress"),
             "keepalive_seconds": conf.keepalive_seconds,
             "viewer_key": viewer_key(request),
+            "newest_note": _newest_note() if _is_of_newest(request) else "",
         }
         return super().changelist_view(request, (extra_context or {}) | live)
 

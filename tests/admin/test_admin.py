@@ -9,6 +9,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
+from django.db.models import DateTimeField
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 import ingestion_progress
 from ingestion_progress.admin.inlines import MAX_ROWS
-from ingestion_progress.models import Job, JobError, JobEvent, Stage, Worker
+from ingestion_progress.models import Job, JobError, JobEvent, Stage, Worker, job_search
 from ingestion_progress.models.statuses import (
     EventLevel,
     JobStatus,
@@ -163,6 +164,37 @@ def test_list_searches_and_filters(admin_client: Client, query, found) -> None:
         make_job("delta", JobStatus.SUCCEEDED, failed_items=2)
     jobs = admin_client.get(LIST, query).context["cl"].queryset
     assert {job.pk for job in jobs} == found
+
+
+def test_list_is_sorted_by_owner_and_by_failed_items(admin_client: Client, monkeypatch) -> None:
+    make_job("nobody", failed_items=1, error_count=9)
+    make_job("zoe", failed_items=0, owner_name="zoe")
+    make_job("ann", failed_items=7, owner_name="ann")
+
+    def listed(**query: str) -> list[str]:
+        response = admin_client.get(LIST, query)
+        is_noted = "Sorted and counted among the newest" in response.content.decode()
+        assert is_noted == (query != {})
+        return [job.pk for job in response.context["cl"].result_list]
+
+    assert listed(sort="owner") == ["ann", "zoe", "nobody"]
+    assert listed(sort="failed") == ["ann", "nobody", "zoe"]
+    assert listed(sort="failed", o="-4")[0] == "nobody"  # the column of errors
+    assert listed(sort="failed", _facets="True") == ["ann", "nobody", "zoe"]
+    assert listed() == ["ann", "zoe", "nobody"]
+    monkeypatch.setattr(job_search, "MAX_SEARCHED", 2)  # of the newest
+    assert listed(sort="owner") == ["ann", "zoe"]
+
+
+def test_page_writes_all_times_alike(admin_client: Client) -> None:
+    at = datetime(2026, 3, 4, 15, 6, 7, tzinfo=UTC)
+    names = [field.name for field in Job._meta.fields if isinstance(field, DateTimeField)]
+    job = make_job()
+    Job.objects.filter(pk=job.pk).update(**dict.fromkeys(names, at), status="cancelled")
+    html = admin_client.get(page(job)).content.decode()
+    shown = re.findall(r"4 Mar 2026, 15:06:07</time>", html)
+    assert len(shown) >= 9
+    assert not re.search(r"March 4|Mar\. 4|3:06", html)
 
 
 def test_success_with_failed_items_is_marked(admin_client: Client) -> None:
