@@ -7,6 +7,7 @@ import re
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 from django.test import Client
 from django.urls import reverse
 
@@ -182,6 +183,16 @@ def test_a_later_check_asks_the_rule_about_the_user_as_it_is_now(rf):
     User.objects.update(is_superuser=False)
     (visible,) = permissions.visible_jobs_again([request])
     assert not visible.exists()
+
+
+def test_a_later_check_without_a_database_refuses_nobody(rf, monkeypatch):
+    def fail(request):
+        raise OperationalError("the database is down")
+
+    request = rf.get("/")
+    monkeypatch.setattr(permissions, "jobs_by_rule", fail)
+    with pytest.raises(OperationalError):
+        permissions.visible_jobs_again([request])
 
 
 def test_any_query_of_jobs_is_a_rule(rf, settings):

@@ -246,3 +246,12 @@ async def test_closed_readers_leave_no_thread(jobs, clock):
     async with asyncio.timeout(60):
         while thread.is_alive:  # noqa: ASYNC110  (nothing says so)
             await asyncio.sleep(0)
+
+
+async def test_a_batch_of_which_nothing_was_found_is_left_out(jobs, reader, monkeypatch):
+    monkeypatch.setattr(batch_reader, "batch_frames", lambda jobs, batches: {})
+    stream = Subscription(Selection.active(batch="b"), asyncio.get_running_loop())
+    jobs.active.subscribers.add(stream)
+    stream.open()
+    await reader.send()
+    assert not stream.__anext__().done()

@@ -220,3 +220,23 @@ async def test_clients_reconnect_within_a_time_that_depends_on_the_reason(
 
     assert first_ms <= min(waits) < first_ms * 1.5
     assert last_ms * 0.9 < max(waits) <= last_ms
+
+
+def test_signal_without_a_handler_has_its_default_effect(monkeypatch):
+    sent = []
+    monkeypatch.setattr(shutdown.os, "kill", lambda *signalled: sent.append(signalled))
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        handler = SigtermHandler(print)
+
+        async def listen() -> None:
+            handler.listen(asyncio.get_running_loop())
+
+        asyncio.run(listen())
+        handling = signal.getsignal(signal.SIGTERM)
+        assert callable(handling)
+        handling(signal.SIGTERM, None)
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert sent == [(os.getpid(), signal.SIGTERM)]

@@ -16,6 +16,7 @@ from ingestion_progress.feed import Selection, Subscription, visibility_reader
 from ingestion_progress.feed.visibility import (
     ANSWERS_PER_QUERY,
     MAX_NAMED,
+    Change,
     Visibility,
     VisibilityQuery,
 )
@@ -196,6 +197,22 @@ async def test_another_query_changes_one_stream_only(visibility):
     assert change.subscribers == [first]
     assert (change.shown, change.hidden) == ({"b"}, {"a"})
     assert list(visibility.showing("a")) == [second]
+
+
+async def test_a_newer_answer_for_a_stream_without_its_first_states_changes_nothing_yet(visibility):
+    stream = Subscription(Selection.active(), asyncio.get_running_loop())
+    visibility.enter(stream, answer("a"))
+    assert visibility.replace(stream, answer("b", key="other")) == Change()
+    assert stream.selection.visible.ids == {"b"}
+    assert list(visibility.members()) == [stream]
+    assert list(visibility.subscribers()) == []
+
+
+async def test_a_newer_answer_for_a_stream_that_has_left_is_dropped(visibility):
+    stream, other = (entered(visibility, answer("a", key=key)) for key in ("", "other"))
+    visibility.leave(stream)
+    assert visibility.replace(stream, answer("b", key="new")) == Change()
+    assert list(visibility.members()) == [other]
 
 
 @pytest.mark.django_db

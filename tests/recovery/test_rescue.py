@@ -233,13 +233,14 @@ def test_tasks_of_starved_jobs_are_queued_again_on_request(monkeypatch):
     """A broker may lose its messages when it restarts."""
     queued = []
     monkeypatch.setattr(rescue, "queue_task", lambda job: queued.append(job.pk))
-    for name in ("starved", "young", "without-task", "due-later", "waits", "running"):
+    for name in ("starved", "young", "retried", "without-task", "due-later", "waits", "running"):
         queue_job("a.pdf", job_id=name, task="" if name == "without-task" else TASK)
     start("running")
     hour = timedelta(hours=1)
     Job.objects.exclude(pk="young").update(created_at=timezone.now() - hour)
     Job.objects.filter(pk="due-later").update(retry_at=timezone.now() + hour)
     Job.objects.filter(pk="waits").update(waits_for_batch=True)
+    Job.objects.filter(pk="retried").update(queued_at=timezone.now())
     assert rescue.queue_starved_tasks().queued == 1
     assert queued == ["starved"]
     assert Job.objects.get(pk="starved").retry_at is None

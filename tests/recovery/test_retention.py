@@ -210,3 +210,21 @@ class TestSetting:
         ended("new", days=29)
         assert rescue_now().pruned == 1
         assert left() == {"new"}
+
+
+def test_documents_are_deleted_with_their_jobs_only_on_request(monkeypatch):
+    asked = []
+
+    def delete(document_id: str, job_ids: set[str]) -> None:
+        asked.append((document_id, job_ids, left()))
+
+    monkeypatch.setattr(retention.extensions, "document_deleters", lambda: [delete])
+    ended("a", days=3, document_id="doc-1")
+    list(prune_jobs(prunable_jobs()))
+    assert asked == []
+    for name, document_id in (("b", "doc-2"), ("c", "doc-1"), ("d", "doc-2")):
+        ended(name, days=2, document_id=document_id)
+    queue_job("e.pdf", job_id="e", document_id="doc-3")
+    assert list(prune_jobs(prunable_jobs(), with_documents=True)) == [3]
+    pruned_jobs, before = {"b", "c", "d"}, {"b", "c", "d", "e"}
+    assert asked == [("doc-1", pruned_jobs, before), ("doc-2", pruned_jobs, before)]

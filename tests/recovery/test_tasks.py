@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
@@ -128,3 +129,9 @@ class TestDatabaseQueue:
             ("job-2", "RUNNING"),
             ("job-2", "SUCCESSFUL"),
         ]
+
+
+def test_without_a_queue_in_the_database_nothing_is_asked(monkeypatch):
+    monkeypatch.setattr(apps, "is_installed", lambda name: False)
+    end_lost_tasks(Job(id="job", task=task_path(ingest_document)))  # no database is allowed here
+    delete_task_results(["job"])

@@ -19,6 +19,7 @@ from ingestion_progress.tracker.changes import (
     ThreadCounts,
     WorkerChange,
 )
+from ingestion_progress.tracker.error_groups import error_group
 from ingestion_progress.tracker.keys import KeySet
 
 steps = st.lists(st.tuples(st.sampled_from(["add", "set"]), st.integers(0, 1000)), max_size=12)
@@ -58,6 +59,16 @@ def test_a_stage_keeps_its_first_start_and_its_last_status():
     assert first.status is StageStatus.COMPLETED
 
 
+def test_a_stage_that_failed_and_ended_again_has_its_last_end():
+    first, second = StageChanges(), StageChanges()
+    first.status, first.finished_at = StageStatus.ERROR, datetime(2026, 1, 1, tzinfo=UTC)
+    first.was_interrupted = True
+    second.status, second.finished_at = StageStatus.COMPLETED, datetime(2026, 1, 2, tzinfo=UTC)
+    first.follow(second)
+    assert (first.status, first.finished_at.day) == (StageStatus.COMPLETED, 2)
+    assert not first.was_interrupted
+
+
 def test_later_changes_that_say_nothing_of_a_stage_keep_what_is_unwritten():
     at = datetime(2026, 1, 1, tzinfo=UTC)
     changes = StageChanges()
@@ -95,8 +106,12 @@ def test_nothing_to_write_is_false():
         lambda changes: changes.add_event(
             EventEntry(at=datetime(2026, 1, 1, tzinfo=UTC), level=EventLevel.INFO, message="m")
         ),
+        lambda changes: changes.errors.add(
+            error_group("No text.", at=datetime(2026, 1, 1, tzinfo=UTC))
+        ),
+        lambda changes: setattr(changes, "waiting_for", ""),
     ],
-    ids=["counters", "own_counters", "stages", "workers", "events"],
+    ids=["counters", "own_counters", "stages", "workers", "events", "errors", "waiting_for"],
 )
 def test_one_change_of_any_kind_is_something_to_write(change):
     changes = JobChanges()

@@ -410,3 +410,41 @@ def test_failures_in_a_row_are_one_line_and_their_end_another(caplog):
     assert pauses[:3] == [0.5, 1, 2]
     assert pauses == sorted(pauses)
     assert pauses[-1] == LAST_PAUSE_SECONDS
+
+
+def test_what_is_written_while_the_interpreter_ends_is_not_kept(monkeypatch):
+    sender = Sender()
+
+    def fail() -> None:
+        raise RuntimeError("can't start new thread at interpreter shutdown")
+
+    monkeypatch.setattr(sender, "start", fail)
+    sender.publish("job", is_end=True)
+    assert not sender._job_ids
+
+
+async def test_channel_layer_delivers_a_notification_to_all_who_receive(monkeypatch):
+    layer = InMemoryChannelLayer()
+    monkeypatch.setattr("channels.layers.get_channel_layer", lambda: layer)
+    sent = Notification.about(["a", "b"], ["b"])
+    delivered: list[Notification] = []
+    are_ready: list[None] = []
+    async with asyncio.timeout(60):
+        receiving = [
+            asyncio.create_task(
+                channels.ChannelsTransport().receive(
+                    delivered.append, lambda: are_ready.append(None)
+                )
+            )
+            for _ in range(2)
+        ]
+        while len(are_ready) < 2:  # noqa: ASYNC110  (nothing else says so)
+            await asyncio.sleep(0.01)
+        await channels.ChannelsTransport().send(sent)
+        while len(delivered) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        for task in receiving:
+            task.cancel()
+        await asyncio.gather(*receiving, return_exceptions=True)
+    assert delivered == [sent, sent]
+    assert not layer.groups.get(channels.GROUP)  # each has left

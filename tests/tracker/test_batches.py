@@ -1,0 +1,64 @@
+"""Records of batches: who creates one, and what happens while another process holds it."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from ingestion_progress.exceptions import BatchRefused
+from ingestion_progress.models import Batch, Job
+from ingestion_progress.tracker import batches, create_batch, queue_job
+from ingestion_progress.tracker.batches import join_batch, start_waiting
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def test_the_first_job_creates_the_record_with_its_name_and_owner():
+    anna, asked = User.objects.create_user("anna"), []
+    before = timezone.now()
+    join_batch("import", name="May\0", owner=anna, may_join=lambda name: not asked.append(name))
+    batch = Batch.objects.get()
+    assert (batch.pk, batch.name, batch.owner, batch.owner_name) == ("import", "May", anna, "anna")
+    assert batch.created_at >= before
+    assert asked == ["import"]  # a new batch is asked about once
+
+
+def test_a_record_that_exists_is_joined_as_it_is_and_asked_about_again():
+    create_batch("May", batch_id="import")
+    asked = []
+    join_batch("import", name="June", owner=None, may_join=lambda name: not asked.append(name))
+    assert Batch.objects.get().name == "May"
+    assert asked == ["import", "import"]
+
+
+@pytest.mark.parametrize("answers", [[False], [True, False]])
+def test_who_may_not_join_is_refused(answers):
+    """Also if another first job has created the batch since the first answer."""
+    create_batch(batch_id="import")
+    given = iter(answers)
+    with pytest.raises(BatchRefused):
+        join_batch("import", name="", owner=None, may_join=lambda name: next(given))
+
+
+def test_a_batch_that_may_not_be_joined_gets_no_record():
+    with pytest.raises(BatchRefused):
+        join_batch("import", name="", owner=None, may_join=lambda name: False)
+    assert not Batch.objects.exists()
+
+
+def test_waiting_jobs_of_a_batch_that_another_process_holds_wait_for_the_next_pass(monkeypatch):
+    create_batch(batch_id="import", max_running=1)
+    queue_job("a.pdf", job_id="job", batch="import")
+    Job.objects.update(waits_for_batch=True)
+    with monkeypatch.context() as held:
+        held.setattr(batches, "unlocked", lambda found: found.none())
+        assert start_waiting("import") == 0
+    assert Job.objects.get().waits_for_batch
+    assert start_waiting("import") == 1
+
+
+def test_waiting_jobs_of_a_batch_without_a_record_start():
+    Job.objects.create(id="job", batch="old", waits_for_batch=True)
+    assert start_waiting("old") == 1
+    assert not Job.objects.get().waits_for_batch
