@@ -582,3 +582,16 @@ async def test_no_stream_is_rotated_while_the_database_is_down(feed, reads, monk
     assert b'"neo4j_writes":3' in await following(subscriber)
     feed.rotate(feed._clock())
     assert (was_sent_away, subscriber.is_ending) == (False, True)
+
+
+async def test_answer_of_a_rule_for_a_stream_that_has_left_is_dropped(feed):
+    await make_job()
+    stream, stays = (feed.join(Selection.named(["job"])) for _ in range(2))
+    await opened(stream)
+    await opened(stays)
+    feed.unsubscribe(stream)
+    feed.restrict(stream, frozenset(["job"]))
+    assert feed.watched_job_count == 1
+    feed.restrict(stays, frozenset(["job"]))
+    assert feed.watched_job_count == 0
+    feed.unsubscribe(stays)

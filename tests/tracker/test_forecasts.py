@@ -473,3 +473,11 @@ def test_history_of_other_stages_gives_no_forecast(count, caplog):
     assert not caplog.records
     history = replace(history, stages=(known,) * 2)
     assert forecast_at(Job(id="job", updated_at=START), stages, history) is not None
+
+
+def test_a_job_that_never_ran_has_no_times_to_be_stored(django_assert_num_queries):
+    now = datetime.now(UTC)
+    with django_assert_num_queries(0):
+        former_jobs.record_times(Job(finished_at=now), [])
+        former_jobs.record_times(Job(started_at=now), [])
+        former_jobs.record_times(Job(started_at=now, finished_at=now + timedelta(seconds=0.9)), [])

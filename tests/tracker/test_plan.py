@@ -89,9 +89,10 @@ def test_task_is_stored_as_the_path_of_its_function(task, path):
     assert task_path(task) == path
 
 
-def test_task_that_cannot_be_imported_is_refused():
+@pytest.mark.parametrize("task", [lambda job_id: None, eval("lambda job_id: None")])
+def test_task_that_cannot_be_imported_is_refused(task):
     with pytest.raises(ValueError, match="at the top of a module"):
-        task_path(lambda job_id: None)
+        task_path(task)
 
 
 @pytest.mark.parametrize("priority", [-101, 101])

@@ -661,6 +661,38 @@ def test_attached_block_that_cannot_write_ends_and_the_writer_keeps_its_counts(c
     assert record.job_id == "job"
 
 
+def test_error_of_the_task_is_raised_if_its_end_is_postponed(late, caplog):
+    with pytest.raises(ZeroDivisionError), track("a.pdf", job_id="job", stages=["one"]) as job:
+        late.is_down = True
+        raise ZeroDivisionError
+    record = next(each for each in caplog.records if each.message == "tracker_end_postponed")
+    assert (record.job_id, record.levelname, record.exc_info) == ("job", "WARNING", None)
+    assert job.has_ended
+    late.is_down = False
+    late.postponed[0][1]()
+    assert Job.objects.get().status == JobStatus.FAILED
+
+
+def test_job_that_has_ended_otherwise_cannot_be_handed_back():
+    job = track("a.pdf", job_id="job", stages=["one"])
+    job.start()
+    fail_job("job", "by its queue")
+    with pytest.raises(InvalidTransition, match="cannot be handed back"):
+        job.hand_back("stopped")
+    assert Job.objects.get().attempt == 1
+
+
+def test_tracker_names_its_attempt_once_it_is_started():
+    job = track("a.pdf", job_id="job", stages=["one"])
+    assert not job.is_started
+    job.start()
+    assert job.is_started
+    assert job.epoch == Job.objects.get().epoch
+    job.start()
+    assert Job.objects.get().attempt == 1
+    job.complete()
+
+
 async def test_async_code_uses_the_same_names():
     async with track("a.pdf", stages=["one"]) as job:
         async with job.stage("one") as stage:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Iterator
@@ -490,6 +491,46 @@ def test_no_query_of_heartbeats_and_flushes_may_hang(monkeypatch):
             queries.clear()
             act()
             assert queries
+
+
+def test_fork_closes_the_connection_that_the_child_would_share(unstarted):
+    calls = []
+    unstarted._connection = SimpleNamespace(
+        **{
+            name: functools.partial(calls.append, name)
+            for name in ("inc_thread_sharing", "close", "dec_thread_sharing")
+        }
+    )
+    unstarted._before_fork()
+    assert unstarted._working.locked()
+    assert calls == ["inc_thread_sharing", "close", "dec_thread_sharing"]
+    unstarted._after_fork_in_child()
+    assert not unstarted._working.locked()
+    assert unstarted._connection is None
+
+
+def test_forked_child_writes_nothing_that_its_parent_writes(unstarted, buffer):
+    other = Buffer(buffer.attempt, unstarted)
+    unstarted.open(buffer)
+    buffer.log("line", level="info")
+    other.log("line", level="info")  # of a job without heartbeats
+    live = unstarted._live
+    with buffer.lock, live._lock:  # in the parent, by a thread that the child does not have
+        unstarted._before_fork()
+        unstarted._after_fork_in_child()
+        assert not live._lock.locked()
+    assert not buffer.take()
+    assert not other.take()
+    assert not unstarted._dirty
+    assert not unstarted._live
+
+
+def test_forked_child_forgets_the_counts_of_a_job_that_runs_in_its_parent(unstarted, buffer):
+    unstarted.open(buffer)
+    buffer.changes.counters["n"].delta += 1  # not noticed yet
+    unstarted._before_fork()
+    unstarted._after_fork_in_child()
+    assert not buffer.take()
 
 
 def test_postponed_end_is_due_although_nothing_else_is(unstarted):
