@@ -157,6 +157,20 @@ def test_a_job_is_not_lost_if_the_database_stands_still_within_a_pass(monkeypatc
     assert rescue_now().lost == 1
 
 
+def test_another_process_may_make_the_first_pass_of_all_at_the_same_time():
+    first = RescueWatch(id=1, watching_since=timezone.now(), last_pass_at=timezone.now())
+
+    def be_second(execute, sql, *args):
+        if sql.startswith("INSERT") and first._state.adding:
+            first._state.adding = False
+            first.save(force_insert=True)
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(be_second):
+        rescue_pass()
+    assert RescueWatch.objects.get().last_pass_at == first.last_pass_at
+
+
 def test_two_passes_at_a_time_are_one():
     RescueWatch.objects.create(watching_since=timezone.now() - timedelta(days=1))
     start()

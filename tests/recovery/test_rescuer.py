@@ -58,3 +58,37 @@ def test_a_batch_is_continued_by_a_later_pass_if_the_database_is_down(monkeypatc
 
     monkeypatch.setattr(batches_module, "jobs", fail)
     continue_batch("job")
+
+
+class Waits(threading.Event):
+    """Notes the pauses, none of which takes time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.seconds.append(timeout)
+        return self.is_set()
+
+
+def test_a_pass_that_failed_is_repeated_after_growing_pauses(settings):
+    settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 300
+    outcomes = iter([OperationalError("down"), OperationalError("down"), 5])
+    waits = Waits()
+
+    def act() -> int:
+        outcome = next(outcomes)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    each = rescuer.passes(waits, act)
+    assert next(each) == 5
+    first, second = waits.seconds
+    assert 0 < first <= second <= 5
+    outcomes = iter([6])
+    assert next(each) == 6
+    assert waits.seconds[2:] == [30]
+    waits.set()
+    assert list(each) == []

@@ -493,6 +493,25 @@ def test_no_query_of_heartbeats_and_flushes_may_hang(monkeypatch):
             assert queries
 
 
+def test_postponed_end_of_a_locked_job_is_not_tried_in_each_turn(unstarted, monkeypatch):
+    tries = []
+
+    def write() -> None:
+        tries.append(None)
+        error = OperationalError("canceling statement due to lock timeout")
+        error.__cause__ = type("DriverError", (Exception,), {"sqlstate": "55P03"})()
+        raise error
+
+    clock = Clock()
+    monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    unstarted.postpone("job", write)
+    for seconds in (0.0, 1.0, LAST_RETRY_SECONDS - 1.5, 1.0):
+        clock.now += seconds
+        unstarted._work()
+    assert len(tries) == 2
+    assert unstarted._seconds_until_due() == LAST_RETRY_SECONDS
+
+
 def test_fork_closes_the_connection_that_the_child_would_share(unstarted):
     calls = []
     unstarted._connection = SimpleNamespace(

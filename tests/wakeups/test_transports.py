@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -116,6 +117,7 @@ def test_jobs_beyond_the_limit_make_a_notification_about_all(monkeypatch, count,
         assert is_sending.wait(60)
         for job_id in job_ids:
             sender.publish(job_id, is_end=True)
+        assert len(sender._job_ids) <= MAX_JOBS + 1
         are_published.set()
     first, second = transport.sent
     assert first.job_ids == ("first",)
@@ -180,6 +182,25 @@ def test_transport_that_failed_is_closed_and_replaced(monkeypatch, caplog):
     assert fresh.is_closed
     labels = [(each.message, each.transport, each.direction) for each in caplog.records]
     assert labels == [("wakeups_down", "fake", "send"), ("wakeups_back", "fake", "send")]
+
+
+def test_notifications_after_a_failure_wait_for_the_end_of_the_pause(monkeypatch):
+    has_failed, attempts = threading.Event(), []
+
+    def fail() -> None:
+        attempts.append(None)
+        has_failed.set()
+        raise ConnectionError("reset by peer")
+
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 600)
+    monkeypatch.setattr(sender_module, "INTERVAL_SECONDS", 0.0)
+    with sending_by(monkeypatch, *(FakeTransport(before_each=fail) for _ in range(9))) as sender:
+        sender.publish("lost", is_end=False)
+        assert has_failed.wait(60)
+        sender.publish("waits", is_end=False)
+        time.sleep(0.03)
+        assert len(attempts) == 1
+        assert sender._job_ids == {"waits"}
 
 
 class HangingTransport(FakeTransport):
