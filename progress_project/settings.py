@@ -79,6 +79,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "progress_project.middleware.resource_timing",
     "progress_project.middleware.static_files",
     "progress_project.middleware.request_log",
     "progress_project.middleware.content_security_policy",

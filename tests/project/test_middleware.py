@@ -76,6 +76,16 @@ def test_every_page_carries_the_strict_policy_and_nothing_that_it_forbids(produc
     assert not re.search(r"<script(?![^>]*\bsrc=)[^>]*>|<style|\bstyle=|\bon\w+=", login.text)
 
 
+def test_timings_are_open_to_the_origins_that_may_read_the_answer(development, production):
+    """The stylesheet and the modules are for every origin, as the files of a package are."""
+    headers = {"Origin": "https://spa.example.com"}
+    public = httpx.get(f"{development.url}/api/v1/admin/ingestion/jobs", headers=headers)
+    assert public.headers["Timing-Allow-Origin"] == "*"
+    for path in ("/", "/api/v1/admin/ingestion/jobs"):
+        closed = httpx.get(production.url + path, headers=headers)
+        assert "Timing-Allow-Origin" not in closed.headers
+
+
 def test_only_the_error_pages_of_a_developer_may_be_inline(development, production):
     assert "Content-Security-Policy" in httpx.get(development.url).headers
     assert "Content-Security-Policy" not in httpx.get(f"{development.url}/nowhere").headers
