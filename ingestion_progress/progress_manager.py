@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from ingestion_progress.exceptions import InvalidTransition, JobNotFound, JobSuperseded
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker import JobTracker, Stages, delete_job, track
@@ -232,7 +233,7 @@ def _change_stage(
     elif status is StageStatus.COMPLETED:
         stage.complete()
     elif status is StageStatus.ERROR:
-        stage.fail("The stage reported an error.")
+        stage.fail(StoredSentence("The stage reported an error."))
     elif status is StageStatus.SKIPPED:
         stage.skip()
     return status.is_ending

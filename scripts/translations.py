@@ -1,6 +1,7 @@
 """Updates the catalogues of ingestion_progress/locale from the texts of the code.
 
-    scripts/translations.py          extract, merge into each language's .po, compile its .mo
+    scripts/translations.py          extract, merge into each language's .po, compile its .mo, and
+                                     list the sentences that are stored
     scripts/translations.py --check  fail if a file is out of date, or a translation is missing
 
 It needs Babel, of `tests/requirements.txt`, and no GNU gettext. A new language begins with
@@ -9,6 +10,7 @@ It needs Babel, of `tests/requirements.txt`, and no GNU gettext. A new language 
 
 import argparse
 import io
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ KEYWORDS = DEFAULT_KEYWORDS | {
     "pgettext_lazy": ((1, "c"), 2),
     "counted": ((1, "c"), 2, 3),  # of web/names.py
     "Sentence": None,  # of sentences.py
+    "StoredSentence": None,
 }
 # Lines of a catalogue's head about people and versions, which would have to be kept up to date.
 UNUSED_HEADERS = re.compile(
@@ -70,10 +73,26 @@ def texts(path: Path) -> Iterator[tuple[Any, list[str], str | None]]:
     if path.suffix == ".html":
         # Python calls of gettext among nonsense words, whose indentation is none of Python's.
         source = "\n".join(line.strip() for line in templatize(source).splitlines())
-    method = "javascript" if path.suffix == ".js" else "python"
-    found = extract(method, io.BytesIO(source.encode()), KEYWORDS, ["Translators:"])
+    yield from extracted(source, KEYWORDS, "javascript" if path.suffix == ".js" else "python")
+
+
+def extracted(
+    source: str, keywords: dict[str, Any], method: str = "python"
+) -> Iterator[tuple[Any, list[str], str | None]]:
+    found = extract(method, io.BytesIO(source.encode()), keywords, ["Translators:"])
     for _, text, comments, context in found:
         yield text, comments, context
+
+
+def stored_sentences() -> bytes:
+    """The templates by which `exceptions/sentences.py` recognises stored texts."""
+    found = {
+        text
+        for path in sources()
+        if path.suffix == ".py"
+        for text, *_ in extracted(path.read_text(encoding="utf-8"), {"StoredSentence": None})
+    }
+    return (json.dumps(sorted(found), ensure_ascii=False, indent=1) + "\n").encode()
 
 
 def merged(stored: bytes, language: str, found: Catalog) -> Catalog:
@@ -152,15 +171,15 @@ def main(arguments: list[str] | None = None) -> int:
         add(options.add)
     found = template()
     missing: list[str] = []
-    stale: list[Path] = []
+    wanted = {LOCALE / "stored_sentences.json": stored_sentences()}
     for language in languages():
-        wanted, wrong = files(language, found)
+        of_language, wrong = files(language, found)
+        wanted |= of_language
         missing += wrong
-        changed = [path for path in wanted if not is_current(path, wanted[path])]
-        stale += changed
-        if not options.check:
-            for path in changed:
-                path.write_bytes(wanted[path])
+    stale = [path for path in wanted if not is_current(path, wanted[path])]
+    if not options.check:
+        for path in stale:
+            path.write_bytes(wanted[path])
     print(*missing, sep="\n", end="\n" if missing else "")
     for path in stale:
         print(f"{'Stale' if options.check else 'Wrote'}: {path.relative_to(ROOT)}")

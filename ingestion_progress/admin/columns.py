@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ingestion_progress.admin import display
 from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.filters import BatchFilter
+from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import Liveness, StageStatus
@@ -69,6 +70,10 @@ class JobColumns:
     @admin.display(description=_("status"))
     def shown_status(self, job: Job) -> SafeString:
         return display.job_status(job)
+
+    @admin.display(description=_("error"))
+    def shown_error(self, job: Job) -> str:
+        return translate_stored(job.error) or EMPTY
 
     @admin.display(description=_("status"), ordering="status")
     def live_status(self, job: Job) -> SafeString:

@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timestamp
+from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.stages import shown_percent
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, StageStatus, WorkerStatus
@@ -71,9 +72,9 @@ class AttemptInline(ReadOnlyInline):
     )
     fields = (
         *("number", "shown_status", "started", "finished", "took", "failed_items"),
-        *("people", "error"),
+        *("people", "shown_error"),
     )
-    readonly_fields = ("shown_status", "started", "finished", "took", "people")
+    readonly_fields = ("shown_status", "started", "finished", "took", "people", "shown_error")
 
     @admin.display(description=_("status"))
     def shown_status(self, attempt: JobAttempt) -> SafeString:
@@ -97,9 +98,13 @@ class AttemptInline(ReadOnlyInline):
         people = []
         if attempt.started_by:
             people.append(gettext("started by %(name)s") % {"name": attempt.started_by})
-        if attempt.cancelled_by:
-            people.append(gettext("cancelled by %(name)s") % {"name": attempt.cancelled_by})
+        if name := translate_stored(attempt.cancelled_by):
+            people.append(gettext("cancelled by %(name)s") % {"name": name})
         return ", ".join(people) or EMPTY
+
+    @admin.display(description=_("error"))
+    def shown_error(self, attempt: JobAttempt) -> str:
+        return translate_stored(attempt.error) or EMPTY
 
 
 class StageInline(ReadOnlyInline):
@@ -160,8 +165,8 @@ class EventInline(ReadOnlyInline):
     verbose_name_plural = format_lazy(
         _("log (the latest {number} lines, newest first)"), number=MAX_ROWS
     )
-    fields = ("time", "shown_level", "stage_label", "item", "message")
-    readonly_fields = ("time", "shown_level", "stage_label")
+    fields = ("time", "shown_level", "stage_label", "shown_item", "shown_message")
+    readonly_fields = fields
 
     @admin.display(description=_("time"))
     def time(self, event: JobEvent) -> str:
@@ -170,6 +175,14 @@ class EventInline(ReadOnlyInline):
     @admin.display(description=_("stage"))
     def stage_label(self, event: JobEvent) -> str:
         return names.label(event.stage)
+
+    @admin.display(description=_("item"))
+    def shown_item(self, event: JobEvent) -> str:
+        return translate_stored(event.item) or EMPTY
+
+    @admin.display(description=_("message"))
+    def shown_message(self, event: JobEvent) -> str:
+        return translate_stored(event.message)
 
     @admin.display(description=_("level"))
     def shown_level(self, event: JobEvent) -> SafeString:

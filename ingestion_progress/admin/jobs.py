@@ -52,7 +52,7 @@ SUMMARY = (
     ("document_name", "document_id", "id", "batch_link"),
     ("owned_by", "started_by", "about_model", "about_id"),
     ("shown_status", "progress", "liveness"),
-    "error",
+    "shown_error",
     "metadata",
 )
 TIMES: dict[str, Any] = {
@@ -128,7 +128,8 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
         (_("Record"), {"fields": RECORD, "classes": ("collapse",)}),
     )
     readonly_fields = (
-        *("batch_link", "owned_by", "shown_status", "progress", "liveness", "elapsed", "remaining"),
+        *("batch_link", "owned_by", "shown_status", "shown_error"),
+        *("progress", "liveness", "elapsed", "remaining"),
         *TIMES.values(),
     )
     inlines = (StageInline, WorkerInline, AttemptInline, EventInline)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 # That of `django.utils.translation` needs settings, and this module is imported without.
 from django.utils.translation.trans_null import gettext_noop as _
 
-from ingestion_progress.exceptions.sentences import Sentence
+from ingestion_progress.exceptions.sentences import Sentence, StoredSentence
 
 if TYPE_CHECKING:
     from typing import Self
@@ -43,7 +43,7 @@ class ErrorCode(StrEnum):
         403,
         _("The request lacks a CSRF token, or comes from another site."),
     )
-    NOT_FOUND = "not_found", 404, _("There is no such job or address.")
+    NOT_FOUND = "not_found", 404, StoredSentence("There is no such job or address.")
     METHOD_NOT_ALLOWED = "method_not_allowed", 405, _("This address does not support this method.")
     JOB_EXISTS = "job_exists", 409, _("The job id is taken.")
     BATCH_EXISTS = "batch_exists", 409, _("The id of the batch is taken.")
@@ -76,11 +76,21 @@ class ErrorCode(StrEnum):
 
     STORAGE_FULL = "storage_full", 507, _("The server's disk is full.")
 
-    FAILED = "failed", 200, _("The job failed."), "stream"
-    CANCELLED = "cancelled", 200, _("The job was cancelled."), "stream"
-    LOST = "lost", 200, _("The job was lost: its process stopped reporting."), "stream"
-    STREAM_ERROR = "stream_error", 200, _("The progress of this job cannot be read."), "stream"
-    TOO_MANY_STREAMS = "too_many_streams", 200, _("Too many streams are open; try later."), "stream"
+    FAILED = "failed", 200, StoredSentence("The job failed."), "stream"
+    CANCELLED = "cancelled", 200, StoredSentence("The job was cancelled."), "stream"
+    LOST = "lost", 200, StoredSentence("The job was lost: its process stopped reporting."), "stream"
+    STREAM_ERROR = (
+        "stream_error",
+        200,
+        StoredSentence("The progress of this job cannot be read."),
+        "stream",
+    )
+    TOO_MANY_STREAMS = (
+        "too_many_streams",
+        200,
+        StoredSentence("Too many streams are open; try later."),
+        "stream",
+    )
 
     NOT_INSTALLED = "not_installed", 404, _("Metrics need prometheus-client."), "metrics"
     DATABASE_UNREACHABLE = "database_unreachable", 503, _("The database refuses queries."), "health"

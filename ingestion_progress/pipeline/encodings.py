@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from charset_normalizer import from_bytes
 
+from ingestion_progress.exceptions.sentences import StoredSentence
+
 # UTF-32 first: its mark begins with that of UTF-16.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -117,14 +119,34 @@ def _decoded(data: bytes, encoding: str) -> Decoded:
 def _broken(encoding: str, count: int) -> tuple[str, ...]:
     if not count:
         return ()
-    places = "1 place is" if count == 1 else f"{count} places are"
-    return (f"{places} not valid {encoding.upper()}: what stood there is not known.",)
+    name = encoding.upper()
+    if count == 1:
+        return (
+            StoredSentence(
+                "1 place is not valid %(encoding)s: what stood there is not known.", encoding=name
+            ),
+        )
+    return (
+        StoredSentence(
+            "%(number)s places are not valid %(encoding)s: what stood there is not known.",
+            number=count,
+            encoding=name,
+        ),
+    )
 
 
 def _guessed(data: bytes) -> Decoded:
     encoding = _likeliest(data[:SAMPLE_BYTES])
     text = data.decode(encoding, errors="replace")
-    return Decoded(text, (f"Its encoding is not declared. It was read as {encoding.upper()}.",))
+    return Decoded(
+        text,
+        (
+            StoredSentence(
+                "Its encoding is not declared. It was read as %(encoding)s.",
+                encoding=encoding.upper(),
+            ),
+        ),
+    )
 
 
 def _likeliest(sample: bytes) -> str:

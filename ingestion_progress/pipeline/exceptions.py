@@ -40,7 +40,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingestion_progress.exceptions import ErrorCode, IngestionProgressError
-from ingestion_progress.exceptions.sentences import Sentence
+from ingestion_progress.exceptions.sentences import Sentence, StoredSentence
 
 if TYPE_CHECKING:
     from ingestion_progress.models import Job
@@ -89,7 +89,7 @@ class DocumentNotFound(PipelineError, LookupError):
 
     def __init__(self, document_id: str) -> None:
         super().__init__(
-            Sentence(
+            StoredSentence(
                 "There is no document %(document)s. If it was deleted, upload it again.",
                 document=document_id,
             )
@@ -102,7 +102,9 @@ class StoredFileMissing(PipelineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            Sentence("The file of “%(name)s” is gone from the server. Upload it again.", name=name)
+            StoredSentence(
+                "The file of “%(name)s” is gone from the server. Upload it again.", name=name
+            )
         )
 
 
@@ -111,7 +113,7 @@ class StorageUnavailable(PipelineError):
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            Sentence(
+            StoredSentence(
                 "The storage of uploads did not return all of “%(name)s”. Try again later.",
                 name=name,
             )
@@ -122,7 +124,9 @@ class ParserUnavailable(PipelineError):
     code = ErrorCode.UNAVAILABLE
 
     def __init__(self) -> None:
-        super().__init__(Sentence("The process that reads documents has ended. Try again later."))
+        super().__init__(
+            StoredSentence("The process that reads documents has ended. Try again later.")
+        )
 
 
 class ModelUnavailable(PipelineError):
@@ -130,7 +134,9 @@ class ModelUnavailable(PipelineError):
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            Sentence("The model at %(host)s did not answer in time. Try again later.", host=host)
+            StoredSentence(
+                "The model at %(host)s did not answer in time. Try again later.", host=host
+            )
         )
 
 
@@ -182,7 +188,9 @@ class AlreadyIngested(PipelineError):
 
 class EditionMissing(PipelineError):
     def __init__(self) -> None:
-        super().__init__("The results of earlier attempts were deleted; the job starts from 0.")
+        super().__init__(
+            StoredSentence("The results of earlier attempts were deleted; the job starts from 0.")
+        )
 
 
 class NothingIngested(PipelineError): ...
@@ -197,7 +205,7 @@ class VectorStoreUnavailable(PipelineError):
 
 
 class VectorStoreBusy(VectorStoreUnavailable):
-    service = "the vector store"
+    service = StoredSentence("the vector store")
     """What a job waits for, which its page shows."""
 
 
@@ -206,7 +214,7 @@ class GraphStoreUnavailable(PipelineError):
 
 
 class GraphStoreBusy(GraphStoreUnavailable):
-    service = "the graph store"
+    service = StoredSentence("the graph store")
 
 
 class GraphRefused(PipelineError): ...

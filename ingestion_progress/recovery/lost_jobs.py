@@ -14,6 +14,7 @@ from ingestion_progress.exceptions import (
     JobNotFound,
     ProgressUnavailable,
 )
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus, Liveness
@@ -52,8 +53,14 @@ def _mark(job_ids: Sequence[str], *, by: str, even_if_alive: bool) -> dict[str, 
         elif problem := _problem(job, even_if_alive=even_if_alive):
             refused[job_id] = problem
         else:
-            end_lost_attempt(job, f"Marked as lost by {by}." if by else "Marked as lost.")
+            end_lost_attempt(job, _reason(by))
     return refused
+
+
+def _reason(by: str) -> str:
+    if by:
+        return StoredSentence("Marked as lost by %(by)s.", by=by)
+    return StoredSentence("Marked as lost.")
 
 
 def _problem(job: Job, *, even_if_alive: bool) -> InvalidTransition | None:

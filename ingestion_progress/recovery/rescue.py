@@ -16,6 +16,7 @@ from django.db.models import Case, Exists, F, Q, QuerySet, When
 from django.db.models.functions import Coalesce, Now
 
 from ingestion_progress.conf import conf
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job, RescueWatch
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.recovery.retention import pruner
@@ -32,7 +33,7 @@ from ingestion_progress.tracker.endings import NO_HEARTBEAT, follow_up
 
 logger = logging.getLogger("ingestion_progress.recovery")
 
-DIED = "Its worker died."
+DIED = StoredSentence("Its worker died.")
 # Bounds the time of one pass; the next one continues.
 MAX_JOBS_PER_PASS = 500
 # The pause before a task that could not be queued is queued again.

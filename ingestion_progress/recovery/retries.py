@@ -15,6 +15,7 @@ from ingestion_progress.exceptions import (
     JobNotRepeatable,
     ProgressUnavailable,
 )
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import AttemptStatus, Liveness
@@ -67,7 +68,10 @@ def _retry(job_ids: Sequence[str], scope: RetryScope, by: str) -> dict[str, Refu
 def _queue(again: Sequence[Job], scope: RetryScope, by: str) -> None:
     if lost := [job for job in again if not job.is_finished]:
         record_endings(lost, AttemptStatus.LOST, NO_HEARTBEAT)
-    write_milestones(again, f"Retry requested by {by}" if by else "Retry requested")
+    message = StoredSentence("Retry requested")
+    if by:
+        message = StoredSentence("Retry requested by %(by)s", by=by)
+    write_milestones(again, message)
     from_start: list[Job] = []
     from_checkpoints: list[Job] = []
     for job in again:

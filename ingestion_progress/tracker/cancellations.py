@@ -14,13 +14,14 @@ from ingestion_progress.exceptions import (
     JobNotFound,
     ProgressUnavailable,
 )
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import EventLevel, JobStatus, Liveness
 from ingestion_progress.tracker.database import jobs, locked_jobs
-from ingestion_progress.tracker.endings import end_locked_jobs
+from ingestion_progress.tracker.endings import ON_REQUEST, end_locked_jobs
 from ingestion_progress.tracker.plan import clean_text
 from ingestion_progress.tracker.sql import notify_on_commit, write_milestones
 from ingestion_progress.tracker.transactions import in_transactions
@@ -75,14 +76,16 @@ def _cancel(job_ids: Sequence[str], by: str) -> dict[str, Refusal]:
 
 
 def _log(cancelled: Sequence[Job], by: str) -> None:
-    message = f"Cancellation requested by {by}" if by else "Cancellation requested"
+    message = StoredSentence("Cancellation requested")
+    if by:
+        message = StoredSentence("Cancellation requested by %(by)s", by=by)
     write_milestones(cancelled, message, EventLevel.WARNING)
 
 
 def _end(waiting: Sequence[Job], by: str) -> None:
     for job in waiting:
         job.cancel_requested_by = clean_text(by, MAX_NAME_LENGTH)  # for the row of the attempt
-    end_locked_jobs(waiting, JobStatus.CANCELLED, "Cancelled on request.")
+    end_locked_jobs(waiting, JobStatus.CANCELLED, ON_REQUEST)
     at = F("finished_at")
     _rows(waiting).update(cancel_requested_at=at, cancel_acknowledged_at=at, **_requester(by))
 

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Self
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded, ProgressUnavailable
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, JobStatus
 from ingestion_progress.tracker.current import back_to, set_current
-from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
+from ingestion_progress.tracker.endings import ON_REQUEST, finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.error_messages import kind_of
 from ingestion_progress.tracker.jobs import Ending, JobTracker, log_unrecorded_end
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
@@ -19,7 +20,7 @@ from ingestion_progress.tracker.log_capture import LogCapture, set_capture
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.reasons import reason_of
 
-STOPPED = "Its worker was stopped; the job continues with another one."
+STOPPED = StoredSentence("Its worker was stopped; the job continues with another one.")
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
@@ -94,9 +95,7 @@ class TrackedJob(JobContext):
         if error is None:
             return partial(finish_attempt, status=JobStatus.SUCCEEDED)
         if isinstance(error, JobCancelled):
-            return partial(
-                finish_attempt, status=JobStatus.CANCELLED, error="Cancelled on request."
-            )
+            return partial(finish_attempt, status=JobStatus.CANCELLED, error=ON_REQUEST)
         if self.buffer.attempt.task and isinstance(error, KeyboardInterrupt | SystemExit):
             return partial(hand_back_attempt, ending=AttemptStatus.INTERRUPTED, reason=STOPPED)
         reason = reason_of(error)

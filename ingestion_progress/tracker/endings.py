@@ -9,6 +9,7 @@ from operator import attrgetter
 
 from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidTransition
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job, JobAttempt, Worker
 from ingestion_progress.models.attempts import stage_record
 from ingestion_progress.models.clock import database_now
@@ -50,7 +51,18 @@ LEVELS_OF_ENDINGS = {
     JobStatus.FAILED: EventLevel.ERROR,
     JobStatus.LOST: EventLevel.ERROR,
 }
-NO_HEARTBEAT = "Its worker process disappeared."
+LINES_OF_ENDINGS = {
+    AttemptStatus.SUCCEEDED: (StoredSentence("Succeeded"), StoredSentence("Succeeded: %(reason)s")),
+    AttemptStatus.CANCELLED: (StoredSentence("Cancelled"), StoredSentence("Cancelled: %(reason)s")),
+    AttemptStatus.FAILED: (StoredSentence("Failed"), StoredSentence("Failed: %(reason)s")),
+    AttemptStatus.LOST: (StoredSentence("Lost"), StoredSentence("Lost: %(reason)s")),
+    AttemptStatus.INTERRUPTED: (
+        StoredSentence("Handed back"),
+        StoredSentence("Handed back: %(reason)s"),
+    ),
+}
+NO_HEARTBEAT = StoredSentence("Its worker process disappeared.")
+ON_REQUEST = StoredSentence("Cancelled on request.")
 FIRST_PAUSE_SECONDS = 5.0
 LAST_PAUSE_SECONDS = 600.0
 
@@ -96,25 +108,30 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
     """
     failures = job.failed_attempts + (ending is not AttemptStatus.INTERRUPTED)
     if job.cancel_requested_at is not None:
-        end_locked_job(job, JobStatus.CANCELLED, "Cancelled on request.")
+        end_locked_job(job, JobStatus.CANCELLED, ON_REQUEST)
     elif not can_run_again or failures >= conf.max_attempts:
         jobs().filter(pk=job.pk).update(failed_attempts=failures)
         if failures > 1:
-            end = f"The job was lost or failed {failures} times in a row: no further attempt."
-            reason = f"{reason} {end}"
+            reason = StoredSentence(
+                "%(reason)s The job was lost or failed %(number)s times in a row: no further "
+                "attempt.",
+                reason=reason,
+                number=failures,
+            )
         end_locked_job(job, JobStatus(ending.value), reason)
     else:
         record_endings([job], ending, reason)
-        write_milestone(job, f"{name_in_english(ending)}: {reason}", EventLevel.WARNING)
+        write_milestone(job, line_of_ending(ending, reason), EventLevel.WARNING)
         notify_on_commit(job.pk)
         job.failed_attempts = failures
         due_at = database_now() + timedelta(seconds=pause_seconds(failures))
         queue_attempts([job], due_at=due_at if job.task else None, reason=reason)
 
 
-def name_in_english(ending: JobStatus | AttemptStatus) -> str:
-    """Instead of its label: stored texts are in one language, that of their writer is unknown."""
-    return "Handed back" if ending is AttemptStatus.INTERRUPTED else ending.value.capitalize()
+def line_of_ending(ending: JobStatus | AttemptStatus, reason: str = "") -> str:
+    """Not with the label: stored texts are in English, whatever language is active."""
+    line, line_with_reason = LINES_OF_ENDINGS[AttemptStatus(ending.value)]
+    return StoredSentence(line_with_reason, reason=reason) if reason else line
 
 
 def pause_seconds(failures: int) -> float:
@@ -144,8 +161,7 @@ def _end(
         raise InvalidTransition(f"Job {first.pk} is {first.status} and cannot become {status}.")
     # This host's clock may be behind that of the host that wrote the start.
     now = max(database_now(), *(job.started_at or job.created_at for job in ended))
-    name = name_in_english(status)
-    message = f"{name}: {error}" if error else name
+    message = line_of_ending(status, error)
     entry = EventEntry(at=now, level=LEVELS_OF_ENDINGS[status], message=message)
     stages = {job.pk: writes.end(job, status, error, entry) for job in ended}
     writes.save()

@@ -17,6 +17,7 @@ from ingestion_progress.exceptions import (
     JobExists,
     JobNotFound,
 )
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Checkpoint, Job, Stage, clean_job_id
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus, Liveness
@@ -124,7 +125,9 @@ def _start(job: Job | None, plan: JobPlan, *, restart: bool) -> Attempt:
         raise JobExists(job.pk, job.status)
     stages = stages_of(job)
     history = begin_forecast(job, stages)
-    message = "Started" if job.attempt == 1 else f"Started again, attempt {job.attempt}"
+    message = StoredSentence("Started")
+    if job.attempt > 1:
+        message = StoredSentence("Started again, attempt %(number)s", number=job.attempt)
     log_milestones([job], message)
     job.event_count += 1
     save_job(job)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.tracker.buffer import Buffer
 from ingestion_progress.tracker.error_messages import without_secrets
@@ -17,7 +18,9 @@ LogFilter = Callable[[str], str | None]
 
 # Of one attempt; the log of a job has a limit too (MAX_EVENTS_PER_JOB).
 MAX_CAPTURED_LINES = 500
-TOO_MANY = f"More than {MAX_CAPTURED_LINES} log records: the others are not stored."
+TOO_MANY = StoredSentence(
+    "More than %(number)s log records: the others are not stored.", number=MAX_CAPTURED_LINES
+)
 # The app logs about its writes, which a line of the log would cause.
 OWN_LOGGERS = "ingestion_progress"
 

@@ -12,20 +12,20 @@ from django.db import Error as DjangoDatabaseError
 from django.db import InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import IngestionProgressError
-from ingestion_progress.exceptions.sentences import Sentence
+from ingestion_progress.exceptions.sentences import StoredSentence
 
-UNEXPECTED = Sentence("An unexpected error; the log has the details.")
-DISK_FULL = Sentence("The disk is full.")
+UNEXPECTED = StoredSentence("An unexpected error; the log has the details.")
+DISK_FULL = StoredSentence("The disk is full.")
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # The texts of SQLite and PostgreSQL.
 FULL_DATABASE = ("disk is full", "No space left on device")
 
-OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], Sentence], ...] = (
-    (FileNotFoundError, Sentence("A file is missing on the server.")),
-    (PermissionError, Sentence("The server may not use a file or a service that it needs.")),
-    (TimeoutError, Sentence("A service did not answer in time.")),
-    ((ConnectionError, socket.gaierror), Sentence("A service cannot be reached.")),
-    (OSError, Sentence("A file or a connection of the server failed.")),
+OF_SYSTEM: tuple[tuple[type[OSError] | tuple[type[OSError], ...], StoredSentence], ...] = (
+    (FileNotFoundError, StoredSentence("A file is missing on the server.")),
+    (PermissionError, StoredSentence("The server may not use a file or a service that it needs.")),
+    (TimeoutError, StoredSentence("A service did not answer in time.")),
+    ((ConnectionError, socket.gaierror), StoredSentence("A service cannot be reached.")),
+    (OSError, StoredSentence("A file or a connection of the server failed.")),
 )
 # Python raises these for mistakes in code: their text names variables and types, or only a key.
 OF_CODE = (
@@ -50,7 +50,7 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, DjangoDatabaseError | sqlite3.Error):
         return _of_database(error)
     if isinstance(error, MemoryError):
-        return Sentence("There is not enough memory.")
+        return StoredSentence("There is not enough memory.")
     if type(error) in OF_CODE or not text:
         return UNEXPECTED
     return FOLDERS.sub("", text)
@@ -68,5 +68,5 @@ def _of_database(error: Exception) -> str:
     if isinstance(
         error, OperationalError | InterfaceError | sqlite3.OperationalError | sqlite3.InterfaceError
     ):
-        return Sentence("The database cannot be reached, or is busy.")
-    return Sentence("The database is damaged, or refuses the data.")
+        return StoredSentence("The database cannot be reached, or is busy.")
+    return StoredSentence("The database is damaged, or refuses the data.")

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Self
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import EventLevel, StageStatus
 from ingestion_progress.tracker.buffer import Buffer
@@ -55,7 +56,9 @@ class StageTransitions(ContextMixin):
     def skip(self, reason: str = "") -> None:
         """Takes the stage out of the plan: it no longer counts towards the percentage."""
         self._move_to(StageStatus.SKIPPED)
-        message = f"Skipped: {reason}" if reason else "Skipped"
+        message = StoredSentence("Skipped")
+        if reason:
+            message = StoredSentence("Skipped: %(reason)s", reason=reason)
         self._buffer.log(message, level=EventLevel.INFO, stage=self.name)
 
     def __enter__(self) -> Self:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.tracker.buffer import Buffer
 
@@ -31,7 +32,11 @@ class Waits:
             self._show(buffer)
             is_logged = self._is_due(service)
         if is_logged:
-            buffer.log(f"Waiting for {service}.", level=EventLevel.WARNING, stage=stage)
+            buffer.log(
+                StoredSentence("Waiting for %(service)s.", service=service),
+                level=EventLevel.WARNING,
+                stage=stage,
+            )
         try:
             yield
         finally:
@@ -39,7 +44,11 @@ class Waits:
                 self._services.remove(service)
                 self._show(buffer)
         if is_logged:
-            buffer.log(f"No longer waiting for {service}.", level=EventLevel.INFO, stage=stage)
+            buffer.log(
+                StoredSentence("No longer waiting for %(service)s.", service=service),
+                level=EventLevel.INFO,
+                stage=stage,
+            )
 
     def _show(self, buffer: Buffer) -> None:
         shown = self._services[0] if self._services else ""

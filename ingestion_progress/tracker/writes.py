@@ -11,6 +11,7 @@ from functools import cached_property
 from operator import attrgetter
 
 from ingestion_progress.conf import conf
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Checkpoint, Job, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
@@ -33,9 +34,11 @@ from ingestion_progress.tracker.plan import clean_text
 from ingestion_progress.tracker.samples import SampleWrites
 from ingestion_progress.wire.forecast import History
 
-KEYS_FORGOTTEN = (
-    f"More keys than are remembered ({MAX_TEXT_KEYS:,} texts, {MAX_KEY_RANGES:,} ranges of "
-    "integers): the items of further keys count, and the next attempt does them again."
+REMEMBERED = {"texts": f"{MAX_TEXT_KEYS:,}", "ranges": f"{MAX_KEY_RANGES:,}"}
+KEYS_FORGOTTEN = StoredSentence(
+    "More keys than are remembered (%(texts)s texts, %(ranges)s ranges of integers): the items of "
+    "further keys count, and the next attempt does them again.",
+    **REMEMBERED,
 )
 JOB_COLUMNS = (
     *("revision", "updated_at", "heartbeat_at", "reached_percent", "counters"),

@@ -16,6 +16,7 @@ from django.utils import translation
 from django.utils.translation import gettext_noop
 
 import ingestion_progress
+from ingestion_progress.exceptions.sentences import stored_templates
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.web import formatting, names
 from ingestion_progress.web.javascript import HEADER, LABELS, markup_parts, template_literal
@@ -63,6 +64,9 @@ def words_module(language: str) -> str:
         for text, plural in sorted(set(client_texts()))
         if (found := translated(catalogue, text, plural, rule)) != text
     ]
+    stored = [
+        f"    {as_json(text)}: {as_json(catalogue.gettext(text))},\n" for text in stored_templates()
+    ]
     with translation.override(language):
         parts = "".join(
             f"    {name}: {template_literal(html)},\n" for name, html in markup_parts().items()
@@ -74,6 +78,7 @@ def words_module(language: str) -> str:
         f'  language: "{language}",\n'
         f"  plural: (n) => Number({rule}),\n"
         f"  messages: {{\n{''.join(rows)}  }},\n"
+        f"  stored: {{\n{''.join(stored)}  }},\n"
         f"  markup: {{\n{parts}  }},\n"
         "};\n"
     )

@@ -8,6 +8,7 @@ import math
 from django.utils.formats import get_format
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.models.statuses import JobResult, JobStatus
 
 NBSP = "\u00a0"  # keeps a number and its unit on one line
@@ -195,7 +196,9 @@ def attempt_note(attempt: int) -> str:
 
 def waiting(service: str) -> str:
     """Empty if it waits for none."""
-    return gettext("Waiting for %(service)s") % {"service": service} if service else ""
+    if not service:
+        return ""
+    return gettext("Waiting for %(service)s") % {"service": translate_stored(service)}
 
 
 def next_attempt(attempt: int, max_attempts: int, reason: str, due_in_ms: int | None) -> str:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext
 
 from ingestion_progress import tracker
 from ingestion_progress.auth.permissions import user_name_of
+from ingestion_progress.exceptions.sentences import translate_pattern, translate_stored
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.web import formatting, names
 from ingestion_progress.web.presenters import Context
@@ -81,13 +82,13 @@ def _note(rows: list[JobError]) -> str:
 
 
 def _group(row: JobError) -> dict[str, Any]:
-    items = [each["item"] for each in row.examples if each["item"]]
+    items = [translate_stored(each["item"]) for each in row.examples if each["item"]]
     return {
         "id": row.pk,
         "count": f"{formatting.count(row.count)}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}",
         "where": names.label(row.stage) if row.stage else gettext("The job"),
         "kind": row.kind,
-        "message": row.message,
+        "message": translate_pattern(row.message),
         "items": f"{', '.join(items)}{', …' if row.count > len(items) else ''}" if items else "",
         # Shown in seconds.
         "first_at": row.first_at if row.last_at - row.first_at >= timedelta(seconds=1) else None,
@@ -98,6 +99,10 @@ def _group(row: JobError) -> dict[str, Any]:
     }
 
 
-def _examples(row: JobError) -> list[dict[str, Any]]:
+def _examples(row: JobError) -> list[dict[str, str]]:
     """Whole messages, where they say more than that of the group."""
-    return [each for each in row.examples if each["message"] != row.message]
+    return [
+        {name: translate_stored(each[name]) for name in ("item", "message")}
+        for each in row.examples
+        if each["message"] != row.message
+    ]

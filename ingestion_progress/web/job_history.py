@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.utils.translation import gettext
 
+from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.models import Job
 from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.web import formatting
@@ -27,7 +28,12 @@ def history_view(job: Job, now: datetime) -> list[Context]:
     )
     acts.append((gettext("Ended"), job.finished_at, ""))
     return [
-        {"act": act, "at": at, "age": formatting.age(milliseconds_between(at, now)), "by": by}
+        {
+            "act": act,
+            "at": at,
+            "age": formatting.age(milliseconds_between(at, now)),
+            "by": translate_stored(by),
+        }
         for act, at, by in acts
         if at is not None
     ]

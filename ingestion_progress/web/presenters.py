@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
+from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage
 from ingestion_progress.models.names import METRIC_NAMES
 from ingestion_progress.models.spans import milliseconds_between
@@ -71,7 +72,8 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "liveness": state.liveness or "",
         "notice": _notice(state, next_attempt),
         "next_attempt": next_attempt_text(next_attempt, now),
-        "waiting_for": state.waiting_for,
+        "waiting_for": translate_stored(state.waiting_for or ""),
+        "error": translate_stored(job.error),
         "silence": _silence(state, now),
         "percent": formatting.number(progress.overall_progress_percent),
         "percent_text": formatting.exact_percent(progress.overall_progress_percent),
@@ -133,8 +135,10 @@ def event_views(events: Iterable[JobEvent]) -> list[Context]:
             "at": event.at,
             "level": event.level,
             "level_label": EventLevel(event.level).label,
-            "where": " · ".join(filter(None, [names.label(event.stage), event.item])),
-            "message": event.message,
+            "where": " · ".join(
+                filter(None, [names.label(event.stage), translate_stored(event.item)])
+            ),
+            "message": translate_stored(event.message),
         }
         for event in events
     ]
@@ -157,9 +161,9 @@ def attempt_views(attempts: Iterable[JobAttempt]) -> list[Context]:
             "finished_at": each.finished_at,
             "took": _took(each),
             "started_by": each.started_by,
-            "cancelled_by": each.cancelled_by,
+            "cancelled_by": translate_stored(each.cancelled_by),
             "failed_note": stage_texts.failures(each.failed_items),
-            "error": each.error,
+            "error": translate_stored(each.error),
             "timeline": attempt_timeline(each),
             "has_no_times": each.started_at is not None and each.stages is None,
         }
@@ -263,7 +267,7 @@ def _reason(job: Job, liveness: Liveness | None) -> str:
         return "" if liveness is Liveness.WORKING else str(liveness.label)
     if job.job_status is JobStatus.SUCCEEDED:
         return formatting.error_note(job.error_count)
-    return job.error
+    return translate_stored(job.error)
 
 
 def _activity(progress: PipelineProgressEventData) -> str:

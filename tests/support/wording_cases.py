@@ -7,6 +7,16 @@ from ingestion_progress.web import formatting, names, stage_texts
 
 S, MIN, H = 1000, 60_000, 3_600_000
 
+# Some are no stored sentence, or only almost.
+STORED = [
+    *("", "“a.txt” is empty.", "“50 %(s).txt” is empty.", "“a” is empty.” is empty."),
+    *("“” is empty.", "“a.txt” is empty", "page 3", "page turner", "Failed: Connection refused"),
+    *("Failed: “a.txt” has no slides.", "Waiting for the model at llm:8000.", "Its worker died."),
+    "Lost: Its worker died. The job was lost or failed 3 times in a row: no further attempt.",
+    "“The disk is full.” is empty.",
+    "“a.txt” is empty." + "x" * 4000,
+]
+
 # The function's name in Python and in JavaScript: arguments and result.
 CASES = {
     ("label", "label"): [
@@ -165,6 +175,7 @@ CASES = {
         ([50 * 1024 * 1024], "50 MB"),
         ([3 * 1024**4], "3072 GB"),
     ],
+    ("translate_stored", "translateStored"): [([text], text) for text in STORED],
 }
 
 
@@ -175,7 +186,7 @@ ALL = [
 ]
 
 PYTHON = vars(formatting) | vars(names) | vars(stage_texts)
-JAVASCRIPT = ("format.js", "names.js", "stage-texts.js")
+JAVASCRIPT = ("format.js", "names.js", "stage-texts.js", "stored-sentences.js")
 
 
 def text_of(name: str, arguments: Sequence[Any]) -> str:

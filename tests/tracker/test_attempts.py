@@ -14,7 +14,7 @@ from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import attempts, fail_job, request_cancellation
 from ingestion_progress.tracker.database import locked_job, progress_transaction
-from ingestion_progress.tracker.endings import follow_up, name_in_english
+from ingestion_progress.tracker.endings import follow_up, line_of_ending
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.registry import TrackerRegistry
@@ -85,7 +85,7 @@ def test_first_and_newest_attempts_are_kept(monkeypatch):
     ],
 )
 def test_the_log_names_how_an_attempt_ended(ending, name):
-    assert name_in_english(ending) == name
+    assert line_of_ending(ending) == name
 
 
 def stages_of(number: int) -> dict[str, dict]:

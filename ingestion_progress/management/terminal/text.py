@@ -7,6 +7,7 @@ from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext, gettext_noop, ngettext
 from rich.console import Console
 
+from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobResult, Liveness
 from ingestion_progress.web import formatting
@@ -44,7 +45,7 @@ def line(snapshot: Snapshot, now: datetime) -> str:
         progress.document_name or progress.document_id,
         ", ".join(f"{stage.name} {counts(stage)}" for stage in begun),
         warning(snapshot, now),
-        job.error,
+        translate_stored(job.error),
     ]
     return "  ".join(filter(None, parts))
 

@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.bars import Row, bars
 from ingestion_progress.management.terminal.output import printable, printable_json
@@ -157,7 +158,7 @@ class JsonView:
             if not self._is_single:
                 data = JobPipelineProgressEventData(job_id=job.pk, **dict(data))
             self._write_object(data)
-        return job.error or (warning if warning != warned else "")
+        return translate_stored(job.error) or (warning if warning != warned else "")
 
     def _write_object(self, data: WireModel) -> None:
         self._states.write(printable_json(data.model_dump_json()))
@@ -191,7 +192,7 @@ def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
         (queue if pool.workers and not job.is_finished else "", "dim"),
         (numbers, "dim"),
         (text.warning(snapshot, now), "yellow"),
-        (job.error, "red"),
+        (translate_stored(job.error), "red"),
     ]
     below = [Text(printable(line), style=style) for line, style in lines if line]
     table = bars([*_rows(snapshot, progress, now)], width)

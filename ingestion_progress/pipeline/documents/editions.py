@@ -15,6 +15,7 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job, insert_rows, rows_by
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.documents.edition_writers import (
@@ -62,7 +63,10 @@ def publish(job: JobTracker, document: Document) -> None:
     Raises JobSuperseded, or JobCancelled if a newer version of the document is published.
     """
     if not _publish(document.pk, job.job_id, job.epoch):
-        job.log(f"Cancelled by {NEWER_VERSION}, which search shows.", level="warning")
+        superseded = StoredSentence(
+            "Cancelled by a newer version of the document, which search shows."
+        )
+        job.log(superseded, level="warning")
         raise JobCancelled(job.job_id)
     others = editions().filter(document=document).exclude(epoch=job.epoch)
     _discard_quietly(_not_continued(others, by=job.job_id))

@@ -13,6 +13,7 @@ from django.core.files.storage import Storage
 from django.db import router, transaction
 from django.db.models import QuerySet
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.models import Document, PendingVersion
@@ -22,7 +23,7 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 # `Job.document_version` has 64 characters: the beginning of the hash, and perhaps an epoch.
 SHA_LENGTH = 48
 FIELDS = ("name", "file", "media_type", "size_bytes", "sha256", "language")
-NEWER_VERSION = "a newer version of the document"
+NEWER_VERSION = StoredSentence("a newer version of the document")
 """Who cancels a superseded job, for its log and its page."""
 
 

@@ -15,6 +15,7 @@ from openai import (
 from openai.types.chat import ChatCompletionMessageParam
 from pydantic import BaseModel
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import UnusableAnswer
 from ingestion_progress.pipeline.openai.answers import key_of, store_answer, stored_answer
@@ -26,9 +27,9 @@ Messages = Sequence[ChatCompletionMessageParam]
 
 PROBE: Messages = [{"role": "user", "content": "Answer: yes"}]
 PROBE_TOKENS = 16
-MALFORMED = "The answer of the model does not have the expected form."
-FILTERED = "The content filter of the model withheld the answer."
-REFUSED = "The model refused to answer."
+MALFORMED = StoredSentence("The answer of the model does not have the expected form.")
+FILTERED = StoredSentence("The content filter of the model withheld the answer.")
+REFUSED = StoredSentence("The model refused to answer.")
 
 
 def ask(model: str, messages: Messages, form: type[Form], *, stage: str) -> Form:
@@ -123,8 +124,12 @@ def _message(response: Any) -> Any:
     except (OpenAIError, ValueError, LookupError, TypeError, AttributeError):
         raise UnusableAnswer(MALFORMED) from None
     if finish == "length":
-        tokens = conf.openai_answer_tokens
-        raise UnusableAnswer(f"The answer of the model is cut off after {tokens} tokens.")
+        raise UnusableAnswer(
+            StoredSentence(
+                "The answer of the model is cut off after %(number)s tokens.",
+                number=conf.openai_answer_tokens,
+            )
+        )
     if finish == "content_filter":
         raise UnusableAnswer(FILTERED)
     if refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import UnreadableImage
 from ingestion_progress.pipeline.openai.chat import Messages, ask_for_text
@@ -52,7 +53,7 @@ def _content(picture: Picture) -> bytes | None:
         return picture.content()
     except UnreadableImage as error:
         if job := current_job():
-            message = f"{error} It is described by its metadata."
+            message = StoredSentence("%(reason)s It is described by its metadata.", reason=error)
             job.log(message, level="warning", stage=STAGE, item=picture.key)
         return None
 

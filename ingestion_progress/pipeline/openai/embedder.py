@@ -11,6 +11,7 @@ from typing import Any
 
 from openai import OpenAI, OpenAIError
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import UnusableAnswer
 from ingestion_progress.pipeline.openai.answers import key_of, store_answers, stored_answers
@@ -82,11 +83,15 @@ def _vectors(response: Any, count: int) -> list[list[float]]:
         vectors = [[float(value) for value in row.embedding] for row in rows]
         places = [row.index for row in rows]
     except (OpenAIError, ValueError, LookupError, TypeError, AttributeError):
-        raise UnusableAnswer("The answer of the model has no vectors.") from None
+        raise UnusableAnswer(StoredSentence("The answer of the model has no vectors.")) from None
     if places != list(range(count)) or len({len(vector) for vector in vectors}) != 1:
-        raise UnusableAnswer("The answer of the model has not one vector for each text.")
+        raise UnusableAnswer(
+            StoredSentence("The answer of the model has not one vector for each text.")
+        )
     if not vectors[0] or not all(math.isfinite(value) for each in vectors for value in each):
-        raise UnusableAnswer("The answer of the model has vectors with values that are no numbers.")
+        raise UnusableAnswer(
+            StoredSentence("The answer of the model has vectors with values that are no numbers.")
+        )
     return vectors
 
 

@@ -19,6 +19,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import ModelUnavailable, UnusableAnswer
 from ingestion_progress.pipeline.openai.failures import (
@@ -105,8 +106,11 @@ class Endpoint:
             question.failures += 1
             if question.failures % MAX_FAILURES == 0 and self._answers(question):
                 raise UnusableAnswer(
-                    f"The server of the model failed {MAX_FAILURES} times at this question, or did "
-                    "not answer in time."
+                    StoredSentence(
+                        "The server of the model failed %(number)s times at this question, or did "
+                        "not answer in time.",
+                        number=MAX_FAILURES,
+                    )
                 ) from None
             raise
 

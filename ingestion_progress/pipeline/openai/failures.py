@@ -8,15 +8,24 @@ import time
 
 from openai import APIConnectionError, APIStatusError, APITimeoutError
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import ModelRefused, UnusableAnswer
 
 # Of the server's own name for the error: nothing else of its answer is shown, since it may repeat
 # the question or a key.
 CODE = re.compile(r"[\w.-]{1,60}")
 CONFIGURATION = {
-    401: "does not accept the key. Correct OPENAI_API_KEY.",
-    403: "does not permit this request. Check what OPENAI_API_KEY may use.",
-    404: "has no such model or address. Correct the model's name or OPENAI_BASE_URL.",
+    401: StoredSentence(
+        "The server of the model, %(host)s, does not accept the key. Correct OPENAI_API_KEY."
+    ),
+    403: StoredSentence(
+        "The server of the model, %(host)s, does not permit this request. Check what "
+        "OPENAI_API_KEY may use."
+    ),
+    404: StoredSentence(
+        "The server of the model, %(host)s, has no such model or address. Correct the model's name "
+        "or OPENAI_BASE_URL."
+    ),
 }
 # Request time-out, conflict, too early.
 TEMPORARY = frozenset({408, 409, 425})
@@ -52,7 +61,9 @@ def meaning_of(error: Exception, host: str) -> Exception:
         return Failed()
     if isinstance(error, APIConnectionError):
         return Away()
-    return UnusableAnswer(f"The answer of {host} does not have the form of its API.")
+    return UnusableAnswer(
+        StoredSentence("The answer of %(host)s does not have the form of its API.", host=host)
+    )
 
 
 def _of_status(error: APIStatusError, host: str) -> Exception:
@@ -62,10 +73,12 @@ def _of_status(error: APIStatusError, host: str) -> Exception:
     if status >= SERVER_ERROR or status in TEMPORARY:
         return Failed(_retry_after(error))
     if status in CONFIGURATION:
-        return ModelRefused(f"The server of the model, {host}, {CONFIGURATION[status]}")
+        return ModelRefused(StoredSentence(CONFIGURATION[status], host=host))
     code = error.code if error.code and CODE.fullmatch(error.code) else ""
     reason = f"{status}, {code}" if code else str(status)
-    return UnusableAnswer(f"The server of the model refused the question ({reason}).")
+    return UnusableAnswer(
+        StoredSentence("The server of the model refused the question (%(code)s).", code=reason)
+    )
 
 
 def _retry_after(error: APIStatusError) -> float | None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Self
 
 from ingestion_progress.concurrency.thread_pool import CHECK_SECONDS
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import ModelUnavailable
 from ingestion_progress.pipeline.retries import pause
 from ingestion_progress.tracker import JobTracker
@@ -53,7 +54,9 @@ class Waiting:
         if not self._is_shown and (seconds >= SHOWN_SECONDS or self._has_paused):
             self._is_shown = True
             self._shown.enter_context(
-                self._job.waiting(f"the model at {self._host}", stage=self._stage)
+                self._job.waiting(
+                    StoredSentence("the model at %(host)s", host=self._host), stage=self._stage
+                )
             )
         self._has_paused = True
         pause(self._job, seconds)

@@ -11,8 +11,6 @@ from typing import Any, BinaryIO, Self
 from ingestion_progress.pipeline import exceptions
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
-    DamagedDocument,
-    DocumentTooLarge,
     ParserUnavailable,
     UnreadableDocument,
     UnreadableImage,
@@ -24,6 +22,7 @@ from ingestion_progress.pipeline.parser_process.connection import (
     ChildEnded,
     parser_process,
 )
+from ingestion_progress.pipeline.parser_process.failures import ParserFailed
 from ingestion_progress.pipeline.stages import Page
 
 logger = logging.getLogger("ingestion_progress.pipeline")
@@ -35,15 +34,6 @@ MAX_RESTARTS = 3
 # Of the limit: an allocation that fails asks for the rest of it at once.
 NEAR_MEMORY_LIMIT = 0.75
 MEGABYTE = 1024 * 1024
-
-
-class ParserFailed(Exception):
-    """The parser raised what no parser should, or its process ended."""
-
-    def __init__(self, limit: str = "") -> None:
-        """`limit` says which limit the document has exceeded, if it was one."""
-        super().__init__(limit)
-        self.limit = limit
 
 
 class ParsedPages:
@@ -69,7 +59,7 @@ class ParsedPages:
         except BaseException as error:
             self._end()
             if isinstance(error, ParserFailed):
-                raise _document_error(name, error.limit) from error
+                raise error.of_document(name) from error
             raise
 
     def __enter__(self) -> Self:
@@ -91,7 +81,7 @@ class ParsedPages:
                 self._ask(child, index)
             fields = self._answer(child)["page"]
         except ParserFailed as failure:
-            raise _page_error(index + 1, failure.limit) from failure
+            raise failure.of_page(index + 1) from failure
         if index + 1 < self._count:
             self._ask(child, index + 1)
         return Page.from_fields(fields)
@@ -107,9 +97,7 @@ class ParsedPages:
             child.send(index, reference)
             return base64.b64decode(self._answer(child)["picture"])
         except ParserFailed as failure:
-            raise UnreadableImage(
-                f"A picture {failure.limit or 'is damaged'} and was left out."
-            ) from failure
+            raise failure.of_picture() from failure
 
     def _start(self) -> Child:
         request = {
@@ -125,7 +113,7 @@ class ParsedPages:
         """After a page has ended the child."""
         self._restarts += 1
         if self._restarts > MAX_RESTARTS:
-            raise _document_error(self._name)
+            raise ParserFailed().of_document(self._name)
         child = self._start()
         self._open(child)
         return child
@@ -145,10 +133,10 @@ class ParsedPages:
             answer = self._received(child)
         except TimeoutError:
             self._end()
-            raise ParserFailed(_time(conf.parser_seconds)) from None
+            raise _time(conf.parser_seconds) from None
         except ChildEnded as end:
             self._child = None
-            raise ParserFailed(_limit(end)) from end
+            raise _failure(end) from end
         if error := answer.get("error"):
             raise self._error(error["kind"], error["message"])
         return answer
@@ -161,7 +149,7 @@ class ParsedPages:
     def _error(self, kind: str, message: str) -> Exception:
         if kind == MEMORY:
             self._end()
-            return ParserFailed(_memory())
+            return _memory()
         error: type[Exception] | None = getattr(exceptions, kind, None)
         if error and issubclass(error, OF_PARSERS):
             return error(message)
@@ -175,31 +163,18 @@ class ParsedPages:
                 child.end()
 
 
-def _limit(end: ChildEnded) -> str:
+def _failure(end: ChildEnded) -> ParserFailed:
     ended_by = os.WTERMSIG(end.status) if os.WIFSIGNALED(end.status) else 0
     if ended_by == signal.SIGXCPU:
         return _time(conf.parser_cpu_seconds)
     is_near_limit = end.peak_bytes > conf.parser_memory_bytes * NEAR_MEMORY_LIMIT
     # The kernel kills a process with SIGKILL if the host has no memory left.
-    return _memory() if is_near_limit or ended_by == signal.SIGKILL else ""
+    return _memory() if is_near_limit or ended_by == signal.SIGKILL else ParserFailed()
 
 
-def _time(seconds: float) -> str:
-    return f"takes longer than {seconds:g} s to read"
+def _time(seconds: float) -> ParserFailed:
+    return ParserFailed("time", f"{seconds:g}")
 
 
-def _memory() -> str:
-    return f"needs more than {conf.parser_memory_bytes // MEGABYTE} MB of memory to read"
-
-
-def _document_error(name: str, limit: str = "") -> UnreadableDocument:
-    if limit:
-        return DocumentTooLarge(f"“{name}” {limit}. Divide it, or save it in another format.")
-    return DamagedDocument(
-        f"“{name}” cannot be read: it is damaged, or of a rare kind. Save it again, or in another "
-        "format."
-    )
-
-
-def _page_error(number: int, limit: str) -> UnreadablePage:
-    return UnreadablePage(f"Page {number} {limit or 'is damaged'} and was left out.")
+def _memory() -> ParserFailed:
+    return ParserFailed("memory", str(conf.parser_memory_bytes // MEGABYTE))

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, BinaryIO, Protocol, Self
 
+from ingestion_progress.exceptions.sentences import StoredSentence
+
 LANGUAGE = r"[a-z]{2,3}"
 """The pattern of a code of ISO 639."""
 
@@ -38,6 +40,10 @@ class Picture:
         return f"i-{self.number}"
 
 
+def page_label(number: int) -> str:
+    return StoredSentence("page %(number)s", number=number)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """A page, or the whole of a document that has no pages."""
@@ -56,7 +62,7 @@ class Page:
 
     @property
     def label(self) -> str:
-        return f"page {self.number}" if self.number else "document"
+        return page_label(self.number) if self.number else StoredSentence("document")
 
     def fields(self) -> dict[str, Any]:
         """For JSON."""

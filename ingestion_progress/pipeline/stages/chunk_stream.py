@@ -11,6 +11,7 @@ from typing import Protocol, Self, TypeAlias
 
 from ingestion_progress.concurrency.thread_pool import Stop, ThreadPool
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.documents.edition_writers import is_to_be_continued
@@ -54,6 +55,10 @@ NOT_OF_A_CHUNK = (
 )
 
 Pools: TypeAlias = Sequence[tuple[StageTracker, "ChunkPool"]]
+NOT_EMBEDDED = StoredSentence("Not one of %(number)s chunks could be embedded: %(reason)s")
+NOT_EXTRACTED = StoredSentence(
+    "Not one of %(number)s chunks could be read for entities: %(reason)s"
+)
 
 
 class ChunkPool(Protocol):
@@ -82,8 +87,8 @@ class ChunkStream:
         self._languages = DocumentLanguages("")
         self._known_languages: set[str] = set()
         self._stop = Stop()
-        self._embedded = ChunkResults("embedded")
-        self._extracted = ChunkResults("read for entities")
+        self._embedded = ChunkResults(NOT_EMBEDDED)
+        self._extracted = ChunkResults(NOT_EXTRACTED)
         self._graph_pool = ThreadPool(
             self._write_graph,
             name="graph",
@@ -268,8 +273,9 @@ class ChunkStream:
 class ChunkResults:
     """Counts attempted and failed chunks of a stage, which fails only if all its chunks fail."""
 
-    def __init__(self, purpose: str) -> None:
-        self._purpose = purpose
+    def __init__(self, all_failed: str) -> None:
+        """`all_failed`: the template of the error."""
+        self._all_failed = all_failed
         self._lock = threading.Lock()
         self._attempted = 0
         self._failed = 0
@@ -305,5 +311,5 @@ class ChunkResults:
     def raise_if_all_failed(self) -> None:
         if self._attempted and self._failed == self._attempted and not self.has_former:
             raise NothingIngested(
-                f"Not one of {self._attempted} chunks could be {self._purpose}: {self._last_reason}"
+                StoredSentence(self._all_failed, number=self._attempted, reason=self._last_reason)
             )

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import UnreadableImage
 from ingestion_progress.pipeline.stages import Picture
 
@@ -20,8 +21,11 @@ class MetadataDescriber:
         words = [text for text in (picture.alt, picture.caption) if text]
         if not words and not picture.format:
             raise UnreadableImage(
-                f"Picture {picture.number} is damaged or of an unknown format, and nothing around "
-                "it says what it shows."
+                StoredSentence(
+                    "Picture %(number)s is damaged or of an unknown format, and nothing around it "
+                    "says what it shows.",
+                    number=picture.number,
+                )
             )
         sentences = [f"{place_of(picture)}: {'. '.join(dict.fromkeys(words))}".rstrip(": ")]
         size = f"{picture.width} by {picture.height} pixels" if picture.width else ""

@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import EmptyDocument, NothingIngested, UnreadablePage
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
 from ingestion_progress.pipeline.retries import patiently
-from ingestion_progress.pipeline.stages import Chunk, Page, Pages
+from ingestion_progress.pipeline.stages import Chunk, Page, Pages, page_label
 from ingestion_progress.pipeline.stages.image_description import ImageDescriber
 from ingestion_progress.pipeline.stages.parsers import parser_path
 from ingestion_progress.pipeline.stages.picture_chunks import PictureReader, describe_pictures
@@ -48,8 +49,15 @@ def read_document(
         pictures = [picture for page in pages for picture in page.pictures]
         picture_chunks = describe_pictures(job, document, pictures, describer)
     if not picture_chunks and not any(page.text.strip() for page in pages):
-        unread = next((page.unread for page in pages if page.unread), "Its pages are empty.")
-        raise EmptyDocument(f"“{document.name}” has no text that can be read. {unread}")
+        empty = StoredSentence("Its pages are empty.")
+        unread = next((page.unread for page in pages if page.unread), empty)
+        raise EmptyDocument(
+            StoredSentence(
+                "“%(name)s” has no text that can be read. %(reason)s",
+                name=document.name,
+                reason=unread,
+            )
+        )
     return ParsedDocument(pages, picture_chunks)
 
 
@@ -71,9 +79,16 @@ def _read_pages(
         images += len(page.pictures)
         job.set_totals(images=images)
     if not pages:
-        sentences = [f"None of the pages of “{document.name}” can be read.", *reasons[:1]]
-        raise NothingIngested(" ".join(sentences))
+        raise NothingIngested(_nothing_read(document.name, reasons))
     return pages
+
+
+def _nothing_read(name: str, reasons: list[str]) -> str:
+    if not reasons:
+        return StoredSentence("None of the pages of “%(name)s” can be read.", name=name)
+    return StoredSentence(
+        "None of the pages of “%(name)s” can be read. %(reason)s", name=name, reason=reasons[0]
+    )
 
 
 class DocumentPages:
@@ -117,7 +132,7 @@ def _parsed(job: JobTracker, source: Pages, reasons: list[str], index: int) -> P
         with stage.in_flight():
             page = source[index]
     except UnreadablePage as error:
-        stage.record_error(error, item=f"page {index + 1}", key=index)
+        stage.record_error(error, item=page_label(index + 1), key=index)
         reasons.append(str(error))
         return None
     if page.unread:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 from ingestion_progress.exceptions import JobCancelled, JobSuperseded
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import ModelRefused
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.parser_process.pages import ParsedPages
@@ -44,7 +45,7 @@ def describe_pictures(
 ) -> list[Chunk]:
     """In the order of the pictures. Any other error than NOT_OF_A_PICTURE costs one picture."""
     if not pictures:
-        job.skip("vlm", "The document has no pictures.")
+        job.skip("vlm", StoredSentence("The document has no pictures."))
         return []
     by_number = {picture.number: picture for picture in pictures}
     with job.stage("vlm", total=len(pictures), unit="images") as stage:

@@ -19,6 +19,7 @@ from neo4j.exceptions import (
 )
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import (
     GraphRefused,
@@ -173,12 +174,26 @@ def _call(act: Callable[[Session], Result]) -> Result:
 def _translated(error: DriverError | Neo4jError) -> PipelineError:
     if error.is_retryable() or isinstance(error, MAY_PASS) or _is_conflict(error):
         return GraphStoreBusy(
-            "Neo4j does not answer as expected. Does it run at the address in NEO4J_URL?"
+            StoredSentence(
+                "Neo4j does not answer as expected. Does it run at the address in NEO4J_URL?"
+            )
         )
     code = str(getattr(error, "code", "") or "")
     if code.startswith("Neo.ClientError.") and not code.startswith(SETTINGS_ARE_WRONG):
-        return GraphRefused(f"Neo4j refused what was extracted ({code}).")
+        return GraphRefused(
+            StoredSentence("Neo4j refused what was extracted (%(code)s).", code=code)
+        )
+    if not code:
+        return GraphStoreUnavailable(
+            StoredSentence(
+                "Neo4j refuses the connection. Are NEO4J_URL, NEO4J_USER, NEO4J_PASSWORD and "
+                "NEO4J_DATABASE right?"
+            )
+        )
     return GraphStoreUnavailable(
-        f"Neo4j refuses the connection{f' ({code})' if code else ''}. "
-        "Are NEO4J_URL, NEO4J_USER, NEO4J_PASSWORD and NEO4J_DATABASE right?"
+        StoredSentence(
+            "Neo4j refuses the connection (%(code)s). Are NEO4J_URL, NEO4J_USER, NEO4J_PASSWORD "
+            "and NEO4J_DATABASE right?",
+            code=code,
+        )
     )

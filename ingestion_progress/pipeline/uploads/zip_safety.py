@@ -5,7 +5,7 @@ import zipfile
 import zlib
 from typing import BinaryIO
 
-from ingestion_progress.exceptions.sentences import Sentence
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import DamagedDocument, DocumentTooLarge
 
 MAX_ENTRIES = 5_000
@@ -58,7 +58,7 @@ def _check_directory(file: BinaryIO, name: str) -> None:
     at = tail.rfind(END_OF_DIRECTORY)
     if at < 0 or len(tail) - at < END_RECORD.size:
         raise DamagedDocument(
-            Sentence(
+            StoredSentence(
                 "“%(name)s” is cut off: the end of its archive is missing. Save or download it "
                 "again.",
                 name=name,
@@ -89,7 +89,7 @@ def _large_counts(file: BinaryIO, end_at: int, name: str) -> tuple[int, int]:
 
 def _unopened(name: str) -> DamagedDocument:
     return DamagedDocument(
-        Sentence(
+        StoredSentence(
             "“%(name)s” is damaged: its archive cannot be opened. Save or download it again.",
             name=name,
         )
@@ -98,7 +98,7 @@ def _unopened(name: str) -> DamagedDocument:
 
 def _too_large(name: str) -> DocumentTooLarge:
     return DocumentTooLarge(
-        Sentence(
+        StoredSentence(
             "“%(name)s” would unpack to more than is allowed (%(size)s MB, %(parts)s parts or "
             "%(ratio)s times its size). It was not opened.",
             name=name,

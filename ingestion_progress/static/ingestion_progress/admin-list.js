@@ -12,6 +12,7 @@ import { gettext } from "./gettext.js";
 import { FINAL_STATUSES, LIVENESS_LABELS } from "./labels.js";
 import { label } from "./names.js";
 import { failures } from "./stage-texts.js";
+import { translateStored } from "./stored-sentences.js";
 
 /** @typedef {import("./client.js").WatchedJob} WatchedJob */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -98,7 +99,7 @@ function render(job) {
   if (!row) return;
   const { progress, state } = job;
   if (!progress || !state) {
-    if (job.error) setMark(row, "lost", job.error.message, gettext("Deleted"));
+    if (job.error) setMark(row, "lost", translateStored(job.error.message), gettext("Deleted"));
     return;
   }
   setMark(row, ...markOf(state));

@@ -6,6 +6,7 @@
 
 import { gettext, language, ngettext } from "./gettext.js";
 import { JOB_LABELS } from "./labels.js";
+import { translateStored } from "./stored-sentences.js";
 
 const NBSP = "\u00a0";
 const SECOND_MS = 1000;
@@ -185,7 +186,8 @@ export function attemptNote(attempt) {
 
 /** Empty if it waits for none. @param {string} service */
 export function waiting(service) {
-  return service ? gettext("Waiting for %(service)s", { service }) : "";
+  if (!service) return "";
+  return gettext("Waiting for %(service)s", { service: translateStored(service) });
 }
 
 /**

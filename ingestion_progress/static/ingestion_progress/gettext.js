@@ -14,6 +14,7 @@ import { LANGUAGES } from "./words/languages.js";
  * @property {string} language
  * @property {(number: number) => number} plural the place of a number's form
  * @property {Record<string, string | string[]>} messages with their forms where there are several
+ * @property {Record<string, string>} [stored] sentences that are sent in English, by template
  * @property {Record<string, string>} markup
  */
 
@@ -53,6 +54,11 @@ export function useLanguage(tag) {
 /** Of the texts, for the formats of `Intl`. */
 export function language() {
   return words.language;
+}
+
+/** For `stored-sentences.js`; none in English. */
+export function storedSentences() {
+  return words.stored;
 }
 
 /** The parts of the page without values, by name. */

@@ -8,6 +8,7 @@ import { element, fill, localiseTimes } from "./dom.js";
 import { count } from "./format.js";
 import { gettext } from "./gettext.js";
 import { label } from "./names.js";
+import { translateStored } from "./stored-sentences.js";
 
 /**
  * @typedef {object} LogLine
@@ -116,8 +117,12 @@ export class JobLog {
     row.dataset.level = level;
     row.querySelector("a")?.setAttribute("href", `#log-${id}`);
     row.querySelector("time")?.setAttribute("datetime", at);
-    const where = [stage && label(stage), item].filter(Boolean).join(" · ");
-    fill(row, { "log.level": gettext(label(level)), "log.where": where, "log.message": message });
+    const where = [stage && label(stage), translateStored(item)].filter(Boolean).join(" · ");
+    fill(row, {
+      "log.level": gettext(label(level)),
+      "log.where": where,
+      "log.message": translateStored(message),
+    });
     localiseTimes(row);
     return row;
   }

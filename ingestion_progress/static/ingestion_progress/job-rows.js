@@ -5,6 +5,7 @@ import * as format from "./format.js";
 import { fill, setBar } from "./dom.js";
 import { gettext } from "./gettext.js";
 import { LIVENESS_LABELS } from "./labels.js";
+import { translateStored } from "./stored-sentences.js";
 
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobState */
 
@@ -142,5 +143,5 @@ function reason({ status, liveness, waiting_for, error_count, error }) {
   if (waiting_for) return format.waiting(waiting_for);
   if (liveness) return liveness === "working" ? "" : gettext(LIVENESS_LABELS[liveness]);
   if (status === "succeeded") return format.errorNote(error_count);
-  return error ?? "";
+  return translateStored(error ?? "");
 }

@@ -8,6 +8,7 @@ import { DEFAULT_STAGES, FINAL_STATUSES, FORECAST_LABELS } from "./labels.js";
 import { label } from "./names.js";
 import * as texts from "./stage-texts.js";
 import { renderStages } from "./stages.js";
+import { translateStored } from "./stored-sentences.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").JobStateData} JobStateData */
@@ -60,9 +61,9 @@ export function renderState(root, state, nextAttempt) {
   root.dataset.result = state.result ?? "";
   fill(root, {
     "job.status": format.jobLabel(state.status, state.failed_items ?? 0),
-    "job.error": state.error ?? "",
+    "job.error": translateStored(state.error ?? ""),
     "job.error_note": format.errorNote(state.error_count),
-    "job.waiting_for": state.waiting_for ?? "",
+    "job.waiting_for": translateStored(state.waiting_for ?? ""),
   });
   if (nextAttempt) renderNextAttempt(root, nextAttempt);
   showNotice(root, noticeName(state, nextAttempt));

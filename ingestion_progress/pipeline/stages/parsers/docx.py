@@ -7,6 +7,7 @@ from functools import partial
 from html import escape
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.encodings import decode
 from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
@@ -30,7 +31,7 @@ class DocxParser:
         document = _WordDocument(Package(file, name))
         page = document.page()
         if not page.text and not page.pictures:
-            raise EmptyDocument(f"“{name}” has no text.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has no text.", name=name))
         return [replace(page, warnings=tuple(document.warnings))]
 
 
@@ -90,5 +91,7 @@ class _WordDocument:
             return "".join(f"<p>{line}</p>" for line in lines)
         if part.lower().endswith(WEB_ARCHIVES):
             return html_of(data)
-        self.warnings.append("A document that is embedded in this one was left out.")
+        self.warnings.append(
+            StoredSentence("A document that is embedded in this one was left out.")
+        )
         return ""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import BinaryIO
 from urllib.parse import unquote
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.encodings import decode
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -43,7 +44,11 @@ class EpubPages:
         package.read(main, book)
         self._chapters = book.chapters()
         if not self._chapters:
-            raise DamagedDocument(f"“{package.name}” is damaged: it has no list of chapters.")
+            raise DamagedDocument(
+                StoredSentence(
+                    "“%(name)s” is damaged: it has no list of chapters.", name=package.name
+                )
+            )
 
     def __len__(self) -> int:
         return len(self._chapters)
@@ -51,12 +56,18 @@ class EpubPages:
     def __getitem__(self, index: int, /) -> Page:
         number, part = index + 1, self._chapters[index]
         if part not in self._package:
-            raise UnreadablePage(f"Chapter {number} is missing in the file and was left out.")
+            raise UnreadablePage(
+                StoredSentence(
+                    "Chapter %(number)s is missing in the file and was left out.", number=number
+                )
+            )
         try:
             source = decode(self._package.head(part, MAX_CHAPTER_BYTES), is_markup=True)
             page = html_page(source.text, _Pictures(self._package, part))
         except DamagedDocument as error:
-            raise UnreadablePage(f"Chapter {number} is damaged and was left out.") from error
+            raise UnreadablePage(
+                StoredSentence("Chapter %(number)s is damaged and was left out.", number=number)
+            ) from error
         heading = FIRST_HEADING.search(page.text)
         return replace(
             page,
@@ -70,8 +81,11 @@ class EpubPages:
         self._package.read(ENCRYPTION, methods)
         if any(method not in FONT_METHODS for method in methods.values):
             raise ProtectedDocument(
-                f"“{self._package.name}” is protected against copies, so it cannot be read. Ingest "
-                "an edition without protection."
+                StoredSentence(
+                    "“%(name)s” is protected against copies, so it cannot be read. Ingest "
+                    "an edition without protection.",
+                    name=self._package.name,
+                )
             )
 
 

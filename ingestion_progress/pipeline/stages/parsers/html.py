@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.html_tree import (
@@ -45,7 +46,9 @@ BLANK_LINES = re.compile(r"\n{2,}")
 LIKE_HEADING = re.compile(r"^(\s*)(?=#{1,6}\s)")
 # The parser takes quadratic time for blocks within blocks: 0.1 s for this depth.
 MAX_DEPTH = 10_000
-TOO_DEEP = "The document is nested too deeply to be read. Export it again as plain text."
+TOO_DEEP = StoredSentence(
+    "The document is nested too deeply to be read. Export it again as plain text."
+)
 # Blocks that only their own end tag ends.
 NESTING = "|".join(sorted(BLOCKS - {"dd", "dt", "hr", "option", "p"}))
 NESTED = re.compile(rf"<(/?)(?:{NESTING})\b", re.IGNORECASE)
@@ -65,7 +68,9 @@ class HtmlParser:
         source = read_text(file, name, is_markup=True)
         page = html_page(source.text)
         if not page.text and not page.pictures:
-            raise EmptyDocument(f"“{name}” has no text that a reader would see.")
+            raise EmptyDocument(
+                StoredSentence("“%(name)s” has no text that a reader would see.", name=name)
+            )
         return [replace(page, warnings=source.warnings)]
 
 

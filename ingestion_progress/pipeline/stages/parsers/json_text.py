@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import DamagedDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.html import TOO_DEEP
 from ingestion_progress.pipeline.stages.parsers.markdown import DATA_ADDRESS, markdown_page
 from ingestion_progress.pipeline.stages.parsers.text import read_text
 
-INVALID = "It is not valid JSON: it was read as plain text."
+INVALID = StoredSentence("It is not valid JSON: it was read as plain text.")
 MAX_INDENT = 20
 # Of the result of a cell.
 MAX_OUTPUT = 5_000
@@ -46,8 +47,7 @@ class JsonLinesParser:
                 broken += 1
         warnings = list(source.warnings)
         if broken:
-            lines = "1 line is" if broken == 1 else f"{broken} lines are"
-            warnings.append(f"{lines} not valid JSON: read as plain text.")
+            warnings.append(_invalid_lines(broken))
         return [Page(number=None, text="\n\n".join(records), warnings=tuple(warnings))]
 
 
@@ -62,7 +62,10 @@ class NotebookParser:
             cells = [_cell(cell, language) for cell in _cells(notebook)]
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             raise DamagedDocument(
-                f"“{name}” is not a notebook, or damaged: its cells cannot be found."
+                StoredSentence(
+                    "“%(name)s” is not a notebook, or damaged: its cells cannot be found.",
+                    name=name,
+                )
             ) from error
         page = markdown_page("\n\n".join(filter(None, cells)))
         return [replace(page, warnings=source.warnings)]
@@ -73,6 +76,12 @@ def written(value: Any) -> str:
         return DATA_ADDRESS.sub("", "\n".join(_lines(value, 0)))
     except RecursionError as error:
         raise DamagedDocument(TOO_DEEP) from error
+
+
+def _invalid_lines(number: int) -> str:
+    if number == 1:
+        return StoredSentence("1 line is not valid JSON: read as plain text.")
+    return StoredSentence("%(number)s lines are not valid JSON: read as plain text.", number=number)
 
 
 def _loaded(text: str) -> Any:

@@ -11,6 +11,7 @@ from email.parser import BytesParser
 from html import escape
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.encodings import decode
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
@@ -42,7 +43,7 @@ class MailParser:
             raise DamagedDocument(TOO_DEEP) from error
         pages = [page for page in pages if page.text or page.pictures or page.warnings]
         if not pages:
-            raise EmptyDocument(f"“{name}” has no text.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has no text.", name=name))
         if len(pages) == 1:
             return pages
         return [replace(page, number=number) for number, page in enumerate(pages, start=1)]
@@ -73,7 +74,10 @@ def _messages(message: EmailMessage) -> Iterator[EmailMessage]:
 def _page(message: EmailMessage, name: str) -> Page:
     if message.get_content_type() in ENCRYPTED:
         raise ProtectedDocument(
-            f"“{name}” is encrypted. Save the message without encryption and try again."
+            StoredSentence(
+                "“%(name)s” is encrypted. Save the message without encryption and try again.",
+                name=name,
+            )
         )
     warnings = []
     pictures: dict[str, bytes] = {}
@@ -88,7 +92,12 @@ def _page(message: EmailMessage, name: str) -> Page:
         elif part.get_content_type() not in SIGNATURES | {"message/rfc822"}:
             shown = file_name or part.get_content_type()
             blocks.append(_paragraph(f"Attachment: {shown}"))
-            warnings.append(f"The attachment “{shown}” was left out: save it and ingest it, too.")
+            warnings.append(
+                StoredSentence(
+                    "The attachment “%(name)s” was left out: save it and ingest it, too.",
+                    name=shown,
+                )
+            )
     page = html_page("".join(blocks), pictures)
     return replace(page, warnings=tuple(warnings))
 

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.html import html_pictures
@@ -27,7 +28,9 @@ class MarkdownParser:
         source = read_text(file, name)
         page = markdown_page(source.text, source.warnings)
         if not page.text.strip() and not page.pictures:
-            raise EmptyDocument(f"“{name}” has no text that a reader would see.")
+            raise EmptyDocument(
+                StoredSentence("“%(name)s” has no text that a reader would see.", name=name)
+            )
         return [page]
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 from PIL import Image
 
-INSTALL = "Install django-ingestion-progress[ocr] on the workers to read it."
 # The models find small print.
 DPI = 150
 # RapidOCR makes larger pictures smaller. A page of this area needs 0.75 GB of memory.

@@ -6,6 +6,7 @@ import posixpath
 from dataclasses import replace
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import EmptyDocument, ProtectedDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.embedded_parts import Pictures
@@ -27,7 +28,7 @@ class OdfTextParser:
         blocks = [*styles.headers, *(each.html for each in text.pages), *styles.footers]
         page = html_page("".join(blocks), document.pictures)
         if not page.text and not page.pictures:
-            raise EmptyDocument(f"“{name}” has no text.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has no text.", name=name))
         return [page]
 
 
@@ -41,7 +42,7 @@ class OdfPresentationParser:
             for number, each in enumerate(document.read(CONTENT).pages, start=1)
         ]
         if not any(page.text or page.pictures for page in pages):
-            raise EmptyDocument(f"“{name}” has no slides with text.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has no slides with text.", name=name))
         return pages
 
 
@@ -53,14 +54,20 @@ class OdfSpreadsheetParser:
         try:
             document.package.read(CONTENT, sheets)
         except SheetTooLarge as error:
-            warnings.append(f"The spreadsheet {error}")
+            warnings.append(
+                StoredSentence(
+                    "The spreadsheet has more than %(cells)s cells or %(characters)s characters: "
+                    "the rest was left out.",
+                    **error.limits,
+                )
+            )
         pages = [
             Page(number=number, heading=title, text="\n".join([title, "", *lines]))
             for number, (title, lines) in enumerate(sheets.found, start=1)
             if lines
         ]
         if not pages:
-            raise EmptyDocument(f"“{name}” has no cell with text.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has no cell with text.", name=name))
         pages[0] = replace(pages[0], warnings=(*warnings, *sheets.warnings))
         return pages
 
@@ -75,7 +82,10 @@ class _Document:
         self.package.read(MANIFEST, manifest)
         if manifest.is_encrypted:
             raise ProtectedDocument(
-                f"“{name}” is protected by a password. Save it without one and try again."
+                StoredSentence(
+                    "“%(name)s” is protected by a password. Save it without one and try again.",
+                    name=name,
+                )
             )
 
     def read(self, part: str) -> OdfText:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.stages.parsers.odf_styles import HiddenStyles
 from ingestion_progress.pipeline.stages.parsers.xlsx_sheet import (
     MAX_CELLS,
@@ -35,7 +36,9 @@ class OdfSheets:
             self.found.append((name, []))
             self._is_hidden = attributes.get("table:style-name") in self._hidden.names
             if self._is_hidden:
-                self.warnings.append(f"Sheet “{name}” is hidden and was left out.")
+                self.warnings.append(
+                    StoredSentence("Sheet “%(name)s” is hidden and was left out.", name=name)
+                )
         elif tag in CELLS:
             repeated = attributes.get("table:number-columns-repeated", "1")
             is_number = repeated.isascii() and repeated.isdigit() and len(repeated) < 8

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import UnreadableImage
 from ingestion_progress.pipeline.stages.parsers.xml_events import XmlHandler, damaged, read_xml
 from ingestion_progress.pipeline.uploads.zip_safety import UNREADABLE, open_archive
@@ -62,7 +63,9 @@ class Package:
         """All of its bytes. Raises UnreadableImage if it is too large, or DamagedDocument."""
         data = self.head(part, MAX_PICTURE_BYTES + 1)
         if len(data) > MAX_PICTURE_BYTES:
-            raise UnreadableImage("The file of a picture is too large to be looked at.")
+            raise UnreadableImage(
+                StoredSentence("The file of a picture is too large to be looked at.")
+            )
         return data
 
     @contextmanager

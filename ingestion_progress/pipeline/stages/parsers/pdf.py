@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 import pypdfium2
 from pypdfium2 import PdfiumError, raw
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     EmptyDocument,
@@ -71,7 +72,7 @@ class PdfParser:
             except PdfiumError:  # whose code may be that of an earlier document
                 return PypdfPages(data, name)
         if not page_count:
-            raise EmptyDocument(f"“{name}” has 0 pages.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has 0 pages.", name=name))
         return PdfPages(document, data, name)
 
 
@@ -208,10 +209,12 @@ class PdfPages:
                     image = next(islice(_images(page), reference, None))
                     width, height = image.get_px_size()
                     if width * height > MAX_PIXELS:
-                        raise UnreadableImage("A picture has too many pixels to be looked at.")
+                        raise UnreadableImage(
+                            StoredSentence("A picture has too many pixels to be looked at.")
+                        )
                     return as_png(image.get_bitmap().to_pil())
             except (PdfiumError, StopIteration, ValueError) as error:
-                raise UnreadableImage("A picture of the PDF is damaged.") from error
+                raise UnreadableImage(StoredSentence("A picture of the PDF is damaged.")) from error
 
     def _is_new(self, image: Any, width: int, height: int) -> bool:
         """False for thin lines, and for a picture that an earlier page has, such as a logo."""
@@ -239,7 +242,11 @@ def _check_end(data: bytes, name: str) -> None:
     follows the last object.
     """
     if data.rfind(b"startxref") < data.rfind(b"endobj"):
-        raise DamagedDocument(f"“{name}” is cut off: its end is missing. Download it again.")
+        raise DamagedDocument(
+            StoredSentence(
+                "“%(name)s” is cut off: its end is missing. Download it again.", name=name
+            )
+        )
 
 
 def _joined(divided: re.Match[str]) -> str:
@@ -250,7 +257,9 @@ def _joined(divided: re.Match[str]) -> str:
 
 
 def _damaged(number: int) -> UnreadablePage:
-    return UnreadablePage(f"Page {number} is damaged and was left out.")
+    return UnreadablePage(
+        StoredSentence("Page %(number)s is damaged and was left out.", number=number)
+    )
 
 
 def _outline(document: pypdfium2.PdfDocument) -> dict[int, str]:

@@ -7,6 +7,7 @@ import warnings
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import UnreadableImage
 from ingestion_progress.pipeline.stages import Pages
 
@@ -30,7 +31,7 @@ def scaled(data: bytes) -> bytes:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(data))
         if image.width * image.height > MAX_PIXELS:
-            raise UnreadableImage("A picture has too many pixels to be looked at.")
+            raise UnreadableImage(StoredSentence("A picture has too many pixels to be looked at."))
         image.thumbnail((MAX_SIDE_PIXELS, MAX_SIDE_PIXELS))
         shown = _on_white(ImageOps.exif_transpose(image))
         buffer = io.BytesIO()
@@ -39,7 +40,9 @@ def scaled(data: bytes) -> bytes:
         *(UnidentifiedImageError, Image.DecompressionBombError),
         *(OSError, ValueError, SyntaxError, EOFError),
     ):
-        raise UnreadableImage("A picture is damaged or of an unknown format.") from None
+        raise UnreadableImage(
+            StoredSentence("A picture is damaged or of an unknown format.")
+        ) from None
     return buffer.getvalue()
 
 
@@ -54,7 +57,7 @@ def _content(pages: Pages, index: int, reference: int) -> bytes:
     for picture in pages[index].pictures:
         if picture.reference == reference and picture.content:
             return picture.content()
-    raise UnreadableImage("A picture is not where it was.")
+    raise UnreadableImage(StoredSentence("A picture is not where it was."))
 
 
 def _on_white(image: Image.Image) -> Image.Image:

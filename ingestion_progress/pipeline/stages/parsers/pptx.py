@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.drawing_text import drawing_text
@@ -31,7 +32,7 @@ class PptxPages:
         package.read(main, order)
         self._slides = [related[key].target for key in order.ids if key in related]
         if not self._slides:
-            raise EmptyDocument(f"“{package.name}” has no slides.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has no slides.", name=package.name))
 
     def __len__(self) -> int:
         return len(self._slides)
@@ -43,7 +44,7 @@ class PptxPages:
         slide = SlideText(partial(parts.place, related))
         self._package.read(part, slide)
         if slide.is_hidden:
-            warning = f"Slide {number} is hidden and was left out."
+            warning = StoredSentence("Slide %(number)s is hidden and was left out.", number=number)
             return Page(number=number, text="", warnings=(warning,))
         notes = SlideText(lambda *_: None)
         for relationship in related.values():

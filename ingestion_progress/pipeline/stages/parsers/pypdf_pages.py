@@ -9,6 +9,7 @@ from pypdf import PdfReader
 from pypdf.errors import DependencyError, PyPdfError
 from pypdf.generic import ArrayObject, DictionaryObject
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import (
     DamagedDocument,
     EmptyDocument,
@@ -32,17 +33,26 @@ class PypdfPages:
             self._reader = PdfReader(io.BytesIO(data), strict=False)
             if self._reader.is_encrypted and not self._reader.decrypt(""):
                 raise ProtectedDocument(
-                    f"“{name}” is protected by a password. Save it without one and try again."
+                    StoredSentence(
+                        "“%(name)s” is protected by a password. Save it without one and try again.",
+                        name=name,
+                    )
                 )
             self._count = len(self._reader.pages)
         except DependencyError as error:
-            raise ProtectedDocument(f"“{name}” is encrypted in a way that is not known.") from error
+            raise ProtectedDocument(
+                StoredSentence("“%(name)s” is encrypted in a way that is not known.", name=name)
+            ) from error
         except BROKEN as error:
             raise DamagedDocument(
-                f"“{name}” is damaged: its pages cannot be found. Export or download it again."
+                StoredSentence(
+                    "“%(name)s” is damaged: its pages cannot be found. Export or download it "
+                    "again.",
+                    name=name,
+                )
             ) from error
         if not self._count:
-            raise EmptyDocument(f"“{name}” has 0 pages.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has 0 pages.", name=name))
 
     def __len__(self) -> int:
         return self._count
@@ -61,7 +71,9 @@ class PypdfPages:
         try:
             text = self._reader.pages[index].extract_text()
         except BROKEN as error:
-            raise UnreadablePage(f"Page {number} is damaged and was left out.") from error
+            raise UnreadablePage(
+                StoredSentence("Page %(number)s is damaged and was left out.", number=number)
+            ) from error
         text = text.replace("\0", "").encode("utf-8", "replace").decode()
         return Page(number=number, text=text)
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.text import read_text
@@ -22,7 +23,9 @@ class RestructuredParser:
         source = read_text(file, name)
         text = "\n".join(_Converter(source.text.expandtabs(8).split("\n")).lines()).strip()
         if not text:
-            raise EmptyDocument(f"“{name}” has no text that a reader would see.")
+            raise EmptyDocument(
+                StoredSentence("“%(name)s” has no text that a reader would see.", name=name)
+            )
         return [Page(number=None, text=text, is_markdown=True, warnings=source.warnings)]
 
 

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from striprtf.striprtf import rtf_to_text
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import DamagedDocument, EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 
@@ -26,13 +27,17 @@ class RtfParser:
         # Bytes of other encodings are escaped.
         source = file.read().decode("latin-1")
         if not source.rstrip("\0 \r\n").endswith("}"):
-            raise DamagedDocument(f"“{name}” is cut off: its end is missing. Download it again.")
+            raise DamagedDocument(
+                StoredSentence(
+                    "“%(name)s” is cut off: its end is missing. Download it again.", name=name
+                )
+            )
         source = INNER_GROUP.sub(lambda group: "" if HIDDEN.search(group[0]) else group[0], source)
         text: str = rtf_to_text(SEEN.sub(" ", source), errors="replace")  # type: ignore[no-untyped-call]
         lines = "\n".join(map(_line, text.replace("\0", "").split("\n")))
         text = BLANK_LINES.sub("\n\n", lines).strip()
         if not text:
-            raise EmptyDocument(f"“{name}” has no text.")
+            raise EmptyDocument(StoredSentence("“%(name)s” has no text.", name=name))
         # Lone halves of characters can be neither stored nor sent.
         return [Page(number=None, text=text.encode("utf-8", "replace").decode())]
 

@@ -3,6 +3,7 @@
 import pypdfium2
 from pypdfium2 import PdfiumError, raw
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.stages.parsers import ocr
 from ingestion_progress.pipeline.stages.parsers.pictures import MIN_PIXELS
 
@@ -15,12 +16,20 @@ def words_of(page: pypdfium2.PdfPage, number: int, *, has_letters: bool) -> tupl
     if ocr.is_available():
         return _recognised(page), ""
     if has_letters:
-        reason = f"The fonts of page {number} do not say which letters they show."
+        reason = StoredSentence(
+            "The fonts of page %(number)s do not say which letters they show. Install "
+            "django-ingestion-progress[ocr] on the workers to read it.",
+            number=number,
+        )
     elif _has_picture(page):
-        reason = f"Page {number} has no text, only pictures, which may show words."
+        reason = StoredSentence(
+            "Page %(number)s has no text, only pictures, which may show words. Install "
+            "django-ingestion-progress[ocr] on the workers to read it.",
+            number=number,
+        )
     else:
         return "", ""
-    return "", f"{reason} {ocr.INSTALL}"
+    return "", reason
 
 
 def _recognised(page: pypdfium2.PdfPage) -> str:

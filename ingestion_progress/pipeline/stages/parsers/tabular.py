@@ -7,6 +7,7 @@ import io
 from itertools import islice
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.text import read_text
 
@@ -32,7 +33,10 @@ class TabularParser:
             warnings = source.warnings
         except csv.Error:
             text = source.text
-            warnings = (*source.warnings, "Its rows cannot be told apart: it was read as text.")
+            warnings = (
+                *source.warnings,
+                StoredSentence("Its rows cannot be told apart: it was read as text."),
+            )
         return [Page(number=None, text=text, warnings=warnings)]
 
 

@@ -2,6 +2,7 @@
 
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.encodings import SAMPLE_BYTES, Decoded, decode, is_binary
 from ingestion_progress.pipeline.exceptions import EmptyDocument, MislabelledDocument
 from ingestion_progress.pipeline.stages import Page
@@ -33,8 +34,10 @@ def read_text(file: BinaryIO, name: str, *, is_markup: bool = False) -> Decoded:
     file.seek(0)
     data = file.read()
     if is_binary(data[:SAMPLE_BYTES]):
-        raise MislabelledDocument(f"“{name}” is not a text, whatever its name says.")
+        raise MislabelledDocument(
+            StoredSentence("“%(name)s” is not a text, whatever its name says.", name=name)
+        )
     source = decode(data, is_markup=is_markup)
     if not source.text.strip():
-        raise EmptyDocument(f"“{name}” is empty.")
+        raise EmptyDocument(StoredSentence("“%(name)s” is empty.", name=name))
     return Decoded(source.text.replace("\r\n", "\n").replace("\r", "\n"), source.warnings)

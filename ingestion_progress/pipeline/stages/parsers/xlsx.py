@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.drawing_text import drawing_text
@@ -37,7 +38,9 @@ class XlsxPages:
         sheets = enumerate(self._workbook.sheets, start=1)
         self._sheets = [(number, *sheet) for number, sheet in sheets if sheet[0] in self._related]
         if not self._sheets:
-            raise EmptyDocument(f"“{package.name}” has no sheet that can be seen.")
+            raise EmptyDocument(
+                StoredSentence("“%(name)s” has no sheet that can be seen.", name=package.name)
+            )
 
     def __len__(self) -> int:
         return len(self._sheets)
@@ -50,7 +53,14 @@ class XlsxPages:
         try:
             self._package.read(part, rows)
         except SheetTooLarge as error:
-            warnings.append(f"Sheet “{name}” {error}")
+            warnings.append(
+                StoredSentence(
+                    "Sheet “%(name)s” has more than %(cells)s cells or %(characters)s characters: "
+                    "the rest was left out.",
+                    name=name,
+                    **error.limits,
+                )
+            )
         lines, pictures = list(rows.lines), PictureList()
         for relationship in self._package.relationships(part).values():
             lines += self._beside(relationship, pictures)
@@ -100,7 +110,9 @@ class _Workbook:
                 self.sheets.append((attributes.get("r:id", ""), name))
             else:
                 self.sheets.append(("", name))
-                self.warnings.append(f"Sheet “{name}” is hidden and was left out.")
+                self.warnings.append(
+                    StoredSentence("Sheet “%(name)s” is hidden and was left out.", name=name)
+                )
 
     def end(self, tag: str) -> None: ...
 

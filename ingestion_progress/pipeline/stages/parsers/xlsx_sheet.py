@@ -15,13 +15,11 @@ MAX_GAP = 30
 
 
 class SheetTooLarge(Exception):
-    """What was read before stays."""
+    """It has more than its limits. What was read before stays."""
 
     def __init__(self) -> None:
-        super().__init__(
-            f"has more than {MAX_CELLS:,} cells or {MAX_CHARACTERS:,} characters: the rest was "
-            "left out."
-        )
+        super().__init__()
+        self.limits = {"cells": f"{MAX_CELLS:,}", "characters": f"{MAX_CHARACTERS:,}"}
 
 
 class SheetRows:

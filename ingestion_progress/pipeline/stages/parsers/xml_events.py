@@ -6,6 +6,7 @@ import re
 from typing import BinaryIO, Protocol
 from xml.parsers import expat
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import DamagedDocument
 
 OPEN_XML = re.compile(
@@ -52,8 +53,11 @@ def read_xml(file: BinaryIO, handler: XmlHandler, name: str) -> None:
         parser.ParseFile(file)
     except EntityDeclared as error:
         raise DamagedDocument(
-            f"“{name}” declares entities of XML, which may grow without a limit. Save it without "
-            "them."
+            StoredSentence(
+                "“%(name)s” declares entities of XML, which may grow without a limit. Save it "
+                "without them.",
+                name=name,
+            )
         ) from error
     except (expat.ExpatError, ValueError, LookupError) as error:  # also an unknown encoding
         raise damaged(name) from error
@@ -81,7 +85,9 @@ def _parser(handler: XmlHandler) -> expat.XMLParserType:
 
 def damaged(name: str) -> DamagedDocument:
     return DamagedDocument(
-        f"“{name}” is damaged: its parts cannot be read. Save or download it again."
+        StoredSentence(
+            "“%(name)s” is damaged: its parts cannot be read. Save or download it again.", name=name
+        )
     )
 
 

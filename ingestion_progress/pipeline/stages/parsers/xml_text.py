@@ -6,6 +6,7 @@ import io
 import re
 from typing import BinaryIO
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import EmptyDocument
 from ingestion_progress.pipeline.stages import Page
 from ingestion_progress.pipeline.stages.parsers.text import read_text
@@ -25,7 +26,9 @@ class XmlParser:
         read_xml(io.BytesIO(text.lstrip().encode("utf-8", "replace")), texts, name)
         text = "\n".join(texts.lines)
         if not text:
-            raise EmptyDocument(f"“{name}” has no text between its tags.")
+            raise EmptyDocument(
+                StoredSentence("“%(name)s” has no text between its tags.", name=name)
+            )
         return [Page(number=None, text=text, warnings=source.warnings)]
 
 

@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.stores.vectors import StoredChunk
 
@@ -22,12 +23,14 @@ def former_chunks(folder: Path, collection: str) -> Iterator[list[StoredChunk]]:
         client = QdrantClient(path=str(folder), force_disable_check_same_thread=True)
     except RuntimeError as error:
         raise VectorStoreBusy(
-            "A process of the older version uses the search index: stop it first."
+            StoredSentence("A process of the older version uses the search index: stop it first.")
         ) from error
     except Exception as error:
         raise VectorStoreUnavailable(
-            "The former search index cannot be read: delete its folder and ingest the documents "
-            "again."
+            StoredSentence(
+                "The former search index cannot be read: delete its folder and ingest the "
+                "documents again."
+            )
         ) from error
     with closing(client):
         offset: Any = None

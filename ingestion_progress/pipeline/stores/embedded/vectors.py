@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
@@ -31,25 +32,33 @@ READ_TIMEOUT_SECONDS = 10.0
 OPTIMIZE_TIMEOUT_SECONDS = 600.0
 COPY_BATCH = 1000
 
-UNUSABLE = "The search index cannot be used."
-BUSY = (
+BUSY = StoredSentence(
     "The search index is in use by another process. Try again in a moment, or set QDRANT_URL to a "
     "Qdrant server."
 )
-CRASHING = (
+CRASHING = StoredSentence(
     "The process of the search index was ended several times: is there enough memory, and free "
     "space on the disk?"
 )
 SENTENCES = {
-    "former": "Its format is that of an older version: convert it with `manage.py "
-    "rebuild_search_index`.",
-    "newer": "A newer version has written it: update this one, or delete its folder and ingest the "
-    "documents again.",
-    "long": "The path of its folder is too long: choose a shorter QDRANT_PATH.",
-    "not_started": "Its process does not start: is the package qdrant-edge-py installed?",
-    "dimensions": "The vectors of DENSE_EMBEDDER have another length than others of its name: give "
-    "it another name, and run `manage.py rebuild_search_index`.",
-    "damaged": "Its files may be damaged: delete its folder and ingest the documents again.",
+    "former": StoredSentence(
+        "Its format is that of an older version: convert it with `manage.py rebuild_search_index`."
+    ),
+    "newer": StoredSentence(
+        "A newer version has written it: update this one, or delete its folder and ingest the "
+        "documents again."
+    ),
+    "long": StoredSentence("The path of its folder is too long: choose a shorter QDRANT_PATH."),
+    "not_started": StoredSentence(
+        "Its process does not start: is the package qdrant-edge-py installed?"
+    ),
+    "dimensions": StoredSentence(
+        "The vectors of DENSE_EMBEDDER have another length than others of its name: give it "
+        "another name, and run `manage.py rebuild_search_index`."
+    ),
+    "damaged": StoredSentence(
+        "Its files may be damaged: delete its folder and ingest the documents again."
+    ),
 }
 
 
@@ -197,10 +206,12 @@ def _refusal(error: dict[str, Any]) -> VectorStoreUnavailable:
         return VectorStoreBusy(CRASHING)
     folder = str(conf.qdrant_path)
     logger.error("search_index_broken", extra={"folder": folder, "reason": error.get("text")})
-    sentence = SENTENCES.get(kind or "", UNEXPECTED)
+    sentence: str = SENTENCES.get(kind or "", UNEXPECTED)
     if number is not None:
         sentence = reason_of(OSError(number, os.strerror(number)))
-    return VectorStoreUnavailable(f"{UNUSABLE} {sentence}")
+    return VectorStoreUnavailable(
+        StoredSentence("The search index cannot be used. %(reason)s", reason=sentence)
+    )
 
 
 def _vectors(embedding: Embedding) -> dict[str, Any]:
