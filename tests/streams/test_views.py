@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
 from django.contrib.auth.models import Permission, User
 from django.db import connection, connections, transaction
 from django.test import AsyncClient, Client
@@ -588,3 +588,16 @@ async def test_preflight_request_names_what_a_page_may_send(client, settings):
     assert PREFLIGHT.items() <= dict(response.items()).items()
     assert response["Access-Control-Allow-Origin"] == SPA
     assert response["Access-Control-Allow-Credentials"] == "true"
+
+
+async def test_stream_keeps_no_thread_of_its_request(client):
+    """10,000 streams would be 10,000 threads behind Django's own handler."""
+    await make_job()
+    async with ThreadSensitiveContext() as context:
+        await sync_to_async(threading.get_ident)()
+        response = await client.get(url_of("job"))
+        assert context in SyncToAsync.context_to_thread_executor
+        stream = aiter(response)
+        await anext(stream)
+        assert context not in SyncToAsync.context_to_thread_executor
+        await stream.aclose()

@@ -81,6 +81,100 @@ async def test_transport_that_failed_is_closed_before_it_is_replaced(monkeypatch
     assert happened[:4] == ["failed", "closed"] * 2
 
 
+async def test_connection_that_ends_while_it_is_listened_to_raises_its_error():
+    ours, theirs = socket.socketpair()
+    delivered: list[str] = []
+    pending: list[str] = []
+
+    class Messages:
+        """Like psycopg's connection, which closes the socket when its peer has."""
+
+        notify_handler = staticmethod(delivered.append)
+
+        def consume_input(self) -> None:
+            if not (data := ours.recv(100)):
+                raise psycopg.OperationalError("the connection is closed")
+            pending.extend(data.decode().split())
+
+        def notifies(self) -> str | None:
+            return pending.pop(0) if pending else None
+
+    class Connection:
+        pgconn = Messages()
+
+        def fileno(self) -> int:
+            return ours.fileno()
+
+    listening = asyncio.create_task(postgres._handle_notifications(Connection(), 60))  # type: ignore[arg-type]
+    theirs.send(b"a b ")
+    async with asyncio.timeout(60):
+        while len(delivered) < 2:  # noqa: ASYNC110  (nothing says so)
+            await asyncio.sleep(0.001)
+        theirs.close()
+        with pytest.raises(psycopg.OperationalError):
+            await listening
+    assert delivered == ["a", "b"]
+    assert not asyncio.get_running_loop().remove_reader(ours.fileno())
+    ours.close()
+
+
+async def test_listener_returns_after_its_time_to_check_the_connection():
+    ours, theirs = socket.socketpair()
+
+    class Connection:
+        def fileno(self) -> int:
+            return ours.fileno()
+
+    async with asyncio.timeout(60):
+        await postgres._handle_notifications(Connection(), 0.01)  # type: ignore[arg-type]
+    assert not asyncio.get_running_loop().remove_reader(ours.fileno())
+    ours.close()
+    theirs.close()
+
+
+def test_connection_has_the_parameters_of_the_database_and_limits(monkeypatch):
+    class Wrapper:
+        def get_connection_params(self) -> dict[str, object]:
+            return {"dbname": "progress", "cursor_factory": object, "context": object()}
+
+    monkeypatch.setattr(postgres, "connections", {"default": Wrapper()})
+    assert postgres.connection_parameters() == {
+        "dbname": "progress",
+        "connect_timeout": 5,
+        "application_name": "ingestion-progress-wakeups",
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+
+
+async def test_transport_notifies_all_who_listen_by_one_connection(monkeypatch):
+    executed, closed = [], []
+
+    class Connection:
+        async def execute(self, query: str, values: list[str]) -> None:
+            executed.append((query, values))
+
+        async def close(self) -> None:
+            closed.append(self)
+
+    async def connect(**parameters: object) -> Connection:
+        assert parameters["autocommit"]  # a notification is sent by its COMMIT
+        return connections.pop()
+
+    connections = [Connection()]
+    monkeypatch.setattr(postgres, "connection_parameters", dict)
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", connect)
+    transport, sent = postgres.PostgresTransport(), Notification.about(["a"], ["a"])
+    for _ in range(2):
+        await transport.send(sent)
+    assert executed == [("SELECT pg_notify(%s, %s)", ["ingestion_progress", sent.encoded()])] * 2
+    await transport.close()
+    await transport.close()
+    assert len(closed) == 1
+
+
 async def test_cancelled_listener_leaves_its_socket():
     ours, theirs = socket.socketpair()
 
