@@ -29,9 +29,7 @@ LIVE_COLUMNS = ("live_status", "live_progress", "live_errors", "live_times")
 def time_of(name: str) -> Any:
     """A field with a time, written like the other times of the page: Django has another format."""
 
-    field: Any = Job._meta.get_field(name)
-
-    @admin.display(description=field.verbose_name)
+    @admin.display(description=_(name.replace("_", " ")))
     def shown(job: Job) -> str:
         return display.timestamp(getattr(job, name))
 
