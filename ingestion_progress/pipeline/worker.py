@@ -13,7 +13,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from django.db import connections, router
+from django.db import close_old_connections, connections, router
 from django.db.models import QuerySet
 from django_tasks_db.compat import TaskResultStatus
 from django_tasks_db.management.commands.db_worker import Worker
@@ -104,7 +104,7 @@ class IngestionWorker(Worker):
             start_maintenance(is_stopped, partial(recover_abandoned, self.worker_id))
             logger.info("worker_started", extra={"worker_id": self.worker_id})
             with _kept_connections():
-                self._with_patience(super().run)
+                self._with_patience(self._serve)
         except SystemExit as stop:
             if stop.code != STOPPED:
                 raise
@@ -116,8 +116,32 @@ class IngestionWorker(Worker):
             for number, handler in handlers.items():
                 signal.signal(number, handler or signal.SIG_DFL)  # None: not set by Python
 
+    def _serve(self) -> None:
+        while self.running:
+            close_old_connections()
+            if task := self._claimed():
+                self.run_task(task)
+            elif self.batch:
+                return
+            else:
+                time.sleep(self.interval)
+
+    def _claimed(self) -> DBTaskResult[Any, Any] | None:
+        """The next task, which no other worker gets.
+
+        The library's own claim locks SQLite outside the queue of writers, also for an empty queue.
+        """
+        queued = DBTaskResult.objects.using(_alias()).ready()
+        mine = queued.filter(backend_name=self.backend_name, queue_name__in=self.queue_names)
+        if not mine.exists():
+            return None
+        with write_transaction(mine.db):
+            task = mine.get_locked()
+            if task is not None:
+                _claim(task, self.worker_id)
+        return task
+
     def run_task(self, db_task_result: DBTaskResult[Any, Any]) -> None:
-        self._with_patience(self._write, _store_start, db_task_result)
         # Otherwise a task that ends while the database is down would run for ever, or end as
         # failed although it succeeded.
         endings = {
@@ -130,7 +154,7 @@ class IngestionWorker(Worker):
 
     def _write(self, act: Callable[..., Any], *args: Any) -> None:
         """Takes its turn among the writers of SQLite."""
-        with write_transaction(router.db_for_write(DBTaskResult)):
+        with write_transaction(_alias()):
             act(*args)
 
     def _with_patience(self, act: Callable[..., Any], *args: Any) -> None:
@@ -206,10 +230,16 @@ def requeue(tasks: QuerySet[DBTaskResult[Any, Any]]) -> int:
     return tasks.filter(pk__in=waiting).update(status=TaskResultStatus.READY, started_at=None)
 
 
-def _store_start(task: DBTaskResult[Any, Any]) -> None:
-    """By the database's clock, as the times of jobs are; the task has that of this host."""
+def _alias() -> str:
+    return router.db_for_write(DBTaskResult)
+
+
+def _claim(task: DBTaskResult[Any, Any], worker_id: str) -> None:
+    """By the database's clock, as the times of jobs are: `task.claim` has that of this host."""
+    task.status = TaskResultStatus.RUNNING
     task.started_at = database_now()
-    task.save(update_fields=["started_at"])
+    task.worker_ids = [*task.worker_ids, worker_id]
+    task.save(update_fields=["status", "started_at", "worker_ids"])
 
 
 def _is_after(moment: datetime | None, other: datetime | None) -> bool:

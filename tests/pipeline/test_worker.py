@@ -10,6 +10,7 @@ from functools import partial, partialmethod
 import pytest
 from django.db import OperationalError, connection
 from django.db.backends.signals import connection_created
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
@@ -91,6 +92,23 @@ def test_jobs_of_a_full_batch_wait_and_are_all_run_by_a_draining_worker():
     continue_batch("blocking")
     IngestionWorker(interval_seconds=0.05, is_draining=True).run()
     assert Job.objects.with_result("succeeded").count() == 3
+
+
+def test_worker_with_an_empty_queue_does_not_lock_the_database(taken: DBTaskResult):
+    worker = IngestionWorker(interval_seconds=0.05)
+    with CaptureQueriesContext(connection) as queries:
+        assert worker._claimed() is None
+    assert [each["sql"].split()[0] for each in queries] == ["SELECT"]
+
+
+def test_each_task_is_claimed_by_one_worker(taken: DBTaskResult):
+    requeue(DBTaskResult.objects.all())
+    first, second = IngestionWorker(interval_seconds=0.05), IngestionWorker(interval_seconds=0.05)
+    claimed = first._claimed()
+    assert second._claimed() is None
+    assert claimed == taken
+    assert status(taken) == "RUNNING"
+    assert taken.worker_ids == ["gone", first.worker_id]
 
 
 def test_worker_connects_once_for_all_its_tasks():
@@ -236,9 +254,10 @@ def test_task_that_a_host_whose_clock_is_ahead_has_handed_back_is_over(
         raise SystemExit("The worker was stopped.")
 
     monkeypatch.setattr(Bm25Embedder, "embed", stop)
+    requeue(DBTaskResult.objects.all())
+    worker = IngestionWorker(interval_seconds=0.05)
     with host_ahead(monkeypatch, 7200):
-        taken.claim("gone")
-        IngestionWorker(interval_seconds=0.05).run_task(taken)
+        worker.run_task(worker._claimed())
     assert status(taken) == "FAILED"
     assert Job.objects.values_list("status", "attempt").get() == ("queued", 2)
 
