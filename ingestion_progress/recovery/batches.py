@@ -90,7 +90,7 @@ def continue_batch(job_id: str) -> None:
     rescue pass does it.
     """
     try:
-        job = jobs().filter(pk=job_id).exclude(batch="").only("batch").first()
+        job = jobs().filter(pk=job_id).only("batch").first()
         batch_id = job.batch if job else ""
         if batch_id and jobs().waiting_for_batch().of_batch(batch_id).exists():
             start_waiting(batch_id)
