@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from ingestion_progress.recovery import batches as batches_module
 from ingestion_progress.recovery import continue_batch, rescuer
@@ -72,7 +72,7 @@ class Waits(threading.Event):
         return self.is_set()
 
 
-def test_a_pass_that_failed_is_repeated_after_growing_pauses(settings):
+def test_a_pass_that_failed_is_repeated_after_growing_pauses(settings, monkeypatch):
     settings.INGESTION_PROGRESS_LOST_AFTER_SECONDS = 300
     outcomes = iter([OperationalError("down"), OperationalError("down"), 5])
     waits = Waits()
@@ -83,8 +83,11 @@ def test_a_pass_that_failed_is_repeated_after_growing_pauses(settings):
             raise outcome
         return outcome
 
+    measured: list[object] = []
+    monkeypatch.setattr(rescuer.database_clock, "measure", measured.append)
     each = rescuer.passes(waits, act)
     assert next(each) == 5
+    assert measured == [connection]  # the clock of this host may be set meanwhile
     first, second = waits.seconds
     assert 0 < first <= second <= 5
     outcomes = iter([6])

@@ -243,6 +243,10 @@ class TestFilters:
             async with watching(client, owner=owner) as reader:
                 await reader.sees('"job_id":"a"')
                 assert reader.job_ids == {"a"}
+        query = {"owner": str(anna.pk), "about": "auth.group:7", "until": "idle"}
+        assert b"event: idle" in await body_of(await client.get(URL, query))
+        await Job.objects.acreate(id="c", about_model="auth.group", about_id="7")
+        assert b"event: idle" in await body_of(await client.get(URL, query))
         query = {"owner": "nobody", "until": "idle"}
         assert b"event: idle" in await body_of(await client.get(URL, query))
 

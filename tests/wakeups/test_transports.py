@@ -197,10 +197,23 @@ def test_notifications_after_a_failure_wait_for_the_end_of_the_pause(monkeypatch
     with sending_by(monkeypatch, *(FakeTransport(before_each=fail) for _ in range(9))) as sender:
         sender.publish("lost", is_end=False)
         assert has_failed.wait(60)
-        sender.publish("waits", is_end=False)
-        time.sleep(0.03)
+        for _ in range(3):
+            sender.publish("waits", is_end=False)
+            time.sleep(0.03)
         assert len(attempts) == 1
         assert sender._job_ids == {"waits"}
+
+
+def test_notifications_of_one_moment_are_sent_together(monkeypatch):
+    monkeypatch.setattr(sender_module, "GATHER_SECONDS", 600)
+    transport = FakeTransport()
+    with sending_by(monkeypatch, transport) as sender:
+        for name in "ab":
+            sender.publish(name, is_end=name == "b")
+            time.sleep(0.03)
+        assert transport.sent == []
+    (notification,) = transport.sent
+    assert (set(notification.job_ids), notification.ended) == ({"a", "b"}, ("b",))
 
 
 class HangingTransport(FakeTransport):
@@ -218,6 +231,22 @@ def test_transport_that_hangs_is_given_up_and_replaced(monkeypatch):
         sender.publish("lost", is_end=False)
         eventually(lambda: hanging.is_closed)
         sender.publish("sent", is_end=False)
+    assert [each.job_ids for each in fresh.sent] == [("sent",)]
+
+
+def test_transport_that_hangs_while_it_is_closed_is_replaced(monkeypatch):
+    class Hanging(HangingTransport):
+        async def close(self) -> None:
+            await asyncio.Event().wait()
+
+    fresh = FakeTransport()
+    monkeypatch.setattr(sender_module, "SEND_SECONDS", 0.02)
+    monkeypatch.setattr(transports, "FIRST_PAUSE_SECONDS", 0.01)
+    with sending_by(monkeypatch, Hanging(), fresh) as sender:
+        sender.publish("lost", is_end=False)
+        eventually(lambda: not sender._job_ids)
+        sender.publish("sent", is_end=False)
+        eventually(lambda: fresh.sent)
     assert [each.job_ids for each in fresh.sent] == [("sent",)]
 
 
