@@ -23,6 +23,7 @@ from ingestion_progress.models.statuses import JobStatus, Liveness
 from ingestion_progress.recovery import (
     BatchDeletion,
     BatchResult,
+    batches,
     cancel_batch,
     continue_batch,
     delete_batch,
@@ -250,6 +251,16 @@ class TestActions:
         jobs_of("other", 1)  # queued
         assert retry_batch(Job.objects.all()) == BatchResult()
         assert retry_batch(Job.objects.all(), only="failed") == BatchResult(changed=1)
+
+    def test_an_action_changes_so_many_jobs_the_oldest_first(self, monkeypatch):
+        monkeypatch.setattr(batches, "MAX_JOBS", 2)
+        jobs_of("import", 3)
+        for number, age in enumerate((1, 3, 2)):
+            created_at = timezone.now() - timedelta(minutes=age)
+            Job.objects.filter(pk=f"import-{number}").update(created_at=created_at)
+        assert cancel_batch(Job.objects.all()) == BatchResult(changed=2)
+        assert Job.objects.active().get().pk == "import-0"
+        assert cancel_batch(Job.objects.all()) == BatchResult(changed=1)
 
     def test_deleting_removes_the_batch_and_its_jobs(self):
         jobs_of("import", 2)

@@ -340,3 +340,11 @@ def test_a_row_that_another_connection_holds_does_not_hold_up_the_others():
         thread.join()
     assert Job.objects.get(pk="free").status == "queued"
     assert Job.objects.get(pk="held").status == "running"
+
+
+def test_a_pass_is_bounded_and_the_next_one_continues(monkeypatch):
+    monkeypatch.setattr(rescue, "MAX_JOBS_PER_PASS", 2)
+    for name in "abc":
+        start(name)
+        silence(name)
+    assert [rescue_now().lost for _ in range(3)] == [2, 1, 0]

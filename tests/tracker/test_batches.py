@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
@@ -62,3 +64,19 @@ def test_waiting_jobs_of_a_batch_without_a_record_start():
     Job.objects.create(id="job", batch="old", waits_for_batch=True)
     assert start_waiting("old") == 1
     assert not Job.objects.get().waits_for_batch
+
+
+def test_a_pass_starts_the_oldest_jobs_of_some_batches(monkeypatch):
+    for name, age in (("new", 1), ("old", 3), ("middle", 2)):
+        Job.objects.create(
+            id=name,
+            batch="import",
+            waits_for_batch=True,
+            created_at=timezone.now() - timedelta(seconds=age),
+        )
+    monkeypatch.setattr(batches, "MAX_STARTED", 2)
+    assert start_waiting("import") == 2
+    assert Job.objects.get(waits_for_batch=True).pk == "new"
+    Job.objects.create(batch="other", waits_for_batch=True)
+    monkeypatch.setattr(batches, "MAX_BATCHES", 1)
+    assert [batches.start_waiting_jobs() for _ in range(3)] == [1, 1, 0]

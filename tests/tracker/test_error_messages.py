@@ -83,3 +83,8 @@ def test_variable_parts_are_replaced(texts, pattern):
 def test_class_of_an_exception_becomes_words():
     assert kind_of(json.JSONDecodeError("", "", 0)) == "json decode error"
     assert kind_of(TimeoutError()) == "timeout error"
+
+
+def test_only_the_beginning_of_a_long_text_is_read():
+    """The time of the expressions depends on the length."""
+    assert len(without_secrets("x" * 10_000)) == 4000

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ingestion_progress.models import Job, JobSamples, Stage
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus, StageStatus
-from ingestion_progress.tracker import endings, former_jobs, lifecycle, writes
+from ingestion_progress.tracker import endings, forecasts, former_jobs, lifecycle, writes
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.forecasts import forecast_at
@@ -21,6 +21,7 @@ from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import write_changes
 from ingestion_progress.wire.forecast import History, StageTime
+from ingestion_progress.wire.forecast.estimates import Remaining
 from ingestion_progress.wire.forecast.event import forecast_event
 from ingestion_progress.wire.forecast.history import StageHistory
 from ingestion_progress.wire.snapshots import load_snapshot
@@ -481,3 +482,12 @@ def test_a_job_that_never_ran_has_no_times_to_be_stored(django_assert_num_querie
         former_jobs.record_times(Job(finished_at=now), [])
         former_jobs.record_times(Job(started_at=now), [])
         former_jobs.record_times(Job(started_at=now, finished_at=now + timedelta(seconds=0.9)), [])
+
+
+def test_an_end_beyond_all_dates_is_unknown():
+    now, decade = datetime(2026, 1, 1, tzinfo=UTC), 10 * 365 * 86_400.0
+    job = Job()
+    forecasts.set_ends(job, Remaining(likely=1.0, low=0.5, high=decade), now)
+    assert job.latest_end_at == now + timedelta(seconds=decade)
+    forecasts.set_ends(job, Remaining(likely=1.0, low=0.5, high=decade + 1), now)
+    assert (job.likely_end_at, job.earliest_end_at, job.latest_end_at) == (None, None, None)

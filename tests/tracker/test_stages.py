@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 
 from ingestion_progress import track
 from ingestion_progress.exceptions import InvalidCount, JobCancelled
-from ingestion_progress.models import Job, JobEvent, Stage, Worker
+from ingestion_progress.models import Job, JobError, JobEvent, Stage, Worker
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
@@ -341,3 +341,17 @@ def test_total_that_is_an_estimate_is_one_until_it_is_set_again_or_the_stage_end
         two.complete()
         job.flush()
         assert estimated() == []
+
+
+@pytest.mark.usefixtures("flush_only")
+def test_long_names_of_units_chunks_and_items_are_cut():
+    long = "x" * 300
+    with track("a.pdf", job_id="job", stages=["one"], workers=1) as job:
+        stage = job.stage("one", unit=long)
+        stage.record_error("No text.", item=long)
+        job.worker(1, chunk=long).progress(50)
+        job.flush()
+        assert len(Stage.objects.get().unit) == 32
+        assert len(Worker.objects.get().current_chunk) == 255
+        assert len(JobError.objects.get().examples[0]["item"]) == 255
+        assert len(JobEvent.objects.get(level="error").item) == 255
