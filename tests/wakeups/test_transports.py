@@ -204,6 +204,14 @@ def test_notifications_after_a_failure_wait_for_the_end_of_the_pause(monkeypatch
         assert sender._job_ids == {"waits"}
 
 
+def test_a_process_sends_at_most_twenty_notifications_a_second_and_waits_for_none_long():
+    assert 1 / sender_module.INTERVAL_SECONDS == 20
+    # The jobs of one flush are gathered at a small part of that.
+    assert sender_module.GATHER_SECONDS == 0.002
+    assert (sender_module.SEND_SECONDS, sender_module.IDLE_SECONDS) == (5, 3)
+    assert sender_module.EXIT_SECONDS == 1
+
+
 def test_notifications_of_one_moment_are_sent_together(monkeypatch):
     monkeypatch.setattr(sender_module, "GATHER_SECONDS", 600)
     transport = FakeTransport()
