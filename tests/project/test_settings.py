@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +206,21 @@ def test_wrong_value_is_one_sentence_that_names_the_variable(tmp_path, name, val
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stderr
+
+
+def test_log_of_sqlite_stays_below_a_limit(tmp_path):
+    """20 MB in 400 transactions."""
+    path = tmp_path / "file.sqlite3"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(database(f"sqlite:///{path}")["OPTIONS"]["init_command"])
+        connection.execute("CREATE TABLE texts (text)")
+        sizes = []
+        for _ in range(400):
+            connection.execute("INSERT INTO texts VALUES (zeroblob(50000))")
+            sizes.append(path.with_name("file.sqlite3-wal").stat().st_size)
+    limit = 4000 * 4096
+    assert limit < max(sizes) < limit * 1.1
+    assert sizes[-1] == sizes[-50]
 
 
 def test_folder_names_with_special_characters_hold_the_database(tmp_path):
