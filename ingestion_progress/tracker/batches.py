@@ -8,7 +8,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from ingestion_progress.exceptions import BatchExists, BatchNotFound, BatchRefused
-from ingestion_progress.models import Batch, Job, clean_batch, new_job_id
+from ingestion_progress.models import Batch, Job, clean_batch, new_job_id, rows_by
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.ids import MAX_NAME_LENGTH
 from ingestion_progress.tracker.database import (
@@ -120,6 +120,10 @@ def wait_if_full(job: Job, plan: JobPlan) -> bool:
     """
     task = plan.task or job.task
     if not (job.batch and task):
+        return False
+    # Most batches have no limit: read without a QuerySet, while no other process writes to SQLite.
+    found = rows_by(Batch, "pk", [job.batch], using=progress_alias())
+    if not any(batch.max_running for batch in found):
         return False
     # Locked, so that two jobs do not take the last place. Every writer locks its job first.
     batch = rows(Batch).select_for_update().filter(pk=job.batch, max_running__gt=0).first()
