@@ -13,10 +13,12 @@ from django.contrib.admin.views.main import (  # type: ignore[attr-defined]
     ORDER_VAR,
 )
 from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils.functional import lazy
 from django.utils.text import format_lazy
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -107,7 +109,7 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
             "A job id, document id or batch; or part of a document name, among the newest "
             "{number} jobs."
         ),
-        number=f"{MAX_SEARCHED:,}",
+        number=lazy(formatting.count, str)(MAX_SEARCHED),
     )
     list_per_page = 50
     # Without a count of all rows, whose cost grows with the table.
@@ -153,6 +155,13 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
         if _is_of_newest(request):
             queryset = newest_jobs(queryset)
         return found_jobs(queryset, search_term), False
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> Paginator[Any]:
+        """Django's page of a job's history has rows of another model."""
+        paginator = self.paginator if queryset.model is Job else Paginator
+        return paginator(queryset, *args, **kwargs)
 
     def get_ordering(self, request: HttpRequest) -> Any:
         order = OrderFilter.chosen(request)
@@ -201,12 +210,12 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
         jobs = list(objs)
         ids = [job.pk for job in jobs]
         counts = {
-            "jobs": len(jobs),
-            "stages": Stage.objects.filter(job_id__in=ids).count(),
-            "workers": Worker.objects.filter(job_id__in=ids).count(),
-            "attempts": JobAttempt.objects.filter(job_id__in=ids).count(),
-            "groups of errors": JobError.objects.filter(job_id__in=ids).count(),
-            "events": JobEvent.objects.filter(job_id__in=ids).count(),
+            gettext("jobs"): len(jobs),
+            gettext("stages"): Stage.objects.filter(job_id__in=ids).count(),
+            gettext("workers"): Worker.objects.filter(job_id__in=ids).count(),
+            gettext("attempts"): JobAttempt.objects.filter(job_id__in=ids).count(),
+            gettext("groups of errors"): JobError.objects.filter(job_id__in=ids).count(),
+            gettext("events"): JobEvent.objects.filter(job_id__in=ids).count(),
         }
         is_allowed = all(self.has_delete_permission(request, job) for job in jobs)
         refused = set() if is_allowed else {"job"}

@@ -15,6 +15,7 @@ from ingestion_progress.api.errors import ApiError
 from ingestion_progress.auth import permissions, quotas
 from ingestion_progress.concurrency.request_thread import release_connections
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, ErrorCode, QuotaExceeded
+from ingestion_progress.exceptions.sentences import Sentence
 from ingestion_progress.extensions import UploadRules, view_name
 
 API = "ingestion_progress:api:"
@@ -70,10 +71,14 @@ def preflight_check(request: HttpRequest) -> HttpResponse:
             return _upload_check(request, rules, error)
         finally:
             release_connections()
-    text = f"The body of this request is larger than the limit of {limit_bytes} bytes."
+    text = Sentence(
+        "The body of this request is larger than the limit of %(limit)s bytes.", limit=limit_bytes
+    )
     if view_name(scope).startswith(API):
         return ApiError(ErrorCode.TOO_LARGE, text, limit_bytes=limit_bytes).response()
-    return HttpResponse(text, status=413, content_type="text/plain; charset=utf-8")
+    is_browser = "text/html" in request.headers.get("Accept", "")
+    shown = text.translated() if is_browser else text
+    return HttpResponse(shown, status=413, content_type="text/plain; charset=utf-8")
 
 
 def _upload_check(

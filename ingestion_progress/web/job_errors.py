@@ -14,6 +14,7 @@ from ingestion_progress import tracker
 from ingestion_progress.auth.permissions import user_name_of
 from ingestion_progress.exceptions.sentences import translate_pattern, translate_stored
 from ingestion_progress.models import Job, JobError
+from ingestion_progress.models.statuses import AttemptStatus
 from ingestion_progress.web import formatting, names
 from ingestion_progress.web.presenters import Context
 
@@ -87,7 +88,8 @@ def _group(row: JobError) -> dict[str, Any]:
         "id": row.pk,
         "count": f"{formatting.count(row.count)}\N{NO-BREAK SPACE}\N{MULTIPLICATION SIGN}",
         "where": names.label(row.stage) if row.stage else gettext("The job"),
-        "kind": row.kind,
+        # Otherwise it is the name of an exception's class.
+        "kind": gettext(row.kind) if row.kind == AttemptStatus.LOST else row.kind,
         "message": translate_pattern(row.message),
         "items": f"{', '.join(items)}{', …' if row.count > len(items) else ''}" if items else "",
         # Shown in seconds.

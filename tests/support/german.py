@@ -1,9 +1,17 @@
-"""What people read in a German page: no English is left, apart from data."""
+"""What people read in a German page: no English is left, apart from data.
+
+A text is English if it has one of the WORDS, if it is a text of the catalogue that has another
+German one, or if it contains a part of a longer one.
+"""
 
 from __future__ import annotations
 
+import gettext
 import re
+from functools import cache
 from html.parser import HTMLParser
+
+from ingestion_progress.web.client_words import CONTEXT_END, LOCALE
 
 # Of sentences and labels; none of them is a German word as well.
 WORDS = """
@@ -21,6 +29,8 @@ ENGLISH = frozenset(WORDS.split())
 FOREIGN = re.compile(r"Search( \w+)?|Task Results|- Select an option -|Run")
 # Names of documents and permissions, extensions of files, options of commands.
 NAMES = re.compile(r"„[^“]*“|\.\w+|--[\w-]+")
+BETWEEN = re.compile(r"%\(\w+\)s|<[^>]+>|[“”]")
+PHRASE = re.compile(r"[A-Za-z]{2,} [A-Za-z]{3,}")
 DATA = {"bdi", "code", "script", "style"}
 ATTRIBUTES = ("aria-label", "placeholder", "title", "alt")
 
@@ -50,11 +60,38 @@ class VisibleTexts(HTMLParser):
 
 
 def english_in(texts: list[str]) -> list[str]:
-    """The texts that have an English word."""
+    """The texts that are English."""
     own = [text for text in texts if not FOREIGN.fullmatch(text)]
-    return [
-        text for text in own if ENGLISH & set(re.findall(r"[a-z]+", NAMES.sub("", text).lower()))
-    ]
+    return [text for text in own if has_english_word(text) or is_untranslated(text)]
+
+
+def has_english_word(text: str) -> bool:
+    return bool(ENGLISH & set(re.findall(r"[a-z]+", NAMES.sub("", text).lower())))
+
+
+def is_untranslated(text: str) -> bool:
+    whole, parts = catalogue()
+    text = " ".join(text.split())
+    return text in whole or any(part in text for part in parts)
+
+
+@cache
+def catalogue() -> tuple[frozenset[str], frozenset[str]]:
+    """English texts that have another German one, and parts of at least two words of these:
+    between placeholders and tags.
+    """
+    with (LOCALE / "de" / "LC_MESSAGES" / "django.mo").open("rb") as file:
+        found = vars(gettext.GNUTranslations(file))["_catalog"].items()
+    german = {" ".join(str(text).split()) for _, text in found}
+    whole, parts = set(), set()
+    for key, translation in found:
+        text = (key if isinstance(key, str) else key[0]).rpartition(CONTEXT_END)[2]
+        if text and text != translation:
+            whole.add(" ".join(text.split()))
+            parts |= {" ".join(part.split()) for part in BETWEEN.split(text)}
+    long = {part for part in parts if PHRASE.search(part)}
+    is_german = {part for part in long if any(part in text for text in german)}
+    return frozenset(whole - german), frozenset(long - is_german)
 
 
 def english_of_page(html: str) -> list[str]:
