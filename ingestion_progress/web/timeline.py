@@ -40,7 +40,7 @@ MAX_USUAL_SHARE = 2
 MANY_STAGES = 12
 FOLDED = {
     "done": {ShownStageStatus.COMPLETED, ShownStageStatus.SKIPPED},
-    "pending": {ShownStageStatus.PENDING},
+    "pending": {ShownStageStatus.PENDING, ShownStageStatus.NOT_RUN},
 }
 FULL_PATH = "M0 100V0H100V100Z"
 # Between two points of an area, in percent of its bar.
@@ -134,7 +134,7 @@ def stage_rate(stage: Stage, span: Span | None, counts: Counts, attempt: int) ->
 
 
 def folded_counts(stages: Sequence[Context]) -> dict[str, int]:
-    """How many stages are folded while a job of many runs, by what they are folded as."""
+    """How many stages of a job of many are folded, by what they are folded as."""
     found = dict.fromkeys(FOLDED, 0)
     for stage in stages:
         for name, statuses in FOLDED.items():

@@ -34,6 +34,18 @@ for status in JobStatus:
         batch="b" * 255,
     )
 """
+ROWS = """
+from datetime import timedelta
+from django.utils import timezone
+from ingestion_progress.models.statuses import JobStatus
+from tests.support.page_jobs import job_with
+end = timezone.now()
+times = {"started_at": end - timedelta(seconds=1.45), "finished_at": end, "batch": "rows"}
+job_with(JobStatus.SUCCEEDED, job_id="rows-1", **times)
+job_with(JobStatus.SUCCEEDED, job_id="rows-2", failed_items=1000, error_count=1000, **times)
+job_with(JobStatus.CANCELLED, job_id="rows-3", **times)
+job_with(JobStatus.FAILED, job_id="rows-4", error="\u0643\u0633\u0631 " + "y" * 300, **times)
+"""
 BATCH_JOB = """
 from tests.support.page_jobs import job_with
 job_with(job_id="of-the-batch", batch="import & more")
@@ -49,6 +61,26 @@ from tests.support.page_jobs import job_with
 job_with(JobStatus.QUEUED, job_id="chosen-1", batch="chosen", document_name="first.pdf")
 job_with(JobStatus.QUEUED, job_id="chosen-2", batch="chosen", document_name="second.pdf")
 """
+OVERLAPS = """() => [...document.querySelectorAll(".job")].flatMap((row) => {
+  const texts = [...row.querySelectorAll(".job-name,.job-note,.job-status,.job-elapsed,time")];
+  const boxes = texts.map((text) => {
+    const range = document.createRange();
+    range.selectNodeContents(text);
+    const [inner, cut] = [range, text].map((each) => each.getBoundingClientRect());
+    const [left, right] = [Math.max(inner.left, cut.left), Math.min(inner.right, cut.right)];
+    return [text.className, { left, right, top: inner.top, bottom: inner.bottom }];
+  }).filter(([, box]) => box.right > box.left);
+  return boxes.flatMap(([one, a], n) => boxes.slice(n + 1).filter(([, b]) =>
+    a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3
+  ).map(([two]) => `${row.dataset.job}: ${one} ${two}`));
+})"""
+FIRST_WORD_IS_SHOWN = """(bdi) => {
+  const range = document.createRange();
+  range.setStart(bdi.firstChild, 0);
+  range.setEnd(bdi.firstChild, 2);
+  const [word, box] = [range, bdi].map((each) => each.getBoundingClientRect());
+  return word.left >= box.left && word.right <= box.right + 1;
+}"""
 LONG_BATCH = "/?batch=" + "b" * 255
 STATUSES = ("queued", "running", "succeeded", "failed", "lost")
 LISTS = ["/", "/?status=lost", LONG_BATCH, "/?batch=none", "/?batch=/"]
@@ -230,6 +262,24 @@ def test_error_of_a_row_can_be_selected_and_has_two_lines_on_a_phone(open_page: 
     note.dblclick(position={"x": 30, "y": 8})
     assert page.evaluate("getSelection().toString()").startswith("e")
     expect(page).to_have_url(re.compile("status=failed"))
+
+
+def test_rows_of_ended_jobs_show_their_duration_and_no_empty_line_on_a_phone(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    sqlite_project.ask(ROWS + "\nprint('null')")
+    page = open_page("/?batch=rows", viewport={"width": 320, "height": 700})
+    for number in (1, 3):
+        took = page.locator(f"[data-job=rows-{number}] .job-elapsed")
+        expect(took).to_have_text("1.4\xa0s")
+        expect(took).to_be_visible()
+    # No text of a row lies on another.
+    assert page.evaluate(OVERLAPS) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+    note = page.locator("[data-job=rows-4] .job-note bdi")
+    # Its end is cut, which is at its left.
+    assert note.evaluate("bdi => getComputedStyle(bdi).direction") == "rtl"
+    assert note.evaluate(FIRST_WORD_IS_SHOWN)
 
 
 def test_reduced_motion_stops_every_animation(open_page: OpenPage):

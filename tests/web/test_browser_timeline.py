@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.support.chromium import OpenPage, has_horizontal_scroll
+from tests.support.chromium import PHONE, OpenPage, has_horizontal_scroll
 from tests.support.live import LiveProject
 from tests.support.simulated import simulated
 
@@ -38,6 +38,7 @@ timed_job("ended", stages, started_at=now - timedelta(minutes=9), seconds=100, s
 many = {f"stage {n}": (n, n + 2) if n < 18 else (n, None) if n == 18 else (None, None)
         for n in range(40)}
 job = timed_job("many", many, started_at=now - timedelta(seconds=60), pool_size=200, **alive)
+timed_job("many-failed", many, started_at=hour_ago, seconds=60, status="failed", error="No text.")
 Worker.objects.bulk_create(
     Worker(job=job, number=n, status="processing" if n % 3 else "idle", current_chunk=f"c-{n}")
     for n in range(1, 201)
@@ -204,8 +205,18 @@ def test_done_and_pending_stages_of_many_are_folded(open_page: OpenPage):
     expect(shown).to_have_count(1)
     page.get_by_label("Show 18 done").check()
     expect(shown).to_have_count(19)
-    page.get_by_label("Show 21 pending").check()
+    page.get_by_label("Show 21 not started").check()
     expect(shown).to_have_count(40)
+
+
+def test_stages_of_many_stay_folded_after_the_end_of_the_job(open_page: OpenPage):
+    page = open_page("/jobs/many-failed/", viewport=PHONE)
+    expect(page.locator(".stage:visible")).to_have_count(1)
+    assert page.evaluate("document.body.scrollHeight") < 3500
+    page.get_by_label("Show 18 done").check()
+    expect(page.locator(".stage:visible")).to_have_count(19)
+    page.get_by_label("Show 21 not started").check()
+    expect(page.locator(".stage:visible")).to_have_count(40)
 
 
 def test_many_workers_are_a_strip_with_tooltips_and_a_folded_list(open_page: OpenPage):

@@ -43,7 +43,7 @@ export const JOB = `
   </div>
   <div class="stage-folds">
     <label><input type="checkbox" data-fold="done"> <span>Show <span data-field="job.done_stages">0</span> done</span></label>
-    <label><input type="checkbox" data-fold="pending"> <span>Show <span data-field="job.pending_stages">0</span> pending</span></label>
+    <label><input type="checkbox" data-fold="pending"> <span>Show <span data-field="job.pending_stages">0</span> not started</span></label>
   </div>
   <ol class="stage-list" role="list" data-list="stages">
   </ol>

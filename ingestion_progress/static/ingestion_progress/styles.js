@@ -207,9 +207,11 @@ bdi { overflow-wrap: anywhere; }
 .stage-folds input { width: calc(1.125 * var(--rem)); height: calc(1.125 * var(--rem)); accent-color: var(--accent); }
 .stages[data-many="true"] .stage { padding-block: calc(0.25 * var(--rem)); }
 @media screen {
-  .job-view[data-status="running"] .stages[data-many="true"] .stage-folds { display: flex; }
-  .job-view[data-status="running"] .stages[data-many="true"]:not(:has([data-fold="done"]:checked)) .stage:is([data-status="completed"], [data-status="skipped"]):not([data-failed="true"]),
-  .job-view[data-status="running"] .stages[data-many="true"]:not(:has([data-fold="pending"]:checked)) .stage[data-status="pending"] { display: none; }
+  .stages[data-many="true"] .stage-folds { display: flex; }
+  .stages:not(:has(.stage:is([data-status="completed"], [data-status="skipped"]):not([data-failed="true"]))) .stage-folds label:has([data-fold="done"]),
+  .stages:not(:has(.stage:is([data-status="pending"], [data-status="not_run"]))) .stage-folds label:has([data-fold="pending"]) { display: none; }
+  .stages[data-many="true"]:not(:has([data-fold="done"]:checked)) .stage:is([data-status="completed"], [data-status="skipped"]):not([data-failed="true"]),
+  .stages[data-many="true"]:not(:has([data-fold="pending"]:checked)) .stage:is([data-status="pending"], [data-status="not_run"]) { display: none; }
 }
 .worker-strip { display: grid; grid-template-columns: repeat(auto-fit, minmax(calc(0.75 * var(--rem)), 1fr)); gap: 2px; margin-block-end: calc(0.75 * var(--rem)); }
 .job-view:not([data-status="queued"]) .workers:has([data-empty]:not([hidden])) { display: none; }

@@ -37,7 +37,10 @@ const FULL_PATH = "M0 100V0H100V100Z";
 const LEAST_DISTANCE = 1.5;
 const MAX_PERCENT = 101;
 const LAST_LABEL = 0.94;
-const FOLDED = { done: new Set(["completed", "skipped"]), pending: new Set(["pending"]) };
+const FOLDED = {
+  done: new Set(["completed", "skipped"]),
+  pending: new Set(["pending", "not_run"]),
+};
 
 /**
  * @param {HTMLElement} root

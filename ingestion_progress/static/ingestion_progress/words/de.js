@@ -341,7 +341,7 @@ export default {
   </div>
   <div class="stage-folds">
     <label><input type="checkbox" data-fold="done"> <span><span data-field="job.done_stages">0</span> erledigte zeigen</span></label>
-    <label><input type="checkbox" data-fold="pending"> <span><span data-field="job.pending_stages">0</span> ausstehende zeigen</span></label>
+    <label><input type="checkbox" data-fold="pending"> <span><span data-field="job.pending_stages">0</span> nicht begonnene zeigen</span></label>
   </div>
   <ol class="stage-list" role="list" data-list="stages">
   </ol>
