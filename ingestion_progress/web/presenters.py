@@ -28,6 +28,7 @@ from ingestion_progress.models.statuses import (
 )
 from ingestion_progress.web import formatting, names, stage_texts
 from ingestion_progress.web.attempt_timeline import attempt_timeline
+from ingestion_progress.web.long_names import split_name
 from ingestion_progress.wire.batch_forecasts import BatchForecastSchema
 from ingestion_progress.wire.schemas import (
     DEFAULT_WEIGHTS,
@@ -45,8 +46,6 @@ logger = logging.getLogger("ingestion_progress.web")
 METRIC_LABELS = {name: capfirst(gettext_lazy(word)) for name, word in METRIC_NAMES.items()}
 # Not more than these are shown one by one at once.
 FEW_WORKERS = 8
-# Of a long name these last characters stay visible: with the number of a part and the extension.
-NAME_END = 12
 ENDING_MARKS = {
     JobResult.SUCCEEDED: "✓",
     JobResult.PARTIAL: "!",
@@ -204,7 +203,8 @@ def _took(attempt: JobAttempt) -> str:
 def name_parts(job: Job) -> dict[str, str]:
     """The name, and the parts of it of which a narrow column cuts only the first."""
     name = _name(job)
-    return {"name": name, "name_start": name[:-NAME_END], "name_end": name[-NAME_END:]}
+    start, end = split_name(name)
+    return {"name": name, "name_start": start, "name_end": end}
 
 
 def _name(job: Job) -> str:
