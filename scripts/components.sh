@@ -5,8 +5,9 @@
 # have sudo. Tests without their component are skipped with a reason, or fail under CI=true.
 install_components() {
     missing=
-    command -v chromium >/dev/null || command -v chromium-browser >/dev/null ||
-        command -v google-chrome >/dev/null || missing="chromium "
+    command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null ||
+        command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+        missing="chromium-headless-shell "
     command -v redis-server >/dev/null || missing="${missing}redis-server "
     command -v nginx >/dev/null || missing="${missing}nginx-light "
     command -v curl >/dev/null || missing="${missing}curl "

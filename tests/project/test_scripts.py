@@ -153,7 +153,7 @@ def test_missing_components_are_named_at_every_run(shell, tmp_path):
     script = f"set -eu; cd {tmp_path}; . {ROOT}/scripts/components.sh; install_components"
     first, second = shell(script), shell(script)
     assert first.returncode == 0, first.stderr
-    assert first.stdout.startswith("Without chromium redis-server nginx-light curl ")
+    assert first.stdout.startswith("Without chromium-headless-shell redis-server nginx-light curl ")
     assert "some tests are skipped, and fail under CI=true." in first.stdout
     assert second.stdout == first.stdout
 
