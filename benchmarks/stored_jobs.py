@@ -243,7 +243,7 @@ def stream() -> dict[str, float]:
             began = time.perf_counter()
             body = Path(folder) / "body"
             address = f"{server.url}{API}/progress"
-            project.spawn("curl", "-sN", "-o", str(body), address, is_measured=False)
+            project.spawn("curl", "-sN", "-o", str(body), address)
             while not (body.exists() and b"pipeline_progress" in body.read_bytes()):
                 time.sleep(0.01)
             first = time.perf_counter() - began

@@ -38,7 +38,7 @@ def server(own_project):
 
 @pytest.fixture(scope="module")
 def _worker(own_project):
-    return own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
+    return own_project.spawn(sys.executable, "manage.py", "ingestion_worker")
 
 
 @pytest.fixture

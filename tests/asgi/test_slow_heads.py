@@ -46,7 +46,7 @@ def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> Itera
     port = free_port()
     _, *arguments = documented_command(request.param, port)
     command = [sys.executable, *COMMANDS[request.param], *arguments]
-    process = sqlite_project.spawn(*command, is_measured=False, MAX_UPLOAD_BYTES="4000000")
+    process = sqlite_project.spawn(*command, MAX_UPLOAD_BYTES="4000000")
     live = LiveServer(f"http://127.0.0.1:{port}", process, sqlite_project)
     live.wait_until_ready()
     yield live

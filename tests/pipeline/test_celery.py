@@ -65,7 +65,7 @@ def project(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 def started_worker(project: LiveProject, *options: str, **env: str) -> psutil.Popen:
     command = (sys.executable, "manage.py", "ingestion_worker", "--concurrency", "1", *options)
-    return project.spawn(*command, is_measured=False, **env)
+    return project.spawn(*command, **env)
 
 
 def queued_document(project: LiveProject) -> str:

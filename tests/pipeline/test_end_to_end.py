@@ -71,7 +71,7 @@ def ingestion(
         expect(element).to_have_attribute("data-connection", "live", timeout=15_000)
         until(lambda: streamed.exists() and streamed.stat().st_size and followed.stat().st_size, 20)
 
-        own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
+        own_project.spawn(sys.executable, "manage.py", "ingestion_worker")
         expect(element).to_have_attribute("data-status", "succeeded", timeout=100_000)
         assert curl.wait(60) == 0
         assert follow.wait(60) == 0

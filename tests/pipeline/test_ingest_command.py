@@ -269,7 +269,7 @@ def test_ctrl_c_stops_the_command_immediately_and_cancels_the_job(own_project: L
 def test_wait_shows_the_progress_of_the_worker(own_project: LiveProject, tmp_path: Path):
     document = tmp_path / "bees.md"
     document.write_text("# Bees\n\nBees make honey.")
-    worker = own_project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
+    worker = own_project.spawn(sys.executable, "manage.py", "ingestion_worker")
     out = own_project.manage("ingest", "--wait", str(document), timeout=120)
     worker.terminate()
     assert "100.0%  succeeded  bees.md" in out

@@ -88,7 +88,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
 
 def started_worker(project: LiveProject, folder: Path) -> psutil.Popen:
     command = (sys.executable, "manage.py", "ingestion_worker", "--concurrency", "1")
-    return project.spawn(*command, is_measured=False, VAR_DIR=str(folder))
+    return project.spawn(*command, VAR_DIR=str(folder))
 
 
 @dataclass

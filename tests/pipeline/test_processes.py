@@ -64,7 +64,7 @@ IMPATIENT = {"LOST_AFTER_SECONDS": "3", "HEARTBEAT_SECONDS": "0.5", "MAX_ATTEMPT
 
 def started_worker(project):
     command = (sys.executable, "manage.py", "ingestion_worker", "--interval", "0.1")
-    return project.spawn(*command, is_measured=False, **IMPATIENT)
+    return project.spawn(*command, **IMPATIENT)
 
 
 def waited_for(project, job_id, condition, seconds=150):

@@ -74,7 +74,7 @@ def wait_for(condition: Callable[[], Any], seconds: float = 60) -> Any:
 def start_worker(project: LiveProject, *options: str, **env: str) -> subprocess.Popen[bytes]:
     before = starts(project)
     command = (sys.executable, "manage.py", "ingestion_worker", "--interval", "0.1", *options)
-    worker = project.spawn(*command, is_measured=False, **env)
+    worker = project.spawn(*command, **env)
     wait_for(lambda: True if starts(project) > before else None)
     return worker
 

@@ -54,7 +54,7 @@ def documented_command(server: str, port: int) -> list[str]:
 def server(request: pytest.FixtureRequest, sqlite_project: LiveProject) -> LiveServer:
     port = free_port()
     command = documented_command(request.param, port)
-    process = sqlite_project.spawn(sys.executable, "-m", *command, is_measured=False)
+    process = sqlite_project.spawn(sys.executable, "-m", *command)
     live = LiveServer(f"http://127.0.0.1:{port}", process, sqlite_project)
     live.wait_until_ready()
     return live

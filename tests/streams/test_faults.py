@@ -112,7 +112,7 @@ def sieges(projects: dict[str, LiveProject]) -> dict[str, Siege]:
         port = free_port()
         command = documented_command(name, port)
         command = [word.replace("127.0.0.1", "0.0.0.0") for word in command]
-        process = project.spawn(sys.executable, "-m", *command, is_measured=False)
+        process = project.spawn(sys.executable, "-m", *command)
         live = LiveServer(f"http://127.0.0.1:{port}", process, project)
         live.wait_until_ready()
         url = progress_url(live.url, job_id)

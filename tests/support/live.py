@@ -77,7 +77,7 @@ class LiveProject:
             log = self.folder / "console.log"
             # It holds no connection between two scripts, because tests count connections. Some
             # servers that see its jobs regard a job as lost after two seconds.
-            env = unmeasured(self.env | {"WAKEUPS": "off", "HEARTBEAT_SECONDS": "0.5"})
+            env = self.env | {"WAKEUPS": "off", "HEARTBEAT_SECONDS": "0.5"}
             self._console = Console(cwd=ROOT, env=env, log=log)
         return self._console.ask(source, *args)
 
@@ -122,18 +122,13 @@ class LiveProject:
         """
         assert self.ask(source, job_id, str(seconds)), self.log.read_text()
 
-    def spawn(self, *command: str, is_measured: bool = True, **env: str) -> subprocess.Popen[bytes]:
-        """Starts a process that ends, at the latest, with the test; its output is in `log`.
-
-        Coverage is not measured in a server: it would be twice as slow, and tests in this process
-        cover the same code.
-        """
-        environment = self.env | env
+    def spawn(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
+        """Starts a process that ends, at the latest, with the test; its output is in `log`."""
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=environment if is_measured else unmeasured(environment),
+                env=self.env | env,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -157,7 +152,7 @@ class LiveProject:
         """Starts an ASGI server, on a free port if none is given, and waits until it answers."""
         port = port or free_port()
         command = server_command(server, port, application)
-        process = self.spawn(sys.executable, "-m", *command, is_measured=False, **env)
+        process = self.spawn(sys.executable, "-m", *command, **env)
         live = LiveServer(url=f"http://127.0.0.1:{port}", process=process, project=self)
         live.wait_until_ready()
         return live
@@ -254,11 +249,6 @@ def none_outlives() -> Iterator[None]:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGTERM)
             os.killpg(process.pid, signal.SIGCONT)  # if the test has stopped it
-
-
-def unmeasured(env: dict[str, str]) -> dict[str, str]:
-    """Removes the variables that start coverage in a child process."""
-    return {name: value for name, value in env.items() if name != "COVERAGE_PROCESS_CONFIG"}
 
 
 def environment_of(folder: Path, database_url: str) -> dict[str, str]:

@@ -303,7 +303,7 @@ def test_examples_upload_documents_and_show_their_jobs(
     documents = [tmp_path / "bees.txt", tmp_path / "archive.zip"]
     documents[0].write_text("Bees make honey.")
     documents[1].write_bytes(b"PK")
-    project.spawn(sys.executable, "manage.py", "ingestion_worker", is_measured=False)
+    project.spawn(sys.executable, "manage.py", "ingestion_worker")
     trusted = {"CSRF_TRUSTED_ORIGINS": application.url}
     server = project.serve("uvicorn", PUBLIC="true", DEBUG="true", **trusted)
     for path in ("vanilla.html", "index.html"):

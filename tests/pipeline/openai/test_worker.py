@@ -55,7 +55,6 @@ def started_worker(project, models):
     package = "ingestion_progress.pipeline.openai"
     return project.spawn(
         *(sys.executable, "manage.py", "ingestion_worker", "--interval", "0.1"),
-        is_measured=False,
         LOG_LEVEL="DEBUG",
         HEARTBEAT_SECONDS="0.3",
         STALLED_AFTER_SECONDS="1",

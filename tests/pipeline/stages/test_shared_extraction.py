@@ -258,7 +258,7 @@ WRITER = """
 
 def started_worker(project: LiveProject) -> psutil.Popen:
     command = (sys.executable, "manage.py", "ingestion_worker", "--concurrency", "1")
-    return project.spawn(*command, is_measured=False)
+    return project.spawn(*command)
 
 
 def logged(project: LiveProject) -> list[str]:
