@@ -98,7 +98,7 @@ export default {
     "Trying again in %(time)s": "Neuer Versuch in %(time)s",
     "Uploading %(files)s": "Lädt hoch: %(files)s",
     "Uploading %(number)s of %(files)s": "Lädt hoch: %(number)s von %(files)s",
-    "Waiting for %(service)s": "Wartet auf: %(service)s",
+    "Waiting for %(service)s": "Wartet auf %(service)s",
     "Waiting for a service": "Wartet auf einen Dienst",
     "Waiting for a worker": "Wartet auf einen Worker",
     "Waiting longer than expected: is a worker running?": "Wartet länger als erwartet: läuft ein Worker?",
@@ -319,7 +319,7 @@ export default {
 <p class="notice" data-notice="next_attempt" hidden><span data-field="job.next_attempt"></span> <bdi data-field="job.error"></bdi></p>
 <p class="notice" data-notice="liveness-starved" hidden><strong>Noch kein Worker hat den Job übernommen.</strong> Falls keiner läuft, starten Sie einen.</p>
 <p class="notice" data-notice="liveness-working" hidden data-field="job.activity"></p>
-<p class="notice" data-notice="waiting" hidden>Wartet auf: <bdi data-field="job.waiting_for"></bdi>.</p>
+<p class="notice" data-notice="waiting" hidden>Wartet auf <bdi data-field="job.waiting_for"></bdi>.</p>
 <p class="notice" data-notice="liveness-stalled" hidden><strong>Seit einer Weile kein Fortschritt.</strong> Der Job lebt; ein großes Element oder ein langsamer Dienst kann die Ursache sein.</p>
 <p class="notice" data-notice="liveness-silent" hidden><strong>Das letzte Lebenszeichen kam vor <span data-field="job.silence"></span>.</strong> Vielleicht ist der Prozess des Jobs beendet.</p>
 <p class="notice" data-notice="liveness-lost" hidden><strong>Seit <span data-field="job.silence"></span> kein Lebenszeichen.</strong> Wahrscheinlich ist der Prozess des Jobs beendet.</p>
