@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import time
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import psycopg
@@ -147,6 +148,15 @@ def test_connection_has_the_parameters_of_the_database_and_limits(monkeypatch):
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
     }
+
+
+def test_options_that_the_project_sets_for_its_database_come_before_the_limits(monkeypatch):
+    own = {"connect_timeout": 2, "keepalives_idle": 60, "tcp_user_timeout": 5000}
+    wrapper = SimpleNamespace(get_connection_params=lambda: own)
+    monkeypatch.setattr(postgres, "connections", {"default": wrapper})
+    parameters = postgres.connection_parameters()
+    assert own.items() <= parameters.items()
+    assert parameters["keepalives_count"] == 3
 
 
 async def test_transport_notifies_all_who_listen_by_one_connection(monkeypatch):
