@@ -78,6 +78,20 @@ async def test_loads_keep_a_pause_and_are_rare_after_a_burst(jobs, schedule):
     assert schedule.next_at == pytest.approx(clock + 0.02)  # the bucket is full again
 
 
+async def test_loads_after_a_quiet_time_are_rare_after_a_burst_too(jobs, schedule):
+    watch(jobs, "a")
+    schedule.unread.add("a")
+    clock, pauses = 3600.0, []
+    for _ in range(30):
+        schedule.loaded(clock, clock, is_tick=False)
+        schedule.ticked(clock + 100)
+        pauses.append(round(schedule.next_at - clock, 3))
+        clock = schedule.next_at
+
+    assert pauses[:18] == [0.02] * 18
+    assert pauses[-5:] == [0.25] * 5
+
+
 async def test_tick_takes_no_token(jobs, schedule):
     watch(jobs, "a")
     schedule.unread.add("a")
