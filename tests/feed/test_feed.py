@@ -21,6 +21,7 @@ from ingestion_progress.feed import (
     Feed,
     Selection,
     Subscription,
+    batch_reader,
     get_feed,
     poller,
 )
@@ -184,6 +185,26 @@ async def test_last_unsubscribe_stops_tasks_and_thread(feed):
         await asyncio.sleep(0.02)
     else:
         pytest.fail("the feed's thread is still there")
+
+
+async def test_last_unsubscribe_ends_the_threads_of_other_readers_too(feed, monkeypatch):
+    def reading() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if "progress-batches" in each.name}
+
+    monkeypatch.setattr(batch_reader, "CHECK_SECONDS", 0.01)
+    await make_job(batch="b")
+    before = reading()
+    stream = feed.join(Selection.active(batch="b"))
+    await opened(stream)
+    async with asyncio.timeout(60):
+        while not (threads := reading() - before):  # noqa: ASYNC110  (nothing says so)
+            await asyncio.sleep(0.01)
+
+    feed.unsubscribe(stream)
+
+    async with asyncio.timeout(60):
+        while any(thread.is_alive() for thread in threads):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_feed_starts_again_after_it_stopped(feed):
