@@ -265,14 +265,19 @@ def test_what_is_scored_is_what_was_said(clock):
     """Not what would be said now, with the history of later jobs."""
     former(clock)
     task = Task(clock, "job")
-    task.run("a", items=10, seconds=2.0, upto=6)
+    task.run("a", items=10, seconds=2.0, upto=2)
+    said_first = task.left * 1000
+    task.run("a", items=10, seconds=2.0, upto=4)
     said = task.left * 1000
     task.run("a", items=10, seconds=2.0, upto=4)
     task.run("b", items=14, seconds=2.0)
     task.end()
-    (scored,) = [row for row in JobSamples.objects.get(job="job").scores if row[0] == 25]
-    assert scored[1] == 36_000
+    first, scored, *_ = JobSamples.objects.get(job="job").scores
+    assert scored[:2] == [25, 36_000]
     assert scored[2] == pytest.approx(said, abs=1)
+    # Between two writes what is left becomes less with the time: 0.8 s here.
+    assert first[:2] == [10, 43_200]
+    assert first[2] == pytest.approx(said_first - 800, abs=1)
 
 
 def ran(start: float | None, end: float | None, status: str = "completed") -> Stage:
