@@ -19,7 +19,7 @@ from ingestion_progress.exceptions import (
     JobNotFound,
 )
 from ingestion_progress.models import Job, Stage, Worker
-from ingestion_progress.models.statuses import JobStatus, Liveness, StageStatus
+from ingestion_progress.models.statuses import AttemptStatus, JobStatus, Liveness, StageStatus
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import (
     delete_job,
@@ -30,7 +30,7 @@ from ingestion_progress.tracker import (
 )
 from ingestion_progress.tracker.attempts import this_process
 from ingestion_progress.tracker.changes import JobChanges
-from ingestion_progress.tracker.endings import finish_attempt
+from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import write_changes
@@ -274,6 +274,15 @@ def test_a_restart_has_a_new_epoch_and_keeps_the_log():
         (1, "Failed: broken"),
         (2, "Started again, attempt 2"),
     ]
+
+
+def test_a_job_that_runs_again_no_longer_says_why_it_had_to_wait():
+    hand_back_attempt(start(task="tasks.ingest"), JobChanges(), AttemptStatus.FAILED, "No answer.")
+    assert Job.objects.get().error == "No answer."
+    start()
+    job = Job.objects.get()
+    assert (job.status, job.attempt, job.error) == (JobStatus.RUNNING, 2, "")
+    assert job.attempts.get().error == "No answer."
 
 
 def test_a_job_that_was_lost_before_failures_were_counted_has_failed_once():
