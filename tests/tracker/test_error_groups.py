@@ -68,10 +68,13 @@ class TestInMemory:
         errors = ErrorGroups()
         for n in range(MAX_EXAMPLES + 2):
             text = f"page {n}: password=p{n} in /srv/data/a.pdf"
-            errors.add(error_group(text, at=NINE, item=f"/srv/data/{n}.pdf"))
+            errors.add(error_group(text, at=NINE, item=f"/srv/data/{n}.pdf?token=t{n}"))
         (group,) = errors.values()
         assert len(group.examples) == MAX_EXAMPLES
-        assert group.examples[1] == {"item": "1.pdf", "message": "page 1: password=*** in a.pdf"}
+        assert group.examples[1] == {
+            "item": "1.pdf?token=***",
+            "message": "page 1: password=*** in a.pdf",
+        }
 
     def test_groups_are_limited_and_the_rest_is_counted(self):
         errors, words = ErrorGroups(), [f"{a}{b}" for a in "abcdefghijk" for b in "abcdefghijk"]
