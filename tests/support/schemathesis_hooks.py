@@ -22,6 +22,8 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
     if "jobs" in query:
         excluded |= {"batch", "about", "owner"}
     is_by_time = query.get("sort", "newest") in {"newest", "oldest"}
-    if not (is_by_time and str(query.get("cursor", ""))[:1].isdigit()):
-        excluded |= {"cursor"}  # perhaps of another order, or with a name that is not UTF-8
+    cursor = str(query.get("cursor", ""))
+    # Of another order, with a name that is not UTF-8, or with an id as long as id and name.
+    if not (is_by_time and cursor[:1].isdigit() and len(cursor) <= 16 + 1 + 255):
+        excluded |= {"cursor"}
     return {name: value for name, value in query.items() if name not in excluded}
