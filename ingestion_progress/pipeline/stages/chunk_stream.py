@@ -1,29 +1,21 @@
 """The last three stages: chunking, embedding and extraction run concurrently."""
 
 import logging
-import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, Self, TypeAlias
 
 from ingestion_progress.concurrency.thread_pool import Stop, ThreadPool
-from ingestion_progress.exceptions import JobCancelled, JobSuperseded
 from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.documents.edition_writers import is_to_be_continued
-from ingestion_progress.pipeline.exceptions import (
-    GraphStoreUnavailable,
-    ModelRefused,
-    NothingIngested,
-    VectorStoreUnavailable,
-)
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.retries import PASSING, patiently
+from ingestion_progress.pipeline.retries import patiently
 from ingestion_progress.pipeline.stages import Chunk, Embedding, SparseVector
+from ingestion_progress.pipeline.stages.chunk_results import NOT_OF_A_CHUNK, ChunkResults
 from ingestion_progress.pipeline.stages.dense_embedding import dense_vectors
 from ingestion_progress.pipeline.stages.extraction import Extractor
 from ingestion_progress.pipeline.stages.languages import DocumentLanguages
@@ -31,7 +23,7 @@ from ingestion_progress.pipeline.stages.parsing import ParsedDocument
 from ingestion_progress.pipeline.stores.graph import Extracted, GraphWrites
 from ingestion_progress.pipeline.stores.languages import add_languages
 from ingestion_progress.pipeline.stores.vectors import EmbeddedChunk
-from ingestion_progress.tracker import JobTracker, StageTracker, reason_of
+from ingestion_progress.tracker import JobTracker, StageTracker
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
@@ -43,16 +35,6 @@ EXTRACTION_CAPACITY_PER_WORKER = 8
 GRAPH_BATCH = 64
 # A chunk waits so long for others, so that those of a short document are written together.
 GATHER_SECONDS = 0.1
-
-# A cancellation, or a database, store or model that cannot be used.
-NOT_OF_A_CHUNK = (
-    JobCancelled,
-    JobSuperseded,
-    VectorStoreUnavailable,
-    GraphStoreUnavailable,
-    ModelRefused,
-    *PASSING,
-)
 
 Pools: TypeAlias = Sequence[tuple[StageTracker, "ChunkPool"]]
 NOT_EMBEDDED = StoredSentence("Not one of %(number)s chunks could be embedded: %(reason)s")
@@ -268,48 +250,3 @@ class ChunkStream:
             relations_total=writes.relations,
             neo4j_writes=writes.entities + writes.relations,
         )
-
-
-class ChunkResults:
-    """Counts attempted and failed chunks of a stage, which fails only if all its chunks fail."""
-
-    def __init__(self, all_failed: str) -> None:
-        """`all_failed`: the template of the error."""
-        self._all_failed = all_failed
-        self._lock = threading.Lock()
-        self._attempted = 0
-        self._failed = 0
-        self._last_reason = ""
-        self.has_former = False
-        """Has an earlier attempt or another worker done some chunks?"""
-
-    @contextmanager
-    def attempt(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
-        """The first step of a chunk in this stage."""
-        with self._lock:
-            self._attempted += 1
-        with self.isolated(stage, chunk):
-            yield
-
-    @contextmanager
-    def isolated(self, stage: StageTracker, chunk: Chunk) -> Iterator[None]:
-        """Records an exception inside the block as an error of this chunk.
-
-        Re-raises NOT_OF_A_CHUNK.
-        """
-        try:
-            yield
-        except NOT_OF_A_CHUNK:
-            raise
-        except Exception as error:
-            logger.exception("chunk_failed", extra={"stage": stage.name, "chunk": chunk.key})
-            with self._lock:
-                self._failed += 1
-                self._last_reason = reason_of(error)
-            stage.record_error(error, item=chunk.key, key=chunk.number)
-
-    def raise_if_all_failed(self) -> None:
-        if self._attempted and self._failed == self._attempted and not self.has_former:
-            raise NothingIngested(
-                StoredSentence(self._all_failed, number=self._attempted, reason=self._last_reason)
-            )
