@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 from ingestion_progress.auth import permissions
 from ingestion_progress.models import Job
 from ingestion_progress.web.job_errors import attention_view, change_resolution
-from ingestion_progress.web.presenters import Context
+from ingestion_progress.web.job_parts import Context
 
 if TYPE_CHECKING:
     JobModelAdmin = admin.ModelAdmin[Job]

@@ -28,7 +28,8 @@ from ingestion_progress.recovery import (
 )
 from ingestion_progress.tracker.batches import change_batch
 from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import Context, remaining_text
+from ingestion_progress.web.job_parts import Context
+from ingestion_progress.web.presenters import remaining_text
 from ingestion_progress.wire.batches import batch_progress
 
 

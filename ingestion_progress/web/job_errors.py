@@ -16,7 +16,7 @@ from ingestion_progress.exceptions.sentences import translate_pattern, translate
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.models.statuses import AttemptStatus
 from ingestion_progress.web import formatting, names
-from ingestion_progress.web.presenters import Context
+from ingestion_progress.web.job_parts import Context
 
 # The others are folded.
 GROUPS_SHOWN = 4

@@ -10,7 +10,7 @@ from ingestion_progress.exceptions.sentences import translate_stored
 from ingestion_progress.models import Job
 from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import Context
+from ingestion_progress.web.job_parts import Context
 
 
 def history_view(job: Job, now: datetime) -> list[Context]:

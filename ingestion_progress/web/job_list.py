@@ -32,9 +32,10 @@ from ingestion_progress.models.statuses import JobResult, JobStatus
 from ingestion_progress.web import formatting
 from ingestion_progress.web.batches import batch_view
 from ingestion_progress.web.job_filters import JobFilters
+from ingestion_progress.web.job_parts import Context
 from ingestion_progress.web.overview import read_overview
 from ingestion_progress.web.pagination import JobPage
-from ingestion_progress.web.presenters import Context, job_row
+from ingestion_progress.web.presenters import job_row
 from ingestion_progress.web.queue_speed import speed_note
 from ingestion_progress.web.recent_batches import batch_rows, recent_batch_ids
 from ingestion_progress.web.usual_durations import duration_bar, usual_durations

@@ -7,15 +7,11 @@ import json
 import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from django.urls import reverse
-from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy
 
 from ingestion_progress.exceptions.sentences import translate_stored
-from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage
-from ingestion_progress.models.names import METRIC_NAMES
+from ingestion_progress.models import Job, JobAttempt, JobEvent
 from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.models.statuses import (
     AttemptStatus,
@@ -24,26 +20,22 @@ from ingestion_progress.models.statuses import (
     JobResult,
     JobStatus,
     Liveness,
-    ShownStageStatus,
 )
-from ingestion_progress.web import formatting, names, stage_texts
+from ingestion_progress.web import formatting, job_parts, names, stage_texts
 from ingestion_progress.web.attempt_timeline import attempt_timeline
+from ingestion_progress.web.job_parts import Context
 from ingestion_progress.web.long_names import split_name
 from ingestion_progress.wire.batch_forecasts import BatchForecastSchema
 from ingestion_progress.wire.schemas import (
-    DEFAULT_WEIGHTS,
     ForecastEventData,
     JobStateEventData,
     NextAttemptEventData,
     PipelineProgressEventData,
-    StageProgressSchema,
-    WorkerInfoSchema,
 )
 from ingestion_progress.wire.snapshots import Snapshot
 
 logger = logging.getLogger("ingestion_progress.web")
 
-METRIC_LABELS = {name: capfirst(gettext_lazy(word)) for name, word in METRIC_NAMES.items()}
 # Not more than these are shown one by one at once.
 FEW_WORKERS = 8
 ENDING_MARKS = {
@@ -53,9 +45,6 @@ ENDING_MARKS = {
     JobResult.LOST: "✗",
     JobResult.CANCELLED: "–",
 }
-Context = dict[str, Any]
-Metric = tuple[str, str, str]
-"""Name, label and value."""
 
 
 def job_view(snapshot: Snapshot, now: datetime) -> Context:
@@ -80,13 +69,13 @@ def job_view(snapshot: Snapshot, now: datetime) -> Context:
         "elapsed": _elapsed(job, timing.elapsed_ms),
         "remaining": remaining_text(snapshot.forecast(now)) if is_moving else "",
         "error_note": formatting.error_note(job.error_count),
-        "stages": _stages(snapshot, progress),
-        "workers": [_worker(worker) for worker in pool.workers],
+        "stages": job_parts.stages(snapshot, progress),
+        "workers": [job_parts.worker(worker) for worker in pool.workers],
         "has_few_workers": 0 < len(pool.workers) <= FEW_WORKERS,
         "busy": stage_texts.busy(pool.active, pool.max),
         "waiting": stage_texts.waiting_items(pool.queue_depth),
-        "metrics": _metrics(progress, state),
-        "has_no_metrics": _has_no_metrics(snapshot, progress),
+        "metrics": job_parts.metrics(progress, state),
+        "has_no_metrics": job_parts.has_no_metrics(snapshot, progress),
         "counters": [
             (name, names.label(name), formatting.count(value))
             for name, value in state.counters.items()
@@ -276,76 +265,3 @@ def _activity(progress: PipelineProgressEventData) -> str:
     return stage_texts.activity(
         running, has_started=any(stage.status != "pending" for stage in stages)
     )
-
-
-def _stages(snapshot: Snapshot, progress: PipelineProgressEventData) -> list[Context]:
-    """By position. A skipped stage is not in `progress`, and is shown at its position."""
-    return [
-        _stage(progress.stages[stage.name], stage, is_over=snapshot.job.is_finished)
-        if stage.name in progress.stages
-        else _skipped(stage.name)
-        for stage in snapshot.stages
-    ]
-
-
-def _stage(stage: StageProgressSchema, row: Stage, *, is_over: bool) -> Context:
-    shown, unit = row.shown_status(is_over=is_over), row.unit
-    is_total_known = bool(stage.total) or stage.status != "in_progress"
-    return {
-        "name": stage.name,
-        "label": names.label(stage.name),
-        "status": shown.value,
-        "status_label": shown.label,
-        "has_failed": "true" if row.failed else "",
-        "detail": stage_texts.stage_detail(
-            shown, stage.processed, stage.total, unit, row.failed, row.is_estimated
-        ),
-        "percent": formatting.number(stage.progress_percent),
-        "is_total_known": is_total_known,
-        "percent_text": formatting.percent(stage.progress_percent) if is_total_known else "–",
-        "in_flight": stage_texts.in_flight(stage.in_flight),
-        "unit": unit,
-        "duration": "" if stage.status == "pending" else formatting.duration(stage.duration_ms),
-    }
-
-
-def _skipped(name: str) -> Context:
-    return {
-        "name": name,
-        "label": names.label(name),
-        "status": ShownStageStatus.SKIPPED.value,
-        "status_label": ShownStageStatus.SKIPPED.label,
-        "detail": stage_texts.stage_detail(ShownStageStatus.SKIPPED, 0, 0, ""),
-        "percent": "0",
-        "is_total_known": True,
-    }
-
-
-def _worker(worker: WorkerInfoSchema) -> Context:
-    activity = stage_texts.worker_activity(worker.status, worker.current_chunk or "")
-    return {
-        "number": str(worker.id),
-        "status": worker.status,
-        "activity": activity,
-        "title": f"{stage_texts.worker(worker.id)}: {activity}",
-        "percent": formatting.number(worker.progress_percent),
-    }
-
-
-def _has_no_metrics(snapshot: Snapshot, progress: PipelineProgressEventData) -> bool:
-    """Does another kind of job than document ingestion count none of its metrics?"""
-    counts = (progress.total_chunks, progress.total_images, *progress.metrics.model_dump().values())
-    stages = {stage.name for stage in snapshot.stages}
-    return not any(counts) and not stages & DEFAULT_WEIGHTS.keys()
-
-
-def _metrics(progress: PipelineProgressEventData, state: JobStateEventData) -> list[Metric]:
-    values = {
-        "total_chunks": progress.total_chunks,
-        "total_images": progress.total_images,
-        **progress.metrics.model_dump(),
-        "error_count": state.error_count,
-    }
-    return [
-        (name, str(label), formatting.count(values[name])) for name, label in METRIC_LABELS.items()
-    ]

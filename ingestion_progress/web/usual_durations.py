@@ -15,7 +15,7 @@ from ingestion_progress.models.pagination import first_rows
 from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
-from ingestion_progress.web.presenters import Context
+from ingestion_progress.web.job_parts import Context
 
 # The jobs of one page hardly have more different lists of stages.
 MAX_PLANS = 20

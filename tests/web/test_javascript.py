@@ -9,7 +9,7 @@ import pytest
 
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import client_words, javascript
-from ingestion_progress.web.presenters import METRIC_LABELS
+from ingestion_progress.web.job_parts import METRIC_LABELS
 
 APP = client_words.APP
 
