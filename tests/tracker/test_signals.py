@@ -137,6 +137,21 @@ class TestEndings:
         assert received.names == ["started", "attempt"]
         assert received.calls[1][1]["status"] == AttemptStatus.FAILED
 
+    def test_a_receiver_gets_the_job_of_the_attempt_that_ended(self):
+        found = []
+
+        def receive(job, **kwargs):
+            found.append((job.status, job.attempt, job.finished_at))
+
+        attempt_ended.connect(receive)
+        try:
+            with pytest.raises(OSError, match="net"), track("a", task=TASK, retry_on=(OSError,)):
+                raise OSError("net")
+        finally:
+            attempt_ended.disconnect(receive)
+        assert found == [(JobStatus.RUNNING, 1, None)]
+        assert Job.objects.get().attempt == 2
+
     def test_each_of_several_jobs_that_end_together_is_announced(self, received):
         for job_id in "ab":
             queue_job("a.pdf", job_id=job_id)
