@@ -255,6 +255,13 @@ class TestHeartbeats:
             ("silent", silent.epoch),
         }
 
+    def test_a_cancellation_is_acknowledged_by_the_first_of_them(self, attempt):
+        request_cancellation("job")
+        Job.objects.update(cancel_acknowledged_at=NINE)
+        renew_heartbeats([attempt])
+        job = Job.objects.get()
+        assert job.heartbeat_at > job.cancel_acknowledged_at == NINE
+
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_end", [True, False])
