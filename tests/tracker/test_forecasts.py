@@ -151,6 +151,16 @@ def test_only_attempts_that_succeeded_with_the_same_stages_are_history(clock):
     assert Task(clock, "same").job.former_jobs == 2
 
 
+def test_the_newest_jobs_are_history(clock, settings):
+    settings.INGESTION_PROGRESS_FORMER_JOBS = 2
+    for n, seconds in enumerate([10.0, 10.0, 1.0, 1.0]):
+        task = Task(clock, f"former {n}")
+        task.run("a", items=10, seconds=seconds)
+        task.run("b", items=20, seconds=seconds)
+        task.end()
+    assert Task(clock, "job").left == pytest.approx(30)
+
+
 @pytest.mark.parametrize(("most", "used"), [(2, 2), (20, 3), (0, 0)])
 def test_so_many_jobs_are_history_as_is_set(clock, settings, most, used):
     former(clock, 3)
