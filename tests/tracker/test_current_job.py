@@ -119,6 +119,22 @@ class TestTracked:
         with pytest.raises(JobExists):
             ingest("a", anna)
 
+    def test_other_options_may_come_from_the_arguments_too(self):
+        @tracked(
+            document_id=lambda user: f"of {user}",
+            batch=lambda user: f"batch-{user.pk}",
+            metadata=lambda user: {"user": user.pk},
+            about=lambda user: user,
+        )
+        def ingest(user: User) -> None:
+            pass
+
+        ben = User.objects.create_user("ben")
+        ingest(ben)
+        job = Job.objects.get()
+        assert (job.document_id, job.batch) == ("of ben", f"batch-{ben.pk}")
+        assert (job.metadata, job.about) == ({"user": ben.pk}, ben)
+
     def test_an_exception_fails_the_job_and_is_raised(self):
         @tracked("a.pdf")
         def ingest() -> None:
