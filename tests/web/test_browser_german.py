@@ -134,6 +134,12 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
+def sqlite_project(own_project: LiveProject) -> LiveProject:
+    """Without the users and jobs of other tests, whose names are English."""
+    return own_project
+
+
+@pytest.fixture(scope="module")
 def cookie(sqlite_project: LiveProject, site: LiveServer) -> dict[str, Any]:
     """Of a superuser's session, in a project with the seeded jobs."""
     return {"name": "sessionid", "value": str(sqlite_project.ask(SEED)), "url": site.url}
