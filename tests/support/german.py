@@ -26,7 +26,9 @@ results record records found file type
 """
 ENGLISH = frozenset(WORDS.split())
 # Of other packages, which have no German for them: Django 6.1 has new texts.
-FOREIGN = re.compile(r"Search( \w+)?|Task Results|- Select an option -|Run")
+FOREIGN = re.compile(
+    r"Search( \w+)?|Task Results|- Select an option -|Run|Are you sure you want to delete the .*"
+)
 # Names of documents and permissions, extensions of files, options of commands.
 NAMES = re.compile(r"„[^“]*“|\.\w+|--[\w-]+")
 BETWEEN = re.compile(r"%\(\w+\)s|<[^>]+>|[“”]")
