@@ -68,7 +68,7 @@ def english_in(texts: list[str]) -> list[str]:
 
 
 def has_english_word(text: str) -> bool:
-    return bool(ENGLISH & set(re.findall(r"[a-z]+", NAMES.sub("", text).lower())))
+    return bool(ENGLISH & set(re.findall(r"[a-z0-9]+", NAMES.sub("", text).lower())))
 
 
 def is_untranslated(text: str) -> bool:

@@ -95,7 +95,7 @@ TEXTS = """() => {
   }
   return [...new Set(found.map((text) => text?.trim()).filter(Boolean))];
 }"""
-ENGLISH_FORMATS = re.compile(r"\b\d{1,3},\d{3}\b|\b[ap]\.?m\b|\b(Mar|May|Oct|Dec)\b", re.IGNORECASE)
+ENGLISH_FORMATS = re.compile(r"\b\d{1,3},\d{3}\b|\d ?[ap]\.?m\b|\b(Mar|May|Oct|Dec)\b")
 PAGES = {
     "list": "/",
     "list of a batch": "/?batch=mai",
