@@ -85,7 +85,7 @@ def extracted(
 
 
 def stored_sentences() -> bytes:
-    """The templates by which `exceptions/sentences.py` recognises stored texts."""
+    """The templates by which `exceptions/stored_sentences.py` recognises stored texts."""
     found = {
         text
         for path in sources()

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from ingestion_progress.admin import display
 from ingestion_progress.admin.display import EMPTY
 from ingestion_progress.admin.filters import BatchFilter
-from ingestion_progress.exceptions.sentences import translate_stored
+from ingestion_progress.exceptions.stored_sentences import translate_stored
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.statuses import Liveness, StageStatus

@@ -15,7 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timestamp
-from ingestion_progress.exceptions.sentences import translate_stored
+from ingestion_progress.exceptions.stored_sentences import translate_stored
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.stages import shown_percent
 from ingestion_progress.models.statuses import AttemptStatus, EventLevel, StageStatus, WorkerStatus

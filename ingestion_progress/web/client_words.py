@@ -16,7 +16,7 @@ from django.utils import translation
 from django.utils.translation import gettext_noop
 
 import ingestion_progress
-from ingestion_progress.exceptions.sentences import stored_templates
+from ingestion_progress.exceptions.stored_sentences import stored_templates
 from ingestion_progress.models.statuses import EventLevel
 from ingestion_progress.web import formatting, names
 from ingestion_progress.web.javascript import HEADER, LABELS, markup_parts, template_literal

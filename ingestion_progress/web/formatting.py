@@ -8,7 +8,7 @@ import math
 from django.utils.formats import get_format
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
-from ingestion_progress.exceptions.sentences import translate_stored
+from ingestion_progress.exceptions.stored_sentences import translate_stored
 from ingestion_progress.models.statuses import JobResult, JobStatus
 
 NBSP = "\u00a0"  # keeps a number and its unit on one line

@@ -12,7 +12,7 @@ from django.utils.translation import gettext
 
 from ingestion_progress import tracker
 from ingestion_progress.auth.permissions import user_name_of
-from ingestion_progress.exceptions.sentences import translate_pattern, translate_stored
+from ingestion_progress.exceptions.stored_sentences import translate_pattern, translate_stored
 from ingestion_progress.models import Job, JobError
 from ingestion_progress.models.statuses import AttemptStatus
 from ingestion_progress.web import formatting, names

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from django.urls import reverse
 
-from ingestion_progress.exceptions.sentences import translate_stored
+from ingestion_progress.exceptions.stored_sentences import translate_stored
 from ingestion_progress.models import Job, JobAttempt, JobEvent
 from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.models.statuses import (

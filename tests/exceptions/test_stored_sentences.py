@@ -7,9 +7,9 @@ import time
 import pytest
 from django.utils import translation
 
-from ingestion_progress.exceptions.sentences import (
+from ingestion_progress.exceptions.sentences import StoredSentence
+from ingestion_progress.exceptions.stored_sentences import (
     MAX_LENGTH,
-    StoredSentence,
     Template,
     templates,
     translate_pattern,

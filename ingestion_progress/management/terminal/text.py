@@ -7,7 +7,7 @@ from django.core.management.base import OutputWrapper
 from django.utils.translation import gettext, gettext_noop, ngettext
 from rich.console import Console
 
-from ingestion_progress.exceptions.sentences import translate_stored
+from ingestion_progress.exceptions.stored_sentences import translate_stored
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobResult, Liveness
 from ingestion_progress.web import formatting

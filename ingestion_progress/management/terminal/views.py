@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from ingestion_progress.exceptions.sentences import translate_stored
+from ingestion_progress.exceptions.stored_sentences import translate_stored
 from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.bars import Row, bars
 from ingestion_progress.management.terminal.output import printable, printable_json
