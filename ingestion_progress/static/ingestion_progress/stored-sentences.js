@@ -1,8 +1,8 @@
 // @ts-check
 /**
  * Texts that are stored and sent in English: reasons, warnings, lines of the log. Those that have
- * the template of a stored sentence are shown in the language of the page. `stored_sentences.py` has
- * the same.
+ * the template of a stored sentence are shown in the language of the page, as
+ * `stored_sentences.py` does it.
  */
 
 import { storedSentences } from "./gettext.js";
