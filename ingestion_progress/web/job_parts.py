@@ -54,6 +54,7 @@ def _stage(stage: StageProgressSchema, row: Stage, *, is_over: bool) -> Context:
         "percent_text": formatting.percent(stage.progress_percent) if is_total_known else "–",
         "in_flight": stage_texts.in_flight(stage.in_flight),
         "unit": unit,
+        "duration_ms": stage.duration_ms,
         "duration": "" if stage.status == "pending" else formatting.duration(stage.duration_ms),
     }
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,9 +14,10 @@ from django.utils.translation import gettext
 
 from ingestion_progress.models import JobSamples, Stage
 from ingestion_progress.models.spans import Span, elapsed_ms, stage_span
-from ingestion_progress.models.statuses import Liveness, ShownStageStatus, StageStatus
+from ingestion_progress.models.statuses import Liveness, StageStatus
 from ingestion_progress.web import charts, formatting
 from ingestion_progress.web.formatting import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
+from ingestion_progress.web.stage_folds import add_folds
 from ingestion_progress.web.usual_runs import UsualRun
 from ingestion_progress.wire.snapshots import Snapshot
 
@@ -36,12 +36,6 @@ STEPS_MS = (
 MAX_STEPS = 4
 # A usual run that is longer leaves the axis, so that the bars of this one stay visible.
 MAX_USUAL_SHARE = 2
-# With more stages than this, those that are done or pending can be folded.
-MANY_STAGES = 12
-FOLDED = {
-    "done": {ShownStageStatus.COMPLETED, ShownStageStatus.SKIPPED},
-    "pending": {ShownStageStatus.PENDING, ShownStageStatus.NOT_RUN},
-}
 FULL_PATH = "M0 100V0H100V100Z"
 # Between two points of an area, in percent of its bar.
 LEAST_DISTANCE = 1.5
@@ -78,8 +72,7 @@ def add_timeline(
     view["is_over"] = job.is_finished
     view["usual"] = formatting.exact_duration(usual.whole_ms) if usual.jobs else ""
     view["usual_ms"], view["usual_note"] = usual.whole_ms, formatting.former_jobs(usual.jobs)
-    view["has_many_stages"] = len(snapshot.stages) > MANY_STAGES
-    view["folded"] = folded_counts(view["stages"])
+    add_folds(view, is_over=job.is_finished)
     view["started_ms"] = math.floor(job.started_at.timestamp() * 1000) if job.started_at else ""
     view["end_label"] = gettext("Ended") if job.is_finished else gettext("Expected end")
     end_at = job.finished_at or (now + timedelta(milliseconds=left_ms) if left_ms else None)
@@ -131,15 +124,6 @@ def stage_rate(stage: Stage, span: Span | None, counts: Counts, attempt: int) ->
         return ""
     since_ms, done = (counts[0][0], counts[0][1]) if attempt > 1 else (0, 0)
     return formatting.rate(stage.processed - done, span.end_ms - max(since_ms, span.start_ms))
-
-
-def folded_counts(stages: Sequence[Context]) -> dict[str, int]:
-    """How many stages of a job of many are folded, by what they are folded as."""
-    found = dict.fromkeys(FOLDED, 0)
-    for stage in stages:
-        for name, statuses in FOLDED.items():
-            found[name] += stage["status"] in statuses and not stage.get("has_failed")
-    return found
 
 
 def _ends(stage: Stage, span: Span) -> tuple[str, str]:

@@ -1,6 +1,10 @@
 """Charts and axes with their paths and lengths, which Python and JavaScript draw alike."""
 
 S, MIN, H = 1000, 60_000, 3_600_000
+# Stages: status, whether items failed, length.
+DONE, LONG, FAILED = ["completed", False, S], ["completed", False, MIN], ["completed", True, S]
+ERROR, NOT_RUN, RUNNING = ["error", False, S], ["not_run", False, 0], ["in_progress", False, S]
+PENDING, SKIPPED = ["pending", False, 0], ["skipped", False, 0]
 
 # The function's name in Python and in JavaScript: arguments and result.
 CASES = {
@@ -35,6 +39,16 @@ CASES = {
         ([61 * S, 0, 0, True], 61 * S),
         ([61 * S, 0, 90 * S, True], 90 * S),
         ([61 * S, 0, H, True], 122 * S),
+    ],
+    ("folds", "folds"): [
+        ([[DONE] * 10 + [PENDING] * 2, False], [""] * 12),
+        ([[DONE] * 10 + [RUNNING, FAILED, PENDING], False], ["done"] * 10 + ["", "", "pending"]),
+        ([[DONE] * 13, True], [""] * 13),
+        ([[DONE] * 15, True], [""] * 15),
+        ([[DONE] * 16, True], [""] * 12 + ["done"] * 4),
+        ([[SKIPPED, *[DONE] * 4, *[LONG] * 12], True], ["done"] * 5 + [""] * 12),
+        ([[FAILED] * 14 + [ERROR] + [NOT_RUN] * 3, True], [""] * 18),
+        ([[FAILED] * 14 + [ERROR] + [NOT_RUN] * 4, True], [""] * 15 + ["pending"] * 4),
     ],
 }
 

@@ -356,7 +356,9 @@ def test_charts_and_axes_are_the_same_in_javascript(open_page: OpenPage):
         f"""async (cases) => {{
           const charts = await import("{STATIC}/charts.js");
           const timeline = await import("{STATIC}/timeline.js");
-          return cases.map(([name, values]) => ({{ ...charts, ...timeline }})[name](...values));
+          const folds = await import("{STATIC}/stage-folds.js");
+          const all = {{ ...charts, ...timeline, ...folds }};
+          return cases.map(([name, values]) => all[name](...values));
         }}""",
         [[javascript, arguments] for _, javascript, arguments, _ in chart_cases.ALL],
     )

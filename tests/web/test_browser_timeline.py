@@ -43,12 +43,29 @@ Worker.objects.bulk_create(
     Worker(job=job, number=n, status="processing" if n % 3 else "idle", current_chunk=f"c-{n}")
     for n in range(1, 201)
 )
+timed_job("thirteen", {f"s{n}": (n, n + 2) for n in range(13)}, started_at=hour_ago, seconds=20)
+samples = [[each * 1000, each * 2.5, [min(100, max(0, each - n) * 50) for n in range(40)],
+            [100] * 40, None, 1, 1] for each in range(0, 40, 4)]
+timed_job("many-ended", {f"stage {n}": (n + 1, n + 2 + n % 5) for n in range(40)},
+          started_at=hour_ago, seconds=60, samples=samples)
+ending = {f"stage {n}": (n, n + 1 + n % 3) if n < 17 else (17, None) for n in range(18)}
+timed_job("ending", ending, started_at=now - timedelta(seconds=30), **alive)
 words = "Annual_Report_" + "W" * 46
 hostile = {words: (0, 9), "\u0645\u0631\u062d\u0644\u0629": (5, None),
            "\U0001f984 \u202eback": (None, None)}
 job = timed_job("hostile", hostile, started_at=now - timedelta(seconds=60),
                 document_name=words + ".pdf", **alive)
 job.stages.update(unit="W" * 32)
+"""
+END = """
+from django.utils import timezone
+from ingestion_progress.models import Job
+now = timezone.now()
+job = Job.objects.get(pk="ending")
+job.stages.filter(finished_at=None).update(finished_at=now, status="completed", processed=100)
+Job.objects.filter(pk="ending").update(
+    status="succeeded", finished_at=now, updated_at=now, revision=job.revision + 1)
+print("null")
 """
 WIDTHS = """(kind) => [...document.querySelectorAll(`.stage .${kind}`)].map((bar) =>
   [parseFloat(bar.getAttribute("x")), parseFloat(bar.getAttribute("width"))])"""
@@ -209,14 +226,42 @@ def test_done_and_pending_stages_of_many_are_folded(open_page: OpenPage):
     expect(shown).to_have_count(40)
 
 
-def test_stages_of_many_stay_folded_after_the_end_of_the_job(open_page: OpenPage):
+def test_ended_job_of_many_stages_shows_the_longest_and_the_rest_on_demand(open_page: OpenPage):
     page = open_page("/jobs/many-failed/", viewport=PHONE)
-    expect(page.locator(".stage:visible")).to_have_count(1)
-    assert page.evaluate("document.body.scrollHeight") < 3500
-    page.get_by_label("Show 18 done").check()
+    expect(page.locator(".stage:visible")).to_have_count(13)
+    assert page.evaluate("document.body.scrollHeight") < 4500
+    page.get_by_label("Show 6 shorter").check()
     expect(page.locator(".stage:visible")).to_have_count(19)
     page.get_by_label("Show 21 not started").check()
     expect(page.locator(".stage:visible")).to_have_count(40)
+
+
+def test_stages_are_not_folded_where_that_saves_little(open_page: OpenPage):
+    page = open_page("/jobs/thirteen/", viewport=PHONE)
+    expect(page.locator(".stage:visible")).to_have_count(13)
+    expect(page.locator(".stage-folds label:visible")).to_have_count(0)
+
+
+def test_stages_of_a_job_that_ends_unfold_to_the_longest(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    page = open_live(open_page, "ending")
+    expect(page.locator(".stage:visible")).to_have_count(1)
+    sqlite_project.ask(END)
+    expect(page.locator(".stage:visible")).to_have_count(12)
+    expect(page.get_by_label("Show 6 shorter")).to_be_visible()
+    page.reload()
+    expect(page.locator(".stage:visible")).to_have_count(12)
+
+
+def test_replay_keeps_the_shown_stages(open_page: OpenPage):
+    page = open_page("/jobs/many-ended/")
+    shown = page.locator(".stage:visible")
+    expect(shown).to_have_count(12)
+    page.get_by_role("slider", name="Moment").press("Home")
+    expect(page.get_by_role("button", name="Back to the end")).to_be_visible()
+    expect(shown).to_have_count(12)
+    expect(shown.first).to_contain_text("Pending")
 
 
 def test_many_workers_are_a_strip_with_tooltips_and_a_folded_list(open_page: OpenPage):
@@ -233,7 +278,7 @@ def test_many_workers_are_a_strip_with_tooltips_and_a_folded_list(open_page: Ope
 
 
 @pytest.mark.parametrize("width", [320, 1920])
-@pytest.mark.parametrize("job_id", ["hostile", "many", "ended"])
+@pytest.mark.parametrize("job_id", ["hostile", "many", "many-ended", "ended"])
 def test_page_fits_into_any_width(open_page: OpenPage, width: int, job_id: str):
     page = open_page(f"/jobs/{job_id}/", viewport={"width": width, "height": 900})
     page.get_by_text("As tables").click()

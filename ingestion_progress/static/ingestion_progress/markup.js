@@ -42,8 +42,8 @@ export const JOB = `
     <p class="card-note stage-legend" aria-hidden="true"><span class="legend-done"></span>Items done</p>
   </div>
   <div class="stage-folds">
-    <label><input type="checkbox" data-fold="done"> <span>Show <span data-field="job.done_stages">0</span> done</span></label>
-    <label><input type="checkbox" data-fold="pending"> <span>Show <span data-field="job.pending_stages">0</span> not started</span></label>
+    <label><input type="checkbox" data-fold="done"> <span data-field="job.fold_done"></span></label>
+    <label><input type="checkbox" data-fold="pending"> <span data-field="job.fold_pending"></span></label>
   </div>
   <ol class="stage-list" role="list" data-list="stages">
   </ol>
@@ -84,7 +84,7 @@ export const JOB = `
 <p class="visually-hidden" role="status" data-announcer></p>`;
 
 export const STAGE = `
-<li class="stage" part="stage" data-stage="" data-status="" data-failed="" data-unit="" data-start="" data-end="" data-usual="">
+<li class="stage" part="stage" data-stage="" data-status="" data-failed="" data-folded="" data-unit="" data-start="" data-end="" data-usual="">
   <span class="symbol" aria-hidden="true"></span>
   <span class="stage-name" part="stage-name"><bdi data-field="stage.label"></bdi></span>
 <svg class="stage-time" part="stage-bar" aria-hidden="true" focusable="false">

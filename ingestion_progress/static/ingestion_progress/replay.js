@@ -209,7 +209,7 @@ export class Replay {
       isOver: false,
       attempt,
       samples: this.#samples,
-      widthMs: Number(job.querySelector(".time-axis")?.getAttribute("data-axis")),
+      isReplayed: true,
     });
   }
 
@@ -248,7 +248,7 @@ export class Replay {
 }
 
 /** The parts of the job that show a past moment. */
-const REPLAYED = [".overall", ".stage-folds", ".stage-list", ".column"];
+const REPLAYED = [".overall", ".stage-list", ".column"];
 
 const NOT_BEGUN = /** @type {const} */ ({
   status: "pending",

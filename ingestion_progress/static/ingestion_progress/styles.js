@@ -208,10 +208,10 @@ bdi { overflow-wrap: anywhere; }
 .stages[data-many="true"] .stage { padding-block: calc(0.25 * var(--rem)); }
 @media screen {
   .stages[data-many="true"] .stage-folds { display: flex; }
-  .stages:not(:has(.stage:is([data-status="completed"], [data-status="skipped"]):not([data-failed="true"]))) .stage-folds label:has([data-fold="done"]),
-  .stages:not(:has(.stage:is([data-status="pending"], [data-status="not_run"]))) .stage-folds label:has([data-fold="pending"]) { display: none; }
-  .stages[data-many="true"]:not(:has([data-fold="done"]:checked)) .stage:is([data-status="completed"], [data-status="skipped"]):not([data-failed="true"]),
-  .stages[data-many="true"]:not(:has([data-fold="pending"]:checked)) .stage:is([data-status="pending"], [data-status="not_run"]) { display: none; }
+  .stages:not(:has(.stage[data-folded="done"])) .stage-folds label:has([data-fold="done"]),
+  .stages:not(:has(.stage[data-folded="pending"])) .stage-folds label:has([data-fold="pending"]),
+  .stages:not(:has([data-fold="done"]:checked)) .stage[data-folded="done"],
+  .stages:not(:has([data-fold="pending"]:checked)) .stage[data-folded="pending"] { display: none; }
 }
 .worker-strip { display: grid; grid-template-columns: repeat(auto-fit, minmax(calc(0.75 * var(--rem)), 1fr)); gap: 2px; margin-block-end: calc(0.75 * var(--rem)); }
 .job-view:not([data-status="queued"]) .workers:has([data-empty]:not([hidden])) { display: none; }

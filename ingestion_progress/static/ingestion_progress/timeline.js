@@ -3,7 +3,8 @@
 
 import { areaPath, number } from "./charts.js";
 import { fill, rows } from "./dom.js";
-import { axisLabel, count, rate } from "./format.js";
+import { axisLabel, rate } from "./format.js";
+import { renderFolds } from "./stage-folds.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
 /** @typedef {import("./progress-events.d.ts").StageProgress} StageProgress */
@@ -19,7 +20,7 @@ import { axisLabel, count, rate } from "./format.js";
  * @property {boolean} isOver
  * @property {number} attempt
  * @property {Samples} samples
- * @property {number} [widthMs] of the axis, if it is not to change
+ * @property {boolean} [isReplayed] then the axis and the folded stages stay as they are
  */
 
 const [SECOND_MS, MINUTE_MS, HOUR_MS, DAY_MS] = [1_000, 60_000, 3_600_000, 86_400_000];
@@ -32,15 +33,10 @@ const STEPS_MS = [
 ];
 const MAX_STEPS = 4;
 const MAX_USUAL_SHARE = 2;
-const MANY_STAGES = 12;
 const FULL_PATH = "M0 100V0H100V100Z";
 const LEAST_DISTANCE = 1.5;
 const MAX_PERCENT = 101;
 const LAST_LABEL = 0.94;
-const FOLDED = {
-  done: new Set(["completed", "skipped"]),
-  pending: new Set(["pending", "not_run"]),
-};
 
 /**
  * @param {HTMLElement} root
@@ -59,7 +55,9 @@ export function renderTimeline(root, moment) {
     renderBar(row, span, widthMs);
     if (stage) renderCounts(row, stage, span, moment);
   }
-  renderFolds(card, rows(root, "stages"));
+  if (!moment.isReplayed) {
+    renderFolds(card, rows(root, "stages"), moment.progress.stages, moment.isOver);
+  }
 }
 
 /**
@@ -105,10 +103,10 @@ function noteSpan(row, stage, { elapsedMs, progress, isOver }) {
  * @param {HTMLElement} card
  * @param {Moment} moment
  */
-function shownWidth(card, { elapsedMs, leftMs, isOver, widthMs }) {
-  if (widthMs) return widthMs;
+function shownWidth(card, { elapsedMs, leftMs, isOver, isReplayed }) {
   const usualMs = Number(card.dataset.usual ?? 0);
   const shown = Number(card.querySelector(".time-axis")?.getAttribute("data-axis") ?? 0);
+  if (isReplayed) return shown;
   const wanted = Math.max(elapsedMs + leftMs, usualMs);
   if (!isOver && elapsedMs && wanted <= shown && wanted > shown / 2) return shown;
   return axisMs(elapsedMs, leftMs, usualMs, isOver);
@@ -252,21 +250,4 @@ export function stageRate(stage, span, counts, attempt) {
   if (!span || (attempt > 1 && !counts.length)) return "";
   const [sinceMs, done] = attempt > 1 ? counts[0] : [0, 0];
   return rate(stage.processed - done, span.end - Math.max(sinceMs, span.start));
-}
-
-/**
- * How many stages are folded while a job of many runs.
- * @param {HTMLElement} card
- * @param {HTMLElement[]} stages
- */
-function renderFolds(card, stages) {
-  const many = stages.length > MANY_STAGES ? "true" : "";
-  if (card.dataset.many !== many) card.dataset.many = many;
-  const [done, pending] = [FOLDED.done, FOLDED.pending].map((statuses) =>
-    stages.filter((row) => statuses.has(row.dataset.status ?? "") && row.dataset.failed !== "true"),
-  );
-  fill(card, {
-    "job.done_stages": count(done.length),
-    "job.pending_stages": count(pending.length),
-  });
 }

@@ -81,6 +81,9 @@ export default {
     "Queued": "Wartet",
     "Replay": "Wiedergabe",
     "Running": "Läuft",
+    "Show %(number)s done": "%(number)s erledigte zeigen",
+    "Show %(number)s not started": "%(number)s nicht begonnene zeigen",
+    "Show %(number)s shorter": "%(number)s kürzere zeigen",
     "Skipped": "Übersprungen",
     "Starting": "Startet",
     "Stopped": "Gestoppt",
@@ -340,8 +343,8 @@ export default {
     <p class="card-note stage-legend" aria-hidden="true"><span class="legend-done"></span>Erledigte Elemente</p>
   </div>
   <div class="stage-folds">
-    <label><input type="checkbox" data-fold="done"> <span><span data-field="job.done_stages">0</span> erledigte zeigen</span></label>
-    <label><input type="checkbox" data-fold="pending"> <span><span data-field="job.pending_stages">0</span> nicht begonnene zeigen</span></label>
+    <label><input type="checkbox" data-fold="done"> <span data-field="job.fold_done"></span></label>
+    <label><input type="checkbox" data-fold="pending"> <span data-field="job.fold_pending"></span></label>
   </div>
   <ol class="stage-list" role="list" data-list="stages">
   </ol>
@@ -381,7 +384,7 @@ export default {
 </div>
 <p class="visually-hidden" role="status" data-announcer></p>`,
     STAGE: `
-<li class="stage" part="stage" data-stage="" data-status="" data-failed="" data-unit="" data-start="" data-end="" data-usual="">
+<li class="stage" part="stage" data-stage="" data-status="" data-failed="" data-folded="" data-unit="" data-start="" data-end="" data-usual="">
   <span class="symbol" aria-hidden="true"></span>
   <span class="stage-name" part="stage-name"><bdi data-field="stage.label"></bdi></span>
 <svg class="stage-time" part="stage-bar" aria-hidden="true" focusable="false">
