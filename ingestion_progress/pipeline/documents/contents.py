@@ -15,6 +15,7 @@ from ingestion_progress.api.schemas import PageQuery
 from ingestion_progress.api.unknown_parameters import refuse_unknown
 from ingestion_progress.exceptions import ErrorCode
 from ingestion_progress.pipeline.documents.access import document_for
+from ingestion_progress.pipeline.documents.chunk_order import ordered_chunks
 from ingestion_progress.pipeline.documents.schemas import (
     ChunkListSchema,
     ChunkSchema,
@@ -30,7 +31,6 @@ from ingestion_progress.pipeline.exceptions import (
     VectorStoreUnavailable,
 )
 from ingestion_progress.pipeline.models import Document
-from ingestion_progress.pipeline.stages import chunk_number
 from ingestion_progress.pipeline.stores import graph_store, vector_store
 from ingestion_progress.pipeline.stores.graph import GraphStore
 
@@ -81,26 +81,16 @@ def list_chunks(request: HttpRequest, document_id: str, query: Query[PageQuery])
     """The texts that search shows: those of the pages, then the descriptions of pictures."""
     refuse_unknown(request, PageQuery)
     document = document_for(request, document_id)
-    store, epoch = vector_store(), document.published_epoch
-    keys = sorted(store.chunk_keys(document.pk, epoch), key=position)
-    chosen = keys[query.slice]
-    payloads = {each["chunk"]: each for each in store.read(document.pk, epoch, chosen)}
+    chunks = ordered_chunks(document.pk, document.published_epoch)
     return ChunkListSchema(
         items=[
-            ChunkSchema(chunk_id=key, **{name: payloads[key][name] for name in COPIED})
-            for key in chosen
-            if key in payloads
+            ChunkSchema(chunk_id=each["chunk"], **{name: each[name] for name in COPIED})
+            for each in chunks.read(query.offset, query.limit)
         ],
-        total=len(keys),
+        total=chunks.total,
         limit=query.limit,
         offset=query.offset,
     )
-
-
-def position(key: str) -> tuple[bool, int]:
-    """Sorts keys of chunks: those of the text, then the descriptions of pictures."""
-    number = chunk_number(key)  # that of a picture is negative
-    return number < 0, abs(number)
 
 
 @router.get(

@@ -9,7 +9,8 @@ from typing import Any
 
 from django.utils.translation import gettext, ngettext
 
-from ingestion_progress.pipeline.documents.contents import Counts, counts, position
+from ingestion_progress.pipeline.documents.chunk_order import ordered_chunks
+from ingestion_progress.pipeline.documents.contents import Counts, counts
 from ingestion_progress.pipeline.documents.page_chart import PageChart, page_chart
 from ingestion_progress.pipeline.exceptions import GraphStoreUnavailable, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document
@@ -64,23 +65,21 @@ def chunk_page(
     edition: ShownEdition, number: int = 1, *, chunk: str = "", size: int = CHUNKS_PER_PAGE
 ) -> ChunkPage:
     """The page with this number or the nearest one, or the page with the chunk, if there is one."""
-    store, place = vector_store(), (edition.document.pk, edition.epoch)
     try:
-        keys = sorted(store.chunk_keys(*place), key=position)
-        page_count = max(1, -(-len(keys) // size))
-        if chunk in keys:
-            number = keys.index(chunk) // size + 1
+        chunks = ordered_chunks(edition.document.pk, edition.epoch)
+        page_count = max(1, -(-chunks.total // size))
+        if (place := chunks.place(chunk)) is not None:
+            number = place // size + 1
         number = min(max(number, 1), page_count)
-        chosen = keys[(number - 1) * size : number * size]
-        found = store.read(*place, chosen) if chosen else []
+        found = chunks.read((number - 1) * size, size)
     except VectorStoreUnavailable:
         return ChunkPage(is_available=False)
-    found.sort(key=lambda payload: position(payload["chunk"]))
+    keys = [payload["chunk"] for payload in found]
     return ChunkPage(
-        groups=_by_page(found, _mentioned_in(edition, chosen)),
+        groups=_by_page(found, _mentioned_in(edition, keys)),
         number=number,
         page_count=page_count,
-        total=len(keys),
+        total=chunks.total,
     )
 
 

@@ -10,6 +10,7 @@ from ingestion_progress.pipeline.stages import Embedding
 from ingestion_progress.pipeline.stages.dense_embedding import dense_vectors
 from ingestion_progress.pipeline.stages.languages import DocumentLanguages, Votes
 from ingestion_progress.pipeline.stores import vector_store
+from ingestion_progress.pipeline.stores.chunk_id import positioned
 from ingestion_progress.pipeline.stores.embedded.files import has_former_format
 from ingestion_progress.pipeline.stores.embedded.former import former_chunks
 from ingestion_progress.pipeline.stores.embedded.vectors import EmbeddedVectors
@@ -96,7 +97,7 @@ def _convert(on_count: Callable[[int], object]) -> int:
         embeddings = _embeddings(chunks, found)
         store.write_points(
             [
-                (key, embedding, payload | {"language": language})
+                (key, embedding, positioned(payload, language=language))
                 for (key, payload), embedding, language in zip(
                     chunks, embeddings, found, strict=True
                 )

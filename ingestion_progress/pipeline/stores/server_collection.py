@@ -15,11 +15,13 @@ from ingestion_progress.pipeline.stages import DenseVector, Embedding, SparseVec
 from ingestion_progress.pipeline.stores.fusion import MIN_MATCHES, RANK_CONSTANT
 
 VECTOR = "bm25"
+POSITION = "position"
 INDEXED = {
     "document_id": qdrant.PayloadSchemaType.KEYWORD,
     "epoch": qdrant.PayloadSchemaType.KEYWORD,
     "language": qdrant.PayloadSchemaType.KEYWORD,
     "page": qdrant.PayloadSchemaType.INTEGER,
+    POSITION: qdrant.PayloadSchemaType.INTEGER,
 }
 EXISTS = 409
 

@@ -15,7 +15,8 @@ from ingestion_progress.pipeline.exceptions import VectorStoreBusy, VectorStoreU
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import Embedding
 from ingestion_progress.pipeline.stores import server_collection as collection
-from ingestion_progress.pipeline.stores.chunk_id import point_id
+from ingestion_progress.pipeline.stores.chunk_id import point_id, positioned
+from ingestion_progress.pipeline.stores.server_filters import any_of, between, of_edition
 from ingestion_progress.pipeline.stores.vectors import (
     Change,
     EmbeddedChunk,
@@ -38,7 +39,7 @@ MAX_PAGES = 100_000
 
 
 class ServerVectors:
-    """A VectorStore."""
+    """An OrderedVectorStore."""
 
     def __init__(self) -> None:
         self._collection = conf.qdrant_collection
@@ -64,11 +65,12 @@ class ServerVectors:
         is_done: Callable[[str], bool] = lambda key: True,
     ) -> int:
         for each in former:
-            self._call(partial(self._copy, document_id, each, epoch, is_done))
+            chunks = of_edition(document_id, each)
+            self._call(partial(_copy, self._collection, chunks, (document_id, epoch), is_done))
         return self.count(document_id, epoch) if former else 0
 
     def discard(self, document_id: str, epoch: str | None = None) -> None:
-        selector = qdrant.FilterSelector(filter=_of_edition(document_id, epoch))
+        selector = qdrant.FilterSelector(filter=of_edition(document_id, epoch))
         self._call(lambda client: client.delete(self._collection, selector, wait=True))
 
     def search(
@@ -84,10 +86,10 @@ class ServerVectors:
     ) -> list[Match]:
         if not (query.sparse.indices or query.dense):
             return []
-        left_out = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
-        only = [] if documents is None else [_any_of("document_id", list(documents))]
-        only += [_any_of("page", list(pages))] if pages else []
-        only += [_any_of("language", list(languages))] if languages else []
+        left_out = [of_edition(document_id, epoch) for document_id, epoch in hidden]
+        only = [] if documents is None else [any_of("document_id", list(documents))]
+        only += [any_of("page", list(pages))] if pages else []
+        only += [any_of("language", list(languages))] if languages else []
         chunks = qdrant.Filter(must=only, must_not=left_out) if left_out or only else None
         if query.dense and not self._call(
             partial(collection.has_model, self._collection, query.dense.model)
@@ -102,13 +104,13 @@ class ServerVectors:
         return [Match(payload=point.payload or {}, score=point.score) for point in found]
 
     def count(self, document_id: str, epoch: str | None = None) -> int:
-        condition = _of_edition(document_id, epoch)
+        condition = of_edition(document_id, epoch)
         return self._call(
             lambda client: client.count(self._collection, condition, exact=True).count
         )
 
     def count_by_page(self, document_id: str, epoch: str) -> dict[int, int]:
-        condition = _of_edition(document_id, epoch)
+        condition = of_edition(document_id, epoch)
         found = self._call(
             lambda client: client.facet(
                 self._collection, "page", facet_filter=condition, limit=MAX_PAGES, exact=True
@@ -117,13 +119,27 @@ class ServerVectors:
         return {int(hit.value): hit.count for hit in found.hits}
 
     def chunk_keys(self, document_id: str, epoch: str) -> list[str]:
-        read = partial(_scrolled_of, self._collection, _of_edition(document_id, epoch), ["chunk"])
+        read = partial(_scrolled_of, self._collection, of_edition(document_id, epoch), ["chunk"])
         return [payload["chunk"] for payload in self._call(read)]
 
     def read(self, document_id: str, epoch: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-        chunks = _any_of("chunk", list(keys))
-        found = qdrant.Filter(must=[_of_edition(document_id, epoch), chunks])
+        if epoch:
+            ids = [point_id(document_id, epoch, key) for key in keys]
+            records = self._call(lambda client: client.retrieve(self._collection, ids))
+            return [record.payload or {} for record in records]
+        chunks = any_of("chunk", list(keys))
+        found = qdrant.Filter(must=[of_edition(document_id, epoch), chunks])
         return self._call(partial(_scrolled_of, self._collection, found, None)) if keys else []
+
+    def count_between(self, document_id: str, epoch: str, first: int, end: int) -> int:
+        chunks = qdrant.Filter(must=[of_edition(document_id, epoch), between(first, end)])
+        return self._call(lambda client: client.count(self._collection, chunks, exact=True).count)
+
+    def read_from(
+        self, document_id: str, epoch: str, position: int, limit: int
+    ) -> list[dict[str, Any]]:
+        chunks = of_edition(document_id, epoch)
+        return self._call(partial(_ordered, self._collection, chunks, position, limit))
 
     def stored(self) -> Iterator[Sequence[StoredChunk]]:
         offset: Any = None
@@ -157,7 +173,7 @@ class ServerVectors:
             qdrant.PointStruct(
                 id=key,
                 vector=collection.named(embedding),
-                payload=payload | {"language": language},
+                payload=positioned(payload, language=language),
             )
             for (key, payload), (embedding, language) in zip(chunks, pairs, strict=True)
         ]
@@ -174,29 +190,6 @@ class ServerVectors:
     def optimize(self) -> None:
         """Creates the indexes that a collection of an older version lacks."""
         self._call(partial(collection.create_indexes, self._collection))
-
-    def _copy(
-        self,
-        document_id: str,
-        former: str,
-        epoch: str,
-        is_done: Callable[[str], bool],
-        client: QdrantClient,
-    ) -> None:
-        offset = None
-        while True:
-            records, offset = client.scroll(
-                self._collection,
-                _of_edition(document_id, former),
-                limit=PAGE,
-                offset=offset,
-                with_vectors=True,
-            )
-            done = [record for record in records if is_done((record.payload or {})["chunk"])]
-            if points := [_copied(record, document_id, epoch) for record in done]:
-                client.upsert(self._collection, points, wait=True)
-            if offset is None:
-                return
 
     def _call(self, use: Callable[[QdrantClient], Result]) -> Result:
         attempts = Retrying(
@@ -243,31 +236,36 @@ def _replace(alias: str, new: str, former: str, client: QdrantClient) -> None:
         client.delete_collection(former)
 
 
+def _copy(
+    name: str,
+    former: qdrant.Filter,
+    edition: tuple[str, str],
+    is_done: Callable[[str], bool],
+    client: QdrantClient,
+) -> None:
+    offset = None
+    while True:
+        records, offset = client.scroll(
+            name,
+            former,
+            limit=PAGE,
+            offset=offset,
+            with_vectors=True,
+        )
+        done = [record for record in records if is_done((record.payload or {})["chunk"])]
+        if points := [_copied(record, *edition) for record in done]:
+            client.upsert(name, points, wait=True)
+        if offset is None:
+            return
+
+
 def _copied(record: qdrant.Record, document_id: str, epoch: str) -> qdrant.PointStruct:
-    payload = (record.payload or {}) | {"epoch": epoch}
+    payload = positioned(record.payload or {}, epoch=epoch)
     return qdrant.PointStruct(
         id=point_id(document_id, epoch, payload["chunk"]),
         vector=cast("Any", record.vector),
         payload=payload,
     )
-
-
-def _of_edition(document_id: str, epoch: str | None = None) -> qdrant.Filter:
-    """Chunks of a document, or of one edition. Those without an epoch have the epoch ""."""
-    must: list[qdrant.Condition] = [_is("document_id", document_id)]
-    if epoch == "":
-        must.append(qdrant.IsEmptyCondition(is_empty=qdrant.PayloadField(key="epoch")))
-    elif epoch is not None:
-        must.append(_is("epoch", epoch))
-    return qdrant.Filter(must=must)
-
-
-def _is(key: str, value: str) -> qdrant.FieldCondition:
-    return qdrant.FieldCondition(key=key, match=qdrant.MatchValue(value=value))
-
-
-def _any_of(key: str, values: list[str] | list[int]) -> qdrant.FieldCondition:
-    return qdrant.FieldCondition(key=key, match=qdrant.MatchAny(any=values))
 
 
 def _scrolled(client: QdrantClient, name: str, offset: Any) -> tuple[list[qdrant.Record], Any]:
@@ -287,3 +285,14 @@ def _scrolled_of(
         payloads += [record.payload or {} for record in records]
         if offset is None:
             return payloads
+
+
+def _ordered(
+    name: str, chunks: qdrant.Filter, position: int, limit: int, client: QdrantClient
+) -> list[dict[str, Any]]:
+    """Nothing without the index, which a collection of an older version lacks."""
+    if collection.POSITION not in client.get_collection(name).payload_schema:
+        return []
+    order = qdrant.OrderBy(key=collection.POSITION, start_from=position)
+    records, _ = client.scroll(name, chunks, limit=limit, order_by=order)
+    return [record.payload or {} for record in records]

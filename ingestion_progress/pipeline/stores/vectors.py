@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from ingestion_progress.pipeline.models import Document
 from ingestion_progress.pipeline.stages import Chunk, Embedding
+from ingestion_progress.pipeline.stores.chunk_id import position_of
 
 EmbeddedChunk: TypeAlias = tuple[Chunk, Embedding]
 StoredChunk: TypeAlias = tuple[str, dict[str, Any]]
@@ -93,12 +94,33 @@ class VectorStore(Protocol):
         """Brings the index into its best form after many changes. May take seconds."""
 
 
+@runtime_checkable
+class OrderedVectorStore(VectorStore, Protocol):
+    """A store that also reads chunks in the order of their document.
+
+    A store without these methods is asked for all keys of the edition instead, for each page of
+    its chunks. Positions are numbers as of `position_of`.
+    """
+
+    def count_between(self, document_id: str, epoch: str, first: int, end: int) -> int:
+        """The number of chunks of an edition from one position until before another."""
+
+    def read_from(
+        self, document_id: str, epoch: str, position: int, limit: int
+    ) -> list[dict[str, Any]]:
+        """The payloads of the first chunks of an edition from this position on, in their order.
+
+        Empty if an older version has written them without their positions.
+        """
+
+
 def payload_of(document: Document, epoch: str, chunk: Chunk) -> dict[str, Any]:
     return {
         "document_id": document.pk,
         "document_name": document.name,
         "epoch": epoch,
         "chunk": chunk.key,
+        "position": position_of(chunk.key),
         "page": chunk.page,
         "start": chunk.start,
         "end": chunk.end,

@@ -163,4 +163,5 @@ def test_indexes_of_an_older_collection_are_completed(settings, httpserver: HTTP
         ("epoch", "keyword"),
         ("language", "keyword"),
         ("page", "integer"),
+        ("position", "integer"),
     ]

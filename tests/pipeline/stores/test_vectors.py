@@ -135,7 +135,8 @@ def test_written_chunk_is_found_with_its_payload():
     (best,) = ask("honey")
     assert best.payload == {
         "document_id": "d", "document_name": "bees.md", "epoch": "epoch", "chunk": "c-1", "page": 1,
-        "start": 0, "end": 0, "heading": "", "language": "", "text": "Bees make honey",
+        "position": 1, "start": 0, "end": 0, "heading": "", "language": "",
+        "text": "Bees make honey",
     }  # fmt: skip
     assert best.score > 0
     assert ask("the") == []

@@ -12,5 +12,6 @@ process: for example, a full disk kills whatever writes into a memory-mapped fil
     index.py         the collections of the folder, flushes, errors
     shard.py         what it does in the folder: the only module that opens a shard of Edge
     files.py         the names of the files
+    queries.py       the filters and queries of a shard
     former.py        reads the folders of qdrant-client's local mode, which was used before
 """

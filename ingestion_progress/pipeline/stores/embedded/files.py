@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 LOCK_NAME = "index.lock"
 # The number is that of the requests: processes of another version have another socket.
-SOCKET_NAME = "index-3.socket"
+SOCKET_NAME = "index-4.socket"
 # What Edge prints when it fails.
 LOG_NAME = "index.log"
 

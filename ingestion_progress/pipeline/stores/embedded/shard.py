@@ -10,11 +10,9 @@ The vectors of a point or query are {"sparse": [ids of words, their weights]}, a
 the name of a dense vector, and "dense", its numbers: 4 bytes each, as base64.
 """
 
-import base64
 import json
 import shutil
 import threading
-from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,15 +20,24 @@ from typing import Any
 
 import qdrant_edge as edge
 
-from ingestion_progress.pipeline.stores.chunk_id import point_id
-from ingestion_progress.pipeline.stores.fusion import MIN_MATCHES, RANK_CONSTANT
+from ingestion_progress.pipeline.stores.chunk_id import point_id, positioned
+from ingestion_progress.pipeline.stores.embedded.queries import (
+    POSITION,
+    VECTOR,
+    any_of,
+    between,
+    named,
+    numbers,
+    of_edition,
+    query_request,
+)
 
-VECTOR = "bm25"
 INDEXED = {
     "document_id": edge.PayloadSchemaType.Keyword,
     "epoch": edge.PayloadSchemaType.Keyword,
     "language": edge.PayloadSchemaType.Keyword,
     "page": edge.PayloadSchemaType.Integer,
+    POSITION: edge.PayloadSchemaType.Integer,
 }
 # Raised when the folder changes so that older versions cannot read it.
 FORMAT = 1
@@ -76,7 +83,7 @@ class Shard:
     def write(self, points: Sequence[Sequence[Any]]) -> None:
         """Points: id, vectors, payload. Overwrites points with these ids."""
         self._add_models(vectors for _, vectors, _ in points)
-        self._upsert([edge.Point(key, _named(each), payload) for key, each, payload in points])
+        self._upsert([edge.Point(key, named(each), payload) for key, each, payload in points])
 
     def replace_vectors(self, points: Sequence[Sequence[Any]]) -> None:
         """Points: id, vectors, language. Skips those that do not exist."""
@@ -84,37 +91,54 @@ class Shard:
         found = self._edge.retrieve([key for key, *_ in points], True, False)  # noqa: FBT003 (payload, vector)
         payloads = {str(record.id): record.payload or {} for record in found}
         changed = [
-            edge.Point(key, _named(vectors), payloads[key] | {"language": language})
+            edge.Point(key, named(vectors), positioned(payloads[key], language=language))
             for key, vectors, language in points
             if key in payloads
         ]
         self._upsert(changed, edge.UpdateMode.UpdateOnly)
 
     def discard(self, document_id: str, epoch: str | None) -> None:
-        chunks = _of_edition(document_id, epoch)
+        chunks = of_edition(document_id, epoch)
         self._update(edge.UpdateOperation.delete_points_by_filter(chunks))
 
     def chunks(self, document_id: str, epoch: str) -> list[str]:
         """The keys of the chunks of an edition."""
-        pages = self._pages(_of_edition(document_id, epoch), with_payload=["chunk"])
+        pages = self._pages(of_edition(document_id, epoch), with_payload=["chunk"])
         return [record.payload["chunk"] for page in pages for record in page]
 
     def read(self, document_id: str, epoch: str, chunks: Sequence[str]) -> list[Any]:
         """The payloads of these chunks of an edition."""
-        found = edge.Filter(must=[_of_edition(document_id, epoch), _any_of("chunk", chunks)])
+        if epoch:
+            ids: list[Any] = [point_id(document_id, epoch, chunk) for chunk in chunks]
+            return [each.payload for each in self._edge.retrieve(ids, True, False)]  # noqa: FBT003 (payload, vector)
+        found = edge.Filter(must=[of_edition(document_id, epoch), any_of("chunk", chunks)])
         return [record.payload for page in self._pages(found) for record in page]
+
+    def count_between(self, document_id: str, epoch: str, first: int, end: int) -> int:
+        """The number of chunks from one position until before another: 30 ms for 100,000."""
+        chunks = edge.Filter(must=[of_edition(document_id, epoch), between(first, end)])
+        return self._edge.count(edge.CountRequest(filter=chunks))
+
+    def read_from(self, document_id: str, epoch: str, position: int, limit: int) -> list[Any]:
+        """The payloads of chunks in their order: milliseconds, also among 100,000."""
+        if POSITION not in self._edge.info().payload_schema:
+            return []
+        order = edge.OrderBy(POSITION, edge.Direction.Asc, position)
+        chunks = of_edition(document_id, epoch)
+        request = edge.ScrollRequest(limit=limit, filter=chunks, with_payload=True, order_by=order)
+        return [record.payload for record in self._edge.scroll(request)[0]]
 
     def copy(self, document_id: str, former: str, epoch: str, chunks: Sequence[str]) -> None:
         """Copies these chunks of an edition into another one."""
         wanted = set(chunks)
-        for page in self._pages(_of_edition(document_id, former), with_vector=True):
+        for page in self._pages(of_edition(document_id, former), with_vector=True):
             payloads = [(record, record.payload) for record in page]
             self._upsert(
                 [
                     edge.Point(
                         point_id(document_id, epoch, payload["chunk"]),
                         record.vector,
-                        payload | {"epoch": epoch},
+                        positioned(payload, epoch=epoch),
                     )
                     for record, payload in payloads
                     if payload["chunk"] in wanted
@@ -133,22 +157,22 @@ class Shard:
         languages: Sequence[str],
     ) -> list[tuple[dict[str, Any], float]]:
         """Payloads and scores, best first."""
-        must: list[Any] = [] if documents is None else [_any_of("document_id", documents)]
-        must += [_any_of("page", pages)] if pages else []
-        must += [_any_of("language", languages)] if languages else []
-        must_not: list[Any] = [_of_edition(document_id, epoch) for document_id, epoch in hidden]
+        must: list[Any] = [] if documents is None else [any_of("document_id", documents)]
+        must += [any_of("page", pages)] if pages else []
+        must += [any_of("language", languages)] if languages else []
+        must_not: list[Any] = [of_edition(document_id, epoch) for document_id, epoch in hidden]
         chunks = edge.Filter(must=must, must_not=must_not) if must or must_not else None
         self._add_models([vectors])
-        request = _request(vectors, dense_weight, limit, chunks)
+        request = query_request(vectors, dense_weight, limit, chunks)
         with _other_dimensions():
             return [(point.payload or {}, point.score) for point in self._edge.query(request)]
 
     def count(self, document_id: str, epoch: str | None) -> int:
-        return self._edge.count(edge.CountRequest(filter=_of_edition(document_id, epoch)))
+        return self._edge.count(edge.CountRequest(filter=of_edition(document_id, epoch)))
 
     def count_by_page(self, document_id: str, epoch: str) -> list[tuple[Any, int]]:
         """Pages and their chunks, by the index of pages: 0.4 s for 100,000 chunks."""
-        chunks = _of_edition(document_id, epoch)
+        chunks = of_edition(document_id, epoch)
         request = edge.FacetRequest("page", limit=MAX_PAGES, exact=True, filter=chunks)
         return [(hit.value, hit.count) for hit in self._edge.facet(request).hits]
 
@@ -183,7 +207,7 @@ class Shard:
             for each in vectors:
                 model = each.get("model", "")
                 if model and model not in self._models:
-                    size = len(_numbers(each["dense"]))
+                    size = len(numbers(each["dense"]))
                     added = edge.UpdateOperation.create_dense_vector(
                         model, size, edge.Distance.Cosine
                     )
@@ -240,36 +264,6 @@ def _format_of(path: Path) -> int:
         return 0
 
 
-def _named(vectors: Mapping[str, Any]) -> dict[str, Any]:
-    """The vectors by the names that Edge has for them."""
-    named: dict[str, Any] = {VECTOR: edge.SparseVector(*vectors["sparse"])}
-    if "model" in vectors:
-        named[vectors["model"]] = _numbers(vectors["dense"])
-    return named
-
-
-def _numbers(encoded: str) -> list[float]:
-    return array("f", base64.b64decode(encoded)).tolist()
-
-
-def _request(
-    vectors: Mapping[str, Any], dense_weight: float, limit: int, chunks: edge.Filter | None
-) -> edge.QueryRequest:
-    """One query; or two, whose ranks are fused."""
-    named = _named(vectors)
-    if not vectors["sparse"][0]:
-        del named[VECTOR]
-    queries = {name: edge.Query.Nearest(vector, using=name) for name, vector in named.items()}
-    if len(queries) == 1:
-        (query,) = queries.values()
-        return edge.QueryRequest(limit=limit, query=query, filter=chunks, with_payload=True)
-    weights = [1 - dense_weight if name == VECTOR else dense_weight for name in queries]
-    most = max(limit, MIN_MATCHES)
-    prefetches = [edge.Prefetch(most, query, filter=chunks) for query in queries.values()]
-    fusion: Any = edge.Fusion.Rrf(RANK_CONSTANT, weights)
-    return edge.QueryRequest(limit=limit, query=fusion, prefetches=prefetches, with_payload=True)
-
-
 @contextmanager
 def _other_dimensions() -> Iterator[None]:
     try:
@@ -278,17 +272,3 @@ def _other_dimensions() -> Iterator[None]:
         if any(sign in str(error) for sign in OF_DIMENSIONS):
             raise OtherDimensions(str(error)) from error
         raise
-
-
-def _of_edition(document_id: str, epoch: str | None) -> edge.Filter:
-    """Chunks of a document, or of one edition. Those without an epoch have the epoch ""."""
-    must: list[Any] = [edge.FieldCondition("document_id", match=edge.MatchValue(document_id))]
-    if epoch == "":
-        must.append(edge.IsEmptyCondition("epoch"))
-    elif epoch is not None:
-        must.append(edge.FieldCondition("epoch", match=edge.MatchValue(epoch)))
-    return edge.Filter(must=must)
-
-
-def _any_of(key: str, values: Sequence[Any]) -> edge.FieldCondition:
-    return edge.FieldCondition(key, match=edge.MatchAny(list(values)))

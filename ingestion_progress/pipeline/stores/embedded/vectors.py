@@ -63,7 +63,7 @@ SENTENCES = {
 
 
 class EmbeddedVectors:
-    """A VectorStore. Its folder is served by one process of the host (see the package)."""
+    """An OrderedVectorStore. Its folder is served by one process of the host (see the package)."""
 
     def __init__(self, collection: str = "") -> None:
         self._collection = collection or conf.qdrant_collection
@@ -150,6 +150,30 @@ class EmbeddedVectors:
     def read(self, document_id: str, epoch: str, keys: Sequence[str]) -> list[dict[str, Any]]:
         payloads: list[dict[str, Any]] = self._ask(
             "read", READ_TIMEOUT_SECONDS, document_id=document_id, epoch=epoch, chunks=list(keys)
+        )
+        return payloads
+
+    def count_between(self, document_id: str, epoch: str, first: int, end: int) -> int:
+        found: int = self._ask(
+            "count_between",
+            READ_TIMEOUT_SECONDS,
+            document_id=document_id,
+            epoch=epoch,
+            first=first,
+            end=end,
+        )
+        return found
+
+    def read_from(
+        self, document_id: str, epoch: str, position: int, limit: int
+    ) -> list[dict[str, Any]]:
+        payloads: list[dict[str, Any]] = self._ask(
+            "read_from",
+            READ_TIMEOUT_SECONDS,
+            document_id=document_id,
+            epoch=epoch,
+            position=position,
+            limit=limit,
         )
         return payloads
 
