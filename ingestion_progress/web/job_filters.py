@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any, Self
 
 from django.contrib.auth import get_user_model
@@ -34,6 +34,8 @@ FILTER_TEXTS = {
     JobGroup.WAITING.value: pgettext_lazy("no job", "is waiting"),
     JobGroup.DONE.value: pgettext_lazy("no job", "is done"),
 }
+# Of a filter that is not valid, in characters.
+MAX_SHOWN = 60
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +87,19 @@ class JobFilters:
             if value := getattr(self, field.name):
                 query[field.name] = value
         return query
+
+    def ignored(self, query: QueryDict) -> list[str]:
+        """What the address asks for and the list does not do, as in the address."""
+        used = {field.name: bool(getattr(self, field.name)) for field in fields(self)}
+        used["status"] |= self.result == query.get("status")
+        used["result"] = self.result == query.get("result")
+        used["sort"] |= query.get("sort") == _usual_order(self.group)
+        return [
+            f"{name}={value}"[:MAX_SHOWN]
+            for name, is_used in used.items()
+            for value in query.getlist(name)
+            if value.strip() and not (is_used and value == query.get(name))
+        ]
 
     @property
     def is_of_all(self) -> bool:
@@ -152,12 +167,13 @@ def _day(query: QueryDict, name: str) -> str:
         day = parse_date(query.get(name, ""))
     except ValueError:  # well formatted, but not in the calendar
         return ""
-    # The first and the last year have no day before or after them.
-    return day.isoformat() if day and 1 < day.year < 9999 else ""
+    return day.isoformat() if day else ""
 
 
 def _start_of(day: str) -> datetime:
-    return timezone.make_aware(datetime.combine(datetime.fromisoformat(day), time.min))
+    # The first and the last year have no day before or after them, and no job is that old or new.
+    near = min(max(date.fromisoformat(day), date(2, 1, 1)), date(9998, 12, 31))
+    return timezone.make_aware(datetime.combine(near, time.min))
 
 
 def _user_named(name: str) -> Any:

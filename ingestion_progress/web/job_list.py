@@ -71,6 +71,7 @@ def job_list(
         **_shown_jobs(request.GET, filters, jobs, counts, now),
         "filters": filters.query,
         "filter_label": filters.label,
+        "ignored": filters.ignored(request.GET),
         "throughput": _throughput(request, filters, counts, now),
         "is_refresh": is_refresh,
         "tabs": _tabs(filters, counts),

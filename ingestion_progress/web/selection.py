@@ -70,6 +70,8 @@ def job_selection(request: HttpRequest) -> HttpResponse:
     except InvalidBatch:
         return not_found(request)
     is_all = "all" in request.POST
+    if is_all and (ignored := filters.ignored(query)):  # without it more jobs would match
+        raise BadRequest(f"filters: not valid: {', '.join(ignored)}")
     job_ids = _selected(request, filters, is_all=is_all)
     if not job_ids:
         messages.warning(request, gettext("Select at least one job."), fail_silently=True)

@@ -319,7 +319,10 @@ def test_only_the_newest_batches_have_a_row(client):
         ("since=2026-01-02", {"new", "mine"}),
         ("until=2026-01-01", {"old"}),
         ("until=2026-02-30", {"old", "mine"}),
-        ("since=0001-01-01", {"old", "mine"}),
+        ("since=0001-01-01", {"old", "new", "mine"}),
+        ("since=9999-12-31", set()),
+        ("until=0001-01-01", set()),
+        ("until=9999-12-31", {"old", "new", "mine"}),
         ("since=2026-01-01&until=2026-01-01&status=failed", {"old"}),
     ],
 )
@@ -434,6 +437,25 @@ def test_batch_without_a_job_of_that_status_links_to_its_other_jobs(client):
     html = text_of(client, f"{LIST}?batch=import&status=lost")
     assert "No job of this batch is lost." in html
     assert f'<a href="{LIST}?batch=import">Show all jobs of this batch</a>' in html
+
+
+@pytest.mark.parametrize(
+    ("query", "ignored"),
+    [
+        ("since=2026-02-31&until=soon", ["since=2026-02-31", "until=soon"]),
+        ("status=failed,lost&sort=up&group=no", ["status=failed,lost", "group=no", "sort=up"]),
+        ("status=failed&status=lost&group=done", ["status=failed", "group=done"]),
+        ("status=partial&result=failed", ["result=failed"]),
+        ("status=nonsense<b>" + "x" * 99, ["status=nonsense&lt;b&gt;" + "x" * 42]),
+        ("status=partial&sort=newest&since=2026-1-2&q=%20&utm_source=mail", []),
+        ("group=waiting&sort=oldest", []),
+        ("result=partial&owner=me&batch=b", []),
+    ],
+)
+def test_filters_that_are_not_valid_are_named(client, query, ignored):
+    html = text_of(client, f"{LIST}?{query}")
+    shown = re.findall(r'list-notice">(.*?)</p>', html)
+    assert [each for note in shown for each in re.findall(r"<bdi>(.*?)</bdi>", note)] == ignored
 
 
 @pytest.mark.parametrize("batch", ["\x00", "a/b", " a", "x" * 256])

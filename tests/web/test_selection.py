@@ -90,6 +90,13 @@ def test_unknown_action_is_a_bad_request(client):
     assert client.get(SELECTION).status_code == 405
 
 
+def test_all_that_match_a_filter_that_is_not_valid_are_not_changed(client):
+    job_of_each_status()
+    asked = {"action": "cancel", "all": "1", "filters": "status=quued", "confirmed": "1"}
+    assert client.post(SELECTION, asked).status_code == 400
+    assert statuses()["queued"] == "queued"
+
+
 def test_invalid_batch_is_not_found(client):
     chosen = {"action": "retry", "all": "1", "filters": "batch=/"}
     assert client.post(SELECTION, chosen).status_code == 404
