@@ -39,6 +39,7 @@ def attention_view(job: Job, resolution_url: Callable[[int], str] | None = None)
         "groups": groups[:GROUPS_SHOWN],
         "more": groups[GROUPS_SHOWN:],
         "note": _note(rows),
+        "listed": _of_this_attempt(rows, job),
         "csv_url": _csv_url(job),
     }
 
@@ -80,6 +81,11 @@ def _note(rows: list[JobError]) -> str:
     if resolved := sum(row.resolved_at is not None for row in rows):
         parts.append(gettext("%(number)s resolved") % {"number": resolved})
     return " · ".join(parts)
+
+
+def _of_this_attempt(rows: list[JobError], job: Job) -> int:
+    """How many errors of the attempt the groups count; they may be newer than the job."""
+    return sum(row.count for row in rows) if job.attempt == 1 else job.error_count
 
 
 def _group(row: JobError) -> dict[str, Any]:

@@ -57,6 +57,31 @@ def test_errors_appear_on_the_open_page_and_stay_open_while_they_grow(
     process.kill()
 
 
+# Both numbers at the same moment.
+ERRORS = """() => ({
+  all: Number(document.querySelector("[data-metric=error_count] [data-field='metric.value']")
+    .textContent),
+  card: document.querySelector(".attention .card-note").textContent.match(/[0-9]+/g).map(Number),
+})"""
+
+
+def test_card_of_errors_and_the_metric_never_differ(
+    open_page: OpenPage, sqlite_project: LiveProject
+):
+    process = sqlite_project.python(FAILING, "counted")
+    sqlite_project.wait_for_job("counted", 30)
+    page = open_page("/jobs/counted/")
+    expect(page.locator(".attention .card-note")).to_contain_text(" newer")
+    seen = []
+    while not seen or seen[-1]["all"] < 40:
+        seen.append(page.evaluate(ERRORS))
+        page.wait_for_timeout(50)
+    # What the server has just rendered may be ahead of the stream.
+    assert all(sum(each["card"]) >= each["all"] for each in seen)
+    expect(page.locator(".attention .card-note")).to_have_text("40 errors", timeout=20_000)
+    process.kill()
+
+
 @pytest.mark.parametrize("width", [320, 1280, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_thousand_errors_with_long_words_fit_the_window(

@@ -68,7 +68,9 @@ OVERLAPS = """() => [...document.querySelectorAll(".job")].flatMap((row) => {
     range.selectNodeContents(text);
     const [inner, cut] = [range, text].map((each) => each.getBoundingClientRect());
     const [left, right] = [Math.max(inner.left, cut.left), Math.min(inner.right, cut.right)];
-    return [text.className, { left, right, top: inner.top, bottom: inner.bottom }];
+    const [above, below] = [cut.top - 3, cut.bottom + 3];
+    const [top, bottom] = [Math.max(inner.top, above), Math.min(inner.bottom, below)];
+    return [text.className, { left, right, top, bottom }];
   }).filter(([, box]) => box.right > box.left);
   return boxes.flatMap(([one, a], n) => boxes.slice(n + 1).filter(([, b]) =>
     a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 3 && b.top < a.bottom - 3
@@ -254,8 +256,8 @@ def test_dark_mode_is_dark_and_light_mode_light(open_page: OpenPage):
 
 def test_error_of_a_row_can_be_selected_and_has_two_lines_on_a_phone(open_page: OpenPage):
     page = open_page("/?status=failed", viewport=PHONE)
-    note = page.locator(".job-note bdi").first
-    lines = page.locator(".job-note").first.evaluate(
+    note = page.locator("[data-job=looks-failed] .job-note bdi")
+    lines = page.locator("[data-job=looks-failed] .job-note").evaluate(
         "(note) => note.clientHeight / parseFloat(getComputedStyle(note).lineHeight)"
     )
     assert round(lines) == 2
@@ -269,12 +271,13 @@ def test_rows_of_ended_jobs_show_their_duration_and_no_empty_line_on_a_phone(
 ):
     sqlite_project.ask(ROWS + "\nprint('null')")
     page = open_page("/?batch=rows", viewport={"width": 320, "height": 700})
-    for number in (1, 3):
+    for number in (1, 2, 3, 4):
         took = page.locator(f"[data-job=rows-{number}] .job-elapsed")
         expect(took).to_have_text("1.4\xa0s")
         expect(took).to_be_visible()
     # No text of a row lies on another.
     assert page.evaluate(OVERLAPS) == []
+    assert not has_horizontal_scroll(page)
     page.set_viewport_size({"width": 1280, "height": 900})
     note = page.locator("[data-job=rows-4] .job-note bdi")
     # Its end is cut, which is at its left.

@@ -49,6 +49,7 @@ samples = [[each * 1000, each * 2.5, [min(100, max(0, each - n) * 50) for n in r
 timed_job("many-ended", {f"stage {n}": (n + 1, n + 2 + n % 5) for n in range(40)},
           started_at=hour_ago, seconds=60, samples=samples)
 ending = {f"stage {n}": (n, n + 1 + n % 3) if n < 17 else (17, None) for n in range(18)}
+timed_job("former-ending", ending, started_at=hour_ago, seconds=40)
 timed_job("ending", ending, started_at=now - timedelta(seconds=30), **alive)
 words = "Annual_Report_" + "W" * 46
 hostile = {words: (0, 9), "\u0645\u0631\u062d\u0644\u0629": (5, None),
@@ -242,13 +243,16 @@ def test_stages_are_not_folded_where_that_saves_little(open_page: OpenPage):
     expect(page.locator(".stage-folds label:visible")).to_have_count(0)
 
 
-def test_stages_of_a_job_that_ends_unfold_to_the_longest(
+def test_job_that_ends_unfolds_its_longest_stages_and_says_what_was_usual(
     open_page: OpenPage, sqlite_project: LiveProject
 ):
     page = open_live(open_page, "ending")
     expect(page.locator(".stage:visible")).to_have_count(1)
+    usual = page.locator(".timing-note")
+    expect(usual).to_have_text(re.compile(r"^usually 40\ss$"))
     sqlite_project.ask(END)
     expect(page.locator(".stage:visible")).to_have_count(12)
+    expect(usual).to_have_text(re.compile(r"^then usual 40\ss$"))
     expect(page.get_by_label("Show 6 shorter")).to_be_visible()
     page.reload()
     expect(page.locator(".stage:visible")).to_have_count(12)

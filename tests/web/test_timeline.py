@@ -99,7 +99,7 @@ def test_usual_run_is_the_median_of_earlier_jobs_with_the_same_stages(client):
     timed_job("job", STAGES, started_at=NOW, seconds=100)
     html = text_of(client, page_of("job"))
     assert "Usually: median of 3 such jobs" in html
-    assert '<span class="timing-note">then usual 3\u00a0min\u00a020\u00a0s</span>' in html
+    assert ">then usual 3\u00a0min\u00a020\u00a0s</span>" in html
     assert 'data-axis="200000"' in html
     rows = rows_of(html)
     assert [bar(row, "time-usual") for row in rows.values()] == [(0, 20), (10, 60), (50, 50)]

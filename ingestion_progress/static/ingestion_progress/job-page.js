@@ -7,6 +7,7 @@ import { localiseTimes } from "./dom.js";
 import { JobLog } from "./job-log.js";
 import { notifyOfEnd, offerNotification, renderTab } from "./job-tab.js";
 import { FINAL_STATUSES } from "./labels.js";
+import { renderNewerErrors } from "./newer-errors.js";
 import { OverTime } from "./over-time.js";
 import { updateParts } from "./page-parts.js";
 import { Replay } from "./replay.js";
@@ -49,6 +50,7 @@ function onChange() {
   renderTab(job);
   log?.update(job?.state?.event_count ?? 0);
   if (job) overTime?.update(job);
+  renderNewerErrors(job?.state);
   onMilestone();
 }
 
@@ -95,6 +97,7 @@ async function refresh() {
   if (!fresh) return;
   localiseTimes(fresh);
   updateParts(fresh, PARTS);
+  renderNewerErrors(jobElement()?.state);
   updateActions(fresh.getElementById("actions"));
   if (!replay?.isActive) overTime?.replace(fresh.getElementById("over-time"));
   updateStages(fresh);

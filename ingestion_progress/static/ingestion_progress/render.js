@@ -150,7 +150,7 @@ export function renderRemaining(root, leftMs, state, forecast) {
 }
 
 /**
- * When the job ended, or will end.
+ * When the job ended, or will end, beside the usual time.
  * @param {HTMLElement} root
  * @param {PipelineProgressData} progress
  * @param {number} leftMs 0: unknown
@@ -163,6 +163,11 @@ export function renderEnd(root, { timing }, leftMs, isOver) {
     "job.end_label": isOver ? gettext("Ended") : gettext("Expected end"),
     "job.end": isKnown ? format.moment(new Date(endMs)) : NOTHING,
   });
+  /** @type {HTMLElement | null} */
+  const note = root.querySelector("[data-usual-time]");
+  const time = note?.dataset.usualTime ?? "";
+  const usual = isOver ? gettext("then usual %(time)s", { time }) : gettext("usually %(time)s", { time });
+  if (note && note.textContent !== usual) note.textContent = usual;
 }
 
 /** @param {PipelineProgressData} progress */

@@ -19,6 +19,7 @@ export default {
     "%(number)s known already": "%(number)s schon bekannt",
     "%(number)s lost": "%(number)s verloren",
     "%(number)s new job ↑": ["%(number)s neuer Job ↑", "%(number)s neue Jobs ↑"],
+    "%(number)s newer": ["%(number)s neuer", "%(number)s neuere"],
     "%(number)s of %(total)s": "%(number)s / %(total)s",
     "%(number)s of %(total)s busy": "%(number)s von %(total)s beschäftigt",
     "%(number)s of other formats skipped": "%(number)s in anderen Formaten übersprungen",
@@ -127,6 +128,7 @@ export default {
     "silent": "ohne Lebenszeichen",
     "stalled": "ohne Fortschritt",
     "starved": "ohne Worker",
+    "then usual %(time)s": "damals üblich %(time)s",
     "unit\u0004chunk": ["Chunk", "Chunks"],
     "unit\u0004entities": ["Entität", "Entitäten"],
     "unit\u0004error": ["Fehler", "Fehler"],
@@ -138,6 +140,7 @@ export default {
     "unit\u0004step": ["Schritt", "Schritte"],
     "unit\u0004vector write": ["Vektor-Eintrag", "Vektor-Einträge"],
     "up to %(time)s": "bis %(time)s",
+    "usually %(time)s": "üblich: %(time)s",
   },
   stored: {
     "%(number)s lines are not valid JSON: read as plain text.": "%(number)s Zeilen sind kein gültiges JSON: als reiner Text gelesen.",
