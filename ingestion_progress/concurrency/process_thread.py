@@ -6,13 +6,14 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from multiprocessing.util import Finalize
+from operator import attrgetter
 
 
 class ProcessThread(ABC):
     """A daemon thread that `start` starts on demand, and again after it has ended.
 
-    - At exit, `stop` waits up to `exit_seconds` for it. Threads that were created last stop first,
-      and in a child of multiprocessing those with the highest `exit_priority`.
+    - At exit, `stop` waits up to `exit_seconds` for it. Threads with the highest `exit_priority`
+      stop first, and of several with the same one those that were created last.
     - A fork waits until the thread releases `_working`. The child gets the memory but no thread:
       `_reset` sets the initial state in both.
     """
@@ -24,7 +25,7 @@ class ProcessThread(ABC):
         self._working = threading.Lock()
         """Held by the thread while it does what a fork must not interrupt."""
         self._reset()
-        atexit.register(self.stop)
+        _created.insert(0, self)
         os.register_at_fork(
             before=self._before_fork,
             after_in_parent=self._working.release,
@@ -81,3 +82,13 @@ class ProcessThread(ABC):
     def _after_fork_in_child(self) -> None:
         self._reset()
         self._working.release()
+
+
+_created: list[ProcessThread] = []
+"""The newest first."""
+
+
+@atexit.register
+def _stop_all() -> None:
+    for thread in sorted(_created, key=attrgetter("_exit_priority"), reverse=True):
+        thread.stop()

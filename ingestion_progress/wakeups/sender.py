@@ -32,7 +32,7 @@ MAX_JOBS = 200
 
 class Sender(ProcessThread):
     def __init__(self) -> None:
-        # Created before the writer and with a lower priority: stops after the writer's last flush.
+        # Below the priority of the writer: stops after its last flush.
         super().__init__("ingestion-progress-wakeups", exit_seconds=EXIT_SECONDS, exit_priority=50)
 
     def _reset(self) -> None:

@@ -40,7 +40,12 @@ class Printer(ProcessThread):
 
 first, last = Printer("made first", 50), Printer("made last", 100)
 """
-IN_ORDER = "last.start(); first.start()"
+IN_ORDER = """
+after = Printer("made after all", 50)
+first.start()
+last.start()
+after.start()
+"""
 IN_ORDER_OF_A_CHILD = """
 import multiprocessing
 def work():
@@ -126,8 +131,8 @@ def test_thread_that_never_started_has_nothing_to_stop(thread):
     assert not thread.woken.is_set()
 
 
-def test_process_that_exits_stops_first_what_was_made_last():
-    assert printed_by(IN_ORDER) == ["made last", "made first"]
+def test_process_that_exits_stops_first_what_has_the_highest_priority_or_was_made_last():
+    assert printed_by(IN_ORDER) == ["made last", "made after all", "made first"]
 
 
 def test_child_of_multiprocessing_stops_first_what_has_the_highest_priority():
