@@ -13,7 +13,7 @@ from typing import Any
 
 from ingestion_progress.conf import conf
 from ingestion_progress.models import Job, JobSamples, Stage
-from ingestion_progress.models.stages import overall_percent, stage_percent
+from ingestion_progress.models.stages import overall_percent, plan_percent, stage_percent
 from ingestion_progress.models.statuses import StageStatus
 from ingestion_progress.tracker.database import (
     progress_alias,
@@ -49,13 +49,10 @@ def begin_forecast(job: Job, stages: Sequence[Stage]) -> History:
     saves the job.
     """
     plan = plan_digest(job, stages)
-    reached = overall_percent(
-        (each.weight, each.percent) for each in stages if not each.stage_status.is_ending
-    )
+    reached = plan_percent(stages)
     history = replace(_read_history(plan), start_percent=reached)
     job.former_jobs = history.former_jobs
-    if history.former_jobs:
-        job.reached_percent = max(job.reached_percent, reached)
+    job.reached_percent = reached
     left = forecast_at(job, stages, history)
     job.is_forecast_by_weights = left is None
     set_ends(job, left, job.updated_at)

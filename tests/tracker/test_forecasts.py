@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from ingestion_progress.models import Job, JobSamples, Stage
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus, StageStatus
-from ingestion_progress.tracker import endings, forecasts, former_jobs, lifecycle, writes
+from ingestion_progress.tracker import (
+    endings,
+    forecasts,
+    former_jobs,
+    lifecycle,
+    queue_job,
+    writes,
+)
 from ingestion_progress.tracker.changes import JobChanges
 from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
 from ingestion_progress.tracker.forecasts import forecast_at
@@ -55,7 +62,9 @@ def clock(monkeypatch):
 class Task:
     """A task that takes its time by the clock."""
 
-    def __init__(self, clock: Clock, job_id: str, *, stages: Sequence[str] = ("a", "b")) -> None:
+    def __init__(
+        self, clock: Clock, job_id: str, *, stages: Sequence[str] | None = ("a", "b")
+    ) -> None:
         self.clock = clock
         self.attempt: Attempt = start_attempt(JobPlan("x.pdf", job_id=job_id, stages=stages))
 
@@ -239,6 +248,39 @@ def test_the_next_attempt_starts_with_a_new_forecast(clock):
     assert (again.job.former_jobs, again.job.attempt) == (3, 2)
 
 
+def test_an_attempt_that_goes_on_starts_with_the_percentage_of_what_is_done(clock):
+    former(clock)
+    queue_job("x.pdf", job_id="job", stages=["a", "b"])
+    Stage.objects.filter(job="job", name="a").update(processed=5, total=10)
+    task = Task(clock, "job", stages=None)
+    assert (task.percent, task.job.reached_percent) == (25, 25)
+    assert task.attempt.history.start_percent == 25
+    assert join_attempt("job").history == task.attempt.history
+    task.run("a", items=10, seconds=1.0, upto=4)
+    task.write("a", n=1, status="completed")
+    assert 25 < task.percent < 100
+
+
+def test_an_attempt_that_finds_more_to_do_does_not_fall_below_its_start(clock):
+    queue_job("x.pdf", job_id="job", stages=["a", "b"])
+    Stage.objects.filter(job="job", name="a").update(processed=5, total=10)
+    task = Task(clock, "job", stages=None)
+    assert task.percent == 25
+    task.write("a", total=100)
+    assert task.percent == 25
+
+
+def test_history_is_that_of_the_same_task_with_the_same_stages_in_the_same_format(monkeypatch):
+    def digest(task: str, names: str) -> str:
+        return former_jobs.plan_digest(Job(task=task), [Stage(name=name) for name in names])
+
+    known = digest("shop.ingest", "ab")
+    assert digest("shop.ingest", "ab") == known
+    others = [digest("shop.other", "ab"), digest("shop.ingest", "ba"), digest("shop.ingest", "a")]
+    monkeypatch.setattr(former_jobs, "FORMAT", former_jobs.FORMAT + 1)
+    assert len({known, *others, digest("shop.ingest", "ab")}) == 5
+
+
 def test_former_job_without_times_does_not_count(clock):
     former(clock)
     JobSamples.objects.filter(pk=JobSamples.objects.latest("pk").pk).update(times=[])
@@ -328,6 +370,20 @@ def test_items_of_an_attempt_are_those_that_it_counted_itself():
         [[0, 0, [10], [10]]], [ran(0, 4)], START + timedelta(seconds=4)
     )
     assert (known.items, known.has_grown) == (1, False)
+    (more,) = former_jobs.stage_times([[0, 0, [0], [8]]], [ran(0, 4)], START)
+    assert more.total == 10
+
+
+@pytest.mark.parametrize(
+    ("totals", "has_grown"),
+    [([100], False), ([96, 100], False), ([94, 100], True), ([0, 100], False), ([0, 1, 100], True)],
+)
+def test_a_total_has_grown_if_the_first_one_was_much_smaller(totals, has_grown):
+    stage = ran(0, 4)
+    stage.total = 100
+    samples = [[number, 0, [0], [total]] for number, total in enumerate(totals)]
+    (time,) = former_jobs.stage_times(samples, [stage], START)
+    assert time.has_grown is has_grown
 
 
 def test_an_error_needs_a_range_that_is_wider_than_a_millisecond():
