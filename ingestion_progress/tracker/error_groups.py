@@ -55,7 +55,7 @@ class ErrorGroups(dict[str, JobError]):
 
     def add(self, group: JobError) -> JobError:
         """Returns the group in which the errors are counted. Keeps and changes its copies only."""
-        if group.digest not in self and len(self.keys() - {OTHER_DIGEST}) >= MAX_GROUPS:
+        if group.digest not in self and len(self) >= MAX_GROUPS:
             group = copy(group)
             group.stage = group.kind = ""
             group.message, group.digest = OTHER, OTHER_DIGEST

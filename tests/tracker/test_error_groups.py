@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from ingestion_progress import track
 from ingestion_progress.models import Job, JobAttempt, JobError
 from ingestion_progress.models.errors import MAX_EXAMPLES
+from ingestion_progress.models.events import MAX_MESSAGE_LENGTH
 from ingestion_progress.models.statuses import AttemptStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import attach, fail_job, queue_job
@@ -79,11 +80,28 @@ class TestInMemory:
     def test_groups_are_limited_and_the_rest_is_counted(self):
         errors, words = ErrorGroups(), [f"{a}{b}" for a in "abcdefghijk" for b in "abcdefghijk"]
         for word in words:
-            errors.add(error_group(word, at=NINE, stage="one"))
+            errors.add(error_group(word, at=NINE, stage="one", kind="odd"))
         assert len(errors) == MAX_GROUPS + 1
         assert sum(group.count for group in errors.values()) == len(words)
-        assert errors["other"].message == OTHER
-        assert errors["other"].stage == ""
+        other = errors["other"]
+        assert (other.message, other.stage, other.kind) == (OTHER, "", "")
+
+    def test_an_error_that_is_counted_among_all_others_stays_as_it_is(self):
+        errors = ErrorGroups()
+        for number in range(MAX_GROUPS):
+            errors[str(number)] = error_group("odd", at=NINE)
+        one_more = error_group("even", at=NINE, stage="one")
+        assert errors.add(one_more).message == OTHER
+        assert (one_more.message, one_more.stage, one_more.count) == ("even", "one", 1)
+
+    def test_a_group_keeps_of_each_text_what_its_column_holds(self):
+        long = "xy " * 1000
+        group = error_group(long, at=NINE, stage=long, kind=long, item=long)
+        for name in ("stage", "kind", "message"):
+            size = JobError._meta.get_field(name).max_length
+            assert len(getattr(group, name)) == size
+        (example,) = group.examples
+        assert (len(example["item"]), len(example["message"])) == (255, MAX_MESSAGE_LENGTH)
 
     def test_changes_that_are_put_back_keep_each_error_once(self):
         first, second = JobChanges(), JobChanges()
