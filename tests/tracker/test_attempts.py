@@ -48,6 +48,42 @@ def test_attempt_after_a_cancelled_one_runs_to_its_end():
     assert (job.status, job.attempt, job.cancel_requested_at) == ("succeeded", 2, None)
 
 
+def test_next_attempt_keeps_what_describes_the_job_and_nothing_of_the_former_one():
+    now = timezone.now()
+    described = {
+        "document_id": "d", "document_name": "a.pdf", "document_version": "v", "batch": "b",
+        "owner_id": None, "owner_name": "anna", "about_model": "auth.user", "about_id": "7",
+        "metadata": {"n": 1}, "task": "shop.ingest", "priority": 3, "pool_size": 2,
+        "failed_attempts": 2, "created_at": now,
+    }  # fmt: skip
+    former = {
+        "started_by": "anna", "writer": "host/1", "total_chunks": 1, "total_images": 1,
+        "entities_total": 1, "relations_total": 1, "neo4j_writes": 1, "qdrant_writes": 1,
+        "counters": {"n": 1}, "queue_depth": 1, "reached_percent": 1.0, "error_count": 1,
+        "failed_items": 1, "started_at": now, "finished_at": now, "heartbeat_at": now,
+        "waits_for_batch": True, "retry_at": now, "cancel_requested_at": now,
+        "cancel_requested_by": "ben", "cancel_acknowledged_at": now, "waiting_for": "a model",
+        "error": "No text.", "former_jobs": 3, "likely_end_at": now, "earliest_end_at": now,
+        "latest_end_at": now, "is_forecast_by_weights": True, "event_count": 9,
+    }  # fmt: skip
+    moved = {"id", "status", "attempt", "epoch", "revision", "updated_at", "queued_at"}
+    columns = {field.attname for field in Job._meta.concrete_fields}
+    assert described.keys() | former.keys() | moved == columns
+    job = Job(id="job", status=JobStatus.FAILED, attempt=4, revision=7, **described, **former)
+    job.save()
+    epoch = job.epoch
+    with progress_transaction():
+        attempts.queue_attempts([job], due_at=None)
+    job, new = Job.objects.get(), Job()
+    assert {name: getattr(job, name) for name in described} == described
+    assert {name: getattr(job, name) for name in former} == {
+        name: getattr(new, name) for name in former
+    }
+    assert (job.status, job.attempt, job.revision) == (JobStatus.QUEUED, 5, 8)
+    assert job.epoch != epoch
+    assert job.queued_at == job.updated_at >= now
+
+
 def test_attempt_that_has_ended_elsewhere_is_not_kept_in_memory():
     registry = TrackerRegistry()
     with synchronous_tracking():

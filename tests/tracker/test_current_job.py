@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from contextvars import copy_context
 
 import pytest
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth.models import User
 
 from ingestion_progress import attach, current_job, track, tracked
 from ingestion_progress.concurrency.thread_pool import ThreadPool
 from ingestion_progress.exceptions import JobExists, JobNotFound, JobSuperseded
 from ingestion_progress.models import Job
-from ingestion_progress.testing import synchronous_tracking
+from ingestion_progress.testing import InlineWriter, synchronous_tracking
 from ingestion_progress.tracker import delete_job, queue_job
+from ingestion_progress.tracker.writer import use_writer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -155,9 +158,47 @@ class TestTracked:
         assert asyncio.run(ingest(3)) == 3
         assert Job.objects.get().stages.get().processed == 3
 
-    def test_generators_are_refused(self):
-        with pytest.raises(TypeError, match="is a generator"):
+    def test_coroutines_keep_their_names_and_never_wait_in_the_event_loop(self):
+        class NeverWaiting(InlineWriter):
+            def call(self, write):
+                raise AssertionError("it waits in the event loop")
 
-            @tracked()
-            def ingest():
-                yield 1
+            async def acall(self, write):
+                return await sync_to_async(write)()
+
+        @tracked()
+        async def ingest() -> None:
+            """Docs."""
+
+        former = use_writer(NeverWaiting())
+        try:
+            async_to_sync(ingest)()
+        finally:
+            use_writer(former)
+        assert (ingest.__name__, ingest.__doc__) == ("ingest", "Docs.")
+        job = Job.objects.get()
+        assert (job.document_name, job.status) == ("ingest", "succeeded")
+
+    def test_functions_that_are_options_themselves_are_not_called_with_the_arguments(self):
+        def shout(text: str) -> str:
+            return text.upper()
+
+        @tracked("a.pdf", task=delete_job, capture_logs=logging.WARNING, log_filter=shout)
+        def ingest(count: int) -> None:
+            logging.getLogger("shop").warning("%d of them", count)
+
+        ingest(3)
+        job = Job.objects.get()
+        assert job.task == "ingestion_progress.tracker.lifecycle.delete_job"
+        assert job.events.filter(message="SHOP: 3 OF THEM").exists()
+
+    def test_generators_are_refused(self):
+        def pages():
+            yield 1
+
+        async def late_pages():
+            yield 1
+
+        for function in (pages, late_pages):
+            with pytest.raises(TypeError, match=f"{function.__name__} is a generator"):
+                tracked()(function)

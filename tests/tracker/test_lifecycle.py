@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -241,6 +242,10 @@ def test_a_start_before_the_creation_by_another_hosts_clock_is_moved_to_it():
     start()
     job = Job.objects.get()
     assert job.started_at == job.heartbeat_at == job.updated_at == ahead
+    later = ahead + timedelta(minutes=5)
+    Job.objects.update(status=JobStatus.QUEUED, queued_at=later)  # as by a retry
+    start()
+    assert Job.objects.get().started_at == later
 
 
 def test_starting_may_replace_the_stages():
@@ -291,6 +296,28 @@ def test_a_job_that_was_lost_before_failures_were_counted_has_failed_once():
     start()
     job = Job.objects.get()
     assert (job.status, job.attempt, job.failed_attempts) == (JobStatus.RUNNING, 2, 1)
+
+
+@pytest.mark.parametrize("status", [JobStatus.RUNNING, JobStatus.LOST])
+def test_a_lost_job_starts_again_as_long_as_it_has_attempts_left(settings, status):
+    settings.INGESTION_PROGRESS_MAX_ATTEMPTS = 3
+    start()
+    is_recorded = status is JobStatus.LOST
+
+    def lose(failures: int) -> None:
+        silence("job")
+        ended_at = timezone.now() if is_recorded else None
+        failures += is_recorded
+        Job.objects.update(status=status, finished_at=ended_at, failed_attempts=failures)
+
+    lose(1)
+    start()
+    job = Job.objects.get()
+    assert (job.status, job.attempt, job.failed_attempts) == (JobStatus.RUNNING, 2, 2)
+    lose(2)
+    with pytest.raises(JobExists):
+        start()
+    assert Job.objects.get().attempt == 2
 
 
 def test_a_restart_resets_what_the_former_attempt_has_reached():
@@ -369,6 +396,12 @@ def test_a_job_without_heartbeats_is_cancelled_at_once():
     start()
     silence("job")
     assert request_cancellation("job").job_status is JobStatus.CANCELLED
+
+
+@pytest.mark.parametrize("act", [delete_job, request_cancellation, partial(fail_job, reason="no")])
+def test_an_id_that_no_database_can_look_for_is_refused(act):
+    with pytest.raises(InvalidJobId):
+        act("a\0b")
 
 
 def test_an_ended_job_cannot_be_cancelled():

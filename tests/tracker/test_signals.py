@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 from django.db import connection, connections, transaction
@@ -17,7 +18,7 @@ from ingestion_progress.signals import attempt_ended, job_ended, job_started
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import fail_job, queue_job, request_cancellation
 from ingestion_progress.tracker.cancellations import request_cancellations
-from ingestion_progress.tracker.signal_sender import SignalSender
+from ingestion_progress.tracker.signal_sender import SignalSender, signal_sender
 from tests.support.tracking import eventually, quick_writer  # noqa: F401
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -89,6 +90,18 @@ def test_signal_is_sent_once_although_no_thread_can_start(monkeypatch):
     assert not sender._pending
 
 
+def test_what_is_written_stays_written_if_its_signal_cannot_be_sent(monkeypatch, received, caplog):
+    def fail(send: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(signal_sender, "put", fail)
+    with synchronous_tracking(), track("a.pdf", job_id="job"):
+        pass
+    assert Job.objects.get().status == JobStatus.SUCCEEDED
+    assert received.names == []
+    assert "Error calling" in caplog.text
+
+
 def test_an_idle_thread_ends_when_it_is_stopped(monkeypatch):
     monkeypatch.setattr("ingestion_progress.tracker.signal_sender.IDLE_SECONDS", 600)
     sender, sent = SignalSender(), []
@@ -117,6 +130,67 @@ def test_an_idle_thread_keeps_no_connection(monkeypatch):
         job_started.disconnect(receive)
     assert used[0] is not connection
     eventually(lambda: used[0].connection is None)
+
+
+def test_a_connection_closes_as_its_age_says_before_and_after_a_receiver(monkeypatch):
+    # Otherwise one that the server has closed meanwhile would fail the next receiver.
+    sender, found = SignalSender(), []
+
+    def use() -> None:
+        used = connections["default"]
+        found.append((used, used.connection is not None))
+        Job.objects.count()
+
+    def send(max_age: int) -> None:
+        monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", max_age)
+        sender.put(use)
+
+    monkeypatch.setattr("ingestion_progress.tracker.signal_sender.IDLE_SECONDS", 600)
+    send(600)
+    eventually(lambda: found and sender._changed._waiters)
+    used, _ = found[0]
+    assert used.connection is not None
+    used.close_at = 0
+    send(0)
+    eventually(lambda: len(found) == 2 and sender._changed._waiters)
+    assert [was_open for _, was_open in found] == [False, False]
+    assert used.connection is None
+    sender.stop()
+
+
+def test_signals_that_wait_for_a_receiver_are_sent_in_their_order_by_one_thread():
+    sender, sent, is_free = SignalSender(), [], threading.Event()
+    threads = set()
+
+    def send(number: int) -> None:
+        assert is_free.wait(60)
+        sent.append(number)
+        threads.add(threading.current_thread())
+
+    for number in range(4):
+        sender.put(partial(send, number))
+    is_free.set()
+    sender.stop()
+    assert sent == [0, 1, 2, 3]
+    assert len(threads) == 1
+
+
+def test_signal_that_comes_while_an_idle_thread_ends_is_sent_by_it_or_by_another(monkeypatch):
+    monkeypatch.setattr("ingestion_progress.tracker.signal_sender.IDLE_SECONDS", 0.001)
+    sender, sent = SignalSender(), []
+    wait = sender._changed.wait
+
+    def wait_too_short(seconds: float) -> bool:
+        wait(seconds)
+        if not sent and not sender._pending:
+            sender._pending.append(lambda: sent.append("late"))
+        return False
+
+    monkeypatch.setattr(sender._changed, "wait", wait_too_short)
+    sender.start()
+    eventually(lambda: sent == ["late"] and sender._thread is None)
+    sender.put(lambda: sent.append("next"))
+    eventually(lambda: sent == ["late", "next"])
 
 
 class TestEndings:

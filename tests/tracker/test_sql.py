@@ -20,6 +20,7 @@ from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import (
     WriteResult,
+    is_any_to_stop,
     notify_on_commit,
     renew_heartbeats,
     write_changes,
@@ -261,6 +262,22 @@ class TestHeartbeats:
         renew_heartbeats([attempt])
         job = Job.objects.get()
         assert job.heartbeat_at > job.cancel_acknowledged_at == NINE
+
+    @pytest.mark.parametrize(
+        "stop",
+        [
+            lambda attempt: request_cancellation("job"),
+            lambda attempt: finish_attempt(attempt, JobChanges(), JobStatus.SUCCEEDED),
+            lambda attempt: start("job", restart=True),
+            lambda attempt: delete_job("job", even_if_running=True),
+        ],
+    )
+    def test_one_that_is_to_stop_is_found_among_others_that_go_on(self, attempt, stop):
+        other = start("other")
+        assert not is_any_to_stop([attempt, other])
+        stop(attempt)
+        assert is_any_to_stop([attempt, other])
+        assert not is_any_to_stop([other])
 
 
 @pytest.mark.django_db(transaction=True)
