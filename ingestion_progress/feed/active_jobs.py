@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain
 
-from ingestion_progress.feed.job_state import JobState, NoState, State, cursor_at
+from ingestion_progress.feed.job_state import JobState, NoState, State, cursor_at, in_order_of_ends
 from ingestion_progress.feed.queries import LastSeen
 from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.feed.subscription import Subscription
@@ -156,7 +156,7 @@ class ActiveJobs:
             job_id: at for job_id, at in self._broken.items() if at[1] > scan.clock
         }  # the others were read again: they are readable now, or deleted
         broken = {job_id: state for job_id, (state, _) in self._broken.items()}
-        ended = sorted((scan.missed | self._sent).items(), key=_active_until)
+        ended = in_order_of_ends(scan.missed | self._sent)
         for subscription, since in scan.joining.items():
             if subscription not in self.joining:  # it was closed meanwhile
                 continue
@@ -187,10 +187,6 @@ class ActiveJobs:
         streams = chain(self.subscribers, self.by_rule.showing(job_id))
         for subscription in including(streams, state.batch):
             subscription.put(job_id, state.multi_frame)
-
-
-def _active_until(item: tuple[str, State]) -> datetime:
-    return item[1].active_until
 
 
 def _frames_for(subscription: Subscription, states: Mapping[str, State]) -> dict[str, Frame]:

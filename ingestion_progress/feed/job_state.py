@@ -125,3 +125,8 @@ def refreshed(
         job_id: state.with_clocks_at(now, covered_at).encode(single=False, multi=True)
         for job_id, state in states.items()
     }
+
+
+def in_order_of_ends(states: Mapping[str, State]) -> list[tuple[str, State]]:
+    """The states by job id: ended jobs first, in the order of their ends."""
+    return sorted(states.items(), key=lambda item: item[1].active_until)

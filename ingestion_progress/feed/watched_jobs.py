@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed.active_jobs import ActiveJobs, Scan
-from ingestion_progress.feed.job_state import JobState, NoState, State
+from ingestion_progress.feed.job_state import JobState, NoState, State, in_order_of_ends
 from ingestion_progress.feed.queries import Changes, LastSeen, Scope
 from ingestion_progress.feed.subscription import Subscription
 from ingestion_progress.feed.visibility import Change
@@ -84,7 +83,7 @@ class WatchedJobs:
         for job_id, error in changes.broken.items():
             logger.error("sse_stream_error", exc_info=error, extra={"job_id": job_id})
         # Ends first, in their order: the `id` of a later message means that they were sent.
-        for job_id, state in sorted(changes.states.items(), key=_active_until):
+        for job_id, state in in_order_of_ends(changes.states):
             self._publish(job_id, state, scan, clock, is_broken=job_id in changes.broken)
         for job_id in changes.held_back & self.by_id.keys():
             self.by_id[job_id].is_behind = True
@@ -161,7 +160,3 @@ class WatchedJobs:
             active.job_ended(job_id, state, was_active=was_active, scan=scan)
         else:
             active.job_active(job_id)
-
-
-def _active_until(item: tuple[str, State]) -> datetime:
-    return item[1].active_until

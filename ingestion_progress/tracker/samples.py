@@ -14,20 +14,21 @@ from typing import Any
 
 from ingestion_progress.models import Job, JobSamples, Stage, Worker, rows_by
 from ingestion_progress.models.samples import MAX_SAMPLES
+from ingestion_progress.models.spans import milliseconds_between
 from ingestion_progress.models.stages import percent_before_success
 from ingestion_progress.models.statuses import WorkerStatus
 from ingestion_progress.tracker.database import progress_alias, rows_of_jobs, upsert
 
 # Half of the interval of flushes, so that the samples of a job of seconds have all its counts.
 FIRST_INTERVAL_MS = 125
-# Of one attempt: with many stages there are fewer samples.
+# The limit of one attempt: with many stages there are fewer samples.
 MAX_NUMBERS = 8000
 # The position of the number of busy workers in a sample.
 BUSY = 5
 
 
 def interval_ms(elapsed_ms: int, stages: int) -> int:
-    """The interval after this time: with it there are at most MAX_SAMPLES."""
+    """The interval after this time, with which there are at most MAX_SAMPLES."""
     most = max(1, min(MAX_SAMPLES, MAX_NUMBERS // (2 * max(1, stages))))
     interval = FIRST_INTERVAL_MS
     while elapsed_ms // interval >= most:
@@ -48,10 +49,12 @@ def thinned(samples: Sequence[list[Any]], stages: int) -> list[list[Any]]:
 
 
 def sample_of(job: Job, stages: Sequence[Stage], now: datetime) -> list[Any]:
-    """Of a running job without busy workers, with the percentage that its readers see."""
+    """A sample of a running job, with the percentage that readers see, and with no busy workers:
+    `SampleWrites.save` counts these.
+    """
     processed, totals = ([getattr(s, name) for s in stages] for name in ("processed", "total"))
     return [
-        elapsed_ms(job, now),
+        _since_start_ms(job, now),
         percent_before_success(job.reached_percent),
         processed,
         totals,
@@ -67,10 +70,8 @@ def _forecast_of(job: Job, now: datetime) -> list[int] | None:
     return left if len(left) == len(ends) else None
 
 
-def elapsed_ms(job: Job, now: datetime) -> int:
-    """Since the start of the attempt; 0 before it."""
-    started_at = job.started_at or now
-    return max(0, round((now - started_at).total_seconds() * 1000))
+def _since_start_ms(job: Job, now: datetime) -> int:
+    return milliseconds_between(job.started_at or now, now)
 
 
 class SampleWrites:
@@ -81,7 +82,7 @@ class SampleWrites:
 
     def add(self, job: Job, stages: Sequence[Stage], *, before: datetime, is_last: bool) -> None:
         """Adds a sample if it is due, or the last one; `before`: the time of the last write."""
-        before_ms, now_ms = elapsed_ms(job, before), elapsed_ms(job, job.updated_at)
+        before_ms, now_ms = _since_start_ms(job, before), _since_start_ms(job, job.updated_at)
         if job.started_at and (is_last or is_due(before_ms, now_ms, len(stages))):
             self._due.append((job, stages, sample_of(job, stages, job.updated_at)))
 

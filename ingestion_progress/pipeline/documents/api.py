@@ -25,7 +25,7 @@ from ingestion_progress.pipeline.documents.access import (
     with_jobs,
 )
 from ingestion_progress.pipeline.documents.again import ingest_again
-from ingestion_progress.pipeline.documents.contents import counts
+from ingestion_progress.pipeline.documents.contents import DOCUMENT, counts
 from ingestion_progress.pipeline.documents.deletion import delete_document
 from ingestion_progress.pipeline.documents.schemas import (
     DocumentDetailSchema,
@@ -41,9 +41,8 @@ from ingestion_progress.pipeline.models import Document, Edition, PendingVersion
 from ingestion_progress.wire.snapshots import load_snapshots
 
 DOCUMENTS = "/documents"
-DOCUMENT = DOCUMENTS + "/{document_id}"
 TAGS = ["Documents"]
-# Of a document, among which those of its versions are looked for.
+# The jobs of a document that are searched for those of its versions.
 MAX_JOBS = 1000
 
 router = Router()

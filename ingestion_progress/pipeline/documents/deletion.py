@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from ingestion_progress.exceptions import ProgressUnavailable
 from ingestion_progress.models import Job
-from ingestion_progress.pipeline.documents.edition_writers import editions
+from ingestion_progress.pipeline.documents.edition_writers import editions, using
 from ingestion_progress.pipeline.documents.editions import discard_quietly
 from ingestion_progress.pipeline.documents.versions import delete_files_on_commit, pending_versions
 from ingestion_progress.pipeline.exceptions import DocumentNotFound
@@ -24,7 +24,7 @@ def delete_document(document_id: str, *, by: str = "") -> None:
     Can be repeated. Raises DocumentNotFound, or VectorStoreUnavailable, GraphStoreUnavailable or
     ProgressUnavailable; then the document stays as it was.
     """
-    with transaction.atomic(using=_using()):
+    with transaction.atomic(using=using()):
         document = _locked(document_id)
         if document is None:
             _discard(document_id)  # a restored backup may lack the row
@@ -36,7 +36,7 @@ def delete_document(document_id: str, *, by: str = "") -> None:
 
 def delete_unused_document(document_id: str, job_ids: Collection[str] = ()) -> bool:
     """Deletes the document if there is one and no other job than these refers to it."""
-    with transaction.atomic(using=_using()):
+    with transaction.atomic(using=using()):
         document = _locked(document_id)
         # Queried inside the row lock: an upload of the same document waits for it.
         others = Job.objects.exclude(pk__in=job_ids).filter(document_id=document_id)
@@ -58,7 +58,7 @@ def discard_deleted() -> None:
 
 
 def _delete(document: Document) -> None:
-    """In the transaction that has locked it."""
+    """Deletes a document in the transaction that has locked it."""
     pending = pending_versions(document.pk).values_list("file", flat=True)
     files = {document.file.name, *pending}
     _deleted_editions().bulk_create(
@@ -68,7 +68,7 @@ def _delete(document: Document) -> None:
     )
     # Can be repeated if the rest is rolled back.
     _discard(document.pk)
-    document.delete(using=_using())
+    document.delete(using=using())
     delete_files_on_commit(document.file.storage, files)
 
 
@@ -86,13 +86,9 @@ def _cancel_jobs(document_id: str, by: str) -> None:
 
 
 def _deleted_editions() -> QuerySet[DeletedEdition]:
-    return DeletedEdition.objects.using(_using())
+    return DeletedEdition.objects.using(using())
 
 
 def _locked(document_id: str) -> Document | None:
-    rows = Document.objects.using(_using()).filter(pk=document_id)
+    rows = Document.objects.using(using()).filter(pk=document_id)
     return rows.select_for_update().first()
-
-
-def _using() -> str:
-    return router.db_for_write(Document)

@@ -104,12 +104,12 @@ def drop_ended(document_id: str, before: int) -> None:
 
 def delete_files_on_commit(storage: Storage, names: Collection[str | None]) -> None:
     for name in filter(None, names):
-        delete = partial(_delete_quietly, storage, name)
+        delete = partial(delete_file_quietly, storage, name)
         transaction.on_commit(delete, using=router.db_for_write(Document), robust=True)
 
 
-def _delete_quietly(storage: Storage, name: str) -> None:
-    """What is left is found by `manage.py orphaned_uploads`."""
+def delete_file_quietly(storage: Storage, name: str) -> None:
+    """Logs a failure: `manage.py orphaned_uploads` finds the file."""
     try:
         storage.delete(name)
     except Exception:

@@ -10,13 +10,13 @@ from functools import partial
 from typing import IO, Any, BinaryIO, cast
 
 from django.core.files import File
-from django.core.files.storage import Storage
 from django.db import router, transaction
 
 from ingestion_progress.exceptions.sentences import Sentence
 from ingestion_progress.models import Job, clean_batch, clean_job_id
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.conf import conf
+from ingestion_progress.pipeline.documents.versions import delete_file_quietly
 from ingestion_progress.pipeline.exceptions import (
     AlreadyIngested,
     DocumentNotStored,
@@ -149,18 +149,10 @@ def _save(document: Document, spool: IO[bytes]) -> None:
     try:
         document.file = storage.save(path, File(spool))
     except BaseException as error:
-        _delete_quietly(storage, path)
+        delete_file_quietly(storage, path)
         if isinstance(error, Exception):  # each storage has errors of its own
             raise _not_stored(document.name, error) from error
         raise
-
-
-def _delete_quietly(storage: Storage, path: str) -> None:
-    """What is left is found by `manage.py orphaned_uploads`."""
-    try:
-        storage.delete(path)
-    except Exception:
-        logger.exception("upload_left_behind", extra={"path": path})
 
 
 def _store(
@@ -190,7 +182,7 @@ def _store(
     except BaseException:
         if not version.is_committed:
             # The rollback removes the row, but not the file.
-            _delete_quietly(document.file.storage, document.file.name or "")
+            delete_file_quietly(document.file.storage, document.file.name or "")
         raise
     logger.info("document_received", extra={"job_id": job.pk, "document_id": document.pk})
     return job
