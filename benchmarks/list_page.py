@@ -84,7 +84,7 @@ def measure_page(page: Page, seconds: int) -> dict[str, Any]:
 
 
 def durations(client: Any) -> dict[str, float]:
-    """In seconds since the page began."""
+    """The durations in seconds since the page began."""
     metrics = client.send("Performance.getMetrics")["metrics"]
     return {each["name"]: each["value"] for each in metrics if each["name"] in DURATIONS}
 

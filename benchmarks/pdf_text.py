@@ -78,7 +78,7 @@ class Compared:
 
     @property
     def found_percent(self) -> float:
-        """Of the words that are not repeated on other pages."""
+        """The percentage that was found of the words that are not repeated on other pages."""
         kept = self.words - self.repeated
         return 100 * (1 - (self.divided + self.missing) / kept) if kept else 100.0
 

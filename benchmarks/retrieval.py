@@ -117,7 +117,7 @@ class Measured:
         return Embedding(words, DenseVector(self._dense.name, self._dense.embed_query(text)))
 
     def ranks(self, language: str) -> list[int]:
-        """Of the right passage for each query, from 1; 0 if it is not among the first."""
+        """The rank of the right passage for each query, from 1; 0 if it is not among the first."""
         _, queries = lines(language)
         found = []
         for text, passage in queries.items():

@@ -100,7 +100,7 @@ def as_embeddings(batch: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def batches(chunks: int, seed: int = 1) -> Iterator[list[tuple[Any, ...]]]:
-    """Of a corpus: documents of 500 chunks."""
+    """The batches of a corpus whose documents have 500 chunks."""
     found = vectors(seed, WORDS)
     for first in range(0, chunks, BATCH):
         size = min(BATCH, chunks - first)

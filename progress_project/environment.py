@@ -112,7 +112,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 def _postgresql_options(own: dict[str, Any]) -> dict[str, Any]:
-    """Those of the URL take precedence: `?connect_timeout=2&lock_timeout=1s`."""
+    """The options; those of the URL take precedence: `?connect_timeout=2&lock_timeout=1s`."""
     session = {name: own.get(name, value) for name, value in SESSION_OPTIONS.items()}
     options = " ".join(f"-c {name}={value}" for name, value in session.items())
     connection = {name: value for name, value in own.items() if name not in session}

@@ -198,7 +198,7 @@ STORAGES: dict[str, dict[str, Any]] = {
 # Language, time zone and logs
 
 LANGUAGES = [("en", "English"), ("de", "Deutsch")]
-# Of those whose browser wants none of LANGUAGES, and of commands.
+# The language for browsers that want none of LANGUAGES, and for commands.
 LANGUAGE_CODE = env("LANGUAGE_CODE", one_of([code for code, _ in LANGUAGES]), default="en")
 TIME_ZONE = env("TIME_ZONE", time_zone, default="UTC")
 USE_TZ = True

@@ -12,7 +12,7 @@ from llama_index.core import SimpleDirectoryReader
 from llama_index.core.node_parser import SentenceSplitter
 from llama_index.retrievers.bm25 import BM25Retriever
 
-# In tokens: as many chunks as this project makes.
+# With this many tokens there are as many chunks as this project makes.
 CHUNK_TOKENS = 250
 
 

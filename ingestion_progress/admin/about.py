@@ -50,7 +50,7 @@ class JobsAboutMixin(AnyModelAdmin):
         return super().media + own
 
     def jobs_of(self, jobs: JobQuerySet, obj: Model) -> JobQuerySet:
-        """Of these jobs, which the user may view, those that the page of `obj` shows."""
+        """The jobs that the page of `obj` shows. `jobs`: those that the user may view."""
         return jobs.about(obj)
 
     def query_of_jobs(self, obj: Model) -> dict[str, str]:
@@ -78,7 +78,7 @@ class JobsAboutMixin(AnyModelAdmin):
         newest = self.jobs_of(visible, obj).order_by("-created_at", "id")[: MAX_ROWS + 1]
         found = list(newest)
         query, listed = self.query_of_jobs(obj), _admin_url(jobs, "changelist")
-        # Of these jobs only, and of later ones; else the script names the jobs.
+        # The stream then has these jobs and later ones; without `about` the script names the jobs.
         about = {"about": query["about"]} if "about" in query else {}
         stream = display.url("jobs_progress")
         return {
@@ -101,7 +101,7 @@ def _row(job: Job, jobs: JobAdmin) -> dict[str, Any]:
 
 
 def _admin_url(jobs: JobAdmin, view: str, *args: str) -> str:
-    """On the same site, or else on the project's default site; empty if neither has jobs."""
+    """A URL on the same admin site, or else on the default one; empty if neither has jobs."""
     for site in (jobs.admin_site.name, None):
         with contextlib.suppress(NoReverseMatch):
             name = f"admin:ingestion_progress_job_{view}"

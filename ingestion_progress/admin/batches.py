@@ -116,7 +116,7 @@ class BatchAdmin(BatchModelAdmin):
 
     @admin.action(description=_("Delete selected batches with their jobs"), permissions=["delete"])
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[Batch]) -> None:
-        """In place of Django's action of this name, which would leave the jobs. Stops after 5 s."""
+        """Replaces Django's action of this name, which would leave the jobs. Stops after 5 s."""
         ends_at = time.monotonic() + DELETE_SECONDS
         for batch in queryset:
             if not is_whole(request, batch, by_token=False):

@@ -22,7 +22,7 @@ from ingestion_progress.models.statuses import Liveness, StageStatus
 from ingestion_progress.web import formatting, names, stage_texts
 from ingestion_progress.web.presenters import name_parts, remaining_text
 
-# Of a row that a stream keeps up to date, in this order.
+# The columns that a stream keeps up to date, in their order.
 LIVE_COLUMNS = ("live_status", "live_progress", "live_errors", "live_times")
 
 
@@ -38,7 +38,7 @@ def time_of(name: str) -> Any:
 
 
 class JobColumns:
-    """Of jobs whose stages are prefetched."""
+    """The columns of a list of jobs. The stages of the jobs must be prefetched."""
 
     admin_site: admin.AdminSite
 
@@ -75,7 +75,7 @@ class JobColumns:
 
     @admin.display(description=_("status"), ordering="status")
     def live_status(self, job: Job) -> SafeString:
-        """In the list, whose script finds the row by it."""
+        """The status in the list. The script of the list finds the row by it."""
         liveness = job.liveness(database_now())
         is_well = liveness in {None, Liveness.QUEUED, Liveness.WORKING}
         mark = display.job_status(job, None if is_well else liveness)

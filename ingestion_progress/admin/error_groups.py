@@ -27,7 +27,7 @@ RESOLUTION = "ingestion_progress_job_error_resolution"
 
 
 class ErrorGroupForms(JobModelAdmin):
-    """Of a ModelAdmin of jobs."""
+    """A mixin for the ModelAdmin of jobs: the forms that resolve and reopen groups of errors."""
 
     def has_start_permission(self, request: HttpRequest) -> bool:
         """Django derives this name from the permission that the actions declare."""

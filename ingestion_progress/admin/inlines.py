@@ -33,7 +33,7 @@ else:
 
 
 class FirstRows(Rows):
-    """At most MAX_ROWS rows, so that a page does not grow with the job."""
+    """Shows at most MAX_ROWS rows, so that a page does not grow with the job."""
 
     def get_queryset(self) -> QuerySet[Model]:
         if not hasattr(self, "_first_rows"):

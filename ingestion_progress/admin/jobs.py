@@ -145,7 +145,7 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
         jobs = super().get_queryset(request)
         visible = permissions.visible_jobs(request, by_token=False)
         if visible is not None:
-            # Not `pk__in`, which reads the ids of all visible jobs.
+            # `pk__in` would read the ids of all visible jobs.
             jobs = visible.order_by(*self.get_ordering(request))
         return jobs.prefetch_related(stages)
 

@@ -29,7 +29,7 @@ LANGUAGE = "en"
 # What scripts of the pages send; no other page can without permission of the server.
 PAGE_HEADER = ("X-Requested-With", "fetch")
 
-# Those with a status from 500 are logged.
+# Errors with a status from 500 are logged.
 OTHER_ERRORS: Mapping[type[Exception], ErrorCode] = {
     Http404: ErrorCode.NOT_FOUND,
     PermissionDenied: ErrorCode.FORBIDDEN,

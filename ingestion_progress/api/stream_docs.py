@@ -30,7 +30,7 @@ class StreamOperation:
     path: str
     """The path below the API's root."""
     name: str
-    """Of its files in `descriptions/`."""
+    """The name of its files in `descriptions/`."""
     operation_id: str
     item_name: str
     events: tuple[StreamEvent, ...]

@@ -93,7 +93,7 @@ class DeclaredBody:
         content_length = headers.get(b"content-length", b"").decode("latin1")
         self.limit_bytes = limit_bytes
         self.rules = rules
-        """Those of the app that takes the upload; None for any other request."""
+        """The rules of the app that takes the upload; None for any other request."""
         self.length = declared_bytes(content_length)
         self.error = length_error(
             content_length,

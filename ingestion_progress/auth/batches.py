@@ -29,7 +29,7 @@ def batches_for(request: HttpRequest, *, by_token: bool = True) -> QuerySet[Batc
     if owner_id is None:
         return batches.filter(pk__in=found.values("pk"))
     own = Batch.objects.filter(owner_id=owner_id).order_by()
-    # Not an OR, for which the batches of all users would be read.
+    # With an OR the batches of all users would be read.
     return batches.filter(pk__in=found.values("pk").union(own.values("pk"), all=True))
 
 

@@ -77,7 +77,7 @@ def check(request: HttpRequest, quota: Quota) -> None:
 
 
 def give_back(request: HttpRequest, quota: Quota, user: str | None = None) -> None:
-    """Takes one from the counts: the login did not fail."""
+    """Subtracts one from the counts, because the login did not fail."""
     _take_back([_key(quota, who, _now()) for who, _ in _limits(request, quota, user)])
 
 

@@ -127,7 +127,7 @@ class ThreadPool(Generic[Item]):
         self._waiting = WaitingItems[Item](capacity)
         self._stop = stop or Stop()
         self._threads = [
-            # In a copy of this context, which has the current job.
+            # Each thread runs in a copy of this context, which has the current job.
             threading.Thread(
                 target=copy_context().run, args=[self._run, n], name=f"{name}-{n}", daemon=True
             )

@@ -110,7 +110,7 @@ class SharedCall(Generic[T]):
             result = asyncio.wrap_future(self._pending)
         # Nobody retrieves an exception that is raised after the timeout.
         result.add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Not cancelled by the timeout: others may wait for the same result.
+        # The timeout does not cancel the call: others may wait for the same result.
         done, _ = await asyncio.wait({result}, timeout=self._timeout_seconds)
         if not done:
             raise TimeoutError

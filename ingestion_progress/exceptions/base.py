@@ -10,7 +10,8 @@ class IngestionProgressError(Exception):
     """Base of everything this app raises on purpose."""
 
     code = ErrorCode.SERVER_ERROR
-    """Of the API's response. Its message is the text of the exception, which SERVER_ERROR hides."""
+    """The code of the API's response. The response has the text of the exception as its message,
+    unless the code is SERVER_ERROR."""
 
     @property
     def sentence(self) -> str:

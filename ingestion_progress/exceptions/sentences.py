@@ -24,7 +24,7 @@ class Sentence(str):
         return sentence
 
     def translated(self) -> str:
-        """In the language that is active."""
+        """The sentence in the active language."""
         template = gettext(self.template)
         details = {name: translated(detail) for name, detail in self.details.items()}
         return template % details if details else template

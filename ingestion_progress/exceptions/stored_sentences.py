@@ -17,7 +17,7 @@ TEMPLATES = Path(__file__).parents[1] / "locale" / "stored_sentences.json"
 # Details that are stored sentences themselves.
 NESTED = frozenset({"reason", "service", "by"})
 MAX_NESTING = 4
-# Of details of this name, which have nothing else in them.
+# The name of details that are a number and nothing else.
 NUMBER = "number"
 NUMBERS = re.compile(r"[\d.,]{1,20}|<n>|<id>")
 # Longer texts are shown as they are.
@@ -96,7 +96,7 @@ def translate_pattern(text: str) -> str:
 
 
 def stored_templates() -> list[str]:
-    """Those of all stored sentences."""
+    """The templates of all stored sentences."""
     found: list[str] = json.loads(TEMPLATES.read_text(encoding="utf-8"))
     return found
 

@@ -18,11 +18,12 @@ from ingestion_progress.wire.batches import BatchFrame, batch_frames
 
 logger = logging.getLogger(__name__)
 
-# New streams wait so long for the progress of their batch.
+# New streams wait this long for the progress of their batch.
 CHECK_SECONDS = 0.5
-# A batch that changes all the time is read so often, unless reading takes long.
+# A batch that changes all the time is read this often, unless reading takes long.
 READ_EVERY_SECONDS = 2.0
-# Of the time, it reads a tenth at most: the cost of a batch grows with its jobs.
+# Seconds of pause per second of reading: the thread reads for a tenth of the time at most, because
+# the cost of a batch grows with its jobs.
 PAUSE_PER_SECOND = 9.0
 TIMEOUT_SECONDS = 10.0
 
@@ -124,7 +125,7 @@ class BatchReader:
         self._sent = sent
 
     def _streams(self) -> dict[BatchKey, list[Subscription]]:
-        """Those with their first states."""
+        """The streams that have their first states, by what they show."""
         active = self._jobs.active
         found: defaultdict[BatchKey, list[Subscription]] = defaultdict(list)
         for each in chain(active.subscribers, active.by_rule.subscribers()):

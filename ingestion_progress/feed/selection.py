@@ -34,7 +34,7 @@ class Selection:
     batch: str = ""
     """Only jobs of this batch; empty: any."""
     condition: Q | None = None
-    """Of the active jobs only those that match."""
+    """Only active jobs that match."""
     visible: VisibleJobs | None = None
     """What the project's rule and the condition show; None without both."""
     hidden: Collection[str] = ()

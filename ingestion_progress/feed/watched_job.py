@@ -16,7 +16,7 @@ FRESH_FOR_SECONDS = 1.0
 
 
 def including(subscriptions: Iterable[Subscription], batch: str) -> Iterator[Subscription]:
-    """Those of the streams of active jobs that show a job of this batch."""
+    """The streams that show jobs of this batch. `subscriptions`: streams of active jobs."""
     return (each for each in subscriptions if each.selection.includes(batch))
 
 

@@ -39,7 +39,7 @@ class About:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Of `shop.order:17`. Raises ValueError for anything else; neither has to exist."""
+        """Parses `shop.order:17`; neither has to exist. Raises ValueError for another form."""
         if not re.fullmatch(ABOUT_PATTERN, text):
             raise ValueError(NAME_OF_OBJECT)
         model, _, key = text.partition(SEPARATOR)
@@ -50,7 +50,7 @@ class About:
 
     @property
     def condition(self) -> Q:
-        """Of the jobs about this object."""
+        """The condition that selects the jobs about this object."""
         return Q(about_model=self.model, about_id=self.id) & ~Q(about_model="")
 
     def load(self) -> Model | None:

@@ -70,7 +70,7 @@ class JobAttempt(models.Model):
 
 
 def stage_record(job: Job, stage: Stage, ended_at: datetime) -> StageRecord:
-    """Of an attempt that ends now: a stage that still runs is interrupted."""
+    """The record of a stage of an attempt that ends now; a running stage is interrupted."""
     span = stage_span(job, stage, ended_at)
     status = stage.shown_status(is_over=True)
     if stage.stage_status is StageStatus.IN_PROGRESS:

@@ -49,7 +49,7 @@ class Batch(models.Model):
 
     @classmethod
     def find(cls, batch_id: str, *, using: str | None = None) -> Self | None:
-        """The record, or one that is not stored if only jobs name the batch."""
+        """The record, or an unsaved one if only jobs name the batch; None without both."""
         if stored := cls.objects.using(using).filter(pk=batch_id).first():
             return stored
         jobs = Job.objects.using(using).of_batch(batch_id)

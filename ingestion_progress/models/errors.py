@@ -16,7 +16,7 @@ MAX_EXAMPLES = 5
 
 class JobErrorQuerySet(models.QuerySet["JobError"]):
     def open(self) -> JobErrorQuerySet:
-        """Not resolved."""
+        """Groups that are not resolved."""
         return self.filter(resolved_at__isnull=True)
 
 

@@ -72,7 +72,7 @@ def count_groups(jobs: JobQuerySet, now: datetime) -> dict[JobGroup, RowCount]:
 
 
 def _has_no_news(now: datetime) -> Q:
-    """Of running jobs: they are silent, lost or stalled (`Job.liveness`)."""
+    """Selects silent, lost and stalled jobs among running ones (`Job.liveness`)."""
     silent, stalled = _limits(now)
     return (
         Q(heartbeat_at__lt=silent)

@@ -34,7 +34,7 @@ from ingestion_progress.models.pagination import (
 
 
 class Difference(Func):
-    """Of two times, to sort by. Django's own calls a function of Python for each row of SQLite."""
+    """The difference of two times, to sort by. Django's calls Python for each row of SQLite."""
 
     template = "(%(expressions)s)"
     arg_joiner = " - "
@@ -135,7 +135,7 @@ class JobOrder(models.TextChoices):
 
     @property
     def is_by_duration(self) -> bool:
-        """Of jobs that have ended."""
+        """These orders have ended jobs only."""
         return self in {JobOrder.LONGEST, JobOrder.SHORTEST}
 
     @property

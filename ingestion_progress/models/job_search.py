@@ -23,7 +23,7 @@ def found_jobs(jobs: Jobs, term: str) -> Jobs:
 
 
 def newest_jobs(jobs: Jobs) -> Jobs:
-    """Of the jobs, those among the newest MAX_SEARCHED of all. One query."""
+    """The jobs that are among the newest MAX_SEARCHED of all. One query."""
     newest = Job.objects.order_by("-created_at").values_list("created_at", flat=True)
     oldest = newest[MAX_SEARCHED - 1 : MAX_SEARCHED].first()
     # A value, not a subquery, tells PostgreSQL that it is a small part.

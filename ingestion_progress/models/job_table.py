@@ -6,7 +6,7 @@ from django.db.models.functions import Coalesce
 
 from ingestion_progress.models.statuses import JobStatus
 
-# Of queued jobs: as a task queue with priorities starts them.
+# The order in which a task queue with priorities starts queued jobs.
 START_ORDER = (F("priority").desc(), Coalesce("queued_at", "created_at"), F("id"))
 
 INDEXES = [

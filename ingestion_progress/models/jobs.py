@@ -19,7 +19,7 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH, new_epoch, new_job_id
 from ingestion_progress.models.job_table import CONSTRAINTS, INDEXES
 from ingestion_progress.models.statuses import JobResult, JobStatus, Liveness
 
-# Of LOST_AFTER_SECONDS: the time without a heartbeat after which a job is called silent.
+# A job is silent after this share of LOST_AFTER_SECONDS without a heartbeat.
 SILENT_SHARE = 0.75
 
 
@@ -36,7 +36,7 @@ class JobQuerySet(models.QuerySet["Job"]):
 
     def active(self) -> JobQuerySet:
         """Queued or running."""
-        # Not `exclude(final)`, which can use no index.
+        # `exclude(final)` could use no index.
         return self.filter(status__in=sorted(JobStatus.active()))
 
     def of_batch(self, batch: str) -> JobQuerySet:

@@ -74,7 +74,7 @@ HELP_TEXTS = (
 
 
 def translate_names(config: AppConfig) -> None:
-    """Of the models of an app, and of their fields."""
+    """Translates the names of the models of an app and of their fields."""
     for model in config.get_models():
         options: Any = model._meta
         for attribute in ("verbose_name", "verbose_name_plural"):

@@ -65,7 +65,7 @@ class RowCount:
         return cls.up_to_limit(sum(count.number for count in listed) + (not are_exact) * cls.limit)
 
     def without(self, part: RowCount) -> RowCount:
-        """Of the rows, those that are not in a part of them."""
+        """The number of rows that are not in `part`, which counts some of them."""
         if not self.is_exact:
             return self
         return RowCount(max(0, self.number - part.number), is_exact=True)
@@ -137,7 +137,7 @@ class Ordering(Protocol):
         """The place of this row."""
 
     def after(self, rows: QuerySet[Row], cursor: str) -> QuerySet[Row]:
-        """Those that come later in the list. Raises ValueError for an invalid cursor."""
+        """The rows that come later in the list. Raises ValueError for an invalid cursor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +157,7 @@ class ByCreation:
 
     def after(self, rows: QuerySet[Row], cursor: str) -> QuerySet[Row]:
         place = ListCursor.parse(cursor)
-        # Not `older | same age and …`, of which SQLite would not read one range of an index.
+        # For `older | same age and …` SQLite would not read one range of an index.
         if self.is_oldest_first:
             newer = rows.filter(created_at__gte=place.created_at)
             return newer.exclude(created_at=place.created_at, pk__gte=place.pk)
@@ -197,7 +197,7 @@ class ListPage(Generic[Row]):
 
 
 def merged(parts: Sequence[QuerySet[Row]], limit: int, order: Order = ORDER) -> QuerySet[Row]:
-    """At least the first `limit` rows of all parts.
+    """The first `limit` rows of all parts, and perhaps more.
 
     With `status IN (…)` the database would have to read all of them and sort, or to look for them
     among all jobs.

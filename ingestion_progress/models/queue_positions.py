@@ -8,7 +8,7 @@ MAX_POSITION = 1_000
 
 
 def jobs_in_line(jobs: JobQuerySet) -> JobQuerySet:
-    """Those whose task is in the queue, in the order in which the queue should start them."""
+    """Jobs whose task is in the queue, in the order in which the queue should start them."""
     ready = jobs.queued().filter(waits_for_batch=False, retry_at=None)
     return ready.order_by(*START_ORDER)
 

@@ -7,7 +7,7 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH
 
 
 class TokenRevocation(models.Model):
-    """Of one token (`token_id`), or of all that a user got until a moment (`issuer_id`)."""
+    """Revokes one token (`token_id`), or all that a user got until a moment (`issuer_id`)."""
 
     token_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)
     issuer_id = models.CharField(max_length=MAX_NAME_LENGTH, blank=True)

@@ -9,7 +9,7 @@ from ingestion_progress.models.cascades import CascadingForeignKey
 from ingestion_progress.models.jobs import Job
 
 MAX_SAMPLES = 200
-# Of one job: when another attempt begins, the samples of the oldest are deleted.
+# When a further attempt of a job begins, the samples of its oldest attempt are deleted.
 MAX_SAMPLED_ATTEMPTS = 20
 
 

@@ -25,12 +25,12 @@ def milliseconds_between(start: datetime, end: datetime) -> int:
 
 
 def elapsed_ms(job: Job, now: datetime) -> int:
-    """Of the attempt until `now`, or until its end; 0 before its start."""
+    """How long the attempt has run until `now`, or until its end; 0 before its start."""
     return milliseconds_between(job.started_at, job.finished_at or now) if job.started_at else 0
 
 
 def stage_span(job: Job, stage: Stage, now: datetime) -> Span | None:
-    """In this attempt, until `now` while it runs; None if it has not run in it."""
+    """When the stage ran in this attempt, until `now` if it still runs; None if it has not run."""
     if job.started_at is None or stage.started_at is None:
         return None
     end = stage.finished_at or job.finished_at or now

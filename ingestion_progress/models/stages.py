@@ -12,7 +12,7 @@ from ingestion_progress.models.jobs import Job
 from ingestion_progress.models.statuses import ShownStageStatus, StageStatus
 
 MAX_STAGE_NAME_LENGTH = 64
-# In tenths of a percent: above the rounding error of a mean, below one item of a billion.
+# Tenths of a percent: more than the rounding error of a mean, less than one item of a billion.
 FLOAT_ERROR = 1e-9
 # Only a job that has succeeded is at 100, even if the counts of another are complete.
 MAX_PERCENT_BEFORE_SUCCESS = 99.9

@@ -86,7 +86,7 @@ class StageStatus(Status):
     IN_PROGRESS = "in_progress", _("In progress")
     COMPLETED = "completed", _("Completed")
     ERROR = "error", _("Error")
-    # Not on the wire: `stages` has no skipped stage.
+    # This status is not on the wire: `stages` has no skipped stage.
     SKIPPED = "skipped", _("Skipped")
 
     @classmethod

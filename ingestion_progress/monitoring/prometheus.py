@@ -27,7 +27,7 @@ class JobCounts:
 
     active: Mapping[str, int]
     ended: Mapping[str, int]
-    """Within the last hour."""
+    """Jobs that ended within the last hour, by status."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -70,7 +70,7 @@ def check_uploads(**kwargs: object) -> Iterator[CheckMessage]:
 
 
 def check_components(**kwargs: object) -> Iterator[CheckMessage]:
-    # Not the defaults, which take a moment to import.
+    # The defaults are left out, because they take a moment to import.
     own = [name for name in COMPONENT_SETTINGS if hasattr(settings, PREFIX + name.upper())]
     named = {name.upper(): getattr(conf, name) for name in own}
     parsers = {f"PARSERS, {media_type},": path for media_type, path in conf.parsers.items()}

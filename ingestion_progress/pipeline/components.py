@@ -36,7 +36,7 @@ SETTINGS = (
     "graph_store",
     "vector_store",
 )
-"""Those with a dotted path; all but the last three have one by default."""
+"""The settings with a dotted path; all but the last three have one by default."""
 
 
 def chunker() -> Chunker:
@@ -92,7 +92,7 @@ def _shared(path: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class Components:
-    """Those of one run."""
+    """The components of one run."""
 
     describer: ImageDescriber = field(default_factory=describer)
     chunker: Chunker = field(default_factory=chunker)

@@ -36,16 +36,16 @@ class PipelineSettings:
     dense_embedder = Setting(str, "")
     """Dotted path of a DenseEmbedder; empty: only words are compared."""
     dense_weight = Setting(float, 0.3)
-    """Of dense vectors in a search, from 0 to 1; the rest is that of words."""
+    """The weight of dense vectors in a search, from 0 to 1; the rest is that of words."""
     fastembed_model = Setting(str, "BAAI/bge-small-en-v1.5")
-    """Its name in fastembed."""
+    """The name of the model in fastembed."""
     fastembed_path = Setting(str, "")
     """The folder of that model."""
     extractor = Setting(str, "ingestion_progress.pipeline.stages.extraction.KeyphraseExtractor")
     vector_store = Setting(str, "")
     """Dotted path of a VectorStore; empty: a Qdrant server or the embedded one."""
     document_language = Setting(str, "")
-    """Of all documents, as `de`, a code of ISO 639; empty: as detected."""
+    """The language of all documents, as `de`, a code of ISO 639; empty: as detected."""
     graph_store = Setting(str, "")
     """Dotted path of a GraphStore; empty: a Neo4j server or two tables of the database."""
     openai_base_url = Setting(str, "")
@@ -58,21 +58,21 @@ class PipelineSettings:
     openai_embedding_model = Setting(str, "")
     """The name of the model of OpenAIEmbedder."""
     openai_embedding_dimensions = Setting(int, 0)
-    """Of its vectors, if the model can shorten them; 0: its own."""
+    """The length of its vectors, if the model can shorten them; 0: that of the model."""
     openai_concurrency = Setting(int, 4)
-    """The most questions at a time of one process."""
+    """The most requests of one process at the same time."""
     openai_timeout_seconds = Setting(float, 60.0)
-    """Of one answer."""
+    """How long a request waits for its answer."""
     openai_patience_seconds = Setting(float, 3600.0)
     """How long a stage waits for an endpoint that is away before its attempt ends."""
     openai_answer_tokens = Setting(int, 4000)
     """The longest answer."""
     openai_cache_bytes = Setting(int, 256 * 1024 * 1024)
-    """Of stored answers; the oldest are deleted."""
+    """The size of stored answers; those that were not used for longest are deleted."""
     chunk_characters = Setting(int, 1000)
     """The longest chunk."""
     chunk_overlap_characters = Setting(int, 0)
-    """Of two chunks that follow each other."""
+    """How much of a chunk the next one repeats."""
     extraction_workers = Setting(int, 4)
     """Threads that extract entities and relations: the job's worker pool."""
     chunks_per_task = Setting(int, 0)

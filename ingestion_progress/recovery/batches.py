@@ -22,9 +22,9 @@ from ingestion_progress.tracker.batches import start_waiting
 from ingestion_progress.tracker.cancellations import request_cancellations
 from ingestion_progress.tracker.database import jobs, progress_transaction, rows
 
-# Of one call; the next one does the rest.
+# One call covers this many jobs; the next call covers the rest.
 MAX_JOBS = 10_000
-# Of one request that deletes batches.
+# A request deletes batches for this long.
 DELETE_SECONDS = 5.0
 
 

@@ -114,7 +114,7 @@ def _take_turn() -> bool:
 def _silent() -> QuerySet[Job]:
     """Running jobs without a heartbeat, if heartbeats have been watched for long enough."""
     lease = timedelta(seconds=conf.lost_after_seconds)
-    # In the same statement: the database may stand still between two.
+    # One statement: between two, the database might stop for a while.
     are_watched = rows(RescueWatch).filter(
         watching_since__lte=Now() - lease, last_pass_at__gt=Now() - lease / 4
     )
@@ -126,7 +126,7 @@ def _recover(lost: QuerySet[Job], reason: str) -> int:
 
 
 def end_lost_attempt(job: Job, reason: str) -> None:
-    """Of a locked, running job, whose process died: queues the next attempt, or ends the job."""
+    """Queues the next attempt of a locked, running job whose process died, or ends the job."""
     end_lost_tasks(job)
     follow_up(job, AttemptStatus.LOST, reason, can_run_again=bool(job.task))
     logger.warning(

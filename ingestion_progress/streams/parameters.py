@@ -65,7 +65,7 @@ def problem_with_condition(request: HttpRequest, names: tuple[str, ...] | None) 
 
 
 def condition_of(request: HttpRequest) -> Q | None:
-    """Of `?about=` and `?owner=`; None without both. May query the database for the user."""
+    """The condition of `?about=` and `?owner=`; None without both. May query for the user."""
     conditions = []
     if about := request.GET.get("about"):
         conditions.append(About.parse(about).condition)

@@ -54,7 +54,7 @@ class EventStream(AsyncIterator[bytes]):
         connection = limits.admit(request, selection.access_ids, grant)
         self._connection = connection
         if connection is None:
-            # Not a 4xx, which ends an EventSource for good.
+            # A 4xx would end an EventSource for good.
             self._subscription = Subscription(selection, asyncio.get_running_loop())
             frame = refused_frame(selection.error_job_id, ErrorCode.TOO_MANY_STREAMS)
             self._subscription.end(frame, EndReason.REFUSED)

@@ -74,7 +74,7 @@ def begin_attempts(again: Sequence[Job], *, keep_checkpoints: bool) -> None:
 
 
 def _delete_old_rows(again: Sequence[Job]) -> None:
-    """Of samples and ended attempts: a statement for each, or none if no job has so many."""
+    """Deletes old samples and ended attempts: one statement for each, or none if there are few."""
     newest = F("job__attempt") + 1  # of the rows, which the caller has not saved yet
     if many := [job.pk for job in again if job.attempt > MAX_SAMPLED_ATTEMPTS]:
         old = rows(JobSamples).filter(job__in=many, attempt__lte=newest - MAX_SAMPLED_ATTEMPTS)

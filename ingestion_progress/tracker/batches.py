@@ -22,7 +22,7 @@ from ingestion_progress.tracker.owners import Owner
 from ingestion_progress.tracker.plan import JobPlan, checked_count, clean_text
 from ingestion_progress.tracker.sql import notify_on_commit
 
-# Of one rescue pass; the next one continues.
+# Limits of one rescue pass; the next one continues.
 MAX_BATCHES = 1000
 MAX_STARTED = 500
 

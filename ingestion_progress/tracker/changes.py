@@ -16,7 +16,7 @@ from ingestion_progress.models.statuses import EventLevel, StageStatus, WorkerSt
 from ingestion_progress.tracker.error_groups import ErrorGroups
 from ingestion_progress.tracker.keys import Key, KeySet
 
-# In memory, for one job, so that a database that is down does not fill the process.
+# The limit for one job in memory, so that a database that is down does not fill the process.
 MAX_PENDING_EVENTS = 10_000
 
 

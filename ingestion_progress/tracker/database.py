@@ -123,7 +123,7 @@ def rows_of_jobs(model: type[Row], job_ids: Sequence[str], **also: Any) -> list[
 
 
 def unlocked(found: QuerySet[Row]) -> QuerySet[Row]:
-    """Those that nobody else has locked; locks them until the transaction ends."""
+    """Rows that nobody else has locked; locks them until the transaction ends."""
     can_skip = progress_connection().features.has_select_for_update_skip_locked
     return found.select_for_update(skip_locked=can_skip)
 
@@ -134,7 +134,7 @@ def locked_job(job_id: str) -> Job | None:
 
 
 def locked_jobs(job_ids: Sequence[str], *, skip_locked: bool = False) -> dict[str, Job]:
-    """Those that exist, by id. Locked in one order, so that two who lock them cannot deadlock.
+    """The jobs that exist, by id. They are locked in one order, so two callers cannot deadlock.
 
     `skip_locked`: without those that another connection has locked.
     """
@@ -184,7 +184,7 @@ class Call(Generic[Result]):
     deadline: float
     """Clock time."""
     job_id: str = ""
-    """Whose end it writes; empty if somebody waits for it."""
+    """The job whose end it writes; empty if somebody waits for it."""
     future: Future[Result] = field(default_factory=Future)
 
     def perform(self, clock: Callable[[], float]) -> None:

@@ -129,7 +129,7 @@ def follow_up(job: Job, ending: AttemptStatus, reason: str, *, can_run_again: bo
 
 
 def line_of_ending(ending: JobStatus | AttemptStatus, reason: str = "") -> str:
-    """Not with the label: stored texts are in English, whatever language is active."""
+    """The line of the log. The label is not used: stored texts are English in any language."""
     line, line_with_reason = LINES_OF_ENDINGS[AttemptStatus(ending.value)]
     return StoredSentence(line_with_reason, reason=reason) if reason else line
 

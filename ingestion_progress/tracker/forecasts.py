@@ -28,7 +28,7 @@ LEAST_PAUSE_SECONDS = 2.0
 LEAST_ITEMS = 4.0
 # A write after an outage of the database has all items of that time.
 PAUSED_SHARE = 0.2
-# Beyond it a date is more than PostgreSQL can store.
+# PostgreSQL cannot store a date that is much later.
 MAX_SECONDS = 10.0 * 365 * 86_400
 
 
@@ -73,7 +73,7 @@ class StageClocks:
 
 
 def running_seconds(stage: Stage, now: datetime) -> float | None:
-    """Until now, or the stage's end, without pauses; None before its start."""
+    """How long the stage has run until now, or until its end, without pauses; None before that."""
     if stage.started_at is None:
         return None
     seconds = ((stage.finished_at or now) - stage.started_at).total_seconds()
@@ -117,7 +117,7 @@ def _weights(stages: Sequence[Stage]) -> list[float]:
 
 
 def forecast_at(job: Job, stages: Sequence[Stage], history: History) -> Remaining | None:
-    """At the last write; None without a history of these stages.
+    """The forecast at the last write; None without a history of these stages.
 
     Counts matter more than a forecast: an error of it is logged, and the write goes on.
     """

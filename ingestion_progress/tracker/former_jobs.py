@@ -30,7 +30,7 @@ from ingestion_progress.wire.forecast.remaining import RANGE_DEVIATIONS
 
 # Shorter attempts say more about start-up than about stages.
 LEAST_MS = 1000
-# Of what is stored of a stage: history of another format is not read.
+# The format of a stage's stored times: history of another format is not read.
 FORMAT = 2
 SCORED_PERCENTS = (10, 25, 50, 75)
 SAMPLES_COLUMNS = (
@@ -45,7 +45,7 @@ def plan_digest(job: Job, stages: Sequence[Stage]) -> str:
 
 
 def begin_forecast(job: Job, stages: Sequence[Stage]) -> History:
-    """At the start of an attempt: freezes its history, and writes the first sample. The caller
+    """Freezes the history of an attempt that starts, and writes its first sample. The caller
     saves the job.
     """
     plan = plan_digest(job, stages)
@@ -70,7 +70,7 @@ def begin_forecast(job: Job, stages: Sequence[Stage]) -> History:
 
 
 def _read_history(plan: str) -> History:
-    """Of the newest jobs with this plan."""
+    """The history of the newest jobs with this plan."""
     if conf.former_jobs <= 0:
         return History()
     newest = rows(JobSamples).filter(plan=plan, succeeded_at__isnull=False)
@@ -157,7 +157,7 @@ def _gap_seconds(stage: Stage, stages: Sequence[Stage], ended_at: datetime) -> f
 def scores(
     job: Job, stages: Sequence[Stage], samples: Sequence[list[Any]], whole_ms: int
 ) -> list[list[Any]]:
-    """At each of SCORED_PERCENTS of the true time: that percentage, the true remaining
+    """A row for each of SCORED_PERCENTS of the true time: that percentage, the true remaining
     milliseconds, those that were forecast (likely, low, high), and those of the linear formula;
     null where nothing was.
     """
@@ -172,7 +172,7 @@ def squared_error(scored: Sequence[list[Any]], history: History) -> float | None
     """The mean square of the errors, in the standard deviations of ranges of a usual width."""
     squares = []
     for _, true_ms, likely, _, high, _ in scored:
-        # In milliseconds, the end of a short job may be as near as its likely one.
+        # `high` of a short job may equal `likely`, because both are whole milliseconds.
         if history.former_jobs and likely is not None and high > likely > 0 and true_ms > 0:
             deviation = math.log(high / likely) / RANGE_DEVIATIONS / history.spread
             squares.append((math.log(true_ms / likely) / deviation) ** 2)

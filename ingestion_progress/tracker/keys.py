@@ -36,9 +36,9 @@ class KeyCounts:
 
     new: int = 0
     forgotten: int = 0
-    """Of the new ones, those beyond the limits: the next attempt does their items again."""
+    """How many of the new ones are beyond the limits: the next attempt does their items again."""
     failed: int = 0
-    """Of the new ones."""
+    """How many of the new ones have failed."""
 
     def __add__(self, other: KeyCounts) -> KeyCounts:
         return KeyCounts(self.new + other.new, self.forgotten + other.forgotten)

@@ -16,7 +16,7 @@ from ingestion_progress.tracker.error_messages import without_secrets
 
 LogFilter = Callable[[str], str | None]
 
-# Of one attempt; the log of a job has a limit too (MAX_EVENTS_PER_JOB).
+# The limit of one attempt; the log of a job has a limit too (MAX_EVENTS_PER_JOB).
 MAX_CAPTURED_LINES = 500
 TOO_MANY = StoredSentence(
     "More than %(number)s log records: the others are not stored.", number=MAX_CAPTURED_LINES

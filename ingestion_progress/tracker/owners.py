@@ -20,8 +20,8 @@ class Owner:
 
     @classmethod
     def of(cls, user: Any) -> Self:
-        """Of a user, a primary key, None or an anonymous user. Raises ValueError for a key that no
-        user can have.
+        """From a user, a primary key, None or an anonymous user. Raises ValueError for a key that
+        no user can have.
         """
         if user is None or getattr(user, "is_anonymous", False):
             return cls()

@@ -44,7 +44,7 @@ class Attempt:
     stage_names: tuple[str, ...]
     task: str = ""
     history: History = field(default=History(), compare=False)
-    """Of earlier jobs, as it was at the start."""
+    """The history of earlier jobs at the start of the attempt."""
 
 
 class JobPlan:
@@ -77,9 +77,9 @@ class JobPlan:
         self.document_name = clean_text(document_name, MAX_NAME_LENGTH)
         self.batch = "" if batch is None else clean_batch(batch)
         self.batch_name = clean_text(batch_name, MAX_NAME_LENGTH)
-        """Of the batch, if this job creates its record."""
+        """The name of the batch, if this job creates its record."""
         self.weights = None if stages is None else stage_weights(stages)
-        """By stage name. None: those of the queued job, or the default stages."""
+        """Weights by stage name. None: those of the queued job, or of the default stages."""
         self.workers = workers
         self.total_chunks = checked_count("total_chunks", total_chunks)
         self.total_images = checked_count("total_images", total_images)

@@ -77,8 +77,9 @@ signal_sender = SignalSender()
 
 
 def send_on_commit(signal: Signal, job: Job, **values: Any) -> None:
-    """In a transaction that writes the job: sends the signal after the COMMIT, with the job as it
-    is now. Django logs receivers that raise.
+    """Sends the signal after the COMMIT, with the job as it is now.
+
+    To be called in the transaction that writes the job. Django logs receivers that raise.
     """
     if not signal.receivers:
         return

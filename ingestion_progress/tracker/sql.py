@@ -51,11 +51,11 @@ class WriteResult:
 
 
 SUPERSEDED = WriteResult(status=JobStatus.LOST, is_cancel_requested=False, stages=())
-"""Of an attempt that a newer one has replaced."""
+"""The result for an attempt that a newer one has replaced."""
 
 
 def notify_on_commit(job_id: str, *, is_end: bool = False) -> None:
-    """In a transaction that writes the job: wakes the feeds after the COMMIT."""
+    """Wakes the feeds after the COMMIT. To be called in the transaction that writes the job."""
 
     def publish() -> None:  # no partial: Django logs the name of a callback that fails
         wakeups.publish(job_id, is_end=is_end)

@@ -45,7 +45,7 @@ def throughput(counts: Sequence[Point], whole_ms: float) -> list[float]:
 
 
 def count_at(counts: Sequence[Point], at_ms: float) -> float:
-    """On the line between two counts; the first or the last one outside of them."""
+    """The count on the line between two counts; before and after all, the first and the last."""
     before = counts[0]
     for after in counts:
         if after[0] > at_ms:

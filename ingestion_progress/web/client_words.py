@@ -27,7 +27,7 @@ STRING = r'"(?:[^"\\]|\\.)*"'
 CALL = re.compile(rf"\b([np]?gettext)\(\s*({STRING})(?:,\s*({STRING}))?")
 # Between a context and its text.
 CONTEXT_END = "\x04"
-# Of `connection.js`, which has no translations itself: other front ends use it.
+# The texts of `connection.js`, which does not translate them: other front ends use it.
 CONNECTION_TEXTS = (
     gettext_noop("Connecting"),
     gettext_noop("Live"),

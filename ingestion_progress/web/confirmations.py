@@ -31,7 +31,9 @@ class Confirmation:
 
 
 def confirmations(job: Job, offered: Collection[str], *, has_document: bool) -> list[Confirmation]:
-    """Of what is offered. `has_document`: its document stays when the job is deleted."""
+    """The confirmations of the offered actions. `has_document`: the document stays stored when
+    the job is deleted.
+    """
     known = [_cancellation(job), _deletion(job, has_document=has_document)]
     return [each for each in known if each.name in offered]
 

@@ -52,7 +52,7 @@ def jobs(number: int) -> str:
     return ngettext("%(number)s job", "%(number)s jobs", number) % {"number": number}
 
 
-# Of a number of jobs, by their status, result or what they wait for.
+# Texts for a number of jobs, by their status, result or what they wait for.
 COUNTED_JOBS = {
     JobStatus.QUEUED.value: gettext_lazy("%(number)s waiting"),
     JobStatus.RUNNING.value: gettext_lazy("%(number)s running"),
@@ -74,7 +74,7 @@ TROUBLES = {
 
 
 def trouble(liveness: str) -> str:
-    """In a word."""
+    """What is wrong with a job, in a word."""
     return str(TROUBLES.get(liveness, liveness))
 
 
@@ -113,7 +113,7 @@ def duration(milliseconds: int) -> str:
 
 
 def exact_duration(milliseconds: int) -> str:
-    """Of what has ended, to be compared with another: tenths below ten seconds."""
+    """A duration to be compared with another one: tenths below ten seconds."""
     if SECOND_MS <= milliseconds < 10 * SECOND_MS:
         return f"{decimal(f'{milliseconds // 100 / 10:.1f}')}{NBSP}s"
     return duration(milliseconds)
@@ -146,7 +146,7 @@ def with_reason(left: str, reason: str) -> str:
 
 
 def time_range(low_ms: int, high_ms: int) -> str:
-    """In the unit of its end, rounded outwards; empty if there is none."""
+    """A range in the unit of its end, rounded outwards; empty if there is none."""
     if high_ms <= 0:
         return ""
     step_ms, factor, unit = HOUR_MS, 1, "h"
@@ -246,14 +246,14 @@ def peak(highest: str) -> str:
 
 
 def former_jobs(number: int) -> str:
-    """Whose median is shown."""
+    """How many jobs the shown median is of."""
     if number == 1:
         return gettext("of the last such job")
     return gettext("median of %(number)s such jobs") % {"number": count(number)}
 
 
 def axis_label(milliseconds: int, step_ms: int) -> str:
-    """Of an axis of time with labels at this distance."""
+    """The label of an axis of time whose labels have this distance."""
     if not milliseconds:
         return "0"
     units = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "min"), (SECOND_MS, "s"))

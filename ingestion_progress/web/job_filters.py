@@ -143,7 +143,7 @@ class JobFilters:
         return found_jobs(jobs, self.q)
 
     def parts(self, jobs: JobQuerySet, now: datetime) -> list[JobQuerySet]:
-        """Of those jobs, the ones with the group, status or result and a place in the order."""
+        """The jobs that have the group, status or result, and a place in the order."""
         jobs = self.order.of(jobs)
         if self.group:
             return JobGroup(self.group).parts(jobs, now)

@@ -181,7 +181,7 @@ def _count_text(count: RowCount) -> str:
 
 
 def _url(query: QueryDict, filters: JobFilters) -> str:
-    """Of the same page of the list."""
+    """The address of the same page of the list."""
     address = filters.query
     for name in ("page", "cursor", "before"):
         if value := query.get(name):

@@ -36,7 +36,7 @@ from ingestion_progress.wire.snapshots import Snapshot
 
 logger = logging.getLogger("ingestion_progress.web")
 
-# Not more than these are shown one by one at once.
+# At most this many workers are shown without unfolding them.
 FEW_WORKERS = 8
 ENDING_MARKS = {
     JobResult.SUCCEEDED: "✓",

@@ -15,13 +15,13 @@ from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.web import formatting
 
 WINDOW = timedelta(minutes=15)
-# Of the newest ends, so that a fast queue costs no more than a slow one.
+# Only the newest ends count, so that a fast queue costs no more than a slow one.
 MAX_ENDS = 200
 MIN_ENDS = 3
 
 
 def speed_note(waiting: RowCount, now: datetime) -> str:
-    """Of all jobs, as in "Done: 3.4 per min · Queue: about 12 min left · 4 processes at work".
+    """The speed of all jobs: "Done: 3.4 per min · Queue: about 12 min left · 4 processes at work".
 
     Leaves out what is not known; empty if no job runs. Two queries at most.
     """
@@ -47,7 +47,7 @@ def speed_note(waiting: RowCount, now: datetime) -> str:
 
 
 def _count_processes(now: datetime) -> int:
-    """Those that have sent a heartbeat for a running job."""
+    """The number of processes that have sent a heartbeat for a running job."""
     since = now - timedelta(seconds=conf.lost_after_seconds * SILENT_SHARE)
     alive = Job.objects.running().filter(heartbeat_at__gte=since).exclude(writer="")
     return alive.order_by().values("writer").distinct().count()

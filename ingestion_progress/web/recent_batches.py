@@ -16,7 +16,7 @@ from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
 # Batches are looked for among so many of the newest jobs.
 RECENT_JOBS = 500
 MAX_BATCHES = 5
-# In the order of the bar.
+# The parts of a bar, in their order.
 PARTS = ("succeeded", "partial", "cancelled", "failed", "lost", "running", "queued")
 
 
@@ -30,7 +30,7 @@ class BarPart:
 
 
 def recent_batch_ids(jobs: JobQuerySet) -> list[str]:
-    """Of the newest jobs, the newest first. One query."""
+    """The batches of the newest jobs, the newest first. One query."""
     recent = jobs.order_by(*ORDER).values_list("batch", flat=True)[:RECENT_JOBS]
     return list(dict.fromkeys(filter(None, recent)))[:MAX_BATCHES]
 

@@ -15,7 +15,7 @@ from ingestion_progress.web.usual_runs import UsualRun
 from ingestion_progress.wire.snapshots import Snapshot
 
 Context = dict[str, Any]
-# Of a table: every so many of the samples.
+# A table has at most this many rows, evenly spread over the samples.
 MAX_ROWS = 20
 UNKNOWN = gettext_lazy("unknown")
 

@@ -35,7 +35,7 @@ from ingestion_progress.web import formatting
 from ingestion_progress.web.job_filters import JobFilters
 from ingestion_progress.web.views import not_found, refusal
 
-# Of one request; the same request again does the rest.
+# One request covers this many jobs; the same request again covers the rest.
 MAX_SELECTED = 1_000
 # By the value of the button: what is asked, what a button says, and a message after it.
 ACTIONS = {
@@ -123,7 +123,7 @@ def _act(action: str, job_ids: Sequence[str], by: str) -> SelectionResult:
 
 
 def _retry(jobs: JobQuerySet, by: str) -> SelectionResult:
-    """Those that did not succeed, and the failed items of those that did."""
+    """Retries jobs that did not succeed, and the failed items of those that did."""
     cancelled = list(jobs.filter(status=JobStatus.CANCELLED).values_list("pk", flat=True))
     result = retry_batch(jobs, only=RetryScope.FAILED, by=by)
     refused = retry_jobs(cancelled, by=by)
@@ -132,7 +132,7 @@ def _retry(jobs: JobQuerySet, by: str) -> SelectionResult:
 
 
 def _delete(jobs: JobQuerySet) -> SelectionResult:
-    """Those that have ended, as long as a request may take."""
+    """Deletes jobs that have ended, for as long as a request may take."""
     deleted, ends_at = 0, time.monotonic() + DELETE_SECONDS
     for number in prune_jobs(jobs.finished()):
         deleted += number

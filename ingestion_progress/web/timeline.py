@@ -23,7 +23,7 @@ from ingestion_progress.wire.snapshots import Snapshot
 
 Context = dict[str, Any]
 Counts = list[tuple[int, int, int]]
-"""Of one stage: milliseconds, processed and total."""
+"""The counts of one stage: milliseconds, processed and total."""
 
 # Between two labels of the axis.
 STEPS_MS = (

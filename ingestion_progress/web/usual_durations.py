@@ -78,7 +78,7 @@ def _newest_runs(plans: Iterable[str]) -> Mapping[str, Mapping[str, int]]:
 
 
 def _comparable() -> QuerySet[JobSamples]:
-    """Of jobs that succeeded, in the attempt whose times they have."""
+    """The samples of jobs that succeeded, of the attempt whose times the jobs have."""
     return JobSamples.objects.filter(succeeded_at__isnull=False, attempt=F("job__attempt")).exclude(
         plan=""
     )

@@ -28,7 +28,7 @@ class UsualRun:
 
 
 def usual_run(snapshot: Snapshot, stored: JobSamples | None) -> UsualRun:
-    """Of the newest jobs that had succeeded before this one began: two queries.
+    """The usual run: that of the newest jobs that had succeeded before this one began. Two queries.
 
     `stored`: the samples of the job, which know what jobs are comparable.
     """

@@ -157,7 +157,7 @@ def _earlier_attempts(job: Job) -> Iterable[JobAttempt]:
 
 
 def _newest_events(job: Job) -> list[JobEvent]:
-    """Of all attempts, oldest first."""
+    """The newest lines of the log, of all attempts, oldest first."""
     return list(JobEvent.objects.filter(job=job).order_by("-id")[:EVENTS_SHOWN])[::-1]
 
 

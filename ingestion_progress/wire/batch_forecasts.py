@@ -21,14 +21,14 @@ from ingestion_progress.wire.forecast.estimates import LEAST_SHARE_LEFT
 from ingestion_progress.wire.forecast.history import LEAST_SECONDS, USUAL_DEVIATION, USUAL_JOBS
 from ingestion_progress.wire.forecast.remaining import LEAST_VARIANCE, RANGE_DEVIATIONS
 
-# Of one batch, the newest jobs that are read: so many that run, and so many that have ended.
+# Of one batch the newest jobs are read: this many that run, and this many that have ended.
 MAX_JOBS = 100
-# Within this time after a job a worker begins its next one: the poll of the queue in the database,
+# A worker begins its next job within this time after the last one: the poll of the task queue,
 # or the rescue pass that starts a job which waits for its batch.
 GAP = timedelta(seconds=5)
 # SQLite allows 500 SELECTs in one UNION, and a batch needs two.
 BATCHES_PER_QUERY = 100
-# Of the search for an end, which halves the range each time.
+# Steps of the search for an end; each halves the range.
 STEPS = 30
 COLUMNS = (
     *("batch", "status", "created_at", "started_at", "finished_at", "heartbeat_at", "updated_at"),
@@ -156,7 +156,7 @@ def _last_end(running: Sequence[float], seconds: float, queued: int, places: int
 
 
 def _variance(took: Sequence[float]) -> float:
-    """Of the logarithm of one duration, as the history of a job has it."""
+    """The variance of the logarithm of one duration, as in the history of a job."""
     logs = [math.log(max(seconds, LEAST_SECONDS)) for seconds in took]
     middle = mean(logs)
     squares = sum((log - middle) ** 2 for log in logs) + USUAL_JOBS * USUAL_DEVIATION**2

@@ -109,7 +109,7 @@ class BatchFrame(Frame):
 
 
 def batch_frames(jobs: JobQuerySet, batch_ids: Collection[str]) -> dict[str, BatchFrame]:
-    """Of batches with these ids, by those of their jobs that are among `jobs`.
+    """The frames of these batches, counted from those of their jobs that are among `jobs`.
 
     Three queries for each BATCHES_PER_READ of them, however many jobs they have.
     """

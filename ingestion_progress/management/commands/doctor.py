@@ -90,7 +90,7 @@ def _exit_on_signals() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         for each in previous:  # a closing terminal sends several
-            # Not SIG_IGN, with which Python reports a signal that has already arrived.
+            # With SIG_IGN Python would report a signal that has already arrived.
             signal.signal(each, lambda number, frame: None)
         sys.exit(128 + number)
 

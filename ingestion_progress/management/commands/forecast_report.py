@@ -46,7 +46,7 @@ class Command(TerminalCommand):
 
 
 def scores(last: int) -> dict[bool, list[Score]]:
-    """Those of the newest jobs, by whether their forecasts had a history."""
+    """The scores of the newest jobs, by whether their forecasts had a history."""
     ended = JobSamples.objects.filter(succeeded_at__isnull=False).order_by("-succeeded_at")
     found: dict[bool, list[Score]] = {True: [], False: []}
     for history, stored in ended.values_list("history", "scores")[:last]:

@@ -58,7 +58,7 @@ class Endpoint:
         return {"Host": host, "X-Forwarded-Proto": "https" if self.is_tls else "http"}
 
     def connection(self, *, idle_seconds: float) -> http.client.HTTPConnection:
-        """Not yet open. HTTP/1.1 only, so that each chunk can be read when it arrives."""
+        """A connection, not open yet. It is HTTP/1.1, whose chunks can be read as they arrive."""
         if not self.is_tls:
             return http.client.HTTPConnection(self.host, self.port, timeout=idle_seconds)
         return http.client.HTTPSConnection(

@@ -14,7 +14,7 @@ from ingestion_progress.management.doctor.endpoints import Endpoint
 
 # More than a stream sends during a check.
 MAX_BYTES = 4 * 1024 * 1024
-# In this order: SSLCertVerificationError is a subclass of SSLError.
+# The order matters: SSLCertVerificationError is a subclass of SSLError.
 ERRORS = {
     ssl.SSLCertVerificationError: "the certificate is not trusted",
     ssl.SSLError: "no TLS",

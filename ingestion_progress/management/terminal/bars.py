@@ -11,10 +11,10 @@ from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.output import printable
 
 MAX_BAR_WIDTH = 24
-# On a narrower terminal the names take the room of the bars.
+# A narrower terminal shows names in place of bars.
 MIN_WIDTH_WITH_BARS = 60
 MIN_NAME_WIDTH = 10
-# Of a percentage, a state and the spaces between columns.
+# The width of a percentage, a state and the spaces between columns.
 STATE_WIDTH = 22
 
 Row: TypeAlias = tuple[str, float, str, str, str]

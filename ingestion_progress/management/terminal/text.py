@@ -16,14 +16,14 @@ from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import StageProgressSchema
 from ingestion_progress.wire.snapshots import Snapshot
 
-# Those that the pages do not have in lower case.
+# Words that the pages do not have in lower case.
 WORDS = (
     *(gettext_noop("active"), gettext_noop("deleted"), gettext_noop("unreadable")),
     *(gettext_noop("pending"), gettext_noop("completed"), gettext_noop("skipped")),
     *(gettext_noop("stopped"), gettext_noop("not run"), gettext_noop("idle")),
     *(gettext_noop("in progress"), gettext_noop("processing"), gettext_noop("working")),
 )
-# In a pipe a line is printed after this much progress of a job.
+# Where the output is no terminal, a line is printed after this much progress of a job.
 PERCENT_PER_LINE = 5.0
 
 

@@ -46,7 +46,7 @@ Change: TypeAlias = tuple[str, Snapshot | None, str]
 
 
 class MultiJobView:
-    """On a terminal a bar per active job, as many as fit, below a line per ended one."""
+    """Shows a line per ended job and, on a terminal, as many bars of active jobs as fit below."""
 
     is_single = False
 
@@ -71,7 +71,7 @@ class MultiJobView:
             self.console.print(Text("\n").join(lines))
 
     def show_batch(self, data: BatchProgressEventData | None, *, is_last: bool = False) -> None:
-        """On a terminal below the bars; elsewhere a line after some progress, and the last."""
+        """Shows the batch: below the bars, or without a terminal as a line after some progress."""
         if data is None or data == self._batch:
             return
         step = data.progress.overall_progress_percent // text.PERCENT_PER_LINE

@@ -26,21 +26,21 @@ GRACE_OPTION = "ingestion_grace_seconds"
 
 @signals.worker_process_init.connect  # type: ignore[untyped-decorator]
 def start(**kwargs: Any) -> None:
-    """In each process of the pool."""
+    """Prepares each process of the pool."""
     parser_process()  # it loads the parsers before the first document
     start_maintenance(threading.Event())
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
 def hand_back_soon(how: str, **kwargs: Any) -> None:
-    """In the main process: running jobs get a grace to finish, as with `ingestion_worker`."""
+    """Lets running jobs finish for a while, as `ingestion_worker`. Runs in the main process."""
     if how == "Warm":
         threading.Thread(target=_hand_back, name="hand-back", daemon=True).start()
 
 
 @signals.task_revoked.connect  # type: ignore[untyped-decorator]
 def cancel(request: Context, **kwargs: Any) -> None:
-    """In the main process: revoking the task of an ingestion cancels its job."""
+    """Cancels the job of an ingestion whose task is revoked. Runs in the main process."""
     path, arguments, *_ = [*request.args, "", []] if request.args else ["", []]
     if path == conf.task and arguments:
         report("revocation", lambda: _cancel(arguments[0]))

@@ -20,7 +20,7 @@ from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.exceptions import DocumentNotFound
 from ingestion_progress.pipeline.models import Document, Edition
 
-# Of jobs in another database, which no query can join: the newest.
+# Jobs in another database cannot be joined by a query: only this many, the newest, count.
 MAX_JOBS = 10_000
 
 IS_SEARCHABLE = Exists(
@@ -86,12 +86,12 @@ def is_whole(request: HttpRequest, document_id: str) -> bool:
 
 
 def with_jobs(documents: QuerySet[Document], jobs: JobQuerySet) -> QuerySet[Document]:
-    """Those that one of the jobs ingests or has ingested."""
+    """The documents that one of the jobs ingests or has ingested."""
     return documents.filter(pk__in=values(jobs, "document_id"))
 
 
 def newest_jobs(jobs: JobQuerySet) -> JobQuerySet:
-    """Of these jobs the newest of each document."""
+    """The newest of the jobs of each document."""
     newer = jobs.filter(
         document_id=OuterRef("document_id"), created_at__gt=OuterRef("created_at")
     ).order_by()

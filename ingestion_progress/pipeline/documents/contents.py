@@ -57,7 +57,7 @@ class Counts(TypedDict):
 
 
 def counts(document: Document, epoch: str | None = None) -> Counts:
-    """Of one edition, or of what search shows. None: its store does not answer."""
+    """The counts of one edition, or of the published one. None: its store does not answer."""
     epoch = document.published_epoch if epoch is None else epoch
     try:
         chunks = vector_store().count(document.pk, epoch)

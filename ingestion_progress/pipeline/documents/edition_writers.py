@@ -47,7 +47,7 @@ def editions() -> QuerySet[Edition]:
 
 
 def editions_of(document_id: str, **also: object) -> list[Edition]:
-    """Of one document, the oldest first. `also`: fields with a value."""
+    """The editions of one document, the oldest first. `also`: fields with a value."""
     values = {field: [value] for field, value in also.items()}
     found = rows_by(Edition, "document", [document_id], using=using(), also=values)
     return sorted(found, key=attrgetter("pk"))

@@ -116,7 +116,7 @@ def discard_abandoned(found: QuerySet[Edition] | None = None) -> None:
 
 
 def _not_continued(found: Iterable[Edition], by: str = "") -> list[Edition]:
-    """Those whose job has ended, or is the one with this id."""
+    """The editions whose job has ended, or has the id `by`."""
     each = list(found)
     ids = {edition.job_id for edition in each} - {by}
     active = set(Job.objects.active().filter(pk__in=ids).values_list("pk", flat=True))
@@ -172,7 +172,7 @@ def discard_quietly(document_id: str, epoch: str) -> bool:
 
 
 def hidden_editions(found: QuerySet[Edition] | None = None) -> QuerySet[Edition]:
-    """Those that search does not show."""
+    """The editions that search does not show."""
     return (editions() if found is None else found).exclude(epoch=F("document__published_epoch"))
 
 

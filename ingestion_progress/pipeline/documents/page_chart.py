@@ -11,7 +11,7 @@ from ingestion_progress.web import charts, formatting
 
 # With more pages each bar is several pages.
 MAX_BARS = 60
-# Of the width of a bar, on each side of it.
+# The gap on each side of a bar, as a share of its width.
 GAP = 0.1
 
 

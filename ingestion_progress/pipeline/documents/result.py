@@ -21,7 +21,7 @@ from ingestion_progress.web import formatting
 CHUNKS_PER_PAGE = 20
 MENTIONED_SHOWN = 24
 RELATIONS_SHOWN = 6
-# Of one chunk.
+# The entities that a chunk shows.
 ENTITIES_SHOWN = 12
 
 

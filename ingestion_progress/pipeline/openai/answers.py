@@ -40,7 +40,7 @@ def stored_answer(key: str) -> Any:
 
 
 def stored_answers(keys: Sequence[str]) -> dict[str, Any]:
-    """Those that there are, by key; none if no job asks."""
+    """The stored answers by key; none if no job asks."""
     job = current_job()
     return {} if job is None else patiently(job, partial(_load, job, keys))
 

@@ -98,7 +98,7 @@ def _sent(model: str, send: Callable[[OpenAI], Any], stage: str) -> Any:
 
 
 def count_tokens(body: str) -> None:
-    """Those of an answer, also of one that cannot be used: it was paid for."""
+    """Counts the tokens of an answer, also of an unusable one, because it was paid for."""
     job = current_job()
     try:
         usage = json.loads(body)["usage"]

@@ -77,7 +77,7 @@ def _asked(
 
 
 def _vectors(response: Any, count: int) -> list[list[float]]:
-    """In the order of the texts. Raises UnusableAnswer."""
+    """The vectors in the order of the texts. Raises UnusableAnswer."""
     try:
         rows = sorted(response.parse().data, key=lambda row: row.index)
         vectors = [[float(value) for value in row.embedding] for row in rows]

@@ -41,7 +41,7 @@ CONNECT_SECONDS = 5.0
 NO_KEY = "none"
 # A question at which the server fails this often, although it answers others, is left.
 MAX_FAILURES = 3
-# Of a search, for which somebody waits.
+# A person waits for a search.
 URGENT_PATIENCE_SECONDS = 2.0
 URGENT_TIMEOUT_SECONDS = 5.0
 # A line, with the address, for each request. Versions differ in what they log at DEBUG.

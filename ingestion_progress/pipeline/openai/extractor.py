@@ -11,7 +11,7 @@ from ingestion_progress.pipeline.stages import Extraction
 from ingestion_progress.pipeline.stages.extraction import SPACE, entity_key
 from ingestion_progress.tracker.plan import clean_text
 
-# Of one chunk: what exceeds it is left out.
+# Limits of one chunk: what exceeds them is left out.
 MAX_ENTITIES = 24
 MAX_RELATIONS = 32
 MAX_TYPE_LENGTH = 60
@@ -57,7 +57,7 @@ class OpenAIExtractor:
 
 
 def extraction_of(passage: Passage) -> Extraction:
-    """Within the limits, and without relations to entities that are not listed."""
+    """The extraction within the limits, without relations to entities that are not listed."""
     entities: dict[str, str] = {}
     for text in passage.entities:
         name = _tidy(text, MAX_KEY_LENGTH)
@@ -77,5 +77,5 @@ def extraction_of(passage: Passage) -> Extraction:
 
 
 def _tidy(text: str, max_length: int) -> str:
-    """In one line, without what databases refuse."""
+    """The text in one line, without characters that databases refuse."""
     return clean_text(SPACE.sub(" ", text).strip(), max_length)

@@ -11,7 +11,9 @@ from openai import APIConnectionError, APIStatusError, APITimeoutError
 from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import ModelRefused, UnusableAnswer
 
-# Of the server's own name for the error: nothing else of its answer is shown, since it may repeat
+# the question or a key.
+# The form of the server's name for the error. Nothing else of its answer is shown: it may repeat
+# the question or a key.
 # the question or a key.
 CODE = re.compile(r"[\w.-]{1,60}")
 CONFIGURATION = {

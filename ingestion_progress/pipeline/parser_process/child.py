@@ -34,14 +34,14 @@ Answer: TypeAlias = dict[str, Any]
 # Before the worker and the database, if the host has no memory left. From -1000 to 1000.
 OOM_SCORE = 800
 # Events of `sys.addaudithook`. Writing, also to a file that exists, is refused by its flags.
-# Of a traceback: a log cuts off long texts at their end.
+# The frames of a traceback that are logged: a log cuts off long texts at their end.
 LOGGED_FRAMES = 2
 MODULES = (".py", ".pyc", ".so")
 REFUSED_EVENTS = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system")
 
 
 def run(connection: socket.socket, file_number: int, request: dict[str, Any]) -> None:
-    """Until the worker closes the connection, or an error after which memory may be missing."""
+    """Answers until the worker closes the connection, or memory may be missing after an error."""
     output = connection.makefile("w", encoding="utf-8", errors="replace")
     logging.getLogger().handlers = [LogRecords(output)]
     cpu_seconds = request["cpu_seconds"]
@@ -96,7 +96,7 @@ def _error(kind: str, message: str) -> Answer:
 
 
 def _name(error: PipelineError) -> str:
-    """Of its class, or of the base in `exceptions.py`: a parser may have exceptions of its own."""
+    """The name of its class, or of its base in `exceptions.py` if the parser defines the class."""
     bases = (base for base in type(error).__mro__ if base.__module__ == exceptions.__name__)
     return next(bases).__name__
 

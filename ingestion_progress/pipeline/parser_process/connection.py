@@ -55,7 +55,7 @@ class ParserProcess:
         self._process.wait()
 
     def forget(self) -> None:
-        """In a process that was forked from this one."""
+        """Closes the connection in a process that was forked from this one."""
         self._control.close()
 
     def _ask(self, request: dict[str, Any], file_numbers: list[int]) -> dict[str, Any]:

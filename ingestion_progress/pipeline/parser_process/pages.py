@@ -31,7 +31,7 @@ logger = logging.getLogger("ingestion_progress.pipeline")
 OF_PARSERS = (UnreadableDocument, UnreadablePage, UnreadableImage)
 # Pages that end their process. One more ends the job.
 MAX_RESTARTS = 3
-# Of the limit: an allocation that fails asks for the rest of it at once.
+# A share of the limit: the allocation that fails may ask for all of the rest at once.
 NEAR_MEMORY_LIMIT = 0.75
 MEGABYTE = 1024 * 1024
 

@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def _requests(control: socket.socket) -> Iterator[tuple[dict[str, Any], list[int]]]:
-    """Until the worker ends. It sends the next request after the answer to the last one."""
+    """The requests until the worker ends. It sends the next one after the last answer."""
     while True:
         with contextlib.suppress(ConnectionError):
             data, numbers, _, _ = socket.recv_fds(control, MAX_MESSAGE_BYTES, 2)

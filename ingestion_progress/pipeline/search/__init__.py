@@ -142,7 +142,7 @@ def _found(
     filters: SearchFilters,
     jobs: JobQuerySet | None,
 ) -> Found:
-    """At least the best `number` chunks, if there are so many."""
+    """The best chunks: at least `number`, if there are that many."""
     hidden = Edition.objects.exclude(epoch=F("document__published_epoch"))
     editions = list(hidden.values_list("document_id", "epoch"))
     chosen = filters.chosen(jobs)
@@ -191,7 +191,7 @@ def _of_documents(found: Found, chosen: QuerySet[Document]) -> Found:
 
 
 def _documents_of(jobs: JobQuerySet) -> list[str] | None:
-    """Those whose published edition is by one of the jobs; None if too many have to be asked."""
+    """The documents whose published edition is by one of the jobs; None if they are too many."""
     ids = list(jobs.values_list("document_id", flat=True).distinct()[: MAX_DOCUMENTS + 1])
     if len(ids) > MAX_DOCUMENTS:
         return None

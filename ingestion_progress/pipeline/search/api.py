@@ -24,7 +24,7 @@ _CONTROLS = r"\x00-\x1f\x7f-\x9f"
 WORDS = rf"^[^{_CONTROLS}]*[^{_CONTROLS}\s][^{_CONTROLS}]*$"
 PAIR = rf"^[^{_CONTROLS}:]+:[^{_CONTROLS}]*$"
 TEXT = rf"^[^{_CONTROLS}]+$"
-# Of each filter.
+# The most values of each filter.
 MAX_VALUES = 50
 
 router = Router()

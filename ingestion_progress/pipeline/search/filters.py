@@ -51,7 +51,7 @@ class SearchFilters:
 
 
 def with_metadata(jobs: JobQuerySet, pairs: Sequence[tuple[str, str]]) -> JobQuerySet:
-    """Those whose metadata has these values, as text or as a number, true, false or null."""
+    """The jobs whose metadata has these values, as text or as a number, true, false or null."""
     for number, (key, text) in enumerate(pairs):
         name = f"metadata_{number}"
         jobs = jobs.annotate(**{name: KeyTransform(key, "metadata")})

@@ -18,7 +18,7 @@ Span = tuple[int, int]
 
 
 class Highlighter:
-    """Of one query, for texts in some languages."""
+    """Highlights the words of one query in texts of some languages."""
 
     def __init__(self, query: str, embedder: Embedder, languages: Collection[str] = ("",)) -> None:
         wanted = frozenset(embedder.embed_query(query, languages).indices)
@@ -54,7 +54,7 @@ def _found(text: str, matches: Callable[[str], bool]) -> Iterator[Span]:
 
 
 def _pairs(start: int, end: int) -> Iterator[Span]:
-    """Of the letters of a clause without spaces, whose words are looked for as such."""
+    """The pairs of letters of a clause without spaces, by which its words are found."""
     for at in range(start, max(end - 1, start + 1)):
         yield at, min(at + 2, end)
 

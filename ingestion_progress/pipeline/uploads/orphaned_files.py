@@ -30,6 +30,6 @@ def delete(path: str) -> None:
 
 
 def _known_files() -> Iterator[str]:
-    """Those of all documents and their pending versions."""
+    """The files of all documents and their pending versions."""
     for model in (Document, PendingVersion):
         yield from QuerySet(model).values_list("file", flat=True).iterator()

@@ -38,7 +38,7 @@ def open_archive(file: BinaryIO, name: str) -> zipfile.ZipFile:
     except UNREADABLE as error:
         raise _unopened(name) from error
     entries = archive.infolist()
-    # Of pictures only the headers are read, and a blank one may be packed to a thousandth.
+    # Only the headers of pictures are read, and a blank picture may be packed to a thousandth.
     read = [entry for entry in entries if not entry.filename.lower().endswith(PICTURES)]
     unpacked = sum(entry.file_size for entry in read)
     packed = sum(entry.compress_size for entry in read)

@@ -149,7 +149,7 @@ function setMark(row, name, title, text) {
 }
 
 /**
- * Those in progress.
+ * The stages in progress.
  * @param {import("./progress-events.d.ts").StageProgress[]} stages
  */
 function stagesText(stages) {

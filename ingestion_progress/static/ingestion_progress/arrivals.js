@@ -87,7 +87,7 @@ export class Arrivals {
   }
 }
 
-/** Of jobs only: a batch has a row as well. @param {Element} groups */
+/** The keys of the rows of jobs; a batch has a row as well. @param {Element} groups */
 function keysOf(groups) {
   return [...groups.querySelectorAll("li[data-job]")].map((row) => row.getAttribute("data-key"));
 }

@@ -49,7 +49,7 @@ export function throughput(counts, wholeMs) {
 }
 
 /**
- * On the line between two counts; the first or the last one outside of them.
+ * The count on the line between two counts; outside of all, the first or the last.
  * @param {Point[]} counts
  * @param {number} atMs
  */

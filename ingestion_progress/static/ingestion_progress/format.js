@@ -76,7 +76,7 @@ export function duration(milliseconds) {
   return twoUnits(milliseconds, DAY_MS, "d", HOUR_MS, "h");
 }
 
-/** Of what has ended: tenths below ten seconds. @param {number} milliseconds */
+/** A duration of what has ended: tenths below ten seconds. @param {number} milliseconds */
 export function exactDuration(milliseconds) {
   if (milliseconds < SECOND_MS || milliseconds >= 10 * SECOND_MS) return duration(milliseconds);
   return `${decimal((Math.floor(milliseconds / 100) / 10).toFixed(1))}${NBSP}s`;

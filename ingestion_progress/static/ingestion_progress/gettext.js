@@ -51,7 +51,7 @@ export function useLanguage(tag) {
   words = loaded.get(known(tag)) ?? ENGLISH;
 }
 
-/** Of the texts, for the formats of `Intl`. */
+/** The language of the texts, for the formats of `Intl`. */
 export function language() {
   return words.language;
 }

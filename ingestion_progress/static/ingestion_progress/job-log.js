@@ -30,7 +30,7 @@ export class JobLog {
   #known = 0;
   #isBusy = false;
   #isBehind = false;
-  /** Of the present filter; an answer to an earlier one is dropped. */
+  /** Numbers the requests; an answer to an earlier one is dropped. */
   #filterNumber = 0;
 
   /** @param {HTMLElement} root the card of the log */

@@ -92,7 +92,7 @@ export class JobRows {
     this.#changed.clear();
   }
 
-  /** Of a job that runs or has ended. @param {JobState} state */
+  /** Changes the row of a job that runs or has ended. @param {JobState} state */
   change(state) {
     const row = this.#rows.get(state.job_id);
     if (!row || state.status === "queued") return;

@@ -17,7 +17,7 @@ import { translateStored } from "./stored-sentences.js";
 /** @typedef {import("./progress-events.d.ts").WorkerInfo} WorkerInfo */
 
 const NOTHING = "–";
-/** Not more than these are shown one by one at once. */
+/** At most this many workers are shown without unfolding them. */
 const FEW_WORKERS = 8;
 
 /**

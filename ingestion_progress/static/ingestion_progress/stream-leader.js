@@ -122,7 +122,7 @@ export class StreamLeader {
     return hasSlot;
   }
 
-  /** Those whose tab has gone without a word have no lock any more. */
+  /** Forgets tabs that hold no lock any more: they were closed or killed. */
   async #forgetClosed() {
     const { held = [] } = await navigator.locks.query();
     const present = new Set(held.map(({ name }) => name));

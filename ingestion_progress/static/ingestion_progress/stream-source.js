@@ -24,7 +24,7 @@ export class StreamSource {
   /** How often in a row the shared stream failed although the server would respond. */
   #sharedFailures = 0;
   #isInUse = false;
-  /** Of the attempt to open it: a later one, and `close`, make a former one void. */
+  /** Numbers the attempts to open it: a later one, or `close`, cancels an earlier one. */
   #number = 0;
   #release = () => {};
 

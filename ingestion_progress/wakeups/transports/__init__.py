@@ -50,7 +50,7 @@ class Notification:
     job_ids: tuple[str, ...] = ()
     """Empty: some jobs, too many to name."""
     ended: tuple[str, ...] = ()
-    """Those that have ended. Their last state is not throttled."""
+    """The jobs that have ended. Their last state is not throttled."""
 
     @classmethod
     def about(cls, job_ids: Collection[str], ended: Collection[str] = ()) -> Notification:

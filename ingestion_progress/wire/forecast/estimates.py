@@ -10,7 +10,7 @@ from ingestion_progress.wire.forecast.history import ITEM_VARIANCE, LEAST_SECOND
 
 # The variance of the logarithm of a cost that is observed, of the change of speed that may come.
 OBSERVED_VARIANCE = 0.15**2
-# Of what has been done already, if that is more than expected.
+# If more was done than expected, this share of it is expected to be left.
 LEAST_SHARE_LEFT = 0.25
 # Fewer items than half of what shows as much as one item of usual variance show nothing: the first
 # ones of a stage that counts batches are either its start or a whole batch.

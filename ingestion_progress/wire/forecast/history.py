@@ -43,10 +43,10 @@ class StageTime:
     has_grown: bool
     """Its total was found step by step."""
     item_variance: float | None = None
-    """Of the logarithm of the time per item, for one item, as if it changed with each; None if
+    """The variance of the logarithm of the time of one item, as if it changed with each; None if
     there were too few items."""
     gap_seconds: float = 0.0
-    """After its end, in which no stage ran."""
+    """The time after its end in which no stage ran."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,16 @@ class StageHistory:
     log_seconds: float | None = None
     """Logarithm of the seconds per item; None: the stage has never run."""
     variance: float = USUAL_DEVIATION**2
-    """Of that logarithm, for one more job."""
+    """The variance of that logarithm, for one more job."""
     items: float = 0.0
     overlaps: bool = False
     """It runs at the same time as the stage before it."""
     grows: bool = False
     """Its total is complete only when the stage before it has ended."""
     item_variance: float = ITEM_VARIANCE
-    """Of the logarithm of the time of one item within a job."""
+    """The variance of the logarithm of the time of one item within a job."""
     gap_seconds: float = 0.0
-    """After its end, in which no stage runs."""
+    """The time after its end in which no stage runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,18 +23,18 @@ from ingestion_progress.wire.forecast.history import LEAST_SECONDS, History, Sta
 # logarithm before a stage was observed, and what each further stage adds.
 PACE_VARIANCE = 0.1
 PACE_DRIFT = 0.1
-# Of a number of items that is derived from those of another stage.
+# The variance of a number of items that is derived from those of another stage.
 ITEMS_VARIANCE = 0.15
-# What no model knows.
+# The variance that no model explains.
 LEAST_VARIANCE = 0.08
-# 80 % of a normal distribution lie within so many standard deviations.
+# 80 % of a normal distribution lie within this many standard deviations.
 RANGE_DEVIATIONS = 1.28
 # Of stages that overlap, the one whose least time is the longest counts: its likely time, less so
 # many standard deviations. So a stage that shows no speed does not hide the speed of the others.
 LEAST_TIME_DEVIATIONS = 2.0
 # A bar that is behind the time that has passed gets closer by two thirds in this share of the job.
 CATCH_UP_SHARE = 0.05
-# Of a range: a wider one says nothing, and its logarithm may be more than a float can hold.
+# The widest range: a wider one says nothing, and a float may not hold its exponential.
 MAX_LOG_FACTOR = 20.0
 
 

@@ -14,7 +14,7 @@ MAX_ERROR_PERCENT = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """At one percentage of a job's true time. Times in any unit; None: unknown."""
+    """A forecast and the truth at one percentage of a job's true time. Any unit; None: unknown."""
 
     at_percent: int
     true: float

@@ -39,7 +39,7 @@ from ingestion_progress.pipeline.uploads.receive import receive
 from ingestion_progress.tracker import reason_of, request_cancellation
 from ingestion_progress.tracker.metadata import metadata_of
 
-# As of `follow`.
+# The exit code, the same as that of `follow`.
 PARTIALLY_SUCCESSFUL = 3
 
 logger = logging.getLogger("ingestion_progress.pipeline")
@@ -178,7 +178,7 @@ def _found(path: Path) -> list[tuple[Path, str]]:
 
 
 def distinct(found: list[tuple[Path, str]]) -> list[tuple[Path, str]]:
-    """Each file once. Files with the same id of a document get one that depends on their path below
+    """Each file once. Files with the same document id get ids that depend on their paths below
     the folder that they share: none of them is a newer version of another one.
     """
     files: dict[str, tuple[Path, str]] = {}

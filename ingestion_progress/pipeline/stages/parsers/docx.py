@@ -22,7 +22,7 @@ from ingestion_progress.pipeline.stages.parsers.ooxml import Package, Relationsh
 NOTES = {"footnotes", "endnotes", "comments"}
 WEB_ARCHIVES = (".mht", ".mhtml")
 HTML = (".htm", ".html", ".xhtml")
-# Of an embedded text.
+# The largest embedded text.
 MAX_TEXT_BYTES = 20 * 1024 * 1024
 
 

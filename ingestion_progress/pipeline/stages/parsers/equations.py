@@ -34,7 +34,7 @@ class Equation:
 
     def __init__(self) -> None:
         self._texts: list[list[str]] = [[]]
-        """Of the open roles, the innermost last."""
+        """The texts of the open roles, the innermost last."""
         self._structures: list[dict[str, list[str]]] = []
         self._too_deep = 0
 

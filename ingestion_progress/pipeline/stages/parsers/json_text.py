@@ -16,7 +16,7 @@ from ingestion_progress.pipeline.stages.parsers.text import read_text
 
 INVALID = StoredSentence("It is not valid JSON: it was read as plain text.")
 MAX_INDENT = 20
-# Of the result of a cell.
+# The longest result of a cell, in characters.
 MAX_OUTPUT = 5_000
 
 

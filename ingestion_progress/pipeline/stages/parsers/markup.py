@@ -73,7 +73,7 @@ class MarkupBuilder:
         self._add_notes(box)
 
     def begin(self, tag: str) -> None:
-        """Of a table, a row or a cell."""
+        """Begins a table, a row or a cell."""
         self.end_paragraph()
         box = self._boxes[-1]
         box.tables += tag == "table"

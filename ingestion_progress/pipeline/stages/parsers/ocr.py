@@ -13,9 +13,9 @@ DPI = 150
 # RapidOCR makes larger pictures smaller. A page of this area needs 0.75 GB of memory.
 MAX_SIDE_PIXELS = 2000
 MAX_PIXELS = 2_800_000
-# Of its own estimate, from 0 to 1: less is mostly texture.
+# The least score that OCR gives to words, from 0 to 1: less is mostly texture.
 MIN_SCORE = 0.5
-# Of exceptions of ONNX Runtime.
+# The texts of exceptions of ONNX Runtime.
 OUT_OF_MEMORY = re.compile("bad_alloc|allocate memory")
 
 

@@ -15,7 +15,7 @@ from ingestion_progress.pipeline.uploads.zip_safety import UNREADABLE, open_arch
 
 # Enough for the headers of pictures, which are not decoded.
 PICTURE_BYTES = 1024 * 1024
-# Of the whole file of one, whose decoded form is larger.
+# The largest file of a picture, whose decoded form is larger.
 MAX_PICTURE_BYTES = 64 * 1024 * 1024
 
 

@@ -9,7 +9,7 @@ from pypdfium2 import raw
 if TYPE_CHECKING:
     from pypdfium2 import PdfTextPage
 
-# Of each page, evenly spread: asking PDFium for all of them would take longer than its text.
+# Letters of each page, evenly spread: to ask PDFium for all would take longer than its text.
 SAMPLED_LETTERS = 64
 
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from pypdfium2 import PdfTextPage
 
-# Of the height of a letter's box. The narrowest spaces of justified lines have 0.2.
+# Shares of the height of a letter's box. The narrowest spaces of justified lines have 0.2.
 MIN_SPACE = 0.15
-# Of a space: letters that are this far apart on both sides are spaced for emphasis.
+# Letters that are at least this far apart on both sides are spaced for emphasis.
 MAX_LETTER_SPACE = 0.5
 # How far a footnote's mark is above the line, in parts of its height.
 MIN_RISE = 0.2
@@ -24,7 +24,7 @@ FOOTNOTE_MARK = re.compile(r"(?<=[^\W\d_]{4})\d{1,2}(?!\w)|(?<!\w)\d{1,2}(?=[^\W
 
 
 class _Box(NamedTuple):
-    """Of a letter, in points, as wide as it moves the pen."""
+    """The box of a letter in points, as wide as the letter moves the pen."""
 
     left: float
     bottom: float
@@ -32,7 +32,7 @@ class _Box(NamedTuple):
     top: float
 
     def space_before(self, following: _Box) -> float:
-        """In parts of the height; 0 if the other is not on the same line."""
+        """The space in parts of the height; 0 if the other letter is not on the same line."""
         height = self.top - self.bottom
         shared = min(self.top, following.top) - max(self.bottom, following.bottom)
         is_on_line = height > 0 and shared > height / 2

@@ -12,7 +12,7 @@ POINTS_PER_INCH = 72
 
 
 def words_of(page: pypdfium2.PdfPage, number: int, *, has_letters: bool) -> tuple[str, str]:
-    """The words that OCR finds, and why there may be others, as in `Page.unread`."""
+    """The words that OCR finds, and why words may be missing, as in `Page.unread`."""
     if ocr.is_available():
         return _recognised(page), ""
     if has_letters:

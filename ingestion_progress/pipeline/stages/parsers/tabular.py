@@ -14,7 +14,7 @@ from ingestion_progress.pipeline.stages.parsers.text import read_text
 DELIMITERS = ",;\t|"
 SAMPLED_ROWS = 20
 MIN_COLUMNS = 2
-# Of one value. A quotation mark that is not closed makes a value of the rest of the file.
+# The longest value. A quotation mark that is not closed makes a value of the rest of the file.
 MAX_VALUE = 1_000_000
 
 

@@ -31,7 +31,7 @@ class SheetRows:
         self._pieces: list[str] = []
         self._columns = _Columns()
         self._column = 0
-        """Of the last cell, from 1."""
+        """The column of the last cell, from 1."""
         self._is_value = False
         self._is_phonetic = False
         self._cells_read = self._characters = 0

@@ -5,7 +5,7 @@ import { updateParts } from "../ingestion_progress/page-parts.js";
 
 const PAUSE_MS = 5_000;
 const END_DELAY_MS = 500;
-/** Of the data of the stream: what the card shows. */
+/** The fields of the stream's data that the card shows. */
 const SHOWN = ["total_chunks", "qdrant_writes", "neo4j_writes", "entities_total"];
 
 let lastShown = "";

@@ -19,7 +19,7 @@ from ingestion_progress.concurrency.python_process import start_python
 from ingestion_progress.pipeline.stores.embedded.files import SOCKET_NAME
 
 PROCESS = "ingestion_progress.pipeline.stores.embedded.process"
-# Of the path of a Unix socket; macOS allows 104.
+# The longest path of a Unix socket; macOS allows 104 bytes.
 MAX_PATH_BYTES = 100
 RETRY_SECONDS = 0.02
 # A request that ends this many processes is the cause, or the disk is.
@@ -96,7 +96,7 @@ class Connections:
 
 
 def connections(folder: Path) -> Connections:
-    """Those of this process to the folder."""
+    """The connections of this process to the folder."""
     folder = folder.resolve()
     return _of_folders.setdefault(folder, Connections(folder))
 

@@ -30,7 +30,7 @@ class Connection(socketserver.StreamRequestHandler):
     server: "Server"
 
     def handle(self) -> None:
-        # Of a client that has waited long enough, or of a server that ends: the client tries again.
+        # The client has waited long enough, or the server ends: the client tries again.
         with contextlib.suppress(ConnectionError):
             for line in self.rfile:
                 with self.server.answering():
