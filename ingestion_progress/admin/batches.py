@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.admin import display
 from ingestion_progress.admin.display import EMPTY
+from ingestion_progress.admin.fields import time_of
 from ingestion_progress.auth import permissions
 from ingestion_progress.auth.batches import batches_for, is_whole
 from ingestion_progress.exceptions import BatchActive
@@ -42,6 +43,9 @@ else:
     BatchModelAdmin = admin.ModelAdmin
 
 
+CREATED_AT = time_of("created_at")
+
+
 class BatchChangeList(ChangeList):
     """Reads the progress of all batches of the page together."""
 
@@ -54,10 +58,10 @@ class BatchChangeList(ChangeList):
 @admin.register(Batch)
 class BatchAdmin(BatchModelAdmin):
     list_display = (
-        *("__str__", "owned_by", "progress", "remaining", "counts", "max_running", "created_at"),
+        *("__str__", "owned_by", "progress", "remaining", "counts", "max_running", CREATED_AT),
     )
     search_fields = ("id", "name", "owner_name")
-    readonly_fields = ("id", "owned_by", "progress", "remaining", "counts", "jobs", "created_at")
+    readonly_fields = ("id", "owned_by", "progress", "remaining", "counts", "jobs", CREATED_AT)
     fields = ("id", "name", "max_running", *readonly_fields[1:])
     actions = ("cancel_jobs", "retry_failed_jobs", "delete_selected")
     list_per_page = 50

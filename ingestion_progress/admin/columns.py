@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.urls import reverse
 from django.utils.html import format_html
@@ -24,17 +22,6 @@ from ingestion_progress.web.presenters import name_parts, remaining_text
 
 # The columns that a stream keeps up to date, in their order.
 LIVE_COLUMNS = ("live_status", "live_progress", "live_errors", "live_times")
-
-
-def time_of(name: str) -> Any:
-    """A field with a time, written like the other times of the page: Django has another format."""
-
-    @admin.display(description=_(name.replace("_", " ")))
-    def shown(job: Job) -> str:
-        return display.timestamp(getattr(job, name))
-
-    shown.__name__ = f"shown_{name}"
-    return shown
 
 
 class JobColumns:

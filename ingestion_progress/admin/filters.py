@@ -45,6 +45,16 @@ class BatchFilter(admin.SimpleListFilter):
             return queryset.none()
 
 
+class DateFilter(admin.DateFieldListFilter):
+    """Its title is a noun, as other languages need it: the field is called "created at"."""
+
+    TITLES = {"created_at": _("day of creation"), "updated_at": _("day of the last change")}
+
+    def __init__(self, field: Any, *args: Any, **options: Any) -> None:
+        super().__init__(field, *args, **options)
+        self.title = self.TITLES[field.name]
+
+
 class AboutFilter(admin.SimpleListFilter):
     """Offers only the object in the URL, such as `shop.order:17`."""
 

@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress.admin.display import EMPTY, bar, duration, mark, timestamp
+from ingestion_progress.admin.fields import count_of
 from ingestion_progress.exceptions.stored_sentences import translate_stored
 from ingestion_progress.models import Job, JobAttempt, JobEvent, Stage, Worker
 from ingestion_progress.models.stages import shown_percent
@@ -22,7 +23,8 @@ from ingestion_progress.models.statuses import AttemptStatus, EventLevel, StageS
 from ingestion_progress.web import names
 
 MAX_ROWS = 50
-COUNTS = ("processed", "total", "in_flight", "failed", "unit")
+COUNTS: tuple[Any, ...] = tuple(map(count_of, ("processed", "total", "in_flight", "failed")))
+FAILED_ITEMS = count_of("failed_items")
 
 if TYPE_CHECKING:
     Inline = admin.TabularInline[Model, Job]
@@ -71,10 +73,13 @@ class AttemptInline(ReadOnlyInline):
         _("ended attempts (the latest {number}, newest first)"), number=MAX_ROWS
     )
     fields = (
-        *("number", "shown_status", "started", "finished", "took", "failed_items"),
+        *("number", "shown_status", "started", "finished", "took", FAILED_ITEMS),
         *("people", "shown_error"),
     )
-    readonly_fields = ("shown_status", "started", "finished", "took", "people", "shown_error")
+    readonly_fields = (
+        *("shown_status", "started", "finished", "took", FAILED_ITEMS),
+        *("people", "shown_error"),
+    )
 
     @admin.display(description=_("status"))
     def shown_status(self, attempt: JobAttempt) -> SafeString:
@@ -111,8 +116,8 @@ class StageInline(ReadOnlyInline):
     model = Stage
     empty_text = _("This job declares no stages.")
     ordering = ("position",)
-    fields = ("label", "shown_status", "progress", *COUNTS, "took")
-    readonly_fields = ("label", "shown_status", "progress", "took")
+    fields = ("label", "shown_status", "progress", *COUNTS, "shown_unit", "took")
+    readonly_fields = ("label", "shown_status", "progress", *COUNTS, "shown_unit", "took")
 
     @admin.display(description=_("name"))
     def label(self, stage: Stage) -> str:
@@ -130,6 +135,10 @@ class StageInline(ReadOnlyInline):
             shown_percent(stage.percent),
             gettext("Progress of %(name)s") % {"name": self.label(stage)},
         )
+
+    @admin.display(description=_("unit"))
+    def shown_unit(self, stage: Stage) -> str:
+        return names.unit(stage.unit, stage.total) or EMPTY
 
     @admin.display(description=_("took"))
     def took(self, stage: Stage) -> str:

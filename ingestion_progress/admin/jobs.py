@@ -25,11 +25,13 @@ from django.utils.translation import gettext_lazy as _
 
 from ingestion_progress import extensions, tracker
 from ingestion_progress.admin import actions, display
-from ingestion_progress.admin.columns import LIVE_COLUMNS, JobColumns, time_of
+from ingestion_progress.admin.columns import LIVE_COLUMNS, JobColumns
 from ingestion_progress.admin.error_groups import ErrorGroupForms
+from ingestion_progress.admin.fields import count_of, time_of
 from ingestion_progress.admin.filters import (
     AboutFilter,
     BatchFilter,
+    DateFilter,
     OrderFilter,
     OwnerFilter,
     ResultFilter,
@@ -69,12 +71,14 @@ TIMING = (
     ("elapsed", "remaining"),
     (TIMES["cancel_requested_at"], "cancel_requested_by", TIMES["cancel_acknowledged_at"]),
 )
-COUNTS = (
-    ("total_chunks", "total_images"),
-    ("error_count", "failed_items"),
-    ("entities_total", "relations_total", "neo4j_writes"),
-    ("qdrant_writes", "pool_size", "queue_depth"),
-    "counters",
+COUNTS = tuple(
+    tuple(map(count_of, names))
+    for names in (
+        ("total_chunks", "total_images"),
+        ("error_count", "failed_items"),
+        ("entities_total", "relations_total", "neo4j_writes"),
+        ("qdrant_writes", "pool_size", "queue_depth"),
+    )
 )
 RECORD = (
     ("attempt", "failed_attempts", "epoch", "revision"),
@@ -100,8 +104,8 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
 
     list_display = ("document", *LIVE_COLUMNS)
     list_filter = (
-        *("status", ResultFilter, "created_at", OwnerFilter, BatchFilter, AboutFilter),
-        OrderFilter,
+        *("status", ResultFilter, ("created_at", DateFilter), OwnerFilter, BatchFilter),
+        *(AboutFilter, OrderFilter),
     )
     search_fields = ("id", "document_id", "document_name", "batch")
     search_help_text = format_lazy(
@@ -126,13 +130,14 @@ class JobAdmin(JobColumns, ErrorGroupForms, JobModelAdmin):
     fieldsets = (
         (None, {"fields": SUMMARY}),
         (_("Timing"), {"fields": TIMING}),
-        (_("Counts"), {"fields": COUNTS}),
+        (_("Counts"), {"fields": (*COUNTS, "counters")}),
         (_("Record"), {"fields": RECORD, "classes": ("collapse",)}),
     )
     readonly_fields = (
         *("batch_link", "owned_by", "shown_status", "shown_error"),
         *("progress", "liveness", "elapsed", "remaining"),
         *TIMES.values(),
+        *(field for line in COUNTS for field in line),
     )
     inlines = (StageInline, WorkerInline, AttemptInline, EventInline)
 

@@ -35,9 +35,9 @@ FIELDS = (
     *(_("number"), _("owner"), _("owner name"), _("pool size")),
     *(_("position"), _("priority"), _("processed"), _("published epoch")),
     *(_("queue depth"), _("queued at"), _("retry at"), _("revision")),
-    *(_("size bytes"), _("source"), _("started at"), _("started by"), _("status")),
+    *(_("source"), _("started at"), _("started by"), _("status")),
     *(_("target"), _("task"), _("total")),
-    *(_("updated at"), _("writer")),
+    *(_("unit"), _("updated at"), _("writer")),
 )
 HELP_TEXTS = (
     _("User name of the owner when the job was created."),

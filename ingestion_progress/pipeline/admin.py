@@ -10,6 +10,8 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext, gettext_lazy
 
 from ingestion_progress.admin import JobsAboutMixin, display
+from ingestion_progress.admin.fields import time_of
+from ingestion_progress.admin.filters import DateFilter
 from ingestion_progress.auth import permissions
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.documents.access import documents_for
@@ -18,6 +20,9 @@ from ingestion_progress.pipeline.documents.admin_actions import (
     ingest_selected_again,
 )
 from ingestion_progress.pipeline.models import Document, Entity, Relation
+from ingestion_progress.web import formatting
+
+UPDATED_AT = time_of("updated_at")
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -41,20 +46,24 @@ class DocumentAdmin(JobsAboutMixin, ReadOnlyAdmin):
     """Its page shows the jobs that ingest the document."""
 
     actions = (ingest_selected_again, delete_selected_documents)
-    list_display = ("name", "id", "media_type", "size_bytes", "updated_at")
-    list_filter = ("media_type", "updated_at")
+    list_display = ("name", "id", "media_type", "size", UPDATED_AT)
+    list_filter = ("media_type", ("updated_at", DateFilter))
     search_fields = ("id", "name", "sha256")
     fields = (
-        *("name", "id", "original_file", "document_page", "media_type", "size_bytes", "sha256"),
-        *("language", "created_at", "updated_at"),
+        *("name", "id", "original_file", "document_page", "media_type", "size", "sha256"),
+        *("language", time_of("created_at"), UPDATED_AT),
     )
-    readonly_fields = ("original_file", "document_page")
+    readonly_fields = fields
 
     def jobs_of(self, jobs: JobQuerySet, obj: Model) -> JobQuerySet:
         return jobs.filter(document_id=obj.pk)
 
     def query_of_jobs(self, obj: Model) -> dict[str, str]:
         return {"document_id": str(obj.pk)}
+
+    @admin.display(description=gettext_lazy("size"), ordering="size_bytes")
+    def size(self, document: Document) -> str:
+        return formatting.file_size(document.size_bytes)
 
     @admin.display(description=gettext_lazy("file"))
     def original_file(self, document: Document) -> str:
@@ -80,7 +89,7 @@ class GraphAdmin(ReadOnlyAdmin):
         visible = documents_for(request, by_token=False).order_by()
         return rows.filter(document__in=visible.values("pk"))
 
-    @admin.display(description="pages")
+    @admin.display(description=gettext_lazy("pages"))
     def pages(self, row: Entity | Relation) -> str:
         """The pages in order, each once; a long list is truncated."""
         pages = sorted({mention["page"] for mention in row.evidence if mention.get("page")})
@@ -93,7 +102,7 @@ class EntityAdmin(GraphAdmin):
     list_select_related = ("document",)
     search_fields = ("key", "document__name")
 
-    @admin.display(description="mentions")
+    @admin.display(description=gettext_lazy("mentions"))
     def mentions(self, entity: Entity) -> int:
         return len(entity.evidence)
 

@@ -49,7 +49,7 @@ def queue_position(position: int) -> str:
 
 
 def jobs(number: int) -> str:
-    return ngettext("%(number)s job", "%(number)s jobs", number) % {"number": number}
+    return ngettext("%(number)s job", "%(number)s jobs", number) % {"number": count(number)}
 
 
 # Texts for a number of jobs, by their status, result or what they wait for.

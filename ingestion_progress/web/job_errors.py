@@ -79,7 +79,7 @@ def _note(rows: list[JobError]) -> str:
         values = {"errors": parts[0], "number": len(rows)}
         parts = [gettext("%(errors)s of %(number)s kinds") % values]
     if resolved := sum(row.resolved_at is not None for row in rows):
-        parts.append(gettext("%(number)s resolved") % {"number": resolved})
+        parts.append(gettext("%(number)s resolved") % {"number": formatting.count(resolved)})
     return " · ".join(parts)
 
 

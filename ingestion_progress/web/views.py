@@ -21,6 +21,7 @@ from ingestion_progress.conf import conf
 from ingestion_progress.exceptions import InvalidJobId
 from ingestion_progress.models import Batch, Job, JobAttempt, JobEvent, clean_job_id
 from ingestion_progress.models.clock import database_now
+from ingestion_progress.web import formatting
 from ingestion_progress.web.confirmations import Confirmation, confirmations
 from ingestion_progress.web.job_errors import attention_view
 from ingestion_progress.web.job_history import history_view
@@ -64,6 +65,7 @@ def job_detail(request: HttpRequest, job_id: str) -> HttpResponse:
         "batch_name": _batch_name(job),
         "as_of": None if job.is_finished else now,
         "events": event_views(_newest_events(job)),
+        "event_count": formatting.count(job.event_count),
         "events_url": reverse("ingestion_progress:api:job_events", args=[job_id]),
         "log_url": reverse("ingestion_progress:job_log", args=[job_id]),
         "attention": attention_view(job),

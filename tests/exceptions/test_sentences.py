@@ -39,7 +39,7 @@ def test_exception_is_english_and_translates_its_sentence():
     with translation.override("de"):
         assert str(refused) == "Jobs of batch Mai are queued or running; cancel them first."
         assert refused.translated() == (
-            "Jobs des Stapels Mai warten oder laufen; brechen Sie diese zuerst ab."
+            "Jobs des Stapels Mai warten oder laufen; brechen Sie sie zuerst ab."
         )
         assert IngestionProgressError("Page not found").translated() == "Page not found"
 

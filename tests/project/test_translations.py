@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gettext
 import importlib.util
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import translation
+from django.utils.translation import trans_real
 
 from ingestion_progress.web import client_words
 from tests.support.live import ROOT
@@ -69,6 +71,14 @@ def test_client_has_the_texts_that_the_script_finds_in_modules(translations):
     texts = client_words.client_texts()
     singulars = {text.partition(client_words.CONTEXT_END)[2] or text for text, _ in texts}
     assert {text if isinstance(text, str) else text[0] for text in found} <= singulars
+
+
+def test_no_text_has_the_translation_of_another_app():
+    """Django's admin has other words for some buttons, and precedes the app in this project."""
+    with (client_words.LOCALE / "de/LC_MESSAGES/django.mo").open("rb") as file:
+        own = vars(gettext.GNUTranslations(file))["_catalog"]
+    shown = trans_real.translation("de")._catalog
+    assert {text: shown[text] for text in own if text and shown[text] != own[text]} == {}
 
 
 def test_pages_are_in_the_language_of_the_browser():

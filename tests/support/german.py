@@ -23,14 +23,15 @@ log level retry cancel delete document owner created about now trying again over
 metrics images entities relations earlier attempt attempts examples resolved open mark only any
 select add change view history action actions run go home today past days month year value
 results record records found file type
+pages page mentions unit units size percent chart replay pause
 """
 ENGLISH = frozenset(WORDS.split())
 # Of other packages, which have no German for them: Django 6.1 has new texts.
 FOREIGN = re.compile(
     r"Search( \w+)?|Task Results|- Select an option -|Run|Are you sure you want to delete the .*"
 )
-# Names of documents and permissions, extensions of files, options of commands.
-NAMES = re.compile(r"„[^“]*“|\.\w+|--[\w-]+")
+# Names of documents, permissions and programs, extensions of files, options of commands.
+NAMES = re.compile(r"„[^“]*“|\.\w+|--[\w-]+|Pages, Numbers")
 BETWEEN = re.compile(r"%\(\w+\)s|<[^>]+>|[“”]")
 PHRASE = re.compile(r"[A-Za-z]{2,} [A-Za-z]{3,}")
 DATA = {"bdi", "code", "script", "style"}

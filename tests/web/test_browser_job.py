@@ -186,7 +186,7 @@ def test_page_has_no_layout_shift_and_no_policy_violation(watched: Watched):
 
 def test_only_status_and_quarters_are_announced(watched: Watched):
     said = watched.recorded["said"]
-    assert set(said) <= {"Running", "25 percent", "50 percent", "75 percent", "Succeeded"}
+    assert set(said) <= {"Running", "25%", "50%", "75%", "Succeeded"}
     assert len(said) == len(set(said))
 
 

@@ -35,7 +35,7 @@ def test_values_have_the_texts_of_the_shared_cases(name, _javascript, arguments,
         (
             "stage_detail",
             ["error", 3, 1490, "pages", 2],
-            "Gestoppt bei 3 / 1.490 Seiten · 2 fehlgeschlagen",
+            "nach 3 / 1.490 Seiten · 2 fehlgeschlagen",
         ),
     ],
 )

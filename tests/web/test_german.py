@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.formats import date_format
 
+from ingestion_progress.models import Batch
 from ingestion_progress.models.statuses import JobStatus
-from tests.support.german import english_of_page
+from tests.support.german import VisibleTexts, english_of_page
 from tests.support.page_jobs import job_with, page_of
 
 pytest_plugins = ["tests.support.german_pages"]
@@ -67,6 +70,19 @@ def test_dates_and_numbers_are_german(german):
     assert "Fehler beim Einlesen: 1.234" in html
     assert "100 %" in html.replace("\xa0", " ")
     assert f"{job.created_at.day}. " in html
+
+
+def test_numbers_and_times_of_the_admin_are_german(german):
+    job = job_with(JobStatus.SUCCEEDED, error_count=1234, failed_items=5678)
+    html = german.get(reverse("admin:ingestion_progress_job_change", args=[job.pk])).text
+    texts = VisibleTexts(html).texts
+    assert {"1.200", "4.800", "1.234", "5.678", "Seiten"} <= set(texts)
+    assert "Elemente aller Schritte, die in diesem Versuch fehlgeschlagen sind." in texts
+    batch = Batch.objects.create(id="b")
+    html = german.get(reverse("admin:ingestion_progress_batch_change", args=[batch.pk])).text
+    with translation.override("de"):
+        created_at = date_format(timezone.localtime(batch.created_at), "j. N Y, H:i:s")
+    assert created_at in VisibleTexts(html).texts
 
 
 @pytest.mark.usefixtures("german_jobs")

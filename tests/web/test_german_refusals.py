@@ -180,7 +180,7 @@ def test_quota_is_german_on_pages(german, settings):
         sent = {"file": SimpleUploadedFile("a.txt", b"Text")}
         response = german.post(JOBS, sent, headers=PAGE)
     assert response.status_code == 429
-    assert "Zu viele Uploads: Erlaubt sind 1 pro Stunde." in response.json()["message"]
+    assert "Zu viele Uploads: höchstens 1 pro Stunde." in response.json()["message"]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 from django.core.management.base import CommandError
 from django.db import connections
 from django.db.models import Case, Count, F, Value, When
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 
 from ingestion_progress.conf import conf
 from ingestion_progress.feed import EndReason, Selection, Subscription, get_feed
 from ingestion_progress.feed.job_state import NEVER
-from ingestion_progress.management.terminal import text
 from ingestion_progress.management.terminal.views import Change, JobView, JsonView, MultiJobView
 from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
@@ -28,6 +27,12 @@ from ingestion_progress.wire.schemas import ErrorEventData
 from ingestion_progress.wire.snapshots import Snapshot, load_snapshot
 
 ACTIVE, DELETED, UNREADABLE = "active", "deleted", "unreadable"
+# Besides those of a result.
+OTHER_JOBS = {
+    ACTIVE: gettext_lazy("%(number)s active"),
+    DELETED: gettext_lazy("%(number)s deleted"),
+    UNREADABLE: gettext_lazy("%(number)s unreadable"),
+}
 TERMINATED = 128 + 15
 INTERVAL_SECONDS = 0.25
 CHECK_SECONDS = 1.0
@@ -191,10 +196,9 @@ def shown(job_id: str, view: JobView) -> Iterator[None]:
 
 def in_words(tally: Counter[str]) -> str:
     """The tally in one line."""
+    texts = formatting.COUNTED_JOBS | OTHER_JOBS
     shown = {
-        word: formatting.jobs_with(word, number)
-        if word in formatting.COUNTED_JOBS
-        else f"{number} {text.word(word)}"
+        word: str(texts[word] % {"number": formatting.count(number)})
         for word, number in tally.items()
     }
     order = (ACTIVE, *(result.value for result in JobResult), DELETED, UNREADABLE)

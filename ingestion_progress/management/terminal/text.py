@@ -18,9 +18,9 @@ from ingestion_progress.wire.snapshots import Snapshot
 
 # Words that the pages do not have in lower case.
 WORDS = (
-    *(gettext_noop("active"), gettext_noop("deleted"), gettext_noop("unreadable")),
-    *(gettext_noop("pending"), gettext_noop("completed"), gettext_noop("skipped")),
-    *(gettext_noop("stopped"), gettext_noop("not run"), gettext_noop("idle")),
+    *(gettext_noop("deleted"), gettext_noop("unreadable"), gettext_noop("pending")),
+    *(gettext_noop("completed"), gettext_noop("skipped"), gettext_noop("stopped")),
+    *(gettext_noop("not run"), gettext_noop("idle")),
     *(gettext_noop("in progress"), gettext_noop("processing"), gettext_noop("working")),
 )
 # Where the output is no terminal, a line is printed after this much progress of a job.
@@ -54,7 +54,7 @@ def batch_line(data: BatchProgressEventData) -> str:
     """How far a batch is, and when its last job will end."""
     progress = data.progress
     ended = progress.jobs - progress.counts.active
-    numbers = {"number": ended, "total": progress.jobs}
+    numbers = {"number": formatting.count(ended), "total": formatting.count(progress.jobs)}
     parts = [
         percent(progress.overall_progress_percent),
         gettext("batch %(id)s") % {"id": data.batch_id},

@@ -19,7 +19,7 @@ from ingestion_progress.models import Job
 from ingestion_progress.models.clock import database_now
 from ingestion_progress.models.names import METRIC_NAMES
 from ingestion_progress.models.statuses import JobStatus
-from ingestion_progress.web import formatting
+from ingestion_progress.web import formatting, stage_texts
 from ingestion_progress.web.names import label, unit
 from ingestion_progress.wire.batches import BatchProgressEventData
 from ingestion_progress.wire.schemas import (
@@ -170,13 +170,11 @@ def render_many(
 ) -> RenderableType:
     """A bar per job, as many as there are rows, and how many more jobs there are."""
     shown = most_interesting(snapshots, rows)
-    hidden = len(snapshots) - len(shown)
     table = bars([_job_row(snapshot, now) for snapshot in shown], width)
-    return (
-        Group(table, Text(gettext("and %(number)s more") % {"number": hidden}, style="dim"))
-        if hidden
-        else table
-    )
+    if hidden := len(snapshots) - len(shown):
+        more = gettext("and %(number)s more") % {"number": formatting.count(hidden)}
+        return Group(table, Text(more, style="dim"))
+    return table
 
 
 def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
@@ -184,10 +182,10 @@ def render_one(snapshot: Snapshot, now: datetime, width: int) -> RenderableType:
     progress, job = snapshot.progress(now), snapshot.job
     pool = progress.worker_pool
     hidden = max(0, len(pool.workers) - MAX_WORKERS)
-    queue = gettext("queue %(number)s waiting") % {"number": pool.queue_depth}
+    queue = gettext("queue %(number)s waiting") % {"number": formatting.count(pool.queue_depth)}
     if hidden:
         queue = gettext("and %(number)s more workers") % {"number": hidden} + f", {queue}"
-    numbers = ", ".join(f"{n} {unit(name, n)}" for name, n in _counted(job))
+    numbers = ", ".join(f"{formatting.count(n)} {unit(name, n)}" for name, n in _counted(job))
     lines = [
         (queue if pool.workers and not job.is_finished else "", "dim"),
         (numbers, "dim"),
@@ -233,7 +231,7 @@ def _rows(snapshot: Snapshot, progress: PipelineProgressEventData, now: datetime
         shown = stored.shown_status(is_over=snapshot.job.is_finished).value
         detail = text.counts(stage, is_estimated=stored.is_estimated)
         if stored.failed:
-            detail += ", " + gettext("%(number)s failed") % {"number": stored.failed}
+            detail += ", " + stage_texts.failures(stored.failed)
         style, state = STYLES.get(shown, ""), text.word(shown)
         name = label(stage.name)
         yield name, stage.progress_percent, style, state, detail

@@ -23,6 +23,7 @@ from ingestion_progress.pipeline.documents.deletion import delete_document
 from ingestion_progress.pipeline.documents.result import stored_text
 from ingestion_progress.pipeline.documents.versions import pending_versions
 from ingestion_progress.pipeline.models import Document
+from ingestion_progress.web import formatting
 
 # Further ones are counted, not listed.
 MAX_SHOWN = 20
@@ -114,5 +115,5 @@ def _act(
 
 
 def _count(done: list[Document]) -> str:
-    number = len(done)
-    return ngettext("%(number)s document", "%(number)s documents", number) % {"number": number}
+    text = ngettext("%(number)s document", "%(number)s documents", len(done))
+    return text % {"number": formatting.count(len(done))}

@@ -51,6 +51,10 @@ class ChunkPage:
     """False: the vector store does not answer."""
 
     @property
+    def shown_total(self) -> str:
+        return formatting.count(self.total)
+
+    @property
     def previous(self) -> int:
         """Number of the page before this one; 0 without one."""
         return self.number - 1

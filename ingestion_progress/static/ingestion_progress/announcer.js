@@ -2,6 +2,7 @@
 /** Announces a new status, every quarter and a lost connection to screen readers. */
 
 import { STALE } from "./connection-text.js";
+import { percent as percentText } from "./format.js";
 import { gettext } from "./gettext.js";
 
 const STEP_PERCENT = 25;
@@ -27,7 +28,7 @@ export class Announcer {
     const quarter = Math.floor(percent / STEP_PERCENT);
     if (this.#status !== null && statusLabel !== this.#status) this.#announce(statusLabel);
     else if (this.#quarter !== null && quarter > this.#quarter && percent < 100) {
-      this.#announce(`${quarter * STEP_PERCENT} percent`);
+      this.#announce(percentText(quarter * STEP_PERCENT));
     }
     this.#status = statusLabel;
     this.#quarter = quarter;
