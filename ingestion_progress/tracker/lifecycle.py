@@ -262,7 +262,7 @@ def _run(job: Job, plan: JobPlan) -> None:
         rows_of(Stage, job).update(processed=0, total=0, inherited_total=0)
     if plan.weights is not None:
         write_stages(job, plan.weights)
-    if plan.weights is not None or job.pool_size != former_size:
+    if job.pool_size != former_size:
         write_workers([job])
 
 

@@ -19,7 +19,7 @@ from ingestion_progress.exceptions import (
     JobExists,
     JobNotFound,
 )
-from ingestion_progress.models import Job, Stage, Worker
+from ingestion_progress.models import Checkpoint, Job, Stage, Worker
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus, Liveness, StageStatus
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.tracker import (
@@ -91,7 +91,7 @@ def test_a_queued_job_has_all_that_was_declared_and_no_sign_of_life():
     assert job.priority == -5
     assert list(job.stages.values_list("name", "position", "weight")) == [("x", 0, 3)]
     assert job.created_at == job.updated_at
-    assert (job.started_at, job.heartbeat_at) == (None, None)
+    assert (job.started_at, job.heartbeat_at, job.writer) == (None, None, "")
 
 
 def test_a_job_that_is_started_at_once_is_alive():
@@ -225,6 +225,26 @@ def test_starting_a_queued_job_keeps_or_replaces_what_describes_it():
     )  # fmt: skip
     for job_id, workers in {"kept": 2, "replaced": 3}.items():
         assert Worker.objects.filter(job=job_id).count() == workers
+
+
+def test_a_job_that_starts_waits_neither_for_its_batch_nor_for_a_time():
+    queue_job("a.pdf", job_id="job", task="shop.ingest")
+    Job.objects.update(waits_for_batch=True, retry_at=timezone.now())
+    start()
+    assert Job.objects.values_list("waits_for_batch", "retry_at").get() == (False, None)
+
+
+@pytest.mark.parametrize(
+    ("version", "stored", "counts"), [("", "v1", (3, 4, 4)), ("v2", "v2", (0, 0, 0))]
+)
+def test_another_version_of_the_document_makes_a_queued_job_begin_anew(version, stored, counts):
+    queue_job("a.pdf", job_id="job", stages=["one"], document_version="v1")
+    Stage.objects.update(processed=3, total=4, inherited_total=4)
+    Checkpoint.objects.create(job_id="job", stage="one", ranges=[[1, 3]])
+    start(document_version=version)
+    assert Job.objects.get().document_version == stored
+    assert Stage.objects.values_list("processed", "total", "inherited_total").get() == counts
+    assert Checkpoint.objects.exists() is (stored == "v1")
 
 
 def test_readers_see_that_a_queued_job_has_started():

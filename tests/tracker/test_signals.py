@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from functools import partial
 
 import pytest
@@ -10,7 +11,7 @@ from django.db import connection, connections, transaction
 from django.utils import timezone
 
 from ingestion_progress import track
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, JobAttempt
 from ingestion_progress.models.statuses import AttemptStatus, JobStatus
 from ingestion_progress.recovery import retry_job
 from ingestion_progress.recovery.rescue import report_death
@@ -263,6 +264,29 @@ class TestEndings:
             pass
         assert received.names == ["attempt", "ended", "started", "attempt", "ended"]
         assert received.calls[3][1]["attempt"] == 2
+
+    @pytest.mark.parametrize(
+        ("prepare", "status", "error"),
+        [
+            (lambda: None, AttemptStatus.INTERRUPTED, ""),
+            (
+                lambda: Job.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1)),
+                AttemptStatus.LOST,
+                "Its worker process disappeared.",
+            ),
+            (lambda: fail_job("job", "No text."), AttemptStatus.FAILED, "No text."),
+        ],
+    )
+    def test_a_restart_records_once_how_the_former_attempt_ended(
+        self, received, prepare, status, error
+    ):
+        track("a.pdf", job_id="job").start()
+        prepare()
+        track("a.pdf", job_id="job", restart=True).start()
+        (ended,) = [values for name, values in received.calls if name == "attempt"]
+        assert (ended["attempt"], ended["status"], ended["error"]) == (1, status, error)
+        stored = JobAttempt.objects.values_list("number", "status", "error").get()
+        assert stored == (1, status, error)
 
     def test_nothing_is_sent_before_the_commit_or_after_a_rollback(self, received):
         queue_job("a.pdf", job_id="job")

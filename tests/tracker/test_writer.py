@@ -30,7 +30,9 @@ from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.unwritten import UnwrittenBuffers
 from ingestion_progress.tracker.writer import (
+    EXIT_SECONDS,
     FIRST_RETRY_SECONDS,
+    KEPT_SECONDS,
     LAST_RETRY_SECONDS,
     BackgroundWriter,
     current_writer,
@@ -466,6 +468,137 @@ def test_change_is_due_although_nothing_else_is(unstarted, buffer):
     assert unstarted._seconds_until_due() == 0
 
 
+def test_urgent_change_postpones_no_flush_that_is_due_earlier(unstarted, buffer):
+    now = time.monotonic()
+    unstarted._flush_at, unstarted._urgent_at = now, now + LONG_SECONDS
+    unstarted.notice(buffer, is_urgent=True)
+    assert unstarted._seconds_until_due() == 0
+
+
+def test_call_brings_no_later_flush_forward(unstarted, buffer):
+    unstarted._flush_at = time.monotonic() + LONG_SECONDS
+    unstarted._submit(lambda: None)
+    unstarted._receive(0)
+    unstarted._work()
+    unstarted.notice(buffer)
+    assert unstarted._seconds_until_due() > HEARTBEAT_SECONDS
+
+
+def test_urgent_change_waits_a_moment_after_a_flush(writer, clock, monkeypatch):
+    with track("a.pdf", stages=["one", "two"]) as job:
+        job.stage("one").start()
+        eventually(lambda: writer.counts.flushes == 1)
+        monkeypatch.setattr(writer_module, "URGENT_INTERVAL_SECONDS", 1.0)
+        clock.now += LONG_SECONDS
+        job.log("due")
+        eventually(lambda: writer.counts.flushes == 2)
+        job.stage("two").start()
+        turn(writer)
+        assert status_of(job, "two") == "pending"
+        clock.now += 1.0
+        turn(writer)
+        assert status_of(job, "two") == "in_progress"
+
+
+def test_connection_is_kept_for_a_second_after_its_last_use(unstarted, buffer, monkeypatch):
+    clock, closed = Clock(), []
+    monkeypatch.setattr(writer_module, "time", SimpleNamespace(monotonic=clock.monotonic))
+    unstarted._connection = SimpleNamespace(connection=1, close=lambda: closed.append(clock.now))
+    unstarted._submit(lambda: None)
+    unstarted._receive(0)
+    unstarted._work()
+    assert unstarted._seconds_until_due() == KEPT_SECONDS
+    clock.now += KEPT_SECONDS / 2
+    unstarted.open(buffer)
+    unstarted._work()
+    unstarted.close(buffer)
+    assert (unstarted._seconds_until_due(), closed) == (KEPT_SECONDS, [])
+    clock.now += KEPT_SECONDS
+    assert (unstarted._seconds_until_due(), closed) == (None, [clock.now])
+
+
+def test_thread_that_is_to_end_sleeps_no_longer_than_it_may_live(unstarted, buffer):
+    now = time.monotonic()
+    unstarted.notice(buffer)
+    unstarted.stopping_since, unstarted._retry_at = now, now + LONG_SECONDS
+    assert unstarted._seconds_until_due() <= EXIT_SECONDS
+
+
+@pytest.mark.usefixtures("clock")
+def test_locked_row_makes_no_other_write_wait(writer, monkeypatch):
+    tries: list[str] = []
+
+    def locked_at_first(write: str) -> str:
+        tries.append(write)
+        if tries.count(write) > 1:
+            return "written"
+        error = OperationalError("canceling statement due to lock timeout")
+        error.__cause__ = type("DriverError", (Exception,), {"sqlstate": "55P03"})()
+        raise error
+
+    assert writer.call(functools.partial(locked_at_first, "call")) == "written"
+    flush = UnwrittenBuffers.flush
+
+    def flush_late(unwritten: UnwrittenBuffers) -> int:
+        locked_at_first("flush")
+        return flush(unwritten)
+
+    monkeypatch.setattr(UnwrittenBuffers, "flush", flush_late)
+    with track("a.pdf", stages=["one"]) as job:
+        job.stage("one").start()
+        eventually(lambda: "flush" in tries)
+        turn(writer)
+        assert writer.counts.failures == 0
+
+
+def test_stop_writes_a_postponed_end_although_its_pause_is_not_over(writer, clock):
+    written: list[str] = []
+
+    def write() -> None:
+        written.append("tried" if not written else "written")
+        if len(written) == 1:
+            error = OperationalError("canceling statement due to lock timeout")
+            error.__cause__ = type("DriverError", (Exception,), {"sqlstate": "55P03"})()
+            raise error
+
+    writer.postpone("job", write)
+    eventually(lambda: written)
+    turn(writer)
+    assert written == ["tried"]
+    writer.stop()
+    assert written == ["tried", "written"]
+
+
+def test_thread_that_has_ended_leaves_no_connection(writer):
+    used = []
+    writer.call(lambda: used.append(database.progress_connection()))
+    writer.call(Job.objects.exists)
+    writer.stop()
+    assert used[0].connection is None
+
+
+def test_requests_to_stop_are_looked_for_at_intervals(unstarted, monkeypatch):
+    measured: list[object] = []
+    monkeypatch.setattr(heartbeats.database_clock, "measure", measured.append)
+    attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
+    buffer, beats = Buffer(attempt, unstarted), Heartbeats()
+    beats.add(buffer, 100.0)
+    assert beats.due_at == 100.0 + CANCELLATION_SECONDS
+    for now in (100.0 + CANCELLATION_SECONDS, 200.0):  # the second one sends a heartbeat
+        beats.attend(now)
+        assert beats.due_at == now + CANCELLATION_SECONDS
+    assert measured == [database.progress_connection()]
+
+
+def test_nothing_is_looked_for_if_each_attempt_is_over(unstarted, django_assert_num_queries):
+    buffer = Buffer(start_attempt(JobPlan("a.pdf", job_id="job")), unstarted)
+    beats = Heartbeats()
+    beats.add(buffer, 100.0)
+    buffer.is_over = True
+    with django_assert_num_queries(0):
+        beats.attend(100.0 + CANCELLATION_SECONDS)
+
+
 def test_no_query_of_heartbeats_and_flushes_may_hang(monkeypatch):
     limits: list[float] = []
 
@@ -676,6 +809,7 @@ def test_what_cannot_be_written_before_the_exit_is_logged(writer, monkeypatch, c
     with track("a.pdf", job_id="job", stages=["one"]) as job:
         with DatabaseDown(writer):
             job.log("lost")
+            writer.postpone("late", lambda: start_attempt(JobPlan("b.pdf")))
             writer._wake()
             eventually(lambda: writer.counts.failures)
             writer.stop()
@@ -684,6 +818,7 @@ def test_what_cannot_be_written_before_the_exit_is_logged(writer, monkeypatch, c
             each for each in caplog.records if each.message == "tracker_changes_lost_at_exit"
         )
         assert (record.job_ids, record.levelname) == (["job"], "ERROR")
+        assert record.unrecorded_ends == ["late"]
 
 
 def test_stop_writes_what_waits_for_the_interval(writer):
