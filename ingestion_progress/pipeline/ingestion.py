@@ -7,7 +7,7 @@ import logging
 from functools import partial
 
 from ingestion_progress.exceptions import JobCancelled, JobExists, JobNotFound
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, rows_by
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.components import Components
 from ingestion_progress.pipeline.conf import conf
@@ -35,7 +35,7 @@ def ingest(job_id: str, *, retry_on: tuple[type[BaseException], ...] = PASSING) 
     An error that ends the attempt, such as JobCancelled or UnreadableDocument, is recorded and
     re-raised. After one of `retry_on` the next attempt is due.
     """
-    job = Job.objects.filter(pk=job_id).first()
+    job = next(iter(rows_by(Job, "pk", [job_id])), None)
     if job is None:
         raise JobNotFound(job_id)
     document = document_of(job)

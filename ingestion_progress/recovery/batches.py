@@ -12,7 +12,7 @@ from ingestion_progress.exceptions import (
     BatchActive,
     IngestionProgressError,
 )
-from ingestion_progress.models import Batch
+from ingestion_progress.models import Batch, Job, rows_by
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.recovery.rescue import queue_due_tasks
@@ -20,7 +20,7 @@ from ingestion_progress.recovery.retention import prune_jobs
 from ingestion_progress.recovery.retries import RetryScope, retry_jobs
 from ingestion_progress.tracker.batches import start_waiting
 from ingestion_progress.tracker.cancellations import request_cancellations
-from ingestion_progress.tracker.database import jobs, progress_transaction, rows
+from ingestion_progress.tracker.database import jobs, progress_alias, progress_transaction, rows
 
 # One call covers this many jobs; the next call covers the rest.
 MAX_JOBS = 10_000
@@ -90,11 +90,10 @@ def continue_batch(job_id: str) -> None:
     rescue pass does it.
     """
     try:
-        job = jobs().filter(pk=job_id).only("batch").first()
-        batch_id = job.batch if job else ""
-        if batch_id and jobs().waiting_for_batch().of_batch(batch_id).exists():
-            start_waiting(batch_id)
-            queue_due_tasks()
+        for job in rows_by(Job, "pk", [job_id], using=progress_alias()):
+            if job.batch and jobs().waiting_for_batch().of_batch(job.batch).exists():
+                start_waiting(job.batch)
+                queue_due_tasks()
     except DATABASE_UNAVAILABLE:
         return
 

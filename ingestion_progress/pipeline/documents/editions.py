@@ -75,13 +75,11 @@ def publish(job: JobTracker, document: Document) -> None:
 
 def cancel_superseded(document_id: str) -> None:
     """Asks the jobs to stop that ingest a version older than the published one."""
-    document = Document.objects.using(using()).filter(pk=document_id).first()
-    if document is None:
-        return
-    active = Job.objects.active().filter(document_id=document_id)
-    versions = active.values_list("pk", "document_version")
-    if superseded := [pk for pk, version in versions if not has_version(document, version)]:
-        request_cancellations(superseded, by=NEWER_VERSION)
+    for document in rows_by(Document, "pk", [document_id], using=using()):
+        active = Job.objects.active().filter(document_id=document_id)
+        versions = active.values_list("pk", "document_version")
+        if superseded := [pk for pk, version in versions if not has_version(document, version)]:
+            request_cancellations(superseded, by=NEWER_VERSION)
 
 
 def adopted(epochs: list[str]) -> None:

@@ -8,13 +8,14 @@ gone is superseded: a newer version was complete before it.
 import logging
 from collections.abc import Collection
 from functools import partial
+from operator import attrgetter
 
 from django.core.files.storage import Storage
 from django.db import router, transaction
 from django.db.models import QuerySet
 
 from ingestion_progress.exceptions.sentences import StoredSentence
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, rows_by
 from ingestion_progress.models.jobs import JobQuerySet
 from ingestion_progress.pipeline.models import Document, PendingVersion
 
@@ -40,14 +41,21 @@ def is_of(version: str, sha256: str) -> bool:
 
 def pending_version(document_id: str, version: str) -> PendingVersion | None:
     """The newest with the content that a job's `document_version` names."""
-    found = pending_versions(document_id).filter(sha256__startswith=version[:SHA_LENGTH])
-    return found.last() if version else None
+    stored = rows_by(
+        PendingVersion, "document", [document_id], using=router.db_for_write(PendingVersion)
+    )
+    found = [each for each in stored if is_of(version, each.sha256)]
+    return max(found, key=attrgetter("pk"), default=None)
 
 
 def has_version(document: Document, version: str) -> bool:
-    """False: a newer version has replaced it. A job that names none ingests the current one."""
-    is_current = not version or is_of(version, document.sha256)
-    return is_current or pending_version(document.pk, version) is not None
+    """False: a newer version has replaced it."""
+    return is_current(document, version) or pending_version(document.pk, version) is not None
+
+
+def is_current(document: Document, version: str) -> bool:
+    """A job that names no version ingests the current one."""
+    return not version or is_of(version, document.sha256)
 
 
 def document_of(job: Job) -> Document | None:
@@ -55,10 +63,12 @@ def document_of(job: Job) -> Document | None:
 
     None if there is no such document, or a newer version has replaced that of the job.
     """
-    document = Document.objects.filter(pk=job.document_id).first()
-    if document is None or not has_version(document, job.document_version):
+    document = next(iter(rows_by(Document, "pk", [job.document_id])), None)
+    if document is None:
         return None
     pending = pending_version(document.pk, job.document_version)
+    if not (pending or is_current(document, job.document_version)):
+        return None
     for name in FIELDS if pending else ():
         setattr(document, name, getattr(pending, name))
     return document
@@ -76,11 +86,9 @@ def make_current(document: Document, version: str) -> dict[str, object] | None:
     None if a newer version was published. Deletes older versions, with their files after the
     commit.
     """
-    if not has_version(document, version):
-        return None
     pending = pending_version(document.pk, version)
     if pending is None:
-        return {}
+        return {} if is_current(document, version) else None
     older = pending_versions(document.pk).filter(pk__lte=pending.pk)
     files = {document.file.name, *older.values_list("file", flat=True)} - {pending.file.name}
     older.delete()
