@@ -30,7 +30,10 @@ from ingestion_progress.pipeline.documents.versions import NEWER_VERSION, has_ve
 from ingestion_progress.pipeline.exceptions import GraphStoreUnavailable, VectorStoreUnavailable
 from ingestion_progress.pipeline.models import Document, Edition
 from ingestion_progress.pipeline.stores import graph_store, vector_store
-from ingestion_progress.pipeline.stores.results import delete_results_of_ended_jobs
+from ingestion_progress.pipeline.stores.results import (
+    delete_results,
+    delete_results_of_ended_jobs,
+)
 from ingestion_progress.tracker import JobTracker
 from ingestion_progress.tracker.cancellations import request_cancellations
 
@@ -94,12 +97,19 @@ def settle(document_id: str, job_id: str, epoch: str) -> None:
     """Discards what an attempt has written, unless it is published or another one continues it."""
     mine = editions().filter(document_id=document_id, epoch=epoch)
     with _left_for_later():
+        if _is_published(document_id, epoch):
+            return
         edition = mine.first()
         if edition is None or not edition.job_id:  # another attempt has adopted it
             _discard(edition or Edition(document_id=document_id, epoch=epoch))
         elif not Job.objects.active().filter(pk=job_id).exists():
             discard_abandoned(mine)
         delete_results_of_ended_jobs()
+
+
+def _is_published(document_id: str, epoch: str) -> bool:
+    found = rows_by(Document, "pk", [document_id], using=using())
+    return any(document.published_epoch == epoch for document in found)
 
 
 def discard_abandoned(found: QuerySet[Edition] | None = None) -> None:
@@ -157,6 +167,7 @@ def _publish(document_id: str, job_id: str, epoch: str) -> bool:
         Document.objects.using(using()).filter(pk=document_id).update(
             published_epoch=epoch, updated_at=timezone.now(), **changes
         )
+        delete_results(job_id)  # nothing is left to do that needs them
     return True
 
 

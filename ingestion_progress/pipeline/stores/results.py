@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from django.db import router
+from django.db import connections, router
 from django.db.models import QuerySet
 
 from ingestion_progress.concurrency.write_queue import write_transaction
@@ -17,10 +17,12 @@ from ingestion_progress.pipeline.stages import Page
 
 Result = TypeVar("Result")
 Model: TypeAlias = type[ParsedPage] | type[ImageDescription]
+MODELS: tuple[Model, ...] = (ParsedPage, ImageDescription)
 
 WRITE_SECONDS = 0.5
 # Of one job and stage. The next attempt makes what exceeds it again.
 MAX_CHARACTERS = 100_000_000
+DELETE = "DELETE FROM {table} WHERE job_id = %s"
 
 
 class ResultStore(Generic[Result]):
@@ -114,8 +116,17 @@ def stored(model: Model) -> QuerySet[Any]:
     return QuerySet(model, using=router.db_for_write(model))
 
 
+def delete_results(job_id: str) -> None:
+    """One short statement for each model: no other process writes to SQLite meanwhile."""
+    for model in MODELS:
+        connection = connections[router.db_for_write(model)]
+        table = connection.ops.quote_name(model._meta.db_table)
+        with connection.cursor() as cursor:
+            cursor.execute(DELETE.format(table=table), [job_id])
+
+
 def delete_results_of_ended_jobs() -> None:
-    for model in (ParsedPage, ImageDescription):
+    for model in MODELS:
         ids = set(stored(model).values_list("job_id", flat=True).distinct())
         if ids:
             ids -= set(Job.objects.active().filter(pk__in=ids).values_list("pk", flat=True))

@@ -337,6 +337,17 @@ def test_worker_discards_editions_of_jobs_that_are_not_tried_again(stopping: typ
     assert (Edition.objects.count(), ParsedPage.objects.count()) == (0, 0)
 
 
+def test_publishing_deletes_the_parsed_pages_of_this_job_only(monkeypatch):
+    monkeypatch.setattr(ingestion, "settle", lambda *_: None)
+    ParsedPage.objects.create(job_id="other", version="v", index=0, content="{}")
+    job = queued(pdf(2))
+    ingest(job.pk)
+    assert Document.objects.get().published_epoch
+    assert list(ParsedPage.objects.values_list("job_id", flat=True)) == ["other"]
+    results_module.delete_results_of_ended_jobs()
+    assert not ParsedPage.objects.exists()
+
+
 def test_chunks_of_before_there_were_editions_are_replaced():
     old = ingested(b"Bees make honey.", "a.txt")
     Document.objects.update(published_epoch="")
