@@ -53,7 +53,7 @@ class WithoutOcr:
 
 
 class WithHeaders(WithoutOcr):
-    """Also the headers and footers that repeat."""
+    """A text with the headers and footers that repeat."""
 
     def open(self, file: BinaryIO, name: str) -> Pages:
         from ingestion_progress.pipeline.stages.parsers import pdf

@@ -81,7 +81,7 @@ def newest(folder: Path, kind: str) -> dict[str, Any]:
 
 
 def ratios(result: dict[str, Any], path: str) -> list[Row]:
-    """To the bare loop."""
+    """The ratios to the bare loop."""
     rows = []
     for candidate in CANDIDATES:
         figure = result["summary"].get(candidate.name, {}).get(path, {})

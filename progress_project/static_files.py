@@ -4,6 +4,6 @@ from servestatic.storage import CompressedManifestStaticFilesStorage
 
 
 class ModuleStaticFilesStorage(CompressedManifestStaticFilesStorage):
-    """Also adds hashes to what JavaScript modules import, so that browsers may cache all files."""
+    """Adds hashes also to what JavaScript modules import, so that browsers may cache all files."""
 
     support_js_module_import_aggregation = True

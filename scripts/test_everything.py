@@ -29,7 +29,7 @@ CLOSING_LINE = re.compile(r"=* ?(no tests ran|\d+ \w+).* in [\d.]+s.*")
 
 
 def wait_for_quiet() -> None:
-    """Until the processes of the first run, and other programs, leave half of the machine idle."""
+    """Waits until the first run, and other programs, leave half of the machine idle."""
     deadline = time.monotonic() + MAX_QUIET_WAIT_SECONDS
     while time.monotonic() < deadline and psutil.cpu_percent(interval=1) > BUSY_PERCENT:
         pass

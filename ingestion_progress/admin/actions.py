@@ -68,7 +68,7 @@ def retry_selected(
 def retry_failed_items(
     jobs: admin.ModelAdmin[Job], request: HttpRequest, queryset: QuerySet[Job]
 ) -> None:
-    """As `retry_selected`, but a job that succeeded repeats only its failed items."""
+    """Retries jobs as `retry_selected`, but a job that succeeded repeats only its failed items."""
     act = partial(retry_jobs, only=RetryScope.FAILED)
     _act(jobs, request, queryset, act, texts=(str(QUEUED), str(NOT_RETRIED)), participle="retried")
 

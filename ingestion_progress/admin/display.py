@@ -57,7 +57,7 @@ def bar(percent: float, label: str) -> SafeString:
 
 
 def timestamp(at: datetime | None) -> str:
-    """As on the pages, and with seconds, because they show the order of events."""
+    """A time as on the pages, and with seconds, which show the order of events."""
     if at is None:
         return EMPTY
     shown = date_format(timezone.localtime(at), gettext("j M Y, H:i:s"))
@@ -65,7 +65,7 @@ def timestamp(at: datetime | None) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """As on the pages: without seconds."""
+    """A time as on the pages, without seconds."""
     if at is None:
         return EMPTY
     shown = date_format(timezone.localtime(at), gettext("j M Y, H:i"))
@@ -73,7 +73,7 @@ def moment(at: datetime | None) -> str:
 
 
 def duration(start: datetime | None, end: datetime | None) -> str:
-    """From `start` to `end`, or until now; empty before the start."""
+    """The duration from `start` to `end`, or until now; empty before the start."""
     if start is None:
         return EMPTY
     length = (end or database_now()) - start

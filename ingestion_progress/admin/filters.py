@@ -111,7 +111,7 @@ class ResultFilter(admin.SimpleListFilter):
 
 
 class OrderFilter(admin.SimpleListFilter):
-    """The orders by what has no column of its own. A click on a column takes precedence."""
+    """Orders by values that have no column. A click on a column takes precedence."""
 
     title = _("order")
     parameter_name = "sort"

@@ -86,7 +86,7 @@ class ApiError(Exception):
 
 
 def language_of(request: HttpRequest) -> str:
-    """That of the reader for scripts of the pages, and English for all others."""
+    """The language of the reader for scripts of the pages, and English for all others."""
     name, value = PAGE_HEADER
     is_from_page = request.headers.get(name) == value
     return translation.get_language_from_request(request) if is_from_page else LANGUAGE
@@ -142,7 +142,7 @@ def _own_error(request: HttpRequest, exc: Any) -> HttpResponse:
 def _other_error(request: HttpRequest, exc: Any, code: ErrorCode) -> HttpResponse:
     response = ApiError(code).response(request=request)
     if code.status >= 500:
-        # As Django does for an unhandled exception; error trackers listen to the signal.
+        # Django does this for an unhandled exception; error trackers listen to the signal.
         got_request_exception.send(sender=NinjaAPI, request=request)
         log_response(
             "Internal Server Error: %s",

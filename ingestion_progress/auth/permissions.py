@@ -122,7 +122,7 @@ def is_hidden(request: HttpRequest, job_id: str, *, by_token: bool = True) -> bo
 
 
 def visible_jobs_again(requests: Iterable[HttpRequest]) -> list[JobQuerySet | None]:
-    """As `visible_jobs`, with users who are read again. A rule that raises shows nothing.
+    """The same as `visible_jobs`, with users who are read again. A rule that raises shows nothing.
 
     Raises Django's database errors.
     """

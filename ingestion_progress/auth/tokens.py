@@ -54,7 +54,7 @@ class StreamToken:
     issuer_id: str = ""
     """Primary key of the user who issued it; empty for a token of another service."""
     id: str = ""
-    """To revoke it; empty for a token without one."""
+    """The id by which it can be revoked; empty for a token without one."""
     issued_at: float = 0.0
     """Unix seconds; 0 for a token that does not say."""
 

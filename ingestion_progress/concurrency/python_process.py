@@ -10,7 +10,7 @@ from typing import Any
 
 
 def start_python(module: str, *arguments: str, **options: Any) -> "subprocess.Popen[bytes]":
-    """`python -m module`, in a session of its own, so that Ctrl-C in a terminal does not reach it.
+    """`python -m module`, in a new session, so that Ctrl-C in a terminal does not reach it.
 
     `options` are those of `Popen`.
     """

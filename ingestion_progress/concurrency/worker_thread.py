@@ -43,7 +43,7 @@ class WorkerThread:
         timeout_seconds: float | None = None,
         connection_max_age_seconds: float = 0.0,
     ) -> None:
-        """As with Django's CONN_MAX_AGE, 0 closes database connections after each call."""
+        """`0` closes database connections after each call, as Django's CONN_MAX_AGE does."""
         self._new_thread = functools.partial(_Thread, name, connection_max_age_seconds)
         self._timeout_seconds = timeout_seconds
         self._thread = self._new_thread()

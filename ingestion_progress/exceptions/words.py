@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# That of `django.utils.translation` needs settings, and this module is imported without.
+# The function of `django.utils.translation` needs settings, which this module does without.
 from django.utils.translation.trans_null import gettext_noop as _
 
 from ingestion_progress.exceptions.sentences import Sentence

@@ -36,7 +36,7 @@ class BatchKey(NamedTuple):
 
 
 class BatchReader:
-    """Reads each batch once for all its streams, in a thread of its own.
+    """Reads each batch once for all its streams, in a separate thread.
 
     The queries depend on the number of different rules among the streams, not on that of streams.
     """

@@ -30,7 +30,7 @@ from ingestion_progress.models.clock import database_now
 from ingestion_progress.wire.frames import missing_frame, retry_between
 
 AGE_JITTER = 0.1
-# For a connection that is cut without a closing event: sent when the stream begins.
+# Sent when a stream begins, for a connection that is cut later without a closing event.
 RETRY_AFTER_CUT_SECONDS = (1.0, 5.0)
 # A new stream opens without a state when none is known after this long.
 PATIENCE_SECONDS = 5.0

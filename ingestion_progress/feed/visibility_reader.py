@@ -11,13 +11,13 @@ from ingestion_progress.feed.watched_jobs import WatchedJobs
 
 logger = logging.getLogger(__name__)
 
-# Between two questions, at least: new jobs of this time are asked about together.
+# The least time between two questions: new jobs of this time are asked about together.
 PAUSE_SECONDS = 0.25
 TIMEOUT_SECONDS = 10.0
 
 
 class VisibilityReader:
-    """Has a thread of its own: a rule may be a slow query, and must not delay other streams."""
+    """Has a separate thread: a rule may be a slow query, and must not delay other streams."""
 
     def __init__(self, jobs: WatchedJobs) -> None:
         self._jobs = jobs

@@ -21,7 +21,7 @@ class About:
     """A model and a primary key as text; both are empty for no object."""
 
     model: str = ""
-    """As in `shop.order`."""
+    """The label of the model, such as `shop.order`."""
     id: str = ""
 
     @classmethod

@@ -65,8 +65,8 @@ def retry_batch(
 def delete_batch(
     batch_id: str, *, seconds: float = math.inf, clock: Callable[[], float] = time.monotonic
 ) -> BatchDeletion:
-    """Deletes the jobs of a batch in small transactions, and then the batch. After so many seconds
-    it stops, and the next call continues. Raises BatchActive before all jobs have ended.
+    """Deletes the jobs of a batch in small transactions, and then the batch. It stops after
+    `seconds`, and the next call continues. Raises BatchActive before all jobs have ended.
     """
     of_batch = jobs().of_batch(batch_id)
     if of_batch.active().exists():

@@ -21,7 +21,7 @@ from ingestion_progress.wire.forecast import (
 
 logger = logging.getLogger("ingestion_progress.tracker")
 
-# Without an item for so many times the usual interval, and for at least so long, a stage pauses.
+# A stage pauses if no item comes for this many usual intervals, and for at least this long.
 PAUSE_INTERVALS = 10.0
 LEAST_PAUSE_SECONDS = 2.0
 # Fewer items do not show what is usual.

@@ -72,7 +72,7 @@ class Heartbeats:
             return bool(going_on) and is_any_to_stop(going_on)
 
     def _send_heartbeats(self) -> None:
-        """Also finds out which attempts are cancelled or over."""
+        """Sends heartbeats, and finds out which attempts are cancelled or over."""
         live = self._all()
         with watched():
             results = renew_heartbeats([buffer.attempt for buffer in live])

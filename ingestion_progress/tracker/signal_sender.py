@@ -34,7 +34,7 @@ class SignalSender(ProcessThread):
         self._pending: deque[Callable[[], object]] = deque()
 
     def put(self, send: Callable[[], object]) -> None:
-        """From any thread. Trackers of tests write synchronously, and send synchronously too."""
+        """Sends a signal, from any thread. Trackers of tests send synchronously, as they write."""
         if current_writer() is not background_writer:
             send()
             return

@@ -56,6 +56,6 @@ def _write_unlocked(
 
 
 def in_chunks(job_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    """As many ids as one transaction should lock."""
+    """The ids in parts, each with as many as one transaction should lock."""
     for start in range(0, len(job_ids), JOBS_PER_TRANSACTION):
         yield job_ids[start : start + JOBS_PER_TRANSACTION]

@@ -43,7 +43,7 @@ class Sender(ProcessThread):
         self._backoff = new_backoff()
 
     def publish(self, job_id: str, *, is_end: bool) -> None:
-        """From any thread. Takes microseconds, however slow the transport is."""
+        """Publishes a job, from any thread, in microseconds, however slow the transport is."""
         with self._changed:
             if len(self._job_ids) <= MAX_JOBS:
                 self._job_ids.add(job_id)

@@ -1,4 +1,4 @@
-"""What a person confirms on the page of a job: in a dialog, or on a page of its own.
+"""What a person confirms on the page of a job: in a dialog, or on a separate page.
 
 The dialog needs JavaScript. Without it the page of a job reloads, which would close the dialog.
 """

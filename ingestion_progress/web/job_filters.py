@@ -34,7 +34,7 @@ FILTER_TEXTS = {
     JobGroup.WAITING.value: pgettext_lazy("no job", "is waiting"),
     JobGroup.DONE.value: pgettext_lazy("no job", "is done"),
 }
-# Of a filter that is not valid, in characters.
+# How much of an invalid filter is shown, in characters.
 MAX_SHOWN = 60
 
 
@@ -81,7 +81,7 @@ class JobFilters:
 
     @property
     def query(self) -> QueryDict:
-        """As in an address, which the links of the page repeat."""
+        """The query of an address, which the links of the page repeat."""
         query = QueryDict(mutable=True)
         for field in fields(self):
             if value := getattr(self, field.name):

@@ -31,7 +31,7 @@ class JobPage:
     before: str = ""
     """The cursor of the first job, if there are jobs before it."""
     after: str = ""
-    """That of the last one, if there are jobs after it."""
+    """The cursor of the last job, if there are jobs after it."""
     is_first: bool = False
     is_newest_first: bool = True
     note: str = ""
@@ -131,7 +131,9 @@ def _note() -> str:
 
 
 def _valid_number(text: str | None, pages: int) -> int:
-    """As Django's paginator does it: the first page for any other text, the last beyond it."""
+    """The number as Django's paginator reads it: another text is the first page, a larger number
+    the last.
+    """
     try:
         number = int(text or 1)
     except ValueError:

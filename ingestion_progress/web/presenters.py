@@ -201,7 +201,7 @@ def _name(job: Job) -> str:
 
 
 def _shown_result(job: Job) -> str:
-    """As an attribute: only what the status does not say."""
+    """The result as an attribute: empty if the status says the same."""
     return job.result.value if job.result is JobResult.PARTIAL else ""
 
 

@@ -13,7 +13,7 @@ from ingestion_progress.web import formatting
 from ingestion_progress.web.presenters import remaining_text
 from ingestion_progress.wire.batches import BatchProgressSchema, batch_progress
 
-# Batches are looked for among so many of the newest jobs.
+# Batches are looked for among this many of the newest jobs.
 RECENT_JOBS = 500
 MAX_BATCHES = 5
 # The parts of a bar, in their order.

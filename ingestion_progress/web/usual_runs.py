@@ -24,7 +24,7 @@ class UsualRun:
     jobs: int = 0
     whole_ms: int = 0
     spans: dict[str, Span] = field(default_factory=dict)
-    """By name of a stage."""
+    """The spans by name of a stage."""
 
 
 def usual_run(snapshot: Snapshot, stored: JobSamples | None) -> UsualRun:

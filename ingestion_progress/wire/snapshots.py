@@ -43,9 +43,9 @@ class Snapshot:
 
     job: Job
     stages: Sequence[Stage]
-    """By position, skipped ones included."""
+    """The stages by position, skipped ones included."""
     workers: Sequence[Worker]
-    """By number."""
+    """The workers by number."""
 
     @property
     def cursor(self) -> str:

@@ -1,4 +1,6 @@
-"""Streams of many jobs, in one process. How their bytes travel is in test_stream_many_servers."""
+"""Streams of many jobs, in one process. How their bytes travel is in
+`tests/streams/test_many_jobs_servers.py`.
+"""
 
 from __future__ import annotations
 

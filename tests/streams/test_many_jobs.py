@@ -1,4 +1,6 @@
-"""The view's decisions about streams of many jobs. Which states they carry is in test_feed_many."""
+"""The view's decisions about streams of many jobs. Which states they carry is in
+`tests/feed/test_many_jobs.py`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The view's decisions. How bytes travel is in test_stream_servers."""
+"""The view's decisions. How bytes travel is in `test_servers.py`."""
 
 from __future__ import annotations
 

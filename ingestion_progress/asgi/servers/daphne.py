@@ -27,7 +27,7 @@ from ingestion_progress.exceptions import ErrorCode
 # The same as uvicorn's; the kernel's limit is net.core.somaxconn, 4096 on Linux. With Twisted's 50
 # the kernel drops connections: the last of 2,000 simultaneous ones took 30 s.
 BACKLOG = 2048
-# For the headers of a request, and between two parts of its body. granian has the same.
+# The time for the headers of a request, and between two parts of its body, as in granian.
 TIMEOUT_SECONDS = 30
 
 

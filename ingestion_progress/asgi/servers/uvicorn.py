@@ -11,7 +11,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 from ingestion_progress.concurrency.compat import uvicorn
 from ingestion_progress.wire.asgi_types import WRITE
 
-# For the headers of a request. uvicorn itself has no limit; granian's is the same.
+# The time for the headers of a request. uvicorn has no limit; granian's is the same.
 HEADERS_TIMEOUT_SECONDS = 30.0
 
 

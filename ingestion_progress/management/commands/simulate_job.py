@@ -83,7 +83,7 @@ def _detach(simulation: Simulation, job_id: str) -> None:
         "fail-at": simulation.fail_at_percent,
     }
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    # By module: this process need not have been started by manage.py.
+    # Started by its module: this process need not have been started by manage.py.
     path = os.pathsep.join(filter(None, [sys.path[0], os.environ.get("PYTHONPATH", "")]))
     subprocess.Popen(  # noqa: S603 (a list of checked values, no shell)
         [sys.executable, "-m", "django", "simulate_job", "--foreground", "--queued", *given],

@@ -17,7 +17,7 @@ EXAMPLE = "https://progress.example.org"
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     url: str
-    """As given, without a trailing slash."""
+    """The address as given, without a trailing slash."""
     is_tls: bool
     host: str
     port: int

@@ -22,7 +22,7 @@ Row: TypeAlias = tuple[str, float, str, str, str]
 
 
 def bars(rows: Collection[Row], width: int) -> Progress:
-    """A table with one line per row, for a terminal with so many columns. Names come first."""
+    """A table with one line per row, for a terminal with `columns` columns. Names come first."""
     longest = max((cell_len(printable(title)) for title, *_ in rows), default=1)
     bar = min(MAX_BAR_WIDTH, width // 5) if width >= MIN_WIDTH_WITH_BARS else 0
     room = max(MIN_NAME_WIDTH, (width - bar - STATE_WIDTH) * 2 // 3)

@@ -38,7 +38,7 @@ RUN_TASK = "ingestion_progress.run_task"
 INSTALL_HINT = "Install it: pip install 'django-ingestion-progress[celery]'"
 # An upload waits for an answer of the broker.
 CONNECT_SECONDS = 3.0
-# RabbitMQ waits so long for an acknowledgement; Redis for its `visibility_timeout`.
+# RabbitMQ waits this long for an acknowledgement; Redis waits for its `visibility_timeout`.
 HELD_SECONDS = 1800
 RETRY_POLICY = {"max_retries": 1, "interval_start": 0.1}
 
@@ -110,13 +110,13 @@ class CeleryBackend(BaseTaskBackend):
         with self.app.connection_for_write(connect_timeout=CONNECT_SECONDS) as connection:
             try:
                 connection.ensure_connection(max_retries=1, interval_start=0.1)
-            except Exception as error:  # noqa: BLE001  (each transport has errors of its own)
+            except Exception as error:  # noqa: BLE001  (each transport has different errors)
                 return f"The broker {connection.as_uri()} does not answer: {error}"
         return ""
 
 
 def due_at(run_after: datetime | None) -> list[float]:
-    """As the last argument of the Celery task: Unix seconds, if the task is deferred."""
+    """The last argument of the Celery task: Unix seconds, if the task is deferred."""
     return [] if run_after is None else [run_after.timestamp()]
 
 

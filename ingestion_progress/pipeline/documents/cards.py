@@ -97,7 +97,7 @@ def _context(request: HttpRequest, job: Job) -> dict[str, Any]:
 
 
 def _page_count(job: Job) -> int:
-    """As far as it is known: while the job runs, the chart keeps its width."""
+    """The number of pages, if known: the chart keeps its width while the job runs."""
     pages = Stage.objects.filter(job=job, unit="pages").aggregate(most=Max("total"))
     return pages["most"] or 0
 

@@ -37,7 +37,7 @@ def ordered_chunks(document_id: str, epoch: str) -> OrderedChunks:
 
 
 class ChunksByPosition:
-    """As an ordered store reads them."""
+    """The chunks of an edition in a store that reads them by their positions."""
 
     def __init__(self, store: OrderedVectorStore, document_id: str, epoch: str) -> None:
         self._store = store
@@ -68,7 +68,7 @@ class ChunksByPosition:
 
 
 class ChunksByKey:
-    """Of all keys, where the store or the edition has no positions."""
+    """The chunks of an edition without positions: all of its keys are read."""
 
     def __init__(self, store: VectorStore, document_id: str, epoch: str) -> None:
         self._store = store

@@ -190,7 +190,7 @@ def _opened(document: Document) -> IO[bytes]:
         file: IO[bytes] = document.file.open("rb")
     except FileNotFoundError as error:
         raise StoredFileMissing(document.name) from error
-    except Exception as error:  # each storage has errors of its own
+    except Exception as error:  # each storage has different errors
         raise StorageUnavailable(document.name) from error
     return file
 

@@ -153,7 +153,7 @@ def _pause_after(state: RetryCallState) -> float:
 
 
 def endpoint() -> Endpoint:
-    """That of the settings: one in each process, since a fork must not share connections."""
+    """The endpoint of the settings: one per process, since a fork must not share connections."""
     with _making:
         return _made(
             os.getpid(),

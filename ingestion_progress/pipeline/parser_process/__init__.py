@@ -1,4 +1,4 @@
-"""Parsers run in processes of their own, so that a document cannot harm the worker.
+"""Parsers run in separate processes, so that a document cannot harm the worker.
 
 Each worker starts one parser process, which has the parsers loaded (`process.py`). For each
 document it forks a child, which has limits of memory and time and reads that document only

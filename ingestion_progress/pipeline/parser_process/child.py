@@ -114,7 +114,7 @@ class LogRecords(logging.Handler):
 
 
 def limit_memory(memory_bytes: int) -> None:
-    """Also no core dump, and no file of more than 0 bytes."""
+    """Limits memory, and forbids core dumps and files of more than 0 bytes."""
     for kind, limit in (
         (resource.RLIMIT_DATA, memory_bytes),
         (resource.RLIMIT_CORE, 0),

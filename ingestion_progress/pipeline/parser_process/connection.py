@@ -18,7 +18,7 @@ from ingestion_progress.pipeline.exceptions import ParserUnavailable
 
 MODULE = "ingestion_progress.pipeline.parser_process.process"
 RECEIVE_BYTES = 1 << 20
-# To load the parsers, or to answer; longer only on a host that has stopped working.
+# Loading the parsers, or an answer, takes longer only on a host that has stopped working.
 ANSWER_SECONDS = 60.0
 
 

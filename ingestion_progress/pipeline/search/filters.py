@@ -24,7 +24,7 @@ class SearchFilters:
     """Id of a batch; documents that one of its jobs ingests or has ingested."""
     media_types: Sequence[str] = ()
     pages: Sequence[int] = ()
-    """From 1."""
+    """Numbers of pages, from 1."""
     languages: Sequence[str] = ()
     """Codes of ISO 639, of chunks."""
     metadata: Sequence[tuple[str, str]] = ()

@@ -1,4 +1,4 @@
-"""Makes the search index anew from the texts that it stores."""
+"""Rebuilds the search index from the texts that it stores."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence

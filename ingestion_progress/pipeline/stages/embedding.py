@@ -138,5 +138,5 @@ def _pairs(clause: re.Match[str]) -> str:
 
 
 def _all_pieces(clause: re.Match[str]) -> str:
-    """Also the single letters, which may be words."""
+    """The pieces and the single letters, which may be words."""
     return f" {' '.join(clause[0])}{_pairs(clause)}" if len(clause[0]) > 1 else _pairs(clause)

@@ -8,7 +8,7 @@ from ingestion_progress.pipeline.stages import Picture
 
 
 class ImageDescriber(Protocol):
-    """With an attribute `concurrency`, an integer, it is called in so many threads."""
+    """Describes pictures, in `concurrency` threads if it has this attribute, an integer."""
 
     def describe(self, picture: Picture) -> str:
         """One or more sentences. An exception, such as UnreadableImage, costs the picture."""

@@ -52,7 +52,7 @@ class DocumentLanguages:
 
     @classmethod
     def of_pages(cls, pages: Iterable[Page], given: str = "") -> DocumentLanguages:
-        """As given, or else that of the setting, or else as detected."""
+        """The language as given, or else that of the setting, or else as detected."""
         if language := given or conf.document_language:
             return cls(language, is_given=True)
         votes = Votes()

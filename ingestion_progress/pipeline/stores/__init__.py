@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def vector_store() -> VectorStore:
-    """That of `VECTOR_STORE`; a Qdrant server if `QDRANT_URL` is set; or else the embedded store.
+    """The store of `VECTOR_STORE`; a Qdrant server if `QDRANT_URL` is set; else the embedded one.
 
     The only way to them: importing Qdrant's client takes longer than the rest of a process. (And
     the process of the embedded store imports this package without Django.)
@@ -32,7 +32,7 @@ def vector_store() -> VectorStore:
 
 
 def graph_store() -> GraphStore:
-    """That of `GRAPH_STORE`; Neo4j if `NEO4J_URL` is set; or else two tables of the database."""
+    """The store of `GRAPH_STORE`; Neo4j if `NEO4J_URL` is set; else two tables of the database."""
     from ingestion_progress.pipeline.conf import conf
 
     if conf.graph_store:

@@ -281,7 +281,7 @@ class DatabaseGraphWriter:
 
     @property
     def _connection(self) -> BaseDatabaseWrapper:
-        """That of this thread."""
+        """The connection of this thread."""
         return connections[self._using]
 
     def _named(self, sql: str) -> str:

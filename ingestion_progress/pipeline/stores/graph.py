@@ -116,7 +116,7 @@ class GraphStore(Protocol):
         limit: int,
         most_mentioned_first: bool = False,
     ) -> list[StoredEntity]:
-        """Those of an edition in the order of their keys.
+        """The entities of an edition in the order of their keys.
 
         `most_mentioned_first`: those with more mentions before others.
         """
@@ -130,7 +130,7 @@ class GraphStore(Protocol):
         limit: int,
         most_mentioned_first: bool = False,
     ) -> list[StoredRelation]:
-        """Those of an edition in the order of the keys of their two entities.
+        """The relations of an edition in the order of the keys of their two entities.
 
         `most_mentioned_first`: those with more mentions before others.
         """
@@ -147,7 +147,7 @@ class Found:
 
     def __init__(self, results: Sequence[Extracted]) -> None:
         self.names: dict[str, str] = {}
-        """Of the entities, by key."""
+        """The names of the entities, by key."""
         self.entities: defaultdict[str, list[Mention]] = defaultdict(list)
         self.relations: defaultdict[tuple[str, str], list[Mention]] = defaultdict(list)
         for chunk, extraction in results:

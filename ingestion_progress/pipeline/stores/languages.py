@@ -24,6 +24,6 @@ def add_languages(codes: Collection[str]) -> None:
 
 
 def replace_languages(codes: Collection[str]) -> None:
-    """Those of an index that was made anew. Keeps what was added since."""
+    """Stores the languages of a rebuilt index. Keeps those that were added since."""
     IndexedLanguage.objects.exclude(code__in=codes).delete()
     add_languages(codes)

@@ -31,13 +31,13 @@ from ingestion_progress.pipeline.exceptions import (
 Result = TypeVar("Result")
 
 CONNECT_SECONDS = 5.0
-# Of a transaction, which the server ends then.
+# The server ends a transaction after this time.
 TRANSACTION_SECONDS = 30.0
 # The driver repeats a transaction this long; then the caller decides, who knows cancellations.
 RETRY_SECONDS = 5.0
 # Refused because of the account or the name of the database, not because of values.
 SETTINGS_ARE_WRONG = ("Neo.ClientError.Security.", "Neo.ClientError.Database.")
-# Beside those that the driver repeats.
+# Errors after which a transaction is repeated, beside those that the driver repeats.
 MAY_PASS = (ConnectionPoolError, DatabaseError, IncompleteCommit, TransactionError)
 CONFLICT = "Neo.ClientError.Schema.ConstraintValidationFailed"
 CONFLICTS = 10
@@ -103,7 +103,7 @@ class Drivers:
             self._close()
 
     def _close(self) -> None:
-        # That of another process is left open: closing it would end its connections.
+        # The driver of another process is left open: closing it would end its connections.
         if self._driver is not None and self._account and self._account.process == os.getpid():
             self._driver.close()
         self._driver, self._account, self._prepared = None, None, set()

@@ -20,7 +20,7 @@ Model: TypeAlias = type[ParsedPage] | type[ImageDescription]
 MODELS: tuple[Model, ...] = (ParsedPage, ImageDescription)
 
 WRITE_SECONDS = 0.5
-# Of one job and stage. The next attempt makes what exceeds it again.
+# The limit of one job and stage. The next attempt makes again what exceeds it.
 MAX_CHARACTERS = 100_000_000
 DELETE = "DELETE FROM {table} WHERE job_id = %s"
 
@@ -81,7 +81,7 @@ class PageStore(ResultStore[Page]):
 
     model = ParsedPage
     page_count = 0
-    """Of the whole document; 0 while it is unknown."""
+    """The pages of the whole document; 0 while they are unknown."""
 
     def load(self) -> dict[int, Page]:
         pages = super().load()

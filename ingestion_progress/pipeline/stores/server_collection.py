@@ -1,4 +1,4 @@
-"""The collection of a Qdrant server: an alias of one with a number, so that it can be made anew.
+"""The collection of a Qdrant server: an alias of a numbered collection, so that it can be rebuilt.
 
 `chunks` is the alias of `chunks-1`. A rebuilt index is `chunks-2`, complete before the alias points
 to it. Collections of older versions have no alias until they are rebuilt.
@@ -92,7 +92,7 @@ def add_model(collection: str, dense: DenseVector, client: QdrantClient) -> None
 
 
 def missing(collection: str, keys: Sequence[str], client: QdrantClient) -> set[str]:
-    """Those of the ids that are not in the collection."""
+    """The ids that are not in the collection."""
     found = client.retrieve(collection, list(keys), with_payload=False, with_vectors=False)
     return set(keys) - {str(record.id) for record in found}
 

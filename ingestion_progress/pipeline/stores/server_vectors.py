@@ -34,7 +34,7 @@ ATTEMPTS = 4
 PAGE = 256
 # Without vectors.
 READ_PAGE = 1000
-# Of a document.
+# The most pages of a document that are counted.
 MAX_PAGES = 100_000
 
 
@@ -157,7 +157,7 @@ class ServerVectors:
         """
         former = self._call(partial(collection.collection_of, self._collection))
         new = collection.following(self._collection, former)
-        self._call(partial(_make_anew, new))
+        self._call(partial(_recreate, new))
         for _ in range(2):
             for chunks in self.stored():
                 keys = [key for key, _payload in chunks]
@@ -224,8 +224,8 @@ class ServerVectors:
             client.close()
 
 
-def _make_anew(name: str, client: QdrantClient) -> None:
-    """An interrupted rebuild may have left it."""
+def _recreate(name: str, client: QdrantClient) -> None:
+    """Creates the collection, and deletes one that an interrupted rebuild has left."""
     client.delete_collection(name)
     collection.create(name, client)
 

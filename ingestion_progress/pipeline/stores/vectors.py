@@ -21,7 +21,7 @@ class Match:
     """A stored chunk that a query has found."""
 
     payload: dict[str, Any]
-    """As `payload_of` makes it; without `epoch` if it was written before there were editions."""
+    """The result of `payload_of`; without `epoch` if a version without editions wrote it."""
     score: float
     """BM25, the cosine of dense vectors, or reciprocal rank fusion; higher is better."""
 

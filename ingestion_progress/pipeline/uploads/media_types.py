@@ -69,7 +69,7 @@ class MediaType(StrEnum):
 
 class Kind(NamedTuple):
     description: Sentence
-    """As `a PDF`."""
+    """The name with its article, such as `a PDF`."""
     extensions: tuple[str, ...]
     is_text: bool = False
     """Its source is text, which is valid as any other kind of text."""

@@ -150,7 +150,7 @@ def _save(document: Document, spool: IO[bytes]) -> None:
         document.file = storage.save(path, File(spool))
     except BaseException as error:
         delete_file_quietly(storage, path)
-        if isinstance(error, Exception):  # each storage has errors of its own
+        if isinstance(error, Exception):  # each storage has different errors
             raise _not_stored(document.name, error) from error
         raise
 

@@ -18,7 +18,7 @@ OPERATION = "ingestion_progress:api:jobs"
 FORM = "ingestion_progress:job_list"
 
 MEBIBYTE = 1024 * 1024
-# For the rest of a multipart body: boundaries, names and the other fields.
+# The room for the rest of a multipart body: boundaries, names and the other fields.
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 

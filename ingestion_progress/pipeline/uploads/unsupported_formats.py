@@ -11,7 +11,7 @@ from ingestion_progress.pipeline.encodings import is_binary
 @dataclass(frozen=True)
 class Format:
     description: Sentence
-    """As `a ZIP archive`."""
+    """The name with its article, such as `a ZIP archive`."""
     advice: Sentence | None = None
 
 

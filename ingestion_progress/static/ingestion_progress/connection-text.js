@@ -17,7 +17,7 @@ export const STALE = new Set(["reconnecting", "logged_out", "refused"]);
  * @param {ConnectionState} state
  * @param {Connection} connection
  */
-export function connectionText(state, { heardAt, retryAt, isSilent }) {
+function connectionText(state, { heardAt, retryAt, isSilent }) {
   if (!STALE.has(state)) return labelOf(state);
   const age = performance.now() - heardAt;
   const isLost = state === "reconnecting";

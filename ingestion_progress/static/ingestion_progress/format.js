@@ -131,7 +131,7 @@ export function withReason(left, reason) {
  * @param {number} lowMs
  * @param {number} highMs
  */
-export function timeRange(lowMs, highMs) {
+function timeRange(lowMs, highMs) {
   if (highMs <= 0) return "";
   let [stepMs, factor, unit] = [HOUR_MS, 1, "h"];
   if (highMs <= 50 * SECOND_MS) [stepMs, factor, unit] = [10 * SECOND_MS, 10, "s"];
@@ -279,7 +279,7 @@ export function timestamp(instant) {
   return formats().time.format(instant);
 }
 
-/** Without the date if that is the day of today. @param {Date} instant */
+/** A time, without the date if it is today. @param {Date} instant */
 export function moment(instant) {
   const isToday = instant.toDateString() === new Date().toDateString();
   return isToday ? formats().minutes.format(instant) : timestamp(instant);

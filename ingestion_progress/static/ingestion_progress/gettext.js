@@ -56,7 +56,7 @@ export function language() {
   return words.language;
 }
 
-/** For `stored-sentences.js`; none in English. */
+/** The stored sentences, for `stored-sentences.js`; none in English. */
 export function storedSentences() {
   return words.stored;
 }

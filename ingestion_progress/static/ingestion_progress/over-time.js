@@ -52,7 +52,7 @@ export class OverTime {
     if (job.progress) this.#draw(job);
   }
 
-  /** Takes over what the server has drawn anew. @param {Element | null} fresh */
+  /** Takes what the server has drawn again. @param {Element | null} fresh */
   replace(fresh) {
     if (fresh) morph(this.#card, fresh);
   }

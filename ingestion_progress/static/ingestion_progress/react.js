@@ -7,7 +7,7 @@ import { watch } from "./client.js";
 /** @typedef {Omit<import("./client.js").WatchOptions, "onJob" | "onConnection">} JobsOptions */
 
 /**
- * The watched jobs by id, and the state of the connection. Watches anew when the URL, the ids of
+ * The watched jobs by id, and the state of the connection. Watches again when the URL, the ids of
  * the jobs or the viewer change; without a URL, nothing.
  * @param {string | null} url
  * @param {JobsOptions} [options]

@@ -15,7 +15,7 @@ import { rows } from "./dom.js";
 /** @typedef {import("./progress-events.d.ts").StageProgress} StageProgress */
 /** @typedef {import("./samples.js").Sample} Sample */
 
-/** A whole replay takes so long, if there are enough samples. */
+/** A whole replay takes this long, if there are enough samples. */
 const PLAY_MS = 12_000;
 const LEAST_FRAME_MS = 60;
 

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * Opens the stream of a page: shared with other tabs if possible, otherwise one of its own.
+ * Opens the stream of a page: shared with other tabs if possible, otherwise a separate one.
  *
  * A browser opens six HTTP/1.1 connections per origin in all its tabs together, so its tabs share
  * streams (shared-stream.js), and those that they cannot share have a limit (stream-slots.js).

@@ -223,7 +223,7 @@ function renderCounts(row, stage, span, { samples, attempt }) {
  * @param {Span | null} span
  * @param {[number, number][]} counts
  */
-export function donePath(stage, span, counts) {
+function donePath(stage, span, counts) {
   if (!span) return "";
   const whole = Math.max(stage.total, stage.processed);
   if (!whole) return stage.status === "completed" ? FULL_PATH : "";
@@ -246,7 +246,7 @@ export function donePath(stage, span, counts) {
  * @param {[number, number][]} counts
  * @param {number} attempt
  */
-export function stageRate(stage, span, counts, attempt) {
+function stageRate(stage, span, counts, attempt) {
   if (!span || (attempt > 1 && !counts.length)) return "";
   const [sinceMs, done] = attempt > 1 ? counts[0] : [0, 0];
   return rate(stage.processed - done, span.end - Math.max(sinceMs, span.start));

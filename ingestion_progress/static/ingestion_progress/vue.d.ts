@@ -3,7 +3,7 @@
 /** @import { MaybeRefOrGetter } from "vue" */
 /** @typedef {Omit<import("./client.js").WatchOptions, "onJob" | "onConnection">} JobsOptions */
 /**
- * The watched jobs by id, and the state of the connection. Watches anew when the URL or the options
+ * The watched jobs by id, and the state of the connection. Watches again when the URL or the options
  * change, which may be refs or getters; without a URL, nothing.
  * @param {MaybeRefOrGetter<string | null>} url
  * @param {MaybeRefOrGetter<JobsOptions>} [options]

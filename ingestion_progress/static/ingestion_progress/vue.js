@@ -8,7 +8,7 @@ import { watch } from "./client.js";
 /** @typedef {Omit<import("./client.js").WatchOptions, "onJob" | "onConnection">} JobsOptions */
 
 /**
- * The watched jobs by id, and the state of the connection. Watches anew when the URL or the options
+ * The watched jobs by id, and the state of the connection. Watches again when the URL or the options
  * change, which may be refs or getters; without a URL, nothing.
  * @param {MaybeRefOrGetter<string | null>} url
  * @param {MaybeRefOrGetter<JobsOptions>} [options]

@@ -58,7 +58,7 @@ def _stored(job: Job, now: datetime) -> Remaining | None:
 
 
 def _mean_speed(job: Job, percent: float, now: datetime) -> Remaining | None:
-    """For a writer of an older version, which stores no forecast: as of its last write."""
+    """The forecast at the last write of an older version, which stores none."""
     if job.former_jobs or job.started_at is None:
         return None
     left = linear((job.updated_at - job.started_at).total_seconds(), percent)

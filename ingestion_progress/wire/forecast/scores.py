@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import mean, median
 from typing import Any
 
-# An error counts as at most so many percent; an unknown time as so many.
+# An error counts as at most this many percent; an unknown time counts as this many.
 MAX_ERROR_PERCENT = 100.0
 
 

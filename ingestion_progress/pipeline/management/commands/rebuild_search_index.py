@@ -1,4 +1,4 @@
-"""`manage.py rebuild_search_index`: makes the search index anew from its texts."""
+"""`manage.py rebuild_search_index`: rebuilds the search index from its texts."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from ingestion_progress.pipeline.search.rebuild import is_former, rebuild_search
 
 class Command(TerminalCommand):
     help = (
-        "Makes the search index anew from the texts that it stores: after an update that changes "
+        "Rebuilds the search index from the texts that it stores: after an update that changes "
         "its format, or how texts are searched. The documents are not read again."
     )
 

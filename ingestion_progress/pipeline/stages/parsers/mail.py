@@ -122,7 +122,7 @@ def _has_html(message: EmailMessage) -> bool:
 
 
 def _is_text(part: EmailMessage) -> bool:
-    """Also what says that it has parts, and has none."""
+    """Is it a text? A part that claims to have parts and has none is one, too."""
     return part.get_content_maintype() in {"text", "multipart"}
 
 
@@ -134,7 +134,7 @@ def _headers(message: EmailMessage) -> str:
 
 
 def _header(message: EmailMessage, name: str) -> str:
-    """As it is written, with the comments that have the names of senders in old messages.
+    """The header as written, with the comments that name the senders of old messages.
 
     Empty if it is missing or malformed.
     """

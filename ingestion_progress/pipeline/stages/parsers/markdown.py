@@ -17,7 +17,7 @@ from ingestion_progress.pipeline.stages.parsers.text import read_text
 
 COMMENT_START, COMMENT_END = "<!--", "-->"
 DATA = r"data:[\w.+/-]{0,80}(?:;[\w=-]{1,40}){0,4},[\w+/=%.~-]{100,}"
-# Also as the target of a reference, as Google Docs exports it.
+# Google Docs exports it as the target of a reference.
 DATA_ADDRESS = re.compile(
     rf"^ {{0,3}}\[[^\]\n]{{1,200}}\]:[ \t]*<?{DATA}>?[ \t]*\n?|{DATA}", re.MULTILINE
 )
@@ -55,7 +55,7 @@ def _without_comments(text: str, tokens: list[Token]) -> str:
     if COMMENT_START not in text:
         return text
     lines = text.split("\n")
-    # From the end, so that the numbers of the lines before stay right.
+    # The last lines come first, so that the numbers of the lines before them stay right.
     for token in reversed(tokens):
         is_inline = token.type == "inline" and token.children
         if token.map and (is_inline or token.type == "html_block"):

@@ -77,7 +77,7 @@ class PdfParser:
 
 
 class PdfPages:
-    """Also a context manager that closes the document."""
+    """The pages of a PDF, and a context manager that closes the document."""
 
     def __init__(self, document: pypdfium2.PdfDocument, data: bytes, name: str) -> None:
         self._document = document

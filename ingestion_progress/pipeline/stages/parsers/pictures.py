@@ -22,8 +22,8 @@ MAX_SOURCE_LENGTH = 200
 
 
 class PictureFiles(Mapping[str, bytes]):
-    """The first bytes of pictures by their `src` in HTML, read when they are asked for: hundreds of
-    them would fill the memory.
+    """The first bytes of pictures by their `src` in HTML. They are read on access, because
+    hundreds of them would fill the memory.
     """
 
     def content(self, source: str) -> bytes:
@@ -67,7 +67,7 @@ class PictureList:
         )
 
     def _add_data(self, address: str, text: dict[str, str]) -> None:
-        if address.startswith(SVG):  # of which Pillow knows nothing
+        if address.startswith(SVG):  # Pillow cannot read it
             self._append(None, format="SVG", width=0, height=0, **text)
             return
         image_format, width, height = image_header(_data_of(address))

@@ -79,7 +79,7 @@ class PypdfPages:
 
 
 def _names(font: Any) -> set[str]:
-    """Of the characters that it has in another order than its encoding; none if the file has it."""
+    """Names of the characters of a font that is not in the file, if it reorders its encoding."""
     font = font.get_object()
     descriptor = _dictionary(font, "/FontDescriptor")
     if any(key.startswith("/FontFile") for key in descriptor):

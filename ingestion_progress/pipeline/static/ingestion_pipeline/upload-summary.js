@@ -49,7 +49,7 @@ export class UploadSummary {
     }
   }
 
-  /** To the batch, or to the only job. @param {UploadQueue} queue */
+  /** The link to the batch, or to the only job. @param {UploadQueue} queue */
   #showLink({ uploads }) {
     const link = /** @type {HTMLAnchorElement} */ (this.root.querySelector("a"));
     const accepted = uploads.filter(({ page }) => page);

@@ -1,4 +1,4 @@
-"""Vectors in a local folder, without a server: Qdrant Edge in a process of its own.
+"""Vectors in a local folder, without a server: Qdrant Edge in a separate process.
 
 Only one process may open a folder of Qdrant Edge, and opening, flushing and closing it takes some
 30 waits for the disk. So a small process (`process.py`) holds it open, and serves the other

@@ -43,7 +43,7 @@ INDEXED = {
 FORMAT = 1
 FORMAT_NAME = "format.json"
 PAGE = 256
-# Of a document.
+# The most pages of a document that are counted.
 MAX_PAGES = 100_000
 # What Edge says about a vector of another length.
 OF_DIMENSIONS = ("Vector dimension error", "already exists with different parameters")
@@ -237,7 +237,7 @@ class Shard:
 
 
 def _create(path: Path) -> None:
-    """In another folder first: a process that is killed meanwhile leaves no half of a shard."""
+    """Creates it in another folder first: a process that is killed leaves no half of a shard."""
     unfinished = path.with_name(f"{path.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -239,7 +239,7 @@ def _refusal(error: dict[str, Any]) -> VectorStoreUnavailable:
 
 
 def _vectors(embedding: Embedding) -> dict[str, Any]:
-    """As in `shard.py`."""
+    """Vectors in the form of `shard.py`."""
     sparse, dense = embedding.sparse, embedding.dense
     found: dict[str, Any] = {"sparse": [list(sparse.indices), list(sparse.values)]}
     if dense is not None:
