@@ -34,7 +34,7 @@ class ErrorGroupForms(JobModelAdmin):
         return request.user.has_perm(permissions.START_JOB)
 
     def may_resolve(self, request: HttpRequest, job: Job) -> bool:
-        """May the user resolve groups? A public site does not permit it, other than on its pages."""
+        """May the user resolve groups? The permission is required, also on a public site."""
         return self.has_start_permission(request) and permissions.may_start(request, job.pk)
 
     def attention(self, job: Job) -> Context:

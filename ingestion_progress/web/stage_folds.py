@@ -1,4 +1,4 @@
-"""Which stages of a job of many are folded, until one asks for them.
+"""Which stages are folded in a job that has many.
 
 `stage-folds.js` has the same function and test cases.
 """
@@ -15,9 +15,9 @@ from ingestion_progress.web import formatting
 
 # With more stages than this, some can be folded.
 MANY_STAGES = 12
-# Of a job that has ended: so many of the longest done stages are shown, and fewer of the others
-# than this are not worth a fold.
+# A job that has ended shows this many of the longest done stages.
 LONGEST_SHOWN = 12
+# Fewer stages than this are not folded.
 LEAST_FOLDED = 4
 FOLDS: dict[str, str] = {
     ShownStageStatus.COMPLETED: "done",
@@ -31,10 +31,10 @@ FoldedStage = tuple[str, bool, int]
 
 
 def folds(stages: Sequence[FoldedStage], *, is_over: bool) -> list[str]:
-    """For each stage "done", "pending", or an empty text: always shown.
+    """The fold of each stage: "done", "pending", or empty if the stage is always shown.
 
-    While the job runs, what is done or has not started. The stages of one that has ended are what
-    its page is about: then the longest stay.
+    While the job runs, stages that are done or have not started are folded. After its end the
+    longest done stages are shown, because its page is about them.
     """
     found = ["" if failed else FOLDS.get(status, "") for status, failed, _ in stages]
     if len(stages) <= MANY_STAGES:
@@ -48,7 +48,7 @@ def folds(stages: Sequence[FoldedStage], *, is_over: bool) -> list[str]:
 
 
 def add_folds(view: dict[str, Any], *, is_over: bool) -> None:
-    """To the view of a job, and to those of its stages."""
+    """Adds the folds to the view of a job and to those of its stages."""
     stages = view["stages"]
     given = [
         (stage["status"], bool(stage.get("has_failed")), stage.get("duration_ms", 0))

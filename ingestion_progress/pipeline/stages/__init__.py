@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Protocol, Self, runtime_checkable
 
 from ingestion_progress.exceptions.sentences import StoredSentence
 
@@ -153,6 +153,7 @@ class Pages(Protocol):
         """The page at `index`, from 0. Raises UnreadablePage."""
 
 
+@runtime_checkable
 class PicturePages(Pages, Protocol):
     """Pages that find a picture without reading its page. Other parsers set `content`."""
 

@@ -160,7 +160,8 @@ function stagesText(stages) {
 }
 
 /**
- * Of a job that started since; the server shows the time in its own time zone.
+ * The start of a job that has started since, in the browser's time zone; the server renders the
+ * others in its own.
  * @param {HTMLElement | null} target
  * @param {Date} start
  */

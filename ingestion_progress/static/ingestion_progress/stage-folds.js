@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Which stages of a job of many are folded, until one asks for them. `stage_folds.py` computes the
- * same for the page.
+ * Which stages are folded in a job that has many. `stage_folds.py` computes the same for the page
+ * as the server renders it.
  */
 
 import { fill } from "./dom.js";
@@ -19,9 +19,9 @@ const FOLDS = { completed: "done", skipped: "done", pending: "pending", not_run:
 /** Shown status, whether items failed, milliseconds. @typedef {[string, boolean, number]} Folded */
 
 /**
- * For each stage "done", "pending", or an empty text: always shown. While the job runs, what is
- * done or has not started. The stages of one that has ended are what its page is about: then the
- * longest stay.
+ * The fold of each stage: "done", "pending", or empty if the stage is always shown. While the job
+ * runs, stages that are done or have not started are folded. After its end the longest done stages
+ * are shown, because its page is about them.
  * @param {Folded[]} stages
  * @param {boolean} isOver
  */

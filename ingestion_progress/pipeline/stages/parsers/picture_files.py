@@ -9,7 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.pipeline.exceptions import UnreadableImage
-from ingestion_progress.pipeline.stages import Pages
+from ingestion_progress.pipeline.stages import Pages, PicturePages
 
 # Models scale larger pictures down.
 MAX_SIDE_PIXELS = 1536
@@ -21,8 +21,9 @@ WHITE = (255, 255, 255)
 
 def read_picture(pages: Pages, index: int, reference: int) -> bytes:
     """A JPEG of at most MAX_SIDE_PIXELS. Raises UnreadableImage."""
-    find = getattr(pages, "picture", None)
-    return scaled(find(index, reference) if find else _content(pages, index, reference))
+    if isinstance(pages, PicturePages):
+        return scaled(pages.picture(index, reference))
+    return scaled(_content(pages, index, reference))
 
 
 def scaled(data: bytes) -> bytes:
