@@ -154,7 +154,7 @@ class AppSettings:
     wakeups = Setting(str, "auto")
     """How writers notify feeds of changes before the next poll; one of WAKEUPS."""
     keepalive_seconds = Setting(float, 15.0)
-    """A stream that is silent for this long gets a comment line."""
+    """A stream that is silent for this long gets a `keepalive`: a comment and an event."""
     is_compressed = Setting(bool, default=True)
     """Are streams compressed for clients that accept gzip?"""
     max_stream_seconds = Setting(float, 900.0)

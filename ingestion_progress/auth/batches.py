@@ -34,7 +34,7 @@ def batches_for(request: HttpRequest, *, by_token: bool = True) -> QuerySet[Batc
 
 
 def batch_for(request: HttpRequest, batch_id: str, *, by_token: bool = True) -> Batch:
-    """Raises BatchNotFound, also for an invalid id."""
+    """The batch. Raises BatchNotFound, also for an invalid id."""
     try:
         batch = Batch.find(clean_batch(batch_id))
     except InvalidBatch:
@@ -57,7 +57,7 @@ def may_join(request: HttpRequest, batch_id: str) -> bool:
     """May the user who is logged in add a job to this batch? `batch_id` must be valid.
 
     Yes if there is no such batch, or if it exists for the user. Visitors who are not logged in
-    cannot be told apart: they may also join a batch that belongs to nobody, nor do its jobs.
+    cannot be distinguished: they may also join a batch if nobody owns it or one of its jobs.
     """
     if permissions.visible_jobs(request, by_token=False) is None:
         return True

@@ -157,7 +157,7 @@ class Feed:
                 subscription.ends_at = clock + STALLED_AFTER_SECONDS
 
     def keep_alive(self, clock: float) -> None:
-        """Sends comments on silent streams, and opens or drops those that wait for too long."""
+        """Sends keep-alives on silent streams, and opens or drops those that wait for too long."""
         self._jobs.keep_alive(clock, conf.keepalive_seconds)
         for subscription, since in list(self._unopened.items()):
             if subscription.is_open:

@@ -50,7 +50,7 @@ class WatchedJobs:
                     del self.by_id[job_id]
 
     def keep_alive(self, clock: float, after_seconds: float) -> None:
-        """Sends comments on the streams that were silent for this long."""
+        """Sends keep-alives on the streams that were silent for this long."""
         for job in self.by_id.values():
             job.keep_alive(clock, after_seconds)
         for subscription in self.active.streams():

@@ -10,7 +10,7 @@ from ingestion_progress.models.ids import MAX_NAME_LENGTH
 def text_field(
     help_text: str = "", *, max_length: int = MAX_NAME_LENGTH
 ) -> models.CharField[str, str]:
-    """Empty by default, also for processes of an older version that do not know the column."""
+    """A text column. It is empty by default, also for processes that do not know the column."""
     return models.CharField(
         max_length=max_length, blank=True, default="", db_default="", help_text=help_text
     )

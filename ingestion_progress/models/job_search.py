@@ -26,5 +26,5 @@ def newest_jobs(jobs: Jobs) -> Jobs:
     """The jobs that are among the newest MAX_SEARCHED of all. One query."""
     newest = Job.objects.order_by("-created_at").values_list("created_at", flat=True)
     oldest = newest[MAX_SEARCHED - 1 : MAX_SEARCHED].first()
-    # A value, not a subquery, tells PostgreSQL that it is a small part.
+    # A value tells PostgreSQL that it is a small part; a subquery would not.
     return jobs if oldest is None else jobs.filter(created_at__gte=oldest)

@@ -28,14 +28,14 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(status=JobStatus.QUEUED)
 
     def waiting_for_batch(self) -> JobQuerySet:
-        """Queued, and to be started when fewer jobs of their batch run."""
+        """Queued jobs that start when fewer jobs of their batch run."""
         return self.queued().filter(waits_for_batch=True)
 
     def running(self) -> JobQuerySet:
         return self.filter(status=JobStatus.RUNNING)
 
     def active(self) -> JobQuerySet:
-        """Queued or running."""
+        """Jobs that are queued or running."""
         # `exclude(final)` could use no index.
         return self.filter(status__in=sorted(JobStatus.active()))
 
@@ -53,11 +53,11 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(About.of(instance).condition)
 
     def finished(self) -> JobQuerySet:
-        """Ended in any way."""
+        """Jobs that have ended in any way."""
         return self.filter(status__in=JobStatus.final())
 
     def with_result(self, *results: str) -> JobQuerySet:
-        """Ended in one of these ways (`JobResult`)."""
+        """Jobs that have ended in one of these ways (`JobResult`)."""
         has_succeeded = Q(status=JobStatus.SUCCEEDED)
         found = Q(status__in=set(results) - {JobResult.SUCCEEDED, JobResult.PARTIAL})
         if JobResult.SUCCEEDED in results:
@@ -67,7 +67,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         return self.filter(found)
 
     def stalled(self) -> JobQuerySet:
-        """Running and with a heartbeat, but unchanged for too long, and waiting for no service."""
+        """Running jobs with a heartbeat that have not changed for too long and wait for nothing."""
         now = database_now()
         return self.running().filter(
             heartbeat_at__gte=now - timedelta(seconds=conf.lost_after_seconds * SILENT_SHARE),
@@ -76,7 +76,7 @@ class JobQuerySet(models.QuerySet["Job"]):
         )
 
     def without_heartbeat(self) -> JobQuerySet:
-        """Running, but without a heartbeat for too long."""
+        """Running jobs without a heartbeat for too long."""
         now = database_now()
         return self.running().filter(
             heartbeat_at__lte=now - timedelta(seconds=conf.lost_after_seconds)
@@ -223,7 +223,7 @@ class Job(JobForecast):
 
     @property
     def result(self) -> JobResult | None:
-        """None until it has ended."""
+        """The result; None until the job has ended."""
         if not self.is_finished:
             return None
         is_partial = self.job_status.has_succeeded and self.failed_items

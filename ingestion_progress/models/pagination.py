@@ -42,12 +42,12 @@ class RowCount:
     limit: ClassVar[int] = MAX_COUNTED
     number: int
     is_exact: bool
-    """False: there are more."""
+    """False: there are more rows."""
 
     @classmethod
     def of(cls, *parts: QuerySet[Any], column: str = "created_at") -> Self:
-        """One query for each part. `column`: one that the index has, which is then enough. Those of
-        filters have the default.
+        """Counts with one query for each part. The index must have `column`, and is then enough;
+        the indexes of filters have the default.
         """
         enough = cls.limit + 1
         counted = sum(rows.order_by().values(column)[:enough].count() for rows in parts)
@@ -119,7 +119,7 @@ class ListCursor:
 
 
 def microseconds(at: datetime) -> str:
-    """16 digits."""
+    """The time in microseconds, as 16 digits."""
     return f"{(at - EPOCH) // MICROSECOND:016}"
 
 
@@ -128,7 +128,7 @@ class Ordering(Protocol):
 
     @property
     def terms(self) -> Order:
-        """What `order_by` takes."""
+        """The arguments of `order_by`."""
 
     @property
     def reverse(self) -> Ordering: ...
@@ -174,7 +174,7 @@ class ListPage(Generic[Row]):
 
     rows: Sequence[Row]
     next_cursor: str
-    """Empty on the last page."""
+    """The cursor of the next page; empty on the last page."""
 
     @classmethod
     def read(

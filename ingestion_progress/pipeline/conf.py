@@ -25,7 +25,7 @@ class PipelineSettings:
     parser_cpu_seconds = Setting(float, 60.0)
     """A page that takes longer is left out; a document without pages, refused."""
     parser_seconds = Setting(float, 300.0)
-    """The same in real time, also when the host is busy."""
+    """The same limit in real time, which also passes while the host is busy."""
     chunker = Setting(str, "ingestion_progress.pipeline.stages.chunking.SemanticChunker")
     """Dotted path of a class. Its interface, Chunker, is in the module of the default."""
     describer = Setting(

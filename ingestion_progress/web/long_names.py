@@ -11,7 +11,7 @@ VIRAMA_CLASS = 9  # joins the letters before and after it
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Start and end of the name. The end is shorter, or empty, where it would begin within one."""
+    """Start and end of the name. The end is shorter or empty if it would begin in a letter."""
     place = max(0, len(name) - END_LENGTH)
     while 0 < place < len(name) and not _may_part(name[place - 1], name[place]):
         place += 1

@@ -23,7 +23,7 @@ class OrderedChunks(Protocol):
         """The number of stored chunks."""
 
     def read(self, offset: int, limit: int) -> Payloads:
-        """The payloads of chunks after so many others."""
+        """The payloads of the chunks after the first `offset` ones."""
 
     def place(self, chunk: str) -> int | None:
         """How many chunks are before the one with this key, if it is stored."""

@@ -33,7 +33,7 @@ class FoundRelation(BaseModel):
 
 
 class Passage(BaseModel):
-    """What a passage says."""
+    """The model's answer: the entities and relations of a passage."""
 
     entities: list[str]
     relations: list[FoundRelation]

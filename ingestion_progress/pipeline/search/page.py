@@ -50,10 +50,11 @@ class FoundHits:
     hits: Sequence[SearchHit] = ()
     has_more: bool = False
     problem: str = ""
-    """Why there are none: a sentence."""
+    """A sentence that says why there are none."""
     status: int = 200
     is_model_away: bool = False
-    """Without a problem, the words alone were searched; with one, they can be."""
+    """The model does not answer. Without a `problem` only words were searched; with one, the page
+    offers to search them."""
 
 
 @require_safe

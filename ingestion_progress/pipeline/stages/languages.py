@@ -37,7 +37,7 @@ class Votes:
 
     @property
     def language(self) -> str:
-        """Empty if the samples that speak for it are uncertain."""
+        """The language of most samples; empty if these are uncertain."""
         best = max(self._certainties, key=lambda each: sum(self._certainties[each]), default="")
         certainties = self._certainties[best]
         return best if sum(certainties) >= MIN_CERTAINTY * len(certainties) else ""
@@ -61,7 +61,7 @@ class DocumentLanguages:
         return cls(votes.language)
 
     def of_chunk(self, text: str) -> str:
-        """A language that is given; or as detected, which may not be that of the document."""
+        """The given language, or the detected one, which may differ from that of the document."""
         sample = text[:SAMPLE]
         if (
             self._is_given
@@ -83,7 +83,7 @@ def detected(text: str) -> tuple[str, float]:
 
 
 def _samples(texts: Sequence[str]) -> Iterator[str]:
-    """Parts at equal distances."""
+    """Parts of the text at equal distances."""
     step = max(SAMPLE, sum(map(len, texts)) // SAMPLES_PER_DOCUMENT)
     at = 0
     for text in texts:

@@ -76,7 +76,7 @@ def is_local(storage: Storage) -> bool:
 
 
 def _copy(chunks: Iterable[bytes], copy: BinaryIO, document: Document) -> None:
-    """No larger than the upload was."""
+    """Copies the file, which must not be larger than the upload was."""
     size = 0
     for chunk in chunks:
         size += len(chunk)

@@ -12,10 +12,10 @@ from ingestion_progress.wire.forecast.history import ITEM_VARIANCE, LEAST_SECOND
 OBSERVED_VARIANCE = 0.15**2
 # If more was done than expected, this share of it is expected to be left.
 LEAST_SHARE_LEFT = 0.25
-# Fewer items than half of what shows as much as one item of usual variance show nothing: the first
-# ones of a stage that counts batches are either its start or a whole batch.
+# Below half of what one item of usual variance shows, items show nothing: the first ones of a stage
+# that counts batches are either its start or a whole batch.
 LEAST_OBSERVED = 0.5
-# What is less likely was not expected, and says nothing of how much larger it will be.
+# A less likely value was not expected, and says nothing about how much larger it will be.
 LEAST_PROBABILITY = 0.01
 NORMAL = NormalDist()
 
@@ -28,7 +28,7 @@ class StageCounts:
     total: int = 0
     """0: unknown."""
     seconds: float | None = None
-    """Since its start until now, or until its end, without pauses; None before its start."""
+    """Seconds from its start until now, or until its end, without pauses; None before its start."""
     item_ages: float = 0.0
     """The sum of the ages of the stage, in seconds, at which its items were counted."""
     is_over: bool = False

@@ -18,9 +18,9 @@ def item_variance(counts: Sequence[tuple[float, int]]) -> float | None:
     """The variance of the logarithm of the time per item, for one item.
 
     `counts`: times and items that were counted until then, both in order. The items are divided
-    into equal parts. Independent items have a variance that is smaller by their number in the time
-    of a part, so the differences of successive parts show theirs. Of few counts, each is a batch of
-    items that shows no more than one item. None: nothing was counted.
+    into equal parts. The variance of a part is that of one item divided by the number of its items,
+    so the differences of successive parts show that of one item. If there are few counts, each is a
+    batch that shows as little as one item. None: nothing was counted.
     """
     points = _changes(counts)
     if len(points) < LEAST_POINTS:

@@ -63,7 +63,7 @@ export class UploadQueue {
     this.#next();
   }
 
-  /** Again those whose connection broke. */
+  /** Sends again what was not sent because the connection broke. */
   retry() {
     for (const upload of this.uploads) {
       if (upload.state === "broken") Object.assign(upload, { state: "waiting", sent: 0, reason: "" });
