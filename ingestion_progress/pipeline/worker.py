@@ -129,17 +129,16 @@ class IngestionWorker(Worker):
     def _claimed(self) -> DBTaskResult[Any, Any] | None:
         """The next task, which no other worker gets.
 
-        The library's own claim locks SQLite outside the queue of writers, also for an empty queue.
+        The library's own claim locks SQLite outside the queue of writers, also for an empty queue,
+        and reads the task in the transaction, during which no other process can write.
         """
         queued = DBTaskResult.objects.using(_alias()).ready()
         mine = queued.filter(backend_name=self.backend_name, queue_name__in=self.queue_names)
-        if not mine.exists():
-            return None
-        with write_transaction(mine.db):
-            task = mine.get_locked()
-            if task is not None:
-                _claim(task, self.worker_id)
-        return task
+        while (task := mine.first()) is not None:
+            with write_transaction(mine.db):
+                if _claim(task, self.worker_id):
+                    return task
+        return None
 
     def run_task(self, db_task_result: DBTaskResult[Any, Any]) -> None:
         # Otherwise a task that ends while the database is down would run for ever, or end as
@@ -234,12 +233,19 @@ def _alias() -> str:
     return router.db_for_write(DBTaskResult)
 
 
-def _claim(task: DBTaskResult[Any, Any], worker_id: str) -> None:
-    """By the database's clock, as the times of jobs are: `task.claim` has that of this host."""
+def _claim(task: DBTaskResult[Any, Any], worker_id: str) -> bool:
+    """False if another worker has claimed it.
+
+    By the database's clock, as the times of jobs are: `task.claim` has that of this host.
+    """
     task.status = TaskResultStatus.RUNNING
     task.started_at = database_now()
     task.worker_ids = [*task.worker_ids, worker_id]
-    task.save(update_fields=["status", "started_at", "worker_ids"])
+    ready = DBTaskResult.objects.using(_alias()).filter(pk=task.pk, status=TaskResultStatus.READY)
+    changed = ready.update(
+        status=task.status, started_at=task.started_at, worker_ids=task.worker_ids
+    )
+    return changed > 0
 
 
 def _is_after(moment: datetime | None, other: datetime | None) -> bool:

@@ -111,6 +111,24 @@ def test_each_task_is_claimed_by_one_worker(taken: DBTaskResult):
     assert taken.worker_ids == ["gone", first.worker_id]
 
 
+def test_a_task_that_another_worker_has_claimed_meanwhile_is_left_to_it(monkeypatch):
+    for name in ("a", "b"):
+        receive(io.BytesIO(b"Bees make honey."), name=f"{name}.txt", job_id=name)
+    slow, fast = IngestionWorker(interval_seconds=0.05), IngestionWorker(interval_seconds=0.05)
+    claim, claimed = worker_module._claim, []
+
+    def claims_late(task, worker_id):
+        if worker_id == slow.worker_id and not claimed:
+            claimed.append(fast._claimed())
+        return claim(task, worker_id)
+
+    monkeypatch.setattr(worker_module, "_claim", claims_late)
+    claimed.append(slow._claimed())
+    assert claimed == list(DBTaskResult.objects.order_by("enqueued_at"))
+    assert [task.worker_ids for task in claimed] == [[fast.worker_id], [slow.worker_id]]
+    assert slow._claimed() is None
+
+
 def test_worker_connects_once_for_all_its_tasks():
     for name in ("a", "b", "c"):
         receive(io.BytesIO(b"Bees make honey."), name=f"{name}.txt", job_id=name)
