@@ -39,6 +39,12 @@ def run(*args: object) -> str:
     return out.getvalue()
 
 
+def test_score_has_the_decimal_separator_of_the_language(settings):
+    settings.LANGUAGE_CODE = "de"
+    ingested(b"Bienen machen Honig.", "bienen.txt")
+    assert re.match(r"bienen\.txt  \d,\d\d\n", run("Honig"))
+
+
 @pytest.mark.database
 def test_hit_has_its_place_and_entities():
     document_id = ingested(pdf(4, first=86), "guide.pdf")

@@ -21,6 +21,7 @@ from ingestion_progress.pipeline.management.arguments import language
 from ingestion_progress.pipeline.search import MAX_LIMIT, MAX_OFFSET, SearchHit, search
 from ingestion_progress.pipeline.search.filters import SearchFilters
 from ingestion_progress.tracker import reason_of
+from ingestion_progress.web import formatting
 
 SNIPPET_LENGTH = 300
 SPACE = re.compile(r"\s+")
@@ -135,9 +136,8 @@ def _show(hit: SearchHit, query: str, console: Console) -> None:
         place.append(gettext("page %(number)s") % {"number": hit.page})
     if hit.heading:
         place.append(hit.heading)
-    console.print(
-        Text(printable(", ".join(place)), style="bold").append(f"  {hit.score:.2f}", style="dim")
-    )
+    score = formatting.decimal(f"{hit.score:.2f}")
+    console.print(Text(printable(", ".join(place)), style="bold").append(f"  {score}", style="dim"))
     text = Text(printable(snippet(hit.text, query)))
     text.highlight_regex(_any_word(query), style="yellow")
     _print_indented(text, console)
