@@ -39,7 +39,7 @@ export const JOB = `
 <section class="card stages" part="card stages" data-many="" data-started="" data-usual="">
   <div class="card-head">
     <h2>Stages</h2>
-    <p class="card-note stage-legend" aria-hidden="true"><span class="legend-done"></span>Items done</p>
+    <p class="card-note stage-legend" aria-hidden="true"><span class="legend-item"><span class="legend-done"></span>Items done</span></p>
   </div>
   <div class="stage-folds">
     <label><input type="checkbox" data-fold="done"> <span data-field="job.fold_done"></span></label>

@@ -166,7 +166,7 @@ bdi { overflow-wrap: anywhere; }
 :is([data-connection="reconnecting"], [data-connection="logged_out"], [data-connection="refused"]) :is(.badge, .stage .symbol, .stage-status, .bar) { filter: grayscale(1); }
 :is([data-connection="reconnecting"], [data-connection="logged_out"], [data-connection="refused"]) :is(.overall-percent, dd, .stage-name, .stage-percent, .worker-activity) { color: var(--muted); }
 .card-head { display: flex; flex-wrap: wrap; align-items: baseline; justify-content: space-between; gap: 0 calc(1 * var(--rem)); margin-block-end: calc(0.875 * var(--rem)); }
-.card-note span + span:not(:empty)::before { content: " · "; }
+.card-note span + span:not(:empty, .legend-item)::before { content: " · "; }
 .metric-list { display: grid; grid-template-columns: repeat(auto-fill, minmax(calc(5.75 * var(--rem)), 1fr)); gap: calc(0.875 * var(--rem)) calc(1 * var(--rem)); }
 .metric-list dd { font-size: calc(1.25 * var(--rem)); line-height: 1.3; }
 .columns { display: grid; gap: var(--gap); align-items: start; }
@@ -198,10 +198,10 @@ bdi { overflow-wrap: anywhere; }
 .time-bar:not([width="0%"]) { stroke: var(--tone); stroke-width: 1px; }
 .stage-axis { display: grid; padding-inline-start: calc(1.875 * var(--rem)); }
 .time-axis { display: block; width: 100%; height: calc(1.125 * var(--rem)); overflow: visible; fill: var(--muted); font-size: calc(0.75 * var(--rem)); }
-.stage-legend { display: flex; align-items: center; gap: calc(0.5 * var(--rem)); }
-.stage-legend { flex-wrap: wrap; gap: 0 calc(0.5 * var(--rem)); }
-.legend-usual { width: calc(1.25 * var(--rem)); height: 3px; margin-inline-start: calc(1 * var(--rem)); background: var(--muted); }
-.legend-done { width: calc(1.25 * var(--rem)); height: calc(0.75 * var(--rem)); border: 1px solid var(--neutral); background: linear-gradient(to bottom right, color-mix(in srgb, var(--neutral) 30%, transparent) 50%, var(--neutral) 50%); }
+.stage-legend { display: flex; flex-wrap: wrap; gap: 0 calc(1.5 * var(--rem)); }
+.legend-item { display: flex; align-items: center; gap: calc(0.5 * var(--rem)); }
+.legend-usual { flex: none; width: calc(1.25 * var(--rem)); height: 3px; background: var(--muted); }
+.legend-done { flex: none; width: calc(1.25 * var(--rem)); height: calc(0.75 * var(--rem)); border: 1px solid var(--neutral); background: linear-gradient(to bottom right, color-mix(in srgb, var(--neutral) 30%, transparent) 50%, var(--neutral) 50%); }
 .stage-folds { display: none; flex-wrap: wrap; gap: 0 calc(1.5 * var(--rem)); font-size: calc(0.875 * var(--rem)); }
 .stage-folds label { display: inline-flex; align-items: center; gap: calc(0.5 * var(--rem)); min-height: calc(2.75 * var(--rem)); cursor: pointer; }
 .stage-folds input { width: calc(1.125 * var(--rem)); height: calc(1.125 * var(--rem)); accent-color: var(--accent); }

@@ -54,7 +54,7 @@ export default {
     "Error": "Fehler",
     "Errors during ingestion: %(number)s": "Fehler beim Einlesen: %(number)s",
     "Estimating…": "Wird geschätzt\u00a0…",
-    "Expected end": "Erwartetes Ende",
+    "Expected end": "Endet etwa",
     "Failed": "Fehlgeschlagen",
     "Idle": "Frei",
     "In progress": "In Arbeit",
@@ -343,7 +343,7 @@ export default {
 <section class="card stages" part="card stages" data-many="" data-started="" data-usual="">
   <div class="card-head">
     <h2>Schritte</h2>
-    <p class="card-note stage-legend" aria-hidden="true"><span class="legend-done"></span>Erledigte Elemente</p>
+    <p class="card-note stage-legend" aria-hidden="true"><span class="legend-item"><span class="legend-done"></span>Erledigte Elemente</span></p>
   </div>
   <div class="stage-folds">
     <label><input type="checkbox" data-fold="done"> <span data-field="job.fold_done"></span></label>
