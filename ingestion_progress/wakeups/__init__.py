@@ -15,7 +15,7 @@ from ingestion_progress.wakeups.transports import (
     Notification,
     new_backoff,
     new_transport,
-    this_process,
+    own_origin,
     transport_name,
 )
 
@@ -78,7 +78,7 @@ async def _receive(name: str, deliver: Deliver) -> None:
     labels = {"transport": name, "direction": "receive"}
 
     def deliver_foreign(notification: Notification) -> None:
-        if notification.origin != this_process():
+        if notification.origin != own_origin():
             deliver(notification.job_ids, notification.ended)
 
     while True:

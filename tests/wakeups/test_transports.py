@@ -26,7 +26,7 @@ from ingestion_progress.wakeups.transports import (
     Notification,
     channels,
     new_backoff,
-    this_process,
+    own_origin,
     transport_name,
 )
 from tests.support.tracking import eventually
@@ -37,11 +37,11 @@ FORK = """
 import os
 import django
 django.setup()
-from ingestion_progress.wakeups.transports import this_process
-print(this_process(), flush=True)
+from ingestion_progress.wakeups.transports import own_origin
+print(own_origin(), flush=True)
 if child := os.fork():
     os.waitpid(child, 0)
-print(this_process(), flush=True)
+print(own_origin(), flush=True)
 """
 
 
@@ -84,7 +84,7 @@ def sending_by(monkeypatch: pytest.MonkeyPatch, *fakes: FakeTransport) -> Iterat
 def test_notification_arrives_as_it_was_sent():
     notification = Notification.about(["job-1", "Größe 2"], ["Größe 2"])
     assert Notification.decoded(notification.encoded()) == notification
-    assert notification.origin == this_process()
+    assert notification.origin == own_origin()
 
 
 def test_notification_that_is_too_long_names_no_job():

@@ -27,7 +27,7 @@ from ingestion_progress.tracker import (
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.wakeups import transports
-from ingestion_progress.wakeups.transports import Notification, this_process
+from ingestion_progress.wakeups.transports import Notification, own_origin
 from tests.support.rescuing import rescue_now
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -325,7 +325,7 @@ class FakeTransport:
             ready()
             await asyncio.get_running_loop().create_future()
         deliver(Notification(origin="other", job_ids=("a", "b"), ended=("b",)))
-        deliver(Notification(origin=this_process(), job_ids=("own",)))
+        deliver(Notification(origin=own_origin(), job_ids=("own",)))
         deliver(Notification(origin="other"))
         raise ConnectionError("reset by peer")
 

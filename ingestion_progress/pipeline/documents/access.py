@@ -90,7 +90,7 @@ def with_jobs(documents: QuerySet[Document], jobs: JobQuerySet) -> QuerySet[Docu
     return documents.filter(pk__in=values(jobs, "document_id"))
 
 
-def newest_jobs(jobs: JobQuerySet) -> JobQuerySet:
+def newest_by_document(jobs: JobQuerySet) -> JobQuerySet:
     """The newest of the jobs of each document."""
     newer = jobs.filter(
         document_id=OuterRef("document_id"), created_at__gt=OuterRef("created_at")

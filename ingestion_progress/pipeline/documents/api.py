@@ -21,7 +21,7 @@ from ingestion_progress.pipeline.documents.access import (
     document_for,
     documents_for,
     is_whole,
-    newest_jobs,
+    newest_by_document,
     with_jobs,
 )
 from ingestion_progress.pipeline.documents.again import ingest_again
@@ -66,7 +66,7 @@ def list_documents(request: HttpRequest, query: Query[DocumentListQuery]) -> Doc
     if query.batch:
         documents = with_jobs(documents, jobs.of_batch(query.batch))
     if query.status:
-        documents = with_jobs(documents, newest_jobs(jobs).filter(status__in=query.status))
+        documents = with_jobs(documents, newest_by_document(jobs).filter(status__in=query.status))
     page = list(documents[query.slice])
     newest = newest_of_each(jobs, page)
     return DocumentListSchema(
@@ -174,7 +174,7 @@ def ingest_document_again(
 def newest_of_each(jobs: JobQuerySet, documents: list[Document]) -> dict[str, Job]:
     """The newest job by document id."""
     found = jobs.filter(document_id__in=[document.pk for document in documents])
-    return {job.document_id: job for job in newest_jobs(found).order_by("created_at", "pk")}
+    return {job.document_id: job for job in newest_by_document(found).order_by("created_at", "pk")}
 
 
 def _versions(document: Document, jobs: JobQuerySet) -> list[VersionSchema]:

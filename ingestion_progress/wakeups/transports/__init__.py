@@ -37,8 +37,8 @@ MAX_BYTES = 7000
 _MEMORY = uuid.uuid4().hex[:12]
 
 
-def this_process() -> str:
-    """A unique name of this process. A forked child has another one."""
+def own_origin() -> str:
+    """The `origin` of this process's notifications: unique, and different in a forked child."""
     return f"{_MEMORY}-{os.getpid()}"
 
 
@@ -55,7 +55,7 @@ class Notification:
     @classmethod
     def about(cls, job_ids: Collection[str], ended: Collection[str] = ()) -> Notification:
         """A notification of this process, short enough for every transport."""
-        full = cls(origin=this_process(), job_ids=tuple(job_ids), ended=tuple(ended))
+        full = cls(origin=own_origin(), job_ids=tuple(job_ids), ended=tuple(ended))
         return full if len(full.encoded().encode()) <= MAX_BYTES else cls(origin=full.origin)
 
     def encoded(self) -> str:
