@@ -233,6 +233,17 @@ def test_phone_needs_no_horizontal_scroll(open_page: OpenPage, path: str):
     assert not has_horizontal_scroll(page)
 
 
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("path", [*PAGES, "/batches/", "/jobs/looks-failed/", "/search/?q=a"])
+def test_text_of_twice_the_size_needs_no_horizontal_scroll(
+    open_page: OpenPage, path: str, width: int
+):
+    page = open_page(path, viewport={"width": width, "height": 900}, errors=NETWORK)
+    page.evaluate("document.documentElement.style.fontSize = '200%'")
+    page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+    assert not has_horizontal_scroll(page)
+
+
 @pytest.mark.parametrize("path", ["/", LONG_BATCH, "/jobs/looks-running/"])
 def test_touch_targets_are_large_enough(open_page: OpenPage, path: str):
     page = open_page(path, viewport=PHONE)

@@ -203,7 +203,7 @@ bdi { overflow-wrap: anywhere; }
 .legend-usual { flex: none; width: calc(1.25 * var(--rem)); height: 3px; background: var(--muted); }
 .legend-done { flex: none; width: calc(1.25 * var(--rem)); height: calc(0.75 * var(--rem)); border: 1px solid var(--neutral); background: linear-gradient(to bottom right, color-mix(in srgb, var(--neutral) 30%, transparent) 50%, var(--neutral) 50%); }
 .stage-folds { display: none; flex-wrap: wrap; gap: 0 calc(1.5 * var(--rem)); font-size: calc(0.875 * var(--rem)); }
-.stage-folds label { display: inline-flex; align-items: center; gap: calc(0.5 * var(--rem)); min-height: calc(2.75 * var(--rem)); cursor: pointer; }
+.stage-folds label { max-width: 100%; display: inline-flex; align-items: center; gap: calc(0.5 * var(--rem)); min-height: calc(2.75 * var(--rem)); cursor: pointer; }
 .stage-folds input { width: calc(1.125 * var(--rem)); height: calc(1.125 * var(--rem)); accent-color: var(--accent); }
 .stages[data-many="true"] .stage { padding-block: calc(0.25 * var(--rem)); }
 @media screen {
@@ -219,7 +219,7 @@ bdi { overflow-wrap: anywhere; }
 .worker-cell { height: calc(1.125 * var(--rem)); border: 1px solid var(--tone); border-radius: 2px; }
 .worker-cell:is([data-status="processing"], [data-status="error"]) { background: var(--tone); }
 .worker-details > summary { min-height: calc(2.75 * var(--rem)); padding-block: calc(0.625 * var(--rem)); color: var(--muted); cursor: pointer; }
-.worker-list { display: grid; grid-template-columns: repeat(auto-fill, minmax(calc(9 * var(--rem)), 1fr)); gap: calc(0.75 * var(--rem)) calc(1 * var(--rem)); }
+.worker-list { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(calc(9 * var(--rem)), 100%), 1fr)); gap: calc(0.75 * var(--rem)) calc(1 * var(--rem)); }
 .worker { display: grid; grid-template-columns: auto minmax(0, 1fr); gap: calc(0.125 * var(--rem)) calc(0.5 * var(--rem)); font-size: calc(0.875 * var(--rem)); }
 .worker-number { color: var(--muted); }
 .worker-activity { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
@@ -245,6 +245,14 @@ bdi { overflow-wrap: anywhere; }
 @container job-view (max-width: 37em) {
   .overall { grid-template-columns: minmax(0, 1fr); }
   .overall-foot { flex-direction: column; }
+}
+@container job-view (max-width: 16em) {
+  .overall-percent { min-width: 0; font-size: calc(2 * var(--rem)); }
+  .timing { grid-template-columns: minmax(0, 1fr); }
+  .stage { grid-template-columns: calc(1.125 * var(--rem)) minmax(0, 1fr); grid-template-areas: "symbol name" "time time" "percent percent" "facts facts" "speed speed" "duration duration"; }
+  .stage :is(.stage-percent, .stage-duration) { text-align: start; }
+  .stage :is(.stage-rate, .stage-in-flight) { white-space: normal; }
+  .stage-axis { padding-inline-start: 0; }
 }
 @container job-view (max-width: 22em) {
   .time-axis text:nth-child(even) { display: none; }
