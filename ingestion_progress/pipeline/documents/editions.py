@@ -17,6 +17,7 @@ from django.utils import timezone
 from ingestion_progress.exceptions import DATABASE_UNAVAILABLE, JobCancelled, JobSuperseded
 from ingestion_progress.exceptions.sentences import StoredSentence
 from ingestion_progress.models import Job, insert_rows, rows_by
+from ingestion_progress.models.statuses import JobStatus
 from ingestion_progress.pipeline.conf import conf
 from ingestion_progress.pipeline.documents.edition_writers import (
     editions,
@@ -46,8 +47,8 @@ def claim(job: JobTracker, document: Document, version: str = "") -> list[str]:
     Returns the epochs of the job's earlier editions of this version, which it may adopt. Raises
     JobCancelled if the document is deleted meanwhile.
     """
-    with locked(document.pk) as rows:
-        if not rows.exists():
+    with locked(document.pk):
+        if not _stored(document.pk):
             raise refusal(job.job_id, job.epoch)
         former = editions_of(document.pk, job_id=job.job_id)
         if former:
@@ -71,17 +72,18 @@ def publish(job: JobTracker, document: Document) -> None:
         )
         job.log(superseded, level="warning")
         raise JobCancelled(job.job_id)
-    others = editions().filter(document=document).exclude(epoch=job.epoch)
+    others = [each for each in editions_of(document.pk) if each.epoch != job.epoch]
     _discard_quietly(_not_continued(others, by=job.job_id))
     cancel_superseded(document.pk)
 
 
 def cancel_superseded(document_id: str) -> None:
     """Asks the jobs to stop that ingest a version older than the published one."""
-    for document in rows_by(Document, "pk", [document_id], using=using()):
-        active = Job.objects.active().filter(document_id=document_id)
-        versions = active.values_list("pk", "document_version")
-        if superseded := [pk for pk, version in versions if not has_version(document, version)]:
+    is_active = {"status": sorted(JobStatus.active())}
+    for document in _stored(document_id):
+        active = rows_by(Job, "document_id", [document_id], also=is_active)
+        superseded = [job.pk for job in active if not has_version(document, job.document_version)]
+        if superseded:
             request_cancellations(superseded, by=NEWER_VERSION)
 
 
@@ -108,8 +110,12 @@ def settle(document_id: str, job_id: str, epoch: str) -> None:
 
 
 def _is_published(document_id: str, epoch: str) -> bool:
-    found = rows_by(Document, "pk", [document_id], using=using())
-    return any(document.published_epoch == epoch for document in found)
+    return any(document.published_epoch == epoch for document in _stored(document_id))
+
+
+def _stored(document_id: str) -> list[Document]:
+    """The document, or nothing if it is deleted."""
+    return rows_by(Document, "pk", [document_id], using=using())
 
 
 def discard_abandoned(found: QuerySet[Edition] | None = None) -> None:
@@ -143,7 +149,7 @@ def _is_published_now(edition: Edition) -> bool:
 
 def _is_older_than_editions(document_id: str) -> bool:
     """Does search show something of it that was written before there were editions?"""
-    if not Document.objects.using(using()).filter(pk=document_id, published_epoch="").exists():
+    if not _is_published(document_id, ""):
         return False
     rows = graph_store().count(document_id, "")
     return bool(rows.entities or vector_store().count(document_id, ""))
@@ -153,7 +159,7 @@ def _publish(document_id: str, job_id: str, epoch: str) -> bool:
     """False if a newer version is published."""
     is_older = _is_older_than_editions(document_id)
     with writing(document_id, job_id, epoch):
-        (document,) = rows_by(Document, "pk", [document_id], using=using())
+        (document,) = _stored(document_id)
         all_of_document = {edition.epoch: edition for edition in editions_of(document_id)}
         changes = make_current(document, all_of_document[epoch].version)
         if changes is None:
