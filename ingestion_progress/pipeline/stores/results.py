@@ -11,7 +11,7 @@ from django.db import connections, router
 from django.db.models import QuerySet
 
 from ingestion_progress.concurrency.write_queue import write_transaction
-from ingestion_progress.models import Job
+from ingestion_progress.models import Job, rows_by
 from ingestion_progress.pipeline.models import ImageDescription, ParsedPage
 from ingestion_progress.pipeline.stages import Page
 
@@ -38,10 +38,15 @@ class ResultStore(Generic[Result]):
 
     def load(self) -> dict[int, Result]:
         """By index."""
-        rows = stored(self.model).filter(job_id=self._job_id, version=self._version)
-        contents = dict(rows.values_list("index", "content"))
-        self._characters = sum(map(len, contents.values()))
-        return {index: self.decoded(content) for index, content in contents.items()}
+        using = router.db_for_write(self.model)
+        version = {"version": [self._version]}
+        rows: list[Any] = rows_by(self.model, "job_id", [self._job_id], using=using, also=version)
+        self._characters = sum(len(row.content) for row in rows)
+        self.loaded(rows)
+        return {row.index: self.decoded(row.content) for row in rows}
+
+    def loaded(self, rows: list[Any]) -> None:
+        """Is told the rows of an earlier attempt, if there are any."""
 
     def add(self, index: int, result: Result) -> bool:
         """Returns whether it is time to write."""
@@ -83,12 +88,8 @@ class PageStore(ResultStore[Page]):
     page_count = 0
     """The pages of the whole document; 0 while they are unknown."""
 
-    def load(self) -> dict[int, Page]:
-        pages = super().load()
-        if pages:
-            rows = stored(ParsedPage).filter(job_id=self._job_id, version=self._version)
-            self.page_count = rows.values_list("page_count", flat=True).first() or 0
-        return pages
+    def loaded(self, rows: list[ParsedPage]) -> None:
+        self.page_count = max((row.page_count for row in rows), default=0)
 
     def row(self, **fields: Any) -> ParsedPage:
         return ParsedPage(page_count=self.page_count, **fields)
