@@ -25,11 +25,12 @@ class Revocations:
     """What one read of the table found."""
 
     token_ids: frozenset[str]
+    """Never empty ids: those of tokens without one."""
     revoked_at: dict[str, float]
     """By issuer, the Unix seconds until which issued tokens are revoked."""
 
     def include(self, token: tokens.StreamToken) -> bool:
-        if token.id and token.id in self.token_ids:
+        if token.id in self.token_ids:
             return True
         revoked_at = self.revoked_at.get(token.issuer_id)  # none for a token without an issuer
         return revoked_at is not None and token.issued_at <= revoked_at

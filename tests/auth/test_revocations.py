@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import jwt
 import pytest
@@ -168,6 +168,52 @@ def test_open_streams_of_a_revoked_token_are_refused_by_the_recheck(rf):
     assert permissions.recheck([(request, "a")]) == [""]
     revocations.revoke(token.id)
     assert permissions.recheck([(request, "a")]) == ["token_revoked"]
+
+
+@pytest.mark.parametrize(
+    ("token_id", "issuer_id", "issued_at", "is_revoked"),
+    [
+        ("known", "", 0.0, True),
+        ("other", "7", 100.0, True),  # to the microsecond
+        ("other", "7", 100.1, False),
+        ("other", "8", 99.0, False),
+        ("", "", 0.0, False),
+    ],
+)
+def test_a_revocation_is_about_one_token_or_all_of_a_user_until_then(
+    token_id, issuer_id, issued_at, is_revoked
+):
+    revocations.revoke("known")
+    revocations.revoke_all_of("7")
+    at = datetime.fromtimestamp(100, UTC)
+    TokenRevocation.objects.filter(issuer_id="7").update(revoked_at=at)
+    revocations._read.cache_clear()
+    token = tokens.StreamToken(
+        jobs=None, expires_at=200, id=token_id, issuer_id=issuer_id, issued_at=issued_at
+    )
+    assert revocations.is_revoked(token) is is_revoked
+
+
+def test_a_revocation_counts_as_long_as_tokens_live_and_hosts_may_differ(settings):
+    settings.INGESTION_PROGRESS_TOKEN_MAX_MINUTES = 60
+    before = timezone.now()
+    revocations.revoke("known")
+    revocations.revoke_all_of("7")
+    for row in TokenRevocation.objects.all():
+        assert row.expires_at >= before + timedelta(minutes=60) + revocations.CLOCK_MARGIN
+    token = tokens.StreamToken(jobs=None, expires_at=200, id="known")
+    assert revocations.is_revoked(token)
+    TokenRevocation.objects.update(expires_at=before)
+    revocations._read.cache_clear()
+    assert not revocations.is_revoked(token)
+
+
+def test_any_other_text_is_an_id_unless_it_cannot_be_shown():
+    revocations.revoke("a.b.c.d")
+    assert TokenRevocation.objects.get().token_id == "a.b.c.d"
+    for text in ("", "a\0b", "x" * 256):
+        with pytest.raises(InvalidTokenRequest):
+            revocations.revoke(text)
 
 
 def test_expired_revocations_are_removed_by_the_next():

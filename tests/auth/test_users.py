@@ -18,6 +18,19 @@ def test_a_user_model_with_its_own_rule_decides_about_each_user(django_user_mode
     assert not users.may_view_jobs(users.read([str(ada.pk)])[str(ada.pk)])
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_query_decides_only_if_the_first_backend_is_that_of_the_models(
+    django_user_model, settings, is_first
+):
+    backends = [users.MODEL_BACKEND, "django.contrib.auth.backends.AllowAllUsersModelBackend"]
+    settings.AUTHENTICATION_BACKENDS = backends if is_first else backends[::-1]
+    ada = django_user_model.objects.create_user("ada")
+    ada.user_permissions.add(Permission.objects.get(codename="view_job"))
+    (found,) = users.read([str(ada.pk)]).values()
+    assert found.is_job_viewer is is_first
+    assert users.may_view_jobs(found)
+
+
 def test_users_of_every_batch_are_read_with_their_permission(
     django_user_model, monkeypatch, django_assert_num_queries
 ):

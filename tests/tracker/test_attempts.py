@@ -98,6 +98,19 @@ def test_attempt_that_has_ended_elsewhere_is_not_kept_in_memory():
     assert registry.kept("b") is not None
 
 
+@pytest.mark.parametrize(("failures", "says_so"), [(0, False), (1, True)])
+def test_the_last_of_several_failures_says_how_many_there_were(settings, failures, says_so):
+    settings.INGESTION_PROGRESS_MAX_ATTEMPTS = failures + 1
+    start_attempt(JobPlan("a.pdf", job_id="job", task="shop.ingest"))
+    Job.objects.update(failed_attempts=failures)
+    with progress_transaction():
+        follow_up(locked_job("job"), AttemptStatus.FAILED, "No text.")
+    job = Job.objects.get()
+    assert (job.status, job.failed_attempts) == (JobStatus.FAILED, failures + 1)
+    assert job.error.startswith("No text.")
+    assert (f"{failures + 1} times in a row" in job.error) is says_so
+
+
 def test_first_and_newest_attempts_are_kept(monkeypatch):
     monkeypatch.setattr(attempts, "MAX_KEPT_ATTEMPTS", 4)
     with synchronous_tracking():

@@ -8,10 +8,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from ingestion_progress.exceptions import BatchRefused
+from ingestion_progress import wakeups
+from ingestion_progress.exceptions import BatchFull, BatchRefused
 from ingestion_progress.models import Batch, Job
-from ingestion_progress.tracker import batches, create_batch, queue_job
+from ingestion_progress.tracker import batches, create_batch, fail_job, queue_job
 from ingestion_progress.tracker.batches import join_batch, start_waiting
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import JobPlan
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -41,6 +44,28 @@ def test_who_may_not_join_is_refused(answers):
     given = iter(answers)
     with pytest.raises(BatchRefused):
         join_batch("import", name="", owner=None, may_join=lambda name: next(given))
+
+
+def test_jobs_that_may_start_or_have_to_wait_are_announced_after_the_commit(
+    monkeypatch, django_capture_on_commit_callbacks
+):
+    published: list[str] = []
+    monkeypatch.setattr(wakeups, "publish", lambda job_id, **_: published.append(job_id))
+    create_batch(batch_id="import", max_running=1)
+    ahead = timezone.now() + timedelta(minutes=5)
+    for job_id in "abc":
+        queue_job("a.pdf", job_id=job_id, batch="import", task="shop.ingest")
+    Job.objects.filter(pk="b").update(created_at=ahead)  # by another host's clock
+    start_attempt(JobPlan("a.pdf", job_id="a"))
+    with django_capture_on_commit_callbacks(execute=True), pytest.raises(BatchFull):
+        start_attempt(JobPlan("a.pdf", job_id="b"))
+    assert published == ["b"]
+    assert Job.objects.get(pk="b").updated_at == ahead
+    fail_job("a", "No text.")
+    published.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert start_waiting("import") == 1
+    assert published == ["b"]
 
 
 def test_a_batch_that_may_not_be_joined_gets_no_record():

@@ -23,7 +23,8 @@ from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import WriteResult
 from ingestion_progress.tracker.stages import StageTracker
-from ingestion_progress.tracker.writer import background_writer
+from ingestion_progress.tracker.workers import WorkerSlot
+from ingestion_progress.tracker.writer import background_writer, current_writer
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -43,6 +44,20 @@ def put_back(
     after(buffer.changes)
     buffer.put_back(taken)
     return buffer.take()
+
+
+async def test_blocks_of_async_code_start_and_end_what_blocks_of_other_code_do(buffer, flush_only):
+    buffer = Buffer(buffer.attempt, current_writer())
+    async with StageTracker(buffer, "one"), WorkerSlot(buffer, 1, "c-1"):
+        assert buffer.changes.stages["one"].status is StageStatus.IN_PROGRESS
+        assert buffer.changes.workers[1].status is WorkerStatus.PROCESSING
+    assert buffer.changes.stages["one"].status is StageStatus.COMPLETED
+    assert buffer.changes.workers[1].status is WorkerStatus.IDLE
+    with pytest.raises(ValueError, match="odd"):
+        async with StageTracker(buffer, "two"), WorkerSlot(buffer, 2, "c-2"):
+            raise ValueError("odd")
+    assert buffer.changes.stages["two"].status is StageStatus.ERROR
+    assert buffer.changes.workers[2].status is WorkerStatus.ERROR
 
 
 def test_later_absolute_count_replaces_the_one_that_was_put_back(buffer):

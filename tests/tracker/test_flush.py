@@ -16,6 +16,7 @@ from ingestion_progress.models import Checkpoint, Job, JobError, JobEvent, Stage
 from ingestion_progress.models.statuses import JobStatus, StageStatus, WorkerStatus
 from ingestion_progress.tracker import buffer as buffer_module
 from ingestion_progress.tracker import samples
+from ingestion_progress.tracker import unwritten as unwritten_module
 from ingestion_progress.tracker.buffer import Buffer, flush_all
 from ingestion_progress.tracker.changes import WorkerChange
 from ingestion_progress.tracker.lifecycle import start_attempt
@@ -116,6 +117,16 @@ def test_two_buffers_of_one_attempt_add_up_in_one_flush():
     assert (job.entities_total, job.revision) == (4, 2)
     assert Stage.objects.get(name=STAGES[0]).processed == 3 + 3 + 1
     assert list(JobError.objects.values_list("count", flat=True)) == [2, 2]
+
+
+def test_buffers_of_locked_jobs_stay_unwritten_and_are_not_counted(monkeypatch):
+    buffers = [Buffer(start_attempt(JobPlan("a.pdf")), background_writer) for _ in range(3)]
+    unwritten = UnwrittenBuffers()
+    assert unwritten.add(buffers)
+    assert not unwritten.add(buffers[:1])
+    monkeypatch.setattr(unwritten_module, "flush_all", lambda taken: {buffers[0]})
+    assert unwritten.flush() == 2
+    assert unwritten.all() == {buffers[0]}
 
 
 def test_groups_are_bounded(monkeypatch):

@@ -41,6 +41,15 @@ def test_samples_are_bounded_and_lie_in_different_intervals(gaps, stages):
     assert len({time // interval for time in times}) == len(times)
 
 
+@pytest.mark.parametrize(("stages", "most"), [(0, MAX_SAMPLES), (1, MAX_SAMPLES), (100, 40)])
+def test_interval_doubles_when_there_would_be_too_many_samples_or_numbers(stages, most):
+    interval = samples.FIRST_INTERVAL_MS
+    assert samples.interval_ms(0, stages) == interval
+    assert samples.interval_ms(most * interval - 1, stages) == interval
+    assert samples.interval_ms(most * interval, stages) == 2 * interval
+    assert samples.interval_ms(8 * most * interval - 1, stages) == 8 * interval
+
+
 def test_samples_of_a_long_attempt_cover_all_of_it():
     kept = [[0]]
     for now in range(250, 3_600_000, 250):

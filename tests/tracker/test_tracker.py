@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
@@ -599,6 +600,24 @@ def test_end_that_cannot_be_written_is_written_later_once(late):
     before = Job.objects.get()
     write()
     assert Job.objects.get().revision == before.revision
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_caller_learns_which_write_of_which_job_was_not_confirmed(is_async):
+    class Slow(InlineWriter):
+        def call(self, write):
+            raise TimeoutError
+
+        async def acall(self, write):
+            raise TimeoutError
+
+    former = use_writer(Slow())
+    try:
+        job = track("a.pdf", job_id="job")
+        with pytest.raises(ProgressUnavailable, match="did not confirm the start of job job"):
+            async_to_sync(job.astart)() if is_async else job.start()
+    finally:
+        use_writer(former)
 
 
 def test_late_end_of_a_job_that_has_ended_otherwise_is_logged(late, caplog):
