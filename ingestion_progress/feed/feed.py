@@ -169,8 +169,6 @@ class Feed:
 
     def restrict(self, subscription: Subscription, visible: VisibleJobs | frozenset[str]) -> None:
         """Takes what the project's rule shows now, or which named jobs it hides."""
-        if subscription not in self._subscriptions:
-            return
         if isinstance(visible, VisibleJobs):
             self._jobs.apply(self._jobs.active.by_rule.replace(subscription, visible))
         else:

@@ -28,6 +28,7 @@ from ingestion_progress.feed import (
 from ingestion_progress.feed import feed as feed_module
 from ingestion_progress.models import Job, Stage
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.wakeups import publish
 from ingestion_progress.wire.frames import COMMENT, KEEPALIVE
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,6 +143,43 @@ async def test_new_job_does_not_wait_for_the_next_tick(feed, reads, settings):
     assert reads.calls == [1, 1]
 
 
+async def test_new_stream_of_all_jobs_does_not_wait_for_the_next_tick(feed, settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    await make_job()
+    await opened(feed.join(Selection.active()))
+
+    assert b"event: pipeline_progress" in await opened(feed.join(Selection.active()))
+
+
+async def test_impossible_and_hidden_jobs_of_a_stream_are_not_found(feed):
+    await make_job()
+    await make_job("hidden")
+    selection = Selection.named(["job", "a/b", "hidden"])
+    selection.hidden = {"hidden"}
+    subscription = feed.join(selection)
+    async with asyncio.timeout(60):
+        await subscription.ready
+        bodies = [await anext(subscription) for _ in range(3)]
+
+    missing = [body for body in bodies if b"Job not found" in body]
+    assert len(missing) == 2
+    assert {name for name in ("a/b", "hidden") if any(name.encode() in body for body in missing)}
+    feed.unsubscribe(subscription)
+
+
+async def test_frames_and_notifications_of_all_streams_are_counted(feed, settings):
+    settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
+    await make_job()
+    frames, wakeups = feed.counts.frames, feed.counts.wakeups["local"]
+    await opened(feed.join(Selection.one("job")))
+    async with asyncio.timeout(60):
+        while feed.counts.wakeups["local"] == wakeups:
+            publish("job")
+            await asyncio.sleep(0.001)
+
+    assert feed.counts.frames == frames + 1
+
+
 async def test_late_joiner_costs_no_query(feed, reads, settings):
     settings.INGESTION_PROGRESS_POLL_INTERVAL_SECONDS = 60
     await make_job()
@@ -177,6 +215,7 @@ async def test_last_unsubscribe_stops_tasks_and_thread(feed):
 
     feed.unsubscribe(second)
 
+    assert feed.watched_job_count == 0
     await asyncio.wait(tasks, timeout=1)
     assert all(task.cancelled() for task in tasks)
     for _ in range(50):

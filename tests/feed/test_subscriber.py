@@ -252,6 +252,13 @@ class TestStreamOfManyJobs:
         assert is_current(subscriber) is not was_ready
         assert subscriber.is_ending is was_ready
 
+    async def test_first_states_are_sent_to_a_reader_that_waits(self, subscriber):
+        waiter = subscriber.__anext__()
+        subscriber.fill({"a": frame(1, is_final=True)}, {"b": frame(2)})
+
+        assert waiter.done()
+        assert [await waiter, await anext(subscriber)] == [frame(1).body, frame(2).body]
+
     async def test_first_states_are_dropped_once_the_stream_ends(self, subscriber):
         subscriber.end(refused_frame("", ErrorCode.FORBIDDEN), EndReason.REFUSED)
         subscriber.fill({}, {"a": frame(1)})

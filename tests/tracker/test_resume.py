@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from django.db import OperationalError, connection
 from django.db.models import F
@@ -101,6 +103,16 @@ def test_keys_that_another_process_reports_are_known_once_they_are_read_again():
         assert not stage.is_done(1)
         stage.reload_keys()
         assert stage.is_done(1)
+
+
+def test_a_key_that_is_reported_again_leaves_nothing_to_write(flush_only):
+    with track("a.pdf", job_id="job", stages=["one"]) as job:
+        stage = job.stage("one")
+        for report in (stage.advance, partial(stage.record_error, "odd")):
+            report(key=str(report))
+            assert job.buffer.take()
+            stage.advance(key=str(report))
+            assert not job.buffer.take()
 
 
 def test_done_keys_are_read_with_one_query(django_assert_num_queries):
