@@ -119,7 +119,7 @@ class BatchReader:
                 continue
             for subscription in subscriptions:
                 sent[subscription] = frame
-                if self._sent.get(subscription) is not frame and not subscription.is_ending:
+                if self._sent.get(subscription) is not frame:
                     # No job has such an id.
                     subscription.put(f"/{shown.batch}", frame)
         self._sent = sent

@@ -9,8 +9,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
-from ingestion_progress.feed import Selection, Subscription, batch_reader
+from ingestion_progress.feed import EndReason, Selection, Subscription, batch_reader
 from ingestion_progress.feed.batch_reader import (
+    CHECK_SECONDS,
     PAUSE_PER_SECOND,
     READ_EVERY_SECONDS,
     BatchReader,
@@ -20,6 +21,7 @@ from ingestion_progress.feed.visible_jobs import VisibleJobs
 from ingestion_progress.feed.watched_jobs import WatchedJobs
 from ingestion_progress.models import Batch, Job
 from ingestion_progress.wire.batches import batch_frames
+from ingestion_progress.wire.frames import Message
 from tests.feed.test_many_jobs import events_of, make_job
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -165,6 +167,48 @@ async def test_streams_that_have_ended_are_forgotten(jobs, reader):
     jobs.active.leave(viewers[0])
     await reader.send()
     assert reader._sent.keys() == {viewers[1]}
+
+
+async def test_batch_that_was_not_watched_for_a_while_is_read_again(jobs, reader, reads):
+    await make_job("first", batch="b")
+    former = watch(jobs)
+    await reader.send()
+    jobs.active.leave(former)
+    await reader.send()
+    await make_job("second", batch="b")  # nobody notices
+    viewer = watch(jobs)
+    await reader.send()
+    assert reads == [{"b"}] * 2
+    assert unread(viewer)[0]["progress"]["jobs"] == 2
+
+
+async def test_stream_that_ends_gets_no_progress_of_its_batch(jobs, reader):
+    viewer = watch(jobs)
+    viewer.end(Message(body=b"retry: 700\n"), EndReason.ROTATION)
+    await reader.send()
+    assert [body async for body in viewer] == [b"retry: 700\n"]
+
+
+async def test_reader_pauses_longer_after_each_failure(jobs, monkeypatch):
+    pauses, sleep = [], asyncio.sleep
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+        await sleep(0)
+
+    reader = BatchReader(jobs)
+    failures = iter([OperationalError()] * 3)
+
+    async def send() -> None:
+        for failure in failures:
+            raise failure
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(reader, "send", send)
+    monkeypatch.setattr(batch_reader.asyncio, "sleep", note)
+    with pytest.raises(asyncio.CancelledError):
+        await reader.run()
+    assert pauses == [CHECK_SECONDS, 1.0, 2.0, 4.0]
 
 
 async def test_a_failed_read_is_repeated(jobs, reader, clock, monkeypatch):

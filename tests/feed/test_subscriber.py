@@ -174,6 +174,13 @@ async def test_waiting_stream_is_rotated_at_once(subscriber):
         await anext(subscriber)
 
 
+async def test_rotation_replaces_an_unsent_retry(subscriber):
+    subscriber.output.retry = b"retry: 900\n"
+    subscriber.end(Message(body=b"retry: 700\n"), EndReason.ROTATION)
+
+    assert [part async for part in subscriber] == [b"retry: 700\n"]
+
+
 async def test_unsent_final_state_ends_the_stream_instead_of_a_rotation(subscriber):
     subscriber.put("job", frame(1, is_final=True))
     subscriber.end(Message(body=b"retry: 700\n"), EndReason.SHUTDOWN)
@@ -334,6 +341,15 @@ class TestPhases:
             subscriber.put("job", frame(3, is_final=True))
 
         assert counts.conflated == 4
+
+    async def test_frame_that_was_sent_is_not_replaced_by_the_next(self):
+        counts = FeedCounts()
+        one = Subscription(Selection.one("job"), asyncio.get_running_loop(), counts=counts)
+        for state in (frame(1), frame(2, is_final=True)):
+            one.put("job", state)
+            assert await anext(one) == state.body
+
+        assert counts.conflated == 0
 
     async def test_abort_cancels_the_reader_and_marks_it(self, subscriber):
         subscriber.abort()  # nobody reads
