@@ -578,9 +578,9 @@ def test_thread_that_has_ended_leaves_no_connection(writer):
 
 
 def test_requests_to_stop_are_looked_for_at_intervals(unstarted, monkeypatch):
+    attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
     measured: list[object] = []
     monkeypatch.setattr(heartbeats.database_clock, "measure", measured.append)
-    attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))
     buffer, beats = Buffer(attempt, unstarted), Heartbeats()
     beats.add(buffer, 100.0)
     assert beats.due_at == 100.0 + CANCELLATION_SECONDS
