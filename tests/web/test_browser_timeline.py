@@ -199,6 +199,18 @@ def test_replay_that_cannot_read_the_samples_says_so_and_tries_again(open_page: 
     expect(page.get_by_role("button", name="Back to the end")).to_be_visible()
 
 
+@pytest.mark.parametrize("hours", [-2, 2])
+def test_times_are_right_in_a_browser_with_a_wrong_clock(open_page: OpenPage, hours: int):
+    page = open_page()
+    page.add_init_script(f"const right = Date.now; Date.now = () => right() + {hours} * 3_600_000")
+    page.goto("/jobs/many-failed/")
+    expect(page.locator("time[data-age]").first).to_have_text(re.compile(r"^1\sh ago$"))
+    page.goto("/jobs/many/")
+    expect(page.locator("pipeline-progress")).to_have_attribute("data-connection", "live")
+    elapsed = page.locator("[data-field='job.elapsed']").first
+    expect(elapsed).to_have_text(re.compile(r"^\d+\smin \d+\ss$|^\d+\smin\s\d+\ss$"))
+
+
 def test_running_job_offers_no_replay(open_page: OpenPage):
     page = open_live(open_page, "many")
     expect(page.locator("#replay")).to_be_hidden()

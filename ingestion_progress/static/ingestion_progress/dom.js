@@ -2,6 +2,7 @@
 /** Updates of the page that write only what differs. */
 
 import { age, clock, moment, timestamp } from "./format.js";
+import { serverNow } from "./server-clock.js";
 
 /**
  * @param {Element} root
@@ -82,7 +83,7 @@ export function localiseTimes(root) {
     const exact = time.hasAttribute("data-clock") ? clock(instant) : timestamp(instant);
     const isAge = time.hasAttribute("data-age");
     const near = time.hasAttribute("data-moment") ? moment(instant) : exact;
-    const text = isAge ? age(Math.max(0, Date.now() - instant.getTime())) : near;
+    const text = isAge ? age(Math.max(0, serverNow() - instant.getTime())) : near;
     if (isAge && time.getAttribute("title") !== exact) time.setAttribute("title", exact);
     if (time.textContent !== text) time.textContent = text;
   }

@@ -39,6 +39,7 @@ import {
 import { Samples } from "./samples.js";
 import { createView, mirror } from "./shadow-view.js";
 import { SteadyEnd } from "./steady-end.js";
+import { serverNow } from "./server-clock.js";
 import { renderTimeline } from "./timeline.js";
 
 /** @typedef {import("./progress-events.d.ts").PipelineProgressData} PipelineProgressData */
@@ -327,7 +328,7 @@ export class PipelineProgress extends HTMLElement {
 
   /** Unix milliseconds by the clock of the server, which computed the elapsed time. */
   #serverNow() {
-    if (!this.progress) return Date.now();
+    if (!this.progress) return serverNow();
     const { started_at, elapsed_ms } = this.progress.timing;
     return started_at * 1000 + elapsed_ms + performance.now() - this.#receivedAt;
   }

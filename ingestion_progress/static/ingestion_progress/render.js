@@ -7,6 +7,7 @@ import { gettext, markup } from "./gettext.js";
 import { DEFAULT_STAGES, FINAL_STATUSES, FORECAST_LABELS } from "./labels.js";
 import { label } from "./names.js";
 import * as texts from "./stage-texts.js";
+import { serverNow } from "./server-clock.js";
 import { renderStages } from "./stages.js";
 import { translateStored } from "./stored-sentences.js";
 
@@ -76,7 +77,7 @@ export function renderState(root, state, nextAttempt) {
  * @param {NextAttemptData} nextAttempt
  */
 export function renderNextAttempt(root, { attempt, max_attempts, due_at, reason }) {
-  const dueInMs = due_at === null ? null : due_at * 1000 - Date.now();
+  const dueInMs = due_at === null ? null : due_at * 1000 - serverNow();
   const text = format.nextAttempt(attempt, max_attempts, reason, dueInMs);
   fill(root, { "job.next_attempt": text });
 }
@@ -157,7 +158,7 @@ export function renderRemaining(root, leftMs, state, forecast) {
  * @param {boolean} isOver
  */
 export function renderEnd(root, { timing }, leftMs, isOver) {
-  const endMs = isOver ? timing.started_at * 1000 + timing.elapsed_ms : Date.now() + leftMs;
+  const endMs = isOver ? timing.started_at * 1000 + timing.elapsed_ms : serverNow() + leftMs;
   const isKnown = isOver ? timing.started_at > 0 : leftMs > 0;
   fill(root, {
     "job.end_label": isOver ? gettext("Ended") : gettext("Expected end"),
