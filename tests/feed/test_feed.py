@@ -282,6 +282,7 @@ def test_streams_of_a_former_event_loop_are_forgotten():
     former, current = asyncio.run(join()), asyncio.run(join())
     assert former != current
     assert feed._unopened.keys() == feed._subscriptions == {current}
+    feed.unsubscribe(current)  # ends its thread
 
 
 async def test_feed_refuses_a_second_running_loop(feed):
