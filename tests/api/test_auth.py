@@ -120,6 +120,10 @@ class TestForgery:
         settings.CSRF_TRUSTED_ORIGINS = [trusted]
         assert self.cancel(strict, Origin="https://app.example").status_code == 202
 
+    def test_page_of_a_trusted_host_without_https_is_refused(self, strict, settings):
+        settings.CSRF_TRUSTED_ORIGINS = ["https://app.example"]
+        refusal(self.cancel(strict, Origin="http://app.example"), 403, "csrf_failed")
+
     def test_every_origin_may_read(self, strict):
         headers = {"Origin": "https://evil.example"}
         assert strict.get(JOBS, headers=headers).status_code == 200

@@ -81,6 +81,16 @@ class TestIssuing:
             answer = Client().post(data={"jobs": ["a"]}, content_type="application/json", **request)
             refusal(answer, 401, "unauthorized")
 
+    def test_token_cannot_be_exchanged_where_a_rule_permits_people_without_a_login(
+        self, client, viewer, settings
+    ):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
+        queue_job("a.pdf", job_id="ada-1")
+        token = token_for(client, ["ada-1"])
+        assert read("/ada-1", token).status_code == 200
+        answer = Client().post(f"{URL}?token={token}", {"jobs": ["ada-1"]}, "application/json")
+        refusal(answer, 401, "unauthorized")
+
     def test_login_needs_the_csrf_token(self, client, viewer):
         strict = Client(enforce_csrf_checks=True)
         strict.force_login(viewer)

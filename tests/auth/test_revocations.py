@@ -107,6 +107,15 @@ def test_tokens_between_two_revocations_of_a_user_are_revoked_by_the_second(clie
     assert read(after).status_code == 200
 
 
+def test_tokens_of_a_user_stay_revoked_until_the_last_of_them_has_expired(viewer, monkeypatch):
+    issuer_id = str(viewer.pk)
+    token = tokens.issue(["a"], minutes=60, issuer_id=issuer_id)[1]
+    revocations.revoke_all_of(issuer_id)
+    monkeypatch.setattr(database_clock, "_offset_seconds", 59 * 60.0)
+    revocations._read.cache_clear()
+    assert revocations.is_revoked(token)
+
+
 def test_revoking_needs_a_login():
     refusal(Client().delete(URL), 401, "unauthorized")
     refusal(Client().delete(f"{URL}/some"), 401, "unauthorized")

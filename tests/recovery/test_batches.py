@@ -204,6 +204,14 @@ class TestLimit:
         change_batch("import", max_running=0)
         assert start_waiting_jobs() == 2
 
+    def test_a_limit_below_the_number_of_running_jobs_starts_none(self):
+        jobs_of("import", 3)
+        with track("a", job_id="import-0"), track("b", job_id="import-1"):
+            Job.objects.filter(pk="import-2").update(waits_for_batch=True)
+            change_batch("import", max_running=1)
+            assert start_waiting_jobs() == 0
+        assert waiting() == ["import-2"]
+
     def test_a_waiting_job_can_be_cancelled_and_retried(self):
         jobs_of("import", 1)
         Job.objects.update(waits_for_batch=True)

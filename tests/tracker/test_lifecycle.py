@@ -310,6 +310,12 @@ def test_a_job_that_runs_again_no_longer_says_why_it_had_to_wait():
     assert job.attempts.get().error == "No answer."
 
 
+def test_next_attempt_of_a_job_without_a_stored_task_is_due_when_its_broker_delivers_it():
+    hand_back_attempt(start(), JobChanges(), AttemptStatus.FAILED, "No answer.")
+    job = Job.objects.get()
+    assert (job.status, job.retry_at) == (JobStatus.QUEUED, None)
+
+
 def test_a_job_that_was_lost_before_failures_were_counted_has_failed_once():
     finish_attempt(start(), JobChanges(), JobStatus.LOST)
     assert Job.objects.get().failed_attempts == 0

@@ -15,6 +15,10 @@ from ingestion_progress.tracker.reasons import DISK_FULL, UNEXPECTED
 PATH = "/srv/site/media/documents/report.txt"
 
 
+class UnreadablePage(TypeError):
+    """Of a project, and raised on purpose, unlike Python's own."""
+
+
 def system_error(number: int) -> OSError:
     return OSError(number, "as the system puts it", PATH)
 
@@ -55,6 +59,7 @@ def test_error_that_is_unexpected_is_a_sentence_without_internals(error, expecte
         (UnknownStage("/a/b/c", ["one"]), "Unknown stage '/a/b/c'. This job declares: one."),
         (IngestionProgressError(), UNEXPECTED),
         (ValueError("the 4th page is upside down"), "the 4th page is upside down"),
+        (UnreadablePage("the 4th page is a picture"), "the 4th page is a picture"),
         (TimeoutError("The model took 30 s."), "The model took 30 s."),
         (RuntimeError(f"cannot open '{PATH}' twice"), "cannot open 'report.txt' twice"),
         (RuntimeError("https://host/a/b/c said 500"), "https://host/a/b/c said 500"),

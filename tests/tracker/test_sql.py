@@ -256,10 +256,17 @@ class TestHeartbeats:
             ("silent", silent.epoch),
         }
 
-    def test_a_cancellation_is_acknowledged_by_the_first_of_them(self, attempt):
+    @pytest.mark.parametrize(
+        "beat",
+        [
+            lambda attempt: renew_heartbeats([attempt]),
+            lambda attempt: write_changes(attempt, JobChanges()),
+        ],
+    )
+    def test_a_cancellation_is_acknowledged_by_the_first_of_them(self, attempt, beat):
         request_cancellation("job")
         Job.objects.update(cancel_acknowledged_at=NINE)
-        renew_heartbeats([attempt])
+        beat(attempt)
         job = Job.objects.get()
         assert job.heartbeat_at > job.cancel_acknowledged_at == NINE
 

@@ -152,6 +152,18 @@ def test_refusals_of_all_transactions_are_returned(monkeypatch):
     assert write.tries == [["x1", "a"], ["x2"]]
 
 
+def test_refusals_of_earlier_transactions_stay_when_a_later_one_meets_a_lock(monkeypatch):
+    monkeypatch.setattr(transactions, "JOBS_PER_TRANSACTION", 1)
+
+    def write(job_ids: Sequence[str]) -> dict[str, str]:
+        if "held" in job_ids:
+            raise locked()
+        return dict.fromkeys(job_ids, "not this one")
+
+    queue_job("a.pdf", job_id="held")
+    assert in_transactions(["first", "held"], "retry", write).keys() == {"first", "held"}
+
+
 def test_jobs_of_a_transaction_that_met_a_lock_are_tried_once_more():
     for job_id in ("a", "x1"):
         queue_job("a.pdf", job_id=job_id)
