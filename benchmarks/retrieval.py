@@ -102,10 +102,10 @@ class Measured:
         )
         chunks = [
             (
-                Chunk(key=f"{key}", text=text),
+                Chunk(key=f"c-{number}", text=text),
                 self._embedding(self._way.passage(text, found.of_chunk(text)), text),
             )
-            for key, text in texts.items()
+            for number, text in enumerate(texts.values())
         ]
         self._store.write(Document(id=language, name=language), "e", chunks)
 
@@ -118,14 +118,15 @@ class Measured:
 
     def ranks(self, language: str) -> list[int]:
         """The rank of the right passage for each query, from 1; 0 if it is not among the first."""
-        _, queries = lines(language)
+        texts, queries = lines(language)
+        chunks = {passage: f"c-{number}" for number, passage in enumerate(texts)}
         found = []
         for text, passage in queries.items():
             matches = self._store.search(
                 self._query(text), LIMIT, dense_weight=self._way.dense_weight
             )
             places = [(each.payload["document_id"], each.payload["chunk"]) for each in matches]
-            right = (language, passage)
+            right = (language, chunks[passage])
             found.append(places.index(right) + 1 if right in places else 0)
         return found
 
