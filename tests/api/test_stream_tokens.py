@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 import jwt
 import pytest
@@ -63,6 +64,9 @@ class TestIssuing:
         token = tokens.verify(response.json()["token"])
         assert token.jobs == {"a", "later"}
         assert token.issuer_id == str(viewer.pk)
+        assert response.json()["id"] == token.id
+        expires_at = datetime.fromisoformat(response.json()["expires_at"])
+        assert expires_at.timestamp() == token.expires_at
 
     def test_anonymous_request_gets_401(self, client):
         refusal(issue(client, ["a"]), 401, "unauthorized")
@@ -90,6 +94,17 @@ class TestIssuing:
         assert read("/ada-1", token).status_code == 200
         answer = Client().post(f"{URL}?token={token}", {"jobs": ["ada-1"]}, "application/json")
         refusal(answer, 401, "unauthorized")
+
+    def test_people_without_a_login_get_tokens_where_the_site_or_a_rule_permits_them(
+        self, client, settings
+    ):
+        settings.INGESTION_PROGRESS_PUBLIC = True
+        assert token_for(client, "*")
+        settings.INGESTION_PROGRESS_PUBLIC = False
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.asked_in_person"
+        for jobs, status in ((["a"], 200), (["b"], 401)):
+            answer = client.post(URL, {"jobs": jobs}, "application/json", headers={"X-Job": "a"})
+            assert answer.status_code == status
 
     def test_login_needs_the_csrf_token(self, client, viewer):
         strict = Client(enforce_csrf_checks=True)

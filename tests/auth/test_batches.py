@@ -75,6 +75,7 @@ class TestList:
             batch(name, owner=anna if name in {"empty", "both"} else bert, age=number)
         for name, owner in (("joined", anna), ("both", anna), ("hidden", bert), ("", anna)):
             job(name, owner)
+        batch("nobodys")
         assert found(request_of(anna)) == ["joined", "empty", "both"]
         assert found(request_of(bert)) == ["joined", "hidden"]
         assert found(request_of(None)) == []
@@ -92,6 +93,7 @@ class TestList:
         for number, name in enumerate(("new", "old")):
             batch(name, age=number)
             job(name, anna, age=number)
+        job("", anna, age=-1)  # in no batch
         assert found(request_of(anna)) == ["new"]
 
 
@@ -115,6 +117,11 @@ class TestOne:
         assert batches.batch_for(request, "empty").pk == "empty"
         with pytest.raises(BatchNotFound):
             batches.batch_for(request, "empty", by_token=False)
+        batch("by-job")
+        job("by-job", anna)
+        assert batches.batch_for(request, "by-job").pk == "by-job"
+        with pytest.raises(BatchNotFound):
+            batches.batch_for(request, "by-job", by_token=False)
         with pytest.raises(BatchNotFound):
             batches.batch_for(request_of(None), "empty")
 
@@ -155,6 +162,11 @@ class TestJoining:
     def test_a_token_lets_nobody_join(self, request_of, anna, bert):
         batch("own", owner=anna)
         assert not batches.may_join(request_of(bert, token_of=anna), "own")
+        request = request_of(bert)
+        text, _ = tokens.issue(None)  # of no user: shows all jobs
+        request.META["HTTP_AUTHORIZATION"] = f"Bearer {text}"
+        assert batches.batch_for(request, "own").pk == "own"
+        assert not batches.may_join(request, "own")
 
     def test_a_visitor_may_join_what_belongs_to_nobody(self, request_of, anna):
         batch("nobodys")

@@ -131,6 +131,18 @@ class TestPresentedToken:
         assert permissions.presented_token(request) == ""
         assert "url" not in request.get_full_path()
 
+    def test_spaces_around_the_token_are_no_part_of_it(self, rf):
+        request = rf.get("/", headers={"Authorization": "Bearer  header "})
+
+        assert permissions.presented_token(request) == "header"
+
+    def test_the_rest_of_the_url_keeps_its_encoding(self, rf):
+        request = rf.get("/?token=secret&b=%E9")
+        request.encoding = "latin-1"
+
+        assert permissions.presented_token(request) == "secret"
+        assert request.GET["b"] == "é"
+
     def test_last_token_of_several_in_the_url_counts(self, rf):
         assert permissions.presented_token(rf.get("/?token=a&token=b")) == "b"
         assert permissions.presented_token(rf.get("/")) == ""
@@ -204,6 +216,8 @@ class TestGrants:
 
         assert permissions.chosen_user_id(request, "me") == viewer.pk
         assert permissions.chosen_user_id(request, "me", by_token=False) == ben.pk
+        refused = self.with_token(rf, "nonsense", ben)
+        assert permissions.chosen_user_id(refused, "me") is None
 
     def test_token_counts_only_where_tokens_are_accepted(self, visitor, rf):
         request = self.with_token(rf, tokens.issue(["a"])[0], AnonymousUser())
@@ -233,6 +247,36 @@ class TestGrants:
         for job_ids in (["ada-1", "ben-1"], ["ben-1", "ada-1"]):
             with pytest.raises(AccessRefused):
                 permissions.grant_view_of_each(self.with_token(rf, text), job_ids)
+
+    def test_recheck_of_a_token_is_not_about_the_user_who_is_logged_in(
+        self, viewer, rf, django_user_model
+    ):
+        text, _ = tokens.issue(["a"], issuer_id=str(viewer.pk))
+        ben = django_user_model.objects.create_user("ben", is_active=False)
+
+        assert permissions.recheck([(self.with_token(rf, text, ben), "a")]) == [""]
+
+    def test_recheck_refuses_a_user_who_is_not_active_any_more_whatever_the_hook_says(
+        self, viewer, visitor, settings, caplog
+    ):
+        settings.INGESTION_PROGRESS_CAN_VIEW = "tests.support.rules.own_jobs_only"
+        asked = [(visitor(viewer), "ada-1")]
+        assert permissions.recheck(asked) == [""]
+        User.objects.update(is_active=False)
+        assert permissions.recheck(asked) == ["forbidden"]
+        User.objects.all().delete()
+        assert permissions.recheck(asked) == ["forbidden"]
+        assert "access_rule_failed" not in caplog.text
+
+    def test_recheck_reads_the_issuer_of_many_tokens_once(
+        self, viewer, rf, monkeypatch, django_assert_num_queries
+    ):
+        text, token = tokens.issue(["a"], issuer_id=str(viewer.pk))
+        monkeypatch.setattr(revocations, "_second", lambda: 0)  # read once, here
+        assert not revocations.is_revoked(token)
+        asked = [(self.with_token(rf, text), "a") for _ in range(3)]
+        with django_assert_num_queries(2):  # the user, and the permission
+            assert permissions.recheck(asked) == [""] * 3
 
     def test_recheck_answers_in_order_with_the_reason(self, viewer, visitor, rf, monkeypatch):
         with monkeypatch.context() as patch:

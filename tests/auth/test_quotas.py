@@ -77,7 +77,9 @@ class TestCounting:
             ("192.0.2.1", "::ffff:192.0.2.1", True),
             ("2001:db8::1", "2001:db8::2", True),
             ("2001:db8::1", "2001:db8:0:1::1", False),
+            ("2001:db8::1", "2001:db8::ffff:0:0:1", True),
             ("192.0.2.1", "192.0.2.2", False),
+            ("proxy-1", "proxy-2", False),
         ],
     )
     def test_addresses_of_one_customer_count_together(
@@ -175,6 +177,28 @@ class TestCounting:
         quotas.count(request_from(), quotas.UPLOADS)
         assert set(QuotaCount.objects.values_list("count", flat=True)) == {2}
 
+    @pytest.mark.parametrize(
+        ("name", "spelling"),
+        [("ada", " ADA"), ("ada", "\uff21\uff24\uff21"), ("weiß", "WEISS"), ("\ud800", "\ud800")],
+    )
+    def test_spellings_of_one_user_name_count_together(
+        self, request_from, settings, name, spelling
+    ):
+        settings.INGESTION_PROGRESS_FAILED_LOGINS_PER_HOUR_PER_USER = 1
+        quotas.count(request_from(), quotas.FAILED_LOGINS, name)
+        with pytest.raises(QuotaExceeded):
+            quotas.count(request_from("192.0.2.2"), quotas.FAILED_LOGINS, spelling)
+
+    def test_the_time_to_wait_is_never_too_short(
+        self, request_from, per_address, monkeypatch, moment
+    ):
+        monkeypatch.setattr(quotas, "_now", lambda: moment + 2999.5)
+        for _ in range(2):
+            quotas.count(request_from(), quotas.UPLOADS)
+        with pytest.raises(QuotaExceeded) as refused:
+            quotas.count(request_from(), quotas.UPLOADS)
+        assert refused.value.headers["Retry-After"] == "1"
+
     def test_user_names_are_not_stored(self, request_from):
         quotas.count(request_from(), quotas.FAILED_LOGINS, "a-password")
         assert "a-password" not in str(QuotaCount.objects.values())
@@ -261,6 +285,14 @@ def test_tokens_of_a_user_are_limited(settings):
         ]
         assert [each.status_code for each in answers] == codes
     assert "Retry-After" not in answers[0]
+
+
+@pytest.mark.parametrize("which", ["", "/some"])
+def test_revocations_count_like_tokens(client, settings, which):
+    settings.INGESTION_PROGRESS_TOKENS_PER_HOUR_PER_USER = 1
+    client.force_login(User.objects.create_user("ada"))
+    assert client.delete(TOKENS + which).status_code == 204
+    refusal(client.delete(TOKENS + which), 429, "too_many_requests")
 
 
 @pytest.mark.parametrize("url", LOGIN)

@@ -18,6 +18,17 @@ def test_a_user_model_with_its_own_rule_decides_about_each_user(django_user_mode
     assert not users.may_view_jobs(users.read([str(ada.pk)])[str(ada.pk)])
 
 
+def test_users_of_a_manager_that_knows_no_permissions_are_asked_one_by_one(
+    django_user_model, monkeypatch
+):
+    ada, ben = map(django_user_model.objects.create_user, ["ada", "ben"])
+    ada.user_permissions.add(Permission.objects.get(codename="view_job"))
+    monkeypatch.setattr(django_user_model, "objects", django_user_model._base_manager)
+    found = users.read([str(ada.pk), str(ben.pk)])
+    assert users.may_view_jobs(found[str(ada.pk)])
+    assert not users.may_view_jobs(found[str(ben.pk)])
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_query_decides_only_if_the_first_backend_is_that_of_the_models(
     django_user_model, settings, is_first

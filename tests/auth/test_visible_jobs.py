@@ -185,6 +185,19 @@ def test_a_later_check_asks_the_rule_about_the_user_as_it_is_now(rf):
     assert not visible.exists()
 
 
+def test_a_user_who_was_deleted_finds_nothing(rf, settings):
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = rule("newest_two")
+    queue_job("c.pdf", job_id="c")
+    ada = User.objects.create_user("ada")
+    by_session = rf.get("/")
+    by_session.user = ada
+    by_token = rf.get("/", {"token": tokens.issue(None, issuer_id=str(ada.pk))[0]})
+    assert all(found.exists() for found in permissions.visible_jobs_again([by_session, by_token]))
+    User.objects.filter(pk=ada.pk).delete()
+    for found in permissions.visible_jobs_again([by_session, by_token]):
+        assert not found.exists()
+
+
 def test_a_later_check_without_a_database_refuses_nobody(rf, monkeypatch):
     def fail(request):
         raise OperationalError("the database is down")
@@ -205,7 +218,17 @@ def test_any_query_of_jobs_is_a_rule(rf, settings):
     assert not permissions.is_hidden(request, "job-2")
 
 
-@pytest.mark.parametrize("name", ["names_of_jobs", "no_query"])
+@pytest.mark.parametrize("name", ["united", "without_duplicates"])
+def test_each_job_of_a_union_or_of_a_distinct_query_counts(rf, settings, name):
+    for number in range(2):
+        queue_job("a.pdf", job_id=f"job-{number}")
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = rule(name)
+    found = permissions.jobs_for(rf.get("/"))
+    assert list(found.values_list("status", flat=True)) == ["queued", "queued"]
+    assert not permissions.is_hidden(rf.get("/"), "job-0")
+
+
+@pytest.mark.parametrize("name", ["names_of_jobs", "no_query", "batches"])
 def test_a_rule_that_returns_something_else_is_a_mistake(rf, settings, name):
     settings.INGESTION_PROGRESS_VISIBLE_JOBS = rule(name)
     if name == "names_of_jobs":

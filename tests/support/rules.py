@@ -8,7 +8,7 @@ from django.contrib.auth.backends import BaseBackend
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
 
-from ingestion_progress.models import Job
+from ingestion_progress.models import Batch, Job
 
 released = threading.Event()
 NOT_A_FUNCTION = "rule"
@@ -51,6 +51,19 @@ def jobs_of_the_team(request):
 
 def newest_two(request):
     return Job.objects.order_by("-created_at")[:2]
+
+
+def united(request):
+    jobs = Job.objects.order_by()
+    return jobs.filter(pk="job-0").union(jobs.exclude(pk="job-0"))
+
+
+def without_duplicates(request):
+    return Job.objects.distinct()
+
+
+def batches(request):
+    return Batch.objects.all()
 
 
 def names_of_jobs(request):
