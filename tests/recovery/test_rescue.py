@@ -9,6 +9,7 @@ from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 from django_tasks_db.models import DBTaskResult
 
+from ingestion_progress import wakeups
 from ingestion_progress.exceptions import JobExists, JobSuperseded
 from ingestion_progress.models import Job, RescueWatch
 from ingestion_progress.pipeline.tasks import ingest_document
@@ -42,7 +43,7 @@ def attempts(job_id: str = "job") -> list[tuple[int, str, str]]:
     return [(each.number, each.status, each.error) for each in job.attempts.all()]
 
 
-def test_a_lost_job_waits_for_its_next_attempt():
+def test_a_lost_job_waits_for_its_next_attempt(caplog):
     old = start()
     silence()
     assert rescue_now() == rescue.RescueCounts(lost=1)
@@ -51,8 +52,21 @@ def test_a_lost_job_waits_for_its_next_attempt():
     assert job.error == "Its worker process disappeared."
     assert 4 < (job.retry_at - timezone.now()).total_seconds() < 6
     assert attempts() == [(1, "lost", "Its worker process disappeared.")]
+    assert "job_rescued" in caplog.text
     with pytest.raises(JobSuperseded):
         write_changes(old, JobChanges())
+
+
+def test_a_lost_job_is_announced(monkeypatch, django_capture_on_commit_callbacks):
+    published: list[tuple[str, bool]] = []
+    monkeypatch.setattr(
+        wakeups, "publish", lambda job_id, *, is_end: published.append((job_id, is_end))
+    )
+    start()
+    silence()
+    with django_capture_on_commit_callbacks(execute=True):
+        rescue_now()
+    assert published == [("job", False)]
 
 
 def test_the_task_of_an_attempt_is_queued_once_when_it_is_due():
@@ -92,11 +106,12 @@ def test_a_job_that_kills_its_worker_each_time_ends_after_the_last_attempt(setti
     assert attempts() == [(1, "lost", "Its worker process disappeared."), (2, "lost", sentence)]
 
 
-def test_a_job_without_a_task_is_lost():
+def test_a_job_without_a_task_is_lost(caplog):
     start(task="")
     silence()
     assert rescue_now().lost == 1
     assert Job.objects.get().status == "lost"
+    assert "job_lost" in caplog.text
 
 
 def test_a_lost_job_that_was_to_stop_is_cancelled():

@@ -6,13 +6,15 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ingestion_progress import wakeups
 from ingestion_progress.exceptions import BatchFull, BatchRefused
 from ingestion_progress.models import Batch, Job
 from ingestion_progress.tracker import batches, create_batch, fail_job, queue_job
-from ingestion_progress.tracker.batches import join_batch, start_waiting
+from ingestion_progress.tracker.batches import change_batch, join_batch, start_waiting
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import JobPlan
 
@@ -55,12 +57,16 @@ def test_jobs_that_may_start_or_have_to_wait_are_announced_after_the_commit(
     ahead = timezone.now() + timedelta(minutes=5)
     for job_id in "abc":
         queue_job("a.pdf", job_id=job_id, batch="import", task="shop.ingest")
-    Job.objects.filter(pk="b").update(created_at=ahead)  # by another host's clock
+    # By another host's clock, and after a failure.
+    Job.objects.filter(pk="b").update(created_at=ahead, retry_at=timezone.now())
+    revision = Job.objects.get(pk="b").revision
     start_attempt(JobPlan("a.pdf", job_id="a"))
     with django_capture_on_commit_callbacks(execute=True), pytest.raises(BatchFull):
         start_attempt(JobPlan("a.pdf", job_id="b"))
     assert published == ["b"]
-    assert Job.objects.get(pk="b").updated_at == ahead
+    waiting = Job.objects.get(pk="b")
+    assert waiting.updated_at == ahead
+    assert (waiting.retry_at, waiting.revision) == (None, revision + 1)
     fail_job("a", "No text.")
     published.clear()
     with django_capture_on_commit_callbacks(execute=True):
@@ -91,7 +97,25 @@ def test_waiting_jobs_of_a_batch_without_a_record_start():
     assert not Job.objects.get().waits_for_batch
 
 
-def test_a_pass_starts_the_oldest_jobs_of_some_batches(monkeypatch):
+def test_a_job_of_a_batch_without_a_limit_does_not_lock_its_batch():
+    create_batch(batch_id="import")
+    queue_job("a.pdf", job_id="a", batch="import", task="shop.ingest")
+    with CaptureQueriesContext(connection) as queries:
+        start_attempt(JobPlan("a.pdf", job_id="a"))
+    table = f'FROM "{Batch._meta.db_table}"'
+    assert len([each for each in queries if table in each["sql"]]) == 1
+
+
+def test_a_name_is_cut_and_cleaned():
+    batch = create_batch("May\0" + "y" * 300)
+    assert Batch.objects.get().name == "May" + "y" * 251 + "…"
+    change_batch(batch.pk, name="June\0" + "e" * 300)
+    assert Batch.objects.get().name == "June" + "e" * 250 + "…"
+
+
+@pytest.mark.parametrize("max_running", [0, 9])
+def test_a_pass_starts_the_oldest_jobs_of_some_batches(monkeypatch, max_running):
+    create_batch(batch_id="import", max_running=max_running)
     for name, age in (("new", 1), ("old", 3), ("middle", 2)):
         Job.objects.create(
             id=name,

@@ -31,7 +31,7 @@ from ingestion_progress.tracker import (
 )
 from ingestion_progress.tracker.attempts import this_process
 from ingestion_progress.tracker.changes import JobChanges
-from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt
+from ingestion_progress.tracker.endings import finish_attempt, hand_back_attempt, pause_seconds
 from ingestion_progress.tracker.lifecycle import join_attempt, start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.sql import write_changes
@@ -310,6 +310,32 @@ def test_a_job_that_runs_again_no_longer_says_why_it_had_to_wait():
     assert job.attempts.get().error == "No answer."
 
 
+def test_a_job_that_has_ended_is_not_handed_back():
+    attempt = start(task="tasks.ingest")
+    fail_job("job", "No text.")
+    with pytest.raises(InvalidTransition, match="is failed and cannot be handed back"):
+        hand_back_attempt(attempt, JobChanges(), AttemptStatus.FAILED, "No answer.")
+    assert (Job.objects.get().status, Job.objects.get().attempt) == (JobStatus.FAILED, 1)
+
+
+def test_an_attempt_that_is_handed_back_is_logged_and_has_its_stages_in_order():
+    attempt = start(task="tasks.ingest", stages=["one", "two"])
+    Stage.objects.filter(name="one").update(position=5)
+    hand_back_attempt(attempt, JobChanges(), AttemptStatus.FAILED, "No answer.")
+    line = Job.objects.get().events.last()
+    assert (line.level, line.message) == ("warning", "Failed: No answer.")
+    ended = Job.objects.get().attempts.get()
+    assert [stage["name"] for stage in ended.stages] == ["two", "one"]
+
+
+def test_pauses_grow_up_to_ten_minutes_and_differ_a_little():
+    assert pause_seconds(0) == 0
+    for failures, seconds in ((1, 5), (2, 20), (3, 80), (9, 600)):
+        pauses = {pause_seconds(failures) for _ in range(9)}
+        assert len(pauses) > 1
+        assert all(0.9 * seconds <= pause <= 1.1 * seconds for pause in pauses)
+
+
 def test_next_attempt_of_a_job_without_a_stored_task_is_due_when_its_broker_delivers_it():
     hand_back_attempt(start(), JobChanges(), AttemptStatus.FAILED, "No answer.")
     job = Job.objects.get()
@@ -556,6 +582,21 @@ def test_an_end_before_the_start_of_another_hosts_clock_is_moved_to_it():
     Job.objects.update(started_at=ahead)
     finish_attempt(attempt, JobChanges(), JobStatus.SUCCEEDED)
     assert Job.objects.get().finished_at == ahead
+
+
+@pytest.mark.parametrize("field", ["started_at", "created_at"])
+def test_an_end_of_an_attempt_is_moved_to_a_start_or_a_creation_that_is_ahead(field):
+    ahead = timezone.now() + timedelta(minutes=5)
+    if field == "started_at":
+        attempt = start(task="tasks.ingest")
+        Job.objects.update(started_at=ahead)
+        hand_back_attempt(attempt, JobChanges(), AttemptStatus.FAILED, "No answer.")
+    else:
+        queue_job("a.pdf", job_id="job")
+        Job.objects.update(created_at=ahead)
+        request_cancellation("job")
+        assert Job.objects.get().finished_at == ahead
+    assert Job.objects.get().attempts.get().finished_at == ahead
 
 
 def test_start_of_a_queued_job_takes_few_statements():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sqlite3
 
 import pytest
-from django.db import DatabaseError, IntegrityError, OperationalError
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 
 from ingestion_progress.exceptions import IngestionProgressError, UnknownStage
 from ingestion_progress.tracker import reason_of
@@ -32,10 +33,14 @@ def system_error(number: int) -> OSError:
         (system_error(errno.EDQUOT), DISK_FULL),
         (system_error(errno.EIO), "A file or a connection of the server failed."),
         (system_error(errno.ECONNREFUSED), "A service cannot be reached."),
+        (socket.gaierror(socket.EAI_NONAME, "no such host"), "A service cannot be reached."),
         (system_error(errno.ETIMEDOUT), "A service did not answer in time."),
         (OperationalError("database or disk is full"), DISK_FULL),
         (OperationalError('could not extend file "base/1": No space left on device'), DISK_FULL),
         (OperationalError("locked"), "The database cannot be reached, or is busy."),
+        (InterfaceError("connection already closed"), "The database cannot be reached, or is"),
+        (sqlite3.OperationalError("locked"), "The database cannot be reached, or is busy."),
+        (sqlite3.InterfaceError("closed"), "The database cannot be reached, or is busy."),
         (sqlite3.DatabaseError("file is not a database"), "The database is damaged, or refuses"),
         (DatabaseError(PATH), "The database is damaged, or refuses the data."),
         (IntegrityError("key"), "The database is damaged, or refuses the data."),
@@ -43,6 +48,15 @@ def system_error(number: int) -> OSError:
         (KeyError("c-9"), UNEXPECTED),
         (AttributeError("'NoneType' object has no attribute 'pages'"), UNEXPECTED),
         (RuntimeError(), UNEXPECTED),
+        (ImportError("cannot import name 'pages'"), UNEXPECTED),
+        (IndexError("list index out of range"), UNEXPECTED),
+        (ModuleNotFoundError("No module named 'pages'"), UNEXPECTED),
+        (NameError("name 'pages' is not defined"), UNEXPECTED),
+        (NotImplementedError("pages"), UNEXPECTED),
+        (RecursionError("maximum recursion depth exceeded"), UNEXPECTED),
+        (UnboundLocalError("cannot access local variable 'pages'"), UNEXPECTED),
+        (UnicodeDecodeError("utf-8", b"page", 0, 1, "invalid start byte"), UNEXPECTED),
+        (UnicodeEncodeError("ascii", "page", 0, 1, "ordinal not in range"), UNEXPECTED),
     ],
     ids=repr,
 )

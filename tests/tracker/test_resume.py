@@ -297,6 +297,15 @@ def test_keys_beyond_the_limit_count_and_are_logged_once(monkeypatch):
     assert line.message.startswith("More keys than are remembered (10,000 texts")
 
 
+def test_keys_beyond_the_limit_are_logged_once_for_each_stage(monkeypatch):
+    monkeypatch.setattr(keys, "MAX_TEXT_KEYS", 1)
+    with track("a.pdf", stages=["one", "two"]) as job:
+        for stage in ("one", "two"):
+            list(job.stage(stage).iterate("abc", key=True))
+    lines = JobEvent.objects.filter(level="warning").order_by("pk")
+    assert [line.stage for line in lines] == ["one", "two"]
+
+
 def test_failed_keys_beyond_the_limit_are_done_again(monkeypatch):
     monkeypatch.setattr("ingestion_progress.tracker.checkpoints.MAX_FAILED_KEYS", 1)
     with pytest.raises(SystemExit), tracked(task=TASK) as job:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from ingestion_progress import track
 from ingestion_progress.models import Job, JobSamples
 from ingestion_progress.models.samples import MAX_SAMPLED_ATTEMPTS, MAX_SAMPLES
-from ingestion_progress.models.statuses import WorkerStatus
+from ingestion_progress.models.statuses import AttemptStatus, WorkerStatus
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import queue_job, samples
 from ingestion_progress.tracker.changes import JobChanges, WorkerChange
+from ingestion_progress.tracker.endings import hand_back_attempt
 from ingestion_progress.tracker.lifecycle import start_attempt
 from ingestion_progress.tracker.plan import Attempt, JobPlan
 from ingestion_progress.tracker.samples import MAX_NUMBERS, is_due, thinned
@@ -158,6 +159,13 @@ class TestWrites:
             with job.stage("one", total=4) as stage:
                 stage.advance(4)
         assert JobSamples.objects.get().samples[-1][2:4] == [[4], [4]]
+
+    def test_an_attempt_that_is_handed_back_is_sampled_too(self):
+        attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"], task="shop.ingest"))
+        changes = JobChanges()
+        changes.stages["one"].counters["processed"].delta = 4
+        hand_back_attempt(attempt, changes, AttemptStatus.FAILED, "No answer.")
+        assert JobSamples.objects.get().samples[-1][2] == [4]
 
     def test_a_job_that_has_not_succeeded_is_below_100_percent(self):
         attempt = start_attempt(JobPlan("a.pdf", job_id="job", stages=["one"]))

@@ -19,6 +19,10 @@ from ingestion_progress.signals import attempt_ended, job_ended, job_started
 from ingestion_progress.testing import synchronous_tracking
 from ingestion_progress.tracker import fail_job, queue_job, request_cancellation
 from ingestion_progress.tracker.cancellations import request_cancellations
+from ingestion_progress.tracker.changes import JobChanges
+from ingestion_progress.tracker.endings import finish_attempt
+from ingestion_progress.tracker.lifecycle import start_attempt
+from ingestion_progress.tracker.plan import JobPlan
 from ingestion_progress.tracker.signal_sender import SignalSender, signal_sender
 from tests.support.tracking import eventually, quick_writer  # noqa: F401
 
@@ -205,6 +209,11 @@ class TestEndings:
             raise ValueError("No text.")
         assert received.names == ["started", "attempt", "ended"]
         assert received.calls[1][1]["error"] == "No text."
+
+    def test_a_long_reason_is_received_as_it_is_stored(self, received):
+        attempt = start_attempt(JobPlan("a.pdf", job_id="job"))
+        finish_attempt(attempt, JobChanges(), JobStatus.FAILED, "why\0" + "y" * 3000)
+        assert received.calls[1][1]["error"] == "why" + "y" * 1996 + "…" == Job.objects.get().error
 
     def test_an_attempt_that_another_follows_does_not_end_the_job(self, received):
         with pytest.raises(OSError, match="net"), track("a", task=TASK, retry_on=(OSError,)):

@@ -377,6 +377,11 @@ class TestStage:
         write_changes(attempt, stage_changes(ending, started_at=TEN, finished_at=TEN))
         assert (stage_one().status, stage_one().in_flight) == (ending, 0)
 
+    def test_a_total_that_shrinks_keeps_what_the_former_attempt_knew(self, attempt):
+        Stage.objects.filter(name="one").update(total=9, inherited_total=5)
+        write_changes(attempt, stage_changes(total=-2))
+        assert (stage_one().total, stage_one().inherited_total) == (7, 5)
+
     def test_end_keeps_the_start_that_was_written_before(self, attempt):
         write_changes(attempt, stage_changes(StageStatus.IN_PROGRESS, started_at=NINE))
         write_changes(
