@@ -98,6 +98,35 @@ async def test_a_stream_asks_about_jobs_that_were_found_after_it_was_admitted(vi
     assert "b" in visibility.query().job_ids
 
 
+async def test_a_stream_that_knows_the_newest_jobs_asks_nothing(visibility):
+    entered(visibility, answer(key="other"))
+    visibility.found({"a"})
+    visibility.learn(visibility.query(), [{"a"}])
+    visibility.unknown.clear()
+    entered(visibility, answer("a"))
+    assert not visibility.unknown.is_set()
+    assert visibility.query() is None
+
+
+async def test_a_question_is_about_all_that_the_oldest_answer_does_not_know(visibility):
+    entered(visibility, answer(key="old"))
+    visibility.found({"a"})
+    entered(visibility, answer("a", key="new"))
+    visibility.found({"a", "b"})
+    assert sorted(visibility.query().job_ids) == ["a", "b"]
+
+
+async def test_a_job_that_is_gone_before_its_answer_is_not_shown(visibility):
+    stream = entered(visibility, answer())
+    visibility.found({"a"})
+    question = visibility.query()
+    visibility.found(set())
+    (change,) = visibility.learn(question, [{"a"}])
+    assert change.shown == set()
+    assert visibility.replace(stream, answer("a")).shown == set()
+    assert list(visibility.showing("a")) == []
+
+
 async def test_jobs_that_are_gone_are_forgotten(visibility):
     stream = entered(visibility, answer("a"))
     visibility.found({"a"})
@@ -228,6 +257,14 @@ class TestQueries:
         Job.objects.create(id="hidden", metadata={"team": "other"})
         visible = VisibleJobs.read(Job.objects.exclude(pk="hidden"), now - timedelta(minutes=1))
         assert visible.ids == {"active", "ended"}
+
+    def test_of_many_jobs_that_ended_the_latest_are_visible(self, monkeypatch):
+        monkeypatch.setattr("ingestion_progress.feed.visible_jobs.MAX_ENDED", 1)
+        now = timezone.now()
+        for name, seconds in (("latest", 1), ("earlier", 9)):
+            ended_at = now - timedelta(seconds=seconds)
+            Job.objects.create(id=name, status="failed", finished_at=ended_at)
+        assert VisibleJobs.read(Job.objects.all(), now - OVERLAP).ids == {"latest"}
 
     def test_an_answer_is_as_old_as_its_first_query(self):
         """A job that the feed finds between the queries may be missing in it."""

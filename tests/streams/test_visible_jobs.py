@@ -7,18 +7,23 @@ import json
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import AsyncClient
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from ingestion_progress.feed import visibility_reader
+from ingestion_progress.feed import Selection, visibility_reader
 from ingestion_progress.feed.queries import read_changes
+from ingestion_progress.feed.selection import OVERLAP
 from ingestion_progress.feed.visibility import VisibilityQuery
 from ingestion_progress.models import Job
 from ingestion_progress.models.statuses import JobStatus
+from ingestion_progress.streams import visibility
 from ingestion_progress.streams.limits import get_connection_limits
 from tests.feed.test_many_jobs import finish, make_job, write
 from tests.streams.test_many_jobs import URL
@@ -217,6 +222,30 @@ async def test_a_tick_costs_the_same_queries_for_any_number_of_viewers(feed, mon
             return max(counts)
 
     assert await ticks(20) <= await ticks(1)
+
+
+def test_a_client_whose_clock_is_ahead_gets_no_end_too_late():
+    now = timezone.now()
+    ended_at = now - OVERLAP + timedelta(seconds=15)
+    Job.objects.create(id="ended", status=JobStatus.FAILED, finished_at=ended_at)
+    cursor = str(round((now + timedelta(seconds=50)).timestamp() * 1000))
+    found = visibility.visible_in(Selection.active(last_event_id=cursor), Job.objects.all())
+    assert found.ids == {"ended"}
+
+
+def test_equal_rules_of_many_streams_are_asked_once(rf, settings):
+    settings.INGESTION_PROGRESS_VISIBLE_JOBS = "tests.support.rules.newest_two"
+    Job.objects.create(id="a")
+    costs = []
+    for viewers in (1, 5):
+        watching = [
+            (rf.get("/"), SimpleNamespace(selection=Selection.active())) for _ in range(viewers)
+        ]
+        with CaptureQueriesContext(connection) as queries:
+            answers = visibility.read_again(watching)
+        assert [found.ids for _, found in answers] == [{"a"}] * viewers
+        costs.append(len(queries))
+    assert costs[0] == costs[1]
 
 
 class TestFilters:

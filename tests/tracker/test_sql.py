@@ -122,6 +122,7 @@ class TestEnd:
         stages = Stage.objects.order_by("position").values_list("status", "in_flight")
         assert list(stages) == [("completed", 0), ("skipped", 0)]
         assert stage_one().finished_at == Job.objects.get().finished_at
+        assert not stage_one().was_interrupted
 
     @pytest.mark.parametrize("status", UNSUCCESSFUL)
     def test_any_other_end_breaks_a_running_stage_and_leaves_a_pending_one(self, attempt, status):
@@ -130,6 +131,7 @@ class TestEnd:
         stages = Stage.objects.order_by("position").values_list("status", "in_flight")
         assert list(stages) == [("error", 0), ("pending", 0)]
         assert stage_one().finished_at == Job.objects.get().finished_at
+        assert stage_one().was_interrupted
 
     @pytest.mark.parametrize("status", [JobStatus.SUCCEEDED, JobStatus.FAILED])
     @pytest.mark.parametrize("stage_status", [StageStatus.COMPLETED, StageStatus.ERROR])
