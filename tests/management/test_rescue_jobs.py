@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
+from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
+from django.utils import timezone
 
+from ingestion_progress.management.commands.rescue_jobs import Command
+from ingestion_progress.models import Job
+from ingestion_progress.recovery import RescueCounts
+from ingestion_progress.tracker import queue_job
 from tests.support.live import LiveProject
 from tests.support.tracking import eventually
 
@@ -82,3 +90,29 @@ def test_service_ends_at_sigterm(project):
     eventually(lambda: project.ask(COUNT_PASSES), seconds=30)
     process.terminate()
     assert process.wait(20) == 0
+
+
+@pytest.mark.django_db
+def test_tasks_of_starved_jobs_are_queued_on_request():
+    task = "ingestion_progress.pipeline.tasks.ingest_document"
+    for name in ("starved", "young"):
+        queue_job("a.pdf", job_id=name, task=task)
+    long_ago = timezone.now() - timedelta(hours=1)
+    Job.objects.filter(pk="starved").update(created_at=long_ago)
+    out = io.StringIO()
+    call_command("rescue_jobs", "--starved", stdout=out)
+    assert out.getvalue() == "0 lost, 1 queued\n"
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        ({}, ""),
+        ({"queued": 2}, "0 lost, 2 queued\n"),
+        ({"lost": 1, "pruned": 3}, "1 lost, 0 queued, 3 old jobs deleted\n"),
+    ],
+)
+def test_a_pass_that_did_something_is_a_line(counts, line):
+    out = io.StringIO()
+    Command(stdout=out)._report(RescueCounts(**counts))
+    assert out.getvalue() == line

@@ -31,6 +31,15 @@ def test_the_first_job_creates_the_record_with_its_name_and_owner():
     assert asked == ["import"]  # a new batch is asked about once
 
 
+def test_the_first_queued_job_names_its_batch():
+    before = timezone.now()
+    for name in ("May\0", "June"):
+        queue_job("a.pdf", batch="import", batch_name=name)
+    batch = Batch.objects.get()
+    assert batch.name == "May"
+    assert before <= batch.created_at <= timezone.now()
+
+
 def test_a_record_that_exists_is_joined_as_it_is_and_asked_about_again():
     create_batch("May", batch_id="import")
     asked = []
