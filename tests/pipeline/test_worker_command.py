@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -165,6 +166,8 @@ def test_sigterm_lets_a_short_job_finish(project: LiveProject):
 @pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_idle_worker_exits_immediately(project: LiveProject, stop: signal.Signals):
     worker = start_worker(project)
+    if hasattr(os, "SCHED_BATCH"):
+        assert os.sched_getscheduler(worker.pid) == os.SCHED_BATCH
     worker.send_signal(stop)
     assert worker.wait(60) == 0
 

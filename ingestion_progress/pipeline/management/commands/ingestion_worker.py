@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 from django.utils.module_loading import import_string
 
+from ingestion_progress.concurrency.scheduling import schedule_as_batch
 from ingestion_progress.management.terminal.command import TerminalCommand
 from ingestion_progress.pipeline.celery.backend import CeleryBackend
 from ingestion_progress.pipeline.conf import conf
@@ -51,6 +52,7 @@ class Command(TerminalCommand):
         parser.add_argument("--drain", action="store_true", help="Stop when the queue is empty.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        schedule_as_batch()
         backend = _task().get_backend()
         run = _run_celery if isinstance(backend, CeleryBackend) else _run_embedded
         # Its libraries take a second to load, which would delay the first document.
