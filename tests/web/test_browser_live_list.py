@@ -82,7 +82,9 @@ def test_of_fifty_running_jobs_nothing_is_written_twice_and_little_shifts(
         shift = page.evaluate(SHIFT, since)
     finally:
         writer.kill()
-    assert [write for write in writes if write["isSame"] or write["isRepeated"]] == []
+    # "4 jobs have ended" may be said twice: of other jobs.
+    shown_twice = [each for each in writes if each["isSame"] or each["isRepeated"]]
+    assert [each for each in shown_twice if each["what"] != "visually-hidden"] == []
     rows = {write["row"] for write in writes} - {None}
     assert len(rows & shown) > 40
     assert not any(row.startswith(ALONE) for row in rows)

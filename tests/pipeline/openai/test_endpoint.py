@@ -170,7 +170,7 @@ def test_no_thread_asks_before_the_time_that_the_server_names(fake, form):
 
 def test_at_most_so_many_questions_are_open_at_a_time(fake, settings):
     settings.INGESTION_PROGRESS_OPENAI_CONCURRENCY = 2
-    fake.always = slow(0.05)
+    fake.always = slow(0.3)
     threads = [in_context(lambda n=n: extract(f"Text {n}.")) for n in range(6)]
     for thread in threads:
         thread.join()
