@@ -46,7 +46,7 @@ class ResultStore(Generic[Result]):
         return {row.index: self.decoded(row.content) for row in rows}
 
     def loaded(self, rows: list[Any]) -> None:
-        """Is told the rows of an earlier attempt, if there are any."""
+        """A hook: `load` calls it with the rows that an earlier attempt has stored."""
 
     def add(self, index: int, result: Result) -> bool:
         """Returns whether it is time to write."""
