@@ -130,13 +130,16 @@ class IngestionWorker(Worker):
         """The next task, which no other worker gets.
 
         The library's own claim locks SQLite outside the queue of writers, also for an empty queue,
-        and reads the task in the transaction, during which no other process can write.
+        and reads the task in the transaction, during which no other process can write. Where rows
+        can be locked, workers that claim at the same time get different tasks.
         """
         queued = DBTaskResult.objects.using(_alias()).ready()
         mine = queued.filter(backend_name=self.backend_name, queue_name__in=self.queue_names)
+        can_lock = connections[mine.db].features.has_select_for_update_skip_locked
         while (task := mine.first()) is not None:
             with write_transaction(mine.db):
-                if _claim(task, self.worker_id):
+                task = mine.get_locked() if can_lock else task
+                if task is None or _claim(task, self.worker_id):
                     return task
         return None
 
